@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+namespace th {
+
+/// What was built, with which libraries, and what processor runs it.
+struct BuildInfo {
+  std::string version, git, compiler, build_type, torch, hdf5, boost, mpi;
+};
+
+[[nodiscard]] BuildInfo build_info();
+/// "0.1.0 (git abc123, GNU 12.2.0, Release)".
+[[nodiscard]] std::string build_line();
+/// The widest vector instruction set that the kernels use on this processor: "avx512", "avx2" or "baseline".
+[[nodiscard]] std::string instruction_set();
+/// The processor's vendor string, "AuthenticAMD" or "GenuineIntel" among them; empty where it is unknown.
+[[nodiscard]] std::string processor_vendor();
+/// The processor's marketing name from /proc/cpuinfo.
+[[nodiscard]] std::string processor_name();
+
+}  // namespace th

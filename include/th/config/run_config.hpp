@@ -1,0 +1,168 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace th::config {
+
+// The typed run configuration: one struct a deck section, one member a key, named as the key.
+// Filled by the schema (schema.hpp); below this layer nobody sees a string key.
+
+enum class Task { kTranslation, kSummarization };
+enum class DeviceKind { kAuto, kCpu, kCuda };
+enum class Gemm { kAuto, kOnednn, kMkl };
+enum class Norm { kPre, kPost };
+enum class Position { kSinusoidal, kLearned, kRope, kAlibi };
+enum class Attention { kFull, kLocal };
+enum class RopeScaling { kNone, kLinear, kNtk };
+enum class GradientCheckpointing { kNone, kSelective, kFull, kSqrt };
+enum class Synthetic { kNone, kRandomIds };
+enum class TokenizerKind { kWord, kBpe, kUnigram };
+enum class EmptyLines { kError, kSkip };
+enum class OptimizerKind { kAdam, kAdamw, kSgd };
+enum class ScheduleKind { kNoam, kWarmupLinear, kCosine, kConstant, kInverseSqrt };
+enum class Precision { kFp32, kBf16, kFp16 };
+enum class Backend { kAuto, kMpi, kNccl };
+enum class Reduction { kExact, kFast };
+enum class Resume { kNone, kLatest, kPath };
+enum class Progress { kAuto, kOn, kOff };
+
+struct RunSection {
+  std::int64_t warmup_steps = 0;
+  Task task = Task::kTranslation;
+  std::uint64_t seed = 1;
+  std::string output_dir;  ///< absolute or relative to the working directory; default runs/NAME
+  double max_minutes = 0;
+  DeviceKind device = DeviceKind::kAuto;
+  std::int64_t threads = 1;
+  Gemm gemm = Gemm::kAuto;
+};
+
+struct ModelSection {
+  std::int64_t d_model = 512;
+  std::int64_t num_heads = 8;
+  std::int64_t num_encoder_layers = 6;
+  std::int64_t num_decoder_layers = 6;
+  std::int64_t d_ff = 2048;
+  double dropout = 0.1;
+  Norm norm = Norm::kPre;
+  Position position = Position::kSinusoidal;
+  Attention encoder_attention = Attention::kFull;
+  Attention decoder_attention = Attention::kFull;
+  Attention cross_attention = Attention::kFull;
+  std::int64_t attention_window = 0;
+  double rope_theta = 10000;
+  RopeScaling rope_scaling = RopeScaling::kNone;
+  double rope_scaling_factor = 1;
+  std::int64_t cross_downsample = 1;
+  bool tie_embeddings = false;
+  GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kNone;
+};
+
+struct DataSection {
+  std::string train_source, train_target, valid_source, valid_target, test_source, test_target;  ///< resolved paths, empty: not given
+  Synthetic synthetic = Synthetic::kNone;
+  std::int64_t synthetic_length = 32;
+  TokenizerKind tokenizer = TokenizerKind::kWord;
+  std::int64_t vocab_size = 0;
+  std::int64_t min_freq = 2;
+  std::int64_t max_length = 100;
+  EmptyLines empty_lines = EmptyLines::kError;
+  std::int64_t batch_size = 32;
+  std::int64_t batch_tokens = 0;
+  std::int64_t num_workers = 1;
+  std::int64_t sort_window = 16;  ///< optimizer steps whose sentences are sorted by length together; 0: no sorting
+};
+
+struct TrainSection {
+  std::int64_t epochs = 5;
+  std::int64_t max_steps = 0;
+  std::int64_t micro_batches = 0;
+  double label_smoothing = 0;
+  double gradient_clip = 1.0;
+  std::int64_t valid_every_steps = 0;
+};
+
+struct OptimizerSection {
+  OptimizerKind name = OptimizerKind::kAdam;
+  double lr = 1.0;
+  double beta1 = 0.9;
+  double beta2 = 0.98;
+  double eps = 1e-9;
+  double weight_decay = 0;
+};
+
+struct ScheduleSection {
+  ScheduleKind name = ScheduleKind::kNoam;
+  std::int64_t warmup_steps = 4000;
+  std::int64_t total_steps = 0;
+};
+
+struct PrecisionSection {
+  Precision dtype = Precision::kFp32;
+};
+
+struct ZeroSection {
+  std::int64_t stage = 0;
+  bool offload_optimizer = false;
+  bool offload_parameters = false;
+};
+
+struct CommSection {
+  Backend backend = Backend::kAuto;
+  Reduction reduction = Reduction::kExact;
+  double timeout_seconds = 300;
+};
+
+struct CheckpointSection {
+  std::int64_t every_epochs = 1;
+  std::int64_t every_steps = 0;
+  std::int64_t keep_last = 0;
+  Resume resume = Resume::kNone;
+  std::string resume_path;  ///< set when resume is kPath
+  std::string init_from;
+  bool async = true;
+};
+
+struct DecodeSection {
+  std::int64_t beam = 1;
+  double length_penalty = 1.0;
+  std::int64_t max_length = 100;
+};
+
+struct MonitorSection {
+  bool tensorboard = true;
+  Progress progress = Progress::kAuto;
+};
+
+struct ProfileSection {
+  bool enabled = false;
+  std::int64_t first_step = 5;
+  std::int64_t steps = 5;
+};
+
+struct PlanSection {
+  std::int64_t ranks = 0;   ///< 0: the ranks of this launch
+  double link_gbytes = 0;   ///< 0: the measured memory bandwidth
+};
+
+/// Everything a run needs to know, checked.
+struct RunConfig {
+  RunSection run;
+  ModelSection model;
+  DataSection data;
+  TrainSection train;
+  OptimizerSection optimizer;
+  ScheduleSection schedule;
+  PrecisionSection precision;
+  ZeroSection zero;
+  CommSection comm;
+  CheckpointSection checkpoint;
+  DecodeSection decode;
+  MonitorSection monitor;
+  ProfileSection profile;
+  PlanSection plan;
+};
+
+}  // namespace th::config
