@@ -1,0 +1,91 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "th/data/batcher.hpp"
+
+namespace th::data {
+
+/// Makes the batches of any step. Its members may be called by several threads at once.
+class StepSource {
+ public:
+  virtual ~StepSource() = default;
+  [[nodiscard]] virtual StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const = 0;
+  [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
+};
+
+/// One rank's share of the steps over a corpus. Keeps the plans of the last two epochs asked for.
+class CorpusSource final : public StepSource {
+ public:
+  /// Throws DataError as make_epoch_plan does.
+  CorpusSource(std::shared_ptr<const ParallelCorpus> corpus, const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed,
+               std::int64_t rank, std::int64_t ranks);
+  [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
+  [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
+
+ private:
+  [[nodiscard]] std::shared_ptr<const EpochPlan> plan(std::int64_t epoch) const;
+  std::shared_ptr<const ParallelCorpus> corpus_;
+  config::DataSection data_;
+  std::int64_t micro_batches_;
+  std::uint64_t seed_;
+  std::int64_t rank_, ranks_;
+  std::vector<SentenceLength> lengths_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::int64_t, std::shared_ptr<const EpochPlan>> plans_;
+};
+
+/// data.synthetic=random_ids: full slots of batch_size sentences of exactly synthetic_length ids each way, drawn from [4, vocab_size).
+class SyntheticSource final : public StepSource {
+ public:
+  /// Throws DeckError unless data.vocab_size is above 4.
+  SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed, std::int64_t steps_per_epoch,
+                  std::int64_t rank, std::int64_t ranks);
+  [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
+  [[nodiscard]] std::int64_t steps(std::int64_t) const override { return steps_per_epoch_; }
+
+ private:
+  config::DataSection data_;
+  std::int64_t micro_batches_;
+  std::uint64_t seed_;
+  std::int64_t steps_per_epoch_, rank_, ranks_;
+};
+
+/// Prepares steps ahead in background threads and hands them out in order, epoch after epoch without end.
+class BatchLoader {
+ public:
+  /// Starts at (epoch, step_in_epoch). `workers` 0: next() makes the step itself. At most `ahead` steps wait.
+  BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch, std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4);
+  /// Stops and joins the threads.
+  ~BatchLoader();
+  BatchLoader(const BatchLoader&) = delete;
+  BatchLoader& operator=(const BatchLoader&) = delete;
+  /// The next step. Rethrows what its preparation threw. Called by one thread.
+  [[nodiscard]] StepBatches next();
+
+ private:
+  struct Result {
+    StepBatches batches;
+    std::exception_ptr error;
+  };
+  [[nodiscard]] Result prepare(std::int64_t epoch, std::int64_t step) const;
+  void advance();
+  void work();
+  std::shared_ptr<const StepSource> source_;
+  std::int64_t epoch_, step_, ahead_;
+  std::int64_t claimed_ = 0, handed_ = 0;
+  bool stop_ = false;
+  std::mutex mutex_;
+  std::condition_variable ready_, room_;
+  std::map<std::int64_t, Result> results_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace th::data

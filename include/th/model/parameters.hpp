@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace th::model {
+
+/// The tensors of one parameter unit, in the order of its UnitSpec: fp32 views of flat storage.
+struct UnitTensors {
+  std::vector<at::Tensor> values;
+  std::vector<at::Tensor> gradients;  ///< empty in the forward pass; zeroed when a unit is opened for backward, added to by the model
+};
+
+/// Where the model gets its parameters from and leaves its gradients. The engine implements it: it gathers, reduces and releases.
+/// The model opens and closes units in an order that depends on the model alone, so that calls may be collective.
+class ParameterSource {
+ public:
+  virtual ~ParameterSource() = default;
+  /// Makes the unit's values readable until close_forward. Opening may nest (tied embeddings).
+  virtual const UnitTensors& open_forward(std::int64_t unit) = 0;
+  virtual void close_forward(std::int64_t unit) = 0;
+  /// Makes values and zeroed gradients available until close_backward. A unit used in several places is opened once for all of them.
+  virtual UnitTensors& open_backward(std::int64_t unit) = 0;
+  /// The unit's gradients are complete.
+  virtual void close_backward(std::int64_t unit) = 0;
+};
+
+}  // namespace th::model

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/data/batch.hpp"
+#include "th/model/layers.hpp"
+#include "th/model/parameters.hpp"
+#include "th/zero/flat_layout.hpp"
+
+namespace th::model {
+
+/// The sums of one micro-batch: the loss is loss_sum / tokens over all slots of a step.
+struct LossSum {
+  double loss_sum = 0;  ///< of token losses, natural logarithm
+  std::int64_t tokens = 0;
+};
+
+/// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer. Holds no parameters: they come
+/// from a ParameterSource, unit by unit. Knows nothing of ranks.
+///
+/// Units: source_embedding, target_embedding (or one `embeddings` where tied, then with the output matrix), encoder.layers.i (the last
+/// with encoder.norm), decoder.layers.i, output (decoder.norm and the projection).
+class Transformer {
+ public:
+  Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
+              std::int64_t max_length);
+
+  [[nodiscard]] const std::vector<zero::UnitSpec>& units() const noexcept { return units_; }
+  [[nodiscard]] const std::vector<zero::TensorAlias>& aliases() const noexcept { return aliases_; }
+  /// Units that stay open while others are opened and closed (the tied embeddings).
+  [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
+  /// The order in which train_slot opens units for the forward pass, and closes them for backward.
+  [[nodiscard]] const std::vector<std::int64_t>& forward_order() const noexcept { return forward_order_; }
+  [[nodiscard]] const std::vector<std::int64_t>& backward_order() const noexcept { return backward_order_; }
+
+  /// Forward and backward over one micro-batch; gradients of loss_sum * `gradient_scale` are added through `source`.
+  LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing);
+  /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a round joins the others' collectives.
+  void idle_slot(ParameterSource& source) const;
+  /// Plain cross entropy without dropout.
+  LossSum evaluate(ParameterSource& source, const data::Batch& batch);
+  /// Logits [B*T, V] of decoder inputs, without dropout (tests, decoding).
+  [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
+  /// Greedy decoding of the batch's sources, a target's ids a row without begin and end.
+  [[nodiscard]] std::vector<std::vector<std::int32_t>> greedy(ParameterSource& source, const data::Batch& batch, std::int64_t max_length);
+
+ private:
+  struct EncoderTape {
+    at::Tensor input;
+    LayerNormTape norm1, norm2, final_norm;
+    AttentionTape attention;
+    FeedForwardTape feed_forward;
+  };
+  struct DecoderTape {
+    at::Tensor input;
+    LayerNormTape norm1, norm2, norm3;
+    AttentionTape self_attention, cross_attention;
+    FeedForwardTape feed_forward;
+  };
+  struct Pass;
+
+  void build_units(std::int64_t source_vocabulary, std::int64_t target_vocabulary);
+  [[nodiscard]] PassContext context(double dropout, std::uint64_t key) const;
+  [[nodiscard]] at::Tensor encoder_layer(const Pass& pass, std::int64_t layer, const UnitTensors& unit, const at::Tensor& x, EncoderTape& tape) const;
+  [[nodiscard]] at::Tensor encoder_layer_backward(const Pass& pass, std::int64_t layer, UnitTensors& unit, const at::Tensor& g,
+                                                  const EncoderTape& tape) const;
+  [[nodiscard]] at::Tensor decoder_layer(const Pass& pass, std::int64_t layer, const UnitTensors& unit, const at::Tensor& x, const at::Tensor& memory,
+                                         DecoderTape& tape) const;
+  [[nodiscard]] at::Tensor decoder_layer_backward(const Pass& pass, std::int64_t layer, UnitTensors& unit, const at::Tensor& g,
+                                                  const DecoderTape& tape, at::Tensor& g_memory) const;
+  [[nodiscard]] at::Tensor embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids, std::int64_t length,
+                                     std::uint64_t site) const;
+  [[nodiscard]] at::Tensor encode(ParameterSource& source, Pass& pass) const;
+  [[nodiscard]] at::Tensor decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
+  [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const;
+  void backward(ParameterSource& source, Pass& pass, const at::Tensor& g_logits) const;
+  void open_tied(ParameterSource& source, Pass& pass) const;
+
+  config::ModelSection model_;
+  Gemm gemm_;
+  std::vector<zero::UnitSpec> units_;
+  std::vector<zero::TensorAlias> aliases_;
+  std::vector<bool> long_lived_;
+  std::vector<std::int64_t> forward_order_, backward_order_;
+  std::int64_t source_unit_ = 0, target_unit_ = 0, output_unit_ = 0, first_encoder_ = 0, first_decoder_ = 0;
+  at::Tensor positions_;  ///< [max length, D], sinusoidal, interleaved
+};
+
+/// Writes the initial value of a tensor's elements [begin, begin + count): counter based on (seed, tensor name), so that every rank
+/// fills its own shard with what any other rank count would. Xavier uniform (Glorot, Bengio 2010) for the matrices of encoder and decoder, 0 for
+/// biases, 1 and 0 for norms, N(0, d_model^-0.5) for embeddings, U(+-d_model^-0.5) for the output projection.
+void initialize_elements(const zero::TensorSpec& tensor, std::uint64_t seed, std::int64_t d_model, std::int64_t begin, std::int64_t count, float* out);
+
+}  // namespace th::model

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace th::monitor {
+
+struct StepRecord {
+  std::int64_t step = 0, epoch = 0;
+  double loss = 0, grad_norm = 0, lr = 0;
+  std::int64_t source_tokens = 0, target_tokens = 0;
+  double seconds = 0;
+};
+
+struct EpochRecord {
+  std::int64_t epoch = 0;
+  double train_loss = 0;
+  std::optional<double> valid_loss;  ///< empty: written as null
+  double seconds = 0;
+};
+
+/// The vectors hold one entry a rank, in bytes.
+struct SummaryRecord {
+  std::int64_t steps = 0;
+  double tokens_per_second = 0, padding_fraction = 0;
+  std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes, planned_bytes, measured_bytes, bytes_sent;
+  std::string exit = "completed";
+};
+
+enum class OpenMode { kTruncate, kAppend };
+
+/// metrics.jsonl: one object a line, flushed after each; doubles read back to the same bits, non-finite ones are null.
+class MetricsWriter {
+ public:
+  /// Throws DeckError when the file cannot be opened.
+  MetricsWriter(const std::string& path, OpenMode mode);
+  void step(const StepRecord& record);
+  void epoch(const EpochRecord& record);
+  void eval(const std::string& metric, double value);
+  void summary(const SummaryRecord& record);
+  /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first step record above last_step, or,
+  /// without one, the eval and summary records that end the file; the epoch records after step last_step unless
+  /// `epoch_record_kept`; a last line that was not written whole. A missing file is left missing. Replaces the file at once.
+  /// Throws DataError for a whole line that is no record, DeckError when the file cannot be replaced. Not collective: rank 0 calls it.
+  static void truncate_metrics(const std::string& path, std::int64_t last_step, bool epoch_record_kept);
+
+ private:
+  void line(const std::string& text);
+  std::string path_;
+  std::ofstream file_;
+};
+
+}  // namespace th::monitor

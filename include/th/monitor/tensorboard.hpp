@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <fstream>
+#include <string>
+
+namespace th::monitor {
+
+/// One event file of TensorBoard: scalars over steps. Not collective: rank 0 owns it.
+class TensorboardWriter {
+ public:
+  /// Makes `folder` where missing and starts events.out.tfevents.<time>.<host>.<pid> in it. Throws DeckError when it cannot be written.
+  explicit TensorboardWriter(const std::string& folder);
+  /// Adds one point of the curve `tag` (written as a 32-bit float). Throws DeckError when the file cannot be written.
+  void scalar(const std::string& tag, double value, std::int64_t step);
+  /// Hands what was added to the system. Throws DeckError when it cannot be written.
+  void flush();
+  /// The event file's path.
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  void record(const std::string& event);
+  std::string path_;
+  std::ofstream file_;
+};
+
+}  // namespace th::monitor

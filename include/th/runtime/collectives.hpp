@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace th::runtime {
+
+/// Payload bytes that this rank sent through the collectives' interface, by the algorithm's volume: n elements to each of the other ranks.
+struct ByteCounters {
+  std::int64_t exchange = 0;    ///< gradient slices sent to their owners
+  std::int64_t all_gather = 0;  ///< shards sent to the other ranks
+  std::int64_t reduce = 0;      ///< sums in the backend's own order (comm.reduction=fast)
+  std::int64_t control = 0;     ///< scalars, agreements, broadcasts
+  [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + control; }
+};
+
+/// Memory that the peers of a transport can read quickly (a shared-memory window where ranks share a node), 64-byte aligned, zeroed.
+class TransportBuffer {
+ public:
+  virtual ~TransportBuffer() = default;
+  TransportBuffer() = default;
+  TransportBuffer(const TransportBuffer&) = delete;
+  TransportBuffer& operator=(const TransportBuffer&) = delete;
+  [[nodiscard]] virtual float* data() noexcept = 0;
+  [[nodiscard]] virtual std::int64_t elements() const noexcept = 0;
+};
+
+/// The transport: collective calls on fp32 buffers, without tensors. Every call is collective over all ranks, in the same order.
+/// Errors of MPI or of a peer surface as MpiError.
+class Collectives {
+ public:
+  virtual ~Collectives() = default;
+  Collectives() = default;
+  Collectives(const Collectives&) = delete;
+  Collectives& operator=(const Collectives&) = delete;
+
+  [[nodiscard]] virtual int rank() const noexcept = 0;
+  [[nodiscard]] virtual int size() const noexcept = 0;
+
+  /// A buffer of `elements` floats for exchange() and all_gather(). Collective; all ranks ask for the same size.
+  [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) = 0;
+
+  /// Rank r's `buffer[offset + o*slice, +slice)` is its contribution to owner o. Returns, for this rank as owner, one pointer a rank to the
+  /// contributions, readable until finish_exchange(); nobody may write the exchanged range of `buffer` before that, except each
+  /// owner its own slice in its own buffer.
+  [[nodiscard]] virtual std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) = 0;
+  /// Ends the reading that exchange() began. Collective.
+  virtual void finish_exchange() = 0;
+
+  /// Rank r's `buffer[offset + r*stride, +slice)` is its shard (stride = slice in a full buffer, 0 in a buffer of shards); afterwards
+  /// `full[0, slice*size)` holds all shards in rank order on every rank. `full` may be `buffer + offset` where stride = slice.
+  virtual void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) = 0;
+
+  /// In place sum of doubles over the ranks in rank order: the same bits on every rank.
+  virtual void sum_in_rank_order(std::span<double> values) = 0;
+  /// `mine` of each rank, concatenated in rank order. Every rank passes the same count.
+  virtual void all_gather_doubles(std::span<const double> mine, std::span<double> all) = 0;
+  /// In place sum of floats in the backend's own order (comm.reduction=fast).
+  virtual void all_reduce_fast(float* data, std::int64_t count) = 0;
+  /// Largest value over the ranks.
+  [[nodiscard]] virtual std::int64_t maximum(std::int64_t value) = 0;
+  /// Root's bytes to everyone; other ranks' text is replaced.
+  virtual void broadcast(std::string& text, int root) = 0;
+  /// Every rank's text, in rank order, on every rank.
+  [[nodiscard]] virtual std::vector<std::string> gather_texts(const std::string& text) = 0;
+  virtual void barrier() = 0;
+
+  [[nodiscard]] virtual const ByteCounters& bytes_sent() const noexcept = 0;
+  /// "shared-memory window" or "MPI".
+  [[nodiscard]] virtual std::string description() const = 0;
+};
+
+}  // namespace th::runtime

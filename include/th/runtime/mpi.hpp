@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <mpi.h>
+
+namespace th::runtime {
+
+/// Throws MpiError with the call's name and MPI's own text unless `code` is MPI_SUCCESS.
+void check_mpi(int code, const char* call);
+
+/// MPI_Init_thread and MPI_Finalize as one object; the first object made in main, the last destroyed.
+/// Asks for MPI_THREAD_MULTIPLE. `abandon()` makes the destructor skip MPI_Finalize (peers may be gone).
+class MpiSession {
+ public:
+  MpiSession(int& argc, char**& argv);
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+  [[nodiscard]] int provided_threads() const noexcept { return provided_; }
+
+ private:
+  int provided_ = 0;
+};
+
+/// An owned duplicate of a communicator whose errors are returned, never aborted on.
+class Communicator {
+ public:
+  /// Collective over `parent`.
+  [[nodiscard]] static Communicator duplicate(MPI_Comm parent);
+  /// The ranks that share memory with this one. Collective over `parent`.
+  [[nodiscard]] static Communicator split_shared(MPI_Comm parent);
+  Communicator(Communicator&& other) noexcept : comm_(other.comm_) { other.comm_ = MPI_COMM_NULL; }
+  Communicator& operator=(Communicator&&) = delete;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  ~Communicator();
+  [[nodiscard]] MPI_Comm get() const noexcept { return comm_; }
+  [[nodiscard]] int rank() const;
+  [[nodiscard]] int size() const;
+
+ private:
+  explicit Communicator(MPI_Comm comm);
+  MPI_Comm comm_ = MPI_COMM_NULL;
+};
+
+/// MPI library version text, first line.
+[[nodiscard]] std::string mpi_library_version();
+
+}  // namespace th::runtime

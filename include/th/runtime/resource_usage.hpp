@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace th::runtime {
+
+/// The largest resident size this process has had, in bytes.
+[[nodiscard]] std::int64_t peak_rss_bytes();
+/// The resident size of this process now, in bytes (VmRSS); 0 where /proc does not tell.
+[[nodiscard]] std::int64_t rss_bytes();
+/// Its anonymous part: heap and stacks without mapped files, in bytes (RssAnon); 0 where /proc does not tell.
+[[nodiscard]] std::int64_t rss_anon_bytes();
+/// The name of this node, "unknown" where the system does not tell.
+[[nodiscard]] std::string hostname();
+/// How many CPUs this process may run on (its affinity mask); 0 where the system does not tell.
+[[nodiscard]] int cpus_in_mask();
+/// The same mask as a list of ranges, as in "0-3,8"; empty where the system does not tell.
+[[nodiscard]] std::string cpu_mask_text();
+/// Memory that can still be had on this node, in bytes: the smaller of MemAvailable and what the control groups (v1 and v2) above
+/// this process leave; 0 where neither is known. All processes of the node share it.
+[[nodiscard]] std::int64_t available_memory_bytes();
+
+}  // namespace th::runtime

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/model/transformer.hpp"
+#include "th/runtime/collectives.hpp"
+#include "th/zero/flat_layout.hpp"
+#include "th/zero/optimizer.hpp"
+#include "th/zero/slot_tree.hpp"
+
+namespace th::zero {
+
+/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). The stage number stands in zero_policy alone.
+struct ZeroPolicy {
+  bool shard_optimizer = false;   ///< each rank keeps and updates its slice of the optimizer state
+  bool shard_gradients = false;   ///< gradients are reduced unit by unit during backward, full buffers are not kept
+  bool shard_parameters = false;  ///< units are gathered on demand
+};
+[[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
+
+/// Bytes of model state and of working buffers that the engine has allocated on this rank.
+struct EngineBytes {
+  std::int64_t parameters = 0, gradients = 0, optimizer = 0;             ///< model state
+  std::int64_t gather_slots = 0, unit_gradients = 0, pending_sums = 0;   ///< working buffers
+  [[nodiscard]] std::int64_t model_state() const noexcept { return parameters + gradients + optimizer; }
+  [[nodiscard]] std::int64_t total() const noexcept { return model_state() + gather_slots + unit_gradients + pending_sums; }
+};
+
+/// What one optimizer step reports, the same on every rank.
+struct StepResult {
+  double loss_sum = 0;   ///< over all slots, added in slot order
+  double grad_norm = 0;  ///< of the mean gradient, before clipping
+};
+
+/// Data-parallel training of a flat parameter space with ZeRO 0 to 3: a step is accumulate() once a round of slots, then step().
+/// Neither contains a stage number: three policies decide where parameters live, when gradients are reduced, and what is updated.
+/// All calls are collective unless they say otherwise. fp32.
+class ZeroEngine final : public model::ParameterSource {
+ public:
+  /// Allocates everything and initialises the parameters from (seed, tensor name).
+  ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots);
+  ~ZeroEngine() override;
+
+  /// Begins a step: no gradients, slot 0 next.
+  void begin_step();
+  /// One round: this rank's micro-batch, or an idle slot where it is null or empty.
+  void accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale, double label_smoothing);
+  /// Reduces what is left, clips, updates the parameters. `optimizer_step` counts from 1. With a loss or norm that is not finite nothing is updated.
+  StepResult step(double lr, std::int64_t optimizer_step);
+
+  // ParameterSource
+  const model::UnitTensors& open_forward(std::int64_t unit) override;
+  void close_forward(std::int64_t unit) override;
+  model::UnitTensors& open_backward(std::int64_t unit) override;
+  void close_backward(std::int64_t unit) override;
+
+  [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const EngineBytes& bytes() const noexcept { return bytes_; }
+  [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }
+
+  /// This rank's shard of parameters or of a moment in flat shard order, shard_total() elements. Not collective.
+  enum class State { kParameters, kExpAvg, kExpAvgSq };
+  void read_state(State state, std::span<float> out) const;
+  /// Replaces the state from this rank's shard; where it is kept whole, the ranks' shards are gathered.
+  void write_state(State state, std::span<const float> in);
+  [[nodiscard]] bool has_moments() const noexcept { return config_.optimizer.name != config::OptimizerKind::kSgd; }
+
+ private:
+  using Buffer = std::unique_ptr<runtime::TransportBuffer>;
+  /// A slice of the flat space that this rank updates.
+  struct Slice {
+    float* parameters;
+    const float* gradients;
+    std::int64_t moments;  ///< offset into exp_avg and exp_avg_sq
+    std::int64_t count;
+  };
+
+  void allocate(const model::Transformer& model);
+  void initialise(std::uint64_t seed);
+  void reduce_unit(std::int64_t unit);
+  [[nodiscard]] model::UnitTensors views(std::int64_t unit, float* values, float* gradients) const;
+  [[nodiscard]] float* parameter_shard(std::int64_t unit) const;
+  [[nodiscard]] float* reduced_gradient(std::int64_t unit) const;
+  [[nodiscard]] std::vector<Slice> slices() const;
+  [[nodiscard]] double gradient_norm();
+  void gather_updated();
+
+  config::RunConfig config_;
+  runtime::Collectives& collectives_;
+  ZeroPolicy policy_;
+  FlatLayout layout_;
+  std::int64_t slots_, rounds_, rank_, ranks_;
+  std::int64_t round_ = 0;
+  std::vector<double> slot_losses_;  ///< this rank's, by round
+  EngineBytes bytes_;
+
+  Buffer parameters_;       ///< whole, or this rank's shards
+  Buffer gradients_;        ///< whole, or the units in flight
+  at::Tensor shard_gradients_, exp_avg_, exp_avg_sq_, gather_;
+  std::vector<std::int64_t> gather_offset_, gradient_offset_;  ///< by unit, where its gathered values and its gradients lie
+  std::vector<int> open_;                                      ///< how often a unit is open
+  std::vector<model::UnitTensors> tensors_;
+  std::unique_ptr<SlotTree> tree_;
+};
+
+}  // namespace th::zero

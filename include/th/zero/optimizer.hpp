@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+#include "th/config/run_config.hpp"
+
+namespace th::zero {
+
+/// One step of the optimizer over `count` elements of a flat buffer, elementwise: the same bits however the buffer is split.
+/// Adam (Kingma, Ba 2015, algorithm 1, with bias correction) and AdamW (Loshchilov, Hutter 2019); SGD uses neither moment.
+/// `gradient_factor` (the clip coefficient) multiplies each gradient first; `step` counts from 1.
+struct OptimizerStep {
+  config::OptimizerSection settings;
+  double lr = 0;
+  double gradient_factor = 1;
+  std::int64_t step = 1;
+};
+void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count);
+
+/// fp64 sums of squares of `blocks` blocks of 256 elements each, every block in one fixed order.
+void block_square_sums(const float* x, std::int64_t blocks, double* out);
+
+}  // namespace th::zero

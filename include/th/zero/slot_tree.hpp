@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace th::zero {
+
+/// Sums the slots' contributions to one flat shard in a binary tree that depends on the slot numbers alone: a binary counter of pending
+/// partial sums, fed in slot order, round by round. With one round nothing is pending between calls.
+class SlotTree {
+ public:
+  /// `slots` contributions in all, dealt in rounds of `ranks`; `shard` elements can be pending.
+  SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard);
+
+  /// Feeds slots [first, first + pieces.size()), each `count` elements that belong at `offset` of the shard. When they are the last ones
+  /// the sum is written to `out` (which may be one of the pieces); returns whether it was.
+  bool add(std::int64_t first, std::span<const float* const> pieces, std::int64_t offset, std::int64_t count, float* out);
+
+  /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of `ranks` below `slots`.
+  [[nodiscard]] static std::int64_t pending_buffers(std::int64_t slots, std::int64_t ranks);
+  [[nodiscard]] std::int64_t bytes() const noexcept;
+
+ private:
+  std::int64_t slots_;
+  std::vector<std::vector<float>> pending_;     ///< storage, pending_buffers of them
+  std::vector<std::vector<int>> storage_of_;    ///< round -> level -> index into pending_, -1: none
+  std::int64_t ranks_;
+};
+
+}  // namespace th::zero

@@ -1,0 +1,52 @@
+#include "th/base/log.hpp"
+
+#include <spdlog/logger.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include "th/base/error.hpp"
+
+namespace th {
+
+struct Log::Impl {
+  int rank;
+  std::string prefix;
+  spdlog::logger logger{"th"};
+  void write(spdlog::level::level_enum level, const std::string& text) {
+    logger.log(level, spdlog::string_view_t(text.data(), text.size()));
+    logger.flush();
+  }
+};
+
+Log::Log(int rank, const std::string& host) : impl_(std::make_unique<Impl>()) {
+  impl_->rank = rank;
+  if (rank != 0) impl_->prefix = "[rank " + std::to_string(rank) + " " + host + "] ";
+  std::shared_ptr<spdlog::sinks::sink> sink;
+  if (rank == 0) {
+    sink = std::make_shared<spdlog::sinks::stdout_sink_mt>();
+  } else {
+    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  }
+  impl_->logger.sinks().push_back(sink);
+  impl_->logger.set_pattern("%v");
+}
+
+Log::~Log() = default;
+
+void Log::info(const std::string& message) {
+  if (impl_->rank == 0) impl_->write(spdlog::level::info, message);
+}
+void Log::warn(const std::string& message) { impl_->write(spdlog::level::warn, impl_->prefix + "warning: " + message); }
+void Log::error(const std::string& message) { impl_->write(spdlog::level::err, impl_->prefix + "error: " + message); }
+
+void Log::open_file(const std::string& path) {
+  try {
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path, false);
+    sink->set_pattern("%Y-%m-%d %H:%M:%S %v");
+    impl_->logger.sinks().push_back(sink);
+  } catch (const spdlog::spdlog_ex& e) {
+    throw DeckError("run.output_dir: cannot open the log " + path + ": " + e.what());
+  }
+}
+
+}  // namespace th

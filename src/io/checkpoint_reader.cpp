@@ -1,0 +1,242 @@
+#include "th/io/checkpoint_reader.hpp"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "th/base/error.hpp"
+#include "th/base/hash.hpp"
+#include "th/io/checkpoint_folder.hpp"
+#include "th/io/hdf5.hpp"
+
+namespace th::io {
+namespace fs = std::filesystem;
+namespace {
+
+std::string resolve_folder(const std::string& path, std::vector<std::string>& notes) {
+  if (fs::exists(path + "/model.h5")) return path;
+  const std::string below = fs::is_directory(path + "/checkpoints") ? path + "/checkpoints" : path;
+  if (auto found = find_latest(below, notes)) return *found;
+  std::string text = "no complete checkpoint at " + path;
+  for (const auto& note : notes) text += "\n  " + note;
+  throw CheckpointError(text);
+}
+
+CheckpointInfo read_info(const std::string& folder) {
+  const Hdf5Lock lock;
+  const std::string path = folder + "/model.h5";
+  const Hdf5Id file = open_file(path);
+  CheckpointInfo info;
+  info.format_version = read_integer_attribute(file.get(), "format_version");
+  if (info.format_version > kFormatVersion) {
+    throw CheckpointError(path + " has format_version " + std::to_string(info.format_version) + ", this program reads up to " +
+                          std::to_string(kFormatVersion) + "; use a newer th_app");
+  }
+  info.step = read_integer_attribute(file.get(), "step");
+  info.epoch = read_integer_attribute(file.get(), "epoch");
+  info.world_size = read_integer_attribute(file.get(), "world_size");
+  info.zero_stage = read_integer_attribute(file.get(), "zero_stage");
+  info.deck = read_string_attribute(file.get(), "deck");
+  info.build = read_string_attribute(file.get(), "build");
+  info.identity = read_string_attribute(file.get(), "identity");
+  info.state_json = read_string_attribute(file.get(), "state");
+  const std::string layout = read_string_attribute(file.get(), "layout");
+  const std::string all = info.deck + info.state_json + layout;
+  if (read_integer_attribute(file.get(), "crc32c") != std::int64_t{crc32c(std::as_bytes(std::span(all)))}) {
+    throw CheckpointError(path + ": the checksum of deck, state and layout is wrong; the file is damaged");
+  }
+  if (info.world_size < 1) throw CheckpointError(path + ": world_size is " + std::to_string(info.world_size));
+  layout_from_json(layout, info);
+  info.source_tokens = read_strings(file.get(), "vocabulary/source", path);
+  info.target_tokens = read_strings(file.get(), "vocabulary/target", path);
+  return info;
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text = "[";
+  for (const auto size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
+}  // namespace
+
+/// The shard files of one read, opened when first needed; a shard that is read from end to end has its CRC checked on the way.
+class CheckpointReader::Files {
+ public:
+  Files(const CheckpointReader& reader, std::string what) : reader_(reader), dataset_(dataset_path(what)) {}
+
+  void read(std::int64_t rank, std::int64_t offset, std::span<float> out) {
+    auto it = open_.find(rank);
+    if (it == open_.end()) it = open_.emplace(rank, open(rank)).first;
+    Open& open = it->second;
+    const hsize_t start = static_cast<hsize_t>(offset);
+    const hsize_t count = out.size();
+    const Hdf5Id memory = create_space({count});
+    const Hdf5Id space(H5Dget_space(open.dataset.get()), H5Sclose, "H5Dget_space");
+    check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr), "H5Sselect_hyperslab");
+    check_hdf5(H5Dread(open.dataset.get(), H5T_NATIVE_FLOAT, memory.get(), space.get(), H5P_DEFAULT, out.data()), "reading " + open.label);
+    if (offset == open.next) {
+      open.crc = crc32c(std::as_bytes(out), open.crc);
+      open.next += static_cast<std::int64_t>(count);
+      const bool whole = open.next == reader_.totals_[static_cast<std::size_t>(rank)];
+      if (whole && std::int64_t{open.crc} != read_integer_attribute(open.dataset.get(), "crc32c")) {
+        throw CheckpointError(open.label + ": the checksum is wrong; the file is damaged");
+      }
+    }
+  }
+
+ private:
+  struct Open {
+    Hdf5Id file, dataset;
+    std::string label;
+    std::int64_t next = 0;
+    std::uint32_t crc = 0;
+  };
+
+  Open open(std::int64_t rank) {
+    const std::string path = reader_.folder_ + "/" + shard_name(rank);
+    if (!fs::exists(path)) throw CheckpointError("the shard " + path + " is missing");
+    Open result;
+    result.file = open_file(path);
+    result.dataset = open_dataset(result.file.get(), dataset_, path);
+    result.label = path + ":" + dataset_;
+    const std::int64_t expected = reader_.totals_[static_cast<std::size_t>(rank)];
+    if (const auto seen = dataset_count(result.dataset.get()); seen != expected) {
+      throw CheckpointError(result.label + " has " + std::to_string(seen) + " elements instead of " + std::to_string(expected));
+    }
+    return result;
+  }
+
+  const CheckpointReader& reader_;
+  std::string dataset_;
+  std::map<std::int64_t, Open> open_;
+};
+
+CheckpointReader::CheckpointReader(const std::string& path)
+    : folder_(resolve_folder(path, notes_)), info_(read_info(folder_)), layout_(info_.units, info_.world_size) {
+  for (std::size_t i = 0; i < layout_.tensors().size(); ++i) index_[layout_.tensors()[i].spec.name] = static_cast<std::int64_t>(i);
+  for (const auto& alias : info_.aliases) {
+    const auto it = index_.find(alias.tensor);
+    if (it == index_.end()) throw CheckpointError(folder_ + ": the alias " + alias.alias + " names no tensor");
+    index_[alias.alias] = it->second;
+  }
+  runs_.resize(layout_.tensors().size());
+  for (std::int64_t rank = 0; rank < layout_.ranks(); ++rank) {
+    std::int64_t offset = 0;
+    for (const auto& piece : layout_.pieces(rank)) {
+      runs_[static_cast<std::size_t>(piece.tensor)].push_back({piece.tensor_begin, piece.count, rank, offset});
+      offset += piece.count;
+    }
+    totals_.push_back(offset);
+  }
+}
+
+std::vector<std::string> CheckpointReader::kinds() const {
+  std::vector<std::string> names = {"parameters"};
+  names.insert(names.end(), info_.state_names.begin(), info_.state_names.end());
+  return names;
+}
+
+std::int64_t CheckpointReader::tensor_index(const std::string& name) const {
+  const auto it = index_.find(name);
+  if (it == index_.end()) throw CheckpointError(folder_ + " has no tensor " + name + "; th_inspect ls lists them");
+  return it->second;
+}
+
+void CheckpointReader::read_range(Files& files, std::int64_t tensor, std::int64_t begin, std::span<float> out) const {
+  const std::int64_t end = begin + static_cast<std::int64_t>(out.size());
+  for (const auto& run : runs_[static_cast<std::size_t>(tensor)]) {
+    const std::int64_t from = std::max(begin, run.begin);
+    const std::int64_t to = std::min(end, run.begin + run.count);
+    if (from >= to) continue;
+    files.read(run.rank, run.file_offset + from - run.begin, out.subspan(static_cast<std::size_t>(from - begin), static_cast<std::size_t>(to - from)));
+  }
+}
+
+void CheckpointReader::read_shard(const zero::FlatLayout& layout, std::int64_t rank, const std::string& what, std::span<float> out) const {
+  ensure(out.size() == static_cast<std::size_t>(layout.shard_total()), "read_shard: out does not have shard_total() elements");
+  require_same_tensors(layout);
+  const Hdf5Lock lock;
+  Files files(*this, what);
+  std::fill(out.begin(), out.end(), 0.0F);
+  for (const auto& piece : layout.pieces(rank)) {
+    const auto old = tensor_index(layout.tensors()[static_cast<std::size_t>(piece.tensor)].spec.name);
+    read_range(files, old, piece.tensor_begin, out.subspan(static_cast<std::size_t>(piece.shard_offset), static_cast<std::size_t>(piece.count)));
+  }
+}
+
+std::vector<float> CheckpointReader::read_tensor(const std::string& what, const std::string& name) const {
+  const std::int64_t tensor = tensor_index(name);
+  const Hdf5Lock lock;
+  Files files(*this, what);
+  std::vector<float> values(static_cast<std::size_t>(layout_.tensors()[static_cast<std::size_t>(tensor)].count));
+  read_range(files, tensor, 0, values);
+  return values;
+}
+
+void CheckpointReader::require_same_tensors(const zero::FlatLayout& layout) const {
+  std::map<std::string, std::vector<std::int64_t>> wanted;
+  std::string text;
+  for (const auto& tensor : layout.tensors()) wanted[tensor.spec.name] = tensor.spec.shape;
+  for (const auto& tensor : layout_.tensors()) {
+    const auto it = wanted.find(tensor.spec.name);
+    if (it == wanted.end()) {
+      text += "\n  " + tensor.spec.name + ": in the checkpoint, not in the model";
+      continue;
+    }
+    if (it->second != tensor.spec.shape) {
+      text += "\n  " + tensor.spec.name + ": " + shape_text(tensor.spec.shape) + " in the checkpoint, " + shape_text(it->second) + " in the model";
+    }
+    wanted.erase(it);
+  }
+  for (const auto& [name, shape] : wanted) text += "\n  " + name + ": " + shape_text(shape) + " in the model, not in the checkpoint";
+  if (!text.empty()) throw CheckpointError(folder_ + " is of another model:" + text);
+}
+
+void CheckpointReader::require_shard(std::int64_t rank) const {
+  const std::string path = folder_ + "/" + shard_name(rank);
+  if (!fs::exists(path)) throw CheckpointError("the shard " + path + " is missing");
+  const Hdf5Id file = open_file(path);
+  const auto expected = totals_[static_cast<std::size_t>(rank)];
+  for (const auto& kind : kinds()) {
+    const Hdf5Id dataset = open_dataset(file.get(), dataset_path(kind), path);
+    const auto seen = dataset_count(dataset.get());
+    if (seen != expected) {
+      throw CheckpointError(path + ":" + dataset_path(kind) + " has " + std::to_string(seen) + " elements instead of " + std::to_string(expected));
+    }
+  }
+}
+
+void CheckpointReader::require_complete() const {
+  const Hdf5Lock lock;
+  for (std::int64_t rank = 0; rank < layout_.ranks(); ++rank) require_shard(rank);
+}
+
+std::vector<std::string> CheckpointReader::verify() const {
+  const Hdf5Lock lock;
+  std::vector<std::string> problems;
+  for (std::int64_t rank = 0; rank < layout_.ranks(); ++rank) {
+    try {
+      require_shard(rank);
+    } catch (const CheckpointError& error) {
+      problems.emplace_back(error.what());
+      continue;
+    }
+    for (const auto& kind : kinds()) {
+      try {
+        Files files(*this, kind);
+        const std::int64_t total = totals_[static_cast<std::size_t>(rank)];
+        std::vector<float> buffer(static_cast<std::size_t>(std::min<std::int64_t>(total, 1 << 20)));
+        for (std::int64_t done = 0; done < total;) {
+          const auto size = std::min<std::int64_t>(total - done, 1 << 20);
+          files.read(rank, done, std::span(buffer).first(static_cast<std::size_t>(size)));
+          done += size;
+        }
+      } catch (const CheckpointError& error) {
+        problems.emplace_back(error.what());
+      }
+    }
+  }
+  return problems;
+}
+
+}  // namespace th::io

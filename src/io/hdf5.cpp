@@ -1,0 +1,155 @@
+#include "th/io/hdf5.hpp"
+
+#include <utility>
+
+#include "th/base/error.hpp"
+
+namespace th::io {
+namespace {
+
+std::recursive_mutex& hdf5_mutex() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
+herr_t append_error(unsigned, const H5E_error2_t* error, void* data) {
+  auto& text = *static_cast<std::string*>(data);
+  if (error->desc != nullptr && *error->desc != '\0' && text.size() < 600) {
+    if (!text.empty()) text += "; ";
+    text += error->desc;
+  }
+  return 0;
+}
+
+Hdf5Id file_access() {
+  Hdf5Id list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "H5Pcreate");
+  check_hdf5(H5Pset_libver_bounds(list.get(), H5F_LIBVER_V110, H5F_LIBVER_V110), "H5Pset_libver_bounds");
+  check_hdf5(H5Pset_file_locking(list.get(), 0, 1), "H5Pset_file_locking");
+  check_hdf5(H5Pset_fclose_degree(list.get(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree");
+  return list;
+}
+
+}  // namespace
+
+Hdf5Lock::Hdf5Lock() : lock_(hdf5_mutex()) { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+std::int64_t check_hdf5(std::int64_t value, const std::string& what) {
+  if (value >= 0) return value;
+  std::string text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, append_error, &text);
+  throw Hdf5Error(what + " failed in HDF5: " + (text.empty() ? "no reason given" : text));
+}
+
+Hdf5Id::Hdf5Id(hid_t id, Close closer, const std::string& what) : id_(check_hdf5(id, what)), close_(closer) {}
+Hdf5Id::Hdf5Id(Hdf5Id&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+Hdf5Id& Hdf5Id::operator=(Hdf5Id&& other) noexcept {
+  std::swap(id_, other.id_);
+  std::swap(close_, other.close_);
+  return *this;
+}
+Hdf5Id::~Hdf5Id() {
+  if (id_ >= 0) close_(id_);
+}
+void Hdf5Id::close(const std::string& what) {
+  if (id_ >= 0) check_hdf5(close_(std::exchange(id_, -1)), what);
+}
+
+Hdf5Id create_file(const std::string& path) {
+  const Hdf5Id access = file_access();
+  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose, "creating " + path};
+}
+
+Hdf5Id open_file(const std::string& path) {
+  const Hdf5Id access = file_access();
+  return {H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose, "opening " + path};
+}
+
+Hdf5Id open_dataset(hid_t file, const std::string& name, const std::string& path) {
+  return {H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, "opening dataset " + name + " of " + path};
+}
+
+Hdf5Id create_space(const std::vector<hsize_t>& dims) {
+  if (dims.empty()) return {H5Screate(H5S_SCALAR), H5Sclose, "H5Screate"};
+  return {H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose, "H5Screate_simple"};
+}
+
+Hdf5Id string_type() {
+  Hdf5Id type(H5Tcopy(H5T_C_S1), H5Tclose, "H5Tcopy");
+  check_hdf5(H5Tset_size(type.get(), H5T_VARIABLE), "H5Tset_size");
+  check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "H5Tset_cset");
+  return type;
+}
+
+Hdf5Id link_creation() {
+  Hdf5Id list(H5Pcreate(H5P_LINK_CREATE), H5Pclose, "H5Pcreate");
+  check_hdf5(H5Pset_create_intermediate_group(list.get(), 1), "H5Pset_create_intermediate_group");
+  check_hdf5(H5Pset_char_encoding(list.get(), H5T_CSET_UTF8), "H5Pset_char_encoding");
+  return list;
+}
+
+std::int64_t dataset_count(hid_t dataset) {
+  const Hdf5Id space(H5Dget_space(dataset), H5Sclose, "H5Dget_space");
+  return check_hdf5(H5Sget_simple_extent_npoints(space.get()), "H5Sget_simple_extent_npoints");
+}
+
+void write_attribute(hid_t object, const std::string& name, std::int64_t value) {
+  const Hdf5Id space = create_space({});
+  const Hdf5Id attribute(H5Acreate2(object, name.c_str(), H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+                         "creating attribute " + name);
+  check_hdf5(H5Awrite(attribute.get(), H5T_NATIVE_INT64, &value), "writing attribute " + name);
+}
+
+void write_attribute(hid_t object, const std::string& name, const std::string& value) {
+  const Hdf5Id space = create_space({});
+  const Hdf5Id type = string_type();
+  const Hdf5Id attribute(H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+                         "creating attribute " + name);
+  const char* text = value.c_str();
+  check_hdf5(H5Awrite(attribute.get(), type.get(), static_cast<const void*>(&text)), "writing attribute " + name);
+}
+
+std::int64_t read_integer_attribute(hid_t object, const std::string& name) {
+  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose, "opening attribute " + name);
+  std::int64_t value = 0;
+  check_hdf5(H5Aread(attribute.get(), H5T_NATIVE_INT64, &value), "reading attribute " + name);
+  return value;
+}
+
+std::string read_string_attribute(hid_t object, const std::string& name) {
+  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose, "opening attribute " + name);
+  const Hdf5Id type = string_type();
+  char* text = nullptr;
+  check_hdf5(H5Aread(attribute.get(), type.get(), static_cast<void*>(&text)), "reading attribute " + name);
+  std::string value = text == nullptr ? "" : text;
+  H5free_memory(text);
+  return value;
+}
+
+void write_strings(hid_t file, const std::string& name, const std::vector<std::string>& values) {
+  const Hdf5Id space = create_space({values.size()});
+  const Hdf5Id type = string_type();
+  const Hdf5Id links = link_creation();
+  const Hdf5Id dataset(H5Dcreate2(file, name.c_str(), type.get(), space.get(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
+                       "creating dataset " + name);
+  std::vector<const char*> pointers;
+  pointers.reserve(values.size());
+  for (const auto& value : values) pointers.push_back(value.c_str());
+  if (values.empty()) return;
+  check_hdf5(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, static_cast<const void*>(pointers.data())), "writing dataset " + name);
+}
+
+std::vector<std::string> read_strings(hid_t file, const std::string& name, const std::string& path) {
+  const Hdf5Id dataset = open_dataset(file, name, path);
+  const Hdf5Id type = string_type();
+  const Hdf5Id space(H5Dget_space(dataset.get()), H5Sclose, "H5Dget_space");
+  std::vector<char*> pointers(static_cast<std::size_t>(dataset_count(dataset.get())), nullptr);
+  std::vector<std::string> values;
+  if (pointers.empty()) return values;
+  check_hdf5(H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, static_cast<void*>(pointers.data())), "reading " + name + " of " + path);
+  values.reserve(pointers.size());
+  for (const char* pointer : pointers) values.emplace_back(pointer == nullptr ? "" : pointer);
+  check_hdf5(H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, static_cast<void*>(pointers.data())), "H5Dvlen_reclaim");
+  return values;
+}
+
+}  // namespace th::io

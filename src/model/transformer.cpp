@@ -1,0 +1,220 @@
+#include "th/model/transformer.hpp"
+
+#include "pass.hpp"
+#include "th/base/error.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace th::model {
+
+namespace {
+
+using Specs = std::vector<zero::TensorSpec>;
+
+void add_attention(Specs& out, const std::string& prefix, std::int64_t d) {
+  out.push_back({prefix + "in_proj_weight", {3 * d, d}});
+  out.push_back({prefix + "in_proj_bias", {3 * d}});
+  out.push_back({prefix + "out_proj.weight", {d, d}});
+  out.push_back({prefix + "out_proj.bias", {d}});
+}
+
+void add_norm(Specs& out, const std::string& prefix, std::int64_t d) {
+  out.push_back({prefix + ".weight", {d}});
+  out.push_back({prefix + ".bias", {d}});
+}
+
+void add_feed_forward(Specs& out, const std::string& prefix, std::int64_t d, std::int64_t f) {
+  out.push_back({prefix + "linear1.weight", {f, d}});
+  out.push_back({prefix + "linear1.bias", {f}});
+  out.push_back({prefix + "linear2.weight", {d, f}});
+  out.push_back({prefix + "linear2.bias", {d}});
+}
+
+at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
+  at::Tensor table = at::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
+  float* p = table.data_ptr<float>();
+  for (std::int64_t t = 0; t < length; ++t) {
+    for (std::int64_t d = 0; d < width; d += 2) {
+      const double angle = static_cast<double>(t) * std::exp(-std::log(10000.0) * static_cast<double>(d) / static_cast<double>(width));
+      p[t * width + d] = static_cast<float>(std::sin(angle));
+      if (d + 1 < width) p[t * width + d + 1] = static_cast<float>(std::cos(angle));
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+Transformer::Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
+                         std::int64_t max_length)
+    : model_(model), gemm_(gemm), positions_(sinusoidal_positions(max_length, model.d_model)) {
+  ensure(model.d_model % model.num_heads == 0, "Transformer: d_model must be a multiple of num_heads");
+  build_units(source_vocabulary, target_vocabulary);
+}
+
+void Transformer::build_units(std::int64_t source_vocabulary, std::int64_t target_vocabulary) {
+  const std::int64_t d = model_.d_model;
+  const bool tied = model_.tie_embeddings;
+  if (tied) {
+    ensure(source_vocabulary == target_vocabulary, "Transformer: tied embeddings need one joint vocabulary");
+    units_.push_back({"embeddings", {{"source_embedding.weight", {source_vocabulary, d}}}});
+    aliases_ = {{"target_embedding.weight", "source_embedding.weight"}, {"output_projection.weight", "source_embedding.weight"}};
+  } else {
+    units_.push_back({"source_embedding", {{"source_embedding.weight", {source_vocabulary, d}}}});
+    units_.push_back({"target_embedding", {{"target_embedding.weight", {target_vocabulary, d}}}});
+  }
+  source_unit_ = 0;
+  target_unit_ = tied ? 0 : 1;
+  first_encoder_ = static_cast<std::int64_t>(units_.size());
+  for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
+    const std::string prefix = "encoder.layers." + std::to_string(l) + ".";
+    Specs specs;
+    add_attention(specs, prefix + "self_attn.", d);
+    add_feed_forward(specs, prefix, d, model_.d_ff);
+    add_norm(specs, prefix + "norm1", d);
+    add_norm(specs, prefix + "norm2", d);
+    if (l + 1 == model_.num_encoder_layers) add_norm(specs, "encoder.norm", d);
+    units_.push_back({"encoder.layers." + std::to_string(l), std::move(specs)});
+  }
+  first_decoder_ = static_cast<std::int64_t>(units_.size());
+  for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
+    const std::string prefix = "decoder.layers." + std::to_string(l) + ".";
+    Specs specs;
+    add_attention(specs, prefix + "self_attn.", d);
+    add_attention(specs, prefix + "multihead_attn.", d);
+    add_feed_forward(specs, prefix, d, model_.d_ff);
+    add_norm(specs, prefix + "norm1", d);
+    add_norm(specs, prefix + "norm2", d);
+    add_norm(specs, prefix + "norm3", d);
+    units_.push_back({"decoder.layers." + std::to_string(l), std::move(specs)});
+  }
+  output_unit_ = static_cast<std::int64_t>(units_.size());
+  Specs output;
+  add_norm(output, "decoder.norm", d);
+  output.push_back({"output_projection.bias", {target_vocabulary}});
+  if (!tied) output.push_back({"output_projection.weight", {target_vocabulary, d}});
+  units_.push_back({"output", std::move(output)});
+
+  long_lived_.assign(units_.size(), false);
+  long_lived_[0] = tied;
+  forward_order_.push_back(source_unit_);
+  for (std::int64_t u = first_encoder_; u < first_decoder_; ++u) forward_order_.push_back(u);
+  if (!tied) forward_order_.push_back(target_unit_);
+  for (std::int64_t u = first_decoder_; u <= output_unit_; ++u) forward_order_.push_back(u);
+  for (std::int64_t u = output_unit_; u >= first_decoder_; --u) backward_order_.push_back(u);
+  if (!tied) backward_order_.push_back(target_unit_);
+  for (std::int64_t u = first_decoder_ - 1; u >= first_encoder_; --u) backward_order_.push_back(u);
+  backward_order_.push_back(source_unit_);
+}
+
+PassContext Transformer::context(double dropout, std::uint64_t key) const {
+  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key};
+}
+
+at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids, std::int64_t length,
+                                  std::uint64_t site) const {
+  const std::int64_t d = model_.d_model;
+  const auto rows = static_cast<std::int64_t>(ids.size());
+  if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
+  at::Tensor y = at::empty({rows, d}, at::TensorOptions().dtype(at::kFloat));
+  embed(unit.values[0].data_ptr<float>(), ids.data(), positions_.data_ptr<float>(), y.data_ptr<float>(), rows, length, d,
+        std::sqrt(static_cast<float>(d)), pass.context.site(kEmbeddingBlock, site));
+  return y;
+}
+
+at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
+  const data::Batch& b = pass.batch;
+  at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), b.source, b.source_length, 0);
+  source.close_forward(source_unit_);
+  for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
+    const UnitTensors& unit = source.open_forward(first_encoder_ + l);
+    EncoderTape tape;
+    at::Tensor y = encoder_layer(pass, l, unit, x, tape);
+    if (pass.keep) pass.encoder.push_back(pass.recompute ? EncoderTape{x, {}, {}, {}, {}, {}} : std::move(tape));
+    x = std::move(y);
+    source.close_forward(first_encoder_ + l);
+  }
+  return x;
+}
+
+at::Tensor Transformer::decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const {
+  const data::Batch& b = pass.batch;
+  at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), b.target_in, b.target_length, 1);
+  source.close_forward(target_unit_);
+  for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
+    const UnitTensors& unit = source.open_forward(first_decoder_ + l);
+    DecoderTape tape;
+    at::Tensor y = decoder_layer(pass, l, unit, x, memory, tape);
+    if (pass.keep) pass.decoder.push_back(pass.recompute ? DecoderTape{x, {}, {}, {}, {}, {}, {}} : std::move(tape));
+    x = std::move(y);
+    source.close_forward(first_decoder_ + l);
+  }
+  return x;
+}
+
+at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const {
+  const UnitTensors& unit = source.open_forward(output_unit_);
+  const ParameterSpan p{unit.values, {}};
+  const at::Tensor h = layer_norm_forward(p.part(0, 2), x, tape);
+  const at::Tensor& weight = model_.tie_embeddings ? pass.tied : unit.values[3];
+  at::Tensor y = gemm_.forward(h, weight);
+  add_bias(y.data_ptr<float>(), unit.values[2].data_ptr<float>(), y.size(0), y.size(1));
+  source.close_forward(output_unit_);
+  return y;
+}
+
+at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
+  c10::InferenceMode no_grad;
+  Pass pass{batch, context(0.0, 0), false, false, {}, {}, {}, {}, {}};
+  open_tied(source, pass);
+  const at::Tensor memory = encode(source, pass);
+  LayerNormTape tape;
+  at::Tensor scores = project(pass, source, decode(source, pass, memory), tape);
+  if (model_.tie_embeddings) source.close_forward(source_unit_);
+  return scores;
+}
+
+LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
+  at::Tensor scores = logits(source, batch);
+  return {cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1), 0.0F, 0.0F), batch.target_tokens};
+}
+
+LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale,
+                                double label_smoothing) {
+  c10::InferenceMode no_grad;
+  Pass pass{batch, context(model_.dropout, dropout_key), true, model_.gradient_checkpointing == config::GradientCheckpointing::kFull, {}, {}, {}, {}, {}};
+  open_tied(source, pass);
+  const at::Tensor memory = encode(source, pass);
+  pass.memory = memory;
+  at::Tensor scores = project(pass, source, decode(source, pass, memory), pass.final_norm);
+  const LossSum sum{cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1),
+                                  static_cast<float>(label_smoothing), static_cast<float>(gradient_scale)),
+                    batch.target_tokens};
+  backward(source, pass, scores);
+  return sum;
+}
+
+void Transformer::open_tied(ParameterSource& source, Pass& pass) const {
+  if (model_.tie_embeddings) pass.tied = source.open_forward(source_unit_).values[0];
+}
+
+void Transformer::idle_slot(ParameterSource& source) const {
+  const bool tied = model_.tie_embeddings;
+  if (tied) source.open_forward(source_unit_);
+  for (const std::int64_t u : forward_order_) {
+    source.open_forward(u);
+    source.close_forward(u);
+  }
+  if (tied) {
+    source.open_backward(source_unit_);
+    source.close_forward(source_unit_);
+  }
+  for (const std::int64_t u : backward_order_) {
+    if (!tied || u != source_unit_) source.open_backward(u);
+    source.close_backward(u);
+  }
+}
+
+}  // namespace th::model

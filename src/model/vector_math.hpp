@@ -1,0 +1,29 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+namespace th::model {
+
+/// exp(x) for x <= 0 to about 1 ulp, by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial (Cody and Waite 1980).
+/// Only multiplications and additions with one rounding each: the same bits on every instruction set, and it vectorises.
+inline float exp_fixed(float x) {
+  x = x < -87.0F ? -87.0F : x;
+  constexpr float kLog2e = 1.44269504088896341F;
+  constexpr float kLn2High = 0.693359375F;
+  constexpr float kLn2Low = -2.12194440e-4F;
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
+  const float n = (x * kLog2e + kRound) - kRound;
+  const float r = (x - n * kLn2High) - n * kLn2Low;
+  float p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  const float e = p * r * r + r + 1.0F;
+  const auto exponent = static_cast<std::uint32_t>(static_cast<std::int32_t>(n) + 127) << 23;
+  return e * std::bit_cast<float>(exponent);
+}
+
+}  // namespace th::model

@@ -1,0 +1,97 @@
+#include "th/monitor/metrics.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "th/base/error.hpp"
+
+namespace th::monitor {
+
+using Json = nlohmann::ordered_json;  // dump() writes the shortest form that reads back, and null for what is not finite
+
+MetricsWriter::MetricsWriter(const std::string& path, OpenMode mode)
+    : path_(path), file_(path, mode == OpenMode::kAppend ? std::ios::app : std::ios::trunc) {
+  if (!file_) throw DeckError("run.output_dir: cannot open " + path + " for writing");
+}
+
+void MetricsWriter::line(const std::string& text) {
+  file_ << text << '\n' << std::flush;
+  if (!file_) throw DeckError("run.output_dir: cannot write " + path_ + ": is the disk full?");
+}
+
+void MetricsWriter::step(const StepRecord& r) {
+  line(Json{{"kind", "step"}, {"step", r.step}, {"epoch", r.epoch}, {"loss", r.loss}, {"grad_norm", r.grad_norm}, {"lr", r.lr},
+            {"source_tokens", r.source_tokens}, {"target_tokens", r.target_tokens}, {"seconds", r.seconds}}.dump());
+}
+
+void MetricsWriter::epoch(const EpochRecord& r) {
+  const Json valid = r.valid_loss ? Json(*r.valid_loss) : Json(nullptr);
+  line(Json{{"kind", "epoch"}, {"epoch", r.epoch}, {"train_loss", r.train_loss}, {"valid_loss", valid}, {"seconds", r.seconds}}.dump());
+}
+
+void MetricsWriter::eval(const std::string& metric, double value) {
+  line(Json{{"kind", "eval"}, {"metric", metric}, {"value", value}}.dump());
+}
+
+void MetricsWriter::summary(const SummaryRecord& r) {
+  line(Json{{"kind", "summary"}, {"steps", r.steps}, {"tokens_per_second", r.tokens_per_second},
+            {"rss_before_model_bytes", r.rss_before_model_bytes}, {"padding_fraction", r.padding_fraction},
+            {"peak_rss_bytes", r.peak_rss_bytes}, {"model_state_bytes", r.model_state_bytes}, {"planned_bytes", r.planned_bytes},
+            {"measured_bytes", r.measured_bytes}, {"bytes_sent", r.bytes_sent}, {"exit", r.exit}}.dump());
+}
+
+namespace {
+
+struct Line {
+  std::string text, kind;
+  std::int64_t step = 0;  // of a step record
+};
+
+std::vector<Line> whole_lines(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<Line> lines;
+  for (std::string text; std::getline(in, text);) {
+    if (in.eof()) break;  // no newline after it: the write was cut
+    Line line{text, "", 0};
+    try {
+      const Json record = Json::parse(text);
+      line.kind = record.at("kind").get<std::string>();
+      if (line.kind == "step") line.step = record.at("step").get<std::int64_t>();
+    } catch (const Json::exception& e) {
+      throw DataError(path + ":" + std::to_string(lines.size() + 1) + ": expected a metrics record, read '" + text.substr(0, 80) +
+                      "' (" + e.what() + "); move the file away or repair the line to resume");
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace
+
+void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step, bool epoch_record_kept) {
+  if (!std::filesystem::exists(path)) return;
+  const std::vector<Line> lines = whole_lines(path);
+  std::string kept;
+  bool after = last_step == 0;  // past the last step record of the checkpoint
+  for (const Line& line : lines) {
+    if (line.kind == "step") {
+      if (line.step > last_step) break;
+      after = line.step == last_step;
+    } else if (after && !(line.kind == "epoch" && epoch_record_kept)) {
+      continue;
+    }
+    kept += line.text + '\n';
+  }
+  const std::string part = path + ".partial";
+  {
+    std::ofstream out(part, std::ios::binary | std::ios::trunc);
+    out << kept << std::flush;
+    if (!out) throw DeckError("run.output_dir: cannot write " + part + ": is the disk full?");
+  }
+  std::error_code code;
+  std::filesystem::rename(part, path, code);
+  if (code) throw DeckError("run.output_dir: cannot replace " + path + ": " + code.message());
+}
+
+}  // namespace th::monitor

@@ -1,0 +1,155 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "th/base/error.hpp"
+#include "th/io/checkpoint_folder.hpp"
+#include "th/io/checkpoint_reader.hpp"
+#include "th/io/checkpoint_writer.hpp"
+#include "th/io/hdf5.hpp"
+
+namespace {
+namespace fs = std::filesystem;
+using namespace th::io;
+using th::zero::FlatLayout;
+
+float value_of(std::size_t tensor, std::int64_t i, int kind) {
+  return static_cast<float>(tensor) * 10000.0F + static_cast<float>(i) + 0.25F * static_cast<float>(kind);
+}
+
+class Checkpoint : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = (fs::temp_directory_path() / ("th_io_" + std::to_string(getpid()))).string();
+    fs::remove_all(dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  static CheckpointInfo info(std::int64_t ranks, std::int64_t step) {
+    CheckpointInfo result;
+    result.step = step;
+    result.world_size = ranks;
+    result.deck = std::string(100000, 'x');
+    result.source_tokens = {"<pad>", "é"};
+    result.units = {{"a", {{"m", {37, 29}}, {"b", {5}}}}, {"c", {{"w", {100, 7}}}}};
+    result.aliases = {{"tied", "w"}};
+    result.state_names = {"exp_avg"};
+    return result;
+  }
+
+  static std::vector<float> shard(const FlatLayout& layout, std::int64_t rank, int kind, float padding) {
+    std::vector<float> values(static_cast<std::size_t>(layout.shard_total()), padding);
+    for (const auto& p : layout.pieces(rank)) {
+      for (std::int64_t i = 0; i < p.count; ++i) {
+        values[static_cast<std::size_t>(p.shard_offset + i)] = value_of(static_cast<std::size_t>(p.tensor), p.tensor_begin + i, kind);
+      }
+    }
+    return values;
+  }
+
+  std::string save(std::int64_t ranks, std::int64_t step) const {
+    const auto meta = info(ranks, step);
+    const FlatLayout layout(meta.units, ranks);
+    const std::string folder = begin_checkpoint(dir_, step);
+    for (std::int64_t rank = 0; rank < ranks; ++rank) {
+      const auto parameters = shard(layout, rank, 0, 777.0F);
+      const auto average = shard(layout, rank, 1, 777.0F);
+      write_shard(folder, rank, layout, parameters, {{"exp_avg", average}});
+    }
+    write_model_file(folder, layout, meta);
+    publish_checkpoint(dir_, step);
+    return dir_ + "/" + step_name(step);
+  }
+
+  std::string dir_;
+};
+
+TEST_F(Checkpoint, RoundTripsBetweenAnyRankCounts) {
+  for (const std::int64_t writers : {1, 2, 3, 5, 8}) {
+    const CheckpointReader reader(save(writers, writers));
+    EXPECT_EQ(reader.info().deck.size(), 100000U);
+    EXPECT_EQ(reader.info().source_tokens, info(1, 1).source_tokens);
+    EXPECT_TRUE(reader.verify().empty());
+    for (const std::int64_t readers : {1, 2, 3, 4, 5, 8}) {
+      const FlatLayout layout(info(1, 1).units, readers);
+      for (std::int64_t rank = 0; rank < readers; ++rank) {
+        std::vector<float> out(static_cast<std::size_t>(layout.shard_total()), -1.0F);
+        reader.read_shard(layout, rank, "exp_avg", out);
+        ASSERT_EQ(out, shard(layout, rank, 1, 0.0F)) << writers << " to " << readers;
+      }
+    }
+  }
+}
+
+TEST_F(Checkpoint, ViewHoldsWholeTensorsAndNoPadding) {
+  const std::string folder = save(3, 7);
+  const Hdf5Lock lock;
+  const Hdf5Id file = open_file(folder + "/model.h5");
+  for (const auto& [name, tensor] : {std::pair<std::string, std::size_t>{"m", 0}, {"b", 1}, {"w", 2}, {"tied", 2}}) {
+    const Hdf5Id data = open_dataset(file.get(), "parameters/" + name, folder);
+    std::vector<float> values(static_cast<std::size_t>(dataset_count(data.get())));
+    check_hdf5(H5Dread(data.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "read");
+    for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], value_of(tensor, static_cast<std::int64_t>(i), 0)) << name << i;
+  }
+  std::int64_t total = 0;
+  for (std::int64_t rank = 0; rank < 3; ++rank) {
+    const Hdf5Id part = open_file(folder + "/" + shard_name(rank));
+    total += dataset_count(open_dataset(part.get(), "parameters", folder).get());
+  }
+  EXPECT_EQ(total, 37 * 29 + 5 + 700);
+}
+
+TEST_F(Checkpoint, DamageIsNamedAndTheOneBeforeIsUsed) {
+  const std::string older = save(2, 1);
+  const std::string newer = save(2, 2);
+  const std::string broken = newer + "/" + shard_name(1);
+  std::vector<std::string> notes;
+  EXPECT_EQ(find_latest(dir_, notes), newer);
+  fs::resize_file(broken, fs::file_size(broken) - 100);
+  EXPECT_EQ(find_latest(dir_, notes), older);
+  ASSERT_FALSE(notes.empty());
+  EXPECT_NE(notes[0].find("shard_00001.h5"), std::string::npos);
+  fs::remove(broken);
+  EXPECT_NE(CheckpointReader(newer).verify().at(0).find("missing"), std::string::npos);
+}
+
+TEST_F(Checkpoint, FlippedByteIsFound) {
+  const std::string folder = save(1, 1);
+  const std::string path = folder + "/" + shard_name(0);
+  haddr_t offset = 0;
+  {
+    const Hdf5Lock lock;
+    const Hdf5Id file = open_file(path);
+    offset = H5Dget_offset(open_dataset(file.get(), "parameters", path).get());
+  }
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(offset) + 41);
+  file.put('\x5a');
+  file.close();
+  const auto problems = CheckpointReader(folder).verify();
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_NE(problems[0].find("shard_00000.h5:parameters"), std::string::npos);
+}
+
+TEST_F(Checkpoint, AnotherModelIsExplainedAndOldStepsGo) {
+  const CheckpointReader reader(save(2, 1));
+  auto units = info(2, 1).units;
+  units[0].tensors[1].shape = {6};
+  try {
+    reader.require_same_tensors(FlatLayout(units, 2));
+    FAIL();
+  } catch (const th::CheckpointError& error) {
+    EXPECT_NE(std::string(error.what()).find("b: [5] in the checkpoint, [6] in the model"), std::string::npos);
+  }
+  save(2, 1);  // replaces the folder of the same step
+  save(2, 2);
+  remove_old_checkpoints(dir_, 1);
+  EXPECT_FALSE(fs::exists(dir_ + "/step_00000001"));
+  EXPECT_EQ(CheckpointReader(dir_).info().step, 2);
+  EXPECT_THROW(require_free_space(dir_, std::int64_t{1} << 60), th::CheckpointError);
+}
+
+}  // namespace
