@@ -1,6 +1,7 @@
 #include "th/data/loader.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -52,6 +53,7 @@ SyntheticSource::SyntheticSource(const config::DataSection& data, std::int64_t m
     : data_(data), micro_batches_(micro_batches), seed_(seed), steps_per_epoch_(steps_per_epoch), rank_(rank), ranks_(ranks) {
   if (data.vocab_size <= 4)
     throw DeckError("data.synthetic=random_ids needs data.vocab_size above 4 (4 ids are special), it is " + std::to_string(data.vocab_size));
+  ensure(steps_per_epoch > 0, "SyntheticSource: an epoch needs at least one step");
 }
 
 StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch) const {

@@ -149,8 +149,8 @@ SentencePair spell_date(const Date& date) {
   pair.source += word("the ") + kEnglishDays[static_cast<std::size_t>(date.day)] + " of " + kEnglishMonths[static_cast<std::size_t>(date.month)];
   pair.target += (date.day == 1 ? "premier" : french_below_hundred(date.day, false)) + " " + kFrenchMonths[static_cast<std::size_t>(date.month)];
   if (date.year != 0) {
-    pair.source += " " + english_year(date.year);
-    pair.target += " " + french_cardinal(date.year, false);
+    pair.source.append(" ").append(english_year(date.year));
+    pair.target.append(" ").append(french_cardinal(date.year, false));
   }
   return pair;
 }

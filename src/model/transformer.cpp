@@ -200,6 +200,15 @@ void Transformer::open_tied(ParameterSource& source, Pass& pass) const {
   if (model_.tie_embeddings) pass.tied = source.open_forward(source_unit_).values[0];
 }
 
+void Transformer::idle_forward(ParameterSource& source) const {
+  if (model_.tie_embeddings) source.open_forward(source_unit_);
+  for (const std::int64_t u : forward_order_) {
+    source.open_forward(u);
+    source.close_forward(u);
+  }
+  if (model_.tie_embeddings) source.close_forward(source_unit_);
+}
+
 void Transformer::idle_slot(ParameterSource& source) const {
   const bool tied = model_.tie_embeddings;
   if (tied) source.open_forward(source_unit_);

@@ -1,6 +1,8 @@
 #include "th/monitor/metrics.hpp"
 
+#include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
@@ -72,16 +74,12 @@ std::vector<Line> whole_lines(const std::string& path) {
 void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step, bool epoch_record_kept) {
   if (!std::filesystem::exists(path)) return;
   const std::vector<Line> lines = whole_lines(path);
+  const auto later = std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.kind == "step" && l.step > last_step; });
+  auto tail = later;  // from here on no step record is kept
+  while (tail != lines.begin() && std::prev(tail)->kind != "step") --tail;
   std::string kept;
-  bool after = last_step == 0;  // past the last step record of the checkpoint
-  for (const Line& line : lines) {
-    if (line.kind == "step") {
-      if (line.step > last_step) break;
-      after = line.step == last_step;
-    } else if (after && !(line.kind == "epoch" && epoch_record_kept)) {
-      continue;
-    }
-    kept += line.text + '\n';
+  for (auto line = lines.begin(); line != later; ++line) {
+    if (line < tail || (line->kind == "epoch" && epoch_record_kept)) kept += line->text + '\n';
   }
   const std::string part = path + ".partial";
   {

@@ -66,8 +66,8 @@ std::optional<std::string> binding_warning(std::int64_t threads, std::int64_t wo
   const std::int64_t wanted = threads + workers;
   if (cpus == 0 || cpus >= wanted) return std::nullopt;
   return "this rank may run on " + std::to_string(cpus) + " CPU(s) (" + cpu_mask_text() + ") but is to run " + std::to_string(threads) +
-         " thread(s) and " + std::to_string(workers) + " worker(s), so they will take turns: start with `mpirun --bind-to none` or `mpirun --map-by slot:PE=" +
-         std::to_string(wanted) + "`, or `srun --cpus-per-task=" + std::to_string(wanted) + "`, or ask for fewer threads";
+         " thread(s) and " + std::to_string(workers) + " worker(s), so they will take turns: start with " +
+         "`mpirun --bind-to none` or `mpirun --map-by slot:PE=" + std::to_string(wanted) + "`, or `srun --cpus-per-task=" + std::to_string(wanted) + "`, or ask for fewer threads";
 }
 
 }  // namespace th::runtime

@@ -20,7 +20,7 @@ namespace {
 std::optional<std::int64_t> kilobyte_field(const char* path, const std::string& key) {
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);) {
-    if (line.rfind(key + ":", 0) != 0) continue;
+    if (line.compare(0, key.size(), key) != 0 || line.size() <= key.size() || line[key.size()] != ':') continue;
     try {
       return std::stoll(line.substr(key.size() + 1)) * 1024;
     } catch (const std::exception&) {
@@ -64,7 +64,8 @@ std::optional<std::int64_t> all_groups_leave() {
     const std::size_t first = line.find(':');
     const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers(1, ',');
+    controllers.append(line, first + 1, second - first - 1).append(1, ',');
     const bool v2 = controllers == ",,";
     if (!v2 && controllers.find(",memory,") == std::string::npos) continue;
     const std::filesystem::path root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
@@ -122,7 +123,9 @@ std::string cpu_mask_text() {
     if (!mask[i]) continue;
     std::size_t last = i;
     while (last + 1 < mask.size() && mask[last + 1]) ++last;
-    text += (text.empty() ? "" : ",") + std::to_string(i) + (last > i ? "-" + std::to_string(last) : "");
+    if (!text.empty()) text += ',';
+    text += std::to_string(i);
+    if (last > i) text.append(1, '-').append(std::to_string(last));
     i = last;
   }
   return text;

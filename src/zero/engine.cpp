@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/zero/resident_source.hpp"
 
 #include <ATen/ATen.h>
 
@@ -242,6 +243,19 @@ StepResult ZeroEngine::step(double lr, std::int64_t optimizer_step) {
   }
   gather_updated();
   return result;
+}
+
+std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
+  const FlatLayout whole(model.units(), 1);
+  at::Tensor flat = zeros(whole.padded_total());
+  std::vector<float> unit_values(index(layout_.largest_unit()));
+  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
+    const FlatLayout::Unit& unit = layout_.units()[u];
+    const bool sharded = policy_.shard_parameters;
+    collectives_.all_gather(*parameters_, sharded ? unit.shard_offset : unit.offset, sharded ? 0 : unit.shard, unit.shard, unit_values.data());
+    std::memcpy(flat.data_ptr<float>() + whole.units()[u].offset, unit_values.data(), index(unit.content) * sizeof(float));
+  }
+  return std::make_unique<ResidentSource>(whole, std::move(flat));
 }
 
 void ZeroEngine::read_state(State state, std::span<float> out) const {

@@ -40,6 +40,8 @@ class Transformer {
   LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing);
   /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a round joins the others' collectives.
   void idle_slot(ParameterSource& source) const;
+  /// The forward half of idle_slot: joins the others' evaluate().
+  void idle_forward(ParameterSource& source) const;
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
   /// Logits [B*T, V] of decoder inputs, without dropout (tests, decoding).

@@ -58,6 +58,9 @@ class ZeroEngine final : public model::ParameterSource {
   model::UnitTensors& open_backward(std::int64_t unit) override;
   void close_backward(std::int64_t unit) override;
 
+  /// A copy of all parameters on every rank, in the layout of one rank: for decoding, where ranks take unlike numbers of steps.
+  [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);
+
   [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] const EngineBytes& bytes() const noexcept { return bytes_; }
   [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }

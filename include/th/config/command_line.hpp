@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace th::config {
+
+/// What th_app is asked to do.
+enum class Action { kRun, kCheck, kPlan, kSelfcheck, kExplain, kHelp, kVersion };
+
+/// The command line of th_app, taken apart.
+struct CommandLine {
+  Action action = Action::kRun;
+  std::string deck_path;               ///< set for run, check, plan and selfcheck
+  std::vector<std::string> overrides;  ///< section.key=value, as given and in order
+  std::string explain_key;             ///< of --explain: a key, a section, or empty for all
+};
+
+/// Takes the command line apart; flags and overrides may stand before or after the deck. Throws DeckError with every problem, a line
+/// each: unknown options, two actions, no deck, two decks.
+[[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv);
+
+/// The text of --help.
+[[nodiscard]] std::string help_text();
+
+}  // namespace th::config

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+
+namespace th::config {
+
+/// One deck key: the table of these gives the parser, --explain, docs/deck.md and the tests over the shipped decks.
+struct Key {
+  std::string name;           ///< section.key
+  std::string type;           ///< integer, number, boolean, choice, path, text
+  std::string default_value;  ///< as it is written in a deck
+  std::string allowed;        ///< range or values
+  std::string help;
+  std::vector<std::string> absent;  ///< values (or "*": all but the default) that are known and not part of this build
+  std::function<bool(RunConfig&, const std::string&)> set;  ///< false: of the wrong kind or out of range
+  std::function<std::string(const RunConfig&)> get;         ///< as it is written in a deck; reads back to the same value
+};
+
+/// All keys, in the order of the documentation.
+[[nodiscard]] const std::vector<Key>& keys();
+/// Null where there is none.
+[[nodiscard]] const Key* find_key(const std::string& name);
+/// The known key with the smallest edit distance.
+[[nodiscard]] std::string nearest_key(const std::string& name);
+/// --explain: one key, or all of them where `name` is empty. Throws DeckError for an unknown key.
+[[nodiscard]] std::string explain(const std::string& name);
+/// The text of docs/deck.md.
+[[nodiscard]] std::string deck_reference_markdown();
+
+}  // namespace th::config

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace th::train {
+
+/// Where a run stands between two steps: what a checkpoint holds beside the tensors. One position for all ranks, never per rank.
+struct RunState {
+  std::int64_t step = 0;            ///< optimizer steps done
+  std::int64_t epoch = 0;           ///< of the next step
+  std::int64_t step_in_epoch = 0;   ///< of the next step
+  double epoch_loss_sum = 0;        ///< over the epoch's steps so far
+  std::int64_t epoch_tokens = 0;
+  double epoch_seconds = 0;
+  std::int64_t micro_batches = 0;   ///< slots of a step, resolved at step 0
+  double probe_loss = 0;            ///< of the probe batch with the saved parameters
+  std::string identity;             ///< of the run that wrote it (contract: "A run's identity")
+  std::string exit;                 ///< empty while the run goes on, else how it ended: "completed"
+};
+
+[[nodiscard]] std::string to_json(const RunState& state);
+/// Throws CheckpointError where the text is not a run state.
+[[nodiscard]] RunState run_state_from_json(const std::string& text);
+
+}  // namespace th::train

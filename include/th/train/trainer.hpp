@@ -1,0 +1,95 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "th/base/log.hpp"
+#include "th/config/deck.hpp"
+#include "th/data/corpus.hpp"
+#include "th/data/loader.hpp"
+#include "th/model/transformer.hpp"
+#include "th/monitor/metrics.hpp"
+#include "th/monitor/tensorboard.hpp"
+#include "th/runtime/collectives.hpp"
+#include "th/runtime/mpi.hpp"
+#include "th/runtime/signals.hpp"
+#include "th/train/checkpointing.hpp"
+#include "th/train/run_state.hpp"
+#include "th/zero/engine.hpp"
+
+namespace th::train {
+
+/// A run of the loop: data, model, engine, checkpoints and reports, put together from a checked deck. All ranks make one and call run().
+class Trainer {
+ public:
+  /// Opens the data, prepares the output folder, builds the engine, resumes. Collective. Throws the same Error on every rank.
+  Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log);
+  ~Trainer();
+
+  /// Trains to the end, or to a stop signal or the time limit with a checkpoint. Collective. Returns the process' exit code.
+  [[nodiscard]] int run();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Totals {
+    std::int64_t timed_tokens = 0, real_tokens = 0, padded_tokens = 0, steps = 0;
+    double timed_seconds = 0;
+  };
+  /// What the ranks agree on at a step border.
+  struct Border {
+    bool stop = false;          ///< a signal or the time limit
+    bool checkpoint = false;    ///< SIGUSR2
+    bool writers_done = false;  ///< the save in flight is complete on every rank
+  };
+
+  void open_data(const runtime::Communicator& node);
+  void resolve_slots();
+  void open_checkpoint();
+  void prepare_output();
+  void build_engine();
+  void resume();
+  void check_probe();
+  void open_monitors();
+  void print_sizes();
+
+  [[nodiscard]] bool finished() const;
+  void train_step();
+  void end_epoch();
+  [[nodiscard]] Border agree();
+  void save();
+  [[nodiscard]] double probe();
+  void validate_in_between();
+  void translate_test_set();
+  void write_summary(const std::string& exit);
+  [[nodiscard]] bool saving() const;
+  [[nodiscard]] bool is_root() const { return collectives_.rank() == 0; }
+
+  config::LoadedDeck deck_;
+  config::RunConfig& config_;
+  runtime::Collectives& collectives_;
+  Log& log_;
+  std::string checkpoints_;
+  std::string identity_;
+  data::Dataset dataset_;
+  std::shared_ptr<const data::StepSource> source_;
+  std::unique_ptr<data::BatchLoader> loader_;
+  std::unique_ptr<model::Transformer> model_;
+  std::unique_ptr<zero::ZeroEngine> engine_;
+  std::unique_ptr<CheckpointSaver> saver_;
+  std::unique_ptr<io::CheckpointReader> reader_;
+  std::unique_ptr<monitor::MetricsWriter> metrics_;
+  std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
+  runtime::Deadline deadline_;
+  RunState state_;
+  Totals totals_;
+  std::int64_t total_steps_ = 0;
+  std::int64_t saved_step_ = -1, validated_step_ = -1;
+  std::int64_t rss_before_model_ = 0;
+  std::optional<double> last_valid_loss_;
+};
+
+}  // namespace th::train

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+
+namespace th::config {
+
+using Origins = std::map<std::string, std::string>;  ///< key -> `FILE:LINE` or `command line`, of the keys that were given
+
+/// What keys say together: contradictions go to `problems`, keys without effect in this run to `warnings`.
+void check(const RunConfig& config, const Origins& origins, const std::string& file, std::vector<std::string>& problems,
+           std::vector<std::string>& warnings);
+
+}  // namespace th::config

@@ -1,0 +1,90 @@
+#include "th/train/evaluation.hpp"
+
+#include "th/base/error.hpp"
+#include "th/data/batcher.hpp"
+#include "th/data/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <string_view>
+
+namespace th::train {
+
+double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives, const data::ParallelCorpus& corpus,
+                     const config::DataSection& data) {
+  const std::int64_t ranks = collectives.size();
+  const std::vector<data::EvalBatch> mine = data::make_eval_batches(corpus, data, collectives.rank(), ranks);
+  const std::int64_t count = data::eval_batch_count(corpus, data);
+  const std::int64_t rounds = (count + ranks - 1) / ranks;
+  std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0), all(sums.size() * static_cast<std::size_t>(ranks));
+  double tokens = 0;
+  for (std::int64_t r = 0; r < rounds; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    if (at < mine.size()) {
+      ensure(mine[at].number == r * ranks + collectives.rank(), "evaluation batches are not dealt in turn");
+      const model::LossSum sum = model.evaluate(engine, mine[at].batch);
+      sums[at] = sum.loss_sum;
+      tokens += static_cast<double>(sum.tokens);
+    } else {
+      model.idle_forward(engine);
+    }
+  }
+  collectives.all_gather_doubles(sums, all);
+  double total = 0;
+  for (std::int64_t b = 0; b < count; ++b) total += all[static_cast<std::size_t>(b % ranks * rounds + b / ranks)];
+  std::array<double, 1> token_sum{tokens};
+  collectives.sum_in_rank_order(token_sum);
+  return total / token_sum[0];
+}
+
+std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
+                                          const data::ParallelCorpus& corpus, const data::Tokenizer& target, const config::RunConfig& config) {
+  const auto source = engine.gather_all(model);
+  std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
+  for (const data::EvalBatch& batch : data::make_eval_batches(corpus, config.data, collectives.rank(), collectives.size())) {
+    const auto outputs = model.greedy(*source, batch.batch, config.decode.max_length);
+    for (std::size_t i = 0; i < outputs.size(); ++i) lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i]) + "\n";
+  }
+  std::vector<std::string> result(static_cast<std::size_t>(corpus.size()));
+  for (const std::string& text : collectives.gather_texts(lines)) {
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t tab = text.find('\t', at);
+      const std::size_t end = text.find('\n', tab);
+      result.at(std::stoul(text.substr(at, tab - at))) = text.substr(tab + 1, end - tab - 1);
+      at = end + 1;
+    }
+  }
+  return result;
+}
+
+double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references) {
+  constexpr std::size_t kOrder = 4;
+  std::array<double, kOrder> matched{}, total{};
+  double hypothesis_length = 0, reference_length = 0;
+  for (std::size_t i = 0; i < hypotheses.size() && i < references.size(); ++i) {
+    const auto h = data::split_words(hypotheses[i]);
+    const auto r = data::split_words(references[i]);
+    hypothesis_length += static_cast<double>(h.size());
+    reference_length += static_cast<double>(r.size());
+    for (std::size_t n = 1; n <= kOrder; ++n) {
+      std::map<std::vector<std::string_view>, int> counts;
+      for (std::size_t k = 0; k + n <= r.size(); ++k) ++counts[std::vector<std::string_view>(r.begin() + static_cast<std::ptrdiff_t>(k), r.begin() + static_cast<std::ptrdiff_t>(k + n))];
+      for (std::size_t k = 0; k + n <= h.size(); ++k) {
+        total[n - 1] += 1;
+        const auto found = counts.find(std::vector<std::string_view>(h.begin() + static_cast<std::ptrdiff_t>(k), h.begin() + static_cast<std::ptrdiff_t>(k + n)));
+        if (found != counts.end() && found->second-- > 0) matched[n - 1] += 1;
+      }
+    }
+  }
+  double log_sum = 0;
+  for (std::size_t n = 0; n < kOrder; ++n) {
+    if (matched[n] == 0) return 0;
+    log_sum += std::log(matched[n] / total[n]);
+  }
+  const double brevity = hypothesis_length < reference_length ? std::exp(1.0 - reference_length / hypothesis_length) : 1.0;
+  return 100.0 * brevity * std::exp(log_sum / static_cast<double>(kOrder));
+}
+
+}  // namespace th::train

@@ -1,0 +1,38 @@
+#include "th/train/run_state.hpp"
+
+#include "th/base/error.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace th::train {
+
+std::string to_json(const RunState& s) {
+  return nlohmann::json{{"step", s.step},           {"epoch", s.epoch},
+                        {"step_in_epoch", s.step_in_epoch}, {"epoch_loss_sum", s.epoch_loss_sum},
+                        {"epoch_tokens", s.epoch_tokens},   {"epoch_seconds", s.epoch_seconds},
+                        {"micro_batches", s.micro_batches}, {"probe_loss", s.probe_loss},
+                        {"identity", s.identity},           {"exit", s.exit}}
+      .dump();
+}
+
+RunState run_state_from_json(const std::string& text) {
+  try {
+    const nlohmann::json j = nlohmann::json::parse(text);
+    RunState s;
+    j.at("step").get_to(s.step);
+    j.at("epoch").get_to(s.epoch);
+    j.at("step_in_epoch").get_to(s.step_in_epoch);
+    j.at("epoch_loss_sum").get_to(s.epoch_loss_sum);
+    j.at("epoch_tokens").get_to(s.epoch_tokens);
+    j.at("epoch_seconds").get_to(s.epoch_seconds);
+    j.at("micro_batches").get_to(s.micro_batches);
+    j.at("probe_loss").get_to(s.probe_loss);
+    j.at("identity").get_to(s.identity);
+    j.at("exit").get_to(s.exit);
+    return s;
+  } catch (const nlohmann::json::exception& error) {
+    throw CheckpointError(std::string("the checkpoint's run state can't be read: ") + error.what());
+  }
+}
+
+}  // namespace th::train

@@ -1,0 +1,219 @@
+#include "th/train/trainer.hpp"
+
+#include "th/base/error.hpp"
+#include "th/base/hash.hpp"
+#include "th/train/agreement.hpp"
+#include "th/train/evaluation.hpp"
+#include "th/data/text.hpp"
+#include "th/train/lr_schedule.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+
+namespace th::train {
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string fixed(double value, int digits) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+constexpr double kSecondsToSave = 60;  // kept for the last checkpoint before the time limit
+
+}  // namespace
+
+Trainer::~Trainer() = default;
+
+bool Trainer::finished() const {
+  const bool all_epochs = state_.epoch >= config_.train.epochs;
+  const bool all_steps = config_.train.max_steps > 0 && state_.step >= config_.train.max_steps;
+  return all_epochs || all_steps;
+}
+
+int Trainer::run() {
+  if (!state_.exit.empty() && finished()) {
+    log_.info("The run in " + config_.run.output_dir + " is complete at step " + std::to_string(state_.step) + "; nothing to do.");
+    return static_cast<int>(ExitCode::kCompleted);
+  }
+  open_monitors();
+  loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch, config_.data.num_workers);
+  bool stopped = false;
+  while (!finished()) {
+    train_step();
+    const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
+    if (epoch_ended) end_epoch();
+    if (!epoch_ended && config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0) validate_in_between();
+    const Border border = agree();
+    const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 && state_.epoch % config_.checkpoint.every_epochs == 0;
+    const bool by_step = config_.checkpoint.every_steps > 0 && state_.step % config_.checkpoint.every_steps == 0;
+    if (border.writers_done) saver_->finish();
+    stopped = border.stop && !finished();
+    if (stopped) break;
+    if (!finished() && (by_epoch || by_step || border.checkpoint)) save();
+  }
+  loader_.reset();
+  if (!stopped) {
+    state_.exit = "completed";
+    if (dataset_.valid && validated_step_ != state_.step) validate_in_between();
+    translate_test_set();
+  }
+  if (saving() || stopped) {
+    if (saved_step_ != state_.step) save();
+    saver_->finish();
+  }
+  write_summary(stopped ? "stopped" : "completed");
+  if (stopped) log_.info("Stopped at step " + std::to_string(state_.step) + " with a checkpoint; start the same command with checkpoint.resume=latest.");
+  return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
+}
+
+void Trainer::train_step() {
+  const auto start = Clock::now();
+  const data::StepBatches batches = loader_->next();
+  const std::uint64_t key = hash_pair(hash_pair(config_.run.seed, 0x64726f70), static_cast<std::uint64_t>(state_.step));
+  engine_->begin_step();
+  for (std::int64_t round = 0; round < engine_->rounds(); ++round) {
+    const bool mine = round < std::ssize(batches.rounds);
+    engine_->accumulate(*model_, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key,
+                        1.0 / static_cast<double>(batches.target_tokens), config_.train.label_smoothing);
+  }
+  const double lr = learning_rate(config_, total_steps_, state_.step + 1);
+  const zero::StepResult result = engine_->step(lr, state_.step + 1);
+  const double loss = result.loss_sum / static_cast<double>(batches.target_tokens);
+  const double seconds = seconds_since(start);
+  if (metrics_) {
+    metrics_->step({state_.step + 1, state_.epoch, loss, result.grad_norm, lr, batches.source_tokens, batches.target_tokens, seconds});
+  }
+  if (!std::isfinite(loss) || !std::isfinite(result.grad_norm)) {
+    throw NumericsError("step " + std::to_string(state_.step + 1) + ": loss " + std::to_string(loss) + ", gradient norm " +
+                        std::to_string(result.grad_norm) + " are not finite; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
+  }
+  const std::int64_t tokens = batches.source_tokens + batches.target_tokens;
+  if (tensorboard_) {
+    tensorboard_->scalar("train/loss", loss, state_.step + 1);
+    tensorboard_->scalar("train/lr", lr, state_.step + 1);
+    tensorboard_->scalar("train/grad_norm", result.grad_norm, state_.step + 1);
+    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds, state_.step + 1);
+  }
+  ++state_.step;
+  ++state_.step_in_epoch;
+  state_.epoch_loss_sum += result.loss_sum;
+  state_.epoch_tokens += batches.target_tokens;
+  state_.epoch_seconds += seconds;
+  ++totals_.steps;
+  totals_.real_tokens += tokens;
+  totals_.padded_tokens += batches.padded_tokens;
+  if (state_.step > config_.run.warmup_steps) {
+    totals_.timed_tokens += tokens;
+    totals_.timed_seconds += seconds;
+  }
+}
+
+void Trainer::end_epoch() {
+  const auto start = Clock::now();
+  const double loss = state_.epoch_loss_sum / static_cast<double>(state_.epoch_tokens);
+  std::optional<double> valid;
+  if (dataset_.valid) {
+    valid = evaluate_loss(*model_, *engine_, collectives_, *dataset_.valid, config_.data);
+    validated_step_ = state_.step;
+    last_valid_loss_ = valid;
+  }
+  const double seconds = state_.epoch_seconds + seconds_since(start);
+  if (metrics_) metrics_->epoch({state_.epoch, loss, valid, seconds});
+  if (tensorboard_ && valid) tensorboard_->scalar("valid/loss", *valid, state_.step);
+  if (tensorboard_) tensorboard_->flush();
+  log_.info("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) + (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) +
+            " (" + fixed(seconds, 1) + " s)");
+  ++state_.epoch;
+  state_.step_in_epoch = 0;
+  state_.epoch_loss_sum = 0;
+  state_.epoch_tokens = 0;
+  state_.epoch_seconds = 0;
+}
+
+void Trainer::validate_in_between() {
+  if (!dataset_.valid) return;
+  const double valid = evaluate_loss(*model_, *engine_, collectives_, *dataset_.valid, config_.data);
+  validated_step_ = state_.step;
+  if (metrics_) metrics_->eval("valid_loss", valid);
+  if (tensorboard_) tensorboard_->scalar("valid/loss", valid, state_.step);
+  log_.info("Step " + std::to_string(state_.step) + ": Validation = " + fixed(valid, 4));
+}
+
+Trainer::Border Trainer::agree() {
+  const auto left = deadline_.seconds_left();
+  const std::array<double, 4> mine{runtime::StopSignals::stop_requested() != 0 ? 1.0 : 0.0, left && *left < kSecondsToSave ? 1.0 : 0.0,
+                                   runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0, saver_->busy() ? 1.0 : 0.0};
+  std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
+  collectives_.all_gather_doubles(mine, all);
+  Border border;
+  bool busy = false;
+  for (std::size_t r = 0; r < all.size(); r += mine.size()) {
+    border.stop = border.stop || all[r] != 0 || all[r + 1] != 0;
+    border.checkpoint = border.checkpoint || all[r + 2] != 0;
+    busy = busy || all[r + 3] != 0;
+  }
+  border.writers_done = saver_->in_flight() && !busy;
+  return border;
+}
+
+bool Trainer::saving() const { return config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0; }
+
+double Trainer::probe() {
+  if (!dataset_.valid && !dataset_.train) return 0;
+  const data::ParallelCorpus& corpus = dataset_.valid ? *dataset_.valid : *dataset_.train;
+  const std::vector<data::EvalBatch> batches = data::make_eval_batches(corpus, config_.data, 0, data::eval_batch_count(corpus, config_.data));
+  const model::LossSum sum = model_->evaluate(*engine_, batches.front().batch);
+  return sum.loss_sum / static_cast<double>(sum.tokens);
+}
+
+void Trainer::save() {
+  state_.probe_loss = probe();
+  io::CheckpointInfo info;
+  info.step = state_.step;
+  info.epoch = state_.epoch;
+  info.world_size = collectives_.size();
+  info.zero_stage = config_.zero.stage;
+  info.deck = config::resolved_text(deck_);
+  info.build = identity_;
+  info.identity = identity_;
+  info.state_json = to_json(state_);
+  if (dataset_.source_tokenizer) {
+    info.source_tokens = dataset_.source_tokenizer->tokens();
+    info.target_tokens = dataset_.target_tokenizer->tokens();
+  }
+  info.units = model_->units();
+  info.aliases = model_->aliases();
+  saver_->save(*engine_, std::move(info));
+  saved_step_ = state_.step;
+}
+
+void Trainer::translate_test_set() {
+  if (!dataset_.test) return;
+  const std::vector<std::string> lines = translate_corpus(*model_, *engine_, collectives_, *dataset_.test, *dataset_.target_tokenizer, config_);
+  std::vector<std::string> references;
+  std::int64_t exact = 0;
+  run_agreed(collectives_, [&] {
+    if (!is_root()) return;
+    references = data::read_parallel(config_.data.test_source, config_.data.test_target, config_.data.empty_lines).target.lines;
+    std::ofstream out(config_.run.output_dir + "/test.hyp");
+    for (const std::string& line : lines) out << line << "\n";
+    if (!out.flush()) throw CheckpointError(config_.run.output_dir + "/test.hyp can't be written");
+  });
+  if (!is_root()) return;
+  for (std::size_t i = 0; i < lines.size() && i < references.size(); ++i) exact += lines[i] == references[i] ? 1 : 0;
+  const double share = static_cast<double>(exact) / static_cast<double>(lines.size());
+  const double bleu = corpus_bleu(lines, references);
+  metrics_->eval("bleu", bleu);
+  metrics_->eval("exact", share);
+  log_.info("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " + std::to_string(lines.size()) + " lines exact");
+}
+
+}  // namespace th::train

@@ -1,0 +1,238 @@
+#include "th/base/build_info.hpp"
+#include "th/base/error.hpp"
+#include "th/io/checkpoint_folder.hpp"
+#include "th/monitor/header.hpp"
+#include "th/runtime/resource_usage.hpp"
+#include "th/train/agreement.hpp"
+#include "th/train/trainer.hpp"
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
+
+// What happens before the first step: data, output folder, model, engine, resume.
+namespace th::train {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The run's identity (contract.md): what the bits depend on beside the deck.
+std::string make_identity(const config::RunConfig& config) {
+  return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) +
+         " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch;
+}
+
+bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
+
+/// Renames a folder that holds a run to NAME.1, .2, …
+std::string set_aside(const fs::path& folder) {
+  for (int k = 1;; ++k) {
+    const fs::path to = folder.string() + "." + std::to_string(k);
+    if (fs::exists(to)) continue;
+    fs::rename(folder, to);
+    return to.string();
+  }
+}
+
+}  // namespace
+
+Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log)
+    : deck_(deck), config_(deck_.config), collectives_(collectives), log_(log), identity_(make_identity(deck.config)),
+      deadline_(deck.config.run.max_minutes) {
+  checkpoints_ = config_.run.output_dir + "/checkpoints";
+  if (config_.checkpoint.resume != config::Resume::kNone) open_checkpoint();
+  resolve_slots();
+  open_data(node);
+  prepare_output();
+  build_engine();
+  saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last, config_.checkpoint.async);
+  resume();
+  print_sizes();
+}
+
+void Trainer::open_checkpoint() {
+  std::string path = config_.checkpoint.resume_path;
+  if (config_.checkpoint.resume == config::Resume::kLatest) {
+    std::vector<std::string> notes;
+    if (is_root()) path = io::find_latest(checkpoints_, notes).value_or("");
+    for (const std::string& note : notes) log_.warn(note);
+    collectives_.broadcast(path, 0);
+    if (path.empty()) {
+      log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ + ", the run starts anew.");
+      return;
+    }
+  }
+  run_agreed(collectives_, [&] {
+    reader_ = std::make_unique<io::CheckpointReader>(path);
+    state_ = run_state_from_json(reader_->info().state_json);
+    std::string fatal;
+    for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
+      const std::string line = d.key + ": the checkpoint has " + d.checkpoint + ", the deck " + d.given;
+      if (d.fatal) fatal += "\n  " + line;
+      if (!d.fatal && is_root()) log_.info("resume: " + line);
+    }
+    if (!fatal.empty()) throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
+  });
+}
+
+void Trainer::resolve_slots() {
+  const std::int64_t asked = config_.train.micro_batches;
+  if (state_.micro_batches == 0) state_.micro_batches = asked > 0 ? asked : collectives_.size();
+  if (asked > 0 && asked != state_.micro_batches) {
+    throw DeckError("train.micro_batches is " + std::to_string(asked) + ", the checkpoint's run has " + std::to_string(state_.micro_batches) +
+                    " slots a step; keep it, or leave the key at 0");
+  }
+  if (state_.micro_batches < collectives_.size()) {
+    throw DeckError("train.micro_batches: " + std::to_string(state_.micro_batches) + " slots a step are fewer than the " +
+                    std::to_string(collectives_.size()) + " ranks; start at most " + std::to_string(state_.micro_batches) +
+                    " ranks or raise train.micro_batches");
+  }
+}
+
+void Trainer::open_data(const runtime::Communicator& node) {
+  const std::int64_t rank = collectives_.rank();
+  const std::int64_t ranks = collectives_.size();
+  const bool limited = config_.train.max_steps > 0;
+  if (config_.data.synthetic == config::Synthetic::kRandomIds) {
+    source_ = std::make_shared<data::SyntheticSource>(config_.data, state_.micro_batches, config_.run.seed, config_.train.max_steps, rank, ranks);
+    total_steps_ = limited ? config_.train.max_steps : 0;
+    return;
+  }
+  std::string token = std::to_string(getpid());
+  collectives_.broadcast(token, 0);
+  const fs::path folder = fs::path("/dev/shm") / ("th_app." + token + "." + std::to_string(config_.run.seed));
+  data::SharedCache cache{folder, node.rank() == 0, [&node] { runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier"); }};
+  // open_dataset joins the node's barriers itself, also when it fails, so an error here is the same on the ranks of a node.
+  run_agreed(collectives_, [&] {
+    dataset_ = data::open_dataset(config_.data, config_.model.tie_embeddings, cache);
+    source_ = std::make_shared<data::CorpusSource>(dataset_.train, config_.data, state_.micro_batches, config_.run.seed, rank, ranks);
+    if (reader_ && (reader_->info().source_tokens != dataset_.source_tokenizer->tokens() || reader_->info().target_tokens != dataset_.target_tokenizer->tokens())) {
+      throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
+    }
+  });
+  if (node.rank() == 0) {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  }
+  for (const std::string& warning : dataset_.warnings) {
+    if (is_root()) log_.warn(warning);
+  }
+  total_steps_ = config_.schedule.total_steps;
+  if (total_steps_ == 0 && config_.data.batch_tokens == 0) total_steps_ = source_->steps(0) * config_.train.epochs;
+  if (total_steps_ == 0) {
+    for (std::int64_t e = 0; e < config_.train.epochs; ++e) total_steps_ += source_->steps(e);
+  }
+}
+
+void Trainer::prepare_output() {
+  run_agreed(collectives_, [&] {
+    if (!is_root()) return;
+    const fs::path folder = config_.run.output_dir;
+    try {
+      const bool fresh = config_.checkpoint.resume == config::Resume::kNone;
+      if (fresh && holds_run(folder)) log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) + ".");
+      fs::create_directories(folder);
+      if (saving()) fs::create_directories(checkpoints_);
+      std::ofstream out(folder / "resolved.in");
+      out << config::resolved_text(deck_);
+      if (!out.flush()) throw DeckError("");
+    } catch (const std::exception&) {
+      throw DeckError("run.output_dir: " + folder.string() + " can't be written; give a folder that can, as in run.output_dir=/scratch/run1");
+    }
+    log_.open_file((folder / "run.log").string());
+  });
+  run_agreed(collectives_, [&] {
+    if (!fs::exists(fs::path(config_.run.output_dir) / "resolved.in")) {
+      throw DeckError("run.output_dir: " + config_.run.output_dir + " is not shared: " + runtime::hostname() + " does not see what rank 0 wrote there");
+    }
+  });
+}
+
+void Trainer::build_engine() {
+  rss_before_model_ = runtime::rss_bytes();
+  const std::int64_t source_size = dataset_.source_tokenizer ? dataset_.source_tokenizer->size() : config_.data.vocab_size;
+  const std::int64_t target_size = dataset_.target_tokenizer ? dataset_.target_tokenizer->size() : config_.data.vocab_size;
+  const std::int64_t longest = std::max({config_.data.max_length, config_.data.synthetic_length, config_.decode.max_length}) + 2;
+  model_ = std::make_unique<model::Transformer>(config_.model, source_size, target_size, model::resolve_gemm(config_.run.gemm), longest);
+  engine_ = std::make_unique<zero::ZeroEngine>(config_, *model_, collectives_, state_.micro_batches);
+}
+
+void Trainer::resume() {
+  state_.identity = state_.identity.empty() ? identity_ : state_.identity;
+  if (!config_.checkpoint.init_from.empty() && !reader_) {
+    std::unique_ptr<io::CheckpointReader> from;
+    run_agreed(collectives_, [&] { from = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from); });
+    load_checkpoint(*from, *engine_, collectives_, false);
+    log_.info("Parameters from " + from->folder() + ", a fresh optimizer, step 0.");
+    return;
+  }
+  if (!reader_) return;
+  load_checkpoint(*reader_, *engine_, collectives_, true);
+  check_probe();
+  log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
+            std::to_string(reader_->info().world_size) + " ranks at stage " + std::to_string(reader_->info().zero_stage) + ").");
+  saved_step_ = reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
+  if (state_.identity != identity_) log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ + "].");
+  state_.identity = identity_;
+}
+
+void Trainer::check_probe() {
+  const double now = probe();
+  const double before = state_.probe_loss;
+  if (now == before) return;
+  const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
+  if (state_.identity == identity_ || !(relative <= 1e-5)) {
+    throw CheckpointError("the probe batch's loss was " + std::to_string(before) + " when " + reader_->folder() + " was written and is " +
+                          std::to_string(now) + " now: the parameters or the data are not the same");
+  }
+  log_.info("The probe batch's loss differs by " + std::to_string(relative) + " relative, within what another identity explains.");
+}
+
+void Trainer::open_monitors() {
+  if (!is_root()) return;
+  const std::string path = config_.run.output_dir + "/metrics.jsonl";
+  const bool append = reader_ != nullptr && fs::exists(path);
+  if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, state_.step_in_epoch == 0);
+  metrics_ = std::make_unique<monitor::MetricsWriter>(path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
+  if (config_.monitor.tensorboard) tensorboard_ = std::make_unique<monitor::TensorboardWriter>(config_.run.output_dir + "/tensorboard");
+}
+
+void Trainer::print_sizes() {
+  if (dataset_.train) {
+    log_.info("Dataset: " + std::to_string(dataset_.train->size()) + " training pairs" +
+              (dataset_.valid ? ", " + std::to_string(dataset_.valid->size()) + " for validation" : std::string()) +
+              (dataset_.test ? ", " + std::to_string(dataset_.test->size()) + " for the test" : std::string()));
+    log_.info("Vocabulary: source " + std::to_string(dataset_.source_tokenizer->size()) + ", target " + std::to_string(dataset_.target_tokenizer->size()));
+  }
+  log_.info("Parameters: " + std::to_string(engine_->layout().parameter_count()));
+  log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " + std::to_string(state_.micro_batches) + " slots a step in " +
+            std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->bytes().model_state()) + " a rank");
+  log_.info("Identity: " + identity_);
+}
+
+void Trainer::write_summary(const std::string& exit) {
+  const auto gather = [&](std::int64_t value) {
+    std::vector<std::int64_t> out;
+    for (const std::string& text : collectives_.gather_texts(std::to_string(value))) out.push_back(std::stoll(text));
+    return out;
+  };
+  monitor::SummaryRecord record;
+  record.steps = state_.step;
+  record.tokens_per_second = totals_.timed_seconds > 0 ? static_cast<double>(totals_.timed_tokens) / totals_.timed_seconds : 0;
+  record.padding_fraction =
+      totals_.padded_tokens > 0 ? 1.0 - static_cast<double>(totals_.real_tokens) / static_cast<double>(totals_.padded_tokens) : 0;
+  record.rss_before_model_bytes = gather(rss_before_model_);
+  record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
+  record.model_state_bytes = gather(engine_->bytes().model_state());
+  record.bytes_sent = gather(collectives_.bytes_sent().exchange + collectives_.bytes_sent().all_gather + collectives_.bytes_sent().reduce);
+  record.exit = exit;
+  if (metrics_) metrics_->summary(record);
+  if (tensorboard_) tensorboard_->flush();
+  log_.info("Done: " + std::to_string(totals_.steps) + " steps, " + std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");
+}
+
+}  // namespace th::train

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""check_layers.py ROOT: fails on an #include "th/<layer>/…" that points to a higher layer, or on a torch or MPI header where a layer has none."""
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+LAYERS = {"base": 0, "runtime": 1, "config": 2, "data": 3, "model": 3, "zero": 4, "io": 5, "monitor": 5, "train": 6, "app": 7}
+# Headers of a small library of their own, below the layer whose folder they stand in (design.md, Layers).
+OWN_LIBRARY = {"zero/flat_layout.hpp": 2}
+# Layers on one level that do not know each other: (from, to). The model reads data's Batch, never the other way round.
+STRANGERS = {("data", "model"), ("io", "monitor"), ("monitor", "io")}
+FORBIDDEN = {  # pattern of an include: layers that may not have it
+    r"(ATen|torch|c10)/": {"base", "runtime", "config", "data", "io", "monitor"},
+    r"mpi\.h": {"base", "config", "data", "model"},
+    r"hdf5\.h|H5": {"base", "runtime", "config", "data", "model", "zero", "monitor", "train", "app"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
+
+
+def files_of(root):
+    """(file, layer, level) of each header and source; an unknown folder has level None."""
+    for top in (root / "include" / "th", root / "src"):
+        for path in sorted(top.rglob("*")):
+            if path.suffix in (".hpp", ".h", ".cpp", ".cu", ".cuh") and path.parent != top:
+                layer = path.relative_to(top).parts[0]
+                name = f"{layer}/{path.name}"
+                own = OWN_LIBRARY.get(name) or OWN_LIBRARY.get(name.replace(".cpp", ".hpp"))
+                yield path, layer, own if own is not None else LAYERS.get(layer)
+
+
+def check(root):
+    problems, edges = [], 0
+    for path, layer, level in files_of(root):
+        where = path.relative_to(root)
+        if level is None:
+            problems.append(f"{where}: folder '{layer}' is no layer; layers are {', '.join(LAYERS)}")
+            continue
+        text = path.read_text(encoding="utf-8")
+        for match in INCLUDE.finditer(text):
+            line = text.count("\n", 0, match.start(2)) + 1
+            included = match.group(2)
+            if not included.startswith("th/"):
+                problems += [f"{where}:{line}: layer {layer} may not include {included}"
+                             for pattern, layers in FORBIDDEN.items() if layer in layers and re.match(pattern, included)]
+                continue
+            edges += 1
+            target = included.split("/")[1]
+            target_level = OWN_LIBRARY.get(included[3:], LAYERS.get(target))
+            if not (root / "include" / included).is_file():
+                problems.append(f"{where}:{line}: {included} does not exist")
+            elif target_level is None or target_level > level:
+                problems.append(f"{where}:{line}: upward include: {layer} ({level}) includes {included} ({target_level})")
+            elif included[3:] not in OWN_LIBRARY and (layer, target) in STRANGERS:
+                problems.append(f"{where}:{line}: {layer} stands beside {target} and may not include it: {included}")
+    return problems, edges
+
+
+def self_test():
+    """A planted upward edge, a sideways one and a torch header in data are found; a downward edge is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name, text in {"include/th/base/a.hpp": '#include "th/train/t.hpp"\n', "include/th/train/t.hpp": '#include "th/base/b.hpp"\n',
+                           "include/th/base/b.hpp": "", "src/data/d.cpp": '#include <ATen/ATen.h>\n#include "th/model/m.hpp"\n',
+                           "include/th/model/m.hpp": '#include "th/zero/flat_layout.hpp"\n', "include/th/zero/flat_layout.hpp": ""}.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        problems, edges = check(root)
+        expected = ["upward include: base", "may not include ATen", "beside"]
+        assert len(problems) == 3 and all(any(e in p for p in problems) for e in expected), problems
+        assert edges == 4, edges
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--self-test":
+        self_test()
+        sys.exit(0)
+    found, count = check(Path(sys.argv[1]))
+    print("\n".join(found) if found else f"{count} includes, none upward")
+    sys.exit(1 if found or count == 0 else 0)

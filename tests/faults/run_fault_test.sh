@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# run_fault_test.sh CASE SOURCE_DIR TH_APP MPIRUN: one bad input. Checks the exit code, that exactly one message names the cause (2 ranks
+# run, one speaks), that it ends within 60 s, and that nothing half-written is left.
+set -uo pipefail
+case_name=$1 source_dir=$2 app=$3 mpirun=$4
+work=$(mktemp -d "${TMPDIR:-/tmp}/th-fault-test.XXXXXX")
+finish() {
+  local rc=$?
+  if [ "$rc" != 0 ]; then echo "--- output of the last run:"; cat "$work/log" 2>/dev/null; fi
+  chmod -R u+w "$work" 2>/dev/null
+  rm -rf "$work"
+  exit "$rc"
+}
+trap finish EXIT
+fail() { echo "FAILED: $*"; exit 1; }
+# shellcheck source=tools/run_env.sh
+. "$source_dir/tools/run_env.sh"
+
+# A sound run of a tiny model; each case spoils one thing.
+out=$work/out ranks=2
+for language in en fr; do
+  head -n 64 "$source_dir/inputs/data/numbers.train.$language" >"$work/train.$language"
+  head -n 8 "$source_dir/inputs/data/numbers.valid.$language" >"$work/valid.$language"
+done
+cat >"$work/tiny.in" <<DECK
+[run]
+output_dir = $out
+[model]
+d_model = 16
+num_heads = 2
+num_encoder_layers = 1
+num_decoder_layers = 1
+d_ff = 32
+[data]
+train_source = train.en
+train_target = train.fr
+valid_source = valid.en
+valid_target = valid.fr
+batch_size = 4
+[train]
+micro_batches = 2
+max_steps = 2
+DECK
+
+# run CODE OVERRIDE…: runs the deck with $ranks ranks; fails unless the exit code is CODE.
+run() {
+  local expected=$1 rc; shift
+  timeout -k 5 60 "$mpirun" -np "$ranks" "$app" "$work/tiny.in" "$@" >"$work/log" 2>&1
+  rc=$?
+  [ $rc != 124 ] && [ $rc != 137 ] || fail "no end within 60 s"
+  [ $rc = "$expected" ] || fail "exit code $rc, expected $expected"
+}
+# said PATTERN…: exactly one line of the output has all patterns (extended regular expressions).
+said() {
+  local lines pattern
+  lines=$(cat "$work/log")
+  for pattern in "$@"; do lines=$(grep -E -- "$pattern" <<<"$lines"); done
+  [ -n "$lines" ] || fail "no line of the output has: $*"
+  [ "$(wc -l <<<"$lines")" = 1 ] || fail "$(wc -l <<<"$lines") lines in place of one have: $*"
+  grep -qE "terminate called|Segmentation fault|core dumped|Traceback|MPI_ABORT was invoked" "$work/log" && fail "the output holds a crash"
+  echo "passed: $lines"
+}
+# nothing_written: no output folder, or one without metrics and checkpoints.
+nothing_written() {
+  [ ! -e "$out/metrics.jsonl" ] && [ ! -e "$out/checkpoints" ] || fail "a refused run left $(ls "$out")"
+}
+# no_folder: the run was refused before anything was made.
+no_folder() { [ ! -e "$out" ] || fail "a refused deck left $out"; }
+
+# nothing_in_memory: no folder below /dev/shm that a process of this test left (th_app.PID.SEED of a PID that is gone).
+nothing_in_memory() {
+  local folder pid
+  for folder in /dev/shm/th_app.*; do
+    [ "$folder" -nt "$work/train.en" ] || continue
+    pid=${folder#/dev/shm/th_app.}
+    [ -e "/proc/${pid%%.*}" ] || fail "$folder is left"
+  done
+}
+
+case $case_name in
+  unknown_key)
+    sed -i 's/^max_steps/max_stepz/' "$work/tiny.in"
+    run 2; said 'tiny.in:17: train.max_stepz' 'nearest train.max_steps'; no_folder ;;
+  contradictory_keys)
+    run 2 model.num_heads=3; said 'num_heads' 'd_model'; no_folder ;;
+  several_problems)  # one report, a line each
+    run 2 model.d_ff=-1 train.max_stepz=3 precision.dtype=fp31
+    said 'model.d_ff'; said 'max_stepz'; said 'precision.dtype' 'allowed'; no_folder ;;
+  missing_file)
+    run 3 "data.train_source=$work/absent.en"; said 'absent.en'; nothing_written ;;
+  invalid_utf8)
+    sed -i '7s/.*/caf\xe9 noir/' "$work/train.fr"
+    run 3; said 'train.fr:7' 'UTF-8'; nothing_written ;;
+  empty_line)
+    sed -i '5s/.*//' "$work/train.en"
+    run 3; said 'train.en:5' 'empty'; nothing_written ;;
+  empty_lines_skipped)
+    sed -i '5s/.*//' "$work/train.en"
+    run 0 data.empty_lines=skip; said '[Ss]kipped|skipping' '\b1\b' ;;
+  unequal_line_counts)
+    sed -i '$d' "$work/train.fr"
+    run 3; said '\b64\b' '\b63\b'; nothing_written ;;
+  corpus_too_small)
+    head -n 5 "$work/train.en" >"$work/few.en"; head -n 5 "$work/train.fr" >"$work/few.fr"
+    run 3 "data.train_source=$work/few.en" "data.train_target=$work/few.fr"; said '\b5\b' '\b8\b'; nothing_written ;;
+  more_ranks_than_slots)
+    ranks=3
+    run 2; said '\b3\b' '\b2\b' 'micro_batches'; nothing_written ;;
+  unwritable_output)  # a file where the folder should be: refused for root too
+    echo "a file" >"$work/file"
+    run 2 "run.output_dir=$work/file/out"; said "$work/file" "can.t|cannot"
+    [ "$(cat "$work/file")" = "a file" ] || fail "the file in the way was changed" ;;
+  resume_missing)
+    run 5 "checkpoint.resume=$work/absent"; said "$work/absent"; nothing_written ;;
+  resume_other_model)
+    run 0
+    before=$(cd "$out" && find . -type f -exec cksum {} + | sort)
+    run 2 checkpoint.resume=latest model.d_ff=64; said 'model.d_ff' '\b32\b' '\b64\b'
+    [ "$before" = "$(cd "$out" && find . -type f -exec cksum {} + | sort)" ] || fail "a refused resume changed the run's files" ;;
+  launch_alone)  # the launcher's variables say two processes, MPI sees one in each
+    OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 timeout -k 5 60 "$app" "$work/tiny.in" >"$work/log.1" 2>&1 &
+    OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 timeout -k 5 60 "$app" "$work/tiny.in" >"$work/log.0" 2>&1
+    rc0=$?
+    wait $!
+    rc1=$?
+    cat "$work/log.0" "$work/log.1" >"$work/log"
+    [ $rc0 = 7 ] && [ $rc1 = 7 ] || fail "exit codes $rc0 and $rc1, expected 7 and 7"
+    said 'OMPI_COMM_WORLD_SIZE=2'; no_folder ;;
+  narrow_binding)  # one CPU for a thread and a worker: works, with a warning that names the option
+    cpu=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
+    mpirun_path=$mpirun
+    mpirun=$work/bound_mpirun
+    printf '#!/bin/sh\nexec taskset -c %s "%s" "$@"\n' "$cpu" "$mpirun_path" >"$mpirun"
+    chmod +x "$mpirun"
+    run 0 run.threads=1 data.num_workers=1; said 'bind-to none' ;;
+  no_deck)
+    timeout -k 5 60 "$mpirun" -np 2 "$app" "$work/absent.in" >"$work/log" 2>&1
+    rc=$?
+    [ $rc = 2 ] || fail "exit code $rc, expected 2"
+    said 'absent.in' ;;
+  *) fail "unknown case $case_name" ;;
+esac
+nothing_in_memory
+exit 0

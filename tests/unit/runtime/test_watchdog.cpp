@@ -1,0 +1,114 @@
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <thread>
+
+#include "th/runtime/watchdog.hpp"
+
+namespace {
+
+using th::runtime::Watchdog;
+
+struct Child {
+  pid_t pid = 0;
+  int out = -1;
+};
+
+// Runs `work` in a process of its own whose stderr comes through a pipe; it ends with 0 when work returns.
+Child start(const std::function<void()>& work) {
+  std::array<int, 2> ends{};
+  if (pipe(ends.data()) != 0) std::abort();
+  const pid_t pid = fork();
+  if (pid == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    alarm(30);
+    work();
+    _exit(0);
+  }
+  close(ends[1]);
+  return {pid, ends[0]};
+}
+
+std::string read_all(int file) {
+  std::string text;
+  std::array<char, 512> part{};
+  for (ssize_t n = 0; (n = read(file, part.data(), part.size())) > 0;) text.append(part.data(), static_cast<std::size_t>(n));
+  close(file);
+  return text;
+}
+
+int exit_of(pid_t pid) {
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+void pause_for(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+
+TEST(Watchdog, NamesTheRankThatDidNotCome) {
+  const std::string token = th::runtime::make_watchdog_token();
+  const Child busy = start([&] {
+    Watchdog dog({token, 4, 0, 2, 0.5});
+    dog.enter("forward", 12);
+    pause_for(25);
+  });
+  const Child waiter = start([&] {
+    Watchdog dog({token, 5, 1, 2, 0.5});
+    dog.enter("backward", 12);
+    dog.begin_wait("all_reduce");
+    pause_for(25);
+  });
+  EXPECT_EQ(exit_of(busy.pid), 7);
+  EXPECT_EQ(exit_of(waiter.pid), 7);
+  const std::string text = read_all(busy.out) + read_all(waiter.out);
+  EXPECT_NE(text.find("rank 4 host "), std::string::npos) << text;
+  EXPECT_NE(text.find(" pid " + std::to_string(busy.pid) + " phase forward step 12\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("phase backward"), std::string::npos) << text;
+  EXPECT_FALSE(std::filesystem::exists("/dev/shm/th_watchdog_" + token));
+}
+
+TEST(Watchdog, StoppedLowestRankIsReportedByTheNext) {
+  const std::string token = th::runtime::make_watchdog_token();
+  const Child stopped = start([&] {
+    Watchdog dog({token, 0, 0, 2, 0.5});
+    dog.enter("update", 3);
+    raise(SIGSTOP);
+  });
+  const Child waiter = start([&] {
+    Watchdog dog({token, 1, 1, 2, 0.5});
+    dog.enter("update", 3);
+    dog.begin_wait("barrier");
+    pause_for(25);
+  });
+  EXPECT_EQ(exit_of(waiter.pid), 7);
+  kill(stopped.pid, SIGKILL);
+  exit_of(stopped.pid);
+  const std::string text = read_all(waiter.out);
+  EXPECT_NE(text.find("pid " + std::to_string(stopped.pid) + " phase update step 3"), std::string::npos) << text;
+  read_all(stopped.out);
+}
+
+TEST(Watchdog, ShortWaitsAndNoLimitPass) {
+  const Child child = start([] {
+    Watchdog dog({"", 0, 0, 1, 0.3});
+    for (int i = 0; i < 8; ++i) {
+      const th::runtime::WaitScope wait(&dog, "barrier");
+      pause_for(0.1);
+    }
+    Watchdog off({"", 0, 0, 1, 0});
+    off.begin_wait("barrier");
+    pause_for(0.1);
+  });
+  EXPECT_EQ(exit_of(child.pid), 0);
+  EXPECT_EQ(read_all(child.out), "");
+}
+
+}  // namespace
