@@ -1,0 +1,11 @@
+# The model against numbers that PyTorch made (make_golden.py): logits, gradients, ten steps of Adam.
+add_executable(th_golden golden/test_golden.cpp)
+th_apply_options(th_golden)
+target_link_libraries(th_golden PRIVATE th_zero nlohmann_json::nlohmann_json GTest::gtest)
+th_use_torch_pch(th_golden)
+target_compile_definitions(th_golden PRIVATE TH_GOLDEN_DIR="${CMAKE_CURRENT_LIST_DIR}")
+foreach(gemm onednn mkl)
+  add_test(NAME golden.pytorch.${gemm} COMMAND th_golden ${gemm} --gtest_brief=1)
+  set_tests_properties(golden.pytorch.${gemm} PROPERTIES LABELS golden TIMEOUT 120
+    ENVIRONMENT "OMP_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+endforeach()
