@@ -31,4 +31,4 @@ paste "$source_file" runs/stage2/test.hyp "$target_file" | awk -F '\t' '
     for (i = 1; i <= total && shown < 6; i += step) {print line[i]; shown++}
     printf "\n%d of %d held-out lines translated exactly (%.1f %%)\n", exact, total, total ? 100 * exact / total : 0
   }'
-echo "Next: tensorboard --logdir runs/stage2/tensorboard; build/bin/th_inspect ls runs/stage2; README.md"
+echo "Next: tensorboard --logdir runs/stage2/tensorboard; build/bin/th_inspect ls runs/stage2/checkpoints/$(cat runs/stage2/checkpoints/latest); README.md"

@@ -73,7 +73,9 @@ nothing_in_memory() {
   for folder in /dev/shm/th_app.*; do
     [ "$folder" -nt "$work/train.en" ] || continue
     pid=${folder#/dev/shm/th_app.}
-    [ -e "/proc/${pid%%.*}" ] || fail "$folder is left"
+    pid=${pid%%.*}
+    # alive: there, and no zombie
+    grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$pid/status" || fail "$folder is left"
   done
 }
 

@@ -18,8 +18,8 @@ export SLURM_SANDBOX_DIR=$work/cluster SLURM_SANDBOX_PORT=$((20000 + $$ % 10000)
 finish() {
   local rc=$?
   bash "$sandbox" clean >/dev/null 2>&1
-  if [ $rc = 0 ]; then rm -rf "$work"; else tail -n 40 "$work"/*.log 2>/dev/null; echo "kept for a look: $work"; fi
-  exit $rc
+  if [ "$rc" = 0 ]; then rm -rf "$work"; else tail -n 40 "$work"/*.log 2>/dev/null; echo "kept for a look: $work"; fi
+  exit "$rc"
 }
 trap finish EXIT
 fail() { echo "FAILED: $*"; exit 1; }
@@ -78,7 +78,7 @@ case $case_name in
     compare mpirun8
     ;;
   requeue)
-    id=$(submit stopped multi_node.sbatch train.max_steps=400 train.valid_every_steps=200 checkpoint.every_epochs=0 checkpoint.every_steps=200) || fail "sbatch refused jobs/multi_node.sbatch"
+    id=$(submit stopped multi_node.sbatch train.max_steps=250 train.valid_every_steps=100 checkpoint.every_epochs=0 checkpoint.every_steps=100) || fail "sbatch refused jobs/multi_node.sbatch"
     for _ in $(seq 300); do
       if [ "$(losses "$work/stopped" 2>/dev/null | wc -l)" -ge 3 ]; then break; fi
       sleep 0.1
@@ -87,7 +87,7 @@ case $case_name in
     wait_job "$id" 300 || fail "job $id did not end with code 0"
     grep -q 'th_app ended with code 75' "$work/stopped.log" || fail "the first start did not end with code 75"
     grep -q 'start 2:' "$work/stopped.log" || fail "the job was not started a second time"
-    diff <(seq 400) <(losses "$work/stopped" | grep -oE '"step":[0-9]+' | cut -d: -f2) || fail "the steps are not 1 to 400, each once"
+    diff <(seq 250) <(losses "$work/stopped" | grep -oE '"step":[0-9]+' | cut -d: -f2) || fail "the steps are not 1 to 250, each once"
     echo "passed: stopped, requeued, every step once"
     ;;
   *) fail "unknown case $case_name" ;;

@@ -1,0 +1,165 @@
+// The same bits whatever the rank count, the stage and the recompute kind: every rank computes the run alone as one rank, then all
+// of them together, with dropout on.
+#include <gtest/gtest.h>
+
+#include "mpi_test.hpp"
+#include "th/base/hash.hpp"
+#include "th/model/transformer.hpp"
+#include "th/runtime/mpi_collectives.hpp"
+#include "th/zero/engine.hpp"
+
+namespace {
+
+using th::config::GradientCheckpointing;
+using th::config::Reduction;
+using th::runtime::TransportChoice;
+
+constexpr std::int64_t kSlots = 8;
+constexpr std::int64_t kVocabulary = 37;
+
+/// Slot `slot` of step `step`: lengths differ from slot to slot; one slot is empty.
+th::data::Batch make_slot(std::int64_t step, std::int64_t slot) {
+  th::data::Batch b;
+  if (step == 1 && slot == 5) return b;
+  const auto draw = [&](std::int64_t i) { return 4 + static_cast<std::int64_t>(th::hash_pair(static_cast<std::uint64_t>(step * 100 + slot), static_cast<std::uint64_t>(i)) % (kVocabulary - 4)); };
+  b.sentences = 2 + slot % 2;
+  b.source_length = 5 + slot % 3;
+  b.target_length = 4 + slot % 4;
+  for (std::int64_t s = 0; s < b.sentences; ++s) {
+    const std::int64_t real_source = b.source_length - s;
+    const std::int64_t real_target = b.target_length - s;
+    for (std::int64_t t = 0; t < b.source_length; ++t) b.source.push_back(t < real_source ? draw(s * 50 + t) : 0);
+    for (std::int64_t t = 0; t < b.target_length; ++t) {
+      b.target_in.push_back(t < real_target ? draw(1000 + s * 50 + t) : 0);
+      b.target_out.push_back(t < real_target ? draw(1001 + s * 50 + t) : 0);
+    }
+    b.source_lengths.push_back(static_cast<std::int32_t>(real_source));
+    b.target_lengths.push_back(static_cast<std::int32_t>(real_target));
+    b.source_tokens += real_source;
+    b.target_tokens += real_target;
+  }
+  return b;
+}
+
+th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointing recompute, bool tied) {
+  th::config::RunConfig c;
+  c.model.d_model = 32;
+  c.model.num_heads = 4;
+  c.model.num_encoder_layers = 2;
+  c.model.num_decoder_layers = 2;
+  c.model.d_ff = 48;
+  c.model.dropout = 0.2;
+  c.model.gradient_checkpointing = recompute;
+  c.model.tie_embeddings = tied;
+  c.zero.stage = stage;
+  return c;
+}
+
+struct Trace {
+  std::vector<double> numbers;  ///< losses and norms of the steps
+  std::vector<float> parameters;
+};
+
+Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots, TransportChoice transport = TransportChoice::kBest) {
+  const auto collectives = th::runtime::make_mpi_collectives(comm, transport);
+  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32);
+  th::zero::ZeroEngine engine(config, model, *collectives, slots);
+  Trace trace;
+  for (std::int64_t step = 0; step < 3; ++step) {
+    std::int64_t tokens = 0;
+    for (std::int64_t s = 0; s < slots; ++s) tokens += make_slot(step, s).target_tokens;
+    engine.begin_step();
+    for (std::int64_t round = 0; round < engine.rounds(); ++round) {
+      const std::int64_t slot = round * collectives->size() + collectives->rank();
+      const th::data::Batch batch = slot < slots ? make_slot(step, slot) : th::data::Batch{};
+      engine.accumulate(model, slot < slots ? &batch : nullptr, static_cast<std::uint64_t>(step), 1.0 / static_cast<double>(tokens), 0.1);
+    }
+    const th::zero::StepResult result = engine.step(1e-3, step + 1);
+    trace.numbers.push_back(result.loss_sum);
+    trace.numbers.push_back(result.grad_norm);
+  }
+  const auto whole = engine.gather_all(model);
+  for (std::size_t u = 0; u < model.units().size(); ++u) {
+    for (const at::Tensor& t : whole->open_forward(static_cast<std::int64_t>(u)).values) {
+      const float* p = t.data_ptr<float>();
+      trace.parameters.insert(trace.parameters.end(), p, p + t.numel());
+    }
+  }
+  return trace;
+}
+
+class Exactness : public testing::TestWithParam<bool> {};
+
+TEST_P(Exactness, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
+  const Trace alone = run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, GetParam()), kSlots);
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    for (const GradientCheckpointing recompute : {GradientCheckpointing::kNone, GradientCheckpointing::kFull}) {
+      const Trace together = run(MPI_COMM_WORLD, make_config(stage, recompute, GetParam()), kSlots);
+      EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage;
+      EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage;
+    }
+  }
+}
+
+TEST_P(Exactness, MessagesGiveTheSameBitsAsTheWindow) {
+  const Trace window = run(MPI_COMM_WORLD, make_config(2, GradientCheckpointing::kNone, GetParam()), kSlots);
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    const Trace messages = run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, GetParam()), kSlots, TransportChoice::kMpi);
+    EXPECT_EQ(window.numbers, messages.numbers) << "stage " << stage;
+    EXPECT_EQ(window.parameters, messages.parameters) << "stage " << stage;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Embeddings, Exactness, testing::Values(false, true), [](const auto& p) { return p.param ? std::string("tied") : std::string("separate"); });
+
+TEST(Reduction, FastAgreesWithExactToRounding) {
+  th::config::RunConfig config = make_config(0, GradientCheckpointing::kNone, false);
+  const Trace exact = run(MPI_COMM_WORLD, config, kSlots);
+  config.comm.reduction = Reduction::kFast;
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    config.zero.stage = stage;
+    const Trace fast = run(MPI_COMM_WORLD, config, kSlots);
+    for (std::size_t i = 0; i < exact.numbers.size(); ++i) EXPECT_NEAR(exact.numbers[i], fast.numbers[i], 1e-4 * std::abs(exact.numbers[i])) << "stage " << stage;
+  }
+}
+
+TEST(StateBytes, FollowTheFormulaToTheByte) {
+  int ranks = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+    const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, false);
+    const th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32);
+    const th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
+    const std::int64_t p = engine.layout().padded_total();
+    const std::int64_t n = ranks;
+    const std::int64_t expected[] = {16 * p, 8 * p + 8 * p / n, 4 * p + 12 * p / n, 16 * p / n};
+    EXPECT_EQ(engine.bytes().model_state(), expected[stage]) << "stage " << stage;
+  }
+}
+
+TEST(BytesSent, FollowTheDesignsColumn) {
+  int ranks = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+    const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, false);
+    th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32);
+    th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
+    const std::int64_t before = collectives->bytes_sent().exchange + collectives->bytes_sent().all_gather;
+    engine.begin_step();
+    for (std::int64_t round = 0; round < engine.rounds(); ++round) {
+      const std::int64_t slot = round * ranks + collectives->rank();
+      const th::data::Batch batch = slot < kSlots ? make_slot(0, slot) : th::data::Batch{};
+      engine.accumulate(model, slot < kSlots ? &batch : nullptr, 0, 0.01, 0.0);
+    }
+    (void)engine.step(1e-3, 1);
+    const std::int64_t rounds = engine.rounds();
+    const std::int64_t passes = stage < 3 ? rounds + 1 : 3 * rounds;
+    EXPECT_EQ(collectives->bytes_sent().exchange + collectives->bytes_sent().all_gather - before, passes * engine.layout().shard_total() * 4 * (ranks - 1)) << "stage " << stage;
+  }
+}
+
+}  // namespace
+
+TH_MPI_TEST_MAIN
