@@ -3,15 +3,15 @@
 #include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/resource_usage.hpp"
+#include "th/runtime/watchdog.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/trainer.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-
-#include <unistd.h>
 
 // What happens before the first step: data, output folder, model, engine, resume.
 namespace th::train {
@@ -27,6 +27,21 @@ std::string make_identity(const config::RunConfig& config) {
 }
 
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
+
+/// Removes a folder when it goes out of scope, also when an error does.
+class FolderGuard {
+ public:
+  explicit FolderGuard(fs::path folder) : folder_(std::move(folder)) {}
+  ~FolderGuard() {
+    std::error_code ignored;
+    if (!folder_.empty()) fs::remove_all(folder_, ignored);
+  }
+  FolderGuard(const FolderGuard&) = delete;
+  FolderGuard& operator=(const FolderGuard&) = delete;
+
+ private:
+  fs::path folder_;
+};
 
 /// Renames a folder that holds a run to NAME.1, .2, …
 std::string set_aside(const fs::path& folder) {
@@ -102,9 +117,10 @@ void Trainer::open_data(const runtime::Communicator& node) {
     total_steps_ = limited ? config_.train.max_steps : 0;
     return;
   }
-  std::string token = std::to_string(getpid());
+  std::string token = runtime::make_watchdog_token();
   collectives_.broadcast(token, 0);
-  const fs::path folder = fs::path("/dev/shm") / ("th_app." + token + "." + std::to_string(config_.run.seed));
+  const fs::path folder = fs::path("/dev/shm") / ("th_app.corpus." + token);
+  const FolderGuard guard(node.rank() == 0 ? folder : fs::path());
   data::SharedCache cache{folder, node.rank() == 0, [&node] { runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier"); }};
   // open_dataset joins the node's barriers itself, also when it fails, so an error here is the same on the ranks of a node.
   run_agreed(collectives_, [&] {
@@ -114,10 +130,6 @@ void Trainer::open_data(const runtime::Communicator& node) {
       throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
     }
   });
-  if (node.rank() == 0) {
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }

@@ -25,6 +25,9 @@ trap finish EXIT
 fail() { echo "FAILED: $*"; exit 1; }
 bash "$sandbox" start || fail "the sandbox did not start"
 eval "$(bash "$sandbox" env)"
+# Eight ranks on this machine's few cores: waiting ranks give way. sbatch hands the environment to the job.
+# shellcheck source=tools/run_env.sh
+. "$source_dir/tools/run_env.sh"
 
 data=$source_dir/inputs/data
 overrides=(model.d_model=32 model.num_heads=2 model.num_encoder_layers=1 model.num_decoder_layers=1 model.d_ff=64 data.batch_size=4
