@@ -8,6 +8,8 @@
 #include "th/runtime/launch.hpp"
 #include "th/runtime/mpi_collectives.hpp"
 #include "th/runtime/resource_usage.hpp"
+#include "th/runtime/watchdog.hpp"
+#include "th/runtime/watched_collectives.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/trainer.hpp"
 
@@ -35,7 +37,7 @@ std::string version_text() {
          processor_name() + " (" + instruction_set() + ")\nDevices: cpu";
 }
 
-void print_header(const config::LoadedDeck& deck, runtime::Collectives& collectives, Log& log) {
+void print_header(const config::LoadedDeck& deck, const std::string& deck_path, runtime::Collectives& collectives, Log& log) {
   const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
   const std::vector<std::string> sets = collectives.gather_texts(instruction_set());
   for (std::size_t r = 1; r < sets.size(); ++r) {
@@ -44,6 +46,7 @@ void print_header(const config::LoadedDeck& deck, runtime::Collectives& collecti
   monitor::HeaderInfo info;
   info.version = "th_app " + build_line();
   info.run_name = deck.name;
+  info.deck = deck_path;
   info.output_dir = deck.config.run.output_dir;
   info.mpi_library = runtime::mpi_library_version();
   info.torch_version = build_info().torch;
@@ -70,8 +73,12 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
     if (hashes[r] != hashes[0]) throw DeckError("rank " + std::to_string(r) + " reads another deck than rank 0 from " + line.deck_path);
   }
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
-  print_header(deck, collectives, log);
-  return train::Trainer(deck, collectives, node, log).run();
+  print_header(deck, line.deck_path, collectives, log);
+  std::string token = runtime::make_watchdog_token();
+  collectives.broadcast(token, 0);
+  runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
+  const std::unique_ptr<runtime::Collectives> watched = runtime::make_watched_collectives(collectives, watchdog);
+  return train::Trainer(deck, *watched, watchdog, node, log).run();
 }
 
 }  // namespace

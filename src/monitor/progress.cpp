@@ -2,7 +2,21 @@
 
 #include <unistd.h>
 
+#include <array>
+#include <cstdlib>
+#include <string_view>
+
 namespace th::monitor {
+
+bool launcher_on_terminal() {
+  // mpirun gives its ranks a pseudo-terminal even where its own output goes to a file.
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return true;
+  std::array<char, 256> name{};
+  const std::string link = "/proc/" + std::to_string(getppid()) + "/fd/1";
+  const ssize_t length = readlink(link.c_str(), name.data(), name.size() - 1);
+  const std::string_view target(name.data(), length > 0 ? static_cast<std::size_t>(length) : 0);
+  return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
+}
 
 Progress::Progress(bool allowed, std::FILE* stream) : stream_(stream), active_(allowed && isatty(fileno(stream)) == 1) {}
 

@@ -3,6 +3,8 @@
 #include "node_barrier.hpp"
 #include "th/base/error.hpp"
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -14,7 +16,8 @@ namespace {
 constexpr std::int64_t kAlignBytes = 64;
 
 float* align_up(void* pointer) {
-  return reinterpret_cast<float*>((reinterpret_cast<std::uintptr_t>(pointer) + kAlignBytes - 1) & ~std::uintptr_t{kAlignBytes - 1});
+  const auto past = reinterpret_cast<std::uintptr_t>(pointer) % kAlignBytes;
+  return reinterpret_cast<float*>(static_cast<char*>(pointer) + (past == 0 ? 0 : kAlignBytes - past));
 }
 
 int as_count(std::int64_t n) {
@@ -71,15 +74,16 @@ class MpiControl : public Collectives {
   }
 
   [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
-    std::vector<int> lengths(static_cast<std::size_t>(size_)), starts(lengths.size(), 0);
+    const auto ranks = static_cast<std::size_t>(size_);
     const int mine = as_count(static_cast<std::int64_t>(text.size()));
-    check_mpi(MPI_Allgather(&mine, 1, MPI_INT, lengths.data(), 1, MPI_INT, comm_.get()), "MPI_Allgather");
-    for (std::size_t r = 1; r < lengths.size(); ++r) starts[r] = starts[r - 1] + lengths[r - 1];
-    std::string all(static_cast<std::size_t>(starts.back() + lengths.back()), '\0');
-    check_mpi(MPI_Allgatherv(text.data(), mine, MPI_BYTE, all.data(), lengths.data(), starts.data(), MPI_BYTE, comm_.get()), "MPI_Allgatherv");
+    const auto lengths = std::make_unique<int[]>(ranks), starts = std::make_unique<int[]>(ranks);
+    check_mpi(MPI_Allgather(&mine, 1, MPI_INT, lengths.get(), 1, MPI_INT, comm_.get()), "MPI_Allgather");
+    for (std::size_t r = 1; r < ranks; ++r) starts[r] = starts[r - 1] + lengths[r - 1];
+    std::string all(static_cast<std::size_t>(starts[ranks - 1] + lengths[ranks - 1]), '\0');
+    check_mpi(MPI_Allgatherv(text.data(), mine, MPI_BYTE, all.data(), lengths.get(), starts.get(), MPI_BYTE, comm_.get()), "MPI_Allgatherv");
     bytes_.control += static_cast<std::int64_t>(mine) * (size_ - 1);
     std::vector<std::string> out;
-    for (std::size_t r = 0; r < lengths.size(); ++r) out.push_back(all.substr(static_cast<std::size_t>(starts[r]), static_cast<std::size_t>(lengths[r])));
+    for (std::size_t r = 0; r < ranks; ++r) out.push_back(all.substr(static_cast<std::size_t>(starts[r]), static_cast<std::size_t>(lengths[r])));
     return out;
   }
 
@@ -131,57 +135,22 @@ class WindowBuffer final : public TransportBuffer {
   std::vector<float*> bases_;
 };
 
-/// All ranks on one node: peers' slices are read where they lie.
-class WindowCollectives final : public MpiControl {
- public:
-  explicit WindowCollectives(MPI_Comm world) : MpiControl(world), fence_(comm_) {}
-
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
-    return std::make_unique<WindowBuffer>(comm_.get(), elements);
-  }
-
-  [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
-    auto& window = dynamic_cast<WindowBuffer&>(buffer);
-    fence_.wait();
-    std::vector<const float*> pieces;
-    for (int r = 0; r < size_; ++r) pieces.push_back(window.of_rank(r) + offset + slice * rank_);
-    count_exchange(slice);
-    return pieces;
-  }
-
-  void finish_exchange() override { fence_.wait(); }
-
-  void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
-    auto& window = dynamic_cast<WindowBuffer&>(buffer);
-    fence_.wait();
-    for (int r = 0; r < size_; ++r) {
-      const float* from = window.of_rank(r) + offset + stride * r;
-      float* to = full + slice * r;
-      if (from != to) std::memcpy(to, from, static_cast<std::size_t>(slice) * 4);
-    }
-    fence_.wait();
-    count_gather(slice);
-  }
-
-  [[nodiscard]] std::string description() const override { return "shared-memory window"; }
-
- private:
-  NodeBarrier fence_;
-};
-
 class PlainBuffer final : public TransportBuffer {
  public:
-  explicit PlainBuffer(std::int64_t elements) : storage_(static_cast<std::size_t>(elements) + kAlignBytes / 4), elements_(elements) {}
-  [[nodiscard]] float* data() noexcept override { return align_up(storage_.data()); }
+  explicit PlainBuffer(std::int64_t elements) : storage_(static_cast<std::size_t>((elements * 4 + kAlignBytes - 1) / kAlignBytes)), elements_(elements) {}
+  [[nodiscard]] float* data() noexcept override { return storage_.empty() ? nullptr : storage_.front().values; }
   [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
 
  private:
-  std::vector<float> storage_;
+  struct alignas(kAlignBytes) Line {
+    float values[kAlignBytes / 4] = {};
+  };
+  std::vector<Line> storage_;
   std::int64_t elements_;
 };
 
 /// Ranks on several nodes, or no shared memory to be had: pairwise slices by MPI.
-class MessageCollectives final : public MpiControl {
+class MessageCollectives : public MpiControl {
  public:
   using MpiControl::MpiControl;
 
@@ -210,10 +179,68 @@ class MessageCollectives final : public MpiControl {
     count_gather(slice);
   }
 
+  [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return static_cast<std::int64_t>(received_.size() * sizeof(float)); }
   [[nodiscard]] std::string description() const override { return "MPI"; }
 
  private:
   std::vector<float> received_;
+};
+
+/// All ranks on one node: peers' slices are read where they lie. A buffer that /dev/shm has no room for travels by messages.
+class WindowCollectives final : public MessageCollectives {
+ public:
+  explicit WindowCollectives(MPI_Comm world) : MessageCollectives(world), fence_(comm_) {}
+
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
+    if (room_for(elements)) return std::make_unique<WindowBuffer>(comm_.get(), elements);
+    return MessageCollectives::allocate(elements);
+  }
+
+  [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
+    auto* window = dynamic_cast<WindowBuffer*>(&buffer);
+    if (window == nullptr) return MessageCollectives::exchange(buffer, offset, slice);
+    fence_.wait();
+    std::vector<const float*> pieces;
+    for (int r = 0; r < size_; ++r) pieces.push_back(window->of_rank(r) + offset + slice * rank_);
+    count_exchange(slice);
+    return pieces;
+  }
+
+  void finish_exchange() override { fence_.wait(); }
+
+  void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
+    auto* window = dynamic_cast<WindowBuffer*>(&buffer);
+    if (window == nullptr) return MessageCollectives::all_gather(buffer, offset, stride, slice, full);
+    fence_.wait();
+    for (int r = 0; r < size_; ++r) {
+      const float* from = window->of_rank(r) + offset + stride * r;
+      float* to = full + slice * r;
+      if (from != to) std::memcpy(to, from, static_cast<std::size_t>(slice) * 4);
+    }
+    fence_.wait();
+    count_gather(slice);
+  }
+
+  [[nodiscard]] std::string description() const override {
+    return crowded_ ? "MPI (the shared memory in /dev/shm is too small)" : "shared-memory window";
+  }
+
+ private:
+  /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at first. The same answer on every rank.
+  [[nodiscard]] bool room_for(std::int64_t elements) {
+    struct statvfs space {};
+    std::int64_t room = 1;
+    if (size_ > 1 && statvfs("/dev/shm", &space) == 0) {
+      const double free_bytes = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize);
+      room = free_bytes > 1.02 * static_cast<double>(elements) * 4 * size_ + (1 << 20) ? 1 : 0;
+    }
+    const bool enough = -maximum(-room) == 1;
+    crowded_ = crowded_ || !enough;
+    return enough;
+  }
+
+  NodeBarrier fence_;
+  bool crowded_ = false;
 };
 
 }  // namespace

@@ -95,9 +95,8 @@ struct Watchdog::Impl {
   [[nodiscard]] bool answers(const Row& row, std::int64_t now) const {
     return row.present.load() != 0 && now - row.heartbeat.load() < 6 * tick + 2'000'000'000;
   }
-  [[nodiscard]] bool came(const Row& row, const Row& waiter, std::int64_t now) const {
-    return row.waiting.load() != 0 && row.sequence.load() == waiter.sequence.load() && answers(row, now);
-  }
+  // Whether a rank is stuck elsewhere than in a collective: then the others wait for it.
+  [[nodiscard]] bool away(const Row& row, std::int64_t now) const { return row.waiting.load() == 0 || !answers(row, now); }
 };
 
 void Watchdog::Impl::map() {
@@ -148,7 +147,8 @@ void Watchdog::Impl::look(std::int64_t now) {
     if (!answers(row, now)) continue;
     if (i < mine) lowest = false;
     if (row.waiting.load() == 0 || now - row.since.load() <= limit) continue;
-    if (waiter == nullptr || row.sequence.load() < waiter->sequence.load()) waiter = &row;
+    // The one that is farthest on: whoever still stands in an earlier call was let go from it and did not go on.
+    if (waiter == nullptr || row.sequence.load() > waiter->sequence.load()) waiter = &row;
   }
   if (all_here && mine == 0) unname();  // mapped by all: no name is left behind, however the run ends
   if (ending) {  // another rank of this node has reported
@@ -159,15 +159,17 @@ void Watchdog::Impl::look(std::int64_t now) {
 }
 
 void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
-  std::string missing;
+  std::string missing, behind;
   for (int i = 0; i < count; ++i) {
-    if (&rows[i] == &waiter || came(rows[i], waiter, now)) continue;
-    if (rows[i].present.load() != 0) {
-      missing += line_of(rows[i]);
-    } else {
+    if (rows[i].present.load() == 0) {
       missing += "a rank of host " + hostname() + " (number " + std::to_string(i) + " on it) has not started\n";
+    } else if (&rows[i] != &waiter && away(rows[i], now)) {
+      missing += line_of(rows[i]);
+    } else if (rows[i].sequence.load() < waiter.sequence.load()) {
+      behind += line_of(rows[i]);
     }
   }
+  if (missing.empty()) missing = behind;
   // The node with the missing rank speaks first: its report is the one that tells.
   if (missing.empty() && now - waiter.since.load() < limit + 5'000'000'000) return;
   std::string text = "th_app: hang: rank " + std::to_string(waiter.rank.load()) + " has waited " +

@@ -40,7 +40,7 @@ bool Trainer::finished() const {
 
 int Trainer::run() {
   if (!state_.exit.empty() && finished()) {
-    log_.info("The run in " + config_.run.output_dir + " is complete at step " + std::to_string(state_.step) + "; nothing to do.");
+    say("The run in " + config_.run.output_dir + " is complete at step " + std::to_string(state_.step) + "; nothing to do.");
     return static_cast<int>(ExitCode::kCompleted);
   }
   open_monitors();
@@ -54,7 +54,10 @@ int Trainer::run() {
     const Border border = agree();
     const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 && state_.epoch % config_.checkpoint.every_epochs == 0;
     const bool by_step = config_.checkpoint.every_steps > 0 && state_.step % config_.checkpoint.every_steps == 0;
-    if (border.writers_done) saver_->finish();
+    if (border.writers_done) {
+      watchdog_.enter("checkpoint", state_.step);
+      saver_->finish();
+    }
     stopped = border.stop && !finished();
     if (stopped) break;
     if (!finished() && (by_epoch || by_step || border.checkpoint)) save();
@@ -70,12 +73,27 @@ int Trainer::run() {
     saver_->finish();
   }
   write_summary(stopped ? "stopped" : "completed");
-  if (stopped) log_.info("Stopped at step " + std::to_string(state_.step) + " with a checkpoint; start the same command with checkpoint.resume=latest.");
+  if (stopped) say("Stopped at step " + std::to_string(state_.step) + " with a checkpoint; start the same command with checkpoint.resume=latest.");
   return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
+}
+
+void Trainer::say(const std::string& text) {
+  if (progress_) progress_->clear();
+  log_.info(text);
+}
+
+void Trainer::show_progress(double loss, double seconds) {
+  if (!progress_ || !progress_->active()) return;
+  const std::int64_t steps = source_->steps(state_.epoch);
+  const double rate = static_cast<double>(totals_.real_tokens) / std::max(totals_.seconds, 1e-9);
+  progress_->show("Epoch " + std::to_string(state_.epoch) + ": step " + std::to_string(state_.step_in_epoch) + "/" + std::to_string(steps) +
+                  ", loss " + fixed(loss, 4) + ", " + fixed(rate, 0) + " tokens/s, " +
+                  fixed(seconds * static_cast<double>(steps - state_.step_in_epoch), 0) + " s left");
 }
 
 void Trainer::train_step() {
   const auto start = Clock::now();
+  watchdog_.enter("training", state_.step + 1);
   const data::StepBatches batches = loader_->next();
   const std::uint64_t key = hash_pair(hash_pair(config_.run.seed, 0x64726f70), static_cast<std::uint64_t>(state_.step));
   engine_->begin_step();
@@ -108,16 +126,19 @@ void Trainer::train_step() {
   state_.epoch_tokens += batches.target_tokens;
   state_.epoch_seconds += seconds;
   ++totals_.steps;
+  totals_.seconds += seconds;
   totals_.real_tokens += tokens;
   totals_.padded_tokens += batches.padded_tokens;
   if (state_.step > config_.run.warmup_steps) {
     totals_.timed_tokens += tokens;
     totals_.timed_seconds += seconds;
   }
+  show_progress(loss, seconds);
 }
 
 void Trainer::end_epoch() {
   const auto start = Clock::now();
+  watchdog_.enter("validation", state_.step);
   const double loss = state_.epoch_loss_sum / static_cast<double>(state_.epoch_tokens);
   std::optional<double> valid;
   if (dataset_.valid) {
@@ -129,7 +150,7 @@ void Trainer::end_epoch() {
   if (metrics_) metrics_->epoch({state_.epoch, loss, valid, seconds});
   if (tensorboard_ && valid) tensorboard_->scalar("valid/loss", *valid, state_.step);
   if (tensorboard_) tensorboard_->flush();
-  log_.info("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) + (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) +
+  say("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) + (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) +
             " (" + fixed(seconds, 1) + " s)");
   ++state_.epoch;
   state_.step_in_epoch = 0;
@@ -140,11 +161,12 @@ void Trainer::end_epoch() {
 
 void Trainer::validate_in_between() {
   if (!dataset_.valid) return;
+  watchdog_.enter("validation", state_.step);
   const double valid = evaluate_loss(*model_, *engine_, collectives_, *dataset_.valid, config_.data);
   validated_step_ = state_.step;
   if (metrics_) metrics_->eval("valid_loss", valid);
   if (tensorboard_) tensorboard_->scalar("valid/loss", valid, state_.step);
-  log_.info("Step " + std::to_string(state_.step) + ": Validation = " + fixed(valid, 4));
+  say("Step " + std::to_string(state_.step) + ": Validation = " + fixed(valid, 4));
 }
 
 Trainer::Border Trainer::agree() {
@@ -175,6 +197,7 @@ double Trainer::probe() {
 }
 
 void Trainer::save() {
+  watchdog_.enter("checkpoint", state_.step);
   state_.probe_loss = probe();
   io::CheckpointInfo info;
   info.step = state_.step;
@@ -197,6 +220,7 @@ void Trainer::save() {
 
 void Trainer::translate_test_set() {
   if (!dataset_.test) return;
+  watchdog_.enter("decoding", state_.step);
   const std::vector<std::string> lines = translate_corpus(*model_, *engine_, collectives_, *dataset_.test, *dataset_.target_tokenizer, config_);
   std::vector<std::string> references;
   std::int64_t exact = 0;
@@ -213,7 +237,7 @@ void Trainer::translate_test_set() {
   const double bleu = corpus_bleu(lines, references);
   metrics_->eval("bleu", bleu);
   metrics_->eval("exact", share);
-  log_.info("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " + std::to_string(lines.size()) + " lines exact");
+  say("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " + std::to_string(lines.size()) + " lines exact");
 }
 
 }  // namespace th::train

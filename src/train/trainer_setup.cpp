@@ -3,7 +3,6 @@
 #include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/resource_usage.hpp"
-#include "th/runtime/watchdog.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/trainer.hpp"
 
@@ -55,16 +54,20 @@ std::string set_aside(const fs::path& folder) {
 
 }  // namespace
 
-Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log)
-    : deck_(deck), config_(deck_.config), collectives_(collectives), log_(log), identity_(make_identity(deck.config)),
+Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node,
+                 Log& log)
+    : deck_(deck), config_(deck_.config), collectives_(collectives), watchdog_(watchdog), log_(log), identity_(make_identity(deck.config)),
       deadline_(deck.config.run.max_minutes) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   if (config_.checkpoint.resume != config::Resume::kNone) open_checkpoint();
   resolve_slots();
+  watchdog_.enter("data", state_.step);
   open_data(node);
   prepare_output();
+  watchdog_.enter("set-up", state_.step);
   build_engine();
   saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last, config_.checkpoint.async);
+  watchdog_.enter("resume", state_.step);
   resume();
   print_sizes();
 }
@@ -210,6 +213,9 @@ void Trainer::open_monitors() {
   const bool append = reader_ != nullptr && fs::exists(path);
   if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, state_.step_in_epoch == 0);
   metrics_ = std::make_unique<monitor::MetricsWriter>(path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
+  const config::Progress progress = config_.monitor.progress;
+  progress_ = std::make_unique<monitor::Progress>(progress == config::Progress::kOn ||
+                                                  (progress == config::Progress::kAuto && monitor::launcher_on_terminal()));
   if (config_.monitor.tensorboard) tensorboard_ = std::make_unique<monitor::TensorboardWriter>(config_.run.output_dir + "/tensorboard");
 }
 

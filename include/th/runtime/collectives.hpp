@@ -70,6 +70,8 @@ class Collectives {
   virtual void barrier() = 0;
 
   [[nodiscard]] virtual const ByteCounters& bytes_sent() const noexcept = 0;
+  /// Bytes of this rank's receive buffers, which are kept between calls (0 where peers' memory is read in place).
+  [[nodiscard]] virtual std::int64_t communication_bytes() const noexcept = 0;
   /// "shared-memory window" or "MPI".
   [[nodiscard]] virtual std::string description() const = 0;
 };

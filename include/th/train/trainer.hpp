@@ -13,10 +13,12 @@
 #include "th/data/loader.hpp"
 #include "th/model/transformer.hpp"
 #include "th/monitor/metrics.hpp"
+#include "th/monitor/progress.hpp"
 #include "th/monitor/tensorboard.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/mpi.hpp"
 #include "th/runtime/signals.hpp"
+#include "th/runtime/watchdog.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/train/run_state.hpp"
 #include "th/zero/engine.hpp"
@@ -27,7 +29,7 @@ namespace th::train {
 class Trainer {
  public:
   /// Opens the data, prepares the output folder, builds the engine, resumes. Collective. Throws the same Error on every rank.
-  Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log);
+  Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node, Log& log);
   ~Trainer();
 
   /// Trains to the end, or to a stop signal or the time limit with a checkpoint. Collective. Returns the process' exit code.
@@ -37,7 +39,7 @@ class Trainer {
   using Clock = std::chrono::steady_clock;
   struct Totals {
     std::int64_t timed_tokens = 0, real_tokens = 0, padded_tokens = 0, steps = 0;
-    double timed_seconds = 0;
+    double timed_seconds = 0, seconds = 0;
   };
   /// What the ranks agree on at a step border.
   struct Border {
@@ -58,6 +60,8 @@ class Trainer {
 
   [[nodiscard]] bool finished() const;
   void train_step();
+  void show_progress(double loss, double seconds);
+  void say(const std::string& text);
   void end_epoch();
   [[nodiscard]] Border agree();
   void save();
@@ -71,6 +75,7 @@ class Trainer {
   config::LoadedDeck deck_;
   config::RunConfig& config_;
   runtime::Collectives& collectives_;
+  runtime::Watchdog& watchdog_;
   Log& log_;
   std::string checkpoints_;
   std::string identity_;
@@ -83,6 +88,7 @@ class Trainer {
   std::unique_ptr<io::CheckpointReader> reader_;
   std::unique_ptr<monitor::MetricsWriter> metrics_;
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
+  std::unique_ptr<monitor::Progress> progress_;
   runtime::Deadline deadline_;
   RunState state_;
   Totals totals_;
