@@ -46,3 +46,9 @@ file(STRINGS ${TH_TORCH_VERSION_HEADER} version_lines REGEX "define TORCH_VERSIO
 string(REGEX REPLACE "[^0-9;]" "" version_lines "${version_lines}")
 list(JOIN version_lines "." TH_TORCH_VERSION)
 message(STATUS "LibTorch ${TH_TORCH_VERSION}: ${TH_LIBTORCH}")
+
+# CUDA and NCCL, for the plugin src/cuda alone. TH_CUDA says whether it is built.
+set(TH_CUDA OFF)
+if(NOT TH_WITH_CUDA STREQUAL OFF)
+  include(ThCuda)
+endif()

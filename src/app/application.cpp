@@ -4,6 +4,7 @@
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
 #include "th/config/schema.hpp"
+#include "th/model/torch_memory.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/launch.hpp"
 #include "th/runtime/mpi_collectives.hpp"
@@ -100,6 +101,7 @@ int answer(const config::CommandLine& line) {
 }
 
 int run(const config::CommandLine& line, int& argc, char**& argv) {
+  model::observe_torch_memory();
   const runtime::MpiSession session(argc, argv);
   const std::unique_ptr<runtime::Collectives> collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);

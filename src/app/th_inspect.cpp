@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -80,11 +81,10 @@ int stat(const CheckpointReader& reader, bool json) {
   return 0;
 }
 
-int verify(const CheckpointReader& reader, bool json) {
-  const auto problems = reader.verify();
-  if (json) std::cout << Json{{"ok", problems.empty()}, {"problems", problems}}.dump() << '\n';
+int report(const std::vector<std::string>& problems, const Request& request) {
+  if (request.json) std::cout << Json{{"ok", problems.empty()}, {"problems", problems}}.dump() << '\n';
   else for (const auto& problem : problems) std::cout << problem << '\n';
-  if (!json && problems.empty()) std::cout << reader.folder() << ": every shard and checksum is right\n";
+  if (!request.json && problems.empty()) std::cout << request.checkpoint << ": every shard and checksum is right\n";
   return problems.empty() ? 0 : 1;
 }
 
@@ -142,11 +142,18 @@ bool parse(int argc, char** argv, Request& request) {
 }
 
 int run(const Request& request) {
+  if (request.command == "verify" && std::filesystem::exists(request.checkpoint + "/model.h5")) {
+    try {
+      return report(CheckpointReader(request.checkpoint).verify(), request);
+    } catch (const th::CheckpointError& error) {  // model.h5 itself is damaged
+      return report({error.what()}, request);
+    }
+  }
   const CheckpointReader reader(request.checkpoint);
   for (const auto& note : reader.notes()) std::cerr << "th_inspect: " << note << '\n';
   if (request.command == "ls") return list(reader, request.json);
   if (request.command == "stat") return stat(reader, request.json);
-  if (request.command == "verify") return verify(reader, request.json);
+  if (request.command == "verify") return report(reader.verify(), request);
   return show(reader, request.name, request.json);
 }
 

@@ -1,63 +1,138 @@
 #include "checks.hpp"
 
+#include <algorithm>
+
 namespace th::config {
 
 namespace {
 
+using Keys = std::vector<std::string>;
+
 class Checker {
  public:
-  Checker(const Origins& origins, const std::string& file, std::vector<std::string>& problems, std::vector<std::string>& warnings)
-      : origins_(origins), file_(file), problems_(problems), warnings_(warnings) {}
+  Checker(const Origins& origins, const std::string& file, const std::set<std::string>& unsure, std::vector<std::string>& problems,
+          std::vector<std::string>& warnings)
+      : origins_(origins), file_(file), unsure_(unsure), problems_(problems), warnings_(warnings) {}
 
   [[nodiscard]] bool given(const std::string& key) const { return origins_.contains(key); }
-  void require(bool fine, const std::string& key, const std::string& what) {
-    if (!fine) problems_.push_back((given(key) ? origins_.at(key) : file_ + ":1") + ": " + key + ": " + what);
+
+  /// `keys`: the one to put right, then those that it disagrees with; the first that was given tells the line.
+  void require(bool fine, const Keys& keys, const std::string& what) {
+    const bool known = std::none_of(keys.begin(), keys.end(), [&](const std::string& key) { return unsure_.contains(key); });
+    if (!fine && known) problems_.push_back(where(keys) + ": " + keys.front() + ": " + what);
   }
-  void warn_if(bool idle, const std::string& key, const std::string& why) {
-    if (idle && given(key)) warnings_.push_back(origins_.at(key) + ": " + key + " has no effect: " + why);
+  void warn(bool doubtful, const Keys& keys, const std::string& what) {
+    if (doubtful) warnings_.push_back(where(keys) + ": " + keys.front() + ": " + what);
   }
-  void pair(const std::string& key, const std::string& source, const std::string& target) {
-    require(source.empty() == target.empty(), "data." + key + (source.empty() ? "_source" : "_target"),
-            "missing; data." + key + "_source and data." + key + "_target come together");
+  void idle_if(bool idle, const Keys& keys, const std::string& why) {
+    for (const std::string& key : keys) {
+      if (idle && given(key)) warnings_.push_back(origins_.at(key) + ": " + key + " has no effect: " + why);
+    }
   }
 
  private:
+  [[nodiscard]] std::string where(const Keys& keys) const {
+    const auto found = std::find_if(keys.begin(), keys.end(), [&](const std::string& key) { return given(key); });
+    return found == keys.end() ? file_ + ":1" : origins_.at(*found);
+  }
+
   const Origins& origins_;
   const std::string& file_;
+  const std::set<std::string>& unsure_;
   std::vector<std::string>& problems_;
   std::vector<std::string>& warnings_;
 };
 
+void check_model(Checker& k, const ModelSection& model) {
+  const std::string width = std::to_string(model.d_model);
+  k.require(model.d_model % model.num_heads == 0, {"model.num_heads", "model.d_model"},
+            std::to_string(model.num_heads) + " does not divide model.d_model = " + width + "; allowed divisors of it");
+  k.require(model.position != Position::kSinusoidal || model.d_model % 2 == 0, {"model.d_model", "model.position"},
+            width + " is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even widths");
+}
+
+void check_pair(Checker& k, const std::string& part, const std::string& source, const std::string& target) {
+  const Keys keys{"data." + part + "_source", "data." + part + "_target"};
+  const std::string what = "missing; " + keys[0] + " and " + keys[1] + " come together";
+  k.require(!source.empty() || target.empty(), keys, what);
+  k.require(!target.empty() || source.empty(), {keys[1], keys[0]}, what);
+}
+
+void check_data(Checker& k, const DataSection& data) {
+  const bool synthetic = data.synthetic != Synthetic::kNone;
+  check_pair(k, "train", data.train_source, data.train_target);
+  check_pair(k, "valid", data.valid_source, data.valid_target);
+  check_pair(k, "test", data.test_source, data.test_target);
+  k.require(synthetic || !data.train_source.empty() || !data.train_target.empty(),
+            {"data.train_source", "data.synthetic", "data.train_target"},
+            "missing; give the training text, or data.synthetic = random_ids");
+  k.require(!synthetic || (data.train_source.empty() && data.train_target.empty()), {"data.synthetic", "data.train_source"},
+            "random_ids and data.train_source contradict each other; give one of them");
+  k.require(data.vocab_size > 4 || (data.vocab_size == 0 && !synthetic), {"data.vocab_size", "data.synthetic"},
+            synthetic ? "random_ids needs the vocabulary's size, the four special tokens counted; allowed from 5"
+                      : "the four special tokens count; allowed 0 or from 5");
+  k.require(!k.given("data.batch_size") || data.batch_tokens == 0, {"data.batch_tokens", "data.batch_size"},
+            "contradicts data.batch_size; give one of them");
+}
+
+void check_training(Checker& k, const RunConfig& c) {
+  const bool synthetic = c.data.synthetic != Synthetic::kNone;
+  const ScheduleKind name = c.schedule.name;
+  const bool ends = name == ScheduleKind::kCosine || name == ScheduleKind::kWarmupLinear;
+  k.require(!synthetic || c.train.max_steps > 0, {"train.max_steps", "data.synthetic"},
+            "random_ids needs a number of steps; allowed from 1");
+  k.require(c.schedule.warmup_steps > 0 || (name != ScheduleKind::kNoam && name != ScheduleKind::kInverseSqrt),
+            {"schedule.warmup_steps", "schedule.name"}, "0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
+  k.require(!ends || c.schedule.total_steps == 0 || c.schedule.warmup_steps < c.schedule.total_steps,
+            {"schedule.warmup_steps", "schedule.total_steps", "schedule.name"},
+            std::to_string(c.schedule.warmup_steps) + " is not below schedule.total_steps = " + std::to_string(c.schedule.total_steps) +
+                ": no step is left after the warm-up");
+  k.require(!ends || !synthetic || c.schedule.total_steps > 0, {"schedule.total_steps", "schedule.name", "data.synthetic"},
+            "random_ids has no epochs to take the schedule's end from; allowed from 1");
+  // Rows of an embedding that no token of the batch uses have gradient 0 and moments 0: 0 / (sqrt(0) + eps).
+  k.require(c.optimizer.name == OptimizerKind::kSgd || static_cast<float>(c.optimizer.eps) > 0, {"optimizer.eps", "optimizer.name"},
+            "is 0 in single precision, and a parameter without gradient would become 0/0; allowed from 1e-45");
+  k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(), {"checkpoint.init_from", "checkpoint.resume"},
+            "contradicts checkpoint.resume with a path; give one of them");
+  k.warn(name != ScheduleKind::kNoam && !k.given("optimizer.lr"), {"optimizer.lr", "schedule.name"},
+         "left at its default 1, which is a factor for noam; another schedule takes it as the rate itself");
+  k.warn(c.train.max_steps > 0 && c.run.warmup_steps >= c.train.max_steps, {"run.warmup_steps", "train.max_steps"},
+         std::to_string(c.run.warmup_steps) + " leaves none of train.max_steps = " + std::to_string(c.train.max_steps) +
+             " steps for tokens_per_second");
+}
+
+/// Keys that were given and that this run does not look at.
+void find_idle(Checker& k, const RunConfig& c) {
+  const bool synthetic = c.data.synthetic != Synthetic::kNone;
+  const bool saves = c.checkpoint.every_epochs > 0 || c.checkpoint.every_steps > 0;
+  const ScheduleKind name = c.schedule.name;
+  k.idle_if(c.zero.offload_optimizer, {"zero.offload_optimizer"}, "the device is a CPU");
+  k.idle_if(c.zero.offload_parameters, {"zero.offload_parameters"}, "the device is a CPU");
+  k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"}, "schedule.name is constant");
+  k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear, {"schedule.total_steps"},
+            "only cosine and warmup_linear end");
+  k.idle_if(c.optimizer.name == OptimizerKind::kSgd, {"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}, "optimizer.name is sgd");
+  k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
+  k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
+  k.idle_if(synthetic,
+            {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target", "data.tokenizer", "data.min_freq",
+             "data.max_length", "data.empty_lines", "data.sort_window"},
+            "a synthetic run reads no text");
+  k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"}, "there is no validation text");
+  k.idle_if(synthetic || c.data.test_source.empty(), {"decode.max_length"}, "there is no test text");
+  k.idle_if(!saves, {"checkpoint.keep_last", "checkpoint.async"}, "no checkpoints are written");
+  k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"}, "profile.enabled is false");
+}
+
 }  // namespace
 
-void check(const RunConfig& c, const Origins& origins, const std::string& file, std::vector<std::string>& problems, std::vector<std::string>& warnings) {
-  Checker k(origins, file, problems, warnings);
-  const bool synthetic = c.data.synthetic != Synthetic::kNone;
-  k.require(c.model.d_model % c.model.num_heads == 0, "model.num_heads",
-            std::to_string(c.model.num_heads) + " does not divide model.d_model = " + std::to_string(c.model.d_model) + "; allowed divisors of it");
-  k.pair("train", c.data.train_source, c.data.train_target);
-  k.pair("valid", c.data.valid_source, c.data.valid_target);
-  k.pair("test", c.data.test_source, c.data.test_target);
-  k.require(synthetic || !c.data.train_source.empty(), "data.train_source", "missing; give the training text, or data.synthetic = random_ids");
-  k.require(!synthetic || c.data.train_source.empty(), "data.synthetic", "random_ids and data.train_source contradict each other");
-  k.require(!synthetic || c.data.vocab_size > 4, "data.vocab_size", "random_ids needs the vocabulary's size; allowed from 5");
-  k.require(!synthetic || c.train.max_steps > 0, "train.max_steps", "random_ids needs a number of steps; allowed from 1");
-  k.require(c.data.vocab_size == 0 || c.data.vocab_size > 4, "data.vocab_size", "the four special tokens count; allowed 0 or from 5");
-  k.require(c.checkpoint.resume == Resume::kNone || c.checkpoint.init_from.empty() || c.checkpoint.resume == Resume::kLatest, "checkpoint.init_from",
-            "contradicts checkpoint.resume with a path");
-  k.require(!(k.given("data.batch_size") && c.data.batch_tokens > 0), "data.batch_tokens", "contradicts data.batch_size; give one of them");
-  k.warn_if(c.zero.offload_optimizer, "zero.offload_optimizer", "the device is a CPU");
-  k.warn_if(c.zero.offload_parameters, "zero.offload_parameters", "the device is a CPU");
-  k.warn_if(c.schedule.name == ScheduleKind::kConstant, "schedule.warmup_steps", "schedule.name is constant");
-  k.warn_if(c.schedule.name != ScheduleKind::kCosine && c.schedule.name != ScheduleKind::kWarmupLinear, "schedule.total_steps", "only cosine and warmup_linear end");
-  k.warn_if(c.optimizer.name == OptimizerKind::kSgd, "optimizer.beta1", "optimizer.name is sgd");
-  k.warn_if(c.optimizer.name == OptimizerKind::kSgd, "optimizer.beta2", "optimizer.name is sgd");
-  k.warn_if(!synthetic, "data.synthetic_length", "data.synthetic is none");
-  k.warn_if(synthetic, "data.batch_tokens", "synthetic batches have data.batch_size sentences");
-  k.warn_if(c.data.valid_source.empty(), "train.valid_every_steps", "there is no validation text");
-  k.warn_if(c.checkpoint.every_epochs == 0 && c.checkpoint.every_steps == 0, "checkpoint.keep_last", "no checkpoints are written");
-  k.warn_if(!c.profile.enabled, "profile.first_step", "profile.enabled is false");
-  k.warn_if(!c.profile.enabled, "profile.steps", "profile.enabled is false");
+void check(const RunConfig& config, const Origins& origins, const std::string& file, const std::set<std::string>& unsure,
+           std::vector<std::string>& problems, std::vector<std::string>& warnings) {
+  Checker k(origins, file, unsure, problems, warnings);
+  check_model(k, config.model);
+  check_data(k, config.data);
+  check_training(k, config);
+  find_idle(k, config);
 }
 
 }  // namespace th::config

@@ -1,13 +1,16 @@
 #include "th/config/deck.hpp"
 
 #include "checks.hpp"
+#include "key_table.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/schema.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
@@ -17,6 +20,8 @@ namespace th::config {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kDefaultOrigin = "default";
 
 struct Given {
   std::string value, where, origin;
@@ -29,36 +34,44 @@ std::string trim(const std::string& s) {
   return s.substr(first, s.find_last_not_of(" \t\r") - first + 1);
 }
 
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+/// `text` as a message shows it: on one line, and no longer than is read.
+std::string shown(std::string text) {
+  constexpr std::size_t kLongest = 120;
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
+}
+
+/// Whether `resolved_text` can hold this value: a deck has no quotes, and # begins a comment.
+bool fits_a_deck(const std::string& value) {
+  return value.find('#') == std::string::npos && trim(value) == value && std::none_of(value.begin(), value.end(), is_control);
+}
+
+fs::path working_directory() {
+  std::error_code error;
+  const fs::path here = fs::current_path(error);
+  if (error) throw DeckError("the working directory can't be read: " + error.message());
+  return here;
+}
+
 class Reader {
  public:
   std::map<std::string, Given> given;
   std::vector<std::string> problems;
 
+  std::set<std::string> mistyped;  ///< the keys that unknown ones were probably meant to be
+
   void read_text(const std::string& text, const std::string& file) {
-    std::istringstream in(text.rfind("\xef\xbb\xbf", 0) == 0 ? text.substr(3) : text);
-    std::string section;
-    int number = 0;
-    for (std::string raw; std::getline(in, raw);) {
-      ++number;
-      const std::string where = file + ":" + std::to_string(number);
-      const std::string line = trim(raw.substr(0, raw.find('#')));
-      if (line.empty()) continue;
-      if (line.front() == '[') {
-        if (line.back() != ']' || line.size() < 3) {
-          problems.push_back(where + ": " + line + ": a section is written [name]");
-          continue;
-        }
-        section = trim(line.substr(1, line.size() - 2));
-        continue;
-      }
-      const auto equals = line.find('=');
-      if (equals == std::string::npos) {
-        problems.push_back(where + ": " + line + ": a line is written key = value");
-        continue;
-      }
-      const std::string key = trim(line.substr(0, equals));
-      add(find_key(key) != nullptr || section.empty() ? key : section + "." + key, {trim(line.substr(equals + 1)), where, "deck:" + std::to_string(number), true});
+    if (const auto zero = text.find('\0'); zero != std::string::npos) {
+      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
+      problems.push_back(file + ":" + std::to_string(line) + ": holds a zero byte, so it is no deck");
+      return;
     }
+    std::istringstream in(text.rfind("\xef\xbb\xbf", 0) == 0 ? text.substr(3) : text);
+    int number = 0;
+    for (std::string raw; std::getline(in, raw);) read_line(raw, file, ++number);
   }
 
   void read_overrides(const std::vector<std::string>& overrides) {
@@ -67,12 +80,12 @@ class Reader {
       const std::string text = item.substr(std::min(item.find_first_not_of('-'), item.size()));
       const auto equals = text.find('=');
       if (equals == std::string::npos || equals == 0) {
-        problems.push_back("command line: " + item + ": an override is written section.key=value");
+        problems.push_back("command line: " + shown(item) + ": an override is written section.key=value");
         continue;
       }
       const std::string key = text.substr(0, equals);
       if (!seen.insert(key).second) {
-        problems.push_back("command line: " + key + ": given twice");
+        problems.push_back("command line: " + shown(key) + ": given twice");
         continue;
       }
       given.erase(key);
@@ -81,9 +94,37 @@ class Reader {
   }
 
  private:
+  void read_line(const std::string& raw, const std::string& file, int number) {
+    const std::string where = file + ":" + std::to_string(number);
+    const auto hash = raw.find('#');
+    const std::string line = trim(raw.substr(0, hash));
+    if (line.empty()) return;
+    if (line.front() == '[') {
+      const bool closed = line.back() == ']';
+      const std::string name = trim(line.substr(1, line.size() - (closed ? 2 : 1)));
+      if (!closed || name.empty()) problems.push_back(where + ": " + shown(line) + ": a section is written [name]");
+      if (!name.empty()) section_ = name;
+      return;
+    }
+    const auto equals = line.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      problems.push_back(where + ": " + shown(line) + ": a line is written key = value");
+      return;
+    }
+    std::string name = trim(line.substr(0, equals));
+    if (!section_.empty() && find_key(name) == nullptr) name = section_ + "." + name;
+    const std::string value = trim(line.substr(equals + 1));
+    // A resolved deck holds every key. Its lines that say `# default` and hold the default ask for nothing: they contradict no other key.
+    const Key* key = find_key(name);
+    const bool standard = hash != std::string::npos && trim(raw.substr(hash + 1)) == kDefaultOrigin && key != nullptr && value == key->default_value;
+    add(name, {value, where, standard ? kDefaultOrigin : "deck:" + std::to_string(number), true});
+  }
+
   void add(const std::string& key, Given value) {
     if (find_key(key) == nullptr) {
-      problems.push_back(value.where + ": " + key + ": unknown key; nearest " + nearest_key(key));
+      const std::string nearest = nearest_key(key);
+      problems.push_back(value.where + ": " + shown(key) + ": unknown key; nearest " + nearest);
+      mistyped.insert(nearest);
       return;
     }
     const auto found = given.find(key);
@@ -93,6 +134,8 @@ class Reader {
     }
     given.emplace(key, std::move(value));
   }
+
+  std::string section_;
 };
 
 /// Whether the value is one that the table names as known and absent from this build.
@@ -112,24 +155,41 @@ std::string present_values(const Key& key) {
   return out;
 }
 
-void apply(const Key& key, const Given& value, const fs::path& folder, RunConfig& config, std::vector<std::string>& problems) {
+bool is_number(const Key& key, const std::string& text) {
+  double number = 0;
+  std::int64_t integer = 0;
+  if (key.type == "integer") return parse_whole(text, integer);
+  return key.type == "number" && parse_whole(text, number) && std::isfinite(number);
+}
+
+/// Sets one key. False: a problem was added, and the value is not known.
+bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig& config, std::vector<std::string>& problems) {
   const std::string at = value.where + ": " + key.name + ": ";
   std::string text = value.value;
   const bool resume_path = key.name == "checkpoint.resume" && text != "none" && text != "latest" && !text.empty();
-  if ((key.type == "path" || resume_path) && !text.empty() && !fs::path(text).is_absolute()) {
+  const bool path = (key.type == "path" || resume_path) && !text.empty();
+  if (path && !fs::path(text).is_absolute()) {
     const bool by_deck = value.from_deck && key.name != "run.output_dir";
-    text = ((by_deck ? folder : fs::current_path()) / text).lexically_normal().string();
+    text = ((by_deck ? folder : working_directory()) / text).lexically_normal().string();
   }
-  if (!key.set(config, text)) {
-    problems.push_back(at + "'" + text + "' is not " + (key.type == "choice" ? "one of its values" : "a valid " + key.type) + "; allowed " + key.allowed);
+  if (path && !fits_a_deck(text)) {
+    problems.push_back(at + "'" + shown(text) + "' has a # (a deck's comment), a control character or a blank at an end; allowed paths without");
+  } else if (!key.set(config, text)) {
+    const bool outside = is_number(key, text);
+    const std::string wrong = outside ? "out of range" : key.type == "choice" ? "not one of its values" : "not a valid " + key.type;
+    problems.push_back(at + "'" + shown(text) + "' is " + wrong + "; allowed " + key.allowed);
   } else if (is_absent(key, key.get(config))) {
-    problems.push_back(at + "'" + text + "' is not part of this build; allowed " + present_values(key));
+    problems.push_back(at + "'" + shown(text) + "' is not part of this build; allowed " + present_values(key));
+  } else {
+    return true;
   }
+  return false;
 }
 
 }  // namespace
 
-LoadedDeck load_deck_text(const std::string& text, const std::string& display_name, const std::string& folder, const std::vector<std::string>& overrides) {
+LoadedDeck load_deck_text(const std::string& text, const std::string& display_name, const std::string& folder,
+                          const std::vector<std::string>& overrides) {
   Reader reader;
   reader.read_text(text, display_name);
   reader.read_overrides(overrides);
@@ -137,14 +197,20 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   deck.name = fs::path(display_name).stem().string();
   std::vector<std::string> problems = std::move(reader.problems);
   Origins origins;
+  std::set<std::string> unsure = std::move(reader.mistyped);
   for (const Key& key : keys()) {
     const auto found = reader.given.find(key.name);
     if (found == reader.given.end()) continue;
-    apply(key, found->second, fs::absolute(folder), deck.config, problems);
-    origins[key.name] = found->second.where;
+    if (!apply(key, found->second, working_directory() / folder, deck.config, problems)) unsure.insert(key.name);
+    if (found->second.origin != kDefaultOrigin) origins[key.name] = found->second.where;
   }
-  if (deck.config.run.output_dir.empty()) deck.config.run.output_dir = (fs::current_path() / "runs" / deck.name).string();
-  if (problems.empty()) check(deck.config, origins, display_name, problems, deck.warnings);
+  if (deck.config.run.output_dir.empty()) {
+    deck.config.run.output_dir = (working_directory() / "runs" / deck.name).string();
+    if (!fits_a_deck(deck.config.run.output_dir) && !unsure.contains("run.output_dir"))
+      problems.push_back(display_name + ":1: run.output_dir: its default '" + shown(deck.config.run.output_dir) +
+                         "' can't stand in a deck; give another");
+  }
+  check(deck.config, origins, display_name, unsure, problems, deck.warnings);
   if (!problems.empty()) {
     std::string all;
     for (const std::string& problem : problems) all += (all.empty() ? "" : "\n") + problem;
@@ -152,20 +218,22 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   }
   for (const Key& key : keys()) {
     const auto found = reader.given.find(key.name);
-    deck.entries.push_back({key.name, key.get(deck.config), found == reader.given.end() ? "default" : found->second.origin});
+    deck.entries.push_back({key.name, key.get(deck.config), found == reader.given.end() ? kDefaultOrigin : found->second.origin});
   }
   return deck;
 }
 
 LoadedDeck load_deck(const std::string& path, const std::vector<std::string>& overrides) {
   std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (!in || fs::is_directory(path) || !(text << in.rdbuf())) throw DeckError(path + ": the deck can't be read");
-  return load_deck_text(text.str(), path, fs::path(path).parent_path().string(), overrides);
+  std::error_code error;
+  if (!in || fs::is_directory(path, error)) throw DeckError(path + ": the deck can't be read");
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (in.bad()) throw DeckError(path + ": the deck can't be read");
+  return load_deck_text(text, path, fs::path(path).parent_path().string(), overrides);
 }
 
 std::string resolved_text(const LoadedDeck& deck) {
-  std::string out = "# Resolved by th_app from " + deck.name + "; a deck that runs again.\n";
+  std::string out = "# Resolved by th_app from " + shown(deck.name) + "; a deck that runs again.\n";
   std::string section;
   for (const ResolvedEntry& e : deck.entries) {
     const auto dot = e.key.find('.');
@@ -186,10 +254,17 @@ std::uint64_t deck_hash(const LoadedDeck& deck) {
 }
 
 std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck, const LoadedDeck& given) {
-  static const std::set<std::string> kFatal{"data.synthetic", "data.synthetic_length", "data.tokenizer", "data.vocab_size", "data.min_freq", "data.max_length", "data.empty_lines",
-                                            "data.batch_size", "data.batch_tokens", "data.sort_window", "run.seed", "optimizer.name", "data.train_source", "data.train_target"};
+  static const std::set<std::string> kFatal{"data.synthetic",    "data.synthetic_length", "data.tokenizer",   "data.vocab_size",
+                                            "data.min_freq",     "data.max_length",       "data.empty_lines", "data.batch_size",
+                                            "data.batch_tokens", "data.sort_window",      "run.seed",         "optimizer.name",
+                                            "data.train_source", "data.train_target"};
   static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume", "checkpoint.init_from", "train.micro_batches"};
-  const LoadedDeck before = load_deck_text(checkpoint_deck, "checkpoint", "/", {});
+  LoadedDeck before;
+  try {
+    before = load_deck_text(checkpoint_deck, "checkpoint", "/", {});
+  } catch (const DeckError& error) {  // nothing that the user's deck could put right
+    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") + error.what());
+  }
   std::vector<KeyDifference> out;
   for (std::size_t i = 0; i < given.entries.size(); ++i) {
     const ResolvedEntry& now = given.entries[i];

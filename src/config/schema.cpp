@@ -151,6 +151,45 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+/// The words of a key in the order of the alphabet, so that head_num is near num_heads.
+std::string sorted_words(const std::string& name) {
+  std::vector<std::string> words(1);
+  for (const char c : name) {
+    if (c == '_' || c == '.') words.emplace_back();
+    else words.back() += c;
+  }
+  std::sort(words.begin(), words.end());
+  std::string out;
+  for (const std::string& word : words) out += word + "_";
+  return out;
+}
+
+std::string section_of(const Key& key) { return key.name.substr(0, key.name.find('.')); }
+
+/// The values that the table knows and this build does not have, as a reader names them; empty: it has all.
+std::string absent_values(const Key& key) {
+  std::string out;
+  for (const std::string& value : key.absent) out += (out.empty() ? "" : ", ") + (value == "*" ? std::string("another value than the default") : value);
+  return out;
+}
+
+constexpr const char* kReferenceIntroduction = R"(# Deck reference
+
+Made from the key table (`th_app --explain` prints the same); a test compares the two. Do not edit it: run
+`TH_WRITE_DOCS=1 build/bin/th_test_config` after a change of the table.
+
+A deck is a text file of `[section]` lines, `key = value` lines and `#` comments, which may also end a line. A key may carry its section,
+as in `model.d_model = 512`. There are no quotes: a value goes from the `=` to the end of the line or to a `#`. After the deck, the command
+line takes any key as `section.key=value` or `--section.key=value`, each once; such a value stands in place of the deck's.
+
+Paths in a deck are relative to the deck; paths on the command line, and `run.output_dir` everywhere, to the working directory. Numbers are
+read as a whole: `64x`, `1.5` for an integer, `nan` and an empty value are refused. All problems of a deck come in one report, a line each,
+with the file and the line, before anything is allocated, and the exit code is 2. A known key that has no effect in the run is a warning.
+
+`th_app DECK --check` prints the deck with every key, its value and where that came from, as a deck that can be run. In a deck, a line that
+holds the default and ends in `# default` counts as not given.
+)";
+
 }  // namespace
 
 const std::vector<Key>& keys() {
@@ -173,27 +212,42 @@ const Key* find_key(const std::string& name) {
 }
 
 std::string nearest_key(const std::string& name) {
-  const auto& table = keys();
-  return std::min_element(table.begin(), table.end(), [&](const Key& a, const Key& b) { return edit_distance(name, a.name) < edit_distance(name, b.name); })->name;
+  constexpr std::size_t kCompared = 80;  // no key is near that long; a line of a wrong file may be any length
+  std::string nearest;
+  std::size_t least = std::string::npos;
+  const std::string asked = name.substr(0, kCompared);
+  for (const Key& key : keys()) {
+    const std::size_t distance = std::min(edit_distance(asked, key.name), 1 + edit_distance(sorted_words(asked), sorted_words(key.name)));
+    if (distance >= least) continue;
+    least = distance;
+    nearest = key.name;
+  }
+  return nearest;
 }
 
 std::string explain(const std::string& name) {
   std::string out;
   for (const Key& k : keys()) {
-    if (!name.empty() && k.name != name) continue;
+    if (!name.empty() && k.name != name && section_of(k) != name) continue;
     out += k.name + " = " + k.default_value + "\n    " + k.type + ", " + k.allowed + "\n    " + k.help + "\n";
-    for (const std::string& value : k.absent) out += "    " + (value == "*" ? std::string("another value than the default") : value) + " is not part of this build\n";
+    const std::string absent = absent_values(k);
+    if (!absent.empty()) out += "    not part of this build: " + absent + "\n";
   }
   if (out.empty()) throw DeckError(name + ": unknown key; nearest " + nearest_key(name));
   return out;
 }
 
 std::string deck_reference_markdown() {
-  std::string out = "# Deck reference\n\nMade from the key table (`th_app --explain`); a test compares the two.\n\n| key | type | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n";
+  std::string out = kReferenceIntroduction;
+  std::string section;
   for (const Key& k : keys()) {
-    std::string absent;
-    for (const std::string& value : k.absent) absent += (absent.empty() ? " Not part of this build: " : ", ") + (value == "*" ? std::string("another value than the default") : value);
-    out += "| " + k.name + " | " + k.type + " | " + k.default_value + " | " + k.allowed + " | " + k.help + (absent.empty() ? "" : "." + absent) + " |\n";
+    if (section_of(k) != section) {
+      section = section_of(k);
+      out += "\n## " + section + "\n\n| key | type | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n";
+    }
+    const std::string absent = absent_values(k);
+    out += "| " + k.name + " | " + k.type + " | " + k.default_value + (k.default_value.empty() ? "| " : " | ") + k.allowed + " | " + k.help +
+           (absent.empty() ? "" : ". Not part of this build: " + absent) + " |\n";
   }
   return out;
 }

@@ -7,6 +7,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/runtime/memory_ledger.hpp"
 
 namespace th::data {
 
@@ -118,6 +119,7 @@ void BatchLoader::advance() {
 }
 
 void BatchLoader::work() {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   std::unique_lock lock(mutex_);
   while (true) {
     room_.wait(lock, [this] { return stop_ || claimed_ < handed_ + ahead_; });

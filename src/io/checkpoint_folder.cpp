@@ -124,7 +124,7 @@ void remove_old_checkpoints(const std::string& checkpoints_dir, std::int64_t kee
   }
 }
 
-std::optional<std::string> find_latest(const std::string& checkpoints_dir, std::vector<std::string>& notes) {
+std::optional<std::string> find_latest(const std::string& checkpoints_dir, std::vector<std::string>& notes, Depth depth) {
   auto names = step_folders(checkpoints_dir);
   const std::string latest = read_latest(checkpoints_dir);
   if (!latest.empty()) {
@@ -137,7 +137,11 @@ std::optional<std::string> find_latest(const std::string& checkpoints_dir, std::
   for (const auto& name : names) {
     const std::string path = checkpoints_dir + "/" + name;
     try {
-      CheckpointReader(path).require_complete();
+      const CheckpointReader reader(path);
+      reader.require_complete();
+      if (depth == Depth::kChecksums) {
+        if (const auto damage = reader.verify(); !damage.empty()) throw CheckpointError(damage.front());
+      }
       return path;
     } catch (const CheckpointError& error) {
       notes.push_back(path + " is damaged: " + error.what());

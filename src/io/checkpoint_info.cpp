@@ -33,6 +33,14 @@ std::string layout_to_json(const CheckpointInfo& info) {
   return nlohmann::json{{"units", units}, {"aliases", aliases}, {"state_names", info.state_names}}.dump();
 }
 
+std::string covered_text(const CheckpointInfo& info, const std::string& layout) {
+  std::string text = info.deck + info.state_json + layout;
+  for (const auto* tokens : {&info.source_tokens, &info.target_tokens}) {
+    for (const auto& token : *tokens) text += token + '\n';
+  }
+  return text;
+}
+
 void layout_from_json(const std::string& text, CheckpointInfo& info) {
   try {
     const auto json = nlohmann::json::parse(text);

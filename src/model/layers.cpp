@@ -17,7 +17,7 @@ at::Tensor empty(at::IntArrayRef shape) { return at::empty(shape, at::TensorOpti
 /// y = x W^T + bias.
 at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   at::Tensor y = context.gemm->forward(x, weight);
-  add_bias(data(y), data(bias), y.size(0), y.size(1));
+  context.run([&] { add_bias(data(y), data(bias), y.size(0), y.size(1)); });
   return y;
 }
 
@@ -25,9 +25,45 @@ at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Ten
 at::Tensor linear_backward(const PassContext& context, const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, at::Tensor g_weight,
                            const at::Tensor& g_bias) {
   context.gemm->add_weight_gradient(g, x, g_weight);
-  add_column_sums(data(g), data(g_bias), g.size(0), g.size(1));
+  context.run([&] { add_column_sums(data(g), data(g_bias), g.size(0), g.size(1)); });
   return context.gemm->input_gradient(g, weight);
 }
+
+/// Sizes of one attention, and the moves between [B*T, columns] and [B*H, T, K].
+struct Heads {
+  Heads(const PassContext& c, const AttentionSite& s, std::int64_t model_width)
+      : context(c), site(s), width(model_width), count(c.heads), head_width(model_width / c.heads), scale(1.0F / std::sqrt(static_cast<float>(head_width))) {}
+  const PassContext& context;
+  const AttentionSite& site;
+  std::int64_t width, count, head_width;
+  float scale;
+
+  [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) const {
+    at::Tensor out = empty({site.batch * count, length, head_width});
+    context.run([&] { split_heads(data(packed) + column, data(out), site.batch, length, count, head_width, packed.size(1), factor); });
+    return out;
+  }
+  void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) const {
+    context.run([&] { merge_heads(data(from), data(packed) + column, site.batch, length, count, head_width, packed.size(1), factor); });
+  }
+  [[nodiscard]] at::Tensor probabilities(const AttentionTape& tape) const {
+    at::Tensor p = context.gemm->batched(tape.q, tape.k.transpose(1, 2));
+    context.run([&] { masked_softmax(data(p), site.batch, count, site.queries, site.keys, site.mask); });
+    return p;
+  }
+  [[nodiscard]] at::Tensor dropped(const at::Tensor& p) const {
+    if (site.dropout.rate == 0.0F) return p;
+    at::Tensor out = at::empty_like(p);
+    context.run([&] { apply_dropout(data(p), data(out), out.numel(), site.dropout); });
+    return out;
+  }
+  [[nodiscard]] at::Tensor merged(const at::Tensor& dropped_p, const at::Tensor& v) const {
+    const at::Tensor out = context.gemm->batched(dropped_p, v);
+    at::Tensor packed = empty({site.batch * site.queries, width});
+    merge(out, packed, 0, site.queries, 1.0F);
+    return packed;
+  }
+};
 
 }  // namespace
 
@@ -39,136 +75,130 @@ ParameterSpan ParameterSpan::part(std::size_t first, std::size_t count) const {
   return {values.subspan(first, count), gradients.empty() ? gradients : gradients.subspan(first, count)};
 }
 
-at::Tensor layer_norm_forward(const ParameterSpan& p, const at::Tensor& x_MD, LayerNormTape& tape) {
-  at::Tensor y = at::empty_like(x_MD);
+at::Tensor layer_norm_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, LayerNormTape& tape) {
   tape = {x_MD, empty({x_MD.size(0)}), empty({x_MD.size(0)})};
-  layer_norm(data(x_MD), data(p.values[0]), data(p.values[1]), data(y), data(tape.mean), data(tape.rstd), x_MD.size(0), x_MD.size(1));
+  return layer_norm_again(context, p, tape);
+}
+
+at::Tensor layer_norm_again(const PassContext& context, const ParameterSpan& p, const LayerNormTape& tape) {
+  at::Tensor y = at::empty_like(tape.x);
+  context.run([&] {
+    layer_norm(data(tape.x), data(p.values[0]), data(p.values[1]), data(y), data(tape.mean), data(tape.rstd), y.size(0), y.size(1));
+  });
   return y;
 }
 
-at::Tensor layer_norm_backward(const ParameterSpan& p, const at::Tensor& g_MD, const LayerNormTape& tape) {
+at::Tensor layer_norm_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const LayerNormTape& tape) {
   at::Tensor g_x = at::empty_like(g_MD);
-  layer_norm_backward(data(g_MD), data(tape.x), data(p.values[0]), data(tape.mean), data(tape.rstd), data(g_x), data(p.gradients[0]),
-                      data(p.gradients[1]), g_MD.size(0), g_MD.size(1));
+  context.run([&] {
+    layer_norm_backward(data(g_MD), data(tape.x), data(p.values[0]), data(tape.mean), data(tape.rstd), data(g_x), data(p.gradients[0]),
+                        data(p.gradients[1]), g_MD.size(0), g_MD.size(1));
+  });
   return g_x;
 }
 
 at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, const at::Tensor& memory_MD,
-                             AttentionShape shape, AttentionMask mask, Dropout dropout, AttentionTape& tape) {
-  const std::int64_t width = x_MD.size(1);
-  const std::int64_t heads = context.heads;
-  const std::int64_t head_width = width / heads;
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_width));
-  const bool cross = memory_MD.defined();
-  tape.queries_in = x_MD;
-  tape.keys_in = memory_MD;
-  tape.q = empty({shape.batch * heads, shape.queries, head_width});
-  tape.k = empty({shape.batch * heads, shape.keys, head_width});
-  tape.v = empty({shape.batch * heads, shape.keys, head_width});
-  const auto split = [&](const at::Tensor& packed, std::int64_t column, at::Tensor& out, std::int64_t length, float factor) {
-    split_heads(data(packed) + column, data(out), shape.batch, length, heads, head_width, packed.size(1), factor);
-  };
-  if (cross) {
+                             const AttentionSite& site, AttentionTape& tape) {
+  const Heads heads(context, site, x_MD.size(1));
+  const std::int64_t width = heads.width;
+  if (memory_MD.defined()) {
     const at::Tensor q = linear(context, x_MD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
+    tape.q = heads.split(q, 0, site.queries, heads.scale);
     const at::Tensor kv = linear(context, memory_MD, p.values[0].narrow(0, width, 2 * width), p.values[1].narrow(0, width, 2 * width));
-    split(q, 0, tape.q, shape.queries, scale);
-    split(kv, 0, tape.k, shape.keys, 1.0F);
-    split(kv, width, tape.v, shape.keys, 1.0F);
+    tape.k = heads.split(kv, 0, site.keys, 1.0F);
+    tape.v = heads.split(kv, width, site.keys, 1.0F);
   } else {
     const at::Tensor qkv = linear(context, x_MD, p.values[0], p.values[1]);
-    split(qkv, 0, tape.q, shape.queries, scale);
-    split(qkv, width, tape.k, shape.keys, 1.0F);
-    split(qkv, 2 * width, tape.v, shape.keys, 1.0F);
+    tape.q = heads.split(qkv, 0, site.queries, heads.scale);
+    tape.k = heads.split(qkv, width, site.keys, 1.0F);
+    tape.v = heads.split(qkv, 2 * width, site.keys, 1.0F);
   }
-  tape.probabilities = at::bmm(tape.q, tape.k.transpose(1, 2));
-  masked_softmax(data(tape.probabilities), shape.batch, heads, shape.queries, shape.keys, mask);
-  at::Tensor dropped = tape.probabilities;
-  if (dropout.rate != 0.0F) {
-    dropped = at::empty_like(tape.probabilities);
-    apply_dropout(data(tape.probabilities), data(dropped), dropped.numel(), dropout);
+  const at::Tensor probabilities = heads.probabilities(tape);
+  const at::Tensor merged = heads.merged(heads.dropped(probabilities), tape.v);
+  if (context.keep_cheap) {
+    tape.probabilities = probabilities;
+    tape.merged = merged;
   }
-  const at::Tensor out = at::bmm(dropped, tape.v);
-  tape.merged = empty({shape.batch * shape.queries, width});
-  merge_heads(data(out), data(tape.merged), shape.batch, shape.queries, heads, head_width, width, 1.0F);
-  return linear(context, tape.merged, p.values[2], p.values[3]);
+  return linear(context, merged, p.values[2], p.values[3]);
 }
 
-at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, AttentionShape shape, Dropout dropout,
-                              const AttentionTape& tape, at::Tensor* g_memory) {
-  const std::int64_t width = g_MD.size(1);
-  const std::int64_t heads = context.heads;
-  const std::int64_t head_width = width / heads;
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_width));
-  const at::Tensor g_merged = linear_backward(context, g_MD, tape.merged, p.values[2], p.gradients[2], p.gradients[3]);
-  at::Tensor g_out = empty({shape.batch * heads, shape.queries, head_width});
-  split_heads(data(g_merged), data(g_out), shape.batch, shape.queries, heads, head_width, width, 1.0F);
-  at::Tensor dropped = tape.probabilities;
-  if (dropout.rate != 0.0F) {
-    dropped = at::empty_like(tape.probabilities);
-    apply_dropout(data(tape.probabilities), data(dropped), dropped.numel(), dropout);
+at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
+                              const at::Tensor& memory_MD, const AttentionSite& site, const AttentionTape& tape, at::Tensor* g_memory) {
+  const Heads heads(context, site, g_MD.size(1));
+  const Gemm& gemm = *context.gemm;
+  const std::int64_t width = heads.width;
+  const at::Tensor probabilities = tape.probabilities.defined() ? tape.probabilities : heads.probabilities(tape);
+  at::Tensor dropped = heads.dropped(probabilities);
+  const at::Tensor merged = tape.merged.defined() ? tape.merged : heads.merged(dropped, tape.v);
+  const at::Tensor g_merged = linear_backward(context, g_MD, merged, p.values[2], p.gradients[2], p.gradients[3]);
+  const at::Tensor g_out = heads.split(g_merged, 0, site.queries, 1.0F);
+  const at::Tensor g_v = gemm.batched(dropped.transpose(1, 2), g_out);
+  dropped = at::Tensor();
+  at::Tensor g_scores = gemm.batched(g_out, tape.v.transpose(1, 2));
+  context.run([&] {
+    softmax_dropout_backward(data(probabilities), data(g_scores), site.batch * heads.count * site.queries, site.keys, site.dropout);
+  });
+  const at::Tensor g_q = gemm.batched(g_scores, tape.k);
+  const at::Tensor g_k = gemm.batched(g_scores.transpose(1, 2), tape.q);
+  if (!memory_MD.defined()) {
+    at::Tensor g_qkv = empty({site.batch * site.queries, 3 * width});
+    heads.merge(g_q, g_qkv, 0, site.queries, heads.scale);
+    heads.merge(g_k, g_qkv, width, site.keys, 1.0F);
+    heads.merge(g_v, g_qkv, 2 * width, site.keys, 1.0F);
+    return linear_backward(context, g_qkv, x_MD, p.values[0], p.gradients[0], p.gradients[1]);
   }
-  const at::Tensor g_v = at::bmm(dropped.transpose(1, 2), g_out);
-  at::Tensor g_scores = at::bmm(g_out, tape.v.transpose(1, 2));
-  softmax_dropout_backward(data(tape.probabilities), data(g_scores), shape.batch * heads * shape.queries, shape.keys, dropout);
-  const at::Tensor g_q = at::bmm(g_scores, tape.k);
-  const at::Tensor g_k = at::bmm(g_scores.transpose(1, 2), tape.q);
-  const auto merge = [&](const at::Tensor& from, at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) {
-    merge_heads(data(from), data(packed) + column, shape.batch, length, heads, head_width, packed.size(1), factor);
-  };
-  if (g_memory == nullptr) {
-    at::Tensor g_qkv = empty({shape.batch * shape.queries, 3 * width});
-    merge(g_q, g_qkv, 0, shape.queries, scale);
-    merge(g_k, g_qkv, width, shape.keys, 1.0F);
-    merge(g_v, g_qkv, 2 * width, shape.keys, 1.0F);
-    return linear_backward(context, g_qkv, tape.queries_in, p.values[0], p.gradients[0], p.gradients[1]);
-  }
-  at::Tensor g_query = empty({shape.batch * shape.queries, width});
-  at::Tensor g_kv = empty({shape.batch * shape.keys, 2 * width});
-  merge(g_q, g_query, 0, shape.queries, scale);
-  merge(g_k, g_kv, 0, shape.keys, 1.0F);
-  merge(g_v, g_kv, width, shape.keys, 1.0F);
-  const at::Tensor g_keys = linear_backward(context, g_kv, tape.keys_in, p.values[0].narrow(0, width, 2 * width),
+  at::Tensor g_query = empty({site.batch * site.queries, width});
+  at::Tensor g_kv = empty({site.batch * site.keys, 2 * width});
+  heads.merge(g_q, g_query, 0, site.queries, heads.scale);
+  heads.merge(g_k, g_kv, 0, site.keys, 1.0F);
+  heads.merge(g_v, g_kv, width, site.keys, 1.0F);
+  const at::Tensor g_keys = linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
                                             p.gradients[0].narrow(0, width, 2 * width), p.gradients[1].narrow(0, width, 2 * width));
-  add_to(data(*g_memory), data(g_keys.contiguous()), g_keys.numel());
-  return linear_backward(context, g_query, tape.queries_in, p.values[0].narrow(0, 0, width), p.gradients[0].narrow(0, 0, width),
+  context.run([&] { add_to(data(*g_memory), data(g_keys), g_keys.numel()); });
+  return linear_backward(context, g_query, x_MD, p.values[0].narrow(0, 0, width), p.gradients[0].narrow(0, 0, width),
                          p.gradients[1].narrow(0, 0, width));
 }
 
 at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, Dropout dropout, FeedForwardTape& tape) {
-  tape.x = x_MD;
   tape.hidden = context.gemm->forward(x_MD, p.values[0]);
-  bias_relu_dropout(data(tape.hidden), data(p.values[1]), tape.hidden.size(0), tape.hidden.size(1), dropout);
+  context.run([&] { bias_relu_dropout(data(tape.hidden), data(p.values[1]), tape.hidden.size(0), tape.hidden.size(1), dropout); });
   return linear(context, tape.hidden, p.values[2], p.values[3]);
 }
 
-at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, Dropout dropout,
+at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD, Dropout dropout,
                                  const FeedForwardTape& tape) {
-  const at::Tensor g_hidden = linear_backward(context, g_MD, tape.hidden, p.values[2], p.gradients[2], p.gradients[3]).contiguous();
-  relu_dropout_backward(data(tape.hidden), data(g_hidden), g_hidden.numel(), dropout);
-  return linear_backward(context, g_hidden, tape.x, p.values[0], p.gradients[0], p.gradients[1]);
+  const at::Tensor g_hidden = linear_backward(context, g_MD, tape.hidden, p.values[2], p.gradients[2], p.gradients[3]);
+  context.run([&] { relu_dropout_backward(data(tape.hidden), data(g_hidden), g_hidden.numel(), dropout); });
+  return linear_backward(context, g_hidden, x_MD, p.values[0], p.gradients[0], p.gradients[1]);
 }
 
-at::Tensor residual_forward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& x_MD, Dropout dropout, LayerNormTape& tape,
+at::Tensor residual_forward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& x_MD, Dropout dropout, ResidualTape& tape,
                             const Body& body) {
   if (context.pre_norm) {
-    const at::Tensor s = body(layer_norm_forward(norm, x_MD, tape));
+    const at::Tensor h = layer_norm_forward(context, norm, x_MD, tape.norm);
+    if (context.keep_cheap) tape.body_input = h;
+    const at::Tensor s = body(h);
     at::Tensor y = at::empty_like(x_MD);
-    add_dropout(data(x_MD), data(s), data(y), y.numel(), dropout);
+    context.run([&] { add_dropout(data(x_MD), data(s), data(y), y.numel(), dropout); });
     return y;
   }
+  tape.body_input = x_MD;
   const at::Tensor s = body(x_MD);
-  add_dropout(data(x_MD), data(s), data(s), s.numel(), dropout);
-  return layer_norm_forward(norm, s, tape);
+  context.run([&] { add_dropout(data(x_MD), data(s), data(s), s.numel(), dropout); });
+  return layer_norm_forward(context, norm, s, tape.norm);
 }
 
-at::Tensor residual_backward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& g_MD, Dropout dropout,
-                             const LayerNormTape& tape, const Body& body_backward) {
-  const at::Tensor g_sum = context.pre_norm ? g_MD : layer_norm_backward(norm, g_MD, tape);
-  at::Tensor g_s = at::empty_like(g_sum);
-  dropout_backward(data(g_sum), data(g_s), g_s.numel(), dropout);
-  at::Tensor g_x = body_backward(g_s).contiguous();
-  if (context.pre_norm) g_x = layer_norm_backward(norm, g_x, tape);
-  add_to(data(g_x), data(g_sum), g_x.numel());
+at::Tensor residual_backward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& g_MD, Dropout dropout, const ResidualTape& tape,
+                             const BodyBackward& body_backward) {
+  const at::Tensor g_sum = context.pre_norm ? g_MD : layer_norm_backward(context, norm, g_MD, tape.norm);
+  at::Tensor g_x;
+  {
+    at::Tensor g_s = at::empty_like(g_sum);
+    context.run([&] { dropout_backward(data(g_sum), data(g_s), g_s.numel(), dropout); });
+    g_x = body_backward(g_s, tape.body_input.defined() ? tape.body_input : layer_norm_again(context, norm, tape.norm));
+  }
+  if (context.pre_norm) g_x = layer_norm_backward(context, norm, g_x, tape.norm);
+  context.run([&] { add_to(data(g_x), data(g_sum), g_x.numel()); });
   return g_x;
 }
 

@@ -13,12 +13,32 @@ struct Transformer::Pass {
   const data::Batch& batch;
   PassContext context;
   bool keep = false;       ///< training: tapes are kept
-  bool recompute = false;  ///< keep layer inputs alone
+  bool recompute = false;  ///< full and sqrt checkpointing: keep inputs of layers (of segments) alone
   std::vector<EncoderTape> encoder;
   std::vector<DecoderTape> decoder;
   LayerNormTape final_norm;
   at::Tensor memory;  ///< the encoder's output [B*S, D]
   at::Tensor tied;    ///< the tied embedding matrix while its unit is open
+
+  [[nodiscard]] AttentionSite encoder_site(Dropout dropout) const {
+    return {batch.sentences, batch.source_length, batch.source_length, {batch.source_lengths.data(), false}, dropout};
+  }
+  [[nodiscard]] AttentionSite decoder_site(Dropout dropout) const {
+    return {batch.sentences, batch.target_length, batch.target_length, {nullptr, true}, dropout};
+  }
+  [[nodiscard]] AttentionSite cross_site(Dropout dropout) const {
+    return {batch.sentences, batch.target_length, batch.source_length, {batch.source_lengths.data(), false}, dropout};
+  }
 };
+
+template <typename Restore, typename Layer>
+void Transformer::backward_layers(std::int64_t layers, Restore restore, Layer layer) const {
+  const std::int64_t segment = segment_length(layers);
+  for (std::int64_t l = layers - 1; l >= 0; --l) {
+    const bool enters_segment = l + 1 == layers || (l + 1) % segment == 0;
+    for (std::int64_t k = l / segment * segment; enters_segment && k < l; ++k) restore(k);
+    layer(l);
+  }
+}
 
 }  // namespace th::model

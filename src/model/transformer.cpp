@@ -48,8 +48,8 @@ at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
 }  // namespace
 
 Transformer::Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
-                         std::int64_t max_length)
-    : model_(model), gemm_(gemm), positions_(sinusoidal_positions(max_length, model.d_model)) {
+                         std::int64_t max_length, Arithmetic arithmetic)
+    : model_(model), gemm_(gemm, arithmetic), positions_(sinusoidal_positions(max_length, model.d_model)) {
   ensure(model.d_model % model.num_heads == 0, "Transformer: d_model must be a multiple of num_heads");
   build_units(source_vocabulary, target_vocabulary);
 }
@@ -103,14 +103,11 @@ void Transformer::build_units(std::int64_t source_vocabulary, std::int64_t targe
   for (std::int64_t u = first_encoder_; u < first_decoder_; ++u) forward_order_.push_back(u);
   if (!tied) forward_order_.push_back(target_unit_);
   for (std::int64_t u = first_decoder_; u <= output_unit_; ++u) forward_order_.push_back(u);
-  for (std::int64_t u = output_unit_; u >= first_decoder_; --u) backward_order_.push_back(u);
-  if (!tied) backward_order_.push_back(target_unit_);
-  for (std::int64_t u = first_decoder_ - 1; u >= first_encoder_; --u) backward_order_.push_back(u);
-  backward_order_.push_back(source_unit_);
 }
 
 PassContext Transformer::context(double dropout, std::uint64_t key) const {
-  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key};
+  const bool keep_cheap = model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
+  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap};
 }
 
 at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids, std::int64_t length,
@@ -119,8 +116,10 @@ at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, con
   const auto rows = static_cast<std::int64_t>(ids.size());
   if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
   at::Tensor y = at::empty({rows, d}, at::TensorOptions().dtype(at::kFloat));
-  embed(unit.values[0].data_ptr<float>(), ids.data(), positions_.data_ptr<float>(), y.data_ptr<float>(), rows, length, d,
-        std::sqrt(static_cast<float>(d)), pass.context.site(kEmbeddingBlock, site));
+  pass.context.run([&] {
+    embed(unit.values[0].data_ptr<float>(), ids.data(), positions_.data_ptr<float>(), y.data_ptr<float>(), rows, length, d,
+          std::sqrt(static_cast<float>(d)), pass.context.site(kEmbeddingBlock, site));
+  });
   return y;
 }
 
@@ -128,11 +127,16 @@ at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
   const data::Batch& b = pass.batch;
   at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), b.source, b.source_length, 0);
   source.close_forward(source_unit_);
+  const std::int64_t segment = segment_length(model_.num_encoder_layers);
   for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
     const UnitTensors& unit = source.open_forward(first_encoder_ + l);
     EncoderTape tape;
     at::Tensor y = encoder_layer(pass, l, unit, x, tape);
-    if (pass.keep) pass.encoder.push_back(pass.recompute ? EncoderTape{x, {}, {}, {}, {}, {}} : std::move(tape));
+    if (pass.recompute) {
+      tape = EncoderTape{};
+      if (l % segment == 0) tape.input = x;
+    }
+    if (pass.keep) pass.encoder.push_back(std::move(tape));
     x = std::move(y);
     source.close_forward(first_encoder_ + l);
   }
@@ -143,11 +147,16 @@ at::Tensor Transformer::decode(ParameterSource& source, Pass& pass, const at::Te
   const data::Batch& b = pass.batch;
   at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), b.target_in, b.target_length, 1);
   source.close_forward(target_unit_);
+  const std::int64_t segment = segment_length(model_.num_decoder_layers);
   for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
     const UnitTensors& unit = source.open_forward(first_decoder_ + l);
     DecoderTape tape;
     at::Tensor y = decoder_layer(pass, l, unit, x, memory, tape);
-    if (pass.keep) pass.decoder.push_back(pass.recompute ? DecoderTape{x, {}, {}, {}, {}, {}, {}} : std::move(tape));
+    if (pass.recompute) {
+      tape = DecoderTape{};
+      if (l % segment == 0) tape.input = x;
+    }
+    if (pass.keep) pass.decoder.push_back(std::move(tape));
     x = std::move(y);
     source.close_forward(first_decoder_ + l);
   }
@@ -157,10 +166,10 @@ at::Tensor Transformer::decode(ParameterSource& source, Pass& pass, const at::Te
 at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const {
   const UnitTensors& unit = source.open_forward(output_unit_);
   const ParameterSpan p{unit.values, {}};
-  const at::Tensor h = layer_norm_forward(p.part(0, 2), x, tape);
+  const at::Tensor h = layer_norm_forward(pass.context, p.part(0, 2), x, tape);
   const at::Tensor& weight = model_.tie_embeddings ? pass.tied : unit.values[3];
   at::Tensor y = gemm_.forward(h, weight);
-  add_bias(y.data_ptr<float>(), unit.values[2].data_ptr<float>(), y.size(0), y.size(1));
+  pass.context.run([&] { add_bias(y.data_ptr<float>(), unit.values[2].data_ptr<float>(), y.size(0), y.size(1)); });
   source.close_forward(output_unit_);
   return y;
 }
@@ -178,22 +187,34 @@ at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch
 
 LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
   at::Tensor scores = logits(source, batch);
-  return {cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1), 0.0F, 0.0F), batch.target_tokens};
+  LossSum sum{0, batch.target_tokens};
+  if (gemm_.computes()) sum.loss_sum = cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1), 0.0F, 0.0F);
+  return sum;
 }
 
 LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale,
                                 double label_smoothing) {
   c10::InferenceMode no_grad;
-  Pass pass{batch, context(model_.dropout, dropout_key), true, model_.gradient_checkpointing == config::GradientCheckpointing::kFull, {}, {}, {}, {}, {}};
+  const config::GradientCheckpointing kind = model_.gradient_checkpointing;
+  const bool recompute = kind == config::GradientCheckpointing::kFull || kind == config::GradientCheckpointing::kSqrt;
+  Pass pass{batch, context(model_.dropout, dropout_key), true, recompute, {}, {}, {}, {}, {}};
   open_tied(source, pass);
-  const at::Tensor memory = encode(source, pass);
-  pass.memory = memory;
-  at::Tensor scores = project(pass, source, decode(source, pass, memory), pass.final_norm);
-  const LossSum sum{cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1),
-                                  static_cast<float>(label_smoothing), static_cast<float>(gradient_scale)),
-                    batch.target_tokens};
-  backward(source, pass, scores);
+  pass.memory = encode(source, pass);
+  at::Tensor scores = project(pass, source, decode(source, pass, pass.memory), pass.final_norm);
+  LossSum sum{0, batch.target_tokens};
+  pass.context.run([&] {
+    sum.loss_sum = cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1),
+                                 static_cast<float>(label_smoothing), static_cast<float>(gradient_scale));
+  });
+  backward(source, pass, std::move(scores));
   return sum;
+}
+
+std::int64_t Transformer::segment_length(std::int64_t layers) const {
+  if (model_.gradient_checkpointing != config::GradientCheckpointing::kSqrt) return 1;
+  std::int64_t length = 1;
+  while (length * length < layers) ++length;
+  return length;
 }
 
 void Transformer::open_tied(ParameterSource& source, Pass& pass) const {
@@ -220,10 +241,25 @@ void Transformer::idle_slot(ParameterSource& source) const {
     source.open_backward(source_unit_);
     source.close_forward(source_unit_);
   }
-  for (const std::int64_t u : backward_order_) {
-    if (!tied || u != source_unit_) source.open_backward(u);
-    source.close_backward(u);
-  }
+  const auto back = [&](std::int64_t unit) {
+    source.open_backward(unit);
+    source.close_backward(unit);
+  };
+  const auto stack = [&](std::int64_t first, std::int64_t layers) {
+    backward_layers(
+        layers,
+        [&](std::int64_t k) {
+          source.open_forward(first + k);
+          source.close_forward(first + k);
+        },
+        [&](std::int64_t l) { back(first + l); });
+  };
+  back(output_unit_);
+  stack(first_decoder_, model_.num_decoder_layers);
+  if (!tied) back(target_unit_);
+  stack(first_encoder_, model_.num_encoder_layers);
+  if (!tied) source.open_backward(source_unit_);
+  source.close_backward(source_unit_);
 }
 
 }  // namespace th::model

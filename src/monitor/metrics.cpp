@@ -46,7 +46,7 @@ void MetricsWriter::summary(const SummaryRecord& r) {
 namespace {
 
 struct Line {
-  std::string text, kind;
+  std::string text, kind;  // an eval record's kind is its metric here
   std::int64_t step = 0;  // of a step record
 };
 
@@ -59,6 +59,7 @@ std::vector<Line> whole_lines(const std::string& path) {
     try {
       const Json record = Json::parse(text);
       line.kind = record.at("kind").get<std::string>();
+      if (line.kind == "eval") line.kind = record.at("metric").get<std::string>();
       if (line.kind == "step") line.step = record.at("step").get<std::int64_t>();
     } catch (const Json::exception& e) {
       throw DataError(path + ":" + std::to_string(lines.size() + 1) + ": expected a metrics record, read '" + text.substr(0, 80) +
@@ -71,20 +72,20 @@ std::vector<Line> whole_lines(const std::string& path) {
 
 }  // namespace
 
-void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step, bool epoch_record_kept) {
+void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step, const std::string& kept) {
   if (!std::filesystem::exists(path)) return;
   const std::vector<Line> lines = whole_lines(path);
   const auto later = std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.kind == "step" && l.step > last_step; });
   auto tail = later;  // from here on no step record is kept
   while (tail != lines.begin() && std::prev(tail)->kind != "step") --tail;
-  std::string kept;
+  std::string text;
   for (auto line = lines.begin(); line != later; ++line) {
-    if (line < tail || (line->kind == "epoch" && epoch_record_kept)) kept += line->text + '\n';
+    if (line < tail || line->kind == kept) text += line->text + '\n';
   }
   const std::string part = path + ".partial";
   {
     std::ofstream out(part, std::ios::binary | std::ios::trunc);
-    out << kept << std::flush;
+    out << text << std::flush;
     if (!out) throw DeckError("run.output_dir: cannot write " + part + ": is the disk full?");
   }
   std::error_code code;

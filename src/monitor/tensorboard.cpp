@@ -50,7 +50,7 @@ std::uint32_t masked_crc(const std::string& bytes) {
 
 }  // namespace
 
-TensorboardWriter::TensorboardWriter(const std::string& folder) {
+TensorboardWriter::TensorboardWriter(const std::string& folder, std::int64_t first_step) {
   std::error_code code;
   std::filesystem::create_directories(folder, code);
   const double time = wall_time();
@@ -61,6 +61,13 @@ TensorboardWriter::TensorboardWriter(const std::string& folder) {
   std::string event = event_at(time);
   put_bytes(event, 3, "brain.Event:2");  // Event.file_version = 3
   record(event);
+  if (first_step > 1) {
+    event = event_at(time);
+    put_key(event, 2, 0);  // Event.step = 2
+    put_varint(event, static_cast<std::uint64_t>(first_step));
+    put_bytes(event, 7, std::string("\x08\x01"));  // Event.session_log = 7: SessionLog.status = 1 is START
+    record(event);
+  }
   flush();
 }
 

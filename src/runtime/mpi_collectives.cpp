@@ -2,6 +2,7 @@
 
 #include "node_barrier.hpp"
 #include "th/base/error.hpp"
+#include "th/runtime/memory_ledger.hpp"
 
 #include <sys/statvfs.h>
 
@@ -117,9 +118,12 @@ class WindowBuffer final : public TransportBuffer {
     }
     data_ = align_up(base);
     std::memset(data_, 0, static_cast<std::size_t>(elements) * 4);
+    note_allocation(base, static_cast<std::size_t>(elements) * 4);
+    base_ = base;
     check_mpi(MPI_Barrier(node), "MPI_Barrier");
   }
   ~WindowBuffer() override {
+    note_release(base_);
     int finalized = 0;
     MPI_Finalized(&finalized);
     if (finalized == 0) MPI_Win_free(&window_);
@@ -131,6 +135,7 @@ class WindowBuffer final : public TransportBuffer {
  private:
   std::int64_t elements_;
   MPI_Win window_ = MPI_WIN_NULL;
+  void* base_ = nullptr;
   float* data_ = nullptr;
   std::vector<float*> bases_;
 };
@@ -157,7 +162,8 @@ class MessageCollectives : public MpiControl {
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override { return std::make_unique<PlainBuffer>(elements); }
 
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
-    received_.resize(static_cast<std::size_t>(slice * size_));
+    const MemoryScope scope(MemoryClass::kCommunication);
+    received_.resize(std::max(received_.size(), static_cast<std::size_t>(slice * size_)));
     const int n = as_count(slice);
     check_mpi(MPI_Alltoall(buffer.data() + offset, n, MPI_FLOAT, received_.data(), n, MPI_FLOAT, comm_.get()), "MPI_Alltoall");
     count_exchange(slice);

@@ -5,6 +5,8 @@
 #include "th/io/checkpoint_writer.hpp"
 #include "th/train/agreement.hpp"
 
+#include <filesystem>
+
 namespace th::train {
 
 using State = zero::ZeroEngine::State;
@@ -22,6 +24,8 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   run_agreed(collectives_, [&] {
     if (collectives_.rank() != 0) return;
     const std::int64_t states = engine.has_moments() ? 3 : 1;
+    std::error_code ignored;  // a folder that can't be made is reported by the next call
+    std::filesystem::create_directories(folder_, ignored);
     io::require_free_space(folder_, engine.layout().parameter_count() * 4 * states);
     (void)io::begin_checkpoint(folder_, step_);
   });

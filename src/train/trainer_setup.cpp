@@ -2,6 +2,7 @@
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
+#include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/trainer.hpp"
@@ -44,8 +45,9 @@ class FolderGuard {
 
 /// Renames a folder that holds a run to NAME.1, .2, …
 std::string set_aside(const fs::path& folder) {
+  const fs::path name = folder.has_filename() ? folder : folder.parent_path();  // "out/" is out
   for (int k = 1;; ++k) {
-    const fs::path to = folder.string() + "." + std::to_string(k);
+    const fs::path to = name.string() + "." + std::to_string(k);
     if (fs::exists(to)) continue;
     fs::rename(folder, to);
     return to.string();
@@ -76,8 +78,11 @@ void Trainer::open_checkpoint() {
   std::string path = config_.checkpoint.resume_path;
   if (config_.checkpoint.resume == config::Resume::kLatest) {
     std::vector<std::string> notes;
-    if (is_root()) path = io::find_latest(checkpoints_, notes).value_or("");
+    if (is_root()) path = io::find_latest(checkpoints_, notes, io::Depth::kChecksums).value_or("");
     for (const std::string& note : notes) log_.warn(note);
+    run_agreed(collectives_, [&] {
+      if (path.empty() && !notes.empty()) throw CheckpointError("checkpoint.resume=latest: " + checkpoints_ + " holds no complete checkpoint; move it away to start anew");
+    });
     collectives_.broadcast(path, 0);
     if (path.empty()) {
       log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ + ", the run starts anew.");
@@ -169,6 +174,7 @@ void Trainer::prepare_output() {
 
 void Trainer::build_engine() {
   rss_before_model_ = runtime::rss_bytes();
+  runtime::MemoryLedger::process().restart();
   const std::int64_t source_size = dataset_.source_tokenizer ? dataset_.source_tokenizer->size() : config_.data.vocab_size;
   const std::int64_t target_size = dataset_.target_tokenizer ? dataset_.target_tokenizer->size() : config_.data.vocab_size;
   const std::int64_t longest = std::max({config_.data.max_length, config_.data.synthetic_length, config_.decode.max_length}) + 2;
@@ -211,12 +217,14 @@ void Trainer::open_monitors() {
   if (!is_root()) return;
   const std::string path = config_.run.output_dir + "/metrics.jsonl";
   const bool append = reader_ != nullptr && fs::exists(path);
-  if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, state_.step_in_epoch == 0);
+  const bool validated = config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0;
+  const std::string last_record = state_.step_in_epoch == 0 ? "epoch" : validated ? "valid_loss" : "";  // of the checkpoint's own step
+  if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, last_record);
   metrics_ = std::make_unique<monitor::MetricsWriter>(path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
   const config::Progress progress = config_.monitor.progress;
   progress_ = std::make_unique<monitor::Progress>(progress == config::Progress::kOn ||
                                                   (progress == config::Progress::kAuto && monitor::launcher_on_terminal()));
-  if (config_.monitor.tensorboard) tensorboard_ = std::make_unique<monitor::TensorboardWriter>(config_.run.output_dir + "/tensorboard");
+  if (config_.monitor.tensorboard) tensorboard_ = std::make_unique<monitor::TensorboardWriter>(config_.run.output_dir + "/tensorboard", state_.step + 1);
 }
 
 void Trainer::print_sizes() {
@@ -228,7 +236,7 @@ void Trainer::print_sizes() {
   }
   log_.info("Parameters: " + std::to_string(engine_->layout().parameter_count()));
   log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " + std::to_string(state_.micro_batches) + " slots a step in " +
-            std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->bytes().model_state()) + " a rank");
+            std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->buffers().use().model_state()) + " a rank");
   log_.info("Identity: " + identity_);
 }
 
@@ -245,7 +253,7 @@ void Trainer::write_summary(const std::string& exit) {
       totals_.padded_tokens > 0 ? 1.0 - static_cast<double>(totals_.real_tokens) / static_cast<double>(totals_.padded_tokens) : 0;
   record.rss_before_model_bytes = gather(rss_before_model_);
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
-  record.model_state_bytes = gather(engine_->bytes().model_state());
+  record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state());
   record.bytes_sent = gather(collectives_.bytes_sent().exchange + collectives_.bytes_sent().all_gather + collectives_.bytes_sent().reduce);
   record.exit = exit;
   if (metrics_) metrics_->summary(record);

@@ -20,74 +20,64 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-ZeroPolicy zero_policy(std::int64_t stage) {
-  ensure(stage >= 0 && stage <= 3, "zero.stage is 0, 1, 2 or 3");
-  return {stage >= 1, stage >= 2, stage >= 3};
-}
-
 ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots)
     : config_(config), collectives_(collectives), policy_(zero_policy(config.zero.stage)), layout_(model.units(), collectives.size()), slots_(slots),
-      rounds_((slots + collectives.size() - 1) / collectives.size()), rank_(collectives.rank()), ranks_(collectives.size()) {
+      rounds_((slots + collectives.size() - 1) / collectives.size()), rank_(collectives.rank()), ranks_(collectives.size()),
+      buffers_(engine_buffers(config_, layout_, model.long_lived(), slots)) {
   ensure(slots >= ranks_, "fewer slots than ranks");
-  allocate(model);
+  allocate();
   initialise(config.run.seed);
 }
 
 ZeroEngine::~ZeroEngine() = default;
 
-void ZeroEngine::allocate(const model::Transformer& model) {
-  const std::int64_t whole = layout_.padded_total();
-  const std::int64_t shard = layout_.shard_total();
+void ZeroEngine::allocate() {
+  using runtime::MemoryClass;
+  using runtime::MemoryScope;
   const std::size_t units = layout_.units().size();
-  gather_offset_.assign(units, 0);
-  gradient_offset_.assign(units, 0);
   open_.assign(units, 0);
   tensors_.resize(units);
-  // Units that stay open while others come and go have a place of their own; the others share one, as large as the largest.
-  std::int64_t shared = 0;
-  for (std::size_t u = 0; u < units; ++u) {
-    if (!model.long_lived()[u]) shared = std::max(shared, layout_.units()[u].padded);
+  const EngineBuffers& b = buffers_;
+  {
+    const MemoryScope scope(MemoryClass::kParameters);
+    parameters_ = collectives_.allocate(b.parameters);
   }
-  std::int64_t in_flight = shared;
-  for (std::size_t u = 0; u < units; ++u) {
-    if (!model.long_lived()[u]) continue;
-    gather_offset_[u] = gradient_offset_[u] = in_flight;
-    in_flight += layout_.units()[u].padded;
+  if (b.gather_slots > 0) {
+    const MemoryScope scope(MemoryClass::kGatherSlots);
+    gather_ = zeros(b.gather_slots);
   }
-  parameters_ = collectives_.allocate(policy_.shard_parameters ? shard : whole);
-  bytes_.parameters = parameters_->elements() * 4;
-  if (policy_.shard_parameters) {
-    gather_ = zeros(in_flight);
-    bytes_.gather_slots = in_flight * 4;
+  {
+    // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
+    const MemoryScope scope(b.unit_gradients > 0 ? MemoryClass::kCommunication : MemoryClass::kGradients);
+    gradients_ = collectives_.allocate(b.unit_gradients > 0 ? b.unit_gradients : b.gradients);
   }
-  if (policy_.shard_gradients) {
-    gradients_ = collectives_.allocate(in_flight);
-    shard_gradients_ = zeros(shard);
-    bytes_.unit_gradients = in_flight * 4;
-    bytes_.gradients = shard * 4;
-  } else {
-    gradients_ = collectives_.allocate(whole);
-    for (std::size_t u = 0; u < units; ++u) gradient_offset_[u] = layout_.units()[u].offset;
-    bytes_.gradients = whole * 4;
+  if (b.unit_gradients > 0) {
+    const MemoryScope scope(MemoryClass::kGradients);
+    shard_gradients_ = zeros(b.gradients);
   }
-  if (has_moments()) {
-    const std::int64_t moments = policy_.shard_optimizer ? shard : whole;
-    exp_avg_ = zeros(moments);
-    exp_avg_sq_ = zeros(moments);
-    bytes_.optimizer = moments * 8;
+  if (b.moments > 0) {
+    const MemoryScope first(MemoryClass::kExpAvg);
+    exp_avg_ = zeros(b.moments);
+    const MemoryScope second(MemoryClass::kExpAvgSq);
+    exp_avg_sq_ = zeros(b.moments);
   }
-  tree_ = std::make_unique<SlotTree>(slots_, ranks_, config_.comm.reduction == config::Reduction::kExact ? shard : 0);
-  bytes_.pending_sums = tree_->bytes();
+  const MemoryScope scope(MemoryClass::kCommunication);
+  tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard);
   slot_losses_.assign(index(rounds_), 0.0);
 }
 
 void ZeroEngine::initialise(std::uint64_t seed) {
-  std::vector<float> shard(index(layout_.shard_total()), 0.0F);
   for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
-    model::initialize_elements(layout_.tensors()[index(piece.tensor)].spec, seed, config_.model.d_model, piece.tensor_begin, piece.count,
-                               shard.data() + piece.shard_offset);
+    const FlatLayout::Tensor& tensor = layout_.tensors()[index(piece.tensor)];
+    float* shard = parameter_shard(tensor.unit) - layout_.units()[index(tensor.unit)].shard_offset;
+    model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin, piece.count, shard + piece.shard_offset);
   }
-  write_state(State::kParameters, shard);
+  share_parameters();
+}
+
+void ZeroEngine::share_parameters() {
+  if (policy_.shard_parameters) return collectives_.barrier();
+  for (const FlatLayout::Unit& u : layout_.units()) collectives_.all_gather(*parameters_, u.offset, u.shard, u.shard, parameters_->data() + u.offset);
 }
 
 float* ZeroEngine::parameter_shard(std::int64_t unit) const {
@@ -117,12 +107,12 @@ const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
   if (open_[index(unit)]++ == 0) {
     float* values = nullptr;
     if (policy_.shard_parameters) {
-      values = gather_.data_ptr<float>() + gather_offset_[index(unit)];
+      values = gather_.data_ptr<float>() + buffers_.gather_offset[index(unit)];
       collectives_.all_gather(*parameters_, u.shard_offset, 0, u.shard, values);
     } else {
       values = parameters_->data() + u.offset;
     }
-    tensors_[index(unit)] = views(unit, values, gradients_->data() + gradient_offset_[index(unit)]);
+    tensors_[index(unit)] = views(unit, values, gradients_->data() + buffers_.gradient_offset[index(unit)]);
   }
   return tensors_[index(unit)];
 }
@@ -136,7 +126,7 @@ model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   open_forward(unit);
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   const bool keep = config_.comm.reduction == config::Reduction::kFast && !policy_.shard_gradients && round_ > 0;
-  if (!keep) std::memset(gradients_->data() + gradient_offset_[index(unit)], 0, index(u.padded) * sizeof(float));
+  if (!keep) std::memset(gradients_->data() + buffers_.gradient_offset[index(unit)], 0, index(u.padded) * sizeof(float));
   return tensors_[index(unit)];
 }
 
@@ -148,7 +138,7 @@ void ZeroEngine::close_backward(std::int64_t unit) {
 void ZeroEngine::reduce_unit(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   float* out = reduced_gradient(unit);
-  const std::int64_t offset = gradient_offset_[index(unit)];
+  const std::int64_t offset = buffers_.gradient_offset[index(unit)];
   if (config_.comm.reduction == config::Reduction::kFast) {
     float* full = gradients_->data() + offset;
     collectives_.all_reduce_fast(full, u.padded);
@@ -170,6 +160,7 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
                             double label_smoothing) {
   ensure(round_ < rounds_, "ZeroEngine: more rounds than the step has");
   double loss = 0;
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   if (batch != nullptr && batch->sentences > 0) {
     const auto slot = static_cast<std::uint64_t>(round_ * ranks_ + rank_);
     loss = model.train_slot(*this, *batch, hash_pair(step_key, slot), gradient_scale, label_smoothing).loss_sum;
@@ -185,6 +176,7 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
 }
 
 double ZeroEngine::gradient_norm() {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
   std::vector<double> mine(index(layout_.shard_total() / FlatLayout::kBlock)), all(mine.size() * index(ranks_));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
@@ -217,8 +209,7 @@ std::vector<ZeroEngine::Slice> ZeroEngine::slices() const {
 }
 
 void ZeroEngine::gather_updated() {
-  if (policy_.shard_parameters || !policy_.shard_optimizer) return;
-  for (const FlatLayout::Unit& u : layout_.units()) collectives_.all_gather(*parameters_, u.offset, u.shard, u.shard, parameters_->data() + u.offset);
+  if (!policy_.shard_parameters && policy_.shard_optimizer) share_parameters();
 }
 
 StepResult ZeroEngine::step(double lr, std::int64_t optimizer_step) {
@@ -246,6 +237,7 @@ StepResult ZeroEngine::step(double lr, std::int64_t optimizer_step) {
 }
 
 std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const FlatLayout whole(model.units(), 1);
   at::Tensor flat = zeros(whole.padded_total());
   std::vector<float> unit_values(index(layout_.largest_unit()));
@@ -279,7 +271,6 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
     const std::size_t bytes = index(unit.shard) * sizeof(float);
     if (state == State::kParameters) {
       std::memcpy(parameter_shard(static_cast<std::int64_t>(u)), from, bytes);
-      if (!policy_.shard_parameters) collectives_.all_gather(*parameters_, unit.offset, unit.shard, unit.shard, parameters_->data() + unit.offset);
       continue;
     }
     const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
@@ -292,6 +283,7 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
       collectives_.all_gather(*gradients_, unit.offset, unit.shard, unit.shard, moments.data_ptr<float>() + unit.offset);
     }
   }
+  if (state == State::kParameters) return share_parameters();
   collectives_.barrier();
 }
 

@@ -135,6 +135,21 @@ case $case_name in
     printf '#!/bin/sh\nexec taskset -c %s "%s" "$@"\n' "$cpu" "$mpirun_path" >"$mpirun"
     chmod +x "$mpirun"
     run 0 run.threads=1 data.num_workers=1; said 'bind-to none' ;;
+  hung_rank)  # one rank is stopped in mid-training: the others name it and end with 7
+    ranks=3
+    "$mpirun" -np $ranks "$app" "$work/tiny.in" train.micro_batches=3 train.max_steps=0 train.epochs=1000000 comm.timeout_seconds=3 \
+      checkpoint.every_epochs=0 >"$work/log" 2>&1 &
+    launcher=$!
+    for _ in $(seq 300); do [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break; sleep 0.1; done
+    victim=$(pgrep -P $launcher | tail -1)
+    kill -STOP "$victim"
+    ( sleep 50; kill -KILL $launcher "$victim" ) 2>/dev/null &
+    guard=$!
+    wait $launcher
+    rc=$?
+    kill $guard 2>/dev/null
+    [ $rc = 7 ] || fail "exit code $rc, expected 7"
+    said "rank [0-9]+ host .* pid $victim phase .* step [0-9]+"; said 'hang: rank' ;;
   no_deck)
     timeout -k 5 60 "$mpirun" -np 2 "$app" "$work/absent.in" >"$work/log" 2>&1
     rc=$?

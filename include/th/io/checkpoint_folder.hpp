@@ -19,8 +19,9 @@ void require_creatable(const std::string& path);
 void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step);
 /// Deletes all but the `keep_last` newest steps (0: keeps all); never the one that `latest` names.
 void remove_old_checkpoints(const std::string& checkpoints_dir, std::int64_t keep_last);
+enum class Depth { kSizes, kChecksums };
 /// The newest complete checkpoint's folder; damage that was passed over goes to `notes`, a line each. Empty when there is none.
-[[nodiscard]] std::optional<std::string> find_latest(const std::string& checkpoints_dir, std::vector<std::string>& notes);
+[[nodiscard]] std::optional<std::string> find_latest(const std::string& checkpoints_dir, std::vector<std::string>& notes, Depth depth = Depth::kSizes);
 /// Bytes that this user may still write below `dir`.
 [[nodiscard]] std::int64_t free_bytes(const std::string& dir);
 /// Throws CheckpointError when fewer than `bytes` are free below `dir`.

@@ -35,7 +35,9 @@ struct CheckpointInfo {
 [[nodiscard]] std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank);
 /// JSON of units, aliases and state names, as in model.h5's `layout` attribute.
 [[nodiscard]] std::string layout_to_json(const CheckpointInfo& info);
-/// The inverse; fills units, aliases, state_names. Throws CheckpointError.
+/// What the crc32c attribute of model.h5 covers: deck, state, layout, and each token with a newline after it.
+[[nodiscard]] std::string covered_text(const CheckpointInfo& info, const std::string& layout);
+/// The inverse of layout_to_json; fills units, aliases, state_names. Throws CheckpointError.
 void layout_from_json(const std::string& text, CheckpointInfo& info);
 
 }  // namespace th::io

@@ -32,7 +32,7 @@ class CheckpointReader {
   void require_same_tensors(const zero::FlatLayout& layout) const;
   /// Throws when a shard is missing, does not open, or has a wrong size; reads no data.
   void require_complete() const;
-  /// Checks every shard and every checksum; a line for each problem.
+  /// Checks every shard, every checksum, and that each virtual dataset gives what the shards hold; a line for each problem.
   [[nodiscard]] std::vector<std::string> verify() const;
   /// "parameters" and the states' names.
   [[nodiscard]] std::vector<std::string> kinds() const;
@@ -45,6 +45,7 @@ class CheckpointReader {
     std::int64_t begin = 0, count = 0, rank = 0, file_offset = 0;
   };
   class Files;
+  void compare_views(std::vector<std::string>& problems) const;
   void require_shard(std::int64_t rank) const;
   void read_range(Files& files, std::int64_t tensor, std::int64_t begin, std::span<float> out) const;
 

@@ -14,20 +14,27 @@ enum class GemmLibrary { kOnednn, kMkl };
 [[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested);
 [[nodiscard]] const char* gemm_name(GemmLibrary library);
 
-/// The three products of a linear layer y = x W^T, fp32, contiguous. M rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N].
+/// Whether products and kernels are computed, or only their results allocated: the memory plan runs the model's own code without data.
+enum class Arithmetic { kCompute, kShapesOnly };
+
+/// The matrix products of the model, fp32, contiguous. Linear layers y = x W^T: M rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N].
 class Gemm {
  public:
-  explicit Gemm(GemmLibrary library) : library_(library) {}
+  explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute) : library_(library), arithmetic_(arithmetic) {}
   /// x W^T -> [M,N].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK) const;
   /// g W -> [M,K].
   [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK) const;
   /// g_weight += g^T x.
   void add_weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK) const;
+  /// a b of each of the B matrices: [B,M,K] times [B,K,N] -> [B,M,N]; a and b may be transposed views.
+  [[nodiscard]] at::Tensor batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN) const;
   [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
+  [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
 
  private:
   GemmLibrary library_;
+  Arithmetic arithmetic_;
 };
 
 }  // namespace th::model

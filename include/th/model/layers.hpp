@@ -18,6 +18,12 @@ struct PassContext {
   bool pre_norm = true;
   float dropout = 0;           ///< 0 outside training
   std::uint64_t dropout_key = 0;  ///< hash of (seed, step, slot)
+  bool keep_cheap = true;  ///< false (selective checkpointing): what is cheap to compute again is not kept
+  /// Runs a kernel, or not when the pass is only planned.
+  template <typename Kernel>
+  void run(Kernel&& kernel) const {
+    if (gemm->computes()) kernel();
+  }
   /// The dropout site `site` of block `block`.
   [[nodiscard]] Dropout site(std::uint64_t block, std::uint64_t site_number) const;
 };
@@ -30,42 +36,52 @@ struct ParameterSpan {
 };
 
 struct LayerNormTape {
-  at::Tensor x, mean, rstd;
+  at::Tensor x, mean, rstd;  ///< [M,D], [M], [M]
 };
-[[nodiscard]] at::Tensor layer_norm_forward(const ParameterSpan& p, const at::Tensor& x_MD, LayerNormTape& tape);
-[[nodiscard]] at::Tensor layer_norm_backward(const ParameterSpan& p, const at::Tensor& g_MD, const LayerNormTape& tape);
+[[nodiscard]] at::Tensor layer_norm_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, LayerNormTape& tape);
+[[nodiscard]] at::Tensor layer_norm_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const LayerNormTape& tape);
+/// The forward result once more, from the tape.
+[[nodiscard]] at::Tensor layer_norm_again(const PassContext& context, const ParameterSpan& p, const LayerNormTape& tape);
 
 /// Scaled dot-product attention of several heads (Vaswani et al. 2017, 3.2), parameters as torch.nn.MultiheadAttention:
 /// in_proj_weight [3D,D], in_proj_bias [3D], out_proj.weight [D,D], out_proj.bias [D].
 struct AttentionTape {
-  at::Tensor queries_in, keys_in;      ///< [B*T, D], [B*S, D]; keys_in undefined for self attention
-  at::Tensor q, k, v;                  ///< [B*H, T|S, K]; q is scaled by 1/sqrt(K)
-  at::Tensor probabilities;            ///< [B*H, T, S], before dropout
-  at::Tensor merged;                   ///< [B*T, D], the input of out_proj
+  at::Tensor q, k, v;        ///< [B*H, T|S, K]; q is scaled by 1/sqrt(K)
+  at::Tensor probabilities;  ///< [B*H, T, S], before dropout; not kept by selective checkpointing
+  at::Tensor merged;         ///< [B*T, D], the input of out_proj; not kept by selective checkpointing
 };
-struct AttentionShape {
+/// One attention's place in the model: its shape, mask and dropout.
+struct AttentionSite {
   std::int64_t batch = 0, queries = 0, keys = 0;
+  AttentionMask mask;
+  Dropout dropout;
 };
 /// `memory_MD` undefined: self attention. Result [B*T, D].
 [[nodiscard]] at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, const at::Tensor& memory_MD,
-                                           AttentionShape shape, AttentionMask mask, Dropout dropout, AttentionTape& tape);
-/// Gradient with respect to x; for cross attention the memory's gradient is added to `g_memory`.
-[[nodiscard]] at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, AttentionShape shape,
-                                            Dropout dropout, const AttentionTape& tape, at::Tensor* g_memory);
+                                           const AttentionSite& site, AttentionTape& tape);
+/// Gradient with respect to x; for cross attention (`memory_MD` defined) the memory's gradient is added to `g_memory`. x and memory as in
+/// the forward pass.
+[[nodiscard]] at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
+                                            const at::Tensor& memory_MD, const AttentionSite& site, const AttentionTape& tape, at::Tensor* g_memory);
 
 /// linear2(dropout(relu(linear1(x)))), parameters linear1.weight [F,D], linear1.bias, linear2.weight [D,F], linear2.bias.
 struct FeedForwardTape {
-  at::Tensor x, hidden;  ///< [M,D]; [M,F] after ReLU and dropout
+  at::Tensor hidden;  ///< [M,F] after ReLU and dropout
 };
 [[nodiscard]] at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, Dropout dropout, FeedForwardTape& tape);
-[[nodiscard]] at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, Dropout dropout,
-                                               const FeedForwardTape& tape);
+[[nodiscard]] at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
+                                               Dropout dropout, const FeedForwardTape& tape);
 
 /// x + dropout(body(norm(x))) for pre norm, norm(x + dropout(body(x))) for post norm.
-using Body = std::function<at::Tensor(const at::Tensor&)>;
+struct ResidualTape {
+  LayerNormTape norm;
+  at::Tensor body_input;  ///< [M,D]; not kept where it is norm(x) and checkpointing is selective
+};
+using Body = std::function<at::Tensor(const at::Tensor& x_MD)>;
+using BodyBackward = std::function<at::Tensor(const at::Tensor& g_MD, const at::Tensor& x_MD)>;
 [[nodiscard]] at::Tensor residual_forward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& x_MD, Dropout dropout,
-                                          LayerNormTape& tape, const Body& body);
+                                          ResidualTape& tape, const Body& body);
 [[nodiscard]] at::Tensor residual_backward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& g_MD, Dropout dropout,
-                                           const LayerNormTape& tape, const Body& body_backward);
+                                           const ResidualTape& tape, const BodyBackward& body_backward);
 
 }  // namespace th::model

@@ -26,15 +26,14 @@ struct LossSum {
 class Transformer {
  public:
   Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
-              std::int64_t max_length);
+              std::int64_t max_length, Arithmetic arithmetic = Arithmetic::kCompute);
 
   [[nodiscard]] const std::vector<zero::UnitSpec>& units() const noexcept { return units_; }
   [[nodiscard]] const std::vector<zero::TensorAlias>& aliases() const noexcept { return aliases_; }
   /// Units that stay open while others are opened and closed (the tied embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
-  /// The order in which train_slot opens units for the forward pass, and closes them for backward.
-  [[nodiscard]] const std::vector<std::int64_t>& forward_order() const noexcept { return forward_order_; }
-  [[nodiscard]] const std::vector<std::int64_t>& backward_order() const noexcept { return backward_order_; }
+  /// Bytes of tables that the model holds beside its parameters.
+  [[nodiscard]] std::int64_t constant_bytes() const noexcept { return positions_.numel() * 4; }
 
   /// Forward and backward over one micro-batch; gradients of loss_sum * `gradient_scale` are added through `source`.
   LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing);
@@ -48,17 +47,20 @@ class Transformer {
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
   /// Greedy decoding of the batch's sources, a target's ids a row without begin and end.
   [[nodiscard]] std::vector<std::vector<std::int32_t>> greedy(ParameterSource& source, const data::Batch& batch, std::int64_t max_length);
+  /// What the last step of greedy() takes, for a plan: source lengths and target_length as in the batch.
+  void plan_decoding(ParameterSource& source, const data::Batch& batch);
 
  private:
   struct EncoderTape {
-    at::Tensor input;
-    LayerNormTape norm1, norm2, final_norm;
+    at::Tensor input;  ///< kept where the layer is computed again
+    ResidualTape residual1, residual2;
+    LayerNormTape final_norm;
     AttentionTape attention;
     FeedForwardTape feed_forward;
   };
   struct DecoderTape {
     at::Tensor input;
-    LayerNormTape norm1, norm2, norm3;
+    ResidualTape residual1, residual2, residual3;
     AttentionTape self_attention, cross_attention;
     FeedForwardTape feed_forward;
   };
@@ -77,8 +79,15 @@ class Transformer {
                                      std::uint64_t site) const;
   [[nodiscard]] at::Tensor encode(ParameterSource& source, Pass& pass) const;
   [[nodiscard]] at::Tensor decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
+  /// Scores [B, V] of the last position of the batch's decoder inputs.
+  [[nodiscard]] at::Tensor next_scores(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
   [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const;
-  void backward(ParameterSource& source, Pass& pass, const at::Tensor& g_logits) const;
+  void backward(ParameterSource& source, Pass& pass, at::Tensor g_logits) const;
+  [[nodiscard]] std::int64_t segment_length(std::int64_t layers) const;
+  /// The layers of one stack in the backward pass, last first: restore(k) computes layer k's output again where a segment begins (sqrt
+  /// checkpointing), layer(l) goes back through layer l. Computing and idle ranks take the same way.
+  template <typename Restore, typename Layer>
+  void backward_layers(std::int64_t layers, Restore restore, Layer layer) const;
   void open_tied(ParameterSource& source, Pass& pass) const;
 
   config::ModelSection model_;
@@ -86,7 +95,7 @@ class Transformer {
   std::vector<zero::UnitSpec> units_;
   std::vector<zero::TensorAlias> aliases_;
   std::vector<bool> long_lived_;
-  std::vector<std::int64_t> forward_order_, backward_order_;
+  std::vector<std::int64_t> forward_order_;
   std::int64_t source_unit_ = 0, target_unit_ = 0, output_unit_ = 0, first_encoder_ = 0, first_decoder_ = 0;
   at::Tensor positions_;  ///< [max length, D], sinusoidal, interleaved
 };

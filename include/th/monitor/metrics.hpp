@@ -42,10 +42,10 @@ class MetricsWriter {
   void eval(const std::string& metric, double value);
   void summary(const SummaryRecord& record);
   /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first step record above last_step, or,
-  /// without one, the eval and summary records that end the file; the epoch records after step last_step unless
-  /// `epoch_record_kept`; a last line that was not written whole. A missing file is left missing. Replaces the file at once.
+  /// without one, the eval, epoch and summary records that end the file, but for those of `kept` ("epoch", or an eval record's
+  /// metric: what that step wrote before the checkpoint; "" for none); a last line that was not written whole. A missing file is left missing. Replaces the file at once.
   /// Throws DataError for a whole line that is no record, DeckError when the file cannot be replaced. Not collective: rank 0 calls it.
-  static void truncate_metrics(const std::string& path, std::int64_t last_step, bool epoch_record_kept);
+  static void truncate_metrics(const std::string& path, std::int64_t last_step, const std::string& kept);
 
  private:
   void line(const std::string& text);

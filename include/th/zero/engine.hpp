@@ -8,27 +8,12 @@
 #include "th/config/run_config.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/collectives.hpp"
+#include "th/zero/engine_buffers.hpp"
 #include "th/zero/flat_layout.hpp"
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
 
 namespace th::zero {
-
-/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). The stage number stands in zero_policy alone.
-struct ZeroPolicy {
-  bool shard_optimizer = false;   ///< each rank keeps and updates its slice of the optimizer state
-  bool shard_gradients = false;   ///< gradients are reduced unit by unit during backward, full buffers are not kept
-  bool shard_parameters = false;  ///< units are gathered on demand
-};
-[[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
-
-/// Bytes of model state and of working buffers that the engine has allocated on this rank.
-struct EngineBytes {
-  std::int64_t parameters = 0, gradients = 0, optimizer = 0;             ///< model state
-  std::int64_t gather_slots = 0, unit_gradients = 0, pending_sums = 0;   ///< working buffers
-  [[nodiscard]] std::int64_t model_state() const noexcept { return parameters + gradients + optimizer; }
-  [[nodiscard]] std::int64_t total() const noexcept { return model_state() + gather_slots + unit_gradients + pending_sums; }
-};
 
 /// What one optimizer step reports, the same on every rank.
 struct StepResult {
@@ -62,7 +47,7 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);
 
   [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
-  [[nodiscard]] const EngineBytes& bytes() const noexcept { return bytes_; }
+  [[nodiscard]] const EngineBuffers& buffers() const noexcept { return buffers_; }
   [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }
 
   /// This rank's shard of parameters or of a moment in flat shard order, shard_total() elements. Not collective.
@@ -82,7 +67,7 @@ class ZeroEngine final : public model::ParameterSource {
     std::int64_t count;
   };
 
-  void allocate(const model::Transformer& model);
+  void allocate();
   void initialise(std::uint64_t seed);
   void reduce_unit(std::int64_t unit);
   [[nodiscard]] model::UnitTensors views(std::int64_t unit, float* values, float* gradients) const;
@@ -91,6 +76,8 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] std::vector<Slice> slices() const;
   [[nodiscard]] double gradient_norm();
   void gather_updated();
+  /// Every rank's shard of the parameters to everyone, where they are kept whole.
+  void share_parameters();
 
   config::RunConfig config_;
   runtime::Collectives& collectives_;
@@ -99,12 +86,11 @@ class ZeroEngine final : public model::ParameterSource {
   std::int64_t slots_, rounds_, rank_, ranks_;
   std::int64_t round_ = 0;
   std::vector<double> slot_losses_;  ///< this rank's, by round
-  EngineBytes bytes_;
+  EngineBuffers buffers_;
 
   Buffer parameters_;       ///< whole, or this rank's shards
   Buffer gradients_;        ///< whole, or the units in flight
   at::Tensor shard_gradients_, exp_avg_, exp_avg_sq_, gather_;
-  std::vector<std::int64_t> gather_offset_, gradient_offset_;  ///< by unit, where its gathered values and its gradients lie
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
   std::unique_ptr<SlotTree> tree_;

@@ -67,26 +67,26 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
     std::ofstream(path_, std::ios::app) << "{\"kind\":\"st";
   };
   fill();
-  MetricsWriter::truncate_metrics(path_, 3, false);
+  MetricsWriter::truncate_metrics(path_, 3, "");
   EXPECT_EQ(kinds(), "st st ep st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, true);
+  MetricsWriter::truncate_metrics(path_, 2, "epoch");
   EXPECT_EQ(kinds(), "st st ep ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, false);
+  MetricsWriter::truncate_metrics(path_, 2, "");
   EXPECT_EQ(kinds(), "st st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 0, false);
+  MetricsWriter::truncate_metrics(path_, 0, "");
   EXPECT_EQ(kinds(), "");
   { MetricsWriter writer(path_, OpenMode::kAppend); write(writer, 1); }
   EXPECT_EQ(kinds(), "st ");
 }
 
 TEST_F(Monitor, TruncationOfMissingAndBrokenFiles) {
-  MetricsWriter::truncate_metrics(path_, 5, true);
+  MetricsWriter::truncate_metrics(path_, 5, "epoch");
   EXPECT_FALSE(fs::exists(path_));
   std::ofstream(path_) << "no record\n";
-  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, true), th::DataError);
+  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, "epoch"), th::DataError);
   EXPECT_EQ(file_text(path_), "no record\n");
   EXPECT_THROW(MetricsWriter("/proc/no/metrics.jsonl", OpenMode::kAppend), th::DeckError);
 }
@@ -114,7 +114,7 @@ std::vector<std::string> events_of(const std::string& file) {
 }
 
 TEST_F(Monitor, TensorboardRecords) {
-  th::monitor::TensorboardWriter writer((folder_ / "tb").string());
+  th::monitor::TensorboardWriter writer((folder_ / "tb").string(), 1);
   writer.scalar("loss", 1.5, 300);
   writer.flush();
   EXPECT_EQ(fs::path(writer.path()).filename().string().rfind("events.out.tfevents.", 0), 0U);

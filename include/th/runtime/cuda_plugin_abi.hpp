@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's headers and never links CUDA.
+namespace th::runtime {
+
+/// Changes with every change to this header or to Collectives: a plugin of another build is refused.
+inline constexpr int kCudaPluginAbi = 1;
+
+/// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that CPU and GPU start from the same bits.
+struct AdamFactors {
+  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, eps, step_size, decay, l2;
+};
+
+/// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
+inline constexpr int kTreeLevels = 31;
+/// Most pieces in one call: ranks of a run.
+inline constexpr int kMaxTreePieces = 1024;
+
+/// Feeds slots [first_slot, first_slot + piece_count) into the tree of SlotTree (th/zero/slot_tree.hpp), element by element. All data
+/// pointers are device memory; `pieces` itself is a host array. Level l is pending before the call where bit l of first_slot is set, and
+/// after it where bit l of first_slot + piece_count is set: the pointers of those levels must not be null; a buffer may serve other
+/// levels before and after. With `out` set the slots are the last ones: their total is written there and nothing stays pending.
+/// `out` may be one of the pieces.
+struct TreeSum {
+  std::int64_t first_slot = 0;
+  std::int64_t count = 0;  ///< elements
+  const float* const* pieces = nullptr;
+  int piece_count = 0;
+  const float* pending_before[kTreeLevels] = {};
+  float* pending_after[kTreeLevels] = {};
+  float* out = nullptr;
+};
+
+/// Kernels on device memory, enqueued on `stream` (a cudaStream_t); the same bits as the CPU code they stand for. They throw
+/// DeviceError when the launch fails, InternalError on wrong arguments.
+struct CudaKernels {
+  void (*adam)(const AdamFactors& factors, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count,
+               void* stream);
+  void (*sgd)(float gradient_factor, float decay, float lr, float* parameters, const float* gradients, std::int64_t count, void* stream);
+  void (*tree_sum)(const TreeSum& sum, void* stream);
+  /// fp64 sums of squares of `blocks` blocks of 256 elements each.
+  void (*block_square_sums)(const float* x, std::int64_t blocks, double* out, void* stream);
+};
+
+}  // namespace th::runtime
+
+// The entry points. Each writes text, cut to `capacity` bytes with its zero: an answer, or the reason of a failure.
+extern "C" {
+/// kCudaPluginAbi of the plugin's build.
+using th_cuda_plugin_abi_fn = int();
+/// "0.1.0, CUDA 13.0, NCCL 2.28.9".
+using th_cuda_plugin_version_fn = const char*();
+/// How many devices there are, one line each in `text`; -1: the reason why none can be used.
+using th_cuda_devices_fn = int(char* text, std::size_t capacity);
+/// Collective over `control` (a th::runtime::Collectives*): gives each rank its device, makes it the current one and returns its number;
+/// `text` is the map of all ranks, a line each. -1: the reason, the same on every rank. `allow_sharing` not 0: ranks may share a device.
+using th_cuda_select_device_fn = int(void* control, const char* host, int allow_sharing, char* text, std::size_t capacity);
+/// Collective over `control`, which must outlive the result: a th::runtime::Collectives* over NCCL on the current device, to be deleted by
+/// the caller; null with the reason in `text`, on every rank. `compute_stream` is a cudaStream_t, null for the default stream.
+using th_cuda_make_nccl_collectives_fn = void*(void* control, double timeout_seconds, void* compute_stream, char* text, std::size_t capacity);
+/// Collective: one call of each kind with a known answer; 0 with the measured rates in `text`, -1 with the reason.
+using th_cuda_nccl_self_test_fn = int(void* collectives, char* text, std::size_t capacity);
+using th_cuda_kernels_fn = const th::runtime::CudaKernels*();
+}

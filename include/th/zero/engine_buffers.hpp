@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/runtime/memory_ledger.hpp"
+#include "th/zero/flat_layout.hpp"
+
+namespace th::zero {
+
+/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). The stage number stands in zero_policy alone.
+struct ZeroPolicy {
+  bool shard_optimizer = false;   ///< each rank keeps and updates its slice of the optimizer state
+  bool shard_gradients = false;   ///< gradients are reduced unit by unit during backward, full buffers are not kept
+  bool shard_parameters = false;  ///< units are gathered on demand
+};
+[[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
+
+/// The engine's buffers of one rank, in fp32 elements, and where units lie in them. The engine allocates by it and the plan counts by it.
+struct EngineBuffers {
+  std::int64_t parameters = 0;       ///< whole, or this rank's shards
+  std::int64_t gradients = 0;        ///< whole, or this rank's shards of the reduced gradients
+  std::int64_t moments = 0;          ///< of exp_avg, and as many of exp_avg_sq
+  std::int64_t gather_slots = 0;     ///< gathered units in use (parameters sharded)
+  std::int64_t unit_gradients = 0;   ///< unreduced gradients of the units in flight (gradients sharded)
+  std::int64_t pending_shard = 0;    ///< of one pending partial sum
+  std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
+  std::int64_t block_sums = 0;       ///< fp64 norms of blocks, this rank's and all ranks', while step() runs
+  std::vector<std::int64_t> gather_offset, gradient_offset;  ///< by unit
+
+  /// Bytes by class while a step runs, block sums left out.
+  [[nodiscard]] runtime::MemoryUse use() const;
+};
+
+/// `long_lived`: units that stay open while others come and go have a place of their own, the others share one.
+[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const std::vector<bool>& long_lived,
+                                           std::int64_t slots);
+
+/// Bytes that one rank sends in an optimizer step, by the algorithm's volume: every payload times (N-1)/N.
+struct StepTraffic {
+  std::int64_t exchange = 0;    ///< gradient slices to their owners
+  std::int64_t all_gather = 0;  ///< shards of parameters (or, at stage 0, of gradients)
+  std::int64_t reduce = 0;      ///< comm.reduction=fast
+  std::int64_t remainder = 0;   ///< block sums of the norm and the slots' losses, fp64
+  [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + remainder; }
+};
+[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots);
+
+}  // namespace th::zero

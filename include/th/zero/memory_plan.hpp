@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/runtime/memory_ledger.hpp"
+#include "th/zero/engine_buffers.hpp"
+
+namespace th::zero {
+
+/// Rows and columns of a padded micro-batch.
+struct BatchShape {
+  std::int64_t sentences = 0, source_length = 0, target_length = 0;
+  friend bool operator==(const BatchShape&, const BatchShape&) = default;
+};
+
+/// What a run does, as far as its memory goes. Shapes: any of them may be the largest, the plan takes the worst; empty: the phase does not occur.
+struct PlanRequest {
+  config::RunConfig config;
+  std::int64_t source_vocabulary = 0, target_vocabulary = 0;
+  std::int64_t longest = 0;  ///< ids in a sentence: the position table's rows
+  std::int64_t ranks = 1, slots = 1;
+  std::vector<BatchShape> training, evaluation, decoding;
+  std::int64_t batch_bytes = 0;     ///< of the batches that wait
+  bool saves = false;               ///< checkpoints are written
+  bool resumes = false;             ///< the state comes from a checkpoint
+  bool messages = false;            ///< gradients travel by messages: a unit's pieces are received into a buffer
+};
+
+/// Bytes of one rank by class in each phase; the peak is the phase with the largest total.
+struct MemoryPlan {
+  struct Phase {
+    std::string name;
+    runtime::MemoryUse use;
+  };
+  std::vector<Phase> phases;
+  StepTraffic traffic;               ///< bytes sent a step
+  std::int64_t checkpoint_bytes = 0; ///< of all shards together
+  std::int64_t parameters = 0;       ///< without padding
+  [[nodiscard]] const Phase& peak() const;
+};
+
+/// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine allocates by, and activations by running the
+/// model's own forward and backward code without data. Not collective; takes no memory to speak of.
+[[nodiscard]] MemoryPlan plan_memory(const PlanRequest& request);
+
+}  // namespace th::zero

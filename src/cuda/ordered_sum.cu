@@ -1,0 +1,101 @@
+#include "kernels.hpp"
+
+#include "elementwise.hpp"
+#include "launch.hpp"
+
+namespace th::cuda {
+
+namespace {
+
+/// Kernel arguments by value: no copy to the device, nothing to keep alive. The limit for arguments is 32764 bytes from compute
+/// capability 7.0 on.
+template <int kPieces>
+struct TreeArguments {
+  const float* pieces[kPieces];
+  const float* before[runtime::kTreeLevels];
+  float* after[runtime::kTreeLevels];
+  float* out;
+  std::int64_t count;
+  std::uint32_t first;
+  int piece_count;
+};
+
+/// Each thread owns an element: it reads all that is pending before it writes, so a buffer may change its level, and `out` may be a piece.
+template <int kPieces, int kLevels>
+__global__ void tree_sum_kernel(const __grid_constant__ TreeArguments<kPieces> a) {
+  const std::uint32_t end = a.first + static_cast<std::uint32_t>(a.piece_count);
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
+  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < a.count; i += stride) {
+    float level[kLevels];
+#pragma unroll
+    for (int l = 0; l < kLevels; ++l) level[l] = ((a.first >> l) & 1U) != 0U ? a.before[l][i] : 0.0F;
+    for (int j = 0; j < a.piece_count; ++j) push_slot(level, a.first + static_cast<std::uint32_t>(j), a.pieces[j][i]);
+    if (a.out != nullptr) {
+      a.out[i] = tree_total(level, end);
+      continue;
+    }
+#pragma unroll
+    for (int l = 0; l < kLevels; ++l) {
+      if (((end >> l) & 1U) != 0U) a.after[l][i] = level[l];
+    }
+  }
+}
+
+template <int kPieces, int kLevels>
+void launch_tree_sum(const runtime::TreeSum& sum, cudaStream_t stream) {
+  TreeArguments<kPieces> arguments{};
+  std::copy_n(sum.pieces, sum.piece_count, arguments.pieces);
+  std::copy_n(sum.pending_before, runtime::kTreeLevels, arguments.before);
+  std::copy_n(sum.pending_after, runtime::kTreeLevels, arguments.after);
+  arguments.out = sum.out;
+  arguments.count = sum.count;
+  arguments.first = static_cast<std::uint32_t>(sum.first_slot);
+  arguments.piece_count = sum.piece_count;
+  tree_sum_kernel<kPieces, kLevels><<<grid_for(sum.count), kThreads, 0, stream>>>(arguments);
+  check_launch("tree_sum_kernel");
+}
+
+/// Eight neighbouring threads share a block of 256 elements; the shuffles add their partial sums in the CPU's order.
+__global__ void block_square_sums_kernel(const float* __restrict__ x, std::int64_t blocks, double* __restrict__ out) {
+  const int lane = static_cast<int>(threadIdx.x) % kNormLanes;
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x / kNormLanes;
+  const std::int64_t mine = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kNormLanes;
+  // All threads of a warp take the same number of turns, because every one of them takes part in the shuffles.
+  const std::int64_t warp_first = mine - static_cast<std::int64_t>(threadIdx.x % 32) / kNormLanes;
+  for (std::int64_t turn = 0; warp_first + turn < blocks; turn += stride) {
+    const std::int64_t block = mine + turn;
+    double sum = block < blocks ? square_lane(x + block * kNormBlock, lane) : 0.0;
+    sum += __shfl_down_sync(0xffffffffU, sum, 4, kNormLanes);
+    sum += __shfl_down_sync(0xffffffffU, sum, 2, kNormLanes);
+    sum += __shfl_down_sync(0xffffffffU, sum, 1, kNormLanes);
+    if (lane == 0 && block < blocks) out[block] = sum;
+  }
+}
+
+}  // namespace
+
+void tree_sum(const runtime::TreeSum& sum, void* stream) {
+  ensure(sum.piece_count >= 0 && sum.piece_count <= runtime::kMaxTreePieces, "tree_sum: more pieces than 1024");
+  ensure(sum.first_slot >= 0 && sum.first_slot + sum.piece_count < (std::int64_t{1} << runtime::kTreeLevels), "tree_sum: a slot number above 2^31");
+  const auto end = static_cast<std::uint32_t>(sum.first_slot + sum.piece_count);
+  for (int l = 0; l < runtime::kTreeLevels; ++l) {
+    ensure(((sum.first_slot >> l) & 1) == 0 || sum.pending_before[l] != nullptr, "tree_sum: a pending level has no buffer to read");
+    ensure(sum.out != nullptr || ((end >> l) & 1U) == 0U || sum.pending_after[l] != nullptr, "tree_sum: a pending level has no buffer to write");
+  }
+  if (sum.count == 0) return;
+  const auto on = static_cast<cudaStream_t>(stream);
+  // Few levels fit into registers; the wide form serves any run.
+  if (sum.piece_count <= 32 && end < 256) {
+    launch_tree_sum<32, 8>(sum, on);
+  } else {
+    launch_tree_sum<runtime::kMaxTreePieces, runtime::kTreeLevels>(sum, on);
+  }
+}
+
+void block_square_sums(const float* x, std::int64_t blocks, double* out, void* stream) {
+  if (blocks == 0) return;
+  block_square_sums_kernel<<<grid_for(blocks * kNormLanes), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, blocks, out);
+  check_launch("block_square_sums_kernel");
+}
+
+}  // namespace th::cuda

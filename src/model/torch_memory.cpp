@@ -1,0 +1,56 @@
+#include "th/model/torch_memory.hpp"
+
+#include "th/runtime/memory_ledger.hpp"
+
+#include <c10/core/CPUAllocator.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace th::model {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+// Planned blocks get addresses that no process has: no page of the upper half of a canonical address space is ever mapped for users.
+constexpr std::uintptr_t kPlanned = std::uintptr_t{1} << 60;
+thread_local std::uintptr_t next_planned = kPlanned;
+
+bool is_planned(const void* block) { return reinterpret_cast<std::uintptr_t>(block) >= kPlanned; }
+
+void release(void* block) {
+  if (block == nullptr) return;
+  runtime::note_release(block);
+  if (!is_planned(block)) std::free(block);
+}
+
+class ObservedAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(std::size_t bytes) override {
+    void* block = nullptr;
+    if (bytes != 0) {
+      const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+      if (runtime::PlanningScope::active() != nullptr) {
+        block = reinterpret_cast<void*>(next_planned);
+        next_planned += rounded;
+      } else {
+        block = std::aligned_alloc(kAlignment, rounded);
+        if (block == nullptr) throw std::bad_alloc();
+      }
+      runtime::note_allocation(block, bytes);
+    }
+    return {block, block, &release, c10::Device(c10::DeviceType::CPU)};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { std::memcpy(to, from, bytes); }
+};
+
+}  // namespace
+
+void observe_torch_memory() {
+  static ObservedAllocator allocator;
+  c10::SetCPUAllocator(&allocator, 1);
+}
+
+}  // namespace th::model

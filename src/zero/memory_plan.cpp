@@ -1,0 +1,126 @@
+#include "th/zero/memory_plan.hpp"
+
+#include "th/base/error.hpp"
+#include "th/model/transformer.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace th::zero {
+
+namespace {
+
+using runtime::MemoryClass;
+using runtime::MemoryUse;
+
+/// Units whose tensors have shapes and addresses, and no memory.
+class PlannedSource final : public model::ParameterSource {
+ public:
+  explicit PlannedSource(const FlatLayout& layout) {
+    for (const FlatLayout::Unit& unit : layout.units()) {
+      model::UnitTensors tensors;
+      for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) {
+        const auto& shape = layout.tensors()[static_cast<std::size_t>(t)].spec.shape;
+        tensors.values.push_back(at::empty(shape, at::TensorOptions().dtype(at::kFloat)));
+      }
+      tensors.gradients = tensors.values;
+      units_.push_back(std::move(tensors));
+    }
+  }
+  const model::UnitTensors& open_forward(std::int64_t unit) override { return units_[static_cast<std::size_t>(unit)]; }
+  void close_forward(std::int64_t) override {}
+  model::UnitTensors& open_backward(std::int64_t unit) override { return units_[static_cast<std::size_t>(unit)]; }
+  void close_backward(std::int64_t) override {}
+
+ private:
+  std::vector<model::UnitTensors> units_;
+};
+
+data::Batch planned_batch(const BatchShape& shape) {
+  data::Batch batch;
+  batch.sentences = shape.sentences;
+  batch.source_length = shape.source_length;
+  batch.target_length = shape.target_length;
+  batch.source.resize(static_cast<std::size_t>(shape.sentences * shape.source_length));
+  batch.target_in.resize(static_cast<std::size_t>(shape.sentences * shape.target_length));
+  batch.target_out = batch.target_in;
+  return batch;
+}
+
+enum class Pass { kTraining, kEvaluation, kDecoding };
+
+/// Peak bytes of activations over the shapes, each run without data.
+std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::vector<BatchShape>& shapes) {
+  if (shapes.empty()) return 0;
+  model::Transformer model(request.config.model, request.source_vocabulary, request.target_vocabulary, model::resolve_gemm(request.config.run.gemm),
+                           request.longest, model::Arithmetic::kShapesOnly);
+  const FlatLayout layout(model.units(), 1);
+  std::int64_t most = 0;
+  for (const BatchShape& shape : shapes) {
+    const data::Batch batch = planned_batch(shape);
+    runtime::MemoryLedger ledger;
+    const runtime::PlanningScope planning(ledger);
+    const runtime::MemoryScope scope(MemoryClass::kActivations);
+    PlannedSource source(layout);
+    ledger.restart();
+    if (pass == Pass::kTraining) model.train_slot(source, batch, 0, 1.0, request.config.train.label_smoothing);
+    if (pass == Pass::kEvaluation) model.evaluate(source, batch);
+    if (pass == Pass::kDecoding) model.plan_decoding(source, batch);
+    most = std::max(most, ledger.at_peak().total());
+  }
+  return most + model.constant_bytes();
+}
+
+}  // namespace
+
+const MemoryPlan::Phase& MemoryPlan::peak() const {
+  ensure(!phases.empty(), "MemoryPlan: no phases");
+  return *std::max_element(phases.begin(), phases.end(), [](const Phase& a, const Phase& b) { return a.use.total() < b.use.total(); });
+}
+
+MemoryPlan plan_memory(const PlanRequest& request) {
+  constexpr std::int64_t kFloat = 4, kDouble = 8;
+  const config::RunConfig& config = request.config;
+  const model::Transformer shapes(config.model, request.source_vocabulary, request.target_vocabulary, model::resolve_gemm(config.run.gemm), 1,
+                                  model::Arithmetic::kShapesOnly);
+  const FlatLayout layout(shapes.units(), request.ranks);
+  const EngineBuffers buffers = engine_buffers(config, layout, shapes.long_lived(), request.slots);
+  const std::int64_t states = buffers.moments > 0 ? 3 : 1;
+  const std::int64_t staging = states * layout.shard_total() * kFloat;
+  const std::int64_t constants = request.longest * config.model.d_model * kFloat;
+
+  MemoryPlan plan;
+  plan.parameters = layout.parameter_count();
+  plan.checkpoint_bytes = states * plan.parameters * kFloat;
+  plan.traffic = step_traffic(config, layout, request.slots);
+  MemoryUse base = buffers.use();
+  base[MemoryClass::kBatches] = request.batch_bytes;
+  base[MemoryClass::kActivations] = constants;
+  if (request.messages) base[MemoryClass::kCommunication] += layout.largest_unit() * kFloat;
+  if (request.resumes) {
+    MemoryUse use = base;
+    use[MemoryClass::kCheckpointStaging] = staging;
+    plan.phases.push_back({"resume", use});
+  }
+  if (request.saves && config.checkpoint.async) base[MemoryClass::kCheckpointStaging] = staging;
+  const auto phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
+    MemoryUse use = base;
+    use[kind] += bytes;
+    plan.phases.push_back({name, use});
+  };
+  phase("update", MemoryClass::kCommunication, buffers.block_sums * kDouble);
+  if (request.saves && !config.checkpoint.async) phase("checkpoint", MemoryClass::kCheckpointStaging, staging);
+  if (!request.training.empty()) phase("training", MemoryClass::kActivations, activation_bytes(request, Pass::kTraining, request.training) - constants);
+  if (!request.evaluation.empty()) {
+    phase("validation", MemoryClass::kActivations, activation_bytes(request, Pass::kEvaluation, request.evaluation) - constants);
+  }
+  if (!request.decoding.empty()) {
+    const FlatLayout whole(shapes.units(), 1);
+    phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);
+    plan.phases.back().use[MemoryClass::kGatherSlots] += (whole.padded_total() + layout.largest_unit()) * kFloat;
+  }
+  return plan;
+}
+
+}  // namespace th::zero

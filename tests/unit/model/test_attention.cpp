@@ -1,0 +1,177 @@
+// Multi-head attention against at::scaled_dot_product_attention in fp64, forward and every gradient.
+#include <gtest/gtest.h>
+
+#include "block_parameters.hpp"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace th::model {
+namespace {
+
+using test::leaf;
+using test::normal;
+using test::relative_error;
+using test::same_bits;
+
+// fp32 chains of four products with sums of up to 48 terms and a softmax, relative to the largest element.
+constexpr double kTolerance = 5e-6;
+constexpr std::int64_t kWidth = 24, kHeads = 3;
+
+struct Case {
+  std::string name;
+  bool cross, causal, padded;
+  std::int64_t queries, keys;
+  float dropout;
+};
+
+struct Problem {
+  explicit Problem(const Case& c) : cross(c.cross), causal(c.causal) {
+    lengths.assign(3, static_cast<std::int32_t>(c.keys));
+    if (c.padded) lengths = {static_cast<std::int32_t>(c.keys), 1, static_cast<std::int32_t>(c.keys / 2 + 1)};
+    site = {3, c.queries, c.keys, {c.padded ? lengths.data() : nullptr, c.causal}, {99, c.dropout}};
+    x = normal({3 * c.queries, kWidth}, 50);
+    if (cross) memory = normal({3 * c.keys, kWidth}, 51);
+    g = normal({3 * c.queries, kWidth}, 52);
+    g_memory = at::full({3 * c.keys, kWidth}, kBefore);
+  }
+  Problem(const Problem&) = delete;  // site.mask points into lengths
+  Problem& operator=(const Problem&) = delete;
+  ~Problem() = default;
+  void forward(const PassContext& context) { y = attention_forward(context, p.span(), x, memory, site, tape); }
+  void backward(const PassContext& context) {
+    g_x = attention_backward(context, p.span(), g, x, memory, site, tape, cross ? &g_memory : nullptr);
+  }
+  [[nodiscard]] at::Tensor allowed() const {
+    at::Tensor m = at::zeros({3, 1, site.queries, site.keys}, at::kBool);
+    for (std::int64_t b = 0; b < 3; ++b) {
+      at::Tensor rows = m[b][0].narrow(1, 0, lengths[static_cast<std::size_t>(b)]);
+      rows.fill_(true);
+    }
+    return causal ? m.logical_and(at::ones({site.queries, site.keys}, at::kBool).tril()) : m;
+  }
+  static constexpr float kBefore = 0.5F;
+  bool cross, causal;
+  std::vector<std::int32_t> lengths;
+  AttentionSite site;
+  AttentionTape tape;
+  at::Tensor x, memory, g, y, g_x, g_memory;
+  test::BlockParameters p{{{3 * kWidth, kWidth}, {3 * kWidth}, {kWidth, kWidth}, {kWidth}}, 60};
+};
+
+/// The same block in fp64 from LibTorch's functions; `memory` is x for self attention.
+at::Tensor oracle(const Problem& problem, const at::Tensor& x, const at::Tensor& memory) {
+  const auto& w = problem.p.leaves;
+  const auto heads_of = [&](const at::Tensor& in, std::int64_t part, std::int64_t length) {
+    const at::Tensor y = at::linear(in, w[0].narrow(0, part * kWidth, kWidth), w[1].narrow(0, part * kWidth, kWidth));
+    return y.view({3, length, kHeads, kWidth / kHeads}).transpose(1, 2);
+  };
+  const at::Tensor q = heads_of(x, 0, problem.site.queries), k = heads_of(memory, 1, problem.site.keys), v = heads_of(memory, 2, problem.site.keys);
+  at::Tensor out;
+  if (problem.site.dropout.rate == 0.0F) {
+    out = at::scaled_dot_product_attention(q, k, v, problem.allowed(), 0.0, false);
+  } else {
+    const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) / std::sqrt(static_cast<double>(kWidth / kHeads));
+    const at::Tensor p = at::softmax(scores.masked_fill(problem.allowed().logical_not(), -INFINITY), -1);
+    out = at::matmul(p * test::factors({3, kHeads, problem.site.queries, problem.site.keys}, problem.site.dropout), v);
+  }
+  return at::linear(out.transpose(1, 2).reshape({-1, kWidth}), w[2], w[3]);
+}
+
+class Attention : public testing::TestWithParam<std::tuple<GemmLibrary, Case>> {};
+
+TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
+  const auto& [library, c] = GetParam();
+  Problem problem(c);
+  const Gemm gemm(library);
+  const PassContext context{&gemm, kHeads, true, c.dropout, 1, true};
+  problem.forward(context);
+  problem.backward(context);
+
+  const at::Tensor x = leaf(problem.x), memory = c.cross ? leaf(problem.memory) : x;
+  const at::Tensor want = oracle(problem, x, memory);
+  want.backward(problem.g.to(at::kDouble));
+  EXPECT_LT(relative_error(problem.y, want), kTolerance);
+  EXPECT_LT(relative_error(problem.g_x, x.grad()), kTolerance);
+  if (c.cross) {
+    EXPECT_LT(relative_error(problem.g_memory, memory.grad() + static_cast<double>(Problem::kBefore)), kTolerance) << "added to what is there";
+  }
+  EXPECT_LT(problem.p.gradient_error(), kTolerance);
+}
+
+TEST_P(Attention, KeepsOrComputesAgainWithTheSameBits) {
+  const auto& [library, c] = GetParam();
+  const Gemm gemm(library);
+  Problem keeping(c), sparing(c);
+  for (Problem* problem : {&keeping, &sparing}) {
+    const PassContext context{&gemm, kHeads, true, c.dropout, 1, problem == &keeping};
+    problem->forward(context);
+    problem->backward(context);
+  }
+  EXPECT_TRUE(keeping.tape.probabilities.defined());
+  EXPECT_FALSE(sparing.tape.probabilities.defined()) << "selective checkpointing keeps no matrix of T by S";
+  EXPECT_TRUE(same_bits(keeping.y, sparing.y));
+  EXPECT_TRUE(same_bits(keeping.g_x, sparing.g_x));
+  EXPECT_TRUE(same_bits(keeping.g_memory, sparing.g_memory));
+  for (std::size_t i = 0; i < keeping.p.gradients.size(); ++i) EXPECT_TRUE(same_bits(keeping.p.gradients[i], sparing.p.gradients[i])) << i;
+}
+
+const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
+                       {"self_padded", false, false, true, 9, 9, 0.0F},
+                       {"self_causal", false, true, false, 8, 8, 0.0F},
+                       {"self_causal_padded", false, true, true, 8, 8, 0.0F},
+                       {"self_one_token", false, true, false, 1, 1, 0.0F},
+                       {"cross", true, false, false, 5, 11, 0.0F},
+                       {"cross_padded", true, false, true, 17, 6, 0.0F},
+                       {"cross_one_query", true, false, true, 1, 16, 0.0F},
+                       {"self_dropout", false, true, false, 8, 8, 0.2F},
+                       {"cross_dropout_padded", true, false, true, 5, 11, 0.2F}};
+
+INSTANTIATE_TEST_SUITE_P(LibTorch, Attention,
+                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl), testing::ValuesIn(kCases)), [](const auto& p) {
+                           return std::string(gemm_name(std::get<0>(p.param))) + "_" + std::get<1>(p.param).name;
+                         });
+
+class AttentionMasks : public testing::Test {
+ protected:
+  Gemm gemm_{GemmLibrary::kOnednn};
+  PassContext context_{&gemm_, kHeads, true, 0, 1, true};
+};
+
+TEST_F(AttentionMasks, PaddedKeysGetNoGradient) {
+  Problem problem({"", true, false, true, 5, 8, 0.0F});
+  problem.g_memory.zero_();
+  problem.forward(context_);
+  problem.backward(context_);
+  for (std::int64_t b = 0; b < 3; ++b) {
+    const std::int64_t real = problem.lengths[static_cast<std::size_t>(b)];
+    EXPECT_TRUE(problem.g_memory.narrow(0, b * 8 + real, 8 - real).eq(0).all().item<bool>()) << b;
+    EXPECT_FALSE(problem.g_memory.narrow(0, b * 8, real).eq(0).all().item<bool>()) << b;
+  }
+}
+
+TEST_F(AttentionMasks, ASentenceWithoutKeysGivesTheOutputBiasAndNoNan) {
+  Problem problem({"", true, false, true, 4, 6, 0.0F});
+  problem.lengths[1] = 0;
+  problem.g_memory.zero_();
+  problem.forward(context_);
+  problem.backward(context_);
+  EXPECT_TRUE(same_bits(problem.y.narrow(0, 4, 4), problem.p.values[3].expand({4, kWidth})));
+  for (const at::Tensor& t : {problem.y, problem.g_x, problem.g_memory}) EXPECT_TRUE(t.isfinite().all().item<bool>());
+  for (const at::Tensor& t : problem.p.gradients) EXPECT_TRUE(t.isfinite().all().item<bool>());
+  EXPECT_TRUE(problem.g_memory.narrow(0, 6, 6).eq(0).all().item<bool>());
+}
+
+TEST_F(AttentionMasks, LaterTokensDoNotChangeEarlierOnes) {
+  Problem problem({"", false, true, false, 9, 9, 0.0F});
+  problem.forward(context_);
+  const at::Tensor before = problem.y.clone();
+  problem.x.view({3, 9, kWidth}).narrow(1, 5, 4).add_(3);
+  problem.forward(context_);
+  EXPECT_TRUE(same_bits(before.view({3, 9, kWidth}).narrow(1, 0, 5), problem.y.view({3, 9, kWidth}).narrow(1, 0, 5)));
+  EXPECT_FALSE(same_bits(before, problem.y));
+}
+
+}  // namespace
+}  // namespace th::model

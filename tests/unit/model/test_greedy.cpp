@@ -1,0 +1,93 @@
+#include <gtest/gtest.h>
+
+#include "small_model.hpp"
+
+#include <string>
+
+namespace th::model {
+namespace {
+
+using Ids = std::vector<std::int32_t>;
+using test::make_batch;
+using test::make_model;
+using test::RecordingSource;
+using test::small_section;
+
+/// Greedy decoding of one sentence, spelled out with logits(): the most probable next word of the whole prefix, until the end id.
+Ids decode_alone(Transformer& model, RecordingSource& source, data::Batch batch, std::int64_t limit) {
+  Ids out;
+  while (std::ssize(out) < limit) {
+    batch.target_length = std::ssize(out) + 1;
+    batch.target_in = {data::kBegin};
+    batch.target_in.insert(batch.target_in.end(), out.begin(), out.end());
+    const at::Tensor last = model.logits(source, batch).select(0, batch.target_length - 1);
+    const auto id = static_cast<std::int32_t>(last.argmax(0).item<std::int64_t>());
+    if (id == data::kEnd) break;
+    out.push_back(id);
+  }
+  return out;
+}
+
+data::Batch only(const data::Batch& batch, std::size_t sentence) {
+  data::Batch one;
+  one.sentences = 1;
+  one.source_length = batch.source_lengths[sentence];
+  const auto begin = batch.source.begin() + static_cast<std::ptrdiff_t>(sentence) * batch.source_length;
+  one.source.assign(begin, begin + one.source_length);
+  one.source_lengths = {batch.source_lengths[sentence]};
+  one.target_lengths = {1};
+  return one;
+}
+
+void raise(RecordingSource& source, std::int32_t id, float by) { test::data(source.value("output_projection.bias"))[id] += by; }
+
+class Greedy : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Embeddings, Greedy, testing::Bool(), [](const auto& p) { return std::string(p.param ? "tied" : "untied"); });
+
+TEST_P(Greedy, EachSentenceIsDecodedAsIfItWereAlone) {
+  Transformer model = make_model(small_section(config::Norm::kPre, GetParam()));
+  std::size_t shortest = 100, longest = 0;
+  for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+    RecordingSource source(model, seed);
+    raise(source, data::kEnd, 1.0F);  // so that sentences end at unlike lengths
+    const data::Batch batch = make_batch({6, 3, 8, 1, 5}, {1, 1, 1, 1, 1});
+    const auto outputs = model.greedy(source, batch, 12);
+    ASSERT_EQ(outputs.size(), 5U);
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      EXPECT_EQ(outputs[i], decode_alone(model, source, only(batch, i), 12)) << "sentence " << i << " seed " << seed;
+      shortest = std::min(shortest, outputs[i].size());
+      longest = std::max(longest, outputs[i].size());
+    }
+    EXPECT_TRUE(source.all_closed());
+  }
+  EXPECT_LT(shortest, 12U);  // else the test shows nothing about ends
+  EXPECT_GT(longest, shortest);
+}
+
+TEST_P(Greedy, EndsAtTheEndIdAndLeavesItOut) {
+  Transformer model = make_model(small_section(config::Norm::kPre, GetParam()));
+  RecordingSource source(model);
+  raise(source, data::kEnd, 1000.0F);
+  for (const Ids& ids : model.greedy(source, make_batch({4, 2}, {1, 1}), 12)) EXPECT_TRUE(ids.empty());
+}
+
+TEST_P(Greedy, StopsAtTheLongestLengthWithoutAnEnd) {
+  Transformer model = make_model(small_section(config::Norm::kPre, GetParam()));
+  RecordingSource source(model);
+  raise(source, 9, 1000.0F);
+  for (const Ids& ids : model.greedy(source, make_batch({4, 2}, {1, 1}), 5)) EXPECT_EQ(ids, Ids(5, 9));
+  // The position table ends the sentence where max_length does not.
+  for (const Ids& ids : model.greedy(source, make_batch({4, 2}, {1, 1}), 1000)) EXPECT_LT(std::ssize(ids), test::kMaxLength + 1);
+}
+
+TEST_P(Greedy, IgnoresTheBatchsTargetsAndDropout) {
+  config::ModelSection m = small_section(config::Norm::kPre, GetParam());
+  Transformer plain = make_model(m);
+  m.dropout = 0.5;
+  Transformer dropping = make_model(m);
+  RecordingSource a(plain), b(dropping);
+  EXPECT_EQ(plain.greedy(a, make_batch({6, 3}, {1, 1}), 8), dropping.greedy(b, make_batch({6, 3}, {7, 4}), 8));
+}
+
+}  // namespace
+}  // namespace th::model
