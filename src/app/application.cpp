@@ -6,12 +6,15 @@
 #include "th/config/schema.hpp"
 #include "th/model/torch_memory.hpp"
 #include "th/monitor/header.hpp"
+#include "th/runtime/cuda_plugin.hpp"
 #include "th/runtime/launch.hpp"
 #include "th/runtime/mpi_collectives.hpp"
 #include "th/runtime/resource_usage.hpp"
 #include "th/runtime/watchdog.hpp"
 #include "th/runtime/watched_collectives.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/plan_command.hpp"
+#include "th/train/selfcheck.hpp"
 #include "th/train/trainer.hpp"
 
 #include <ATen/Parallel.h>
@@ -35,7 +38,7 @@ void print(const std::string& text) {
 std::string version_text() {
   const BuildInfo b = build_info();
   return "th_app " + build_line() + "\nLibTorch " + b.torch + ", HDF5 " + b.hdf5 + ", Boost " + b.boost + ", MPI " + b.mpi + "\nProcessor: " +
-         processor_name() + " (" + instruction_set() + ")\nDevices: cpu";
+         processor_name() + " (" + instruction_set() + ")\nDevices: " + runtime::device_list_text();
 }
 
 void print_header(const config::LoadedDeck& deck, const std::string& deck_path, runtime::Collectives& collectives, Log& log) {
@@ -75,6 +78,9 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
   }
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
   print_header(deck, line.deck_path, collectives, log);
+  if (line.action == config::Action::kSelfcheck) {
+    return static_cast<int>(train::selfcheck(deck, collectives, node, log) ? ExitCode::kCompleted : ExitCode::kDiffers);
+  }
   std::string token = runtime::make_watchdog_token();
   collectives.broadcast(token, 0);
   runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
@@ -95,7 +101,16 @@ int answer(const config::CommandLine& line) {
       print(config::resolved_text(deck));
       break;
     }
-    default: throw DeckError("--plan and --selfcheck are not part of this build");
+    case config::Action::kPlan: {
+      if (runtime::launcher_rank(environment) != 0) break;  // below mpirun one process answers
+      const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
+      for (const std::string& warning : deck.warnings) print("warning: " + warning);
+      model::observe_torch_memory();
+      const train::PlanAnswer plan = train::plan_run(deck, runtime::launched_ranks(environment));
+      print(plan.text);
+      return static_cast<int>(plan.fits ? ExitCode::kCompleted : ExitCode::kMemory);
+    }
+    default: throw InternalError("answer() was asked to run");
   }
   return static_cast<int>(ExitCode::kCompleted);
 }

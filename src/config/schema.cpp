@@ -56,7 +56,7 @@ void add_model(std::vector<Key>& t) {
   t.push_back(boolean_key("model.tie_embeddings", TH_AT(model.tie_embeddings), "source, target and output share one matrix, over one joint vocabulary"));
   t.push_back(choice_key("model.gradient_checkpointing", TH_AT(model.gradient_checkpointing),
                          std::vector<std::pair<std::string, GradientCheckpointing>>{{"none", GradientCheckpointing::kNone}, {"selective", GradientCheckpointing::kSelective}, {"full", GradientCheckpointing::kFull}, {"sqrt", GradientCheckpointing::kSqrt}},
-                         "what the backward pass computes again", {"selective", "sqrt"}));
+                         "what the backward pass computes again"));
 }
 
 void add_data(std::vector<Key>& t) {

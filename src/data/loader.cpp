@@ -143,6 +143,7 @@ void BatchLoader::work() {
 }
 
 StepBatches BatchLoader::next() {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   Result result;
   if (threads_.empty()) {
     result = prepare(epoch_, step_);

@@ -22,7 +22,7 @@ at::Tensor Transformer::next_scores(ParameterSource& source, Pass& pass, const a
 }
 
 void Transformer::plan_decoding(ParameterSource& source, const data::Batch& batch) {
-  Pass pass{batch, context(0.0, 0), false, false, {}, {}, {}, {}, {}};
+  Pass pass{batch, context(0.0, 0, false), false, false, {}, {}, {}, {}, {}};
   open_tied(source, pass);
   const at::Tensor memory = encode(source, pass);
   (void)next_scores(source, pass, memory);
@@ -31,7 +31,7 @@ void Transformer::plan_decoding(ParameterSource& source, const data::Batch& batc
 std::vector<std::vector<std::int32_t>> Transformer::greedy(ParameterSource& source, const data::Batch& batch, std::int64_t max_length) {
   c10::InferenceMode no_grad;
   data::Batch work = batch;
-  Pass pass{work, context(0.0, 0), false, false, {}, {}, {}, {}, {}};
+  Pass pass{work, context(0.0, 0, false), false, false, {}, {}, {}, {}, {}};
   open_tied(source, pass);
   const at::Tensor memory = encode(source, pass);
   std::vector<std::vector<std::int32_t>> out(static_cast<std::size_t>(batch.sentences));

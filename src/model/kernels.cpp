@@ -20,8 +20,9 @@ namespace {
 
 /// A well mixed 32-bit word of (key, index): two rounds of multiply and shift over both halves of the key.
 inline std::uint32_t draw(std::uint32_t low, std::uint32_t high, std::uint32_t i) {
-  std::uint32_t x = (i ^ low) * 0x9e3779b1U + high;
+  std::uint32_t x = (i ^ low) * 0x9e3779b1U;
   x ^= x >> 16;
+  x += high;
   x *= 0x7feb352dU;
   x ^= x >> 15;
   x *= 0x846ca68bU;
@@ -231,6 +232,7 @@ TH_CLONES void embed_backward(const float* g, const std::int64_t* ids, float* g_
                               Dropout dropout) {
   const Draws draws(dropout);
   for (std::int64_t m = 0; m < rows; ++m) {
+    if (ids[m] == 0) continue;
     const float* from = g + m * width;
     float* to = g_weight + ids[m] * width;
     if (dropout.rate == 0.0F) {

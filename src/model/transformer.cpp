@@ -105,8 +105,8 @@ void Transformer::build_units(std::int64_t source_vocabulary, std::int64_t targe
   for (std::int64_t u = first_decoder_; u <= output_unit_; ++u) forward_order_.push_back(u);
 }
 
-PassContext Transformer::context(double dropout, std::uint64_t key) const {
-  const bool keep_cheap = model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
+PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
+  const bool keep_cheap = training && model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
   return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap};
 }
 
@@ -176,7 +176,7 @@ at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const
 
 at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
   c10::InferenceMode no_grad;
-  Pass pass{batch, context(0.0, 0), false, false, {}, {}, {}, {}, {}};
+  Pass pass{batch, context(0.0, 0, false), false, false, {}, {}, {}, {}, {}};
   open_tied(source, pass);
   const at::Tensor memory = encode(source, pass);
   LayerNormTape tape;
@@ -194,10 +194,11 @@ LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch)
 
 LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale,
                                 double label_smoothing) {
+  ensure(gradient_scale != 0, "Transformer: a gradient scale of 0 gives no gradients");
   c10::InferenceMode no_grad;
   const config::GradientCheckpointing kind = model_.gradient_checkpointing;
   const bool recompute = kind == config::GradientCheckpointing::kFull || kind == config::GradientCheckpointing::kSqrt;
-  Pass pass{batch, context(model_.dropout, dropout_key), true, recompute, {}, {}, {}, {}, {}};
+  Pass pass{batch, context(model_.dropout, dropout_key, true), true, recompute, {}, {}, {}, {}, {}};
   open_tied(source, pass);
   pass.memory = encode(source, pass);
   at::Tensor scores = project(pass, source, decode(source, pass, pass.memory), pass.final_norm);

@@ -53,6 +53,14 @@ std::optional<std::string> broken_launch(int mpi_size, const Environment& env) {
   return std::nullopt;
 }
 
+int launched_ranks(const Environment& env) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"}) {
+    if (const auto count = number_of(env, name)) return *count;
+  }
+  if (in_srun_step(env)) return number_of(env, "SLURM_STEP_NUM_TASKS").value_or(1);
+  return number_of(env, "SLURM_NTASKS").value_or(1);
+}
+
 int launcher_rank(const Environment& env) {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"}) {
     if (const auto rank = number_of(env, name)) return *rank;

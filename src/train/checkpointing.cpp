@@ -3,6 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/io/checkpoint_writer.hpp"
+#include "th/runtime/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 
 #include <filesystem>
@@ -18,6 +19,13 @@ CheckpointSaver::~CheckpointSaver() {
   if (thread_.joinable()) thread_.join();
 }
 
+void CheckpointSaver::reserve(std::int64_t elements, bool moments) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
+  for (std::vector<float>* buffer : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
+    if (buffer == &parameters_ || moments) buffer->resize(static_cast<std::size_t>(elements));
+  }
+}
+
 void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo info) {
   finish();
   step_ = info.step;
@@ -31,11 +39,9 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
-  parameters_.resize(shard);
+  reserve(static_cast<std::int64_t>(shard), engine.has_moments());
   engine.read_state(State::kParameters, parameters_);
   if (engine.has_moments()) {
-    exp_avg_.resize(shard);
-    exp_avg_sq_.resize(shard);
     engine.read_state(State::kExpAvg, exp_avg_);
     engine.read_state(State::kExpAvgSq, exp_avg_sq_);
     info.state_names = {"exp_avg", "exp_avg_sq"};
@@ -43,10 +49,13 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   done_ = false;
   failure_.clear();
   thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] { write(layout, info, temporary); });
-  if (!background_) finish();
+  if (background_) return;
+  finish();
+  for (std::vector<float>* buffer : {&parameters_, &exp_avg_, &exp_avg_sq_}) std::vector<float>().swap(*buffer);
 }
 
 void CheckpointSaver::write(const zero::FlatLayout& layout, const io::CheckpointInfo& info, const std::string& folder) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   try {
     std::vector<io::NamedShard> states;
     if (!info.state_names.empty()) states = {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}};
@@ -72,6 +81,7 @@ void CheckpointSaver::finish() {
 }
 
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine, runtime::Collectives& collectives, bool optimizer_state) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
   std::vector<float> parameters(shard), exp_avg, exp_avg_sq;
   run_agreed(collectives, [&] {

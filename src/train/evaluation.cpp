@@ -1,8 +1,8 @@
 #include "th/train/evaluation.hpp"
 
 #include "th/base/error.hpp"
-#include "th/data/batcher.hpp"
 #include "th/data/text.hpp"
+#include "th/train/memory_watch.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,11 +12,29 @@
 
 namespace th::train {
 
-double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives, const data::ParallelCorpus& corpus,
-                     const config::DataSection& data) {
+EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data, std::int64_t rank, std::int64_t ranks)
+    : count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
+  mine_ = data::make_eval_batches(corpus, data, rank, ranks);
+}
+
+std::vector<zero::BatchShape> EvaluationBatches::shapes() const {
+  std::vector<zero::BatchShape> shapes;
+  for (const data::EvalBatch& batch : mine_) shapes.push_back(shape_of(batch.batch));
+  return shapes;
+}
+
+std::int64_t EvaluationBatches::bytes() const {
+  std::int64_t sum = 0;
+  for (const data::EvalBatch& batch : mine_) sum += ledger_bytes(batch.batch);
+  return sum;
+}
+
+double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives, const EvaluationBatches& batches) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const std::int64_t ranks = collectives.size();
-  const std::vector<data::EvalBatch> mine = data::make_eval_batches(corpus, data, collectives.rank(), ranks);
-  const std::int64_t count = data::eval_batch_count(corpus, data);
+  const std::vector<data::EvalBatch>& mine = batches.all();
+  const std::int64_t count = batches.count();
   const std::int64_t rounds = (count + ranks - 1) / ranks;
   std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0), all(sums.size() * static_cast<std::size_t>(ranks));
   double tokens = 0;
@@ -40,14 +58,15 @@ double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtim
 }
 
 std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                          const data::ParallelCorpus& corpus, const data::Tokenizer& target, const config::RunConfig& config) {
+                                          const EvaluationBatches& batches, const data::Tokenizer& target, std::int64_t max_length) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const auto source = engine.gather_all(model);
   std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
-  for (const data::EvalBatch& batch : data::make_eval_batches(corpus, config.data, collectives.rank(), collectives.size())) {
-    const auto outputs = model.greedy(*source, batch.batch, config.decode.max_length);
+  for (const data::EvalBatch& batch : batches.all()) {
+    const auto outputs = model.greedy(*source, batch.batch, max_length);
     for (std::size_t i = 0; i < outputs.size(); ++i) lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i]) + "\n";
   }
-  std::vector<std::string> result(static_cast<std::size_t>(corpus.size()));
+  std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));
   for (const std::string& text : collectives.gather_texts(lines)) {
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t tab = text.find('\t', at);

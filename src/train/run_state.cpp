@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <limits>
+
 namespace th::train {
 
 std::string to_json(const RunState& s) {
@@ -26,7 +28,8 @@ RunState run_state_from_json(const std::string& text) {
     j.at("epoch_tokens").get_to(s.epoch_tokens);
     j.at("epoch_seconds").get_to(s.epoch_seconds);
     j.at("micro_batches").get_to(s.micro_batches);
-    j.at("probe_loss").get_to(s.probe_loss);
+    const nlohmann::json& probe = j.at("probe_loss");  // JSON has no NaN
+    s.probe_loss = probe.is_null() ? std::numeric_limits<double>::quiet_NaN() : probe.get<double>();
     j.at("identity").get_to(s.identity);
     j.at("exit").get_to(s.exit);
     return s;

@@ -1,7 +1,7 @@
 #include "th/train/trainer.hpp"
 
 #include "th/base/error.hpp"
-#include "th/base/hash.hpp"
+#include "th/runtime/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/data/text.hpp"
@@ -26,6 +26,7 @@ std::string fixed(double value, int digits) {
   return text.data();
 }
 
+constexpr std::int64_t kStepsInMemory = 6;  // four that wait, the one in the making, the one in use
 constexpr double kSecondsToSave = 60;  // kept for the last checkpoint before the time limit
 
 }  // namespace
@@ -95,15 +96,8 @@ void Trainer::train_step() {
   const auto start = Clock::now();
   watchdog_.enter("training", state_.step + 1);
   const data::StepBatches batches = loader_->next();
-  const std::uint64_t key = hash_pair(hash_pair(config_.run.seed, 0x64726f70), static_cast<std::uint64_t>(state_.step));
-  engine_->begin_step();
-  for (std::int64_t round = 0; round < engine_->rounds(); ++round) {
-    const bool mine = round < std::ssize(batches.rounds);
-    engine_->accumulate(*model_, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key,
-                        1.0 / static_cast<double>(batches.target_tokens), config_.train.label_smoothing);
-  }
   const double lr = learning_rate(config_, total_steps_, state_.step + 1);
-  const zero::StepResult result = engine_->step(lr, state_.step + 1);
+  const zero::StepResult result = run_step(config_, *model_, *engine_, batches, lr, state_.step);
   const double loss = result.loss_sum / static_cast<double>(batches.target_tokens);
   const double seconds = seconds_since(start);
   if (metrics_) {
@@ -133,17 +127,30 @@ void Trainer::train_step() {
     totals_.timed_tokens += tokens;
     totals_.timed_seconds += seconds;
   }
+  memory_->saw_training(batches.rounds, config_.data.num_workers > 0 ? kStepsInMemory : 1);
+  if (totals_.steps == 1) report_memory();
   show_progress(loss, seconds);
+}
+
+void Trainer::report_memory() {
+  if (!is_root()) return;
+  say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use, runtime::MemoryLedger::process().at_peak()));
+}
+
+double Trainer::evaluate() {
+  watchdog_.enter("validation", state_.step);
+  const EvaluationBatches batches(*dataset_.valid, config_.data, collectives_.rank(), collectives_.size());
+  memory_->saw_evaluation(batches.shapes(), batches.bytes());
+  validated_step_ = state_.step;
+  return evaluate_loss(*model_, *engine_, collectives_, batches);
 }
 
 void Trainer::end_epoch() {
   const auto start = Clock::now();
-  watchdog_.enter("validation", state_.step);
   const double loss = state_.epoch_loss_sum / static_cast<double>(state_.epoch_tokens);
   std::optional<double> valid;
   if (dataset_.valid) {
-    valid = evaluate_loss(*model_, *engine_, collectives_, *dataset_.valid, config_.data);
-    validated_step_ = state_.step;
+    valid = evaluate();
     last_valid_loss_ = valid;
   }
   const double seconds = state_.epoch_seconds + seconds_since(start);
@@ -161,9 +168,7 @@ void Trainer::end_epoch() {
 
 void Trainer::validate_in_between() {
   if (!dataset_.valid) return;
-  watchdog_.enter("validation", state_.step);
-  const double valid = evaluate_loss(*model_, *engine_, collectives_, *dataset_.valid, config_.data);
-  validated_step_ = state_.step;
+  const double valid = evaluate();
   if (metrics_) metrics_->eval("valid_loss", valid);
   if (tensorboard_) tensorboard_->scalar("valid/loss", valid, state_.step);
   say("Step " + std::to_string(state_.step) + ": Validation = " + fixed(valid, 4));
@@ -191,8 +196,9 @@ bool Trainer::saving() const { return config_.checkpoint.every_epochs > 0 || con
 double Trainer::probe() {
   if (!dataset_.valid && !dataset_.train) return 0;
   const data::ParallelCorpus& corpus = dataset_.valid ? *dataset_.valid : *dataset_.train;
-  const std::vector<data::EvalBatch> batches = data::make_eval_batches(corpus, config_.data, 0, data::eval_batch_count(corpus, config_.data));
-  const model::LossSum sum = model_->evaluate(*engine_, batches.front().batch);
+  const EvaluationBatches batches(corpus, config_.data, 0, data::eval_batch_count(corpus, config_.data));
+  memory_->saw_evaluation(batches.shapes(), batches.bytes());
+  const model::LossSum sum = model_->evaluate(*engine_, batches.all().front().batch);
   return sum.loss_sum / static_cast<double>(sum.tokens);
 }
 
@@ -214,6 +220,7 @@ void Trainer::save() {
   }
   info.units = model_->units();
   info.aliases = model_->aliases();
+  memory_->saw_save();
   saver_->save(*engine_, std::move(info));
   saved_step_ = state_.step;
 }
@@ -221,7 +228,12 @@ void Trainer::save() {
 void Trainer::translate_test_set() {
   if (!dataset_.test) return;
   watchdog_.enter("decoding", state_.step);
-  const std::vector<std::string> lines = translate_corpus(*model_, *engine_, collectives_, *dataset_.test, *dataset_.target_tokenizer, config_);
+  std::vector<std::string> lines;
+  {
+    const EvaluationBatches batches(*dataset_.test, config_.data, collectives_.rank(), collectives_.size());
+    memory_->saw_decoding(batches.shapes(), batches.bytes(), config_.decode.max_length);
+    lines = translate_corpus(*model_, *engine_, collectives_, batches, *dataset_.target_tokenizer, config_.decode.max_length);
+  }
   std::vector<std::string> references;
   std::int64_t exact = 0;
   run_agreed(collectives_, [&] {

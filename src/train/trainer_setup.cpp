@@ -28,21 +28,6 @@ std::string make_identity(const config::RunConfig& config) {
 
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
 
-/// Removes a folder when it goes out of scope, also when an error does.
-class FolderGuard {
- public:
-  explicit FolderGuard(fs::path folder) : folder_(std::move(folder)) {}
-  ~FolderGuard() {
-    std::error_code ignored;
-    if (!folder_.empty()) fs::remove_all(folder_, ignored);
-  }
-  FolderGuard(const FolderGuard&) = delete;
-  FolderGuard& operator=(const FolderGuard&) = delete;
-
- private:
-  fs::path folder_;
-};
-
 /// Renames a folder that holds a run to NAME.1, .2, …
 std::string set_aside(const fs::path& folder) {
   const fs::path name = folder.has_filename() ? folder : folder.parent_path();  // "out/" is out
@@ -69,6 +54,7 @@ Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectiv
   watchdog_.enter("set-up", state_.step);
   build_engine();
   saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last, config_.checkpoint.async);
+  if (saving() && config_.checkpoint.async) saver_->reserve(engine_->layout().shard_total(), engine_->has_moments());
   watchdog_.enter("resume", state_.step);
   resume();
   print_sizes();
@@ -117,26 +103,13 @@ void Trainer::resolve_slots() {
 }
 
 void Trainer::open_data(const runtime::Communicator& node) {
-  const std::int64_t rank = collectives_.rank();
-  const std::int64_t ranks = collectives_.size();
-  const bool limited = config_.train.max_steps > 0;
-  if (config_.data.synthetic == config::Synthetic::kRandomIds) {
-    source_ = std::make_shared<data::SyntheticSource>(config_.data, state_.micro_batches, config_.run.seed, config_.train.max_steps, rank, ranks);
-    total_steps_ = limited ? config_.train.max_steps : 0;
-    return;
-  }
-  std::string token = runtime::make_watchdog_token();
-  collectives_.broadcast(token, 0);
-  const fs::path folder = fs::path("/dev/shm") / ("th_app.corpus." + token);
-  const FolderGuard guard(node.rank() == 0 ? folder : fs::path());
-  data::SharedCache cache{folder, node.rank() == 0, [&node] { runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier"); }};
-  // open_dataset joins the node's barriers itself, also when it fails, so an error here is the same on the ranks of a node.
+  data_ = open_training_data(config_, state_.micro_batches, collectives_, node);
+  dataset_ = data_.dataset;
+  source_ = data_.source;
   run_agreed(collectives_, [&] {
-    dataset_ = data::open_dataset(config_.data, config_.model.tie_embeddings, cache);
-    source_ = std::make_shared<data::CorpusSource>(dataset_.train, config_.data, state_.micro_batches, config_.run.seed, rank, ranks);
-    if (reader_ && (reader_->info().source_tokens != dataset_.source_tokenizer->tokens() || reader_->info().target_tokens != dataset_.target_tokenizer->tokens())) {
-      throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
-    }
+    if (!reader_ || !dataset_.train) return;
+    if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() && reader_->info().target_tokens == dataset_.target_tokenizer->tokens()) return;
+    throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
   });
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
@@ -145,6 +118,11 @@ void Trainer::open_data(const runtime::Communicator& node) {
   if (total_steps_ == 0 && config_.data.batch_tokens == 0) total_steps_ = source_->steps(0) * config_.train.epochs;
   if (total_steps_ == 0) {
     for (std::int64_t e = 0; e < config_.train.epochs; ++e) total_steps_ += source_->steps(e);
+  }
+  const config::ScheduleKind schedule = config_.schedule.name;
+  if ((schedule == config::ScheduleKind::kCosine || schedule == config::ScheduleKind::kWarmupLinear) && config_.schedule.warmup_steps >= total_steps_) {
+    throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) + " is not below the " + std::to_string(total_steps_) +
+                    " steps of train.epochs; lower it or set schedule.total_steps");
   }
 }
 
@@ -175,11 +153,20 @@ void Trainer::prepare_output() {
 void Trainer::build_engine() {
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
-  const std::int64_t source_size = dataset_.source_tokenizer ? dataset_.source_tokenizer->size() : config_.data.vocab_size;
-  const std::int64_t target_size = dataset_.target_tokenizer ? dataset_.target_tokenizer->size() : config_.data.vocab_size;
-  const std::int64_t longest = std::max({config_.data.max_length, config_.data.synthetic_length, config_.decode.max_length}) + 2;
-  model_ = std::make_unique<model::Transformer>(config_.model, source_size, target_size, model::resolve_gemm(config_.run.gemm), longest);
+  const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
+  model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
+                                                model::resolve_gemm(config_.run.gemm), data_.longest);
   engine_ = std::make_unique<zero::ZeroEngine>(config_, *model_, collectives_, state_.micro_batches);
+  zero::PlanRequest request;
+  request.config = config_;
+  request.source_vocabulary = data_.source_vocabulary;
+  request.target_vocabulary = data_.target_vocabulary;
+  request.longest = data_.longest;
+  request.ranks = collectives_.size();
+  request.slots = state_.micro_batches;
+  request.saves = saving();
+  request.messages = collectives_.communication_bytes() > 0;
+  memory_ = std::make_unique<MemoryWatch>(std::move(request));
 }
 
 void Trainer::resume() {
@@ -187,11 +174,13 @@ void Trainer::resume() {
   if (!config_.checkpoint.init_from.empty() && !reader_) {
     std::unique_ptr<io::CheckpointReader> from;
     run_agreed(collectives_, [&] { from = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from); });
+    memory_->saw_resume();
     load_checkpoint(*from, *engine_, collectives_, false);
     log_.info("Parameters from " + from->folder() + ", a fresh optimizer, step 0.");
     return;
   }
   if (!reader_) return;
+  memory_->saw_resume();
   load_checkpoint(*reader_, *engine_, collectives_, true);
   check_probe();
   log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
@@ -255,6 +244,8 @@ void Trainer::write_summary(const std::string& exit) {
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
   record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state());
   record.bytes_sent = gather(collectives_.bytes_sent().exchange + collectives_.bytes_sent().all_gather + collectives_.bytes_sent().reduce);
+  record.planned_bytes = gather(memory_->plan().peak().use.total());
+  record.measured_bytes = gather(runtime::MemoryLedger::process().at_peak().total());
   record.exit = exit;
   if (metrics_) metrics_->summary(record);
   if (tensorboard_) tensorboard_->flush();

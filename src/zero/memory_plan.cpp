@@ -114,10 +114,12 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (!request.training.empty()) phase("training", MemoryClass::kActivations, activation_bytes(request, Pass::kTraining, request.training) - constants);
   if (!request.evaluation.empty()) {
     phase("validation", MemoryClass::kActivations, activation_bytes(request, Pass::kEvaluation, request.evaluation) - constants);
+    plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
   }
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
     phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);
+    plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
     plan.phases.back().use[MemoryClass::kGatherSlots] += (whole.padded_total() + layout.largest_unit()) * kFloat;
   }
   return plan;

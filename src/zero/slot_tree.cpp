@@ -57,7 +57,8 @@ std::int64_t SlotTree::pending_buffers(std::int64_t slots, std::int64_t ranks) {
 
 SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) : slots_(slots), ranks_(ranks) {
   ensure(slots >= 1 && slots < (std::int64_t{1} << 31), "SlotTree: train.micro_batches is out of range");
-  pending_.assign(static_cast<std::size_t>(pending_buffers(slots, ranks)), std::vector<float>(static_cast<std::size_t>(shard)));
+  pending_.resize(static_cast<std::size_t>(pending_buffers(slots, ranks)));
+  for (std::vector<float>& buffer : pending_) buffer.resize(static_cast<std::size_t>(shard));
   // Which buffer holds which level at the end of each round: levels keep their buffer while they stay occupied.
   std::vector<int> held(kLevels, -1);
   storage_of_.push_back(held);

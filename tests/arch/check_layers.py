@@ -5,15 +5,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-LAYERS = {"base": 0, "runtime": 1, "config": 2, "data": 3, "model": 3, "zero": 4, "io": 5, "monitor": 5, "train": 6, "app": 7}
+LAYERS = {"base": 0, "runtime": 1, "cuda": 1, "config": 2, "data": 3, "model": 3, "zero": 4, "io": 5, "monitor": 5, "train": 6, "app": 7}
 # Headers of a small library of their own, below the layer whose folder they stand in (design.md, Layers).
 OWN_LIBRARY = {"zero/flat_layout.hpp": 2}
 # Layers on one level that do not know each other: (from, to). The model reads data's Batch, never the other way round.
-STRANGERS = {("data", "model"), ("io", "monitor"), ("monitor", "io")}
+STRANGERS = {("runtime", "cuda"), ("data", "model"), ("io", "monitor"), ("monitor", "io")}
 FORBIDDEN = {  # pattern of an include: layers that may not have it
-    r"(ATen|torch|c10)/": {"base", "runtime", "config", "data", "io", "monitor"},
+    r"(ATen|torch|c10)/": {"base", "runtime", "cuda", "config", "data", "io", "monitor"},
     r"mpi\.h": {"base", "config", "data", "model"},
-    r"hdf5\.h|H5": {"base", "runtime", "config", "data", "model", "zero", "monitor", "train", "app"},
+    r"(cuda|nccl)[a-z0-9_]*\.h": {"base", "runtime", "config", "data", "io", "monitor", "app"},
+    r"hdf5\.h|H5": {"base", "runtime", "cuda", "config", "data", "model", "zero", "monitor", "train", "app"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 

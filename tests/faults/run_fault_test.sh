@@ -143,7 +143,7 @@ case $case_name in
     for _ in $(seq 300); do [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break; sleep 0.1; done
     victim=$(pgrep -P $launcher | tail -1)
     kill -STOP "$victim"
-    ( sleep 50; kill -KILL $launcher "$victim" ) 2>/dev/null &
+    ( sleep 50; kill -KILL $launcher "$victim" ) >/dev/null 2>&1 &
     guard=$!
     wait $launcher
     rc=$?

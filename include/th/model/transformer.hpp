@@ -67,7 +67,7 @@ class Transformer {
   struct Pass;
 
   void build_units(std::int64_t source_vocabulary, std::int64_t target_vocabulary);
-  [[nodiscard]] PassContext context(double dropout, std::uint64_t key) const;
+  [[nodiscard]] PassContext context(double dropout, std::uint64_t key, bool training) const;
   [[nodiscard]] at::Tensor encoder_layer(const Pass& pass, std::int64_t layer, const UnitTensors& unit, const at::Tensor& x, EncoderTape& tape) const;
   [[nodiscard]] at::Tensor encoder_layer_backward(const Pass& pass, std::int64_t layer, UnitTensors& unit, const at::Tensor& g,
                                                   const EncoderTape& tape) const;

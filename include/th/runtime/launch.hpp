@@ -14,6 +14,9 @@ using Environment = std::function<const char*(const char*)>;
 /// message says which variable says so and the way out; empty when the launch is sound. A batch shell of Slurm is sound.
 [[nodiscard]] std::optional<std::string> broken_launch(int mpi_size, const Environment& env);
 
+/// The number of ranks of this launch by the launcher's variables, or that a Slurm job asked for; 1 without either.
+[[nodiscard]] int launched_ranks(const Environment& env);
+
 /// This process's rank by the launcher's own variables, 0 without a launcher: so that only one process prints before or without MPI.
 [[nodiscard]] int launcher_rank(const Environment& env);
 

@@ -22,6 +22,8 @@ class CheckpointSaver {
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
+  /// Takes the staging buffers now, touched, for a shard of `elements` and its moments: a later save waits for copies alone. Not collective.
+  void reserve(std::int64_t elements, bool moments);
   /// Begins to save. Waits for an earlier save first. Collective.
   void save(const zero::ZeroEngine& engine, io::CheckpointInfo info);
   /// Waits for the save in flight, and publishes it. Throws its error on every rank. Collective.

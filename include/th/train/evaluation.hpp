@@ -4,22 +4,39 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
+#include "th/data/batcher.hpp"
 #include "th/data/corpus.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/zero/engine.hpp"
+#include "th/zero/memory_plan.hpp"
 
 namespace th::train {
+
+/// This rank's share of a corpus in batches: batch b to rank b mod ranks, sorted by length, the same at every rank count.
+class EvaluationBatches {
+ public:
+  EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data, std::int64_t rank, std::int64_t ranks);
+  [[nodiscard]] const std::vector<data::EvalBatch>& all() const noexcept { return mine_; }
+  [[nodiscard]] std::vector<zero::BatchShape> shapes() const;
+  /// Of the batches, as the memory ledger sees them.
+  [[nodiscard]] std::int64_t bytes() const;
+  [[nodiscard]] std::int64_t count() const noexcept { return count_; }          ///< batches of all ranks
+  [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }  ///< of the corpus
+
+ private:
+  std::vector<data::EvalBatch> mine_;
+  std::int64_t count_, sentences_;
+};
 
 /// Cross entropy per target token of a corpus, without dropout or smoothing: natural logarithm. Batches are dealt to the ranks and their sums
 /// added in batch order, so that the value does not depend on the rank count. Collective.
 [[nodiscard]] double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                   const data::ParallelCorpus& corpus, const config::DataSection& data);
+                                   const EvaluationBatches& batches);
 
 /// Greedy translations of a corpus' source sentences, in line order, on every rank. Collective.
 [[nodiscard]] std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                                        const data::ParallelCorpus& corpus, const data::Tokenizer& target,
-                                                        const config::RunConfig& config);
+                                                        const EvaluationBatches& batches, const data::Tokenizer& target, std::int64_t max_length);
 
 /// Corpus BLEU-4 of tokenised lines with brevity penalty (Papineni et al. 2002), in percent, tokens split at ASCII white space.
 [[nodiscard]] double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);

@@ -20,7 +20,9 @@
 #include "th/runtime/signals.hpp"
 #include "th/runtime/watchdog.hpp"
 #include "th/train/checkpointing.hpp"
+#include "th/train/memory_watch.hpp"
 #include "th/train/run_state.hpp"
+#include "th/train/training_data.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
@@ -61,6 +63,8 @@ class Trainer {
   [[nodiscard]] bool finished() const;
   void train_step();
   void show_progress(double loss, double seconds);
+  [[nodiscard]] double evaluate();
+  void report_memory();
   void say(const std::string& text);
   void end_epoch();
   [[nodiscard]] Border agree();
@@ -79,6 +83,7 @@ class Trainer {
   Log& log_;
   std::string checkpoints_;
   std::string identity_;
+  TrainingData data_;
   data::Dataset dataset_;
   std::shared_ptr<const data::StepSource> source_;
   std::unique_ptr<data::BatchLoader> loader_;
@@ -89,6 +94,7 @@ class Trainer {
   std::unique_ptr<monitor::MetricsWriter> metrics_;
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;
+  std::unique_ptr<MemoryWatch> memory_;
   runtime::Deadline deadline_;
   RunState state_;
   Totals totals_;

@@ -24,7 +24,8 @@ struct PlanRequest {
   std::int64_t longest = 0;  ///< ids in a sentence: the position table's rows
   std::int64_t ranks = 1, slots = 1;
   std::vector<BatchShape> training, evaluation, decoding;
-  std::int64_t batch_bytes = 0;     ///< of the batches that wait
+  std::int64_t batch_bytes = 0;     ///< of the training batches that wait
+  std::int64_t evaluation_batch_bytes = 0;
   bool saves = false;               ///< checkpoints are written
   bool resumes = false;             ///< the state comes from a checkpoint
   bool messages = false;            ///< gradients travel by messages: a unit's pieces are received into a buffer

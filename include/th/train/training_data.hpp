@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "th/config/run_config.hpp"
+#include "th/data/corpus.hpp"
+#include "th/data/loader.hpp"
+#include "th/model/transformer.hpp"
+#include "th/runtime/collectives.hpp"
+#include "th/runtime/mpi.hpp"
+#include "th/zero/engine.hpp"
+
+namespace th::train {
+
+/// The text (or random ids) of a run, indexed, and what makes this rank's batches of it.
+struct TrainingData {
+  data::Dataset dataset;  ///< empty for data.synthetic
+  std::shared_ptr<const data::StepSource> source;
+  std::int64_t source_vocabulary = 0, target_vocabulary = 0;
+  std::int64_t longest = 0;  ///< ids that a sentence can have: rows of the position table
+};
+
+/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Throws the same DataError on every rank. Collective.
+[[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, runtime::Collectives& collectives,
+                                              const runtime::Communicator& node);
+/// The same for one process alone, as rank 0 of `ranks`. Not collective.
+[[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks);
+
+/// One optimizer step: every round's micro-batches forward and backward, reduction, update. `step` counts from 0. Collective.
+[[nodiscard]] zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine,
+                                        const data::StepBatches& batches, double lr, std::int64_t step);
+
+}  // namespace th::train

@@ -1,0 +1,75 @@
+#include "th/train/memory_watch.hpp"
+
+#include "th/monitor/header.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace th::train {
+
+namespace {
+
+bool within(const zero::BatchShape& a, const zero::BatchShape& b) {
+  return a.sentences <= b.sentences && a.source_length <= b.source_length && a.target_length <= b.target_length;
+}
+
+/// Adds a shape unless one that is at least as large in every direction is there; drops those that it outgrows.
+void keep_largest(std::vector<zero::BatchShape>& shapes, const zero::BatchShape& shape) {
+  if (shape.sentences == 0) return;
+  if (std::any_of(shapes.begin(), shapes.end(), [&](const zero::BatchShape& s) { return within(shape, s); })) return;
+  std::erase_if(shapes, [&](const zero::BatchShape& s) { return within(s, shape); });
+  shapes.push_back(shape);
+}
+
+}  // namespace
+
+std::int64_t ledger_bytes(const data::Batch& batch) {
+  std::int64_t bytes = 0;
+  for (const auto* ids : {&batch.source, &batch.target_in, &batch.target_out}) {
+    const std::size_t size = ids->size() * sizeof(ids->front());
+    if (size >= runtime::MemoryLedger::kSmallest) bytes += static_cast<std::int64_t>(size);
+  }
+  return bytes;
+}
+
+zero::BatchShape shape_of(const data::Batch& batch) { return {batch.sentences, batch.source_length, batch.target_length}; }
+
+void MemoryWatch::saw_training(const std::vector<data::Batch>& rounds, std::int64_t waiting) {
+  std::int64_t bytes = 0;
+  for (const data::Batch& batch : rounds) {
+    bytes += ledger_bytes(batch);
+    keep_largest(request_.training, shape_of(batch));
+  }
+  request_.batch_bytes = std::max(request_.batch_bytes, bytes * waiting);
+}
+
+void MemoryWatch::saw_evaluation(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes) {
+  for (const zero::BatchShape& shape : shapes) keep_largest(request_.evaluation, shape);
+  request_.evaluation_batch_bytes = std::max(request_.evaluation_batch_bytes, batch_bytes);
+}
+
+void MemoryWatch::saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes, std::int64_t length) {
+  for (zero::BatchShape shape : shapes) {
+    shape.target_length = length;
+    keep_largest(request_.decoding, shape);
+  }
+  request_.evaluation_batch_bytes = std::max(request_.evaluation_batch_bytes, batch_bytes);
+}
+
+std::string plan_against_measurement(const runtime::MemoryUse& planned, const runtime::MemoryUse& measured) {
+  const double relative = 100.0 * (static_cast<double>(measured.total()) / std::max(1.0, static_cast<double>(planned.total())) - 1.0);
+  std::array<char, 32> percent{};
+  std::snprintf(percent.data(), percent.size(), "%+.1f %%", relative);
+  std::string text = "planned " + monitor::bytes_text(planned.total()) + ", measured " + monitor::bytes_text(measured.total()) + " (" + percent.data() + ")";
+  const char* separator = ": ";
+  for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
+    if (planned.bytes[k] == 0 && measured.bytes[k] == 0) continue;
+    text += separator + std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k))) + " " + monitor::bytes_text(planned.bytes[k]) + " / " +
+            monitor::bytes_text(measured.bytes[k]);
+    separator = ", ";
+  }
+  return text;
+}
+
+}  // namespace th::train

@@ -1,0 +1,263 @@
+#include "th/train/plan_command.hpp"
+
+#include "speed_probe.hpp"
+#include "th/base/error.hpp"
+#include "th/monitor/header.hpp"
+#include "th/runtime/resource_usage.hpp"
+#include "th/train/training_data.hpp"
+#include "th/zero/memory_plan.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+namespace th::train {
+
+namespace {
+
+using config::GradientCheckpointing;
+using runtime::MemoryClass;
+
+constexpr std::array<std::pair<GradientCheckpointing, const char*>, 4> kKinds{{{GradientCheckpointing::kNone, "none"},
+                                                                             {GradientCheckpointing::kSelective, "selective"},
+                                                                             {GradientCheckpointing::kFull, "full"},
+                                                                             {GradientCheckpointing::kSqrt, "sqrt"}}};
+constexpr double kMebi = 1024.0 * 1024.0;
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+  std::array<char, 256> text{};
+  std::snprintf(text.data(), text.size(), pattern, values...);
+  return text.data();
+}
+
+double mebibytes(std::int64_t bytes) { return static_cast<double>(bytes) / kMebi; }
+
+/// The deck's plan with some keys changed.
+class Planner {
+ public:
+  Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks) : config_(deck.config) {
+    request_.ranks = config_.plan.ranks > 0 ? config_.plan.ranks : launched_ranks;
+    request_.slots = config_.train.micro_batches > 0 ? config_.train.micro_batches : request_.ranks;
+    if (request_.slots < request_.ranks) {
+      throw DeckError("train.micro_batches: " + std::to_string(request_.slots) + " slots a step are fewer than the " + std::to_string(request_.ranks) +
+                      " ranks of the plan (plan.ranks)");
+    }
+    const TrainingData data = open_training_data(config_, request_.slots, request_.ranks);
+    request_.source_vocabulary = data.source_vocabulary;
+    request_.target_vocabulary = data.target_vocabulary;
+    request_.longest = data.longest;
+    request_.saves = config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0;
+    validates_ = data.dataset.valid != nullptr;
+    decodes_ = data.dataset.test != nullptr;
+    source_length_ = target_length_ = config_.data.synthetic_length;
+    if (data.dataset.train) {
+      source_length_ = target_length_ = 1;
+      for (const data::SentenceLength& length : data.dataset.train->lengths()) {
+        source_length_ = std::max<std::int64_t>(source_length_, length.source);
+        target_length_ = std::max<std::int64_t>(target_length_, length.target);
+      }
+    }
+  }
+
+  /// Sentences of the longest kind in one micro-batch.
+  [[nodiscard]] std::int64_t sentences(const config::RunConfig& config) const {
+    if (config.data.batch_tokens == 0) return config.data.batch_size;
+    return std::max<std::int64_t>(1, config.data.batch_tokens / std::max(source_length_, target_length_));
+  }
+
+  [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config) const {
+    zero::PlanRequest request = request_;
+    request.config = config;
+    const zero::BatchShape shape{sentences(config), source_length_, target_length_};
+    request.training = {shape};
+    if (validates_) request.evaluation = {shape};
+    if (decodes_) request.decoding = {{shape.sentences, source_length_, config.decode.max_length}};
+    return zero::plan_memory(request);
+  }
+
+  /// Floating point operations of one slot's forward and backward pass: the products of linear layers and attention.
+  [[nodiscard]] double slot_flops(const config::RunConfig& config) const {
+    const auto& m = config.model;
+    const double rows = static_cast<double>(sentences(config));
+    const double s = rows * static_cast<double>(source_length_), t = rows * static_cast<double>(target_length_);
+    const double d = static_cast<double>(m.d_model), f = static_cast<double>(m.d_ff);
+    const double encoder = s * (4 * d * d + 2 * d * f) + 2 * s * static_cast<double>(source_length_) * d;
+    const double decoder = t * (6 * d * d + 2 * d * f) + s * 2 * d * d + 2 * t * static_cast<double>(target_length_ + source_length_) * d;
+    const double output = t * d * static_cast<double>(request_.target_vocabulary);
+    const double layers = static_cast<double>(m.num_encoder_layers) * encoder + static_cast<double>(m.num_decoder_layers) * decoder;
+    double forward_passes = 3;  // forward, and twice as much backward
+    if (m.gradient_checkpointing == GradientCheckpointing::kFull) forward_passes = 4;
+    if (m.gradient_checkpointing == GradientCheckpointing::kSqrt) forward_passes = 5;
+    return 2 * (forward_passes * layers + 3 * output);
+  }
+
+  [[nodiscard]] const config::RunConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const zero::PlanRequest& request() const noexcept { return request_; }
+  [[nodiscard]] std::string batch_text() const {
+    return format("%lld sentences x (%lld source + %lld target ids)", static_cast<long long>(sentences(config_)), static_cast<long long>(source_length_),
+                  static_cast<long long>(target_length_));
+  }
+
+ private:
+  config::RunConfig config_;
+  zero::PlanRequest request_;
+  bool validates_ = false, decodes_ = false;
+  std::int64_t source_length_ = 0, target_length_ = 0;
+};
+
+config::RunConfig with(config::RunConfig config, std::int64_t stage, GradientCheckpointing kind) {
+  config.zero.stage = stage;
+  config.model.gradient_checkpointing = kind;
+  return config;
+}
+
+std::string memory_tables(const Planner& planner) {
+  const config::RunConfig& config = planner.config();
+  std::array<zero::MemoryPlan, 4> plans;
+  for (std::int64_t stage = 0; stage < 4; ++stage) plans[static_cast<std::size_t>(stage)] = planner.plan(with(config, stage, config.model.gradient_checkpointing));
+  std::string text = "\nMemory of a rank at its peak, MiB, with the deck's gradient checkpointing\n";
+  text += format("%-20s %10s %10s %10s %10s\n", "class", "stage 0", "stage 1", "stage 2", "stage 3");
+  for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
+    bool any = false;
+    std::string line = format("%-20s", runtime::memory_class_name(static_cast<MemoryClass>(k)));
+    for (const zero::MemoryPlan& plan : plans) {
+      any = any || plan.peak().use.bytes[k] != 0;
+      line += format(" %10.1f", mebibytes(plan.peak().use.bytes[k]));
+    }
+    if (any) text += line + "\n";
+  }
+  const auto row = [&](const char* name, auto value) {
+    text += format("%-20s", name);
+    for (const zero::MemoryPlan& plan : plans) text += value(plan);
+    text += "\n";
+  };
+  row("total", [](const zero::MemoryPlan& p) { return format(" %10.1f", mebibytes(p.peak().use.total())); });
+  row("reached in", [](const zero::MemoryPlan& p) { return format(" %10s", p.peak().name.c_str()); });
+  row("bytes sent a step", [](const zero::MemoryPlan& p) { return format(" %10.1f", mebibytes(p.traffic.total())); });
+  for (std::size_t stage = 1; stage < plans.size(); ++stage) {
+    if (plans[stage].peak().use.total() <= plans[stage - 1].peak().use.total()) continue;
+    text += format("Stage %zu takes more memory here than stage %zu: its working buffers outweigh what it shards.\n", stage, stage - 1);
+  }
+  text += "\nTotal of a rank, MiB, by gradient checkpointing\n";
+  for (const auto& [kind, name] : kKinds) {
+    text += format("%-20s", name);
+    for (std::int64_t stage = 0; stage < 4; ++stage) text += format(" %10.1f", mebibytes(planner.plan(with(config, stage, kind)).peak().use.total()));
+    text += "\n";
+  }
+  text += "\nOn a GPU with zero.offload_optimizer (and, at stage 3, zero.offload_parameters), MiB of model state on device + host\n";
+  row("device + host", [](const zero::MemoryPlan& p) {
+    runtime::MemoryUse use = p.peak().use;
+    std::int64_t host = use[MemoryClass::kExpAvg] + use[MemoryClass::kExpAvgSq] + use[MemoryClass::kMaster];
+    if (use[MemoryClass::kGatherSlots] > 0) host += use[MemoryClass::kParameters];
+    return format(" %4.0f+%-5.0f", mebibytes(use.model_state() - host), mebibytes(host));
+  });
+  text += "On a CPU the two keys change nothing.\n";
+  return text;
+}
+
+/// The largest data.batch_tokens whose plan stays within `limit` bytes a rank; 0: none does.
+std::int64_t largest_batch_tokens(const Planner& planner, double limit) {
+  const auto fits = [&](std::int64_t tokens) {
+    config::RunConfig config = planner.config();
+    config.data.batch_tokens = tokens;
+    return static_cast<double>(planner.plan(config).peak().use.total()) <= limit;
+  };
+  std::int64_t low = 0, high = 256;
+  for (; high < (std::int64_t{1} << 24) && fits(high); high *= 2) low = high;
+  while (high - low > std::max<std::int64_t>(64, low / 64)) {
+    const std::int64_t middle = low + (high - low) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  return low;
+}
+
+/// What to change, in the order of least harm: a smaller batch, gradient checkpointing, a higher stage.
+std::string advice(const Planner& planner, double limit) {
+  std::string text = "It does not fit. In this order:\n";
+  const auto line = [&](const std::string& change, const config::RunConfig& config) {
+    const std::int64_t total = planner.plan(config).peak().use.total();
+    text += "  " + change + ": " + monitor::bytes_text(total) + " a rank" + (static_cast<double>(total) <= limit ? ", fits" : "") + "\n";
+  };
+  config::RunConfig config = planner.config();
+  if (config.data.batch_tokens > 0) {
+    config.data.batch_tokens = std::max<std::int64_t>(1, config.data.batch_tokens / 2);
+    line("data.batch_tokens=" + std::to_string(config.data.batch_tokens), config);
+  } else {
+    config.data.batch_size = std::max<std::int64_t>(1, config.data.batch_size / 2);
+    line("data.batch_size=" + std::to_string(config.data.batch_size), config);
+  }
+  config = planner.config();
+  config.model.gradient_checkpointing = GradientCheckpointing::kFull;
+  line("model.gradient_checkpointing=full", config);
+  for (std::int64_t stage = planner.config().zero.stage + 1; stage <= 3; ++stage) line("zero.stage=" + std::to_string(stage), with(config, stage, GradientCheckpointing::kFull));
+  text += "  zero.offload_optimizer=true moves optimizer state to the host, on a GPU only\n";
+  text += "  more nodes: fewer ranks share a node's memory\n";
+  return text;
+}
+
+std::string time_text(const Planner& planner) {
+  const config::RunConfig& config = planner.config();
+  const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
+  const SpeedProbe probe = probe_speed(gemm, config.model.d_model, config.model.d_ff);
+  const std::int64_t ranks = planner.request().ranks;
+  const double rounds = static_cast<double>((planner.request().slots + ranks - 1) / ranks);
+  const double threads = static_cast<double>(config.run.threads);
+  const double link = config.plan.link_gbytes > 0 ? config.plan.link_gbytes * 1e9 : probe.copy_bytes;
+  const double compute = rounds * planner.slot_flops(config) / (probe.gemm_flops * threads * 0.8);
+  const zero::MemoryPlan plan = planner.plan(config);
+  const double sending = static_cast<double>(plan.traffic.total()) / link;
+  std::string text = format("\nA step takes about %.2f s: %.2f s of products (%.0f GFLOP/s a thread measured here, 0.8 of it reached), %.3f s of communication", compute + sending,
+                            compute, probe.gemm_flops / 1e9, sending);
+  text += config.plan.link_gbytes > 0 ? format(" at plan.link_gbytes=%g.\n", config.plan.link_gbytes)
+                                      : format(" at %.1f GB/s, this node's memory bandwidth: an assumption, set plan.link_gbytes.\n", link / 1e9);
+  text += "The time holds where every rank has its own cores.\n";
+  return text;
+}
+
+std::string disk_text(const Planner& planner, const zero::MemoryPlan& plan) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  fs::path folder = fs::absolute(planner.config().run.output_dir, ignored);
+  while (!folder.empty() && folder != folder.root_path() && !fs::exists(folder, ignored)) folder = folder.parent_path();
+  const fs::space_info space = fs::space(folder, ignored);
+  std::string text = "A checkpoint takes " + monitor::bytes_text(plan.checkpoint_bytes);
+  if (!ignored) text += ", " + monitor::bytes_text(static_cast<std::int64_t>(space.available)) + " are free below " + folder.string();
+  return text + "\n";
+}
+
+}  // namespace
+
+PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks) {
+  constexpr double kProcess = 200.0 * kMebi;  // the program, LibTorch and MPI before the model, measured
+  const Planner planner(deck, launched_ranks);
+  const config::RunConfig& config = planner.config();
+  const zero::MemoryPlan plan = planner.plan(config);
+  const std::int64_t ranks = planner.request().ranks;
+  PlanAnswer answer;
+  answer.text = "Plan of " + deck.name + ": " + std::to_string(ranks) + " ranks, stage " + std::to_string(config.zero.stage) + ", " +
+                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, fp32\n" +
+                "Largest micro-batch: " + planner.batch_text() + "\n";
+  answer.text += memory_tables(planner);
+  answer.text += '\n';
+  answer.text += disk_text(planner, plan);
+  answer.text += time_text(planner);
+  const double available = static_cast<double>(runtime::available_memory_bytes());
+  const double limit = available / static_cast<double>(ranks) - kProcess;
+  const double wanted = static_cast<double>(plan.peak().use.total());
+  answer.text += format("\nThis node has %s to give, for %lld ranks that all run on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
+                        monitor::bytes_text(static_cast<std::int64_t>(available)).c_str(), static_cast<long long>(ranks),
+                        monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, limit))).c_str(), monitor::bytes_text(plan.peak().use.total()).c_str(),
+                        plan.peak().name.c_str());
+  answer.fits = available == 0 || wanted <= limit;
+  const std::int64_t tokens = largest_batch_tokens(planner, limit);
+  answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ".\n" : "No data.batch_tokens fits.\n";
+  answer.text += answer.fits ? "It fits.\n" : advice(planner, limit);
+  return answer;
+}
+
+}  // namespace th::train

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+#include <nccl.h>
+
+// CUDA's runtime and NCCL on host memory, with MPI between the ranks: the calls that src/cuda's transport makes, under their own names.
+// Nothing that is enqueued runs before the host asks for a result, and then streams run in the order that finds most mistakes: what an
+// event does not hold back happens too early (compute first) or too late (communication first).
+namespace th::fake {
+
+enum class Order { kComputeFirst, kCommunicationFirst };
+enum class Fault { kNone, kNeverReady, kInitFailsOnLastRank, kPeerDied, kWrongGather };
+
+/// Forgets all streams and faults. `compute` is the stream that counts as the compute stream.
+void reset(Order order, cudaStream_t compute);
+void set_fault(Fault fault);
+/// Communicators that were aborted, and destroyed in the orderly way, since reset().
+int aborted();
+int destroyed();
+
+}  // namespace th::fake

@@ -1,0 +1,68 @@
+#include "cpu_reference.hpp"
+#include "elementwise.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+
+// The kernels' arithmetic, run on the CPU, against the engine's own code: equal bits, so no tolerance.
+namespace th::cuda {
+namespace {
+
+using reference::random_values;
+
+TEST(Elementwise, AdamHasTheBitsOfTheEngineForEveryKindOfOptimizer) {
+  for (const zero::OptimizerStep& step : reference::adam_steps()) {
+    std::vector<float> p = random_values(5000, 1, 1), g = random_values(5000, 2, 3), m = random_values(5000, 3, 0.1), v = random_values(5000, 4, 0.01);
+    std::transform(v.begin(), v.end(), v.begin(), [](float x) { return std::fabs(x); });
+    std::vector<float> cpu_p = p, cpu_m = m, cpu_v = v;
+    zero::apply_optimizer(step, cpu_p.data(), g.data(), cpu_m.data(), cpu_v.data(), 5000);
+    const runtime::AdamFactors factors = reference::adam_factors(step);
+    for (std::size_t i = 0; i < p.size(); ++i) adam_element(factors, p[i], g[i], m[i], v[i]);
+    EXPECT_EQ(p, cpu_p);
+    EXPECT_EQ(m, cpu_m);
+    EXPECT_EQ(v, cpu_v);
+  }
+}
+
+TEST(Elementwise, SgdHasTheBitsOfTheEngine) {
+  const zero::OptimizerStep step = reference::sgd_step();
+  std::vector<float> p = random_values(5000, 1, 1), cpu = p;
+  const std::vector<float> g = random_values(5000, 2, 3);
+  zero::apply_optimizer(step, cpu.data(), g.data(), nullptr, nullptr, 5000);
+  for (std::size_t i = 0; i < p.size(); ++i) {
+    sgd_element(static_cast<float>(step.gradient_factor), static_cast<float>(step.settings.weight_decay), static_cast<float>(step.lr), p[i], g[i]);
+  }
+  EXPECT_EQ(p, cpu);
+}
+
+TEST(Elementwise, TreeHasTheBitsOfTheSlotTreeForEveryNumberOfSlots) {
+  constexpr std::int64_t kCount = 40;
+  for (std::int64_t slots = 1; slots <= 70; ++slots) {
+    const std::vector<std::vector<float>> leaves = reference::leaves(slots, kCount);
+    const std::vector<float> cpu = reference::tree_sum(leaves, slots);
+    for (std::size_t i = 0; i < kCount; ++i) {
+      float level[7] = {};
+      for (std::size_t s = 0; s < leaves.size(); ++s) push_slot(level, static_cast<std::uint32_t>(s), leaves[s][i]);
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(tree_total(level, static_cast<std::uint32_t>(slots))), std::bit_cast<std::uint32_t>(cpu[i])) << slots;
+    }
+  }
+}
+
+TEST(Elementwise, BlockSquareSumsHaveTheBitsOfTheEngine) {
+  const std::vector<float> x = random_values(kNormBlock * 9, 5, 1);
+  std::vector<double> cpu(9);
+  zero::block_square_sums(x.data(), 9, cpu.data());
+  for (std::size_t b = 0; b < cpu.size(); ++b) {
+    double lanes[kNormLanes];
+    for (int l = 0; l < kNormLanes; ++l) lanes[l] = square_lane(x.data() + b * kNormBlock, l);
+    for (const int distance : {4, 2, 1}) {  // what the kernel's shuffles do
+      for (int l = 0; l < distance; ++l) lanes[l] += lanes[l + distance];
+    }
+    EXPECT_EQ(lanes[0], cpu[b]);
+  }
+}
+
+}  // namespace
+}  // namespace th::cuda

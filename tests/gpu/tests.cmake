@@ -1,0 +1,45 @@
+# The CUDA plugin. Label unit and mpi: what needs no GPU. Label gpu: what does; skipped with the reason where there is none.
+# The engine's arithmetic without LibTorch: what the kernels are compared with.
+add_library(th_cpu_reference OBJECT ${CMAKE_SOURCE_DIR}/src/zero/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/zero/slot_tree.cpp)
+target_link_libraries(th_cpu_reference PUBLIC th_config)
+th_apply_options(th_cpu_reference)
+set(gpu_mpi_environment "OMP_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_hwloc_base_binding_policy=none")
+
+# th_add_gpu_program(name SOURCES … LIBS …)
+function(th_add_gpu_program name)
+  cmake_parse_arguments(A "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${A_SOURCES})
+  th_apply_options(${name})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src/cuda ${CMAKE_SOURCE_DIR}/tests/mpi)
+  target_link_libraries(${name} PRIVATE ${A_LIBS})
+endfunction()
+
+th_add_gpu_program(th_test_cuda_arithmetic SOURCES gpu/test_elementwise.cpp gpu/test_device_map.cpp ${CMAKE_SOURCE_DIR}/src/cuda/device_map.cpp
+  LIBS th_cpu_reference GTest::gtest_main)
+add_test(NAME unit.cuda_arithmetic COMMAND th_test_cuda_arithmetic --gtest_brief=1)
+th_add_gpu_program(th_test_cuda_plugin SOURCES gpu/test_cuda_plugin.cpp LIBS th_runtime GTest::gtest)
+target_compile_definitions(th_test_cuda_plugin PRIVATE TH_EXPECT_CUDA=$<BOOL:${TH_CUDA}>)
+add_test(NAME unit.cuda_plugin COMMAND th_test_cuda_plugin --gtest_brief=1)
+set_tests_properties(unit.cuda_arithmetic unit.cuda_plugin PROPERTIES LABELS unit TIMEOUT 120 ENVIRONMENT "${gpu_mpi_environment}")
+
+if(TH_CUDA)
+  add_dependencies(th_test_cuda_plugin th_cuda)
+  # The transport's own sources over a CUDA and NCCL that run on host memory: data, order of events, failures, at several rank counts.
+  set(cuda ${CMAKE_SOURCE_DIR}/src/cuda)
+  th_add_gpu_program(th_mpi_nccl_on_host LIBS th_runtime GTest::gtest SOURCES gpu/test_nccl_on_host.cpp gpu/fake_gpu.cpp ${cuda}/cuda_handles.cpp
+    ${cuda}/nccl_communicator.cpp ${cuda}/nccl_collectives.cpp ${cuda}/nccl_self_test.cpp)
+  target_include_directories(th_mpi_nccl_on_host SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
+  foreach(np 1 2 3)
+    add_test(NAME mpi.nccl_on_host.np${np} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe -np ${np} $<TARGET_FILE:th_mpi_nccl_on_host> --gtest_brief=1)
+    set_tests_properties(mpi.nccl_on_host.np${np} PROPERTIES LABELS mpi TIMEOUT 300 PROCESSORS 2 ENVIRONMENT "${gpu_mpi_environment}")
+  endforeach()
+
+  th_add_gpu_program(th_gpu_kernels SOURCES gpu/test_kernels.cpp LIBS th_cuda_layer th_cpu_reference GTest::gtest)
+  add_test(NAME gpu.kernels COMMAND th_gpu_kernels --gtest_brief=1)
+  set_tests_properties(gpu.kernels PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77)
+  th_add_gpu_program(th_gpu_nccl SOURCES gpu/test_nccl.cpp LIBS th_cuda_layer th_runtime GTest::gtest)
+  foreach(np 1 2 4)
+    add_test(NAME gpu.nccl.np${np} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe -np ${np} $<TARGET_FILE:th_gpu_nccl> --gtest_brief=1)
+    set_tests_properties(gpu.nccl.np${np} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 ENVIRONMENT "${gpu_mpi_environment}")
+  endforeach()
+endif()
