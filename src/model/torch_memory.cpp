@@ -1,5 +1,6 @@
 #include "th/model/torch_memory.hpp"
 
+#include "block_arena.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
 #include <c10/core/CPUAllocator.h>
@@ -12,17 +13,35 @@ namespace th::model {
 
 namespace {
 
-constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kAlignment = BlockArena::kAlignment;
+constexpr std::size_t kReserve = std::size_t{1} << 40;  // addresses, not memory
 // Planned blocks get addresses that no process has: no page of the upper half of a canonical address space is ever mapped for users.
 constexpr std::uintptr_t kPlanned = std::uintptr_t{1} << 60;
 thread_local std::uintptr_t next_planned = kPlanned;
 
 bool is_planned(const void* block) { return reinterpret_cast<std::uintptr_t>(block) >= kPlanned; }
 
+/// Activations of this process; never destroyed, tensors may outlive main.
+BlockArena& activations() {
+  static auto* arena = new BlockArena(kReserve);
+  return *arena;
+}
+
+void* take(std::size_t rounded) {
+#if !defined(__SANITIZE_ADDRESS__)  // the sanitizer watches the heap's blocks, not ours
+  if (runtime::MemoryScope::current() == runtime::MemoryClass::kActivations) {
+    if (void* block = activations().take(rounded)) return block;
+  }
+#endif
+  void* block = std::aligned_alloc(kAlignment, rounded);
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+
 void release(void* block) {
   if (block == nullptr) return;
   runtime::note_release(block);
-  if (!is_planned(block)) std::free(block);
+  if (!is_planned(block) && !activations().give(block)) std::free(block);
 }
 
 class ObservedAllocator final : public c10::Allocator {
@@ -35,8 +54,7 @@ class ObservedAllocator final : public c10::Allocator {
         block = reinterpret_cast<void*>(next_planned);
         next_planned += rounded;
       } else {
-        block = std::aligned_alloc(kAlignment, rounded);
-        if (block == nullptr) throw std::bad_alloc();
+        block = take(rounded);
       }
       runtime::note_allocation(block, bytes);
     }
