@@ -9,6 +9,7 @@ namespace th::model {
 BlockArena::BlockArena(std::size_t reserve_bytes) {
   void* base = mmap(nullptr, reserve_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) return;
+  madvise(base, reserve_bytes, MADV_HUGEPAGE);
   base_ = static_cast<char*>(base);
   reserved_ = reserve_bytes;
   add_free(0, reserve_bytes);
