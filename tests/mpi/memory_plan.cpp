@@ -4,12 +4,16 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <functional>
+
 #include "mpi_test.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/torch_memory.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/resource_usage.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/memory_plan.hpp"
 
@@ -57,7 +61,8 @@ th::data::Batch make_batch(const Size& size) {
 }
 
 /// Peak use of one optimizer step, the engine's making included, with `planted` bytes that nobody plans.
-MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::int64_t planted, TransportChoice transport) {
+MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::int64_t planted, TransportChoice transport,
+                  const std::function<void()>& at_end = [] {}) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport);
   const th::data::Batch batch = make_batch(size);
   MemoryLedger::process().restart();
@@ -72,7 +77,14 @@ MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::in
     engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
   }
   (void)engine.step(1e-3, 1);
+  at_end();
   return MemoryLedger::process().at_peak();
+}
+
+int ranks() {
+  int n = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &n);
+  return n;
 }
 
 MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messages) {
@@ -80,10 +92,7 @@ MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messa
   request.config = config;
   request.source_vocabulary = request.target_vocabulary = kVocabulary;
   request.longest = std::max(kLongest, size.length);
-  MPI_Comm world = MPI_COMM_WORLD;
-  int ranks = 0;
-  MPI_Comm_size(world, &ranks);
-  request.ranks = ranks;
+  request.ranks = ranks();
   request.slots = kSlots;
   request.training = {{size.sentences, size.length, size.length}};
   request.messages = messages;
@@ -99,6 +108,25 @@ class MemoryPlanTest : public testing::Test {
     th::model::observe_torch_memory();
   }
 };
+
+TEST_F(MemoryPlanTest, GrowthOfTheProcessIsWithinTenPercentOfTheLedger) {
+  // The first test of its process, because it looks at the process: anonymous memory and own windows. A small batch warms the libraries up.
+  const Size size{256, 4, 16, 32};
+  // One stage alone: what a process has given back to its heap is not asked for again.
+  for (const std::int64_t stage : {2}) {
+    const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, size);
+    (void)measure(config, {256, 4, 2, 8}, 0, TransportChoice::kBest);
+    const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
+    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, std::vector<bool>(layout.units().size(), false), kSlots);
+    // Windows of one rank alone are ordinary memory.
+    const std::int64_t windows = ranks() == 1 ? 0 : 4 * (b.parameters + (b.unit_gradients > 0 ? b.unit_gradients : b.gradients));
+    std::int64_t before = th::runtime::rss_anon_bytes(), after = 0;
+    const MemoryUse use = measure(config, size, 0, TransportChoice::kBest, [&] { after = th::runtime::rss_anon_bytes(); });
+    // What the first, smaller batch touched of the arena is touched already.
+    const double grown = static_cast<double>(after - before + windows);
+    EXPECT_NEAR(grown / static_cast<double>(use.total()), 1.0, 0.10) << "stage " << stage << ", ledger " << use.total() << " bytes";
+  }
+}
 
 TEST_F(MemoryPlanTest, PeakIsWithinFivePercentOfTheLedger) {
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
@@ -146,6 +174,51 @@ TEST_F(MemoryPlanTest, PlanningTakesNoMemory) {
   const MemoryUse use = plan(config, {1024, 24, 256, 512}, false);
   EXPECT_GT(use.total(), std::int64_t{100} << 30);
   EXPECT_LT(MemoryLedger::process().at_peak().total(), std::int64_t{16} << 20);
+}
+
+/// Measured activations of a stack of `layers` decoder layers.
+double stack_activations(GradientCheckpointing kind, std::int64_t layers, const Size& size) {
+  th::config::RunConfig config = make_config(0, kind, size);
+  config.model.num_encoder_layers = 1;
+  config.model.num_decoder_layers = layers;
+  return static_cast<double>(measure(config, size, 0, TransportChoice::kBest)[MemoryClass::kActivations]);
+}
+
+TEST_F(MemoryPlanTest, ActivationsOfAStackFollowTheLawOfEachKind) {
+  // With I the bytes of a layer's input and c what one layer takes: none c + L A, full c + L I, sqrt c + (2 sqrt(L) - 1) I.
+  const Size size{32, 0, 8, 32};
+  const double input = 4.0 * static_cast<double>(size.sentences * size.length * size.width);
+  const auto expect_law = [&](GradientCheckpointing kind, double slope, const auto& count) {
+    const double start = stack_activations(kind, 4, size);
+    for (const double layers : {16.0, 36.0, 64.0}) {
+      const double law = start + slope * (count(layers) - count(4.0));
+      EXPECT_NEAR(stack_activations(kind, static_cast<std::int64_t>(layers), size) / law, 1.0, kTolerance) << layers << " layers, kind " << static_cast<int>(kind);
+    }
+  };
+  const auto linear = [](double layers) { return layers; };
+  for (const GradientCheckpointing kind : {GradientCheckpointing::kNone, GradientCheckpointing::kSelective}) {
+    expect_law(kind, (stack_activations(kind, 8, size) - stack_activations(kind, 4, size)) / 4, linear);
+  }
+  expect_law(GradientCheckpointing::kFull, input, linear);
+  expect_law(GradientCheckpointing::kSqrt, input, [](double layers) { return 2 * std::sqrt(layers) - 1; });
+}
+
+TEST_F(MemoryPlanTest, SelectiveSavesHalfOfAnUnfusedLayersActivations) {
+  // The unfused reference layer in fp32 keeps, for M rows of width D and F = 4 D: two norm inputs and outputs (4 D), q, k, v (3 D), scores
+  // after softmax and after dropout (2 P) with its mask (P/4), the attention's result (D), the sum's dropout mask (D/4), the hidden
+  // layer after the product's ReLU and after dropout (2 F) with its mask (F/4) and the last dropout's mask (D/4); P = heads * length of keys.
+  const Size size{64, 0, 8, 32};
+  th::config::RunConfig config = make_config(0, GradientCheckpointing::kSelective, size);
+  const auto activations = [&](std::int64_t layers) {
+    config.model.num_encoder_layers = layers;
+    config.model.num_decoder_layers = 1;
+    return static_cast<double>(measure(config, size, 0, TransportChoice::kBest)[MemoryClass::kActivations]);
+  };
+  const double kept = (activations(16) - activations(8)) / 8;
+  const double rows = static_cast<double>(size.sentences * size.length), width = static_cast<double>(size.width);
+  const double scores = 4.0 * static_cast<double>(size.length);
+  const double reference = 4.0 * rows * (8.5 * width + 2.25 * scores + 2.25 * 4 * width);
+  EXPECT_LE(kept, 0.5 * reference);
 }
 
 }  // namespace
