@@ -45,7 +45,7 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
   const std::vector<std::string> sets = collectives.gather_texts(instruction_set());
   for (std::size_t r = 1; r < sets.size(); ++r) {
-    if (sets[r] != sets[0]) log.warn("rank " + std::to_string(r) + " on " + hosts[r] + " has the instruction set " + sets[r] + ", rank 0 " + sets[0] + ": the bits may differ");
+    if (collectives.rank() == 0 && sets[r] != sets[0]) log.warn("rank " + std::to_string(r) + " on " + hosts[r] + " has the instruction set " + sets[r] + ", rank 0 " + sets[0] + ": the bits may differ");
   }
   monitor::HeaderInfo info;
   info.version = "th_app " + build_line();
@@ -64,7 +64,9 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   for (const std::string& host : std::set<std::string>(hosts.begin(), hosts.end())) names += (names.empty() ? "" : " ") + host;
   info.more = {{"hosts", names}, {"backend", collectives.description()}};
   log.info(monitor::header_text(info));
-  for (const std::string& warning : deck.warnings) log.warn(warning);
+  for (const std::string& warning : deck.warnings) {
+    if (collectives.rank() == 0) log.warn(warning);  // every rank reads the same deck
+  }
   if (const auto warning = runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers); warning && collectives.rank() == 0) log.warn(*warning);
 }
 
