@@ -4,6 +4,7 @@
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
 #include "th/io/checkpoint_reader.hpp"
+#include "th/model/element.hpp"
 #include "th/model/transformer.hpp"
 #include "th/zero/resident_source.hpp"
 
@@ -83,7 +84,7 @@ int translate(const Request& request) {
   th::model::Transformer model(config.model, source.size(), target.size(), th::model::resolve_gemm(config.run.gemm),
                                std::max(config.data.max_length, config.decode.max_length) + 2);
   const th::zero::FlatLayout layout(model.units(), 1);
-  th::zero::ResidentSource parameters(layout, read_parameters(reader, layout));
+  th::zero::ResidentSource parameters(layout, read_parameters(reader, layout).to(th::model::scalar_type(config.precision.dtype)));
   const std::vector<std::string> lines = read_lines(request.input);
   for (std::size_t at = 0; at < lines.size(); at += static_cast<std::size_t>(request.batch)) {
     const std::size_t end = std::min(lines.size(), at + static_cast<std::size_t>(request.batch));

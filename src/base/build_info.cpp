@@ -24,6 +24,14 @@ std::string instruction_set() {
   return "baseline";
 }
 
+bool has_bf16_instructions() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
 namespace {
 std::string cpuinfo(const std::string& key) {
   std::ifstream in("/proc/cpuinfo");

@@ -94,6 +94,8 @@ void check_training(Checker& k, const RunConfig& c) {
             "is 0 in single precision, and a parameter without gradient would become 0/0; allowed from 1e-45");
   k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(), {"checkpoint.init_from", "checkpoint.resume"},
             "contradicts checkpoint.resume with a path; give one of them");
+  k.require(c.precision.reduce_dtype == ReduceDtype::kFp32 || c.comm.reduction == Reduction::kExact, {"precision.reduce_dtype", "comm.reduction"},
+            "working contradicts comm.reduction = fast, which sums fp32 alone; allowed fp32");
   k.warn(name != ScheduleKind::kNoam && !k.given("optimizer.lr"), {"optimizer.lr", "schedule.name"},
          "left at its default 1, which is a factor for noam; another schedule takes it as the rate itself");
   k.warn(c.train.max_steps > 0 && c.run.warmup_steps >= c.train.max_steps, {"run.warmup_steps", "train.max_steps"},
@@ -112,6 +114,8 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear, {"schedule.total_steps"},
             "only cosine and warmup_linear end");
   k.idle_if(c.optimizer.name == OptimizerKind::kSgd, {"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}, "optimizer.name is sgd");
+  k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"}, "precision.dtype is fp32");
+  k.idle_if(c.precision.dtype != Precision::kFp16, {"precision.loss_scale", "precision.loss_scale_window"}, "precision.dtype is not fp16");
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
   k.idle_if(synthetic,

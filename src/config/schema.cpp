@@ -98,7 +98,10 @@ void add_training(std::vector<Key>& t) {
                          "learning rate schedule"));
   t.push_back(integer_key("schedule.warmup_steps", TH_AT(schedule.warmup_steps), 0, kMost, "steps of warm-up"));
   t.push_back(integer_key("schedule.total_steps", TH_AT(schedule.total_steps), 0, kMost, "0: from train.epochs, never from max_steps"));
-  t.push_back(choice_key("precision.dtype", TH_AT(precision.dtype), std::vector<std::pair<std::string, Precision>>{{"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}, {"fp16", Precision::kFp16}}, "working precision", {"bf16", "fp16"}));
+  t.push_back(choice_key("precision.dtype", TH_AT(precision.dtype), std::vector<std::pair<std::string, Precision>>{{"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}, {"fp16", Precision::kFp16}}, "type of activations and working weights; bf16 and fp16 keep fp32 master weights, fp16 a dynamic loss scale"));
+  t.push_back(choice_key("precision.reduce_dtype", TH_AT(precision.reduce_dtype), std::vector<std::pair<std::string, ReduceDtype>>{{"fp32", ReduceDtype::kFp32}, {"working", ReduceDtype::kWorking}}, "type in which gradients are kept and sent; working is that of precision.dtype, sums are fp32 all the same"));
+  t.push_back(number_key("precision.loss_scale", TH_AT(precision.loss_scale), 0x1p-10, 0x1p40, false, "fp16: the first loss scale"));
+  t.push_back(integer_key("precision.loss_scale_window", TH_AT(precision.loss_scale_window), 1, kMost, "fp16: steps without overflow after which the loss scale doubles"));
   t.push_back(integer_key("zero.stage", TH_AT(zero.stage), 0, 3, "0 plain data parallel; 1 optimizer state, 2 also gradients, 3 also parameters sharded"));
   t.push_back(boolean_key("zero.offload_optimizer", TH_AT(zero.offload_optimizer), "optimizer state in pinned host memory; no effect on a CPU"));
   t.push_back(boolean_key("zero.offload_parameters", TH_AT(zero.offload_parameters), "parameters in pinned host memory; no effect on a CPU"));

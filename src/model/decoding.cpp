@@ -12,9 +12,10 @@ at::Tensor Transformer::next_scores(ParameterSource& source, Pass& pass, const a
   const std::int64_t width = model_.d_model;
   const at::Tensor hidden = decode(source, pass, memory);
   at::Tensor last = at::empty({pass.batch.sentences, width}, hidden.options());
-  pass.context.run([&] {
+  pass.context.run(hidden, [&](auto element) {
+    using T = decltype(element);
     for (std::int64_t b = 0; b < pass.batch.sentences; ++b) {
-      std::memcpy(last.data_ptr<float>() + b * width, hidden.data_ptr<float>() + ((b + 1) * length - 1) * width, static_cast<std::size_t>(width) * sizeof(float));
+      std::memcpy(elements<T>(last) + b * width, elements<T>(hidden) + ((b + 1) * length - 1) * width, static_cast<std::size_t>(width) * sizeof(T));
     }
   });
   LayerNormTape tape;

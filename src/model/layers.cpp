@@ -10,56 +10,86 @@ namespace th::model {
 
 namespace {
 
-float* data(const at::Tensor& t) { return t.data_ptr<float>(); }
+/// The pointer of a tensor of the pass's element type.
+template <typename T>
+T* data(const at::Tensor& t) {
+  return elements<T>(t);
+}
+/// Of gradients of parameters and of statistics, which are fp32 always.
+float* fp32(const at::Tensor& t) { return t.data_ptr<float>(); }
 
-at::Tensor empty(at::IntArrayRef shape) { return at::empty(shape, at::TensorOptions().dtype(at::kFloat)); }
+at::Tensor empty_like_rows(const at::Tensor& like, at::IntArrayRef shape) { return at::empty(shape, like.options()); }
+at::Tensor empty_fp32(std::int64_t n) { return at::empty({n}, at::TensorOptions().dtype(at::kFloat)); }
 
 /// y = x W^T + bias.
 at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   at::Tensor y = context.gemm->forward(x, weight);
-  context.run([&] { add_bias(data(y), data(bias), y.size(0), y.size(1)); });
+  context.run(y, [&](auto element) {
+    using T = decltype(element);
+    add_bias(data<T>(y), data<T>(bias), y.size(0), y.size(1));
+  });
   return y;
 }
 
 /// Adds weight and bias gradients and returns the input's.
-at::Tensor linear_backward(const PassContext& context, const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight, at::Tensor g_weight,
-                           const at::Tensor& g_bias) {
+at::Tensor linear_backward(const PassContext& context, const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight,
+                           at::Tensor g_weight, const at::Tensor& g_bias) {
   context.gemm->add_weight_gradient(g, x, g_weight);
-  context.run([&] { add_column_sums(data(g), data(g_bias), g.size(0), g.size(1)); });
+  context.run(g, [&](auto element) {
+    using T = decltype(element);
+    add_column_sums(data<T>(g), fp32(g_bias), g.size(0), g.size(1));
+  });
   return context.gemm->input_gradient(g, weight);
 }
 
 /// Sizes of one attention, and the moves between [B*T, columns] and [B*H, T, K].
 struct Heads {
   Heads(const PassContext& c, const AttentionSite& s, std::int64_t model_width)
-      : context(c), site(s), width(model_width), count(c.heads), head_width(model_width / c.heads), scale(1.0F / std::sqrt(static_cast<float>(head_width))) {}
+      : context(c),
+        site(s),
+        width(model_width),
+        count(c.heads),
+        head_width(model_width / c.heads),
+        scale(1.0F / std::sqrt(static_cast<float>(head_width))) {}
   const PassContext& context;
   const AttentionSite& site;
   std::int64_t width, count, head_width;
   float scale;
 
   [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) const {
-    at::Tensor out = empty({site.batch * count, length, head_width});
-    context.run([&] { split_heads(data(packed) + column, data(out), site.batch, length, count, head_width, packed.size(1), factor); });
+    at::Tensor out = empty_like_rows(packed, {site.batch * count, length, head_width});
+    context.run(packed, [&](auto element) {
+      using T = decltype(element);
+      split_heads(data<T>(packed) + column, data<T>(out), site.batch, length, count, head_width, packed.size(1), factor);
+    });
     return out;
   }
   void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) const {
-    context.run([&] { merge_heads(data(from), data(packed) + column, site.batch, length, count, head_width, packed.size(1), factor); });
+    context.run(from, [&](auto element) {
+      using T = decltype(element);
+      merge_heads(data<T>(from), data<T>(packed) + column, site.batch, length, count, head_width, packed.size(1), factor);
+    });
   }
   [[nodiscard]] at::Tensor probabilities(const AttentionTape& tape) const {
     at::Tensor p = context.gemm->batched(tape.q, tape.k.transpose(1, 2));
-    context.run([&] { masked_softmax(data(p), site.batch, count, site.queries, site.keys, site.mask); });
+    context.run(p, [&](auto element) {
+      using T = decltype(element);
+      masked_softmax(data<T>(p), site.batch, count, site.queries, site.keys, site.mask);
+    });
     return p;
   }
   [[nodiscard]] at::Tensor dropped(const at::Tensor& p) const {
     if (site.dropout.rate == 0.0F) return p;
     at::Tensor out = at::empty_like(p);
-    context.run([&] { apply_dropout(data(p), data(out), out.numel(), site.dropout); });
+    context.run(p, [&](auto element) {
+      using T = decltype(element);
+      apply_dropout(data<T>(p), data<T>(out), out.numel(), site.dropout);
+    });
     return out;
   }
   [[nodiscard]] at::Tensor merged(const at::Tensor& dropped_p, const at::Tensor& v) const {
     const at::Tensor out = context.gemm->batched(dropped_p, v);
-    at::Tensor packed = empty({site.batch * site.queries, width});
+    at::Tensor packed = empty_like_rows(v, {site.batch * site.queries, width});
     merge(out, packed, 0, site.queries, 1.0F);
     return packed;
   }
@@ -76,23 +106,26 @@ ParameterSpan ParameterSpan::part(std::size_t first, std::size_t count) const {
 }
 
 at::Tensor layer_norm_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, LayerNormTape& tape) {
-  tape = {x_MD, empty({x_MD.size(0)}), empty({x_MD.size(0)})};
+  tape = {x_MD, empty_fp32(x_MD.size(0)), empty_fp32(x_MD.size(0))};
   return layer_norm_again(context, p, tape);
 }
 
 at::Tensor layer_norm_again(const PassContext& context, const ParameterSpan& p, const LayerNormTape& tape) {
   at::Tensor y = at::empty_like(tape.x);
-  context.run([&] {
-    layer_norm(data(tape.x), data(p.values[0]), data(p.values[1]), data(y), data(tape.mean), data(tape.rstd), y.size(0), y.size(1));
+  context.run(tape.x, [&](auto element) {
+    using T = decltype(element);
+    layer_norm(data<T>(tape.x), data<T>(p.values[0]), data<T>(p.values[1]), data<T>(y), fp32(tape.mean), fp32(tape.rstd), y.size(0),
+               y.size(1));
   });
   return y;
 }
 
 at::Tensor layer_norm_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const LayerNormTape& tape) {
   at::Tensor g_x = at::empty_like(g_MD);
-  context.run([&] {
-    layer_norm_backward(data(g_MD), data(tape.x), data(p.values[0]), data(tape.mean), data(tape.rstd), data(g_x), data(p.gradients[0]),
-                        data(p.gradients[1]), g_MD.size(0), g_MD.size(1));
+  context.run(g_MD, [&](auto element) {
+    using T = decltype(element);
+    layer_norm_backward(data<T>(g_MD), data<T>(tape.x), data<T>(p.values[0]), fp32(tape.mean), fp32(tape.rstd), data<T>(g_x),
+                        fp32(p.gradients[0]), fp32(p.gradients[1]), g_MD.size(0), g_MD.size(1));
   });
   return g_x;
 }
@@ -135,70 +168,93 @@ at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p
   const at::Tensor g_v = gemm.batched(dropped.transpose(1, 2), g_out);
   dropped = at::Tensor();
   at::Tensor g_scores = gemm.batched(g_out, tape.v.transpose(1, 2));
-  context.run([&] {
-    softmax_dropout_backward(data(probabilities), data(g_scores), site.batch * heads.count * site.queries, site.keys, site.dropout);
+  context.run(probabilities, [&](auto element) {
+    using T = decltype(element);
+    softmax_dropout_backward(data<T>(probabilities), data<T>(g_scores), site.batch * heads.count * site.queries, site.keys, site.dropout);
   });
   const at::Tensor g_q = gemm.batched(g_scores, tape.k);
   const at::Tensor g_k = gemm.batched(g_scores.transpose(1, 2), tape.q);
   if (!memory_MD.defined()) {
-    at::Tensor g_qkv = empty({site.batch * site.queries, 3 * width});
+    at::Tensor g_qkv = empty_like_rows(g_MD, {site.batch * site.queries, 3 * width});
     heads.merge(g_q, g_qkv, 0, site.queries, heads.scale);
     heads.merge(g_k, g_qkv, width, site.keys, 1.0F);
     heads.merge(g_v, g_qkv, 2 * width, site.keys, 1.0F);
     return linear_backward(context, g_qkv, x_MD, p.values[0], p.gradients[0], p.gradients[1]);
   }
-  at::Tensor g_query = empty({site.batch * site.queries, width});
-  at::Tensor g_kv = empty({site.batch * site.keys, 2 * width});
+  at::Tensor g_query = empty_like_rows(g_MD, {site.batch * site.queries, width});
+  at::Tensor g_kv = empty_like_rows(g_MD, {site.batch * site.keys, 2 * width});
   heads.merge(g_q, g_query, 0, site.queries, heads.scale);
   heads.merge(g_k, g_kv, 0, site.keys, 1.0F);
   heads.merge(g_v, g_kv, width, site.keys, 1.0F);
   const at::Tensor g_keys = linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
                                             p.gradients[0].narrow(0, width, 2 * width), p.gradients[1].narrow(0, width, 2 * width));
-  context.run([&] { add_to(data(*g_memory), data(g_keys), g_keys.numel()); });
+  context.run(*g_memory, [&](auto element) {
+    using T = decltype(element);
+    add_to(data<T>(*g_memory), data<T>(g_keys), g_keys.numel());
+  });
   return linear_backward(context, g_query, x_MD, p.values[0].narrow(0, 0, width), p.gradients[0].narrow(0, 0, width),
                          p.gradients[1].narrow(0, 0, width));
 }
 
-at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, Dropout dropout, FeedForwardTape& tape) {
+at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, Dropout dropout,
+                        FeedForwardTape& tape) {
   tape.hidden = context.gemm->forward(x_MD, p.values[0]);
-  context.run([&] { bias_relu_dropout(data(tape.hidden), data(p.values[1]), tape.hidden.size(0), tape.hidden.size(1), dropout); });
+  context.run(tape.hidden, [&](auto element) {
+    using T = decltype(element);
+    bias_relu_dropout(data<T>(tape.hidden), data<T>(p.values[1]), tape.hidden.size(0), tape.hidden.size(1), dropout);
+  });
   return linear(context, tape.hidden, p.values[2], p.values[3]);
 }
 
-at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD, Dropout dropout,
-                                 const FeedForwardTape& tape) {
+at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
+                                 Dropout dropout, const FeedForwardTape& tape) {
   const at::Tensor g_hidden = linear_backward(context, g_MD, tape.hidden, p.values[2], p.gradients[2], p.gradients[3]);
-  context.run([&] { relu_dropout_backward(data(tape.hidden), data(g_hidden), g_hidden.numel(), dropout); });
+  context.run(tape.hidden, [&](auto element) {
+    using T = decltype(element);
+    relu_dropout_backward(data<T>(tape.hidden), data<T>(g_hidden), g_hidden.numel(), dropout);
+  });
   return linear_backward(context, g_hidden, x_MD, p.values[0], p.gradients[0], p.gradients[1]);
 }
 
-at::Tensor residual_forward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& x_MD, Dropout dropout, ResidualTape& tape,
-                            const Body& body) {
+at::Tensor residual_forward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& x_MD, Dropout dropout,
+                            ResidualTape& tape, const Body& body) {
   if (context.pre_norm) {
     const at::Tensor h = layer_norm_forward(context, norm, x_MD, tape.norm);
     if (context.keep_cheap) tape.body_input = h;
     const at::Tensor s = body(h);
     at::Tensor y = at::empty_like(x_MD);
-    context.run([&] { add_dropout(data(x_MD), data(s), data(y), y.numel(), dropout); });
+    context.run(x_MD, [&](auto element) {
+      using T = decltype(element);
+      add_dropout(data<T>(x_MD), data<T>(s), data<T>(y), y.numel(), dropout);
+    });
     return y;
   }
   tape.body_input = x_MD;
   const at::Tensor s = body(x_MD);
-  context.run([&] { add_dropout(data(x_MD), data(s), data(s), s.numel(), dropout); });
+  context.run(x_MD, [&](auto element) {
+    using T = decltype(element);
+    add_dropout(data<T>(x_MD), data<T>(s), data<T>(s), s.numel(), dropout);
+  });
   return layer_norm_forward(context, norm, s, tape.norm);
 }
 
-at::Tensor residual_backward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& g_MD, Dropout dropout, const ResidualTape& tape,
-                             const BodyBackward& body_backward) {
+at::Tensor residual_backward(const PassContext& context, const ParameterSpan& norm, const at::Tensor& g_MD, Dropout dropout,
+                             const ResidualTape& tape, const BodyBackward& body_backward) {
   const at::Tensor g_sum = context.pre_norm ? g_MD : layer_norm_backward(context, norm, g_MD, tape.norm);
   at::Tensor g_x;
   {
     at::Tensor g_s = at::empty_like(g_sum);
-    context.run([&] { dropout_backward(data(g_sum), data(g_s), g_s.numel(), dropout); });
+    context.run(g_sum, [&](auto element) {
+      using T = decltype(element);
+      dropout_backward(data<T>(g_sum), data<T>(g_s), g_s.numel(), dropout);
+    });
     g_x = body_backward(g_s, tape.body_input.defined() ? tape.body_input : layer_norm_again(context, norm, tape.norm));
   }
   if (context.pre_norm) g_x = layer_norm_backward(context, norm, g_x, tape.norm);
-  context.run([&] { add_to(data(g_x), data(g_sum), g_x.numel()); });
+  context.run(g_x, [&](auto element) {
+    using T = decltype(element);
+    add_to(data<T>(g_x), data<T>(g_sum), g_x.numel());
+  });
   return g_x;
 }
 

@@ -115,10 +115,12 @@ at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, con
   const std::int64_t d = model_.d_model;
   const auto rows = static_cast<std::int64_t>(ids.size());
   if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
-  at::Tensor y = at::empty({rows, d}, at::TensorOptions().dtype(at::kFloat));
-  pass.context.run([&] {
-    embed(unit.values[0].data_ptr<float>(), ids.data(), positions_.data_ptr<float>(), y.data_ptr<float>(), rows, length, d,
-          std::sqrt(static_cast<float>(d)), pass.context.site(kEmbeddingBlock, site));
+  const at::Tensor& weight = unit.values[0];
+  at::Tensor y = at::empty({rows, d}, weight.options());
+  pass.context.run(weight, [&](auto element) {
+    using T = decltype(element);
+    embed(elements<T>(weight), ids.data(), positions_.data_ptr<float>(), elements<T>(y), rows, length, d, std::sqrt(static_cast<float>(d)),
+          pass.context.site(kEmbeddingBlock, site));
   });
   return y;
 }
@@ -169,7 +171,10 @@ at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const
   const at::Tensor h = layer_norm_forward(pass.context, p.part(0, 2), x, tape);
   const at::Tensor& weight = model_.tie_embeddings ? pass.tied : unit.values[3];
   at::Tensor y = gemm_.forward(h, weight);
-  pass.context.run([&] { add_bias(y.data_ptr<float>(), unit.values[2].data_ptr<float>(), y.size(0), y.size(1)); });
+  pass.context.run(y, [&](auto element) {
+    using T = decltype(element);
+    add_bias(elements<T>(y), elements<T>(unit.values[2]), y.size(0), y.size(1));
+  });
   source.close_forward(output_unit_);
   return y;
 }
@@ -185,10 +190,19 @@ at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch
   return scores;
 }
 
+double Transformer::loss_of(const at::Tensor& scores, const data::Batch& batch, float smoothing, float gradient_scale) const {
+  double loss = 0;
+  if (!gemm_.computes()) return loss;
+  with_element(scores, [&](auto element) {
+    loss = cross_entropy(elements<decltype(element)>(scores), batch.target_out.data(), scores.size(0), scores.size(1), smoothing, gradient_scale);
+  });
+  return loss;
+}
+
 LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
   at::Tensor scores = logits(source, batch);
   LossSum sum{0, batch.target_tokens};
-  if (gemm_.computes()) sum.loss_sum = cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1), 0.0F, 0.0F);
+  sum.loss_sum = loss_of(scores, batch, 0.0F, 0.0F);
   return sum;
 }
 
@@ -203,10 +217,7 @@ LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batc
   pass.memory = encode(source, pass);
   at::Tensor scores = project(pass, source, decode(source, pass, pass.memory), pass.final_norm);
   LossSum sum{0, batch.target_tokens};
-  pass.context.run([&] {
-    sum.loss_sum = cross_entropy(scores.data_ptr<float>(), batch.target_out.data(), scores.size(0), scores.size(1),
-                                 static_cast<float>(label_smoothing), static_cast<float>(gradient_scale));
-  });
+  sum.loss_sum = loss_of(scores, batch, static_cast<float>(label_smoothing), static_cast<float>(gradient_scale));
   backward(source, pass, std::move(scores));
   return sum;
 }

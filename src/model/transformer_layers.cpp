@@ -99,8 +99,9 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor g_log
   const data::Batch& b = pass.batch;
   const float scale = std::sqrt(static_cast<float>(model_.d_model));
   const auto embedding_gradient = [&](UnitTensors& unit, const at::Tensor& g, const std::vector<std::int64_t>& ids, std::uint64_t site) {
-    c.run([&] {
-      embed_backward(g.data_ptr<float>(), ids.data(), unit.gradients[0].data_ptr<float>(), g.size(0), g.size(1), scale, c.site(kEmbeddingBlock, site));
+    c.run(g, [&](auto element) {
+      embed_backward(elements<decltype(element)>(g), ids.data(), unit.gradients[0].data_ptr<float>(), g.size(0), g.size(1), scale,
+                     c.site(kEmbeddingBlock, site));
     });
   };
   UnitTensors* embeddings = tied ? &source.open_backward(source_unit_) : nullptr;
@@ -115,14 +116,16 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor g_log
     at::Tensor& g_weight = tied ? embeddings->gradients[0] : p.gradients[weight];
     gemm_.add_weight_gradient(g_logits, hidden, g_weight);
   }
-  c.run([&] { add_column_sums(g_logits.data_ptr<float>(), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1)); });
+  c.run(g_logits, [&](auto element) {
+    add_column_sums(elements<decltype(element)>(g_logits), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1));
+  });
   g = gemm_.input_gradient(g_logits, tied ? embeddings->values[0] : p.values[weight]);
   g_logits = at::Tensor();
   g = layer_norm_backward(c, p.part(0, kNorm), g, pass.final_norm);
   source.close_backward(output_unit_);
 
   at::Tensor g_memory = at::empty_like(pass.memory);
-  c.run([&] { g_memory.zero_(); });
+  c.run(g_memory, [&](auto) { g_memory.zero_(); });
   backward_layers(
       model_.num_decoder_layers,
       [&](std::int64_t k) {

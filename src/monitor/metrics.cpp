@@ -23,8 +23,10 @@ void MetricsWriter::line(const std::string& text) {
 }
 
 void MetricsWriter::step(const StepRecord& r) {
-  line(Json{{"kind", "step"}, {"step", r.step}, {"epoch", r.epoch}, {"loss", r.loss}, {"grad_norm", r.grad_norm}, {"lr", r.lr},
-            {"source_tokens", r.source_tokens}, {"target_tokens", r.target_tokens}, {"seconds", r.seconds}}.dump());
+  Json record{{"kind", "step"}, {"step", r.step}, {"epoch", r.epoch}, {"loss", r.loss}, {"grad_norm", r.grad_norm}, {"lr", r.lr},
+              {"source_tokens", r.source_tokens}, {"target_tokens", r.target_tokens}, {"seconds", r.seconds}};
+  if (r.loss_scale) record["loss_scale"] = *r.loss_scale;
+  line(record.dump());
 }
 
 void MetricsWriter::epoch(const EpochRecord& r) {

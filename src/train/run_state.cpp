@@ -13,7 +13,9 @@ std::string to_json(const RunState& s) {
                         {"step_in_epoch", s.step_in_epoch}, {"epoch_loss_sum", s.epoch_loss_sum},
                         {"epoch_tokens", s.epoch_tokens},   {"epoch_seconds", s.epoch_seconds},
                         {"micro_batches", s.micro_batches}, {"probe_loss", s.probe_loss},
-                        {"identity", s.identity},           {"exit", s.exit}}
+                        {"identity", s.identity},           {"exit", s.exit},
+                        {"skipped_steps", s.skipped_steps}, {"loss_scale", s.loss_scale.scale},
+                        {"loss_scale_good_steps", s.loss_scale.good_steps}, {"loss_scale_hysteresis", s.loss_scale.hysteresis}}
       .dump();
 }
 
@@ -32,6 +34,10 @@ RunState run_state_from_json(const std::string& text) {
     s.probe_loss = probe.is_null() ? std::numeric_limits<double>::quiet_NaN() : probe.get<double>();
     j.at("identity").get_to(s.identity);
     j.at("exit").get_to(s.exit);
+    s.skipped_steps = j.value("skipped_steps", std::int64_t{0});  // checkpoints of before 16-bit training have none of these
+    s.loss_scale.scale = j.value("loss_scale", 0.0);
+    s.loss_scale.good_steps = j.value("loss_scale_good_steps", std::int64_t{0});
+    s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScale::kHysteresis);
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("the checkpoint's run state can't be read: ") + error.what());

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/train/loss_scale.hpp"
 #include "th/train/lr_schedule.hpp"
 #include "th/train/training_data.hpp"
 
@@ -46,7 +47,9 @@ Outcome three_steps(const config::RunConfig& config, const TrainingData& data, s
   Outcome outcome;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const data::StepBatches batches = data.source->make(0, step % data.source->steps(0));
-    const zero::StepResult result = run_step(config, model, engine, batches, learning_rate(config, data.source->steps(0) * config.train.epochs, step + 1), step);
+    const zero::StepResult result = run_step(
+        config, model, engine, batches, step,
+        {learning_rate(config, data.source->steps(0) * config.train.epochs, step + 1), step + 1, initial_loss_scale(config)});
     outcome.loss = result.loss_sum / static_cast<double>(batches.target_tokens);
     outcome.grad_norm = result.grad_norm;
     outcome.bits.push_back(std::bit_cast<std::uint64_t>(outcome.loss));

@@ -96,17 +96,16 @@ void Trainer::train_step() {
   const auto start = Clock::now();
   watchdog_.enter("training", state_.step + 1);
   const data::StepBatches batches = loader_->next();
-  const double lr = learning_rate(config_, total_steps_, state_.step + 1);
-  const zero::StepResult result = run_step(config_, *model_, *engine_, batches, lr, state_.step);
+  const std::int64_t optimizer_step = state_.step - state_.skipped_steps + 1;
+  const double lr = learning_rate(config_, total_steps_, optimizer_step);
+  const zero::StepResult result = run_step(config_, *model_, *engine_, batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
   const double loss = result.loss_sum / static_cast<double>(batches.target_tokens);
   const double seconds = seconds_since(start);
   if (metrics_) {
-    metrics_->step({state_.step + 1, state_.epoch, loss, result.grad_norm, lr, batches.source_tokens, batches.target_tokens, seconds});
+    metrics_->step({state_.step + 1, state_.epoch, loss, result.grad_norm, lr, batches.source_tokens, batches.target_tokens, seconds,
+                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt});
   }
-  if (!std::isfinite(loss) || !std::isfinite(result.grad_norm)) {
-    throw NumericsError("step " + std::to_string(state_.step + 1) + ": loss " + std::to_string(loss) + ", gradient norm " +
-                        std::to_string(result.grad_norm) + " are not finite; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
-  }
+  judge(loss, result);
   const std::int64_t tokens = batches.source_tokens + batches.target_tokens;
   if (tensorboard_) {
     tensorboard_->scalar("train/loss", loss, state_.step + 1);
@@ -130,6 +129,33 @@ void Trainer::train_step() {
   memory_->saw_training(batches.rounds, config_.data.num_workers > 0 ? kStepsInMemory : 1);
   if (totals_.steps == 1) report_memory();
   show_progress(loss, seconds);
+}
+
+void Trainer::judge(double loss, const zero::StepResult& result) {
+  const bool overflow = std::isfinite(loss) && !std::isfinite(result.grad_norm);
+  const std::string step = "step " + std::to_string(state_.step + 1);
+  if (!std::isfinite(loss) || (overflow && !scales_loss())) {
+    throw NumericsError(step + ": loss " + std::to_string(loss) + ", gradient norm " + std::to_string(result.grad_norm) + " are not finite" +
+                        (result.not_finite.empty() ? "" : ", first in " + result.not_finite) +
+                        "; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
+  }
+  if (!scales_loss()) return;
+  const double before = loss_scale_.scale();
+  const LossScale::Verdict verdict = loss_scale_.update(overflow);
+  state_.loss_scale = loss_scale_.state();
+  if (!overflow) return;
+  ++state_.skipped_steps;
+  if (verdict == LossScale::Verdict::kExhausted) {
+    throw NumericsError(step + ": gradients overflow fp16, first in " + result.not_finite + ", and the loss scale is at its smallest, " +
+                        std::to_string(before) + ". Lower optimizer.lr, or use precision.dtype=bf16.");
+  }
+  const std::string text = step + ": gradients overflow fp16 at loss scale " + fixed(before, 4) + ", first in " + result.not_finite +
+                           "; the step is skipped, the scale is now " + fixed(loss_scale_.scale(), 4);
+  if (verdict == LossScale::Verdict::kBelowOne) {
+    if (is_root()) log_.warn(text);
+  } else {
+    say(text);
+  }
 }
 
 void Trainer::report_memory() {

@@ -22,7 +22,8 @@ namespace {
 
 /// The run's identity (contract.md): what the bits depend on beside the deck.
 std::string make_identity(const config::RunConfig& config) {
-  return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) +
+  const bool short_products = config.precision.dtype == config::Precision::kBf16 && has_bf16_instructions();
+  return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) + (short_products ? "+bf16" : "") +
          " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch;
 }
 
@@ -44,7 +45,7 @@ std::string set_aside(const fs::path& folder) {
 Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node,
                  Log& log)
     : deck_(deck), config_(deck_.config), collectives_(collectives), watchdog_(watchdog), log_(log), identity_(make_identity(deck.config)),
-      deadline_(deck.config.run.max_minutes) {
+      deadline_(deck.config.run.max_minutes), loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   if (config_.checkpoint.resume != config::Resume::kNone) open_checkpoint();
   resolve_slots();
@@ -82,6 +83,7 @@ void Trainer::open_checkpoint() {
     for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
       const std::string line = d.key + ": the checkpoint has " + d.checkpoint + ", the deck " + d.given;
       if (d.fatal) fatal += "\n  " + line;
+      other_precision_ = other_precision_ || d.key == "precision.dtype";
       if (!d.fatal && is_root()) log_.info("resume: " + line);
     }
     if (!fatal.empty()) throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
@@ -181,6 +183,7 @@ void Trainer::resume() {
   }
   if (!reader_) return;
   memory_->saw_resume();
+  if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
   load_checkpoint(*reader_, *engine_, collectives_, true);
   check_probe();
   log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
@@ -194,6 +197,10 @@ void Trainer::check_probe() {
   const double now = probe();
   const double before = state_.probe_loss;
   if (now == before) return;
+  if (other_precision_) {
+    log_.info("The probe batch's loss was " + std::to_string(before) + " in the checkpoint's precision and is " + std::to_string(now) + " in this one.");
+    return;
+  }
   const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
   if (state_.identity == identity_ || !(relative <= 1e-5)) {
     throw CheckpointError("the probe batch's loss was " + std::to_string(before) + " when " + reader_->folder() + " was written and is " +

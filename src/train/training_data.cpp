@@ -88,16 +88,16 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
 }
 
 zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,
-                          double lr, std::int64_t step) {
+                          std::int64_t step, const zero::StepRequest& request) {
   constexpr std::uint64_t kDropoutStream = 0x64726f70;
   const std::uint64_t key = hash_pair(hash_pair(config.run.seed, kDropoutStream), static_cast<std::uint64_t>(step));
   engine.begin_step();
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
     const bool mine = round < std::ssize(batches.rounds);
-    engine.accumulate(model, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key, 1.0 / static_cast<double>(batches.target_tokens),
-                      config.train.label_smoothing);
+    engine.accumulate(model, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key,
+                      request.loss_scale / static_cast<double>(batches.target_tokens), config.train.label_smoothing);
   }
-  return engine.step(lr, step + 1);
+  return engine.step(request);
 }
 
 }  // namespace th::train

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/model/element.hpp"
 #include "th/zero/resident_source.hpp"
 
 #include <ATen/ATen.h>
@@ -14,7 +15,12 @@ namespace th::zero {
 
 namespace {
 
-at::Tensor zeros(std::int64_t elements) { return at::zeros({elements}, at::TensorOptions().dtype(at::kFloat)); }
+at::Tensor zeros(std::int64_t elements, config::Precision type = config::Precision::kFp32) {
+  return at::zeros({elements}, at::TensorOptions().dtype(model::scalar_type(type)));
+}
+
+/// Transport buffers count in words of 4 bytes; shards are multiples of 256 elements.
+std::int64_t words(std::int64_t elements, config::Precision type) { return elements * element_bytes(type) / 4; }
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
@@ -38,22 +44,32 @@ void ZeroEngine::allocate() {
   open_.assign(units, 0);
   tensors_.resize(units);
   const EngineBuffers& b = buffers_;
+  const BufferTypes& types = b.types;
   {
     const MemoryScope scope(MemoryClass::kParameters);
-    parameters_ = collectives_.allocate(b.parameters);
+    parameters_ = collectives_.allocate(words(b.parameters, types.working));
+  }
+  if (b.masters > 0) {
+    const MemoryScope scope(MemoryClass::kMaster);
+    masters_ = zeros(b.masters);
   }
   if (b.gather_slots > 0) {
     const MemoryScope scope(MemoryClass::kGatherSlots);
-    gather_ = zeros(b.gather_slots);
+    gather_ = zeros(b.gather_slots, types.working);
   }
   {
     // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
-    const MemoryScope scope(b.unit_gradients > 0 ? MemoryClass::kCommunication : MemoryClass::kGradients);
-    gradients_ = collectives_.allocate(b.unit_gradients > 0 ? b.unit_gradients : b.gradients);
+    const MemoryScope scope(policy_.shard_gradients ? MemoryClass::kCommunication : MemoryClass::kGradients);
+    const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
+    gradients_ = collectives_.allocate(words(policy_.shard_gradients ? in_flight : b.gradients, types.reduced));
   }
-  if (b.unit_gradients > 0) {
+  if (types.short_gradients()) {
+    const MemoryScope scope(MemoryClass::kCommunication);
+    unit_gradients_ = zeros(b.unit_gradients);
+  }
+  if (policy_.shard_gradients) {
     const MemoryScope scope(MemoryClass::kGradients);
-    shard_gradients_ = zeros(b.gradients);
+    shard_gradients_ = zeros(b.gradients, types.reduced);
   }
   if (b.moments > 0) {
     const MemoryScope first(MemoryClass::kExpAvg);
@@ -69,35 +85,83 @@ void ZeroEngine::allocate() {
 void ZeroEngine::initialise(std::uint64_t seed) {
   for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(piece.tensor)];
-    float* shard = parameter_shard(tensor.unit) - layout_.units()[index(tensor.unit)].shard_offset;
+    float* shard = master_shard(tensor.unit) - layout_.units()[index(tensor.unit)].shard_offset;
     model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin, piece.count, shard + piece.shard_offset);
   }
   share_parameters();
 }
 
 void ZeroEngine::share_parameters() {
-  if (policy_.shard_parameters) return collectives_.barrier();
-  for (const FlatLayout::Unit& u : layout_.units()) collectives_.all_gather(*parameters_, u.offset, u.shard, u.shard, parameters_->data() + u.offset);
+  const config::Precision type = buffers_.types.working;
+  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
+    const FlatLayout::Unit& unit = layout_.units()[u];
+    const auto number = static_cast<std::int64_t>(u);
+    round_shard(number);
+    if (buffers_.types.masters() && !policy_.shard_optimizer) share_fp32(number, master_shard(number), masters_.data_ptr<float>() + unit.offset);
+    if (policy_.shard_parameters) continue;
+    const std::int64_t offset = words(unit.offset, type);
+    const std::int64_t shard = words(unit.shard, type);
+    collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
+  }
+  if (policy_.shard_parameters) collectives_.barrier();
 }
 
-float* ZeroEngine::parameter_shard(std::int64_t unit) const {
+void ZeroEngine::share_fp32(std::int64_t unit, const float* mine, float* whole) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  return parameters_->data() + (policy_.shard_parameters ? u.shard_offset : u.offset + rank_ * u.shard);
+  const std::int64_t offset = words(u.offset, buffers_.types.reduced);
+  const std::int64_t part = words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
+  float* buffer = gradients_->data() + offset;
+  for (std::int64_t at = 0; at < u.shard; at += part) {
+    std::memcpy(buffer + rank_ * part, mine + at, index(part) * sizeof(float));
+    collectives_.all_gather(*gradients_, offset, part, part, buffer);
+    for (std::int64_t r = 0; r < ranks_; ++r) std::memcpy(whole + r * u.shard + at, buffer + r * part, index(part) * sizeof(float));
+  }
 }
 
-float* ZeroEngine::reduced_gradient(std::int64_t unit) const {
+void ZeroEngine::round_shard(std::int64_t unit) {
+  if (!buffers_.types.masters()) return;
+  round_elements(master_shard(unit), buffers_.types.working, parameter_shard(unit), layout_.units()[index(unit)].shard);
+}
+
+std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
+  return reinterpret_cast<std::byte*>(buffer.data()) + element * element_bytes(buffers_.types.working);
+}
+
+std::byte* ZeroEngine::reduced_at(float* buffer, std::int64_t element) const {
+  return reinterpret_cast<std::byte*>(buffer) + element * element_bytes(buffers_.types.reduced);
+}
+
+std::byte* ZeroEngine::parameter_shard(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  return policy_.shard_gradients ? shard_gradients_.data_ptr<float>() + u.shard_offset : gradients_->data() + u.offset + rank_ * u.shard;
+  return working_at(*parameters_, policy_.shard_parameters ? u.shard_offset : u.offset + rank_ * u.shard);
 }
 
-model::UnitTensors ZeroEngine::views(std::int64_t unit, float* values, float* gradients) const {
+float* ZeroEngine::master_shard(std::int64_t unit) const {
+  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  if (!buffers_.types.masters()) return reinterpret_cast<float*>(parameter_shard(unit));
+  return masters_.data_ptr<float>() + (policy_.shard_optimizer ? u.shard_offset : u.offset + rank_ * u.shard);
+}
+
+std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {
+  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  if (policy_.shard_gradients) return reduced_at(static_cast<float*>(shard_gradients_.data_ptr()), u.shard_offset);
+  return reduced_at(gradients_->data(), u.offset + rank_ * u.shard);
+}
+
+float* ZeroEngine::unit_gradient(std::int64_t unit) const {
+  if (buffers_.types.short_gradients()) return unit_gradients_.data_ptr<float>() + buffers_.gather_offset[index(unit)];
+  return gradients_->data() + buffers_.gradient_offset[index(unit)];
+}
+
+model::UnitTensors ZeroEngine::views(std::int64_t unit, std::byte* values, float* gradients) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   model::UnitTensors out;
-  const at::TensorOptions options = at::TensorOptions().dtype(at::kFloat);
+  const at::TensorOptions working = at::TensorOptions().dtype(model::scalar_type(buffers_.types.working));
+  const at::TensorOptions fp32 = at::TensorOptions().dtype(at::kFloat);
   for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count; ++t) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
-    out.values.push_back(at::from_blob(values + tensor.offset, tensor.spec.shape, options));
-    if (gradients != nullptr) out.gradients.push_back(at::from_blob(gradients + tensor.offset, tensor.spec.shape, options));
+    out.values.push_back(at::from_blob(values + tensor.offset * element_bytes(buffers_.types.working), tensor.spec.shape, working));
+    out.gradients.push_back(at::from_blob(gradients + tensor.offset, tensor.spec.shape, fp32));
   }
   return out;
 }
@@ -105,14 +169,15 @@ model::UnitTensors ZeroEngine::views(std::int64_t unit, float* values, float* gr
 const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   if (open_[index(unit)]++ == 0) {
-    float* values = nullptr;
+    const config::Precision type = buffers_.types.working;
+    std::byte* values = nullptr;
     if (policy_.shard_parameters) {
-      values = gather_.data_ptr<float>() + buffers_.gather_offset[index(unit)];
-      collectives_.all_gather(*parameters_, u.shard_offset, 0, u.shard, values);
+      values = static_cast<std::byte*>(gather_.data_ptr()) + buffers_.gather_offset[index(unit)] * element_bytes(type);
+      collectives_.all_gather(*parameters_, words(u.shard_offset, type), 0, words(u.shard, type), reinterpret_cast<float*>(values));
     } else {
-      values = parameters_->data() + u.offset;
+      values = working_at(*parameters_, u.offset);
     }
-    tensors_[index(unit)] = views(unit, values, gradients_->data() + buffers_.gradient_offset[index(unit)]);
+    tensors_[index(unit)] = views(unit, values, unit_gradient(unit));
   }
   return tensors_[index(unit)];
 }
@@ -126,31 +191,42 @@ model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   open_forward(unit);
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   const bool keep = config_.comm.reduction == config::Reduction::kFast && !policy_.shard_gradients && round_ > 0;
-  if (!keep) std::memset(gradients_->data() + buffers_.gradient_offset[index(unit)], 0, index(u.padded) * sizeof(float));
+  if (!keep) std::memset(unit_gradient(unit), 0, index(u.padded) * sizeof(float));
   return tensors_[index(unit)];
 }
 
 void ZeroEngine::close_backward(std::int64_t unit) {
   close_forward(unit);
+  if (buffers_.types.short_gradients()) {
+    round_elements(unit_gradient(unit), buffers_.types.reduced, reduced_at(gradients_->data(), buffers_.gradient_offset[index(unit)]),
+                   layout_.units()[index(unit)].padded);
+  }
   if (policy_.shard_gradients) reduce_unit(unit);
 }
 
 void ZeroEngine::reduce_unit(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  float* out = reduced_gradient(unit);
   const std::int64_t offset = buffers_.gradient_offset[index(unit)];
   if (config_.comm.reduction == config::Reduction::kFast) {
+    ensure(!buffers_.types.short_gradients(), "comm.reduction=fast sums fp32 alone");
     float* full = gradients_->data() + offset;
     collectives_.all_reduce_fast(full, u.padded);
     if (!policy_.shard_gradients) return;
+    auto* out = reinterpret_cast<float*>(reduced_gradient(unit));
     const float* mine = full + rank_ * u.shard;
     for (std::int64_t i = 0; i < u.shard; ++i) out[i] = round_ == 0 ? mine[i] : out[i] + mine[i];
     return;
   }
-  const std::vector<const float*> pieces = collectives_.exchange(*gradients_, offset, u.shard);
+  const config::Precision type = buffers_.types.reduced;
+  const std::vector<const float*> pieces = collectives_.exchange(*gradients_, words(offset, type), words(u.shard, type));
   const std::int64_t first = round_ * ranks_;
   const std::int64_t present = std::min(ranks_, slots_ - first);
-  tree_->add(first, std::span(pieces).first(index(present)), u.shard_offset, u.shard, out);
+  model::with_element(model::scalar_type(type), [&](auto element) {
+    using T = decltype(element);
+    std::vector<const T*> slots;
+    for (std::int64_t r = 0; r < present; ++r) slots.push_back(reinterpret_cast<const T*>(pieces[index(r)]));
+    tree_->add<T>(first, slots, u.shard_offset, u.shard, reinterpret_cast<T*>(reduced_gradient(unit)));
+  });
   collectives_.finish_exchange();
 }
 
@@ -180,7 +256,7 @@ double ZeroEngine::gradient_norm() {
   std::vector<double> mine(index(layout_.shard_total() / FlatLayout::kBlock)), all(mine.size() * index(ranks_));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), unit.shard / FlatLayout::kBlock,
+    block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), buffers_.types.reduced, unit.shard / FlatLayout::kBlock,
                       mine.data() + unit.shard_offset / FlatLayout::kBlock);
   }
   collectives_.all_gather_doubles(mine, all);
@@ -194,58 +270,83 @@ double ZeroEngine::gradient_norm() {
   return std::sqrt(sum);
 }
 
-std::vector<ZeroEngine::Slice> ZeroEngine::slices() const {
-  std::vector<Slice> out;
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
-    const FlatLayout::Unit& unit = layout_.units()[u];
-    const auto number = static_cast<std::int64_t>(u);
-    if (policy_.shard_optimizer) {
-      out.push_back({parameter_shard(number), reduced_gradient(number), unit.shard_offset, unit.shard});
-    } else {
-      out.push_back({parameters_->data() + unit.offset, gradients_->data() + unit.offset, unit.offset, unit.padded});
-    }
+std::string ZeroEngine::first_not_finite() {
+  constexpr std::int64_t kNone = std::int64_t{1} << 62;
+  std::int64_t found = kNone;  // tensor, in the layout's order
+  for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
+    const std::int64_t unit = layout_.tensors()[index(piece.tensor)].unit;
+    const std::int64_t at = piece.shard_offset - layout_.units()[index(unit)].shard_offset;
+    model::with_element(model::scalar_type(buffers_.types.reduced), [&](auto element) {
+      const auto* gradients = reinterpret_cast<const decltype(element)*>(reduced_gradient(unit)) + at;
+      const bool finite = std::all_of(gradients, gradients + piece.count, [](auto g) { return std::isfinite(to_float(g)); });
+      if (!finite) found = std::min(found, piece.tensor);
+    });
   }
-  return out;
+  const std::int64_t first = -collectives_.maximum(-found);
+  return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
 }
 
-void ZeroEngine::gather_updated() {
-  if (!policy_.shard_parameters && policy_.shard_optimizer) share_parameters();
+OptimizerSlice ZeroEngine::slice_of(std::int64_t unit) const {
+  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  const bool sharded = policy_.shard_optimizer;
+  OptimizerSlice slice;
+  slice.count = sharded ? u.shard : u.padded;
+  slice.masters = sharded ? master_shard(unit) : master_shard(unit) - rank_ * u.shard;
+  slice.gradients = sharded ? reduced_gradient(unit) : reduced_at(gradients_->data(), u.offset);
+  if (buffers_.types.masters()) slice.working = sharded ? parameter_shard(unit) : working_at(*parameters_, u.offset);
+  if (has_moments()) {
+    const std::int64_t at = sharded ? u.shard_offset : u.offset;
+    slice.exp_avg = exp_avg_.data_ptr<float>() + at;
+    slice.exp_avg_sq = exp_avg_sq_.data_ptr<float>() + at;
+  }
+  return slice;
 }
 
-StepResult ZeroEngine::step(double lr, std::int64_t optimizer_step) {
+StepResult ZeroEngine::step(const StepRequest& request) {
   ensure(round_ == rounds_, "ZeroEngine: step() before the last round");
   StepResult result;
   std::vector<double> all(slot_losses_.size() * index(ranks_));
   collectives_.all_gather_doubles(slot_losses_, all);
   for (std::int64_t s = 0; s < slots_; ++s) result.loss_sum += all[index(s % ranks_ * rounds_ + s / ranks_)];
-  result.grad_norm = gradient_norm();
+  result.grad_norm = gradient_norm() / request.loss_scale;
+  if (!std::isfinite(result.grad_norm)) result.not_finite = first_not_finite();
   if (!std::isfinite(result.loss_sum) || !std::isfinite(result.grad_norm)) return result;
+  const BufferTypes& types = buffers_.types;
   if (!policy_.shard_optimizer && config_.comm.reduction == config::Reduction::kExact) {
-    for (const FlatLayout::Unit& u : layout_.units()) collectives_.all_gather(*gradients_, u.offset, u.shard, u.shard, gradients_->data() + u.offset);
+    for (const FlatLayout::Unit& u : layout_.units()) {
+      const std::int64_t offset = words(u.offset, types.reduced);
+      const std::int64_t shard = words(u.shard, types.reduced);
+      collectives_.all_gather(*gradients_, offset, shard, shard, gradients_->data() + offset);
+    }
   }
   const double clip = config_.train.gradient_clip;
-  OptimizerStep update{config_.optimizer, lr, 1.0, optimizer_step};
+  OptimizerStep update{config_.optimizer, request.lr, 1.0, request.optimizer_step};
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
-  float* first = has_moments() ? exp_avg_.data_ptr<float>() : nullptr;
-  float* second = has_moments() ? exp_avg_sq_.data_ptr<float>() : nullptr;
-  for (const Slice& s : slices()) {
-    apply_optimizer(update, s.parameters, s.gradients, has_moments() ? first + s.moments : nullptr, has_moments() ? second + s.moments : nullptr,
-                    s.count);
+  update.gradient_factor /= request.loss_scale;
+  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
+    const FlatLayout::Unit& unit = layout_.units()[u];
+    apply_optimizer(update, slice_of(static_cast<std::int64_t>(u)), types.reduced, types.working);
+    if (policy_.shard_parameters || !policy_.shard_optimizer) continue;
+    const std::int64_t offset = words(unit.offset, types.working);
+    const std::int64_t shard = words(unit.shard, types.working);
+    collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
   }
-  gather_updated();
   return result;
 }
 
 std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const FlatLayout whole(model.units(), 1);
-  at::Tensor flat = zeros(whole.padded_total());
-  std::vector<float> unit_values(index(layout_.largest_unit()));
+  const config::Precision type = buffers_.types.working;
+  at::Tensor flat = zeros(whole.padded_total(), type);
+  std::vector<float> unit_values(index(words(layout_.largest_unit(), type)));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
     const bool sharded = policy_.shard_parameters;
-    collectives_.all_gather(*parameters_, sharded ? unit.shard_offset : unit.offset, sharded ? 0 : unit.shard, unit.shard, unit_values.data());
-    std::memcpy(flat.data_ptr<float>() + whole.units()[u].offset, unit_values.data(), index(unit.content) * sizeof(float));
+    const std::int64_t shard = words(unit.shard, type);
+    collectives_.all_gather(*parameters_, words(sharded ? unit.shard_offset : unit.offset, type), sharded ? 0 : shard, shard, unit_values.data());
+    std::memcpy(static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
+                index(unit.content * element_bytes(type)));
   }
   return std::make_unique<ResidentSource>(whole, std::move(flat));
 }
@@ -254,7 +355,7 @@ void ZeroEngine::read_state(State state, std::span<float> out) const {
   ensure(std::ssize(out) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    const float* from = parameter_shard(static_cast<std::int64_t>(u));
+    const float* from = master_shard(static_cast<std::int64_t>(u));
     if (state != State::kParameters) {
       const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
       from = moments.data_ptr<float>() + (policy_.shard_optimizer ? unit.shard_offset : unit.offset + rank_ * unit.shard);
@@ -270,17 +371,14 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
     const float* from = in.data() + unit.shard_offset;
     const std::size_t bytes = index(unit.shard) * sizeof(float);
     if (state == State::kParameters) {
-      std::memcpy(parameter_shard(static_cast<std::int64_t>(u)), from, bytes);
+      std::memcpy(master_shard(static_cast<std::int64_t>(u)), from, bytes);
       continue;
     }
     const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
     if (policy_.shard_optimizer) {
       std::memcpy(moments.data_ptr<float>() + unit.shard_offset, from, bytes);
     } else {
-      // The gradient buffer is free between steps: the moments of all ranks travel through it.
-      float* mine = gradients_->data() + unit.offset + rank_ * unit.shard;
-      std::memcpy(mine, from, bytes);
-      collectives_.all_gather(*gradients_, unit.offset, unit.shard, unit.shard, moments.data_ptr<float>() + unit.offset);
+      share_fp32(static_cast<std::int64_t>(u), from, moments.data_ptr<float>() + unit.offset);
     }
   }
   if (state == State::kParameters) return share_parameters();

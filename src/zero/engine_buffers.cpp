@@ -14,12 +14,20 @@ ZeroPolicy zero_policy(std::int64_t stage) {
   return {stage >= 1, stage >= 2, stage >= 3};
 }
 
+BufferTypes buffer_types(const config::RunConfig& config) {
+  const config::PrecisionSection& p = config.precision;
+  return {p.dtype, p.reduce_dtype == config::ReduceDtype::kWorking ? p.dtype : config::Precision::kFp32};
+}
+
+std::int64_t element_bytes(config::Precision type) { return type == config::Precision::kFp32 ? 4 : 2; }
+
 EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const std::vector<bool>& long_lived, std::int64_t slots) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   const std::int64_t whole = layout.padded_total();
   const std::int64_t shard = layout.shard_total();
   const std::size_t units = layout.units().size();
   EngineBuffers b;
+  b.types = buffer_types(config);
   b.gather_offset.assign(units, 0);
   b.gradient_offset.assign(units, 0);
   std::int64_t in_flight = 0;
@@ -34,7 +42,9 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.parameters = policy.shard_parameters ? shard : whole;
   b.gather_slots = policy.shard_parameters ? in_flight : 0;
   b.gradients = policy.shard_gradients ? shard : whole;
-  b.unit_gradients = policy.shard_gradients ? in_flight : 0;
+  b.unit_gradients = policy.shard_gradients || b.types.short_gradients() ? in_flight : 0;
+  b.travel = policy.shard_gradients && b.types.short_gradients() ? in_flight : 0;
+  if (b.types.masters()) b.masters = policy.shard_optimizer ? shard : whole;
   if (!policy.shard_gradients) {
     for (std::size_t u = 0; u < units; ++u) b.gradient_offset[u] = layout.units()[u].offset;
   }
@@ -49,31 +59,40 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
 
 runtime::MemoryUse EngineBuffers::use() const {
   constexpr std::int64_t kFloat = 4;
+  const std::int64_t working = element_bytes(types.working);
+  const std::int64_t reduced = element_bytes(types.reduced);
   runtime::MemoryUse use;
-  use[MemoryClass::kParameters] = parameters * kFloat;
-  use[MemoryClass::kGradients] = gradients * kFloat;
+  use[MemoryClass::kParameters] = parameters * working;
+  use[MemoryClass::kMaster] = masters * kFloat;
+  use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
-  use[MemoryClass::kGatherSlots] = gather_slots * kFloat;
-  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat;
+  use[MemoryClass::kGatherSlots] = gather_slots * working;
+  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
   return use;
 }
 
 StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots) {
-  constexpr std::int64_t kFloat = 4, kDouble = 8;
+  constexpr std::int64_t kDouble = 8;
   const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const BufferTypes types = buffer_types(config);
+  const bool exact = config.comm.reduction == config::Reduction::kExact;
   const std::int64_t ranks = layout.ranks();
   const std::int64_t rounds = (slots + ranks - 1) / ranks;
-  const std::int64_t shard = layout.shard_total() * kFloat * (ranks - 1);  // P (N-1)/N
+  const std::int64_t sent = layout.shard_total() * (ranks - 1);  // P (N-1)/N
+  const std::int64_t working = sent * element_bytes(types.working);
+  const std::int64_t reduced = sent * element_bytes(types.reduced);
   StepTraffic t;
-  if (config.comm.reduction == config::Reduction::kFast) {
-    t.reduce = 2 * shard * (policy.shard_gradients ? rounds : 1);
+  if (exact) {
+    t.exchange = rounds * reduced;
   } else {
-    t.exchange = rounds * shard;
+    t.reduce = 2 * reduced * (policy.shard_gradients ? rounds : 1);
   }
   if (policy.shard_parameters) {
-    t.all_gather = 2 * rounds * shard;
-  } else if (policy.shard_optimizer || config.comm.reduction == config::Reduction::kExact) {
-    t.all_gather = shard;
+    t.all_gather = 2 * rounds * working;
+  } else if (policy.shard_optimizer) {
+    t.all_gather = working;
+  } else if (exact) {
+    t.all_gather = reduced;
   }
   t.remainder = (layout.shard_total() / FlatLayout::kBlock + rounds) * kDouble * (ranks - 1);
   return t;

@@ -1,6 +1,7 @@
 #include "th/zero/memory_plan.hpp"
 
 #include "th/base/error.hpp"
+#include "th/model/element.hpp"
 #include "th/model/transformer.hpp"
 
 #include <ATen/ATen.h>
@@ -17,14 +18,14 @@ using runtime::MemoryUse;
 /// Units whose tensors have shapes and addresses, and no memory.
 class PlannedSource final : public model::ParameterSource {
  public:
-  explicit PlannedSource(const FlatLayout& layout) {
+  PlannedSource(const FlatLayout& layout, at::ScalarType type) {
     for (const FlatLayout::Unit& unit : layout.units()) {
       model::UnitTensors tensors;
       for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) {
         const auto& shape = layout.tensors()[static_cast<std::size_t>(t)].spec.shape;
-        tensors.values.push_back(at::empty(shape, at::TensorOptions().dtype(at::kFloat)));
+        tensors.values.push_back(at::empty(shape, at::TensorOptions().dtype(type)));
+        tensors.gradients.push_back(at::empty(shape, at::TensorOptions().dtype(at::kFloat)));
       }
-      tensors.gradients = tensors.values;
       units_.push_back(std::move(tensors));
     }
   }
@@ -62,7 +63,7 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::
     runtime::MemoryLedger ledger;
     const runtime::PlanningScope planning(ledger);
     const runtime::MemoryScope scope(MemoryClass::kActivations);
-    PlannedSource source(layout);
+    PlannedSource source(layout, model::scalar_type(request.config.precision.dtype));
     ledger.restart();
     if (pass == Pass::kTraining) model.train_slot(source, batch, 0, 1.0, request.config.train.label_smoothing);
     if (pass == Pass::kEvaluation) model.evaluate(source, batch);
@@ -97,7 +98,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   MemoryUse base = buffers.use();
   base[MemoryClass::kBatches] = request.batch_bytes;
   base[MemoryClass::kActivations] = constants;
-  if (request.messages) base[MemoryClass::kCommunication] += layout.largest_unit() * kFloat;
+  const std::int64_t working = element_bytes(buffers.types.working);
+  if (request.messages) base[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
   if (request.resumes) {
     MemoryUse use = base;
     use[MemoryClass::kCheckpointStaging] = staging;
@@ -120,7 +122,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
     const FlatLayout whole(shapes.units(), 1);
     phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);
     plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
-    plan.phases.back().use[MemoryClass::kGatherSlots] += (whole.padded_total() + layout.largest_unit()) * kFloat;
+    plan.phases.back().use[MemoryClass::kGatherSlots] += (whole.padded_total() + layout.largest_unit()) * working;
   }
   return plan;
 }

@@ -1,7 +1,12 @@
 #include "th/zero/optimizer.hpp"
 
+#include "th/base/error.hpp"
+#include "th/base/half_float.hpp"
+#include "th/model/kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
@@ -57,6 +62,52 @@ void apply_optimizer(const OptimizerStep& step, float* parameters, const float* 
                             decoupled ? static_cast<float>(1.0 - step.lr * o.weight_decay) : 1.0F,
                             decoupled ? 0.0F : decay};
   adam(factors, parameters, gradients, exp_avg, exp_avg_sq, count);
+}
+
+namespace {
+
+constexpr std::int64_t kChunk = 8 * FlatLayout::kBlock;  // elements widened at a time: they stay in the first cache
+
+/// Calls `body` with a value of the 16-bit type.
+template <typename Body>
+void with_short_element(config::Precision type, Body&& body) {
+  ensure(type != config::Precision::kFp32, "with_short_element: not a 16-bit type");
+  if (type == config::Precision::kBf16) return body(Bf16{});
+  body(Fp16{});
+}
+
+/// Calls body(offset, count, fp32 values) for all elements of a buffer of any type, piece by piece.
+template <typename Body>
+void for_fp32_chunks(const void* x, config::Precision type, std::int64_t count, Body&& body) {
+  if (type == config::Precision::kFp32) return body(std::int64_t{0}, count, static_cast<const float*>(x));
+  with_short_element(type, [&](auto element) {
+    alignas(64) std::array<float, kChunk> wide;
+    for (std::int64_t at = 0; at < count; at += kChunk) {
+      const std::int64_t n = std::min(kChunk, count - at);
+      model::widen(static_cast<const decltype(element)*>(x) + at, wide.data(), n);
+      body(at, n, static_cast<const float*>(wide.data()));
+    }
+  });
+}
+
+}  // namespace
+
+void round_elements(const float* from, config::Precision type, void* to, std::int64_t count) {
+  with_short_element(type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
+}
+
+void apply_optimizer(const OptimizerStep& step, const OptimizerSlice& slice, config::Precision gradient_type, config::Precision working_type) {
+  const auto at_offset = [](float* moments, std::int64_t offset) { return moments == nullptr ? nullptr : moments + offset; };
+  for_fp32_chunks(slice.gradients, gradient_type, slice.count, [&](std::int64_t at, std::int64_t n, const float* gradients) {
+    apply_optimizer(step, slice.masters + at, gradients, at_offset(slice.exp_avg, at), at_offset(slice.exp_avg_sq, at), n);
+  });
+  if (slice.working != nullptr) round_elements(slice.masters, working_type, slice.working, slice.count);
+}
+
+void block_square_sums(const void* x, config::Precision type, std::int64_t blocks, double* out) {
+  for_fp32_chunks(x, type, blocks * FlatLayout::kBlock, [&](std::int64_t at, std::int64_t n, const float* values) {
+    block_square_sums(values, n / FlatLayout::kBlock, out + at / FlatLayout::kBlock);
+  });
 }
 
 TH_CLONES void block_square_sums(const float* x, std::int64_t blocks, double* out) {

@@ -8,12 +8,12 @@ namespace th::zero {
 
 ResidentSource::ResidentSource(const FlatLayout& layout, at::Tensor flat) : flat_(std::move(flat)) {
   ensure(flat_.numel() == layout.padded_total(), "ResidentSource: the buffer has the wrong size");
-  float* base = flat_.data_ptr<float>();
+  char* base = static_cast<char*>(flat_.data_ptr());
   for (const FlatLayout::Unit& unit : layout.units()) {
     model::UnitTensors tensors;
     for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) {
       const FlatLayout::Tensor& tensor = layout.tensors()[static_cast<std::size_t>(t)];
-      tensors.values.push_back(at::from_blob(base + unit.offset + tensor.offset, tensor.spec.shape, at::TensorOptions().dtype(at::kFloat)));
+      tensors.values.push_back(at::from_blob(base + (unit.offset + tensor.offset) * flat_.element_size(), tensor.spec.shape, flat_.options()));
     }
     units_.push_back(std::move(tensors));
   }

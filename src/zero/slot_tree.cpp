@@ -1,11 +1,14 @@
 #include "th/zero/slot_tree.hpp"
 
 #include "th/base/error.hpp"
+#include "th/base/half_float.hpp"
+#include "th/model/kernels.hpp"
 
 #include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 #define TH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -88,12 +91,14 @@ std::int64_t SlotTree::bytes() const noexcept {
   return total;
 }
 
-bool SlotTree::add(std::int64_t first, std::span<const float* const> pieces, std::int64_t offset, std::int64_t count, float* out) {
+template <typename T>
+bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out) {
   const auto round = static_cast<std::size_t>(first / ranks_);
   const std::int64_t end = first + std::ssize(pieces);
   const bool last = end == slots_;
   ensure(end <= slots_, "SlotTree: more slots than announced");
   Counter counter;
+  alignas(64) std::array<std::array<float, std::is_same_v<T, float> ? 1 : kBlock>, 2> wide;  // a slot that waits at level 0, and the next one
   for (std::int64_t at = 0; at < count; at += kBlock) {
     const std::int64_t n = std::min(kBlock, count - at);
     for (std::size_t l = 0; l < kLevels; ++l) {
@@ -101,7 +106,16 @@ bool SlotTree::add(std::int64_t first, std::span<const float* const> pieces, std
       counter.level[l] = buffer < 0 ? nullptr : pending_[static_cast<std::size_t>(buffer)].data() + offset + at;
     }
     const auto before = counter.level;
-    for (std::size_t j = 0; j < pieces.size(); ++j) counter.push(static_cast<std::uint64_t>(first) + j, pieces[j] + at, n);
+    for (std::size_t j = 0; j < pieces.size(); ++j) {
+      const std::uint64_t slot = static_cast<std::uint64_t>(first) + j;
+      if constexpr (std::is_same_v<T, float>) {
+        counter.push(slot, pieces[j] + at, n);
+      } else {
+        float* leaf = wide[j % 2].data();
+        model::widen(pieces[j] + at, leaf, n);
+        counter.push(slot, leaf, n);
+      }
+    }
     if (last) {
       const float* total = nullptr;
       float* spare = counter.scratch[static_cast<std::size_t>(counter.spare)].data();
@@ -110,7 +124,11 @@ bool SlotTree::add(std::int64_t first, std::span<const float* const> pieces, std
         if (total != nullptr) sum(partial, total, spare, n);
         total = total == nullptr ? partial : spare;
       }
-      if (total != out + at) std::memcpy(out + at, total, static_cast<std::size_t>(n) * sizeof(float));
+      if constexpr (std::is_same_v<T, float>) {
+        if (total != out + at) std::memcpy(out + at, total, static_cast<std::size_t>(n) * sizeof(float));
+      } else {
+        model::narrow(total, out + at, n);
+      }
       continue;
     }
     // A buffer may change its level between rounds: read everything that moves before anything is overwritten.
@@ -122,5 +140,9 @@ bool SlotTree::add(std::int64_t first, std::span<const float* const> pieces, std
   }
   return last;
 }
+
+template bool SlotTree::add(std::int64_t, std::span<const float* const>, std::int64_t, std::int64_t, float*);
+template bool SlotTree::add(std::int64_t, std::span<const Bf16* const>, std::int64_t, std::int64_t, Bf16*);
+template bool SlotTree::add(std::int64_t, std::span<const Fp16* const>, std::int64_t, std::int64_t, Fp16*);
 
 }  // namespace th::zero

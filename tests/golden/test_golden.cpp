@@ -174,7 +174,7 @@ TEST_P(Golden, TenStepsOfAdamAgreeAtEveryStage) {
     for (std::int64_t step = 1; step <= 10; ++step) {
       engine.begin_step();
       engine.accumulate(*model_, &batch_, 0, 1.0 / static_cast<double>(batch_.target_tokens), 0.0);
-      const auto result = engine.step(golden_.at("config").at("lr").get<double>(), step);
+      const auto result = engine.step({golden_.at("config").at("lr").get<double>(), step});
       const auto at = static_cast<std::size_t>(step - 1);
       EXPECT_NEAR(result.loss_sum / static_cast<double>(batch_.target_tokens), golden_.at("losses").at(at).get<double>(), 1e-5) << "step " << step;
       EXPECT_NEAR(result.grad_norm, golden_.at("grad_norms").at(at).get<double>(), 1e-4 * golden_.at("grad_norms").at(at).get<double>()) << "step " << step;

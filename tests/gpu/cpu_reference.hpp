@@ -84,7 +84,7 @@ inline std::vector<float> tree_sum(const std::vector<std::vector<float>>& leaves
   for (std::int64_t first = 0; first < slots; first += ranks) {
     std::vector<const float*> pieces;
     for (std::int64_t s = first; s < std::min(slots, first + ranks); ++s) pieces.push_back(leaves[static_cast<std::size_t>(s)].data());
-    tree.add(first, pieces, 0, count, out.data());
+    tree.add<float>(first, pieces, 0, count, out.data());
   }
   return out;
 }

@@ -1,6 +1,6 @@
 # The CUDA plugin. Label unit and mpi: what needs no GPU. Label gpu: what does; skipped with the reason where there is none.
 # The engine's arithmetic without LibTorch: what the kernels are compared with.
-add_library(th_cpu_reference OBJECT ${CMAKE_SOURCE_DIR}/src/zero/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/zero/slot_tree.cpp)
+add_library(th_cpu_reference OBJECT ${CMAKE_SOURCE_DIR}/src/zero/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/zero/slot_tree.cpp ${CMAKE_SOURCE_DIR}/src/model/kernels.cpp)
 target_link_libraries(th_cpu_reference PUBLIC th_config)
 th_apply_options(th_cpu_reference)
 set(gpu_mpi_environment "OMP_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_hwloc_base_binding_policy=none")

@@ -76,7 +76,7 @@ MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::in
     const bool mine = round * collectives->size() + collectives->rank() < kSlots;
     engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
   }
-  (void)engine.step(1e-3, 1);
+  (void)engine.step({1e-3, 1});
   at_end();
   return MemoryLedger::process().at_peak();
 }
@@ -136,6 +136,21 @@ TEST_F(MemoryPlanTest, PeakIsWithinFivePercentOfTheLedger) {
         const double planned = static_cast<double>(plan(config, size, false).total());
         const double measured = static_cast<double>(measure(config, size, 0, TransportChoice::kBest).total());
         EXPECT_NEAR(measured / planned, 1.0, kTolerance) << "stage " << stage << " kind " << static_cast<int>(kind) << " width " << size.width;
+      }
+    }
+  }
+}
+
+TEST_F(MemoryPlanTest, PeakOfShortTypesIsWithinFivePercentOfTheLedger) {
+  for (const th::config::Precision dtype : {th::config::Precision::kBf16, th::config::Precision::kFp16}) {
+    for (const th::config::ReduceDtype reduced : {th::config::ReduceDtype::kFp32, th::config::ReduceDtype::kWorking}) {
+      for (std::int64_t stage = 0; stage <= 3; ++stage) {
+        th::config::RunConfig config = make_config(stage, stage % 2 == 0 ? GradientCheckpointing::kNone : GradientCheckpointing::kFull, kSizes[1]);
+        config.precision.dtype = dtype;
+        config.precision.reduce_dtype = reduced;
+        const double planned = static_cast<double>(plan(config, kSizes[1], false).total());
+        const double measured = static_cast<double>(measure(config, kSizes[1], 0, TransportChoice::kBest).total());
+        EXPECT_NEAR(measured / planned, 1.0, kTolerance) << "stage " << stage << ", dtype " << static_cast<int>(dtype) << ", reduced " << static_cast<int>(reduced);
       }
     }
   }

@@ -14,6 +14,8 @@ struct BuildInfo {
 [[nodiscard]] std::string build_line();
 /// The widest vector instruction set that the kernels use on this processor: "avx512", "avx2" or "baseline".
 [[nodiscard]] std::string instruction_set();
+/// Whether the processor multiplies bfloat16 pairs (AVX512_BF16).
+[[nodiscard]] bool has_bf16_instructions();
 /// The processor's vendor string, "AuthenticAMD" or "GenuineIntel" among them; empty where it is unknown.
 [[nodiscard]] std::string processor_vendor();
 /// The processor's marketing name from /proc/cpuinfo.

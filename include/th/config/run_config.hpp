@@ -23,6 +23,7 @@ enum class EmptyLines { kError, kSkip };
 enum class OptimizerKind { kAdam, kAdamw, kSgd };
 enum class ScheduleKind { kNoam, kWarmupLinear, kCosine, kConstant, kInverseSqrt };
 enum class Precision { kFp32, kBf16, kFp16 };
+enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
 enum class Reduction { kExact, kFast };
 enum class Resume { kNone, kLatest, kPath };
@@ -101,6 +102,9 @@ struct ScheduleSection {
 
 struct PrecisionSection {
   Precision dtype = Precision::kFp32;
+  ReduceDtype reduce_dtype = ReduceDtype::kFp32;
+  double loss_scale = 65536;             ///< fp16: the first one
+  std::int64_t loss_scale_window = 1000; ///< fp16: steps without overflow after which it doubles
 };
 
 struct ZeroSection {

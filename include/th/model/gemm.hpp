@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 
 #include "th/config/run_config.hpp"
 
@@ -17,15 +18,17 @@ enum class GemmLibrary { kOnednn, kMkl };
 /// Whether products and kernels are computed, or only their results allocated: the memory plan runs the model's own code without data.
 enum class Arithmetic { kCompute, kShapesOnly };
 
-/// The matrix products of the model, fp32, contiguous. Linear layers y = x W^T: M rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N].
+/// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N].
+/// Sums are fp32. bf16 goes through oneDNN where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened, multiplied
+/// by the fp32 library and the result rounded.
 class Gemm {
  public:
-  explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute) : library_(library), arithmetic_(arithmetic) {}
+  explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute);
   /// x W^T -> [M,N].
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK) const;
   /// g W -> [M,K].
   [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK) const;
-  /// g_weight += g^T x.
+  /// g_weight += g^T x; g_weight is fp32.
   void add_weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK) const;
   /// a b of each of the B matrices: [B,M,K] times [B,K,N] -> [B,M,N]; a and b may be transposed views.
   [[nodiscard]] at::Tensor batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN) const;
@@ -33,8 +36,18 @@ class Gemm {
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
 
  private:
+  /// x W^T; x and W may be transposed views.
+  [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) const;
+  [[nodiscard]] at::Tensor direct_linear(const at::Tensor& x, const at::Tensor& weight) const;
+  /// The tensor in fp32, with the same strides.
+  [[nodiscard]] at::Tensor widened(const at::Tensor& x) const;
+  [[nodiscard]] at::Tensor rounded(const at::Tensor& x, at::ScalarType type) const;
+  /// Whether products of this type are made without going through fp32.
+  [[nodiscard]] bool direct(at::ScalarType type) const { return type == at::kFloat || (type == at::kBFloat16 && native_bf16_); }
+
   GemmLibrary library_;
   Arithmetic arithmetic_;
+  bool native_bf16_;
 };
 
 }  // namespace th::model

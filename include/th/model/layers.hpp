@@ -3,6 +3,7 @@
 #include <functional>
 #include <span>
 
+#include "th/model/element.hpp"
 #include "th/model/gemm.hpp"
 #include "th/model/kernels.hpp"
 
@@ -19,10 +20,10 @@ struct PassContext {
   float dropout = 0;           ///< 0 outside training
   std::uint64_t dropout_key = 0;  ///< hash of (seed, step, slot)
   bool keep_cheap = true;  ///< false (selective checkpointing): what is cheap to compute again is not kept
-  /// Runs a kernel, or not when the pass is only planned.
+  /// Runs `kernel`, given a value of the element type of `like`, or not when the pass is only planned.
   template <typename Kernel>
-  void run(Kernel&& kernel) const {
-    if (gemm->computes()) kernel();
+  void run(const at::Tensor& like, Kernel&& kernel) const {
+    if (gemm->computes()) with_element(like, static_cast<Kernel&&>(kernel));
   }
   /// The dropout site `site` of block `block`.
   [[nodiscard]] Dropout site(std::uint64_t block, std::uint64_t site_number) const;

@@ -7,10 +7,10 @@
 
 namespace th::model {
 
-/// The tensors of one parameter unit, in the order of its UnitSpec: fp32 views of flat storage.
+/// The tensors of one parameter unit, in the order of its UnitSpec: views of flat storage.
 struct UnitTensors {
-  std::vector<at::Tensor> values;
-  std::vector<at::Tensor> gradients;  ///< empty in the forward pass; zeroed when a unit is opened for backward, added to by the model
+  std::vector<at::Tensor> values;     ///< of the working type: fp32, bf16 or fp16
+  std::vector<at::Tensor> gradients;  ///< fp32; empty in the forward pass; zeroed when a unit is opened for backward, added to by the model
 };
 
 /// Where the model gets its parameters from and leaves its gradients. The engine implements it: it gathers, reduces and releases.

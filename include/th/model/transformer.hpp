@@ -19,7 +19,7 @@ struct LossSum {
 };
 
 /// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer. Holds no parameters: they come
-/// from a ParameterSource, unit by unit. Knows nothing of ranks.
+/// from a ParameterSource, unit by unit, and their element type (fp32, bf16, fp16) is that of the activations. Knows nothing of ranks.
 ///
 /// Units: source_embedding, target_embedding (or one `embeddings` where tied, then with the output matrix), encoder.layers.i (the last
 /// with encoder.norm), decoder.layers.i, output (decoder.norm and the projection).
@@ -82,6 +82,8 @@ class Transformer {
   /// Scores [B, V] of the last position of the batch's decoder inputs.
   [[nodiscard]] at::Tensor next_scores(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
   [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const;
+  /// The sum of the batch's token losses; with `gradient_scale` != 0 the scores become their gradient.
+  [[nodiscard]] double loss_of(const at::Tensor& scores, const data::Batch& batch, float smoothing, float gradient_scale) const;
   void backward(ParameterSource& source, Pass& pass, at::Tensor g_logits) const;
   [[nodiscard]] std::int64_t segment_length(std::int64_t layers) const;
   /// The layers of one stack in the backward pass, last first: restore(k) computes layer k's output again where a segment begins (sqrt

@@ -13,6 +13,7 @@ struct StepRecord {
   double loss = 0, grad_norm = 0, lr = 0;
   std::int64_t source_tokens = 0, target_tokens = 0;
   double seconds = 0;
+  std::optional<double> loss_scale = std::nullopt;  ///< fp16: left out where empty; a step whose grad_norm is null was skipped
 };
 
 struct EpochRecord {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "th/train/loss_scale.hpp"
+
 namespace th::train {
 
 /// Where a run stands between two steps: what a checkpoint holds beside the tensors. One position for all ranks, never per rank.
@@ -14,6 +16,8 @@ struct RunState {
   std::int64_t epoch_tokens = 0;
   double epoch_seconds = 0;
   std::int64_t micro_batches = 0;   ///< slots of a step, resolved at step 0
+  std::int64_t skipped_steps = 0;   ///< of `step`: those that overflowed in fp16 and updated nothing
+  LossScale::State loss_scale{0, 0, LossScale::kHysteresis};  ///< fp16 alone; else scale 0
   double probe_loss = 0;            ///< of the probe batch with the saved parameters
   std::string identity;             ///< of the run that wrote it (contract: "A run's identity")
   std::string exit;                 ///< empty while the run goes on, else how it ended: "completed"

@@ -20,6 +20,7 @@
 #include "th/runtime/signals.hpp"
 #include "th/runtime/watchdog.hpp"
 #include "th/train/checkpointing.hpp"
+#include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/training_data.hpp"
@@ -62,6 +63,9 @@ class Trainer {
 
   [[nodiscard]] bool finished() const;
   void train_step();
+  /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else a NumericsError.
+  void judge(double loss, const zero::StepResult& result);
+  [[nodiscard]] bool scales_loss() const { return config_.precision.dtype == config::Precision::kFp16; }
   void show_progress(double loss, double seconds);
   [[nodiscard]] double evaluate();
   void report_memory();
@@ -96,6 +100,8 @@ class Trainer {
   std::unique_ptr<monitor::Progress> progress_;
   std::unique_ptr<MemoryWatch> memory_;
   runtime::Deadline deadline_;
+  bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype
+  LossScale loss_scale_;
   RunState state_;
   Totals totals_;
   std::int64_t total_steps_ = 0;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "th/config/run_config.hpp"
@@ -17,13 +19,22 @@ namespace th::zero {
 
 /// What one optimizer step reports, the same on every rank.
 struct StepResult {
-  double loss_sum = 0;   ///< over all slots, added in slot order
-  double grad_norm = 0;  ///< of the mean gradient, before clipping
+  double loss_sum = 0;         ///< over all slots, added in slot order
+  double grad_norm = 0;        ///< of the mean gradient, loss scale taken out, before clipping
+  std::string not_finite;      ///< where the norm is not finite: the first tensor with such a gradient, in the layout's order; else empty
+};
+
+/// What the trainer asks of a step's end.
+struct StepRequest {
+  double lr = 0;
+  std::int64_t optimizer_step = 1;  ///< counts from 1, of the steps that updated
+  double loss_scale = 1;            ///< the gradients were multiplied by it
 };
 
 /// Data-parallel training of a flat parameter space with ZeRO 0 to 3: a step is accumulate() once a round of slots, then step().
 /// Neither contains a stage number: three policies decide where parameters live, when gradients are reduced, and what is updated.
-/// All calls are collective unless they say otherwise. fp32.
+/// Parameters and activations are of precision.dtype, with fp32 master weights beside 16-bit ones; gradients are made in fp32 and reduced in fp32 or
+/// in the working type (precision.reduce_dtype). All calls are collective unless they say otherwise.
 class ZeroEngine final : public model::ParameterSource {
  public:
   /// Allocates everything and initialises the parameters from (seed, tensor name).
@@ -34,8 +45,8 @@ class ZeroEngine final : public model::ParameterSource {
   void begin_step();
   /// One round: this rank's micro-batch, or an idle slot where it is null or empty.
   void accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale, double label_smoothing);
-  /// Reduces what is left, clips, updates the parameters. `optimizer_step` counts from 1. With a loss or norm that is not finite nothing is updated.
-  StepResult step(double lr, std::int64_t optimizer_step);
+  /// Reduces what is left, clips, updates the parameters. With a loss or norm that is not finite nothing is updated.
+  StepResult step(const StepRequest& request);
 
   // ParameterSource
   const model::UnitTensors& open_forward(std::int64_t unit) override;
@@ -50,7 +61,7 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] const EngineBuffers& buffers() const noexcept { return buffers_; }
   [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }
 
-  /// This rank's shard of parameters or of a moment in flat shard order, shard_total() elements. Not collective.
+  /// This rank's shard of parameters (the master weights) or of a moment in flat shard order, shard_total() elements. Not collective.
   enum class State { kParameters, kExpAvg, kExpAvgSq };
   void read_state(State state, std::span<float> out) const;
   /// Replaces the state from this rank's shard; where it is kept whole, the ranks' shards are gathered.
@@ -59,25 +70,30 @@ class ZeroEngine final : public model::ParameterSource {
 
  private:
   using Buffer = std::unique_ptr<runtime::TransportBuffer>;
-  /// A slice of the flat space that this rank updates.
-  struct Slice {
-    float* parameters;
-    const float* gradients;
-    std::int64_t moments;  ///< offset into exp_avg and exp_avg_sq
-    std::int64_t count;
-  };
 
   void allocate();
   void initialise(std::uint64_t seed);
   void reduce_unit(std::int64_t unit);
-  [[nodiscard]] model::UnitTensors views(std::int64_t unit, float* values, float* gradients) const;
-  [[nodiscard]] float* parameter_shard(std::int64_t unit) const;
-  [[nodiscard]] float* reduced_gradient(std::int64_t unit) const;
-  [[nodiscard]] std::vector<Slice> slices() const;
+  [[nodiscard]] model::UnitTensors views(std::int64_t unit, std::byte* values, float* gradients) const;
+  /// Elements of the working or of the reduced type at an offset of a buffer.
+  [[nodiscard]] std::byte* working_at(runtime::TransportBuffer& buffer, std::int64_t element) const;
+  [[nodiscard]] std::byte* reduced_at(float* buffer, std::int64_t element) const;
+  [[nodiscard]] std::byte* parameter_shard(std::int64_t unit) const;
+  /// This rank's shard of the fp32 weights: the master weights, or the parameters themselves.
+  [[nodiscard]] float* master_shard(std::int64_t unit) const;
+  [[nodiscard]] std::byte* reduced_gradient(std::int64_t unit) const;
+  /// Where the unit's gradient is made, fp32.
+  [[nodiscard]] float* unit_gradient(std::int64_t unit) const;
+  /// The part of a unit that this rank updates.
+  [[nodiscard]] OptimizerSlice slice_of(std::int64_t unit) const;
   [[nodiscard]] double gradient_norm();
-  void gather_updated();
+  [[nodiscard]] std::string first_not_finite();
+  /// The working copy of this rank's shard from its master weights, where there is one.
+  void round_shard(std::int64_t unit);
   /// Every rank's shard of the parameters to everyone, where they are kept whole.
   void share_parameters();
+  /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is free between steps.
+  void share_fp32(std::int64_t unit, const float* mine, float* whole);
 
   config::RunConfig config_;
   runtime::Collectives& collectives_;
@@ -88,9 +104,11 @@ class ZeroEngine final : public model::ParameterSource {
   std::vector<double> slot_losses_;  ///< this rank's, by round
   EngineBuffers buffers_;
 
-  Buffer parameters_;       ///< whole, or this rank's shards
-  Buffer gradients_;        ///< whole, or the units in flight
-  at::Tensor shard_gradients_, exp_avg_, exp_avg_sq_, gather_;
+  Buffer parameters_;       ///< working type: whole, or this rank's shards
+  Buffer gradients_;        ///< reduced type: whole, or the units in flight
+  at::Tensor shard_gradients_;                       ///< reduced type
+  at::Tensor gather_;                                ///< working type
+  at::Tensor masters_, unit_gradients_, exp_avg_, exp_avg_sq_;  ///< fp32
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
   std::unique_ptr<SlotTree> tree_;

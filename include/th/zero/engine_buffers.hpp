@@ -17,17 +17,33 @@ struct ZeroPolicy {
 };
 [[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
 
-/// The engine's buffers of one rank, in fp32 elements, and where units lie in them. The engine allocates by it and the plan counts by it.
+/// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the working type, master weights in fp32 where that
+/// has 16 bits, gradients made in fp32 and reduced in fp32 or in the working type.
+struct BufferTypes {
+  config::Precision working = config::Precision::kFp32;
+  config::Precision reduced = config::Precision::kFp32;
+  [[nodiscard]] bool masters() const noexcept { return working != config::Precision::kFp32; }
+  [[nodiscard]] bool short_gradients() const noexcept { return reduced != config::Precision::kFp32; }
+};
+[[nodiscard]] BufferTypes buffer_types(const config::RunConfig& config);
+/// Bytes of an element: 4 or 2.
+[[nodiscard]] std::int64_t element_bytes(config::Precision type);
+
+/// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates by it and the plan counts by it.
 struct EngineBuffers {
-  std::int64_t parameters = 0;       ///< whole, or this rank's shards
-  std::int64_t gradients = 0;        ///< whole, or this rank's shards of the reduced gradients
+  BufferTypes types;
+  std::int64_t parameters = 0;       ///< working type: whole, or this rank's shards
+  std::int64_t masters = 0;          ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
+  std::int64_t gradients = 0;        ///< reduced type: whole, or this rank's shards of the reduced gradients
   std::int64_t moments = 0;          ///< of exp_avg, and as many of exp_avg_sq
-  std::int64_t gather_slots = 0;     ///< gathered units in use (parameters sharded)
-  std::int64_t unit_gradients = 0;   ///< unreduced gradients of the units in flight (gradients sharded)
-  std::int64_t pending_shard = 0;    ///< of one pending partial sum
+  std::int64_t gather_slots = 0;     ///< working type: gathered units in use (parameters sharded)
+  std::int64_t unit_gradients = 0;   ///< fp32: gradients in the making of the units in flight (gradients sharded, or reduced in 16 bits)
+  std::int64_t travel = 0;           ///< reduced type: unreduced gradients of the units in flight (gradients sharded and reduced in 16 bits)
+  std::int64_t pending_shard = 0;    ///< of one pending partial sum, fp32
   std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
   std::int64_t block_sums = 0;       ///< fp64 norms of blocks, this rank's and all ranks', while step() runs
-  std::vector<std::int64_t> gather_offset, gradient_offset;  ///< by unit
+  std::vector<std::int64_t> gather_offset;    ///< by unit: in the gather slots, and in unit_gradients
+  std::vector<std::int64_t> gradient_offset;  ///< by unit: in the buffer that is exchanged
 
   /// Bytes by class while a step runs, block sums left out.
   [[nodiscard]] runtime::MemoryUse use() const;

@@ -27,13 +27,13 @@ struct TensorAlias {
 
 /// Pure arithmetic of the flat parameter space: names to offsets, padding, shard ranges. No tensors, no MPI, no allocation of data.
 ///
-/// Every tensor starts at a multiple of 16 elements (64 bytes in fp32) inside its unit. A unit's content is rounded up to a multiple of
+/// Every tensor starts at a multiple of 32 elements (64 bytes also in 16-bit types) inside its unit. A unit's content is rounded up to a multiple of
 /// kBlock elements, independent of the rank count, and then to a multiple of kBlock * ranks, so that each rank owns an equal,
 /// block-aligned slice ("shard") of every unit. A rank's flat shard is its slices of all units in unit order.
 class FlatLayout {
  public:
   static constexpr std::int64_t kBlock = 256;   ///< elements of one norm block, and the shard granularity
-  static constexpr std::int64_t kAlign = 16;    ///< elements; every tensor starts at such a multiple
+  static constexpr std::int64_t kAlign = 32;    ///< elements; every tensor starts at such a multiple
 
   struct Tensor {
     TensorSpec spec;

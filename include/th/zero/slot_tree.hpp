@@ -13,9 +13,10 @@ class SlotTree {
   /// `slots` contributions in all, dealt in rounds of `ranks`; `shard` elements can be pending.
   SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard);
 
-  /// Feeds slots [first, first + pieces.size()), each `count` elements that belong at `offset` of the shard. When they are the last ones
-  /// the sum is written to `out` (which may be one of the pieces); returns whether it was.
-  bool add(std::int64_t first, std::span<const float* const> pieces, std::int64_t offset, std::int64_t count, float* out);
+  /// Feeds slots [first, first + pieces.size()), each `count` elements (T: float, Bf16, Fp16) that belong at `offset` of the shard. Sums are fp32.
+  /// When they are the last ones the sum is written to `out` (which may be one of the pieces), rounded to T; returns whether it was.
+  template <typename T>
+  bool add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out);
 
   /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of `ranks` below `slots`.
   [[nodiscard]] static std::int64_t pending_buffers(std::int64_t slots, std::int64_t ranks);

@@ -51,8 +51,8 @@ TEST(FlatLayout, TensorsOfAUnitFollowOneAnotherWithoutOverlapAndWithoutSpareStep
 
 TEST(FlatLayout, KnowsTheNumbersOfASmallCase) {
   const FlatLayout layout({{"a", {{"w", {10, 30}}, {"b", {10}}}}, {"c", {{"v", {5}}}}}, 3);
-  // w takes 300, b starts at 304 and ends at 314; content 512, padded to 768 = 3 * 256. v: content 256, padded 768.
-  EXPECT_EQ(layout.tensors()[1].offset, 304);
+  // w takes 300, b starts at 320 (64 bytes in 16 bits) and ends at 330; content 512, padded to 768 = 3 * 256. v: content 256, padded 768.
+  EXPECT_EQ(layout.tensors()[1].offset, 320);
   EXPECT_EQ(layout.units()[0].content, 512);
   EXPECT_EQ(layout.units()[0].padded, 768);
   EXPECT_EQ(layout.units()[0].shard, 256);

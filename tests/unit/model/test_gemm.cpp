@@ -101,6 +101,26 @@ TEST_P(Gemms, APlannedProductHasTheShapeOfAComputedOne) {
   EXPECT_TRUE(g_weight.eq(1).all().item<bool>());
 }
 
+TEST_P(Gemms, SixteenBitProductsAreSummedInSinglePrecisionAndRoundedOnce) {
+  // Half a unit in the last of 8 or 11 bits, relative to the largest element; sums in 16 bits would err by more from K = 64 on.
+  const Gemm gemm(GetParam());
+  for (const auto& [type, tolerance] : {std::pair(at::kBFloat16, 0x1p-8), std::pair(at::kHalf, 0x1p-11)}) {
+    for (const auto& [m, k, n] : kShapes) {
+      const at::Tensor x = normal({m, k}, 1).to(type), weight = normal({n, k}, 2).to(type), g = normal({m, n}, 3).to(type);
+      const at::Tensor xd = x.to(at::kDouble), wd = weight.to(at::kDouble), gd = g.to(at::kDouble);
+      EXPECT_LT(relative_error(gemm.forward(x, weight), at::mm(xd, wd.t())), 1.1 * tolerance) << m << " " << k << " " << n;
+      EXPECT_LT(relative_error(gemm.input_gradient(g, weight), at::mm(gd, wd)), 1.1 * tolerance) << m << " " << k << " " << n;
+      at::Tensor g_weight = at::zeros({n, k});
+      gemm.add_weight_gradient(g, x, g_weight);
+      EXPECT_LT(relative_error(g_weight, at::mm(gd.t(), xd)), 1.1 * tolerance) << m << " " << k << " " << n;
+      ASSERT_EQ(gemm.forward(x, weight).scalar_type(), type);
+    }
+    const at::Tensor a = normal({6, 5, 7}, 13).to(type), b = normal({6, 9, 7}, 14).to(type), c = normal({6, 5, 9}, 15).to(type);
+    EXPECT_LT(relative_error(gemm.batched(a, b.transpose(1, 2)), at::bmm(a.to(at::kDouble), b.to(at::kDouble).transpose(1, 2))), 1.1 * tolerance);
+    EXPECT_LT(relative_error(gemm.batched(c.transpose(1, 2), a), at::bmm(c.to(at::kDouble).transpose(1, 2), a.to(at::kDouble))), 1.1 * tolerance);
+  }
+}
+
 TEST_P(Gemms, NamesItsLibrary) { EXPECT_EQ(Gemm(GetParam()).library(), GetParam()); }
 
 INSTANTIATE_TEST_SUITE_P(Libraries, Gemms, testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl),

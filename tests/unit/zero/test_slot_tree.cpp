@@ -70,7 +70,7 @@ Floats run_tree(const std::vector<Floats>& slots, std::int64_t ranks, const std:
       offset -= parts[p];
       std::vector<const float*> pieces;
       for (std::int64_t s = first; s < end; ++s) pieces.push_back(slots[static_cast<std::size_t>(s)].data() + offset);
-      const bool done = tree.add(first, pieces, offset, parts[p], out.data() + offset);
+      const bool done = tree.add<float>(first, pieces, offset, parts[p], out.data() + offset);
       EXPECT_EQ(done, end == std::ssize(slots));
     }
   }
@@ -125,7 +125,7 @@ TEST(SlotTree, TheResultMayReplaceAnyPieceOfTheLastRound) {
         for (std::int64_t first = 0; first <= last; first += ranks) {
           std::vector<const float*> pieces;
           for (std::int64_t s = first; s < std::min(first + ranks, slots); ++s) pieces.push_back(values[static_cast<std::size_t>(s)].data());
-          (void)tree.add(first, pieces, 0, 1500, values[static_cast<std::size_t>(target)].data());
+          (void)tree.add<float>(first, pieces, 0, 1500, values[static_cast<std::size_t>(target)].data());
         }
         EXPECT_TRUE(same_bits(values[static_cast<std::size_t>(target)], expected)) << slots << " slots, " << ranks << " ranks, into " << target;
       }
@@ -144,7 +144,7 @@ TEST(SlotTree, PiecesMayBeOverwrittenBetweenRounds) {
       b = values[static_cast<std::size_t>(first) + 1];
       pieces.push_back(b.data());
     }
-    (void)tree.add(first, pieces, 0, 300, out.data());
+    (void)tree.add<float>(first, pieces, 0, 300, out.data());
     a.assign(300, -1e30F);
     b.assign(300, -1e30F);
   }
@@ -159,7 +159,7 @@ TEST(SlotTree, ATreeIsUsedAgainForTheNextStep) {
     for (std::int64_t first = 0; first < 11; first += 3) {
       std::vector<const float*> pieces;
       for (std::int64_t s = first; s < std::min<std::int64_t>(first + 3, 11); ++s) pieces.push_back(values[static_cast<std::size_t>(s)].data());
-      (void)tree.add(first, pieces, 0, 64, out.data());
+      (void)tree.add<float>(first, pieces, 0, 64, out.data());
     }
     EXPECT_TRUE(same_bits(out, tree_sum(values))) << "step " << step;
   }
@@ -196,7 +196,7 @@ TEST(SlotTree, RefusesMoreSlotsThanAnnounced) {
   Floats out(4);
   SlotTree tree(2, 2, 4);
   const std::vector<const float*> pieces{x.data(), x.data(), x.data()};
-  EXPECT_THROW((void)tree.add(0, pieces, 0, 4, out.data()), InternalError);
+  EXPECT_THROW((void)tree.add<float>(0, pieces, 0, 4, out.data()), InternalError);
   EXPECT_THROW(SlotTree(0, 1, 4), InternalError);
 }
 

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+#include "th/config/run_config.hpp"
+
+namespace th::train {
+
+/// Dynamic loss scaling for fp16 (Micikevicius et al. 2018, 4.2): the loss is multiplied by a power of two so that small gradients do not vanish.
+/// An overflow uses up the hysteresis first and then halves the scale; `window` steps without one double it and restore the hysteresis.
+/// Below 1 it goes on halving down to kSmallest, after which there is no way out.
+class LossScale {
+ public:
+  static constexpr double kSmallest = 0x1p-10;
+  static constexpr std::int64_t kHysteresis = 2;
+
+  /// What a checkpoint keeps.
+  struct State {
+    double scale = 1;
+    std::int64_t good_steps = 0;  ///< since the last overflow or doubling
+    std::int64_t hysteresis = kHysteresis;
+  };
+
+  enum class Verdict { kFine, kKept, kHalved, kBelowOne, kExhausted };
+
+  LossScale(double initial, std::int64_t window) : state_{initial, 0, kHysteresis}, window_(window) {}
+
+  [[nodiscard]] double scale() const noexcept { return state_.scale; }
+  [[nodiscard]] const State& state() const noexcept { return state_; }
+  void restore(const State& state) noexcept { state_ = state; }
+  /// After a step: what became of the scale. kExhausted: it would have to fall below kSmallest, and is left.
+  Verdict update(bool overflow) noexcept;
+
+ private:
+  State state_;
+  std::int64_t window_;
+};
+
+/// precision.loss_scale for fp16, else 1.
+[[nodiscard]] double initial_loss_scale(const config::RunConfig& config);
+
+}  // namespace th::train

@@ -1,0 +1,133 @@
+// The design's columns to the byte: model state by the ledger's events and bytes sent by the transport's counters, for N ranks (also such that
+// divide neither the parameters nor the slots), one round of slots and several, fp32 and 16-bit types.
+#include <gtest/gtest.h>
+
+#include "mpi_test.hpp"
+#include "th/model/torch_memory.hpp"
+#include "th/model/transformer.hpp"
+#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/mpi_collectives.hpp"
+#include "th/zero/engine.hpp"
+
+namespace {
+
+using th::config::Precision;
+using th::config::ReduceDtype;
+
+constexpr std::int64_t kVocabulary = 37;
+
+/// Bytes a parameter: [stage] whole + sharded / N, and bytes of an element sent for gradients and for parameters.
+struct Column {
+  const char* name;
+  Precision dtype;
+  ReduceDtype reduced;
+  std::int64_t whole[4], sharded[4];
+  std::int64_t gradient, parameter;
+};
+
+constexpr Column kColumns[] = {
+    {"fp32", Precision::kFp32, ReduceDtype::kFp32, {16, 8, 4, 0}, {0, 8, 12, 16}, 4, 4},
+    {"bf16", Precision::kBf16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
+    {"fp16", Precision::kFp16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
+    {"bf16 reduced in 16 bits", Precision::kBf16, ReduceDtype::kWorking, {16, 4, 2, 0}, {0, 12, 14, 16}, 2, 2},
+};
+
+th::config::RunConfig make_config(std::int64_t stage, const Column& column) {
+  th::config::RunConfig c;
+  c.model.d_model = 32;
+  c.model.num_heads = 4;
+  c.model.num_encoder_layers = 2;
+  c.model.num_decoder_layers = 2;
+  c.model.d_ff = 48;
+  c.zero.stage = stage;
+  c.precision.dtype = column.dtype;
+  c.precision.reduce_dtype = column.reduced;
+  return c;
+}
+
+th::data::Batch make_batch() {
+  th::data::Batch b;
+  b.sentences = 1;
+  b.source_length = b.target_length = 3;
+  b.source = b.target_in = b.target_out = {5, 6, 7};
+  b.source_lengths = b.target_lengths = {3};
+  b.source_tokens = b.target_tokens = 3;
+  return b;
+}
+
+struct EngineRun {
+  explicit EngineRun(const th::config::RunConfig& config, std::int64_t slot_count)
+      : slots(slot_count),
+        collectives(th::runtime::make_mpi_collectives(MPI_COMM_WORLD)),
+        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32) {
+    ledger.restart();
+    engine = std::make_unique<th::zero::ZeroEngine>(config, model, *collectives, slots);
+  }
+  void step() {
+    const th::data::Batch batch = make_batch();
+    engine->begin_step();
+    for (std::int64_t round = 0; round < engine->rounds(); ++round) {
+      const std::int64_t slot = round * collectives->size() + collectives->rank();
+      engine->accumulate(model, slot < slots ? &batch : nullptr, 0, 0.01, 0.0);
+    }
+    (void)engine->step({1e-3, 1});
+  }
+  std::int64_t slots;
+  th::runtime::MemoryLedger& ledger = th::runtime::MemoryLedger::process();
+  std::unique_ptr<th::runtime::Collectives> collectives;
+  th::model::Transformer model;
+  std::unique_ptr<th::zero::ZeroEngine> engine;
+};
+
+int ranks() {
+  int n = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &n);
+  return n;
+}
+
+TEST(StateBytes, MeasuredByTheLedgerFollowTheFormulaToTheByte) {
+  th::model::observe_torch_memory();
+  const std::int64_t n = ranks();
+  for (const Column& column : kColumns) {
+    for (std::int64_t stage = 0; stage <= 3; ++stage) {
+      for (const std::int64_t slots : {n, 3 * n + 1}) {
+        const EngineRun run(make_config(stage, column), slots);
+        const std::int64_t p = run.engine->layout().padded_total();
+        const std::int64_t expected = column.whole[stage] * p + column.sharded[stage] * p / n;
+#if !defined(__SANITIZE_ADDRESS__)
+        EXPECT_EQ(run.ledger.current().model_state(), expected) << column.name << ", stage " << stage << ", " << slots << " slots";
+#endif
+        EXPECT_EQ(run.engine->buffers().use().model_state(), expected) << column.name << ", stage " << stage;
+      }
+    }
+  }
+}
+
+TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
+  const std::int64_t n = ranks();
+  for (const Column& column : kColumns) {
+    for (std::int64_t stage = 0; stage <= 3; ++stage) {
+      for (const std::int64_t slots : {n, 3 * n + 1}) {
+        const th::config::RunConfig config = make_config(stage, column);
+        EngineRun run(config, slots);
+        const th::runtime::ByteCounters before = run.collectives->bytes_sent();
+        run.step();
+        const th::runtime::ByteCounters after = run.collectives->bytes_sent();
+        const std::int64_t rounds = run.engine->rounds();
+        const std::int64_t sent = run.engine->layout().shard_total() * (n - 1);  // P (N-1)/N elements
+        // R P of gradients and P of what is gathered: gradients at stage 0, updated parameters at 1 and 2; 2 R P of parameters at stage 3.
+        const std::int64_t gathered = stage == 0 ? sent * column.gradient : stage < 3 ? sent * column.parameter : 2 * rounds * sent * column.parameter;
+        EXPECT_EQ(after.exchange - before.exchange, rounds * sent * column.gradient) << column.name << ", stage " << stage;
+        EXPECT_EQ(after.all_gather - before.all_gather, gathered) << column.name << ", stage " << stage;
+        // The remainder: fp64 sums of blocks of 256 elements, and a loss a slot.
+        EXPECT_EQ(after.control - before.control, (run.engine->layout().shard_total() / 256 + rounds) * 8 * (n - 1)) << column.name << ", stage " << stage;
+        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), slots);
+        EXPECT_EQ(planned.total(), after.total() - before.total()) << column.name << ", stage " << stage;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TH_MPI_TEST_MAIN
