@@ -22,6 +22,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <set>
 
 namespace th::app {
@@ -135,6 +136,11 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
     } catch (const Error& error) {
       code = static_cast<int>(error.exit_code());
       if (rank == 0) log.error(error.what());
+    } catch (const std::bad_alloc&) {
+      std::fprintf(stderr, "[rank %d %s] error: out of memory; th_app %s --plan shows what the run takes by class and stage and what to change\n", rank,
+                   runtime::hostname().c_str(), line.deck_path.c_str());
+      std::fflush(stderr);
+      MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kMemory));
     } catch (const std::exception& error) {
       std::fprintf(stderr, "[rank %d %s] internal error: %s\n", rank, runtime::hostname().c_str(), error.what());
       std::fflush(stderr);

@@ -113,7 +113,7 @@ PassContext Transformer::context(double dropout, std::uint64_t key, bool trainin
 at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids, std::int64_t length,
                                   std::uint64_t site) const {
   const std::int64_t d = model_.d_model;
-  const auto rows = static_cast<std::int64_t>(ids.size());
+  const std::int64_t rows = pass.batch.sentences * length;
   if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
   const at::Tensor& weight = unit.values[0];
   at::Tensor y = at::empty({rows, d}, weight.options());

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 
+#include <new>
 #include <string>
 
 namespace th::train {
@@ -12,6 +13,9 @@ void run_agreed(runtime::Collectives& collectives, const std::function<void()>& 
     body();
   } catch (const Error& error) {
     failure = std::to_string(static_cast<int>(error.exit_code())) + " " + error.what();
+  } catch (const std::bad_alloc&) {
+    failure = std::to_string(static_cast<int>(ExitCode::kMemory)) + " out of memory on rank " + std::to_string(collectives.rank()) +
+              "; th_app DECK --plan shows what the run takes";
   } catch (const std::exception& error) {
     failure = std::to_string(static_cast<int>(ExitCode::kDiffers)) + " " + error.what();
   }

@@ -1,6 +1,8 @@
 #include "th/train/memory_watch.hpp"
 
+#include "th/base/error.hpp"
 #include "th/monitor/header.hpp"
+#include "th/runtime/resource_usage.hpp"
 
 #include <algorithm>
 #include <array>
@@ -70,6 +72,26 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned, const ru
     separator = ", ";
   }
   return text;
+}
+
+void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available) {
+  zero::PlanRequest state = request;
+  state.training.clear();
+  state.evaluation.clear();
+  state.decoding.clear();
+  const runtime::MemoryUse use = zero::plan_memory(state).peak().use;
+  if (available <= 0 || use.total() * ranks_here <= available) return;
+  std::string text = "the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need " +
+                     monitor::bytes_text(use.total()) + " each before any activation (";
+  const char* separator = "";
+  for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
+    if (use.bytes[k] == 0) continue;
+    text += separator + std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k))) + " " + monitor::bytes_text(use.bytes[k]);
+    separator = ", ";
+  }
+  text += "), " + monitor::bytes_text(available) + " are to be had";
+  if (request.config.zero.stage < 3) text += "; raise zero.stage from " + std::to_string(request.config.zero.stage);
+  throw MemoryError(text + "; or start fewer ranks on a node. th_app DECK --plan shows every stage");
 }
 
 }  // namespace th::train

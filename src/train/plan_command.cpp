@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -116,6 +117,53 @@ config::RunConfig with(config::RunConfig config, std::int64_t stage, GradientChe
   return config;
 }
 
+/// What each kind of gradient checkpointing takes and costs, and where sqrt is worth more than full.
+std::string by_checkpointing(const Planner& planner) {
+  const config::RunConfig& config = planner.config();
+  std::string text = "\nTotal of a rank, MiB, by gradient checkpointing, and products a step against none\n";
+  const double least = planner.slot_flops(with(config, 0, GradientCheckpointing::kNone));
+  for (const auto& [kind, name] : kKinds) {
+    text += format("%-20s", name);
+    for (std::int64_t stage = 0; stage < 4; ++stage) text += format(" %10.1f", mebibytes(planner.plan(with(config, stage, kind)).peak().use.total()));
+    text += format("   x %.2f\n", planner.slot_flops(with(config, 0, kind)) / least);
+  }
+  const auto total = [&](GradientCheckpointing kind) { return planner.plan(with(config, config.zero.stage, kind)).peak().use.total(); };
+  const std::int64_t full = total(GradientCheckpointing::kFull), square_root = total(GradientCheckpointing::kSqrt);
+  const double saved = 1.0 - static_cast<double>(square_root) / static_cast<double>(full);
+  const double slower = planner.slot_flops(with(config, 0, GradientCheckpointing::kSqrt)) / planner.slot_flops(with(config, 0, GradientCheckpointing::kFull));
+  text += format("sqrt keeps about 2 sqrt(L) layer inputs where full keeps L: here it takes %.1f %% less than full for %.2f times its products: %s.\n",
+                 100 * saved, slower, saved > 0.1 ? "it pays where memory is short" : "too few layers to pay");
+  return text;
+}
+
+/// Memory and traffic in fp32 and in 16 bits, gradients reduced in fp32 or in the working type.
+std::string by_precision(const Planner& planner) {
+  constexpr std::array<std::tuple<config::Precision, config::ReduceDtype, const char*>, 3> kCases{
+      {{config::Precision::kFp32, config::ReduceDtype::kFp32, "fp32"},
+       {config::Precision::kBf16, config::ReduceDtype::kFp32, "bf16, reduced fp32"},
+       {config::Precision::kBf16, config::ReduceDtype::kWorking, "bf16, reduced bf16"}}};
+  std::string text = "\nTotal of a rank + bytes sent a step, MiB, by precision (fp16 as bf16)\n";
+  for (const auto& [dtype, reduced, name] : kCases) {
+    text += format("%-20s", name);
+    for (std::int64_t stage = 0; stage < 4; ++stage) {
+      config::RunConfig config = with(planner.config(), stage, planner.config().model.gradient_checkpointing);
+      config.precision.dtype = dtype;
+      config.precision.reduce_dtype = reduced;
+      const zero::MemoryPlan plan = planner.plan(config);
+      text += format(" %10s", format("%.0f+%.0f", mebibytes(plan.peak().use.total()), mebibytes(plan.traffic.total())).c_str());
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+std::string precision_text(const config::PrecisionSection& precision) {
+  constexpr std::array<const char*, 3> kNames{"fp32", "bf16", "fp16"};
+  std::string text = kNames[static_cast<std::size_t>(precision.dtype)];
+  if (precision.dtype == config::Precision::kFp32) return text;
+  return text + (precision.reduce_dtype == config::ReduceDtype::kFp32 ? ", gradients reduced in fp32" : ", gradients reduced in " + text);
+}
+
 std::string memory_tables(const Planner& planner) {
   const config::RunConfig& config = planner.config();
   std::array<zero::MemoryPlan, 4> plans;
@@ -127,7 +175,7 @@ std::string memory_tables(const Planner& planner) {
     std::string line = format("%-20s", runtime::memory_class_name(static_cast<MemoryClass>(k)));
     for (const zero::MemoryPlan& plan : plans) {
       any = any || plan.peak().use.bytes[k] != 0;
-      line += format(" %10.1f", mebibytes(plan.peak().use.bytes[k]));
+      line += format(" %10.2f", mebibytes(plan.peak().use.bytes[k]));
     }
     if (any) text += line + "\n";
   }
@@ -136,19 +184,15 @@ std::string memory_tables(const Planner& planner) {
     for (const zero::MemoryPlan& plan : plans) text += value(plan);
     text += "\n";
   };
-  row("total", [](const zero::MemoryPlan& p) { return format(" %10.1f", mebibytes(p.peak().use.total())); });
+  row("total", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.peak().use.total())); });
   row("reached in", [](const zero::MemoryPlan& p) { return format(" %10s", p.peak().name.c_str()); });
-  row("bytes sent a step", [](const zero::MemoryPlan& p) { return format(" %10.1f", mebibytes(p.traffic.total())); });
+  row("bytes sent a step", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.traffic.total())); });
   for (std::size_t stage = 1; stage < plans.size(); ++stage) {
     if (plans[stage].peak().use.total() <= plans[stage - 1].peak().use.total()) continue;
     text += format("Stage %zu takes more memory here than stage %zu: its working buffers outweigh what it shards.\n", stage, stage - 1);
   }
-  text += "\nTotal of a rank, MiB, by gradient checkpointing\n";
-  for (const auto& [kind, name] : kKinds) {
-    text += format("%-20s", name);
-    for (std::int64_t stage = 0; stage < 4; ++stage) text += format(" %10.1f", mebibytes(planner.plan(with(config, stage, kind)).peak().use.total()));
-    text += "\n";
-  }
+  text += by_checkpointing(planner);
+  text += by_precision(planner);
   text += "\nOn a GPU with zero.offload_optimizer (and, at stage 3, zero.offload_parameters), MiB of model state on device + host\n";
   row("device + host", [](const zero::MemoryPlan& p) {
     runtime::MemoryUse use = p.peak().use;
@@ -203,7 +247,7 @@ std::string advice(const Planner& planner, double limit) {
 std::string time_text(const Planner& planner) {
   const config::RunConfig& config = planner.config();
   const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
-  const SpeedProbe probe = probe_speed(gemm, config.model.d_model, config.model.d_ff);
+  const SpeedProbe probe = probe_speed(gemm, config.model.d_model, config.model.d_ff, config.precision.dtype);
   const std::int64_t ranks = planner.request().ranks;
   const double rounds = static_cast<double>((planner.request().slots + ranks - 1) / ranks);
   const double threads = static_cast<double>(config.run.threads);
@@ -240,7 +284,7 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   const std::int64_t ranks = planner.request().ranks;
   PlanAnswer answer;
   answer.text = "Plan of " + deck.name + ": " + std::to_string(ranks) + " ranks, stage " + std::to_string(config.zero.stage) + ", " +
-                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, fp32\n" +
+                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, " + precision_text(config.precision) + "\n" +
                 "Largest micro-batch: " + planner.batch_text() + "\n";
   answer.text += memory_tables(planner);
   answer.text += '\n';

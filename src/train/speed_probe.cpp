@@ -1,5 +1,7 @@
 #include "speed_probe.hpp"
 
+#include "th/model/element.hpp"
+
 #include <ATen/ATen.h>
 
 #include <chrono>
@@ -28,11 +30,12 @@ double rate(Work work) {
 
 }  // namespace
 
-SpeedProbe probe_speed(const model::Gemm& gemm, std::int64_t width, std::int64_t inner) {
+SpeedProbe probe_speed(const model::Gemm& gemm, std::int64_t width, std::int64_t inner, config::Precision dtype) {
   constexpr std::int64_t kRows = 512;
   constexpr std::size_t kBytes = 32 << 20;
   c10::InferenceMode no_grad;
-  const at::Tensor x = at::ones({kRows, width}), weight = at::ones({inner, width});
+  const at::TensorOptions options = at::TensorOptions().dtype(model::scalar_type(dtype));
+  const at::Tensor x = at::ones({kRows, width}, options), weight = at::ones({inner, width}, options);
   SpeedProbe probe;
   probe.gemm_flops = rate([&] { (void)gemm.forward(x, weight); }) * 2.0 * static_cast<double>(kRows * width * inner);
   std::vector<char> from(kBytes, 1), to(kBytes, 2);

@@ -53,7 +53,7 @@ Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectiv
   open_data(node);
   prepare_output();
   watchdog_.enter("set-up", state_.step);
-  build_engine();
+  build_engine(node);
   saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last, config_.checkpoint.async);
   if (saving() && config_.checkpoint.async) saver_->reserve(engine_->layout().shard_total(), engine_->has_moments());
   watchdog_.enter("resume", state_.step);
@@ -152,13 +152,7 @@ void Trainer::prepare_output() {
   });
 }
 
-void Trainer::build_engine() {
-  rss_before_model_ = runtime::rss_bytes();
-  runtime::MemoryLedger::process().restart();
-  const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-  model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
-                                                model::resolve_gemm(config_.run.gemm), data_.longest);
-  engine_ = std::make_unique<zero::ZeroEngine>(config_, *model_, collectives_, state_.micro_batches);
+void Trainer::build_engine(const runtime::Communicator& node) {
   zero::PlanRequest request;
   request.config = config_;
   request.source_vocabulary = data_.source_vocabulary;
@@ -168,6 +162,13 @@ void Trainer::build_engine() {
   request.slots = state_.micro_batches;
   request.saves = saving();
   request.messages = collectives_.communication_bytes() > 0;
+  run_agreed(collectives_, [&] { require_room(request, node.size(), runtime::available_memory_bytes()); });
+  rss_before_model_ = runtime::rss_bytes();
+  runtime::MemoryLedger::process().restart();
+  const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
+  model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
+                                                model::resolve_gemm(config_.run.gemm), data_.longest);
+  engine_ = std::make_unique<zero::ZeroEngine>(config_, *model_, collectives_, state_.micro_batches);
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
 }
 

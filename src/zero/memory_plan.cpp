@@ -38,14 +38,12 @@ class PlannedSource final : public model::ParameterSource {
   std::vector<model::UnitTensors> units_;
 };
 
+/// A batch without ids: a pass that computes nothing reads none.
 data::Batch planned_batch(const BatchShape& shape) {
   data::Batch batch;
   batch.sentences = shape.sentences;
   batch.source_length = shape.source_length;
   batch.target_length = shape.target_length;
-  batch.source.resize(static_cast<std::size_t>(shape.sentences * shape.source_length));
-  batch.target_in.resize(static_cast<std::size_t>(shape.sentences * shape.target_length));
-  batch.target_out = batch.target_in;
   return batch;
 }
 

@@ -55,7 +55,7 @@ class Trainer {
   void resolve_slots();
   void open_checkpoint();
   void prepare_output();
-  void build_engine();
+  void build_engine(const runtime::Communicator& node);
   void resume();
   void check_probe();
   void open_monitors();

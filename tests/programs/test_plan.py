@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""--plan: what it says agrees with what a run then takes, sends and writes; what does not fit is exit 4, with advice."""
+import re
+
+import th_run
+
+SYNTHETIC = {
+    "data.train_source": "", "data.train_target": "", "data.valid_source": "", "data.valid_target": "", "data.synthetic": "random_ids",
+    "data.vocab_size": 500, "data.synthetic_length": 16, "train.max_steps": 2, "train.micro_batches": 4, "checkpoint.every_epochs": 0,
+    "checkpoint.every_steps": 1,
+}
+CLASSES = ("parameters", "gradients", "exp_avg", "exp_avg_sq", "total")
+
+
+class Plan(th_run.ProgramTest):
+    def plan(self, code=0, ranks=2, **keys):
+        merged = {**SYNTHETIC, **{key.replace("__", "."): value for key, value in keys.items()}}
+        return self.program("th_app", th_run.DECK, *self.overrides(merged), "--plan", f"plan.ranks={ranks}", code=code).out
+
+    def row(self, text, name):
+        """The numbers of the first line that begins with the name."""
+        line = next(line for line in text.splitlines() if line.startswith(name + " "))
+        return [float(word) for word in re.findall(r"[0-9]+\.[0-9]+", line)]
+
+    def test_the_table_is_what_a_run_takes_at_every_stage(self):
+        text = self.plan(ranks=3)
+        totals, sent = self.row(text, "total"), self.row(text, "bytes sent a step")
+        for stage in range(4):
+            keys = {key.replace(".", "__"): value for key, value in SYNTHETIC.items()}
+            for steps in (2, 4):
+                run = f"stage{stage}.{steps}"
+                self.train(ranks=3, zero__stage=stage, run__output_dir=run, **{**keys, "train__max_steps": steps})
+            summary = self.metrics(run, "summary")[0]
+            sent_in_two = int(summary["bytes_sent"][0]) - int(self.metrics(f"stage{stage}.2", "summary")[0]["bytes_sent"][0])
+            measured = max(map(int, summary["measured_bytes"])) / 2**20
+            self.assertAlmostEqual(totals[stage] / measured, 1, delta=0.05, msg=f"stage {stage}")
+            # bytes_sent leaves the scalars out: block sums and losses, which the plan's row has.
+            self.assertAlmostEqual(sent[stage] / (sent_in_two / 2 / 2**20), 1, delta=0.02, msg=f"stage {stage}")
+
+    def test_it_needs_no_ranks_and_covers_what_users_choose_between(self):
+        text = self.plan(ranks=64, train__micro_batches=64)
+        self.assertIn("64 ranks", text)
+        for name in ("none", "selective", "full", "sqrt", "fp32", "bf16, reduced fp32", "bf16, reduced bf16", "device + host"):
+            self.assertRegex(text, rf"(?m)^{re.escape(name)} ", name)
+        self.assertRegex(text, r"sqrt keeps about .* (pays|pay)")
+        self.assertRegex(text, r"A checkpoint takes .*, .* are free below")
+        self.assertRegex(text, r"A step takes about [0-9.]+ s: .* GFLOP/s .* an assumption, set plan.link_gbytes")
+        self.assertRegex(text, r"The largest data.batch_tokens that fits is about [0-9]+\.")
+        self.assertIn("It fits.", text)
+        self.assertRegex(self.plan(plan__link_gbytes=10), r"at plan.link_gbytes=10\.")
+
+    def test_sharding_and_16_bits_take_less_and_checkpointing_too(self):
+        text = self.plan(ranks=8, train__micro_batches=8, model__num_encoder_layers=12, model__num_decoder_layers=12, data__synthetic_length=64)
+        totals = self.row(text, "total")
+        self.assertEqual(totals, sorted(totals, reverse=True))
+        none, full, root = (self.row(text, kind)[0] for kind in ("none", "full", "sqrt"))
+        self.assertGreater(none, full)
+        self.assertGreater(full, root)
+        self.assertIn("it pays where memory is short", text)
+
+    def test_a_stage_that_costs_more_than_the_one_below_is_named(self):
+        # One rank shards nothing: stage 2 has a unit's gradient on top, stage 3 the gather slots too.
+        text = self.plan(ranks=1)
+        self.assertIn("Stage 2 takes more memory here than stage 1", text)
+        self.assertIn("Stage 3 takes more memory here than stage 2", text)
+        self.assertNotIn("Stage 1 takes more", text)
+
+    def test_what_does_not_fit_is_exit_4_with_advice_in_order(self):
+        text = self.plan(code=4, data__batch_size=400000, data__synthetic_length=512)
+        advice = text[text.index("It does not fit."):]
+        places = [advice.index(word) for word in ("data.batch_size=200000", "gradient_checkpointing=full", "zero.stage=3", "zero.offload_optimizer")]
+        self.assertEqual(places, sorted(places))
+
+    def test_a_run_whose_state_does_not_fit_ends_before_it_allocates(self):
+        keys = {**SYNTHETIC, "model.d_model": 65536, "model.d_ff": 262144, "model.num_heads": 64}
+        result = self.program("th_app", th_run.DECK, *self.overrides(keys), ranks=2, code=4)
+        self.assert_one_message(result, "does not fit into the memory", "parameters", "--plan")
+
+    def test_a_step_says_planned_against_measured_by_class(self):
+        out = self.train(ranks=2, zero__stage=1, train__max_steps=1).out
+        line = next(line for line in out.splitlines() if line.startswith("Memory of a rank"))
+        self.assertRegex(line, r"planned [0-9.]+ MiB, measured [0-9.]+ MiB \([+-][0-9.]+ %\): parameters [0-9.]+ .iB / [0-9.]+ .iB, gradients ")
+
+
+if __name__ == "__main__":
+    th_run.main()
