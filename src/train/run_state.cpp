@@ -13,7 +13,8 @@ std::string to_json(const RunState& s) {
                         {"step_in_epoch", s.step_in_epoch}, {"epoch_loss_sum", s.epoch_loss_sum},
                         {"epoch_tokens", s.epoch_tokens},   {"epoch_seconds", s.epoch_seconds},
                         {"micro_batches", s.micro_batches}, {"probe_loss", s.probe_loss},
-                        {"identity", s.identity},           {"exit", s.exit}}
+                        {"identity", s.identity},           {"altered", s.altered},
+                        {"exit", s.exit}}
       .dump();
 }
 
@@ -31,6 +32,7 @@ RunState run_state_from_json(const std::string& text) {
     const nlohmann::json& probe = j.at("probe_loss");  // JSON has no NaN
     s.probe_loss = probe.is_null() ? std::numeric_limits<double>::quiet_NaN() : probe.get<double>();
     j.at("identity").get_to(s.identity);
+    s.altered = j.value("altered", "");  // checkpoints of before this field have none
     j.at("exit").get_to(s.exit);
     return s;
   } catch (const nlohmann::json::exception& error) {

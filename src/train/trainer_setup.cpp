@@ -1,5 +1,6 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/io/checkpoint_build.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory_ledger.hpp"
@@ -173,13 +174,22 @@ void Trainer::resume() {
   state_.identity = state_.identity.empty() ? identity_ : state_.identity;
   if (!config_.checkpoint.init_from.empty() && !reader_) {
     std::unique_ptr<io::CheckpointReader> from;
-    run_agreed(collectives_, [&] { from = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from); });
+    run_agreed(collectives_, [&] {
+      from = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
+      if (!dataset_.train) return;
+      io::require_same_model(*from, engine_->layout(), dataset_.source_tokenizer->tokens(), dataset_.target_tokenizer->tokens());
+    });
     memory_->saw_resume();
     load_checkpoint(*from, *engine_, collectives_, false);
     log_.info("Parameters from " + from->folder() + ", a fresh optimizer, step 0.");
     return;
   }
   if (!reader_) return;
+  run_agreed(collectives_, [&] {
+    if (engine_->has_moments() && reader_->info().state_names.empty()) {
+      throw CheckpointError(reader_->folder() + " holds parameters alone, no optimizer state: checkpoint.init_from starts a new run from it");
+    }
+  });
   memory_->saw_resume();
   load_checkpoint(*reader_, *engine_, collectives_, true);
   check_probe();
@@ -191,6 +201,11 @@ void Trainer::resume() {
 }
 
 void Trainer::check_probe() {
+  if (!state_.altered.empty()) {
+    log_.info("The parameters are " + state_.altered + ": there is no probe loss to compare with.");
+    state_.altered.clear();
+    return;
+  }
   const double now = probe();
   const double before = state_.probe_loss;
   if (now == before) return;
