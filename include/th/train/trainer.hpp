@@ -51,6 +51,7 @@ class Trainer {
   };
 
   void open_data(const runtime::Communicator& node);
+  void open_initial();
   void resolve_slots();
   void open_checkpoint();
   void prepare_output();
@@ -90,7 +91,8 @@ class Trainer {
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::unique_ptr<CheckpointSaver> saver_;
-  std::unique_ptr<io::CheckpointReader> reader_;
+  std::unique_ptr<io::CheckpointReader> reader_;   ///< of the checkpoint that the run goes on from
+  std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
   std::unique_ptr<monitor::MetricsWriter> metrics_;
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;
