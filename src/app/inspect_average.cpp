@@ -84,14 +84,18 @@ int inspect_average(const InspectRequest& request) {
   const io::CheckpointReader& last = *readers.back();
   io::build_checkpoint(request.output, request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
                        [&](const std::string& kind, const std::string& tensor, std::int64_t begin, std::span<float> out) {
-                         if (kind == "parameters") read_mean(readers, tensor, begin, out);
-                         else last.read_elements(kind, tensor, begin, out);
+                         if (kind == "parameters")
+                           read_mean(readers, tensor, begin, out);
+                         else
+                           last.read_elements(kind, tensor, begin, out);
                        });
   std::vector<std::string> folders;
   for (const auto& reader : readers) folders.push_back(reader->folder());
   const nlohmann::json json = {{"output", request.output}, {"averaged", folders}, {"step", info.step}};
-  answer(request, request.output + ": the parameters' average of " + names + ", with optimizer states and position of the last (step " +
-                      std::to_string(info.step) + ")", json.dump());
+  answer(request,
+         request.output + ": the parameters' average of " + names + ", with optimizer states and position of the last (step " +
+             std::to_string(info.step) + ")",
+         json.dump());
   return 0;
 }
 

@@ -38,8 +38,8 @@ io::Difference difference_of(const io::CheckpointReader& a, const io::Checkpoint
 }
 
 std::string difference_text(const io::Difference& d) {
-  std::string text = "largest difference " + number(d.largest) + ", " + plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) + " of " +
-                     plural(d.count, "element");
+  std::string text = "largest difference " + number(d.largest) + ", " + plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) +
+                     " of " + plural(d.count, "element");
   if (d.one_sided_nan > 0) text += ", " + std::to_string(d.one_sided_nan) + " NaN on one side alone";
   return text;
 }
@@ -55,7 +55,8 @@ std::map<std::string, TensorEntry> named(const io::CheckpointReader& reader, boo
 
 class Comparison {
  public:
-  Comparison(const io::CheckpointReader& a, const io::CheckpointReader& b, const InspectRequest& request) : a_(a), b_(b), request_(request) {}
+  Comparison(const io::CheckpointReader& a, const io::CheckpointReader& b, const InspectRequest& request)
+      : a_(a), b_(b), request_(request) {}
 
   int run() {
     vocabulary("source", a_.info().source_tokens, b_.info().source_tokens);
@@ -64,15 +65,17 @@ class Comparison {
     const auto right = named(b_, request_.parameters_only);
     for (const auto& [name, entry] : left) {
       const auto other = right.find(name);
-      if (other == right.end()) only(name, entry, "only_in_a", a_.folder());
-      else if (!entry.is_alias || !other->second.is_alias) both(name, entry, other->second);
+      if (other == right.end())
+        only(name, entry, "only_in_a", a_.folder());
+      else if (!entry.is_alias || !other->second.is_alias)
+        both(name, entry, other->second);
     }
     for (const auto& [name, entry] : right) {
       if (!left.contains(name)) only(name, entry, "only_in_b", b_.folder());
     }
     const std::string verdict = differing_ == 0 ? "the same" : std::to_string(differing_) + (differing_ == 1 ? " differs" : " differ");
-    const Json json = {{"same", differing_ == 0}, {"a", a_.folder()}, {"b", b_.folder()}, {"compared", compared_}, {"differing", differing_},
-                       {"differences", rows_}};
+    const Json json = {{"same", differing_ == 0}, {"a", a_.folder()},        {"b", b_.folder()},
+                       {"compared", compared_},   {"differing", differing_}, {"differences", rows_}};
     answer(request_, a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") + " compared, " + verdict, json.dump());
     return differing_ == 0 ? 0 : 1;
   }
@@ -80,8 +83,10 @@ class Comparison {
  private:
   void add(Json row, const std::string& text) {
     ++differing_;
-    if (request_.json) rows_.push_back(std::move(row));
-    else std::cout << row["name"].get<std::string>() << ": " << text << '\n';
+    if (request_.json)
+      rows_.push_back(std::move(row));
+    else
+      std::cout << row["name"].get<std::string>() << ": " << text << '\n';
   }
 
   void vocabulary(const std::string& side, const std::vector<std::string>& a, const std::vector<std::string>& b) {
@@ -102,7 +107,12 @@ class Comparison {
     }
     const io::Difference d = difference_of(a_, b_, left);
     if (d.differing == 0) return;
-    add({{"name", name}, {"kind", "values"}, {"largest", d.largest}, {"ulps", d.ulps}, {"differing", d.differing}, {"count", d.count},
+    add({{"name", name},
+         {"kind", "values"},
+         {"largest", d.largest},
+         {"ulps", d.ulps},
+         {"differing", d.differing},
+         {"count", d.count},
          {"one_sided_nan", d.one_sided_nan}},
         difference_text(d));
   }

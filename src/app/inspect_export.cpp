@@ -25,7 +25,8 @@ Format format_of(const InspectRequest& request) {
   if (name.empty()) {
     const std::string extension = std::filesystem::path(request.output).extension().string();
     name = extension.empty() ? "" : extension.substr(1);
-    if (name != "safetensors" && name != "npz") throw DeckError("--format is missing and " + request.output + " does not end in .safetensors or .npz");
+    if (name != "safetensors" && name != "npz")
+      throw DeckError("--format is missing and " + request.output + " does not end in .safetensors or .npz");
   }
   if (name != "safetensors" && name != "npz") throw DeckError("--format " + name + " is unknown; allowed safetensors, npz");
   return name == "npz" ? Format::kNpz : Format::kSafetensors;
@@ -77,7 +78,9 @@ class TensorFeed {
     }
     return values;
   }
-  [[nodiscard]] io::ElementType type(const TensorEntry& entry) const { return entry.kind == "parameters" ? type_ : io::ElementType::kFloat32; }
+  [[nodiscard]] io::ElementType type(const TensorEntry& entry) const {
+    return entry.kind == "parameters" ? type_ : io::ElementType::kFloat32;
+  }
   [[nodiscard]] std::int64_t overflowed() const noexcept { return overflowed_; }
 
  private:
@@ -86,7 +89,8 @@ class TensorFeed {
   std::int64_t overflowed_ = 0;
 };
 
-void write_safetensors(io::OutputFile& file, TensorFeed& feed, const std::vector<TensorEntry>& tensors, const std::map<std::string, std::string>& metadata) {
+void write_safetensors(io::OutputFile& file, TensorFeed& feed, const std::vector<TensorEntry>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
   std::vector<io::SafetensorsEntry> plan;
   std::map<std::string, const TensorEntry*> by_name;
   for (const auto& entry : tensors) {
@@ -119,21 +123,28 @@ int inspect_export(const InspectRequest& request) {
   const Format format = format_of(request);
   const io::ElementType type = type_of(request, format);
   const auto reader = open_checkpoint(request.words[0]);
-  if (request.states && reader->info().state_names.empty()) throw CheckpointError(reader->folder() + " holds no optimizer states; leave --states out");
+  if (request.states && reader->info().state_names.empty())
+    throw CheckpointError(reader->folder() + " holds no optimizer states; leave --states out");
   io::OutputFile file(request.output, request.force ? io::Existing::kReplace : io::Existing::kRefuse);
   require_sound(*reader);
   const auto tensors = chosen(*reader, format, request.states);
   TensorFeed feed(*reader, type);
-  if (format == Format::kNpz) write_npz(file, feed, tensors);
-  else write_safetensors(file, feed, tensors, metadata_of(reader->info(), request.states));
+  if (format == Format::kNpz)
+    write_npz(file, feed, tensors);
+  else
+    write_safetensors(file, feed, tensors, metadata_of(reader->info(), request.states));
   file.commit();
   if (feed.overflowed() > 0) {
     std::cerr << "th_inspect: warning: " << feed.overflowed() << " values are too large for " << request.dtype << " and became infinite\n";
   }
-  const Json json = {{"output", request.output}, {"checkpoint", reader->folder()}, {"format", format == Format::kNpz ? "npz" : "safetensors"},
-                     {"dtype", request.dtype},   {"tensors", tensors.size()},      {"bytes", file.size()}, {"overflowed", feed.overflowed()}};
-  answer(request, request.output + ": " + std::to_string(tensors.size()) + " tensors of " + reader->folder() + ", parameters as " + request.dtype + ", " +
-                      std::to_string(file.size()) + " bytes", json.dump());
+  const Json json = {
+      {"output", request.output},       {"checkpoint", reader->folder()}, {"format", format == Format::kNpz ? "npz" : "safetensors"},
+      {"dtype", request.dtype},         {"tensors", tensors.size()},      {"bytes", file.size()},
+      {"overflowed", feed.overflowed()}};
+  answer(request,
+         request.output + ": " + std::to_string(tensors.size()) + " tensors of " + reader->folder() + ", parameters as " + request.dtype +
+             ", " + std::to_string(file.size()) + " bytes",
+         json.dump());
   return 0;
 }
 

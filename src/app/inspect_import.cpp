@@ -61,7 +61,8 @@ void add_model(io::CheckpointInfo& info, const config::RunConfig& config, const 
     throw DeckError(where + " has no vocabularies: give --vocabulary-source and --vocabulary-target, or --like CHECKPOINT");
   }
   if (!synthetic && config.data.tokenizer == config::TokenizerKind::kWord) {
-    for (const auto* tokens : {&info.source_tokens, &info.target_tokens}) (void)data::WordTokenizer(*tokens);  // throws where one is not sound
+    for (const auto* tokens : {&info.source_tokens, &info.target_tokens})
+      (void)data::WordTokenizer(*tokens);  // throws where one is not sound
   }
   const auto count = [&](const std::vector<std::string>& tokens) { return synthetic ? config.data.vocab_size : std::ssize(tokens); };
   if (config.model.tie_embeddings && info.source_tokens != info.target_tokens) {
@@ -92,7 +93,8 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
     add_model(info, deck.config, file.path());
   } else {
     info.deck = metadata(file, "deck");
-    if (info.deck.empty()) throw DeckError(file.path() + " says nothing of its model: give --like CHECKPOINT, or --deck DECK and its vocabularies");
+    if (info.deck.empty())
+      throw DeckError(file.path() + " says nothing of its model: give --like CHECKPOINT, or --deck DECK and its vocabularies");
     info.source_tokens = vocabulary(request.vocabulary_source, file, "vocabulary_source");
     info.target_tokens = vocabulary(request.vocabulary_target, file, "vocabulary_target");
     try {
@@ -138,7 +140,9 @@ class Mapping {
     if (!problems_.empty()) throw CheckpointError(file.path() + " is of another model than its deck says:" + problems_);
     if (kinds.size() == 2) throw CheckpointError(file.path() + " has states of " + kinds[1] + " alone; Adam has exp_avg and exp_avg_sq");
     if (kinds.size() > 1 && metadata(file, "state").empty()) {
-      throw CheckpointError(file.path() + " has optimizer states but does not say after which step: leave them out, or use a file of th_inspect export --states");
+      throw CheckpointError(
+          file.path() +
+          " has optimizer states but does not say after which step: leave them out, or use a file of th_inspect export --states");
     }
   }
 
@@ -159,13 +163,15 @@ class Mapping {
       if (it == file_.tensors().end()) continue;
       used_.insert(it->first);
       if (it->second.shape != tensor.shape) {
-        problems_ += "\n  " + it->first + ": " + io::shape_to_text(it->second.shape) + " in the file, " + io::shape_to_text(tensor.shape) + " in the model";
+        problems_ += "\n  " + it->first + ": " + io::shape_to_text(it->second.shape) + " in the file, " + io::shape_to_text(tensor.shape) +
+                     " in the model";
       } else if (!main.empty() && !equal(main, it->first, tensor.count())) {
         problems_ += "\n  " + it->first + ": other values than " + main + ", with which the model ties it";
       }
       if (main.empty()) main = it->first;
     }
-    if (main.empty()) problems_ += "\n  " + prefix + tensor.name + ": " + io::shape_to_text(tensor.shape) + " in the model, not in the file";
+    if (main.empty())
+      problems_ += "\n  " + prefix + tensor.name + ": " + io::shape_to_text(tensor.shape) + " in the model, not in the file";
     from_[{kind, tensor.name}] = main;
   }
 
@@ -199,10 +205,15 @@ int inspect_import(const InspectRequest& request) {
                        [&](const std::string& kind, const std::string& tensor, std::int64_t begin, std::span<float> out) {
                          mapping.read(kind, tensor, begin, out);
                        });
-  const Json json = {{"output", request.output}, {"input", file.path()}, {"tensors", file.tensors().size()}, {"step", info.step},
+  const Json json = {{"output", request.output},
+                     {"input", file.path()},
+                     {"tensors", file.tensors().size()},
+                     {"step", info.step},
                      {"states", info.state_names}};
-  answer(request, request.output + ": " + std::to_string(file.tensors().size()) + " tensors of " + file.path() +
-                      (info.state_names.empty() ? ", parameters alone" : ", with optimizer states, step " + std::to_string(info.step)), json.dump());
+  answer(request,
+         request.output + ": " + std::to_string(file.tensors().size()) + " tensors of " + file.path() +
+             (info.state_names.empty() ? ", parameters alone" : ", with optimizer states, step " + std::to_string(info.step)),
+         json.dump());
   return 0;
 }
 

@@ -24,7 +24,8 @@ po::options_description options_of(const InspectCommand& command, InspectRequest
       "parameters-only", po::bool_switch(&request.parameters_only), "leave the optimizer's states out")(
       "like", po::value(&request.like), "a checkpoint whose deck and vocabularies the new one gets")(
       "deck", po::value(&request.deck), "the deck of the model, in place of the one in the file")(
-      "vocabulary-source", po::value(&request.vocabulary_source), "the source tokens in id order, one a line, in place of those in the file")(
+      "vocabulary-source", po::value(&request.vocabulary_source),
+      "the source tokens in id order, one a line, in place of those in the file")(
       "vocabulary-target", po::value(&request.vocabulary_target), "the target tokens");
   po::options_description own("options", 140, 100);
   for (const auto& name : command.options) {
@@ -40,7 +41,8 @@ std::string usage_line(const InspectCommand& command) { return std::string("th_i
 void print_overview(std::ostream& out, const std::vector<InspectCommand>& commands) {
   out << "usage: th_inspect COMMAND … [--json]\n";
   for (const auto& command : commands) out << "  " << usage_line(command) << "\n      " << command.summary << '\n';
-  out << "CHECKPOINT is a step folder, or a checkpoints folder or a run's folder: then its newest. NAME is a parameter's, or STATE/NAME for an\n"
+  out << "CHECKPOINT is a step folder, or a checkpoints folder or a run's folder: then its newest. NAME is a parameter's, or STATE/NAME "
+         "for an\n"
          "optimizer state. th_inspect COMMAND --help: its options.\n"
          "Exit: 0 fine, 1 differs or damaged, 2 command line, 3 data, 5 checkpoint or file unusable.\n";
 }
@@ -65,9 +67,12 @@ std::optional<InspectRequest> parse_inspect(int argc, const char* const* argv, c
   const auto first = std::find_if(given.begin(), given.end(), [](const std::string& word) { return word.empty() || word[0] != '-'; });
   if (first == given.end()) {
     const bool help = std::find(given.begin(), given.end(), "--help") != given.end();
-    if (help) print_overview(std::cout, commands);
-    else if (given == std::vector<std::string>{"--version"}) std::cout << "th_inspect " << build_line() << '\n';
-    else throw DeckError("no command is given; usage: th_inspect COMMAND …; th_inspect --help lists them");
+    if (help)
+      print_overview(std::cout, commands);
+    else if (given == std::vector<std::string>{"--version"})
+      std::cout << "th_inspect " << build_line() << '\n';
+    else
+      throw DeckError("no command is given; usage: th_inspect COMMAND …; th_inspect --help lists them");
     return std::nullopt;
   }
   InspectRequest request;

@@ -60,7 +60,10 @@ Json statistics(const std::vector<float>& values) {
   for (const float value : values) {
     if (std::isfinite(value)) squares += (value - mean) * (value - mean);
   }
-  return {{"mean", mean}, {"deviation", std::sqrt(squares / static_cast<double>(finite))}, {"min", low}, {"max", high},
+  return {{"mean", mean},
+          {"deviation", std::sqrt(squares / static_cast<double>(finite))},
+          {"min", low},
+          {"max", high},
           {"non_finite", static_cast<std::int64_t>(values.size()) - finite}};
 }
 
@@ -80,8 +83,10 @@ int inspect_ls(const InspectRequest& request) {
   const auto reader = open_checkpoint(request.words[0]);
   Json out = Json::array();
   for (const auto& entry : entries(*reader)) {
-    if (request.json) out.push_back({{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
-    else std::cout << entry.full_name() << ' ' << Json(entry.spec->shape).dump() << " float32\n";
+    if (request.json)
+      out.push_back({{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
+    else
+      std::cout << entry.full_name() << ' ' << Json(entry.spec->shape).dump() << " float32\n";
   }
   if (request.json) std::cout << out.dump() << '\n';
   return 0;
@@ -92,8 +97,10 @@ int inspect_stat(const InspectRequest& request) {
   Json out = Json::object();
   for (const auto& entry : entries(*reader)) {
     const Json row = statistics(reader->read_tensor(entry.kind, entry.name));
-    if (request.json) out[entry.full_name()] = row;
-    else std::cout << entry.full_name() << ' ' << row.dump() << '\n';
+    if (request.json)
+      out[entry.full_name()] = row;
+    else
+      std::cout << entry.full_name() << ' ' << row.dump() << '\n';
   }
   if (request.json) std::cout << out.dump() << '\n';
   return 0;

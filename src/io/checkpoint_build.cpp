@@ -11,9 +11,8 @@
 namespace th::io {
 namespace {
 
-constexpr std::int64_t kShardElements = std::int64_t{16} << 20;
-
-std::vector<float> read_whole_shard(const zero::FlatLayout& layout, std::int64_t rank, const std::string& kind, const ElementSource& source) {
+std::vector<float> read_whole_shard(const zero::FlatLayout& layout, std::int64_t rank, const std::string& kind,
+                                    const ElementSource& source) {
   std::vector<float> shard(static_cast<std::size_t>(layout.shard_total()));
   for (const auto& piece : layout.pieces(rank)) {
     source(kind, layout.tensors()[static_cast<std::size_t>(piece.tensor)].spec.name, piece.tensor_begin,
@@ -24,11 +23,12 @@ std::vector<float> read_whole_shard(const zero::FlatLayout& layout, std::int64_t
 
 }  // namespace
 
-void build_checkpoint(const std::string& output, Existing existing, CheckpointInfo info, const ElementSource& source) {
+void build_checkpoint(const std::string& output, Existing existing, CheckpointInfo info, const ElementSource& source,
+                      std::int64_t shard_elements) {
   OutputFolder folder(output, existing);
   const std::int64_t elements = zero::FlatLayout(info.units, 1).parameter_count();
   require_free_space(folder.temporary(), elements * 4 * (1 + std::ssize(info.state_names)));
-  info.world_size = std::max<std::int64_t>(1, (elements + kShardElements - 1) / kShardElements);
+  info.world_size = std::max<std::int64_t>(1, (elements + shard_elements - 1) / shard_elements);
   const zero::FlatLayout layout(info.units, info.world_size);
   for (std::int64_t rank = 0; rank < layout.ranks(); ++rank) {
     const std::vector<float> parameters = read_whole_shard(layout, rank, "parameters", source);

@@ -37,14 +37,17 @@ void compare(std::span<const float> a, std::span<const float> b, Difference& dif
 std::string vocabulary_difference(const std::vector<std::string>& a, const std::string& a_name, const std::vector<std::string>& b,
                                   const std::string& b_name) {
   if (a == b) return "";
-  const auto at = [](const std::vector<std::string>& tokens, std::size_t id) { return id < tokens.size() ? "'" + tokens[id] + "'" : std::string("nothing"); };
+  const auto at = [](const std::vector<std::string>& tokens, std::size_t id) {
+    return id < tokens.size() ? "'" + tokens[id] + "'" : std::string("nothing");
+  };
   std::size_t differing = 0, first = 0;
   for (std::size_t id = 0; id < std::max(a.size(), b.size()); ++id) {
     if (id < a.size() && id < b.size() && a[id] == b[id]) continue;
     if (differing++ == 0) first = id;
   }
-  return std::to_string(a.size()) + " tokens in " + a_name + ", " + std::to_string(b.size()) + " in " + b_name + "; " + std::to_string(differing) +
-         " differ, the first at id " + std::to_string(first) + ": " + at(a, first) + " in " + a_name + ", " + at(b, first) + " in " + b_name;
+  return std::to_string(a.size()) + " tokens in " + a_name + ", " + std::to_string(b.size()) + " in " + b_name + "; " +
+         std::to_string(differing) + " differ, the first at id " + std::to_string(first) + ": " + at(a, first) + " in " + a_name + ", " +
+         at(b, first) + " in " + b_name;
 }
 
 std::string shape_to_text(const std::vector<std::int64_t>& shape) {

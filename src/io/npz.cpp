@@ -8,10 +8,10 @@
 namespace th::io {
 namespace {
 
-constexpr std::uint16_t kVersion = 45;             // needed for zip64
-constexpr std::uint16_t kUtf8Names = 1U << 11;     // general purpose flag
-constexpr std::uint16_t kDosDate = (1 << 5) | 1;   // 1980-01-01: the same checkpoint gives the same bytes
-constexpr std::uint16_t kIn64Bits16 = 0xffff;      // "see the zip64 field"
+constexpr std::uint16_t kVersion = 45;            // needed for zip64
+constexpr std::uint16_t kUtf8Names = 1U << 11;    // general purpose flag
+constexpr std::uint16_t kDosDate = (1 << 5) | 1;  // 1980-01-01: the same checkpoint gives the same bytes
+constexpr std::uint16_t kIn64Bits16 = 0xffff;     // "see the zip64 field"
 constexpr std::uint32_t kIn64Bits32 = 0xffffffff;
 
 /// Little-endian fields one after the other.
@@ -37,7 +37,8 @@ class Fields {
 /// The npy format 1.0: magic, version, length, a Python dictionary with spaces and a newline up to a multiple of 64 bytes.
 std::string npy_header(const std::vector<std::int64_t>& shape, ElementType type) {
   ensure(type != ElementType::kBfloat16, "NpzWriter: numpy has no bfloat16");
-  std::string dictionary = std::string("{'descr': '") + (type == ElementType::kFloat32 ? "<f4" : "<f2") + "', 'fortran_order': False, 'shape': (";
+  std::string dictionary =
+      std::string("{'descr': '") + (type == ElementType::kFloat32 ? "<f4" : "<f2") + "', 'fortran_order': False, 'shape': (";
   for (const std::int64_t extent : shape) dictionary += std::to_string(extent) + ", ";
   if (shape.size() > 1) dictionary.resize(dictionary.size() - 2);
   if (shape.size() == 1) dictionary.pop_back();
@@ -78,14 +79,32 @@ void NpzWriter::finish() {
   const auto start = static_cast<std::uint64_t>(file_.size());
   for (const Member& member : members_) {
     Fields entry;
-    entry.u32(0x02014b50).u16(kVersion).u16(kVersion).u16(kUtf8Names).u16(0).u16(0).u16(kDosDate).u32(member.crc).u32(kIn64Bits32).u32(kIn64Bits32);
+    entry.u32(0x02014b50)
+        .u16(kVersion)
+        .u16(kVersion)
+        .u16(kUtf8Names)
+        .u16(0)
+        .u16(0)
+        .u16(kDosDate)
+        .u32(member.crc)
+        .u32(kIn64Bits32)
+        .u32(kIn64Bits32);
     entry.u16(static_cast<std::uint16_t>(member.name.size())).u16(28).u16(0).u16(0).u16(0).u32(0).u32(kIn64Bits32).text(member.name);
     entry.u16(1).u16(24).u64(member.size).u64(member.size).u64(member.offset);
     file_.write(entry.bytes());
   }
   const auto end = static_cast<std::uint64_t>(file_.size());
   Fields tail;
-  tail.u32(0x06064b50).u64(44).u16(kVersion).u16(kVersion).u32(0).u32(0).u64(members_.size()).u64(members_.size()).u64(end - start).u64(start);
+  tail.u32(0x06064b50)
+      .u64(44)
+      .u16(kVersion)
+      .u16(kVersion)
+      .u32(0)
+      .u32(0)
+      .u64(members_.size())
+      .u64(members_.size())
+      .u64(end - start)
+      .u64(start);
   tail.u32(0x07064b50).u32(0).u64(end).u32(1);
   tail.u32(0x06054b50).u16(0).u16(0).u16(kIn64Bits16).u16(kIn64Bits16).u32(kIn64Bits32).u32(kIn64Bits32).u16(0);
   file_.write(tail.bytes());

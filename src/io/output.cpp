@@ -52,9 +52,11 @@ bool holds_a_checkpoint_alone(const fs::path& folder) {
 
 }  // namespace
 
-OutputFile::OutputFile(std::string path, Existing existing) : path_(std::move(path)), temporary_(temporary_name(path_)), existing_(existing) {
+OutputFile::OutputFile(std::string path, Existing existing)
+    : path_(std::move(path)), temporary_(temporary_name(path_)), existing_(existing) {
   std::error_code ignored;
-  if (fs::exists(path_, ignored) && !fs::is_regular_file(path_, ignored)) throw DeckError(path_ + " is no ordinary file; give another name");
+  if (fs::exists(path_, ignored) && !fs::is_regular_file(path_, ignored))
+    throw DeckError(path_ + " is no ordinary file; give another name");
   require_free(path_, existing_);
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("cannot create", path_, errno);

@@ -46,7 +46,8 @@ Json parse_strictly(const std::string& text, const std::string& path) {
 
 }  // namespace
 
-SafetensorsWriter::SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEntry> tensors, const std::map<std::string, std::string>& metadata)
+SafetensorsWriter::SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEntry> tensors,
+                                     const std::map<std::string, std::string>& metadata)
     : file_(file), tensors_(std::move(tensors)) {
   std::sort(tensors_.begin(), tensors_.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
     const std::int64_t wide = element_size(a.type) - element_size(b.type);
@@ -63,8 +64,8 @@ SafetensorsWriter::SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEn
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (std::ssize(text) > kLongestHeader) {
-    throw CheckpointError(file.path() + " would have a header of " + std::to_string(text.size()) + " bytes (names and vocabularies), readers accept " +
-                          std::to_string(kLongestHeader) + "; export to npz");
+    throw CheckpointError(file.path() + " would have a header of " + std::to_string(text.size()) +
+                          " bytes (names and vocabularies), readers accept " + std::to_string(kLongestHeader) + "; export to npz");
   }
   const std::uint64_t length = text.size();
   file_.write(std::as_bytes(std::span(&length, 1)));
@@ -74,7 +75,8 @@ SafetensorsWriter::SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEn
 void SafetensorsWriter::write(std::span<const float> values) {
   ensure(next_ < tensors_.size(), "SafetensorsWriter: more tensors than announced");
   const SafetensorsEntry& tensor = tensors_[next_++];
-  ensure(std::ssize(values) * element_size(tensor.type) == tensor.end - tensor.begin, "SafetensorsWriter: a tensor of another size than announced");
+  ensure(std::ssize(values) * element_size(tensor.type) == tensor.end - tensor.begin,
+         "SafetensorsWriter: a tensor of another size than announced");
   file_.write(encode(values, tensor.type));
 }
 
@@ -85,11 +87,12 @@ SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
     struct stat status {};
     if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) throw CheckpointError(path + " is not a file");
     std::uint64_t length = 0;
-    if (status.st_size < 8) throw CheckpointError(path + " has " + std::to_string(status.st_size) + " bytes: it is no safetensors file, or cut off");
+    if (status.st_size < 8)
+      throw CheckpointError(path + " has " + std::to_string(status.st_size) + " bytes: it is no safetensors file, or cut off");
     read_bytes(0, std::as_writable_bytes(std::span(&length, 1)));
     if (length > static_cast<std::uint64_t>(kLongestHeader) || static_cast<std::int64_t>(length) > status.st_size - 8) {
-      throw CheckpointError(path + " says that its header has " + std::to_string(length) + " bytes, in a file of " + std::to_string(status.st_size) +
-                            ": it is no safetensors file, or damaged");
+      throw CheckpointError(path + " says that its header has " + std::to_string(length) + " bytes, in a file of " +
+                            std::to_string(status.st_size) + ": it is no safetensors file, or damaged");
     }
     std::string text(length, '\0');
     read_bytes(8, std::as_writable_bytes(std::span(text)));
@@ -123,7 +126,8 @@ void SafetensorsReader::parse_header(const std::string& text) {
       }
       if (!known) throw CheckpointError(path_ + ": " + name + " is of dtype " + type + "; allowed F32, F16, BF16");
       const auto offsets = value.at("data_offsets").get<std::vector<std::int64_t>>();
-      if (offsets.size() != 2) throw CheckpointError(path_ + ": data_offsets of " + name + " has " + std::to_string(offsets.size()) + " numbers, not 2");
+      if (offsets.size() != 2)
+        throw CheckpointError(path_ + ": data_offsets of " + name + " has " + std::to_string(offsets.size()) + " numbers, not 2");
       entry.begin = offsets[0];
       entry.end = offsets[1];
       const std::int64_t count = element_count(entry.shape);
@@ -141,17 +145,19 @@ void SafetensorsReader::parse_header(const std::string& text) {
 void SafetensorsReader::require_no_gaps(std::int64_t data_bytes) const {
   std::vector<const SafetensorsEntry*> order;
   for (const auto& [name, entry] : tensors_) order.push_back(&entry);
-  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
+  std::sort(order.begin(), order.end(),
+            [](const auto* a, const auto* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
   std::int64_t at = 0;
   for (const SafetensorsEntry* entry : order) {
     if (entry->begin != at) {
-      throw CheckpointError(path_ + ": " + entry->name + " begins at byte " + std::to_string(entry->begin) + " where " + std::to_string(at) +
-                            " is due: tensors overlap or leave a gap; the file is damaged");
+      throw CheckpointError(path_ + ": " + entry->name + " begins at byte " + std::to_string(entry->begin) + " where " +
+                            std::to_string(at) + " is due: tensors overlap or leave a gap; the file is damaged");
     }
     at = entry->end;
   }
   if (at != data_bytes) {
-    throw CheckpointError(path_ + " holds " + std::to_string(data_bytes) + " bytes of data, its header " + std::to_string(at) + ": it is cut off or damaged");
+    throw CheckpointError(path_ + " holds " + std::to_string(data_bytes) + " bytes of data, its header " + std::to_string(at) +
+                          ": it is cut off or damaged");
   }
 }
 
@@ -159,7 +165,8 @@ void SafetensorsReader::read(const std::string& name, std::int64_t begin, std::s
   const auto it = tensors_.find(name);
   if (it == tensors_.end()) throw CheckpointError(path_ + " has no tensor " + name);
   const std::int64_t size = element_size(it->second.type);
-  ensure(begin >= 0 && it->second.begin + (begin + std::ssize(out)) * size <= it->second.end, "SafetensorsReader: elements beyond the tensor");
+  ensure(begin >= 0 && it->second.begin + (begin + std::ssize(out)) * size <= it->second.end,
+         "SafetensorsReader: elements beyond the tensor");
   std::vector<std::byte> bytes(out.size() * static_cast<std::size_t>(size));
   read_bytes(data_offset_ + it->second.begin + begin * size, bytes);
   decode(bytes, it->second.type, out);

@@ -16,7 +16,8 @@ enum class ElementType { kFloat32, kFloat16, kBfloat16 };
 /// The name of safetensors: "F32", "F16", "BF16".
 [[nodiscard]] std::string safetensors_name(ElementType type);
 
-/// IEEE 754 binary16 and bfloat16 of a value: to nearest, ties to even, denormals included; too large becomes infinity, NaN stays a (quiet) NaN.
+/// IEEE 754 binary16 and bfloat16 of a value: to nearest, ties to even, denormals included; too large becomes infinity, NaN stays a (quiet)
+/// NaN.
 [[nodiscard]] std::uint16_t to_float16(float value) noexcept;
 [[nodiscard]] std::uint16_t to_bfloat16(float value) noexcept;
 /// The exact value of a 16-bit pattern.

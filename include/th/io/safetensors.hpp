@@ -19,8 +19,8 @@ struct SafetensorsEntry {
   std::int64_t begin = 0, end = 0;
 };
 
-/// Writes one safetensors file, tensor by tensor: a little-endian 64-bit header length, the header as JSON with spaces up to a multiple of 8
-/// bytes, then the data without gaps.
+/// Writes one safetensors file, tensor by tensor: a little-endian 64-bit header length, the header as JSON with spaces up to a multiple of
+/// 8 bytes, then the data without gaps.
 class SafetensorsWriter {
  public:
   /// Writes the header. Puts the tensors in file order (wider elements first, then by name, so that each is aligned) and sets their places.
@@ -37,9 +37,9 @@ class SafetensorsWriter {
   std::size_t next_ = 0;
 };
 
-/// Reads a safetensors file of F32, F16 or BF16, tensor by tensor. Everything about the header is checked when it is opened, as the reference
-/// implementation does: length, JSON, element types, and that the tensors fill the data part without gap and overlap.
-/// Every failure is a CheckpointError that names the file.
+/// Reads a safetensors file of F32, F16 or BF16, tensor by tensor. Everything about the header is checked when it is opened, as the
+/// reference implementation does: length, JSON, element types, and that the tensors fill the data part without gap and overlap. Every
+/// failure is a CheckpointError that names the file.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::string& path);

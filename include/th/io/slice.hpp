@@ -19,8 +19,8 @@ struct SlicedName {
 };
 [[nodiscard]] SlicedName split_slice(const std::string& text);
 
-/// The ranges of a slice as numpy writes them, a part a dimension: `begin:end`, either left out, or one index, which keeps its dimension with
-/// length 1. Negative numbers count from the end, dimensions without a part are whole. Bounds beyond the extent are an error, not cut.
+/// The ranges of a slice as numpy writes them, a part a dimension: `begin:end`, either left out, or one index, which keeps its dimension
+/// with length 1. Negative numbers count from the end, dimensions without a part are whole. Bounds beyond the extent are an error, not cut.
 /// Throws DeckError with the dimension, its extent and what was given.
 [[nodiscard]] std::vector<IndexRange> parse_slice(const std::string& slice, const std::vector<std::int64_t>& shape);
 

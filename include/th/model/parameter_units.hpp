@@ -18,7 +18,9 @@ struct ParameterUnits {
 /// th_inspect can tell what a deck's model has.
 ///
 /// Units: source_embedding, target_embedding (or one `embeddings` where tied, then with the output matrix), encoder.layers.i (the last
-/// with encoder.norm), decoder.layers.i, output (decoder.norm and the projection). Throws InternalError where tied vocabularies differ in size.
-[[nodiscard]] ParameterUnits parameter_units(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary);
+/// with encoder.norm), decoder.layers.i, output (decoder.norm and the projection). Throws InternalError where tied vocabularies differ in
+/// size.
+[[nodiscard]] ParameterUnits parameter_units(const config::ModelSection& model, std::int64_t source_vocabulary,
+                                             std::int64_t target_vocabulary);
 
 }  // namespace th::model

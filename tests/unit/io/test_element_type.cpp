@@ -45,7 +45,8 @@ std::uint16_t nearest(double value, const std::vector<double>& magnitudes) {
 
 void check_rounding(int exponent_bits, std::uint16_t (*to)(float), float (*from)(std::uint16_t)) {
   std::vector<double> magnitudes;
-  for (std::uint32_t bits = 0; std::isfinite(defined_value(bits, exponent_bits)); ++bits) magnitudes.push_back(defined_value(bits, exponent_bits));
+  for (std::uint32_t bits = 0; std::isfinite(defined_value(bits, exponent_bits)); ++bits)
+    magnitudes.push_back(defined_value(bits, exponent_bits));
   for (std::uint32_t bits = 0; bits < kAll; ++bits) {
     const double value = defined_value(bits, exponent_bits);
     const float seen = from(static_cast<std::uint16_t>(bits));
@@ -64,7 +65,8 @@ void check_rounding(int exponent_bits, std::uint16_t (*to)(float), float (*from)
   }
   for (std::size_t i = 0; i + 1 < magnitudes.size(); i += 3) {  // the ties, and their neighbours
     const auto tie = static_cast<float>((magnitudes[i] + magnitudes[i + 1]) / 2);
-    for (const float value : {tie, std::nextafter(tie, INFINITY), std::nextafter(tie, 0.0F), -tie}) ASSERT_EQ(to(value), nearest(value, magnitudes)) << value;
+    for (const float value : {tie, std::nextafter(tie, INFINITY), std::nextafter(tie, 0.0F), -tie})
+      ASSERT_EQ(to(value), nearest(value, magnitudes)) << value;
   }
 }
 

@@ -34,7 +34,8 @@ TEST_F(Safetensors, WhatIsWrittenIsReadAndLiesAsTheFormatSays) {
   const std::vector<float> wide = {1, 2, 3, 4, 5, 6}, narrow = {0.5F, -1.0F, 3.0F};
   {
     OutputFile file(path, Existing::kRefuse);
-    SafetensorsWriter writer(file, {{"a", {3}, ElementType::kBfloat16, 0, 0}, {"z", {2, 3}, ElementType::kFloat32, 0, 0}}, {{"deck", "é\n\"x\""}});
+    SafetensorsWriter writer(file, {{"a", {3}, ElementType::kBfloat16, 0, 0}, {"z", {2, 3}, ElementType::kFloat32, 0, 0}},
+                             {{"deck", "é\n\"x\""}});
     ASSERT_EQ(writer.tensors()[0].name, "z") << "wider elements come first";
     writer.write(wide);
     writer.write(narrow);
@@ -86,7 +87,10 @@ TEST_F(Safetensors, DamageOfEveryKindIsNamed) {
       {R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", std::string(8, 'x'), "can't be read"},
       {R"({"__metadata__":{"k":1}})", "", "can't be read"},
   };
-  for (const auto& c : cases) EXPECT_NE(problem(file_with(c.header, c.data, c.length)).find(c.expected), std::string::npos) << c.header << "\n" << problem(file_with(c.header, c.data, c.length));
+  for (const auto& c : cases)
+    EXPECT_NE(problem(file_with(c.header, c.data, c.length)).find(c.expected), std::string::npos)
+        << c.header << "\n"
+        << problem(file_with(c.header, c.data, c.length));
   put(dir_ + "/short", "1234567");
   EXPECT_NE(problem(dir_ + "/short").find("7 bytes"), std::string::npos);
 }

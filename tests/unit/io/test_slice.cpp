@@ -54,8 +54,10 @@ TEST(Slice, OutOfRangeNamesDimensionAndExtent) {
 }
 
 TEST(Slice, WhatIsNoSliceIsRefused) {
-  for (const char* text : {"a", "1:b", "1:2:1", "1.5", "99999999999999999999", "0x1", ",", "1,", "--1"}) EXPECT_NE(problem(text, {8, 8}), "") << text;
-  for (const char* text : {"W[", "W[1:2", "W[1]x", "W[1][2]", "W[[1]]", "W[]"}) EXPECT_THROW((void)split_slice(text), th::DeckError) << text;
+  for (const char* text : {"a", "1:b", "1:2:1", "1.5", "99999999999999999999", "0x1", ",", "1,", "--1"})
+    EXPECT_NE(problem(text, {8, 8}), "") << text;
+  for (const char* text : {"W[", "W[1:2", "W[1]x", "W[1][2]", "W[[1]]", "W[]"})
+    EXPECT_THROW((void)split_slice(text), th::DeckError) << text;
   const SlicedName whole = split_slice("exp_avg/W"), cut = split_slice("W[ 1:2,3 ]");
   EXPECT_EQ(whole.name + "|" + whole.slice, "exp_avg/W|");
   EXPECT_EQ(cut.name + "|" + cut.slice, "W|1:2,3");
