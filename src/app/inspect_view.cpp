@@ -47,7 +47,7 @@ void answer(const InspectRequest& request, const std::string& text, const std::s
 namespace {
 
 Json statistics(const std::vector<float>& values) {
-  double sum = 0, squares = 0, low = INFINITY, high = -INFINITY;
+  double sum = 0, squares = 0, low = HUGE_VAL, high = -HUGE_VAL;
   std::int64_t finite = 0;
   for (const float value : values) {
     if (!std::isfinite(value)) continue;
@@ -56,7 +56,7 @@ Json statistics(const std::vector<float>& values) {
     low = std::min<double>(low, value);
     high = std::max<double>(high, value);
   }
-  const double mean = finite > 0 ? sum / static_cast<double>(finite) : NAN;
+  const double mean = finite > 0 ? sum / static_cast<double>(finite) : std::numeric_limits<double>::quiet_NaN();
   for (const float value : values) {
     if (std::isfinite(value)) squares += (value - mean) * (value - mean);
   }
