@@ -32,7 +32,7 @@ std::string without_slash(std::string path) {
 }
 
 std::string temporary_name(const std::string& path) {
-  return parent_of(path) + "/.tmp_" + fs::path(path).filename().string() + "." + std::to_string(getpid());
+  return parent_of(path) + "/.new_" + fs::path(path).filename().string() + "." + std::to_string(getpid());
 }
 
 void require_free(const std::string& path, Existing existing) {

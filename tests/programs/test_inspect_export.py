@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """th_inspect export: what the packages safetensors and numpy read of it is what h5py reads in the checkpoint, bit for bit."""
 import json
+import resource
+import signal
 import struct
+import subprocess
 
 import th_run
 
@@ -144,6 +147,23 @@ class Export(th_run.SharedRunTest):
         shard.write_bytes(data)
         self.assert_one_message(self.export("w.npz", checkpoint=self.latest(), code=5), "is damaged: .*shard_00001.h5")
         self.assertEqual(sorted(th_run.tree(self.folder)), sorted(before))
+
+    def test_disk_that_does_not_hold_the_output_leaves_nothing(self):
+        """A limit on the size of files stands for the full disk: writes fail with errno's text in the midst of the output."""
+        self.export("whole.safetensors", "--states")
+
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        before = th_run.tree(self.folder)
+        for words in (["export", "out", "--output", "w.safetensors"], ["export", "out", "--output", "w.npz"],
+                      ["import", "whole.safetensors", "--output", "new"], ["average", "out", "out", "--output", "new"]):
+            with self.subTest(words):
+                done = subprocess.run([th_run.BIN / "th_inspect", *words], cwd=self.folder, env=self.environment, preexec_fn=limit, capture_output=True,
+                                      text=True, timeout=th_run.LIMIT_S, check=False)
+                self.assertEqual((done.returncode, done.stdout, len(done.stderr.splitlines())), (5, "", 1), done.stderr)
+                self.assertRegex(done.stderr, "^th_inspect: .*(cannot write|failed in HDF5)")
+                self.assertEqual(th_run.tree(self.folder), before)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ namespace th::io {
 /// What to do where the output's name is taken.
 enum class Existing { kRefuse, kReplace };
 
-/// A file that appears under its name only when it is whole: written beside it as .tmp_NAME.PID, fsynced, renamed; without commit() nothing
+/// A file that appears under its name only when it is whole: written beside it as .new_NAME.PID, fsynced, renamed; without commit() nothing
 /// stays.
 class OutputFile {
  public:
