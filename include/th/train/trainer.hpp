@@ -91,12 +91,12 @@ class Trainer {
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::unique_ptr<CheckpointSaver> saver_;
-  std::unique_ptr<io::CheckpointReader> reader_;   ///< of the checkpoint that the run goes on from
-  std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
+  std::unique_ptr<io::CheckpointReader> reader_;
   std::unique_ptr<monitor::MetricsWriter> metrics_;
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;
   std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
   runtime::Deadline deadline_;
   RunState state_;
   Totals totals_;
