@@ -174,6 +174,13 @@ std::vector<float> CheckpointReader::read_tensor(const std::string& what, const 
   return values;
 }
 
+void CheckpointReader::read_elements(const std::string& what, const std::string& name, std::int64_t begin, std::span<float> out) const {
+  const std::int64_t tensor = tensor_index(name);
+  const Hdf5Lock lock;
+  Files files(*this, what);
+  read_range(files, tensor, begin, out);
+}
+
 void CheckpointReader::require_same_tensors(const zero::FlatLayout& layout) const {
   std::map<std::string, std::vector<std::int64_t>> wanted;
   std::string text;

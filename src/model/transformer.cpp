@@ -11,27 +11,6 @@ namespace th::model {
 
 namespace {
 
-using Specs = std::vector<zero::TensorSpec>;
-
-void add_attention(Specs& out, const std::string& prefix, std::int64_t d) {
-  out.push_back({prefix + "in_proj_weight", {3 * d, d}});
-  out.push_back({prefix + "in_proj_bias", {3 * d}});
-  out.push_back({prefix + "out_proj.weight", {d, d}});
-  out.push_back({prefix + "out_proj.bias", {d}});
-}
-
-void add_norm(Specs& out, const std::string& prefix, std::int64_t d) {
-  out.push_back({prefix + ".weight", {d}});
-  out.push_back({prefix + ".bias", {d}});
-}
-
-void add_feed_forward(Specs& out, const std::string& prefix, std::int64_t d, std::int64_t f) {
-  out.push_back({prefix + "linear1.weight", {f, d}});
-  out.push_back({prefix + "linear1.bias", {f}});
-  out.push_back({prefix + "linear2.weight", {d, f}});
-  out.push_back({prefix + "linear2.bias", {d}});
-}
-
 at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
   at::Tensor table = at::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
   float* p = table.data_ptr<float>();
@@ -49,54 +28,24 @@ at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
 
 Transformer::Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
                          std::int64_t max_length, Arithmetic arithmetic)
-    : model_(model), gemm_(gemm, arithmetic), positions_(sinusoidal_positions(max_length, model.d_model)) {
+    : Transformer(model, parameter_units(model, source_vocabulary, target_vocabulary), gemm, max_length, arithmetic) {}
+
+Transformer::Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm, std::int64_t max_length,
+                         Arithmetic arithmetic)
+    : model_(model), gemm_(gemm, arithmetic), units_(std::move(parameters.units)), aliases_(std::move(parameters.aliases)),
+      positions_(sinusoidal_positions(max_length, model.d_model)) {
   ensure(model.d_model % model.num_heads == 0, "Transformer: d_model must be a multiple of num_heads");
-  build_units(source_vocabulary, target_vocabulary);
+  index_units();
 }
 
-void Transformer::build_units(std::int64_t source_vocabulary, std::int64_t target_vocabulary) {
-  const std::int64_t d = model_.d_model;
+void Transformer::index_units() {
   const bool tied = model_.tie_embeddings;
-  if (tied) {
-    ensure(source_vocabulary == target_vocabulary, "Transformer: tied embeddings need one joint vocabulary");
-    units_.push_back({"embeddings", {{"source_embedding.weight", {source_vocabulary, d}}}});
-    aliases_ = {{"target_embedding.weight", "source_embedding.weight"}, {"output_projection.weight", "source_embedding.weight"}};
-  } else {
-    units_.push_back({"source_embedding", {{"source_embedding.weight", {source_vocabulary, d}}}});
-    units_.push_back({"target_embedding", {{"target_embedding.weight", {target_vocabulary, d}}}});
-  }
   source_unit_ = 0;
   target_unit_ = tied ? 0 : 1;
-  first_encoder_ = static_cast<std::int64_t>(units_.size());
-  for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
-    const std::string prefix = "encoder.layers." + std::to_string(l) + ".";
-    Specs specs;
-    add_attention(specs, prefix + "self_attn.", d);
-    add_feed_forward(specs, prefix, d, model_.d_ff);
-    add_norm(specs, prefix + "norm1", d);
-    add_norm(specs, prefix + "norm2", d);
-    if (l + 1 == model_.num_encoder_layers) add_norm(specs, "encoder.norm", d);
-    units_.push_back({"encoder.layers." + std::to_string(l), std::move(specs)});
-  }
-  first_decoder_ = static_cast<std::int64_t>(units_.size());
-  for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
-    const std::string prefix = "decoder.layers." + std::to_string(l) + ".";
-    Specs specs;
-    add_attention(specs, prefix + "self_attn.", d);
-    add_attention(specs, prefix + "multihead_attn.", d);
-    add_feed_forward(specs, prefix, d, model_.d_ff);
-    add_norm(specs, prefix + "norm1", d);
-    add_norm(specs, prefix + "norm2", d);
-    add_norm(specs, prefix + "norm3", d);
-    units_.push_back({"decoder.layers." + std::to_string(l), std::move(specs)});
-  }
-  output_unit_ = static_cast<std::int64_t>(units_.size());
-  Specs output;
-  add_norm(output, "decoder.norm", d);
-  output.push_back({"output_projection.bias", {target_vocabulary}});
-  if (!tied) output.push_back({"output_projection.weight", {target_vocabulary, d}});
-  units_.push_back({"output", std::move(output)});
-
+  first_encoder_ = target_unit_ + 1;
+  first_decoder_ = first_encoder_ + model_.num_encoder_layers;
+  output_unit_ = first_decoder_ + model_.num_decoder_layers;
+  ensure(output_unit_ + 1 == std::ssize(units_), "Transformer: the units are not those of its layers");
   long_lived_.assign(units_.size(), false);
   long_lived_[0] = tied;
   forward_order_.push_back(source_unit_);

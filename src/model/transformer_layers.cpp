@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-// The layers of encoder and decoder and the backward pass. Parameter order within a unit: Transformer::build_units.
+// The layers of encoder and decoder and the backward pass. Parameter order within a unit: parameter_units().
 namespace th::model {
 
 namespace {

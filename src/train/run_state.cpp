@@ -13,9 +13,10 @@ std::string to_json(const RunState& s) {
                         {"step_in_epoch", s.step_in_epoch}, {"epoch_loss_sum", s.epoch_loss_sum},
                         {"epoch_tokens", s.epoch_tokens},   {"epoch_seconds", s.epoch_seconds},
                         {"micro_batches", s.micro_batches}, {"probe_loss", s.probe_loss},
-                        {"identity", s.identity},           {"exit", s.exit},
-                        {"skipped_steps", s.skipped_steps}, {"loss_scale", s.loss_scale.scale},
-                        {"loss_scale_good_steps", s.loss_scale.good_steps}, {"loss_scale_hysteresis", s.loss_scale.hysteresis}}
+                        {"identity", s.identity},           {"altered", s.altered},
+                        {"exit", s.exit},                   {"skipped_steps", s.skipped_steps},
+                        {"loss_scale", s.loss_scale.scale}, {"loss_scale_good_steps", s.loss_scale.good_steps},
+                        {"loss_scale_hysteresis", s.loss_scale.hysteresis}}
       .dump();
 }
 
@@ -33,6 +34,7 @@ RunState run_state_from_json(const std::string& text) {
     const nlohmann::json& probe = j.at("probe_loss");  // JSON has no NaN
     s.probe_loss = probe.is_null() ? std::numeric_limits<double>::quiet_NaN() : probe.get<double>();
     j.at("identity").get_to(s.identity);
+    s.altered = j.value("altered", "");  // checkpoints of before this field have none
     j.at("exit").get_to(s.exit);
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});  // checkpoints of before 16-bit training have none of these
     s.loss_scale.scale = j.value("loss_scale", 0.0);

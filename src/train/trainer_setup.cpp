@@ -1,5 +1,6 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/io/checkpoint_build.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory_ledger.hpp"
@@ -113,6 +114,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() && reader_->info().target_tokens == dataset_.target_tokenizer->tokens()) return;
     throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
   });
+  open_initial();
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }
@@ -126,6 +128,16 @@ void Trainer::open_data(const runtime::Communicator& node) {
     throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) + " is not below the " + std::to_string(total_steps_) +
                     " steps of train.epochs; lower it or set schedule.total_steps");
   }
+}
+
+void Trainer::open_initial() {
+  if (config_.checkpoint.init_from.empty() || reader_) return;
+  run_agreed(collectives_, [&] {
+    initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
+    const zero::FlatLayout layout(model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary).units, 1);
+    if (!dataset_.train) return initial_->require_same_tensors(layout);
+    io::require_same_model(*initial_, layout, dataset_.source_tokenizer->tokens(), dataset_.target_tokenizer->tokens());
+  });
 }
 
 void Trainer::prepare_output() {
@@ -175,14 +187,18 @@ void Trainer::build_engine(const runtime::Communicator& node) {
 void Trainer::resume() {
   state_.identity = state_.identity.empty() ? identity_ : state_.identity;
   if (!config_.checkpoint.init_from.empty() && !reader_) {
-    std::unique_ptr<io::CheckpointReader> from;
-    run_agreed(collectives_, [&] { from = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from); });
     memory_->saw_resume();
-    load_checkpoint(*from, *engine_, collectives_, false);
-    log_.info("Parameters from " + from->folder() + ", a fresh optimizer, step 0.");
+    load_checkpoint(*initial_, *engine_, collectives_, false);
+    log_.info("Parameters from " + initial_->folder() + ", a fresh optimizer, step 0.");
+    initial_.reset();
     return;
   }
   if (!reader_) return;
+  run_agreed(collectives_, [&] {
+    if (engine_->has_moments() && reader_->info().state_names.empty()) {
+      throw CheckpointError(reader_->folder() + " holds parameters alone, no optimizer state: checkpoint.init_from starts a new run from it");
+    }
+  });
   memory_->saw_resume();
   if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
   load_checkpoint(*reader_, *engine_, collectives_, true);
@@ -195,6 +211,11 @@ void Trainer::resume() {
 }
 
 void Trainer::check_probe() {
+  if (!state_.altered.empty()) {
+    log_.info("The parameters are " + state_.altered + ": there is no probe loss to compare with.");
+    state_.altered.clear();
+    return;
+  }
   const double now = probe();
   const double before = state_.probe_loss;
   if (now == before) return;

@@ -88,6 +88,31 @@ class Inspect(th_run.SharedRunTest):
         text = [[struct.unpack("f", struct.pack("f", float(word)))[0] for word in line.split()] for line in lines]
         self.assertEqual(text, rows, "the plain text reads back to the same float32")
 
+    def test_slices_are_numpys_in_every_dimension(self):
+        name = "decoder.layers.0.linear1.weight"
+        rows = self.inspect_json("show", name)
+        self.assertEqual((len(rows), len(rows[0])), (F, D))
+        for text, expected in (("[3:5,-3:]", [row[-3:] for row in rows[3:5]]), ("[-2:]", rows[-2:]), ("[:, 7]", [[row[7]] for row in rows]),
+                               ("[-1,:2]", [rows[-1][:2]]), ("[5]", [rows[5]]), ("[:-120,:-60]", [row[:-60] for row in rows[:-120]]), ("[9:9]", [])):
+            with self.subTest(text):
+                self.assertEqual(self.inspect_json("show", name + text), expected)
+        self.assertEqual(len(self.inspect("show", f"exp_avg/{name}[2:4,0:5]").out.splitlines()), 2)
+        for text, dimension in ((f"[{F}]", "dimension 0 has 128"), (f"[0:{F + 1}]", "dimension 0 has 128"), ("[0,-65:]", "dimension 1 has 64"),
+                                ("[0,0,0]", "more dimensions"), ("[a]", "BEGIN:END")):
+            with self.subTest(text):
+                self.assert_one_message(self.inspect("show", name + text, code=2), re.escape(dimension))
+
+    def test_it_starts_without_libtorch_and_mpi_and_describes_itself(self):
+        self.assertTrue(shutil.which("ldd"))
+        needed = subprocess.run(["ldd", str(th_run.BIN / "th_inspect")], capture_output=True, text=True, check=True).stdout
+        self.assertIn("libhdf5", needed)
+        self.assertNotRegex(needed, r"libtorch|libc10|libmpi")
+        overview = self.program("th_inspect", "--help").out
+        for command in ("ls", "show", "stat", "verify", "diff", "export", "import", "average"):
+            self.assertIn(f"th_inspect {command} ", overview)
+            self.assertIn("--json", self.program("th_inspect", command, "--help").out)
+        self.assertRegex(self.program("th_inspect", "--version").out, r"\Ath_inspect \d+\.\d+\.\d+ ")
+
     def test_show_of_an_optimizer_state(self):
         squares = self.inspect_json("show", "exp_avg_sq/encoder.norm.weight")
         self.assertTrue(all(value >= 0 for row in squares for value in row))
@@ -96,11 +121,14 @@ class Inspect(th_run.SharedRunTest):
     def test_unknown_names_folders_and_commands(self):
         self.assertIn("encoder.norm.weigh", self.inspect("show", "encoder.norm.weigh", code=5).err)
         self.inspect("show", "exp_agv/encoder.norm.weight", code=5)
-        self.inspect("show", "encoder.norm.weight[3]", code=2)
-        self.inspect("lst", code=2)
+        self.inspect("show", "encoder.norm.weight[3", code=2)
+        self.assert_one_message(self.inspect("lst", code=2), "lst", "ls, show, stat, verify, diff, export, import, average")
         absent = self.program("th_inspect", "ls", self.folder / "absent", code=5)
         self.assertIn("absent", absent.err)
         self.assertIn("usage", self.program("th_inspect", code=2).err)
+        for words in (["ls", "--jsn"], ["ls", "--format", "npz"], ["show"], ["diff"], ["export"], ["average"], ["export", "--output"]):
+            with self.subTest(words):
+                self.assert_one_message(self.inspect(*words, code=2), "th_inspect: ")
         by_run = self.program("th_inspect", "ls", self.folder / "out")  # a run's folder means its newest checkpoint
         self.assertEqual(by_run.out, self.inspect("ls").out)
 

@@ -57,7 +57,7 @@ inline Fp16 from_float<Fp16>(float x) {
   const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3f000000U;
   std::uint32_t half = magnitude < 0x38800000U ? subnormal : normal;
   half = magnitude >= 0x47800000U ? 0x7c00U : half;
-  half = magnitude > 0x7f800000U ? 0x7e00U : half;
+  half = magnitude > 0x7f800000U ? 0x7e00U | ((magnitude >> 13) & 0x3ffU) : half;
   return {static_cast<std::uint16_t>(half | sign)};
 }
 

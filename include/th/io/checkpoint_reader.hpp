@@ -28,6 +28,8 @@ class CheckpointReader {
   void read_shard(const zero::FlatLayout& layout, std::int64_t rank, const std::string& what, std::span<float> out) const;
   /// A whole tensor in row-major order, by name or alias.
   [[nodiscard]] std::vector<float> read_tensor(const std::string& what, const std::string& name) const;
+  /// Elements [begin, begin + out.size()) of a tensor in row-major order; reads only the ranges needed, checks no CRC.
+  void read_elements(const std::string& what, const std::string& name, std::int64_t begin, std::span<float> out) const;
   /// Throws when names or shapes differ from `layout`'s, explained tensor by tensor.
   void require_same_tensors(const zero::FlatLayout& layout) const;
   /// Throws when a shard is missing, does not open, or has a wrong size; reads no data.

@@ -7,6 +7,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
 #include "th/model/layers.hpp"
+#include "th/model/parameter_units.hpp"
 #include "th/model/parameters.hpp"
 #include "th/zero/flat_layout.hpp"
 
@@ -21,8 +22,7 @@ struct LossSum {
 /// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer. Holds no parameters: they come
 /// from a ParameterSource, unit by unit, and their element type (fp32, bf16, fp16) is that of the activations. Knows nothing of ranks.
 ///
-/// Units: source_embedding, target_embedding (or one `embeddings` where tied, then with the output matrix), encoder.layers.i (the last
-/// with encoder.norm), decoder.layers.i, output (decoder.norm and the projection).
+/// Its units are those of parameter_units().
 class Transformer {
  public:
   Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
@@ -66,7 +66,8 @@ class Transformer {
   };
   struct Pass;
 
-  void build_units(std::int64_t source_vocabulary, std::int64_t target_vocabulary);
+  Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm, std::int64_t max_length, Arithmetic arithmetic);
+  void index_units();
   [[nodiscard]] PassContext context(double dropout, std::uint64_t key, bool training) const;
   [[nodiscard]] at::Tensor encoder_layer(const Pass& pass, std::int64_t layer, const UnitTensors& unit, const at::Tensor& x, EncoderTape& tape) const;
   [[nodiscard]] at::Tensor encoder_layer_backward(const Pass& pass, std::int64_t layer, UnitTensors& unit, const at::Tensor& g,

@@ -20,6 +20,7 @@ struct RunState {
   LossScale::State loss_scale{0, 0, LossScale::kHysteresis};  ///< fp16 alone; else scale 0
   double probe_loss = 0;            ///< of the probe batch with the saved parameters
   std::string identity;             ///< of the run that wrote it (contract: "A run's identity")
+  std::string altered;              ///< empty, or how the parameters came to be others than the run's ("an average of …"): probe_loss is not theirs
   std::string exit;                 ///< empty while the run goes on, else how it ended: "completed"
 };
 

@@ -52,6 +52,7 @@ class Trainer {
   };
 
   void open_data(const runtime::Communicator& node);
+  void open_initial();
   void resolve_slots();
   void open_checkpoint();
   void prepare_output();
@@ -99,6 +100,7 @@ class Trainer {
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;
   std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
   runtime::Deadline deadline_;
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype
   LossScale loss_scale_;

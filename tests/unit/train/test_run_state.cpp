@@ -23,6 +23,7 @@ RunState full_state() {
   s.micro_batches = 8;
   s.probe_loss = std::nextafter(3.0, 4.0);
   s.identity = "avx512 \"mkl\" 1 cpu\n2.11";
+  s.altered = "an average of 2 checkpoints";
   s.exit = "completed";
   return s;
 }
@@ -41,6 +42,7 @@ TEST(RunState, ComesBackWithTheSameBits) {
   EXPECT_EQ(back.micro_batches, s.micro_batches);
   EXPECT_TRUE(same_bits(back.probe_loss, s.probe_loss));
   EXPECT_EQ(back.identity, s.identity);
+  EXPECT_EQ(back.altered, s.altered);
   EXPECT_EQ(back.exit, s.exit);
 }
 
@@ -76,6 +78,13 @@ TEST(RunState, AMissingFieldIsNamed) {
   } catch (const CheckpointError& error) {
     EXPECT_NE(std::string(error.what()).find("probe_loss"), std::string::npos) << error.what();
   }
+}
+
+TEST(RunState, ParametersAreTheRunsOwnWhereNothingIsSaid) {
+  std::string text = to_json(full_state());
+  const std::string field = "\"altered\":\"an average of 2 checkpoints\",";
+  text.erase(text.find(field), field.size());
+  EXPECT_EQ(run_state_from_json(text).altered, "");
 }
 
 TEST(RunState, UnknownFieldsOfALaterFormatDoNotHinder) {

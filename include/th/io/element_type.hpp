@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace th::io {
+
+/// How a tensor's elements are stored in an exported file. Checkpoints and memory are always fp32.
+enum class ElementType { kFloat32, kFloat16, kBfloat16 };
+
+/// Bytes of an element.
+[[nodiscard]] std::int64_t element_size(ElementType type) noexcept;
+/// The name of safetensors: "F32", "F16", "BF16".
+[[nodiscard]] std::string safetensors_name(ElementType type);
+
+/// The values as little-endian elements of `type`, rounded as th/base/half_float.hpp says.
+[[nodiscard]] std::vector<std::byte> encode(std::span<const float> values, ElementType type);
+/// The inverse; `bytes` holds values.size() elements of `type`.
+void decode(std::span<const std::byte> bytes, ElementType type, std::span<float> values);
+
+}  // namespace th::io

@@ -1,0 +1,102 @@
+#include "inspect_commands.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "th/base/build_info.hpp"
+#include "th/base/error.hpp"
+#include "th/config/deck.hpp"
+#include "th/io/checkpoint_build.hpp"
+#include "th/io/compare.hpp"
+#include "th/train/run_state.hpp"
+
+// average: the mean of several checkpoints' parameters, with everything else from the last.
+namespace th::app {
+namespace {
+
+using Readers = std::vector<std::unique_ptr<io::CheckpointReader>>;
+
+/// The model keys of `deck` that are others than those of `last`; dropout has no part in what the parameters mean.
+std::string model_differences(const std::string& deck, const config::LoadedDeck& last) {
+  std::string text;
+  for (const auto& difference : config::compare_for_resume(deck, last)) {
+    if (!difference.fatal || difference.key.rfind("model.", 0) != 0 || difference.key == "model.dropout") continue;
+    text += "\n  " + difference.key + ": " + difference.checkpoint + ", " + difference.given + " in the last";
+  }
+  return text;
+}
+
+void require_same_models(const Readers& readers) {
+  const io::CheckpointReader& last = *readers.back();
+  config::LoadedDeck deck;
+  try {
+    deck = config::load_deck_text(last.info().deck, last.folder() + " (its deck)", "/", {});
+  } catch (const DeckError& error) {
+    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") + error.what());
+  }
+  const zero::FlatLayout layout(last.info().units, 1);
+  for (const auto& reader : readers) {
+    if (reader == readers.back()) continue;
+    std::string text;
+    for (const auto& [side, mine, theirs] : {std::tuple("source", &reader->info().source_tokens, &last.info().source_tokens),
+                                             std::tuple("target", &reader->info().target_tokens, &last.info().target_tokens)}) {
+      const std::string difference = io::vocabulary_difference(*mine, "it", *theirs, "the last");
+      if (!difference.empty()) text += std::string("\n  vocabulary/") + side + ": " + difference;
+    }
+    text += model_differences(reader->info().deck, deck);
+    try {
+      reader->require_same_tensors(layout);
+    } catch (const CheckpointError& error) {
+      const std::string tensors = error.what();
+      text += tensors.substr(std::min(tensors.find('\n'), tensors.size()));
+    }
+    if (!text.empty()) throw CheckpointError(reader->folder() + " and the last, " + last.folder() + ", can't be averaged:" + text);
+  }
+}
+
+/// The mean in fp64, rounded to fp32 once.
+void read_mean(const Readers& readers, const std::string& tensor, std::int64_t begin, std::span<float> out) {
+  std::vector<double> sum(out.size(), 0.0);
+  for (const auto& reader : readers) {
+    reader->read_elements("parameters", tensor, begin, out);
+    for (std::size_t i = 0; i < out.size(); ++i) sum[i] += out[i];
+  }
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(sum[i] / static_cast<double>(readers.size()));
+}
+
+}  // namespace
+
+int inspect_average(const InspectRequest& request) {
+  if (request.output.empty()) throw DeckError("average needs --output FOLDER");
+  Readers readers;
+  std::string names;
+  for (const auto& word : request.words) {
+    readers.push_back(open_checkpoint(word));
+    names += (names.empty() ? "" : ", ") + std::filesystem::path(readers.back()->folder()).filename().string();
+  }
+  require_same_models(readers);
+  for (const auto& reader : readers) require_sound(*reader);
+  io::CheckpointInfo info = readers.back()->info();
+  train::RunState state = train::run_state_from_json(info.state_json);
+  state.altered = "an average of " + std::to_string(readers.size()) + " checkpoints (" + names + ")";
+  info.state_json = train::to_json(state);
+  info.build = "th_inspect average, " + build_line();
+  const io::CheckpointReader& last = *readers.back();
+  io::build_checkpoint(request.output, request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
+                       [&](const std::string& kind, const std::string& tensor, std::int64_t begin, std::span<float> out) {
+                         if (kind == "parameters")
+                           read_mean(readers, tensor, begin, out);
+                         else
+                           last.read_elements(kind, tensor, begin, out);
+                       });
+  std::vector<std::string> folders;
+  for (const auto& reader : readers) folders.push_back(reader->folder());
+  const nlohmann::json json = {{"output", request.output}, {"averaged", folders}, {"step", info.step}};
+  answer(request,
+         request.output + ": the parameters' average of " + names + ", with optimizer states and position of the last (step " +
+             std::to_string(info.step) + ")",
+         json.dump());
+  return 0;
+}
+
+}  // namespace th::app

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "inspect_options.hpp"
+#include "th/io/checkpoint_reader.hpp"
+
+namespace th::app {
+
+/// A checkpoint's tensor under one of its names.
+struct TensorEntry {
+  std::string kind;  ///< "parameters" or an optimizer state
+  std::string name;  ///< the tensor's, or its alias
+  const zero::TensorSpec* spec = nullptr;
+  bool is_alias = false;
+  /// "NAME" of a parameter, "STATE/NAME" of a state.
+  [[nodiscard]] std::string full_name() const;
+};
+
+/// Opens a checkpoint; what was passed over while the newest was looked for goes to standard error.
+[[nodiscard]] std::unique_ptr<io::CheckpointReader> open_checkpoint(const std::string& path);
+/// Throws CheckpointError where any shard or checksum is damaged: nothing is made from such a checkpoint.
+void require_sound(const io::CheckpointReader& reader);
+/// Every tensor under every name, parameters first.
+[[nodiscard]] std::vector<TensorEntry> entries(const io::CheckpointReader& reader);
+/// The text where `json` is false, else the object on a line.
+void answer(const InspectRequest& request, const std::string& text, const std::string& json);
+
+// The commands. Each returns the exit code: 0 fine, 1 differs or damaged.
+[[nodiscard]] int inspect_ls(const InspectRequest& request);
+[[nodiscard]] int inspect_stat(const InspectRequest& request);
+[[nodiscard]] int inspect_verify(const InspectRequest& request);
+[[nodiscard]] int inspect_show(const InspectRequest& request);
+[[nodiscard]] int inspect_diff(const InspectRequest& request);
+[[nodiscard]] int inspect_export(const InspectRequest& request);
+[[nodiscard]] int inspect_import(const InspectRequest& request);
+[[nodiscard]] int inspect_average(const InspectRequest& request);
+
+}  // namespace th::app

@@ -1,0 +1,135 @@
+#include "inspect_commands.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "th/io/compare.hpp"
+
+// diff A B: tensor by tensor, in pieces, so that memory does not depend on the model.
+namespace th::app {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // elements
+
+std::string number(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.9g", value);
+  return text;
+}
+
+std::string plural(std::int64_t count, const std::string& what) { return std::to_string(count) + " " + what + (count == 1 ? "" : "s"); }
+
+io::Difference difference_of(const io::CheckpointReader& a, const io::CheckpointReader& b, const TensorEntry& entry) {
+  io::Difference difference;
+  const std::int64_t count = entry.spec->count();
+  std::vector<float> left(static_cast<std::size_t>(std::min(count, kPiece))), right(left.size());
+  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
+    const auto size = static_cast<std::size_t>(std::min(count - begin, kPiece));
+    a.read_elements(entry.kind, entry.name, begin, std::span(left).first(size));
+    b.read_elements(entry.kind, entry.name, begin, std::span(right).first(size));
+    io::compare(std::span<const float>(left).first(size), std::span<const float>(right).first(size), difference);
+  }
+  return difference;
+}
+
+std::string difference_text(const io::Difference& d) {
+  std::string text = "largest difference " + number(d.largest) + ", " + plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) +
+                     " of " + plural(d.count, "element");
+  if (d.one_sided_nan > 0) text += ", " + std::to_string(d.one_sided_nan) + " NaN on one side alone";
+  return text;
+}
+
+/// The names of a checkpoint that are compared.
+std::map<std::string, TensorEntry> named(const io::CheckpointReader& reader, bool parameters_only) {
+  std::map<std::string, TensorEntry> out;
+  for (auto& entry : entries(reader)) {
+    if (!parameters_only || entry.kind == "parameters") out.emplace(entry.full_name(), entry);
+  }
+  return out;
+}
+
+class Comparison {
+ public:
+  Comparison(const io::CheckpointReader& a, const io::CheckpointReader& b, const InspectRequest& request)
+      : a_(a), b_(b), request_(request) {}
+
+  int run() {
+    vocabulary("source", a_.info().source_tokens, b_.info().source_tokens);
+    vocabulary("target", a_.info().target_tokens, b_.info().target_tokens);
+    const auto left = named(a_, request_.parameters_only);
+    const auto right = named(b_, request_.parameters_only);
+    for (const auto& [name, entry] : left) {
+      const auto other = right.find(name);
+      if (other == right.end())
+        only(name, entry, "only_in_a", a_.folder());
+      else if (!entry.is_alias || !other->second.is_alias)
+        both(name, entry, other->second);
+    }
+    for (const auto& [name, entry] : right) {
+      if (!left.contains(name)) only(name, entry, "only_in_b", b_.folder());
+    }
+    const std::string verdict = differing_ == 0 ? "the same" : std::to_string(differing_) + (differing_ == 1 ? " differs" : " differ");
+    const Json json = {{"same", differing_ == 0}, {"a", a_.folder()},        {"b", b_.folder()},
+                       {"compared", compared_},   {"differing", differing_}, {"differences", rows_}};
+    answer(request_, a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") + " compared, " + verdict, json.dump());
+    return differing_ == 0 ? 0 : 1;
+  }
+
+ private:
+  void add(Json row, const std::string& text) {
+    ++differing_;
+    if (request_.json)
+      rows_.push_back(std::move(row));
+    else
+      std::cout << row["name"].get<std::string>() << ": " << text << '\n';
+  }
+
+  void vocabulary(const std::string& side, const std::vector<std::string>& a, const std::vector<std::string>& b) {
+    const std::string text = io::vocabulary_difference(a, "A", b, "B");
+    if (!text.empty()) add({{"name", "vocabulary/" + side}, {"kind", "vocabulary"}, {"text", text}}, text);
+  }
+
+  void only(const std::string& name, const TensorEntry& entry, const std::string& kind, const std::string& folder) {
+    add({{"name", name}, {"kind", kind}, {"shape", entry.spec->shape}}, "only in " + folder);
+  }
+
+  void both(const std::string& name, const TensorEntry& left, const TensorEntry& right) {
+    ++compared_;
+    if (left.spec->shape != right.spec->shape) {
+      add({{"name", name}, {"kind", "shape"}, {"shape_a", left.spec->shape}, {"shape_b", right.spec->shape}},
+          "shape " + io::shape_to_text(left.spec->shape) + " in A, " + io::shape_to_text(right.spec->shape) + " in B");
+      return;
+    }
+    const io::Difference d = difference_of(a_, b_, left);
+    if (d.differing == 0) return;
+    add({{"name", name},
+         {"kind", "values"},
+         {"largest", d.largest},
+         {"ulps", d.ulps},
+         {"differing", d.differing},
+         {"count", d.count},
+         {"one_sided_nan", d.one_sided_nan}},
+        difference_text(d));
+  }
+
+  const io::CheckpointReader& a_;
+  const io::CheckpointReader& b_;
+  const InspectRequest& request_;
+  Json rows_ = Json::array();
+  std::int64_t compared_ = 0, differing_ = 0;
+};
+
+}  // namespace
+
+int inspect_diff(const InspectRequest& request) {
+  const auto a = open_checkpoint(request.words[0]);
+  const auto b = open_checkpoint(request.words[1]);
+  return Comparison(*a, *b, request).run();
+}
+
+}  // namespace th::app

@@ -1,0 +1,146 @@
+#include "inspect_commands.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "th/base/error.hpp"
+#include "th/io/slice.hpp"
+
+// The commands that look at one checkpoint: ls, stat, verify, show.
+namespace th::app {
+
+using Json = nlohmann::json;
+
+std::string TensorEntry::full_name() const { return kind == "parameters" ? name : kind + "/" + name; }
+
+std::unique_ptr<io::CheckpointReader> open_checkpoint(const std::string& path) {
+  auto reader = std::make_unique<io::CheckpointReader>(path);
+  for (const auto& note : reader->notes()) std::cerr << "th_inspect: " << note << '\n';
+  return reader;
+}
+
+void require_sound(const io::CheckpointReader& reader) {
+  const auto problems = reader.verify();
+  if (!problems.empty()) throw CheckpointError(reader.folder() + " is damaged: " + problems.front());
+}
+
+std::vector<TensorEntry> entries(const io::CheckpointReader& reader) {
+  std::vector<TensorEntry> all;
+  const auto& tensors = reader.layout().tensors();
+  for (const auto& kind : reader.kinds()) {
+    for (const auto& tensor : tensors) all.push_back({kind, tensor.spec.name, &tensor.spec, false});
+    for (const auto& alias : reader.info().aliases) {
+      all.push_back({kind, alias.alias, &tensors[static_cast<std::size_t>(reader.tensor_index(alias.alias))].spec, true});
+    }
+  }
+  return all;
+}
+
+void answer(const InspectRequest& request, const std::string& text, const std::string& json) {
+  std::cout << (request.json ? json : text) << '\n';
+}
+
+namespace {
+
+Json statistics(const std::vector<float>& values) {
+  double sum = 0, squares = 0, low = HUGE_VAL, high = -HUGE_VAL;
+  std::int64_t finite = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value)) continue;
+    ++finite;
+    sum += value;
+    low = std::min<double>(low, value);
+    high = std::max<double>(high, value);
+  }
+  const double mean = finite > 0 ? sum / static_cast<double>(finite) : std::numeric_limits<double>::quiet_NaN();
+  for (const float value : values) {
+    if (std::isfinite(value)) squares += (value - mean) * (value - mean);
+  }
+  return {{"mean", mean},
+          {"deviation", std::sqrt(squares / static_cast<double>(finite))},
+          {"min", low},
+          {"max", high},
+          {"non_finite", static_cast<std::int64_t>(values.size()) - finite}};
+}
+
+int report(const std::vector<std::string>& problems, const InspectRequest& request) {
+  if (request.json) {
+    std::cout << Json{{"ok", problems.empty()}, {"problems", problems}}.dump() << '\n';
+  } else {
+    for (const auto& problem : problems) std::cout << problem << '\n';
+    if (problems.empty()) std::cout << request.words[0] << ": every shard and checksum is right\n";
+  }
+  return problems.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int inspect_ls(const InspectRequest& request) {
+  const auto reader = open_checkpoint(request.words[0]);
+  Json out = Json::array();
+  for (const auto& entry : entries(*reader)) {
+    if (request.json)
+      out.push_back({{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
+    else
+      std::cout << entry.full_name() << ' ' << Json(entry.spec->shape).dump() << " float32\n";
+  }
+  if (request.json) std::cout << out.dump() << '\n';
+  return 0;
+}
+
+int inspect_stat(const InspectRequest& request) {
+  const auto reader = open_checkpoint(request.words[0]);
+  Json out = Json::object();
+  for (const auto& entry : entries(*reader)) {
+    const Json row = statistics(reader->read_tensor(entry.kind, entry.name));
+    if (request.json)
+      out[entry.full_name()] = row;
+    else
+      std::cout << entry.full_name() << ' ' << row.dump() << '\n';
+  }
+  if (request.json) std::cout << out.dump() << '\n';
+  return 0;
+}
+
+int inspect_verify(const InspectRequest& request) {
+  if (!std::filesystem::exists(request.words[0] + "/model.h5")) return report(open_checkpoint(request.words[0])->verify(), request);
+  try {
+    return report(io::CheckpointReader(request.words[0]).verify(), request);
+  } catch (const CheckpointError& error) {  // model.h5 itself is damaged
+    return report({error.what()}, request);
+  }
+}
+
+int inspect_show(const InspectRequest& request) {
+  auto [name, slice] = io::split_slice(request.words[1]);
+  const auto reader = open_checkpoint(request.words[0]);
+  std::string kind = "parameters";
+  if (const auto at = name.find('/'); at != std::string::npos) {
+    kind = name.substr(0, at);
+    name.erase(0, at + 1);
+  }
+  const auto kinds = reader->kinds();
+  if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) throw CheckpointError("no state " + kind + " in " + reader->folder());
+  const auto& shape = reader->layout().tensors()[static_cast<std::size_t>(reader->tensor_index(name))].spec.shape;
+  const auto ranges = io::parse_slice(slice, shape);
+  const io::RowSpan span = io::rows_to_read(ranges, shape);
+  std::vector<float> values(static_cast<std::size_t>(span.count));
+  reader->read_elements(kind, name, span.begin, values);
+  const auto rows = io::take_rows(values, ranges, shape);
+  if (request.json) {
+    std::cout << Json(rows).dump() << '\n';
+    return 0;
+  }
+  std::cout.precision(std::numeric_limits<float>::max_digits10);
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) std::cout << (i == 0 ? "" : " ") << row[i];
+    std::cout << '\n';
+  }
+  return 0;
+}
+
+}  // namespace th::app
