@@ -104,6 +104,7 @@ void Trainer::train_step() {
     metrics_->step({state_.step + 1, state_.epoch, loss, result.grad_norm, lr, batches.source_tokens, batches.target_tokens, seconds});
   }
   if (!std::isfinite(loss) || !std::isfinite(result.grad_norm)) {
+    saver_->finish();  // the checkpoint before it is the way out
     throw NumericsError("step " + std::to_string(state_.step + 1) + ": loss " + std::to_string(loss) + ", gradient norm " +
                         std::to_string(result.grad_norm) + " are not finite; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
   }

@@ -1,6 +1,5 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
-#include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/resource_usage.hpp"
@@ -8,7 +7,9 @@
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -53,30 +54,37 @@ Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectiv
   prepare_output();
   watchdog_.enter("set-up", state_.step);
   build_engine();
-  saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last, config_.checkpoint.async);
-  if (saving() && config_.checkpoint.async) saver_->reserve(engine_->layout().shard_total(), engine_->has_moments());
   watchdog_.enter("resume", state_.step);
   resume();
+  open_saver();
   print_sizes();
 }
 
+void Trainer::open_saver() {
+  using Mode = CheckpointSaver::Mode;
+  saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last,
+                                             config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
+  saver_->set_damaged(damaged_);
+  run_agreed(collectives_, [&] {
+    if (saving()) saver_->reserve(*engine_);
+  });
+}
+
 void Trainer::open_checkpoint() {
-  std::string path = config_.checkpoint.resume_path;
-  if (config_.checkpoint.resume == config::Resume::kLatest) {
+  const bool latest = config_.checkpoint.resume == config::Resume::kLatest;
+  if (latest) {
     std::vector<std::string> notes;
-    if (is_root()) path = io::find_latest(checkpoints_, notes, io::Depth::kChecksums).value_or("");
-    for (const std::string& note : notes) log_.warn(note);
-    run_agreed(collectives_, [&] {
-      if (path.empty() && !notes.empty()) throw CheckpointError("checkpoint.resume=latest: " + checkpoints_ + " holds no complete checkpoint; move it away to start anew");
-    });
-    collectives_.broadcast(path, 0);
-    if (path.empty()) {
+    reader_ = open_latest(collectives_, checkpoints_, notes, damaged_);
+    for (const std::string& note : notes) {
+      if (is_root()) log_.warn(note);
+    }
+    if (!reader_) {
       log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ + ", the run starts anew.");
       return;
     }
   }
   run_agreed(collectives_, [&] {
-    reader_ = std::make_unique<io::CheckpointReader>(path);
+    if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
     state_ = run_state_from_json(reader_->info().state_json);
     std::string fatal;
     for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
@@ -175,13 +183,14 @@ void Trainer::resume() {
     std::unique_ptr<io::CheckpointReader> from;
     run_agreed(collectives_, [&] { from = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from); });
     memory_->saw_resume();
-    load_checkpoint(*from, *engine_, collectives_, false);
+    load_checkpoint(*from, *engine_, collectives_, LoadWhat::kParameters);
     log_.info("Parameters from " + from->folder() + ", a fresh optimizer, step 0.");
     return;
   }
   if (!reader_) return;
   memory_->saw_resume();
-  load_checkpoint(*reader_, *engine_, collectives_, true);
+  load_checkpoint(*reader_, *engine_, collectives_, LoadWhat::kEverything,
+                  config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore : Checksums::kCheck);
   check_probe();
   log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
             std::to_string(reader_->info().world_size) + " ranks at stage " + std::to_string(reader_->info().zero_stage) + ").");
@@ -191,15 +200,17 @@ void Trainer::resume() {
 }
 
 void Trainer::check_probe() {
+  constexpr double kAccepted = 1e-5;  // relative, at another identity (contract.md)
   const double now = probe();
   const double before = state_.probe_loss;
   if (now == before) return;
   const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
-  if (state_.identity == identity_ || !(relative <= 1e-5)) {
-    throw CheckpointError("the probe batch's loss was " + std::to_string(before) + " when " + reader_->folder() + " was written and is " +
-                          std::to_string(now) + " now: the parameters or the data are not the same");
+  std::array<char, 160> numbers{};
+  std::snprintf(numbers.data(), numbers.size(), "%.17g when it was written and %.17g now, %.2g relative", before, now, relative);
+  if (state_.identity == identity_ || !(relative <= kAccepted)) {
+    throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() + ": the parameters or the data are not the same");
   }
-  log_.info("The probe batch's loss differs by " + std::to_string(relative) + " relative, within what another identity explains.");
+  log_.info(std::string("The probe batch's loss was ") + numbers.data() + ", within the 1e-5 that another identity explains.");
 }
 
 void Trainer::open_monitors() {

@@ -254,37 +254,47 @@ void ZeroEngine::read_state(State state, std::span<float> out) const {
   ensure(std::ssize(out) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    const float* from = parameter_shard(static_cast<std::int64_t>(u));
-    if (state != State::kParameters) {
-      const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
-      from = moments.data_ptr<float>() + (policy_.shard_optimizer ? unit.shard_offset : unit.offset + rank_ * unit.shard);
-    }
-    std::memcpy(out.data() + unit.shard_offset, from, index(unit.shard) * sizeof(float));
+    read_unit(state, static_cast<std::int64_t>(u), out.subspan(index(unit.shard_offset), index(unit.shard)));
   }
+}
+
+void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> out) const {
+  const FlatLayout::Unit& unit = layout_.units()[index(number)];
+  ensure(std::ssize(out) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
+  const float* from = parameter_shard(number);
+  if (state != State::kParameters) {
+    const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
+    from = moments.data_ptr<float>() + (policy_.shard_optimizer ? unit.shard_offset : unit.offset + rank_ * unit.shard);
+  }
+  std::memcpy(out.data(), from, index(unit.shard) * sizeof(float));
 }
 
 void ZeroEngine::write_state(State state, std::span<const float> in) {
   ensure(std::ssize(in) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    const float* from = in.data() + unit.shard_offset;
-    const std::size_t bytes = index(unit.shard) * sizeof(float);
-    if (state == State::kParameters) {
-      std::memcpy(parameter_shard(static_cast<std::int64_t>(u)), from, bytes);
-      continue;
-    }
-    const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
-    if (policy_.shard_optimizer) {
-      std::memcpy(moments.data_ptr<float>() + unit.shard_offset, from, bytes);
-    } else {
-      // The gradient buffer is free between steps: the moments of all ranks travel through it.
-      float* mine = gradients_->data() + unit.offset + rank_ * unit.shard;
-      std::memcpy(mine, from, bytes);
-      collectives_.all_gather(*gradients_, unit.offset, unit.shard, unit.shard, moments.data_ptr<float>() + unit.offset);
-    }
+    write_unit(state, static_cast<std::int64_t>(u), in.subspan(index(unit.shard_offset), index(unit.shard)));
   }
-  if (state == State::kParameters) return share_parameters();
   collectives_.barrier();
+}
+
+void ZeroEngine::write_unit(State state, std::int64_t number, std::span<const float> in) {
+  const FlatLayout::Unit& unit = layout_.units()[index(number)];
+  ensure(std::ssize(in) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
+  const std::size_t bytes = index(unit.shard) * sizeof(float);
+  if (state == State::kParameters) {
+    std::memcpy(parameter_shard(number), in.data(), bytes);
+    if (!policy_.shard_parameters) collectives_.all_gather(*parameters_, unit.offset, unit.shard, unit.shard, parameters_->data() + unit.offset);
+    return;
+  }
+  const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
+  if (policy_.shard_optimizer) {
+    std::memcpy(moments.data_ptr<float>() + unit.shard_offset, in.data(), bytes);
+  } else {
+    // The gradient buffer is free between steps: the moments of all ranks travel through it.
+    std::memcpy(gradients_->data() + unit.offset + rank_ * unit.shard, in.data(), bytes);
+    collectives_.all_gather(*gradients_, unit.offset, unit.shard, unit.shard, moments.data_ptr<float>() + unit.offset);
+  }
 }
 
 }  // namespace th::zero

@@ -53,6 +53,7 @@ class Trainer {
   void open_data(const runtime::Communicator& node);
   void resolve_slots();
   void open_checkpoint();
+  void open_saver();
   void prepare_output();
   void build_engine();
   void resume();
@@ -91,6 +92,7 @@ class Trainer {
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<io::CheckpointReader> reader_;
+  std::vector<std::string> damaged_;  ///< checkpoints that a resume passed over, bare names
   std::unique_ptr<monitor::MetricsWriter> metrics_;
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;

@@ -55,6 +55,9 @@ class ZeroEngine final : public model::ParameterSource {
   void read_state(State state, std::span<float> out) const;
   /// Replaces the state from this rank's shard; where it is kept whole, the ranks' shards are gathered.
   void write_state(State state, std::span<const float> in);
+  /// The same for one unit's slice of the shard, layout().units()[unit].shard elements.
+  void read_unit(State state, std::int64_t unit, std::span<float> out) const;
+  void write_unit(State state, std::int64_t unit, std::span<const float> in);
   [[nodiscard]] bool has_moments() const noexcept { return config_.optimizer.name != config::OptimizerKind::kSgd; }
 
  private:
