@@ -96,6 +96,7 @@ TEST_P(CheckpointMemory, LoadOfAnotherRankCountTakesOneUnitToo) {
     SmallRun alone(run_.config, *self);
     CheckpointSaver(*self, mine, 0, CheckpointSaver::Mode::kWait).save(alone.engine, alone.info(1));
   }
+  collectives_->barrier();
   const th::io::CheckpointReader reader(folder_.path() + "/alone0/" + th::io::step_name(1));
   double unit = 0;
   for (const auto& u : run_.engine.layout().units()) unit = std::max(unit, 4.0 * static_cast<double>(u.shard));
