@@ -1,5 +1,7 @@
 #include "th/io/hdf5.hpp"
 
+#include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "th/base/error.hpp"
@@ -8,16 +10,22 @@ namespace th::io {
 namespace {
 
 std::recursive_mutex& hdf5_mutex() {
+  // Every file is closed by its owner. After a close that failed (a full disk), HDF5's own cleanup at exit would use what it has freed.
+  [[maybe_unused]] static const herr_t without_exit_handler = H5dont_atexit();
   static std::recursive_mutex mutex;
   return mutex;
 }
 
 herr_t append_error(unsigned, const H5E_error2_t* error, void* data) {
   auto& text = *static_cast<std::string*>(data);
-  if (error->desc != nullptr && *error->desc != '\0' && text.size() < 600) {
-    if (!text.empty()) text += "; ";
-    text += error->desc;
+  std::string reason = error->desc == nullptr ? "" : error->desc;
+  constexpr std::string_view kSystem = "error message = '";  // of a failed system call, among times, addresses and counts
+  if (const auto begin = reason.find(kSystem); begin != std::string::npos) {
+    reason.erase(0, begin + kSystem.size());
+    reason.resize(std::min(reason.find('\''), reason.size()));
   }
+  if (reason.empty() || text.size() >= 600 || text.find(reason) != std::string::npos) return 0;
+  text += (text.empty() ? "" : "; ") + reason;
   return 0;
 }
 

@@ -21,12 +21,14 @@ def private_mounts():
 MOUNTS = private_mounts()
 
 
-class Faults(th_run.ProgramTest):
+class Faults(th_run.SharedRunTest):
     """A run that stands at step 3 with one checkpoint; each test spoils the next save."""
+
+    def train_once(self):
+        self.train(ranks=2, train__max_steps=3)
 
     def setUp(self):
         super().setUp()
-        self.train(ranks=2, train__max_steps=3)
         self.checkpoints_folder = self.folder / "out" / "checkpoints"
 
     def mount(self, *arguments):
@@ -38,7 +40,7 @@ class Faults(th_run.ProgramTest):
         done = subprocess.run(["mount", *arguments, self.checkpoints_folder], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             self.skipTest(f"mount {' '.join(map(str, arguments))}: {done.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", self.checkpoints_folder], check=False)
+        self.addCleanup(subprocess.run, ["umount", "-q", self.checkpoints_folder], check=False)
         if not any(self.checkpoints_folder.iterdir()):
             shutil.copytree(kept, self.checkpoints_folder, dirs_exist_ok=True)
 
@@ -62,13 +64,13 @@ class Faults(th_run.ProgramTest):
         self.fail_to_save(r"needs \d+ bytes", "free", re.escape(str(self.checkpoints_folder)))
 
     def test_disk_that_fills_up_while_it_is_written(self):
-        # Room for the numbers, but not for the whole files: the check beforehand passes.
+        # Room for the numbers, but not for the whole files: the check beforehand passes. Once model.h5 does not fit, once a shard.
         size = self.bytes_of_a_checkpoint()
-        parameters = sum(path.stat().st_size for path in self.latest().glob("shard_*"))
-        for background in ("false", "true"):
+        shards = sum(path.stat().st_size for path in self.latest().glob("shard_*"))
+        for background, more in (("false", 40960), ("true", -4096)):
             with self.subTest(background=background):
-                self.mount("-t", "tmpfs", "-o", f"size={size + parameters + 40960}", "tmpfs")
-                self.fail_to_save("step 5 could not be saved", checkpoint__async=background)
+                self.mount("-t", "tmpfs", "-o", f"size={size + shards + more}", "tmpfs")
+                self.fail_to_save("step 5 could not be saved", "No space left on device", checkpoint__async=background)
                 subprocess.run(["umount", self.checkpoints_folder], check=True)
                 shutil.rmtree(self.folder / "kept")
         self.assert_goes_on()
