@@ -195,11 +195,9 @@ Trainer::Border Trainer::agree() {
 bool Trainer::saving() const { return config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0; }
 
 double Trainer::probe() {
-  if (!dataset_.valid && !dataset_.train) return 0;
-  const data::ParallelCorpus& corpus = dataset_.valid ? *dataset_.valid : *dataset_.train;
-  const EvaluationBatches batches(corpus, config_.data, 0, data::eval_batch_count(corpus, config_.data));
-  memory_->saw_evaluation(batches.shapes(), batches.bytes());
-  const model::LossSum sum = model_->evaluate(*engine_, batches.all().front().batch);
+  if (probe_batch_.sentences == 0) return 0;
+  memory_->saw_evaluation({shape_of(probe_batch_)}, ledger_bytes(probe_batch_));
+  const model::LossSum sum = model_->evaluate(*engine_, probe_batch_);
   return sum.loss_sum / static_cast<double>(sum.tokens);
 }
 

@@ -4,6 +4,7 @@
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/resource_usage.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/evaluation.hpp"
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <span>
 
 // What happens before the first step: data, output folder, model, engine, resume.
 namespace th::train {
@@ -25,6 +27,17 @@ namespace {
 std::string make_identity(const config::RunConfig& config) {
   return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) +
          " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch;
+}
+
+/// The first sentences of the first evaluation batch, as many as have kProbeTokens with their padding, at least one: every layer takes part in
+/// their loss, and training waits for it at each save.
+data::Batch make_probe_batch(const data::ParallelCorpus& corpus, const config::DataSection& config) {
+  constexpr std::int64_t kProbeTokens = 128;
+  const EvaluationBatches batches(corpus, config, 0, data::eval_batch_count(corpus, config));
+  const data::EvalBatch& first = batches.all().front();
+  const std::int64_t length = first.batch.source_length + first.batch.target_length;
+  const std::int64_t sentences = std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
+  return data::make_batch(corpus, std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
 }
 
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
@@ -119,6 +132,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() && reader_->info().target_tokens == dataset_.target_tokenizer->tokens()) return;
     throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
   });
+  if (dataset_.valid || dataset_.train) probe_batch_ = make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }

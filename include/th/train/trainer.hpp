@@ -88,6 +88,7 @@ class Trainer {
   data::Dataset dataset_;
   std::shared_ptr<const data::StepSource> source_;
   std::unique_ptr<data::BatchLoader> loader_;
+  data::Batch probe_batch_;  ///< whose loss proves a resume; empty without a corpus
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::unique_ptr<CheckpointSaver> saver_;
