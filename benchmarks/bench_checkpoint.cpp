@@ -1,7 +1,7 @@
 // Saving and loading of the default model with Adam's state (vocabularies of 10000: 59.5 M parameters, 714 MB), below mpirun:
 //   mpirun -np 2 build/bin/bench_checkpoint [FOLDER] [ZERO_STAGE]
-// For each of three rounds: the seconds that training waits for a save in the background, the seconds until it is complete, a save that training
-// waits for, a load, and what dd writes to the same folder with conv=fdatasync. Not a test: it judges nothing.
+// For each of three rounds: the seconds that training waits for a save in the background, the seconds until it is complete, a save that
+// training waits for, a load, and what dd writes to the same folder with conv=fdatasync. Not a test: it judges nothing.
 #include <mpi.h>
 
 #include <chrono>
@@ -37,11 +37,18 @@ double seconds(th::runtime::Collectives& collectives, const Body& body) {
 }
 
 struct Bench {
-  Bench(th::runtime::Collectives& the_collectives, std::string the_folder, std::int64_t stage) : collectives(the_collectives), folder(std::move(the_folder)) {
+  Bench(th::runtime::Collectives& the_collectives, std::string the_folder, std::int64_t stage)
+      : collectives(the_collectives), folder(std::move(the_folder)) {
     config.zero.stage = stage;
     model = std::make_unique<th::model::Transformer>(config.model, kVocabulary, kVocabulary, th::model::resolve_gemm(config.run.gemm), 64);
     engine = std::make_unique<th::zero::ZeroEngine>(config, *model, collectives, collectives.size());
     // States as they are in mid-training: no page of them is the one zero page.
+    probe.sentences = 2;
+    probe.source_length = probe.target_length = 32;
+    for (std::int64_t i = 0; i < 64; ++i) probe.source.push_back(4 + i * 151 % (kVocabulary - 4));
+    probe.target_in = probe.target_out = probe.source;
+    probe.source_lengths = probe.target_lengths = {32, 32};
+    probe.source_tokens = probe.target_tokens = 64;
     std::vector<float> values(static_cast<std::size_t>(engine->layout().shard_total()));
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = 1e-3F * static_cast<float>(i % 1013);
     engine->write_state(th::zero::ZeroEngine::State::kExpAvg, values);
@@ -63,7 +70,10 @@ struct Bench {
     background.reserve(*engine);
     double blocking = 0;
     const double complete = seconds(collectives, [&] {
-      blocking = seconds(collectives, [&] { background.save(*engine, info(2 * number)); });
+      blocking = seconds(collectives, [&] {
+        (void)model->evaluate(*engine, probe);  // a run computes the loss of its 128 tokens first
+        background.save(*engine, info(2 * number));
+      });
       background.finish();
     });
     const double whole = seconds(collectives, [&] { waiting.save(*engine, info(2 * number + 1)); });
@@ -77,10 +87,11 @@ struct Bench {
     double on_disk = 0;
     for (const auto& entry : fs::directory_iterator(newest)) on_disk += static_cast<double>(entry.file_size());
     const double dd = dd_seconds(static_cast<std::int64_t>(on_disk));
-    std::printf("background: blocks %.3f s, complete %.3f s (%.0f MB/s) | waiting: %.3f s (%.0f MB/s) | dd: %.3f s (%.0f MB/s) | load %.3f s | "
-                "complete/dd %.2f, waiting/dd %.2f of its rate | %.4f of 12 bytes a parameter\n",
-                blocking, complete, on_disk / complete / 1e6, whole, on_disk / whole / 1e6, dd, on_disk / dd / 1e6, load, dd / complete, dd / whole,
-                on_disk / bytes);
+    std::printf(
+        "background: blocks %.3f s, complete %.3f s (%.0f MB/s) | waiting: %.3f s (%.0f MB/s) | dd: %.3f s (%.0f MB/s) | load %.3f s | "
+        "complete/dd %.2f, waiting/dd %.2f of its rate | %.4f of 12 bytes a parameter\n",
+        blocking, complete, on_disk / complete / 1e6, whole, on_disk / whole / 1e6, dd, on_disk / dd / 1e6, load, dd / complete, dd / whole,
+        on_disk / bytes);
     std::fflush(stdout);
     for (const std::int64_t step : {2 * number, 2 * number + 1}) fs::remove_all(folder + "/" + th::io::step_name(step));
   }
@@ -88,7 +99,8 @@ struct Bench {
   /// One process writes so many bytes, and waits for the disk.
   [[nodiscard]] double dd_seconds(std::int64_t bytes) const {
     const std::string file = folder + "/dd";
-    const std::string command = "dd if=/dev/zero of='" + file + "' bs=4M count=" + std::to_string(bytes >> 22) + " conv=fdatasync 2>/dev/null";
+    const std::string command =
+        "dd if=/dev/zero of='" + file + "' bs=4M count=" + std::to_string(bytes >> 22) + " conv=fdatasync 2>/dev/null";
     const auto start = std::chrono::steady_clock::now();
     if (std::system(command.c_str()) != 0) std::fprintf(stderr, "dd failed\n");
     const double taken = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -101,6 +113,7 @@ struct Bench {
   th::config::RunConfig config;
   std::unique_ptr<th::model::Transformer> model;
   std::unique_ptr<th::zero::ZeroEngine> engine;
+  th::data::Batch probe;
 };
 
 }  // namespace
@@ -111,8 +124,8 @@ int main(int argc, char** argv) {
   const std::string folder = std::string(argc > 1 ? argv[1] : ".") + "/bench_checkpoint.tmp";
   Bench bench(*collectives, folder, argc > 2 ? std::stoll(argv[2]) : 2);
   if (collectives->rank() == 0) {
-    std::printf("%lld parameters, %d ranks, stage %lld\n", static_cast<long long>(bench.engine->layout().parameter_count()), collectives->size(),
-                static_cast<long long>(bench.config.zero.stage));
+    std::printf("%lld parameters, %d ranks, stage %lld\n", static_cast<long long>(bench.engine->layout().parameter_count()),
+                collectives->size(), static_cast<long long>(bench.config.zero.stage));
   }
   for (std::int64_t number = 1; number <= 3; ++number) {
     bench.round(number);

@@ -7,8 +7,8 @@
 #include <nmmintrin.h>
 #endif
 
-// CRC-32C as a table for each byte, or by the processor's instruction on three streams at once: the instruction takes three cycles and a new
-// one starts each cycle. The streams' sums are joined by the operator that appends zero bytes, as in zlib's crc32_combine.
+// CRC-32C as a table for each byte, or by the processor's instruction on three streams at once: the instruction takes three cycles and a
+// new one starts each cycle. The streams' sums are joined by the operator that appends zero bytes, as in zlib's crc32_combine.
 namespace th {
 
 namespace {

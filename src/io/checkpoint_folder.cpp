@@ -52,8 +52,10 @@ std::vector<std::string> step_folders(const std::string& dir) {
     const bool aside = name.rfind(kSetAside, 0) == 0;
     const std::string step = aside ? name.substr(std::strlen(kSetAside)) : name;
     if (step.rfind("step_", 0) != 0 || step.size() == 5 || step.find_first_not_of("0123456789", 5) != std::string::npos) continue;
-    if (aside) found.try_emplace(step, name);
-    else found[step] = name;
+    if (aside)
+      found.try_emplace(step, name);
+    else
+      found[step] = name;
   }
   std::vector<std::pair<std::string, std::string>> sorted(found.begin(), found.end());
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
@@ -130,8 +132,10 @@ void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
   FailurePoint::pass("fsync of the temporary folder");
   sync_path(temporary);
   FailurePoint::pass("rename of the checkpoint");
-  if (fs::exists(final_path)) replace_folder(temporary, final_path, checkpoints_dir + "/" + kSetAside + name);
-  else rename_path(temporary, final_path);
+  if (fs::exists(final_path))
+    replace_folder(temporary, final_path, checkpoints_dir + "/" + kSetAside + name);
+  else
+    rename_path(temporary, final_path);
   FailurePoint::pass("fsync of the checkpoints folder");
   sync_path(checkpoints_dir);
   const std::string latest = checkpoints_dir + "/latest";
@@ -171,9 +175,12 @@ std::vector<std::string> checkpoint_candidates(const std::string& checkpoints_di
   auto names = step_folders(checkpoints_dir);
   const std::string latest = read_latest(checkpoints_dir);
   if (!latest.empty()) {
-    const auto it = std::find_if(names.begin(), names.end(), [&](const std::string& name) { return name == latest || name == kSetAside + latest; });
-    if (it != names.end()) names.erase(names.begin(), it);
-    else notes.push_back(checkpoints_dir + "/latest names " + latest + ", which is not there");
+    const auto it =
+        std::find_if(names.begin(), names.end(), [&](const std::string& name) { return name == latest || name == kSetAside + latest; });
+    if (it != names.end())
+      names.erase(names.begin(), it);
+    else
+      notes.push_back(checkpoints_dir + "/latest names " + latest + ", which is not there");
   }
   for (std::string& name : names) name.insert(0, checkpoints_dir + "/");
   return names;

@@ -24,7 +24,8 @@ Hdf5Id create_data(hid_t file, const std::string& name, std::int64_t count) {
   const Hdf5Id creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "H5Pcreate");
   check_hdf5(H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time");
   check_hdf5(H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time");
-  return {H5Dcreate2(file, name.c_str(), H5T_IEEE_F32LE, space.get(), links.get(), creation.get(), H5P_DEFAULT), H5Dclose, "creating dataset " + name};
+  return {H5Dcreate2(file, name.c_str(), H5T_IEEE_F32LE, space.get(), links.get(), creation.get(), H5P_DEFAULT), H5Dclose,
+          "creating dataset " + name};
 }
 
 void write_pieces(hid_t file, const std::vector<zero::FlatLayout::Piece>& pieces) {
@@ -94,7 +95,8 @@ struct ShardWriter::Shard {
   std::int64_t bytes_ahead = 0;
 };
 
-ShardWriter::ShardWriter(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout, const std::vector<std::string>& state_names)
+ShardWriter::ShardWriter(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout,
+                         const std::vector<std::string>& state_names)
     : shard_(std::make_unique<Shard>(folder + "/" + shard_name(rank), rank, layout, state_names)) {}
 
 ShardWriter::~ShardWriter() = default;
@@ -115,7 +117,8 @@ void ShardWriter::write_unit(const std::string& what, std::int64_t unit, std::sp
     data.crc = crc32c(std::as_bytes(part), data.crc);
     const Hdf5Id memory = create_space({size});
     check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &offset, nullptr, &size, nullptr), "H5Sselect_hyperslab");
-    check_hdf5(H5Dwrite(data.dataset.get(), H5T_NATIVE_FLOAT, memory.get(), space.get(), H5P_DEFAULT, part.data()), "writing " + s.path + ":" + what);
+    check_hdf5(H5Dwrite(data.dataset.get(), H5T_NATIVE_FLOAT, memory.get(), space.get(), H5P_DEFAULT, part.data()),
+               "writing " + s.path + ":" + what);
     data.offset += piece.count;
     s.bytes_ahead += piece.count * 4;
   }

@@ -20,7 +20,8 @@ using State = zero::ZeroEngine::State;
 
 namespace {
 
-constexpr std::pair<const char*, State> kStates[] = {{"parameters", State::kParameters}, {"exp_avg", State::kExpAvg}, {"exp_avg_sq", State::kExpAvgSq}};
+constexpr std::pair<const char*, State> kStates[] = {
+    {"parameters", State::kParameters}, {"exp_avg", State::kExpAvg}, {"exp_avg_sq", State::kExpAvgSq}};
 
 std::span<const std::pair<const char*, State>> states_of(bool moments) { return std::span(kStates).first(moments ? 3 : 1); }
 
@@ -163,7 +164,6 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
         try {
           const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
           reader = std::make_unique<io::CheckpointReader>(path);
-          reader->require_complete();
           std::vector<float> buffer(1 << 18);
           require_my_checksums(*reader, collectives, reader->kinds(), buffer);
         } catch (const NewerFormatError&) {
@@ -178,11 +178,12 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
       damaged.push_back(std::filesystem::path(path).filename().string());
     }
   }
-  if (!candidates.empty()) {
+  run_agreed(collectives, [&] {
+    if (collectives.rank() != 0 || notes.empty()) return;
     std::string text = "checkpoint.resume=latest: " + checkpoints_folder + " holds no complete checkpoint; move it away to start anew";
     for (const std::string& note : notes) text += "\n  " + note;
     throw CheckpointError(text);
-  }
+  });
   return nullptr;
 }
 

@@ -1,4 +1,5 @@
-// Memory of saving and loading by the ledger's events: one unit's slice beside the state, or one copy of the state for a save in the background, as planned.
+// Memory of saving and loading by the ledger's events: one unit's slice beside the state, or one copy of the state for a save in the
+// background, as planned.
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
@@ -23,7 +24,9 @@ constexpr double kTolerance = 0.05;  // of the staging class, as for the plan's 
 class CheckpointMemory : public testing::TestWithParam<std::int64_t> {
  protected:
   CheckpointMemory()
-      : collectives_(th::runtime::make_mpi_collectives(MPI_COMM_WORLD)), folder_(*collectives_), run_(SmallRun::make_config(kWidth, GetParam()), *collectives_) {}
+      : collectives_(th::runtime::make_mpi_collectives(MPI_COMM_WORLD)),
+        folder_(*collectives_),
+        run_(SmallRun::make_config(kWidth, GetParam()), *collectives_) {}
 
   void SetUp() override {
 #if defined(__SANITIZE_ADDRESS__)
@@ -78,7 +81,8 @@ TEST_P(CheckpointMemory, OneUnitForALoadAndAWaitingSaveOneCopyInTheBackground) {
   EXPECT_NEAR(measured([&] { waiting.save(run_.engine, run_.info(1)); }) / unit, 1.0, kTolerance);
   const th::io::CheckpointReader reader(folder_.path() + "/" + th::io::step_name(1));
   SmallRun other(run_.config, *collectives_);
-  EXPECT_NEAR(measured([&] { load_checkpoint(reader, other.engine, *collectives_, th::train::LoadWhat::kEverything); }) / unit, 1.0, kTolerance);
+  EXPECT_NEAR(measured([&] { load_checkpoint(reader, other.engine, *collectives_, th::train::LoadWhat::kEverything); }) / unit, 1.0,
+              kTolerance);
   EXPECT_EQ(other.state(), run_.state());
   CheckpointSaver background(*collectives_, folder_.path(), 0, CheckpointSaver::Mode::kBackground);
   EXPECT_NEAR(measured([&] {
@@ -100,10 +104,12 @@ TEST_P(CheckpointMemory, LoadOfAnotherRankCountTakesOneUnitToo) {
   const th::io::CheckpointReader reader(folder_.path() + "/alone0/" + th::io::step_name(1));
   double unit = 0;
   for (const auto& u : run_.engine.layout().units()) unit = std::max(unit, 4.0 * static_cast<double>(u.shard));
-  EXPECT_NEAR(measured([&] { load_checkpoint(reader, run_.engine, *collectives_, th::train::LoadWhat::kEverything); }) / unit, 1.0, kTolerance);
+  EXPECT_NEAR(measured([&] { load_checkpoint(reader, run_.engine, *collectives_, th::train::LoadWhat::kEverything); }) / unit, 1.0,
+              kTolerance);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stages, CheckpointMemory, testing::Values(0, 1, 3), [](const auto& p) { return "stage" + std::to_string(p.param); });
+INSTANTIATE_TEST_SUITE_P(Stages, CheckpointMemory, testing::Values(0, 1, 3),
+                         [](const auto& p) { return "stage" + std::to_string(p.param); });
 
 }  // namespace
 

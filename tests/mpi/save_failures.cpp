@@ -1,4 +1,5 @@
-// A save that fails at any of its steps, on any rank: the error reaches every rank, and what a resume finds is whole and goes on bit for bit.
+// A save that fails at any of its steps, on any rank: the error reaches every rank, and what a resume finds is whole and goes on bit for
+// bit.
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
@@ -17,7 +18,10 @@ using th::train::CheckpointSaver;
 
 class SaveFailures : public testing::TestWithParam<CheckpointSaver::Mode> {
  protected:
-  SaveFailures() : collectives_(th::runtime::make_mpi_collectives(MPI_COMM_WORLD)), folder_(*collectives_), run_(SmallRun::make_config(8, 2), *collectives_) {}
+  SaveFailures()
+      : collectives_(th::runtime::make_mpi_collectives(MPI_COMM_WORLD)),
+        folder_(*collectives_),
+        run_(SmallRun::make_config(8, 2), *collectives_) {}
 
   CheckpointSaver saver(const std::string& folder) { return {*collectives_, folder, 1, GetParam()}; }
 
@@ -118,7 +122,9 @@ TEST_P(SaveFailures, LaterSaveAfterAFailedOneOfTheSameSaverSucceeds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, SaveFailures, testing::Values(CheckpointSaver::Mode::kWait, CheckpointSaver::Mode::kBackground),
-                         [](const auto& p) { return p.param == CheckpointSaver::Mode::kWait ? std::string("waiting") : std::string("background"); });
+                         [](const auto& p) {
+                           return p.param == CheckpointSaver::Mode::kWait ? std::string("waiting") : std::string("background");
+                         });
 
 }  // namespace
 

@@ -16,7 +16,9 @@ struct SmallRun {
   static constexpr std::int64_t kVocabulary = 40, kSlots = 4;
 
   SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives)
-      : config(the_config), collectives(the_collectives), model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
+      : config(the_config),
+        collectives(the_collectives),
+        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
         engine(config, model, collectives, kSlots) {}
 
   static th::config::RunConfig make_config(std::int64_t width, std::int64_t stage) {

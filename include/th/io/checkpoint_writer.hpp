@@ -16,7 +16,8 @@ namespace th::io {
 using NamedShard = std::pair<std::string, std::span<const float>>;
 
 /// Writes folder/shard_NNNNN.h5 of one rank, a unit at a time: the real elements of its flat shard, no padding, a CRC32C a dataset. Not
-/// collective; any thread. Everything throws CheckpointError. A writer that is destroyed before finish() leaves a file that no reader accepts.
+/// collective; any thread. Everything throws CheckpointError. A writer that is destroyed before finish() leaves a file that no reader
+/// accepts.
 class ShardWriter {
  public:
   ShardWriter(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout, const std::vector<std::string>& state_names);

@@ -14,9 +14,9 @@
 
 namespace th::train {
 
-/// Saves the engine's state to checkpoints/step_…. In the background: copies this rank's shard to host buffers, which training waits for, and writes
-/// it in a thread of its own; one save is in flight; the thread calls neither MPI nor LibTorch, completion is agreed by the main threads. Else: unit
-/// by unit through a buffer of the largest unit's slice.
+/// Saves the engine's state to checkpoints/step_…. In the background: copies this rank's shard to host buffers, which training waits for,
+/// and writes it in a thread of its own; one save is in flight; the thread calls neither MPI nor LibTorch, completion is agreed by the main
+/// threads. Else: unit by unit through a buffer of the largest unit's slice.
 class CheckpointSaver {
  public:
   enum class Mode { kWait, kBackground };  ///< kWait: save() returns when the checkpoint is complete
@@ -25,7 +25,8 @@ class CheckpointSaver {
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
-  /// Takes the staging buffers of background saves now, touched, so that a later save waits for copies alone. Throws MemoryError. Not collective.
+  /// Takes the staging buffers of background saves now, touched, so that a later save waits for copies alone. Throws MemoryError. Not
+  /// collective.
   void reserve(const zero::ZeroEngine& engine);
   /// Bare names of checkpoints known to be damaged: keep_last does not count them.
   void set_damaged(std::vector<std::string> names) { damaged_ = std::move(names); }
@@ -55,16 +56,16 @@ class CheckpointSaver {
 };
 
 /// The newest complete checkpoint of a folder, with every checksum checked, the ranks sharing the work; null when there is none. What is
-/// damaged and passed over goes to `notes`, a line each, and to `damaged` by its bare name. Throws where only damaged ones are there, or one of a newer
-/// format. Collective.
+/// damaged and passed over goes to `notes`, a line each, and to `damaged` by its bare name. Throws where only damaged ones are there, or
+/// one of a newer format. Collective.
 [[nodiscard]] std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives, const std::string& checkpoints_folder,
                                                                 std::vector<std::string>& notes, std::vector<std::string>& damaged);
 
 enum class LoadWhat { kParameters, kEverything };
 enum class Checksums { kCheck, kCheckedBefore };
-/// Loads parameters, or the moments too, of a checkpoint of any rank count and stage, unit by unit through a buffer of the largest unit's slice. Each
-/// file is read once where the rank counts are equal or this is one rank; else its CRC is checked first, by one of the ranks. After an error the
-/// engine's state is undefined. Collective.
+/// Loads parameters, or the moments too, of a checkpoint of any rank count and stage, unit by unit through a buffer of the largest unit's
+/// slice. Each file is read once where the rank counts are equal or this is one rank; else its CRC is checked first, by one of the ranks.
+/// After an error the engine's state is undefined. Collective.
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine, runtime::Collectives& collectives, LoadWhat what,
                      Checksums checksums = Checksums::kCheck);
 

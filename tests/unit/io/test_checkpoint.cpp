@@ -276,7 +276,8 @@ TEST(FailurePoint, IsReadFromItsTextForOneRank) {
   FailurePoint::pass("third");
   EXPECT_EQ(FailurePoint::passed(), 3);
   FailurePoint::disarm();
-  for (const char* text : {"x", "0", "-1", "1:kil", "1@", "1@x", "1:kill@2x"}) EXPECT_THROW(FailurePoint::arm_from(text, 0), th::DeckError) << text;
+  for (const char* text : {"x", "0", "-1", "1:kil", "1@", "1@x", "1:kill@2x"})
+    EXPECT_THROW(FailurePoint::arm_from(text, 0), th::DeckError) << text;
 }
 
 }  // namespace
