@@ -1,6 +1,6 @@
 // Saving and loading of the default model with Adam's state (vocabularies of 10000: 59.5 M parameters, 714 MB), below mpirun:
 //   mpirun -np 2 build/bin/bench_checkpoint [FOLDER] [ZERO_STAGE]
-// For each of three rounds: the seconds that training waits for a save in the background, the seconds until it is complete, a save that
+// For each of three rounds: the seconds that training waits for a save in the background, those until it is then complete, a save that
 // training waits for, a load, and what dd writes to the same folder with conv=fdatasync. Not a test: it judges nothing.
 #include <mpi.h>
 
@@ -76,6 +76,7 @@ struct Bench {
       });
       background.finish();
     });
+    const double writing = complete - blocking;
     const double whole = seconds(collectives, [&] { waiting.save(*engine, info(2 * number + 1)); });
     const std::string newest = folder + "/" + th::io::step_name(2 * number + 1);
     const double load = seconds(collectives, [&] {
@@ -88,9 +89,9 @@ struct Bench {
     for (const auto& entry : fs::directory_iterator(newest)) on_disk += static_cast<double>(entry.file_size());
     const double dd = dd_seconds(static_cast<std::int64_t>(on_disk));
     std::printf(
-        "background: blocks %.3f s, complete %.3f s (%.0f MB/s) | waiting: %.3f s (%.0f MB/s) | dd: %.3f s (%.0f MB/s) | load %.3f s | "
-        "complete/dd %.2f, waiting/dd %.2f of its rate | %.4f of 12 bytes a parameter\n",
-        blocking, complete, on_disk / complete / 1e6, whole, on_disk / whole / 1e6, dd, on_disk / dd / 1e6, load, dd / complete, dd / whole,
+        "background: blocks %.3f s, then writes %.3f s (%.0f MB/s) | waiting: %.3f s (%.0f MB/s) | dd: %.3f s (%.0f MB/s) | load %.3f s | "
+        "%.2f and %.2f of dd's rate | %.4f of 12 bytes a parameter\n",
+        blocking, writing, on_disk / writing / 1e6, whole, on_disk / whole / 1e6, dd, on_disk / dd / 1e6, load, dd / writing, dd / whole,
         on_disk / bytes);
     std::fflush(stdout);
     for (const std::int64_t step : {2 * number, 2 * number + 1}) fs::remove_all(folder + "/" + th::io::step_name(step));
