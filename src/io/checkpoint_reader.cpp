@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "file_seal.hpp"
 #include "shard_files.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
@@ -27,6 +28,7 @@ std::string resolve_folder(const std::string& path, std::vector<std::string>& no
 CheckpointInfo read_info(const std::string& folder) {
   const Hdf5Lock lock;
   const std::string path = folder + "/model.h5";
+  require_seal(path);
   const Hdf5Id file = open_file(path);
   CheckpointInfo info;
   info.format_version = read_integer_attribute(file.get(), "format_version");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "file_seal.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint_folder.hpp"
@@ -146,7 +147,7 @@ void write_model_file(const std::string& folder, const zero::FlatLayout& layout,
   require_creatable(path);
   {
     const Hdf5Lock lock;
-    Hdf5Id file = create_file(path);
+    Hdf5Id file = create_file(path, kSealBytes);
     FailurePoint::pass("writing the attributes of model.h5");
     write_attributes(file.get(), info);
     FailurePoint::pass("writing the vocabularies");
@@ -156,6 +157,8 @@ void write_model_file(const std::string& folder, const zero::FlatLayout& layout,
     FailurePoint::pass("closing model.h5");
     file.close("closing " + path);
   }
+  FailurePoint::pass("sealing model.h5");
+  seal_file(path);
   FailurePoint::pass("fsync of model.h5");
   sync_path(path);
   FailurePoint::pass("model.h5 is on disk");

@@ -1,4 +1,5 @@
 """Changes a checkpoint and puts its checksums right again, with h5py: for tests of what th_app makes of a checkpoint that is whole and yet wrong."""
+import contextlib
 import json
 
 import h5py
@@ -25,17 +26,20 @@ def crc32c(data):
 assert crc32c(b"123456789") == 0xE3069283
 
 
-def set_string(file, name, text):
-    del file.attrs[name]
-    file.attrs.create(name, text, dtype=h5py.string_dtype("utf-8"))
-
-
-def seal(file):
-    """The checksum of model.h5's own text."""
-    text = (file.attrs["deck"] + file.attrs["state"] + file.attrs["layout"]).encode()
-    for side in ("source", "target"):
-        text += b"".join(token + b"\n" for token in file["vocabulary"][side][:])
-    file.attrs["crc32c"] = crc32c(text)
+@contextlib.contextmanager
+def edited(checkpoint):
+    """model.h5 for changes; afterwards the checksums of its text and of the file are right."""
+    path = checkpoint / "model.h5"
+    with h5py.File(path, "r+") as file:
+        yield file
+        text = (file.attrs["deck"] + file.attrs["state"] + file.attrs["layout"]).encode()
+        for side in ("source", "target"):
+            text += b"".join(token + b"\n" for token in file["vocabulary"][side][:])
+        file.attrs["crc32c"] = crc32c(text)
+    data = path.read_bytes()
+    mark = b"th_app checkpoint, crc32c of what follows byte 512: "
+    assert data.startswith(mark)
+    path.write_bytes(mark + b"%08x\n" % crc32c(data[512:]) + data[len(mark) + 9:])
 
 
 def state_of(checkpoint):
@@ -44,14 +48,14 @@ def state_of(checkpoint):
 
 
 def change_state(checkpoint, **changes):
-    with h5py.File(checkpoint / "model.h5", "r+") as file:
-        state = {**json.loads(file.attrs["state"]), **changes}
-        set_string(file, "state", json.dumps(state))
-        seal(file)
+    with edited(checkpoint) as file:
+        state = json.dumps({**json.loads(file.attrs["state"]), **changes})
+        del file.attrs["state"]
+        file.attrs.create("state", state, dtype=h5py.string_dtype("utf-8"))
 
 
 def change_attribute(checkpoint, name, value):
-    with h5py.File(checkpoint / "model.h5", "r+") as file:
+    with edited(checkpoint) as file:
         file.attrs[name] = value
 
 

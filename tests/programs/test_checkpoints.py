@@ -40,6 +40,15 @@ class Kept(th_run.ProgramTest):
         self.assertEqual(self.latest().name, f"step_{last:08d}")
         self.program("th_inspect", "verify", self.latest())
 
+    def test_memory_of_a_resumed_run_is_as_planned(self):
+        # Small batches of a wider model: a copy of the state beside the state would be the peak of the run.
+        keys = {"model__d_model": 128, "data__batch_size": 2, "checkpoint__async": "false", "checkpoint__every_steps": 2}
+        self.train(ranks=2, train__max_steps=3, **keys)
+        self.train(ranks=3, zero__stage=3, train__max_steps=5, checkpoint__resume="latest", **keys)
+        summary = self.metrics(kind="summary")[0]
+        for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
+            self.assertLessEqual(abs(int(measured) / int(planned) - 1), 0.05, summary)
+
     def test_init_from_takes_the_parameters_alone(self):
         def stat(run):
             return json.loads(self.program("th_inspect", "stat", self.latest(run), "--json").out, parse_float=str)

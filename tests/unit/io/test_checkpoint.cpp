@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_folder.hpp"
@@ -217,6 +218,27 @@ TEST_F(Checkpoint, ShardInTheWrongPlaceIsNamed) {
   }
 }
 
+TEST_F(Checkpoint, EveryByteOfTheModelFileIsUnderItsSeal) {
+  const std::string folder = save(2, 1);
+  const std::string path = folder + "/model.h5";
+  std::string bytes;
+  {
+    std::ifstream in(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  const auto write = [&](const std::string& text) { std::ofstream(path, std::ios::binary | std::ios::trunc) << text; };
+  for (std::size_t at = 512; at < bytes.size(); at += 997) {
+    std::string changed = bytes;
+    changed[at] = static_cast<char>(changed[at] ^ 4);
+    write(changed);
+    EXPECT_THROW(CheckpointReader{folder}, th::CheckpointError) << "byte " << at;
+  }
+  write(bytes.substr(0, bytes.size() - 1));
+  EXPECT_THROW(CheckpointReader{folder}, th::CheckpointError);
+  write(std::string(512, '\0') + bytes.substr(512));  // without a seal: as another program may leave it
+  EXPECT_TRUE(CheckpointReader(folder).verify().empty());
+}
+
 TEST_F(Checkpoint, NewerFormatIsAnErrorAndNoReasonToGoBack) {
   save(1, 1);
   const std::string newest = save(1, 2);
@@ -226,6 +248,7 @@ TEST_F(Checkpoint, NewerFormatIsAnErrorAndNoReasonToGoBack) {
     check_hdf5(H5Adelete(file.get(), "format_version"), "H5Adelete");
     write_attribute(file.get(), "format_version", kFormatVersion + 1);
   }
+  std::fstream(newest + "/model.h5", std::ios::in | std::ios::out | std::ios::binary).put('x');  // the seal is no longer one
   std::vector<std::string> notes;
   EXPECT_THROW((void)CheckpointReader(newest), th::NewerFormatError);
   EXPECT_THROW((void)find_latest(dir_, notes), th::NewerFormatError);
