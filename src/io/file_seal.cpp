@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include "file_descriptor.hpp"
 #include "th/base/error.hpp"
@@ -43,7 +43,7 @@ std::size_t read_at(const FileDescriptor& fd, char* out, std::size_t bytes, std:
 }
 
 std::string make_seal(const FileDescriptor& fd, const std::string& path) {
-  std::vector<char> buffer(1 << 20);
+  std::array<char, 12288> buffer{};  // on the stack: a save takes no memory that is not planned
   std::uint32_t crc = 0;
   for (std::int64_t offset = kSealBytes;;) {
     const std::size_t got = read_at(fd, buffer.data(), buffer.size(), offset, path);
@@ -73,7 +73,9 @@ void require_seal(const std::string& path) {
   const std::string_view seen(seal.data(), seal.size());
   if (seen.substr(0, kMark.size()) != kMark) return;
   const std::string expected = make_seal(fd, path);
-  if (seen.substr(0, expected.size()) != expected) throw CheckpointError(path + ": the checksum of the file is wrong; the file is damaged");
+  if (seen.substr(0, expected.size()) != expected)
+    throw CheckpointError(path +
+                          ": the checksum of the file (deck, state, layout, vocabularies, virtual datasets) is wrong; the file is damaged");
 }
 
 }  // namespace th::io
