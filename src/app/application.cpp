@@ -4,6 +4,7 @@
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
 #include "th/config/schema.hpp"
+#include "th/io/failure_point.hpp"
 #include "th/model/torch_memory.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/cuda_plugin.hpp"
@@ -79,6 +80,7 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
   for (std::size_t r = 1; r < hashes.size(); ++r) {
     if (hashes[r] != hashes[0]) throw DeckError("rank " + std::to_string(r) + " reads another deck than rank 0 from " + line.deck_path);
   }
+  train::run_agreed(collectives, [&] { io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank()); });
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
   print_header(deck, line.deck_path, collectives, log);
   if (line.action == config::Action::kSelfcheck) {

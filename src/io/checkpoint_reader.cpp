@@ -4,10 +4,13 @@
 #include <cstring>
 #include <filesystem>
 
+#include "file_seal.hpp"
+#include "shard_files.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/io/hdf5.hpp"
+#include "th/io/shard_reader.hpp"
 
 namespace th::io {
 namespace fs = std::filesystem;
@@ -25,11 +28,12 @@ std::string resolve_folder(const std::string& path, std::vector<std::string>& no
 CheckpointInfo read_info(const std::string& folder) {
   const Hdf5Lock lock;
   const std::string path = folder + "/model.h5";
+  require_seal(path);
   const Hdf5Id file = open_file(path);
   CheckpointInfo info;
   info.format_version = read_integer_attribute(file.get(), "format_version");
   if (info.format_version > kFormatVersion) {
-    throw CheckpointError(path + " has format_version " + std::to_string(info.format_version) + ", this program reads up to " +
+    throw NewerFormatError(path + " has format_version " + std::to_string(info.format_version) + ", this program reads up to " +
                           std::to_string(kFormatVersion) + "; use a newer th_app");
   }
   info.step = read_integer_attribute(file.get(), "step");
@@ -59,58 +63,6 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }
 
 }  // namespace
-
-/// The shard files of one read, opened when first needed; a shard that is read from end to end has its CRC checked on the way.
-class CheckpointReader::Files {
- public:
-  Files(const CheckpointReader& reader, std::string what) : reader_(reader), dataset_(dataset_path(what)) {}
-
-  void read(std::int64_t rank, std::int64_t offset, std::span<float> out) {
-    auto it = open_.find(rank);
-    if (it == open_.end()) it = open_.emplace(rank, open(rank)).first;
-    Open& open = it->second;
-    const hsize_t start = static_cast<hsize_t>(offset);
-    const hsize_t count = out.size();
-    const Hdf5Id memory = create_space({count});
-    const Hdf5Id space(H5Dget_space(open.dataset.get()), H5Sclose, "H5Dget_space");
-    check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr), "H5Sselect_hyperslab");
-    check_hdf5(H5Dread(open.dataset.get(), H5T_NATIVE_FLOAT, memory.get(), space.get(), H5P_DEFAULT, out.data()), "reading " + open.label);
-    if (offset == open.next) {
-      open.crc = crc32c(std::as_bytes(out), open.crc);
-      open.next += static_cast<std::int64_t>(count);
-      const bool whole = open.next == reader_.totals_[static_cast<std::size_t>(rank)];
-      if (whole && std::int64_t{open.crc} != read_integer_attribute(open.dataset.get(), "crc32c")) {
-        throw CheckpointError(open.label + ": the checksum is wrong; the file is damaged");
-      }
-    }
-  }
-
- private:
-  struct Open {
-    Hdf5Id file, dataset;
-    std::string label;
-    std::int64_t next = 0;
-    std::uint32_t crc = 0;
-  };
-
-  Open open(std::int64_t rank) {
-    const std::string path = reader_.folder_ + "/" + shard_name(rank);
-    if (!fs::exists(path)) throw CheckpointError("the shard " + path + " is missing");
-    Open result;
-    result.file = open_file(path);
-    result.dataset = open_dataset(result.file.get(), dataset_, path);
-    result.label = path + ":" + dataset_;
-    const std::int64_t expected = reader_.totals_[static_cast<std::size_t>(rank)];
-    if (const auto seen = dataset_count(result.dataset.get()); seen != expected) {
-      throw CheckpointError(result.label + " has " + std::to_string(seen) + " elements instead of " + std::to_string(expected));
-    }
-    return result;
-  }
-
-  const CheckpointReader& reader_;
-  std::string dataset_;
-  std::map<std::int64_t, Open> open_;
-};
 
 CheckpointReader::CheckpointReader(const std::string& path)
     : folder_(resolve_folder(path, notes_)), info_(read_info(folder_)), layout_(info_.units, info_.world_size) {
@@ -154,14 +106,11 @@ void CheckpointReader::read_range(Files& files, std::int64_t tensor, std::int64_
 }
 
 void CheckpointReader::read_shard(const zero::FlatLayout& layout, std::int64_t rank, const std::string& what, std::span<float> out) const {
-  ensure(out.size() == static_cast<std::size_t>(layout.shard_total()), "read_shard: out does not have shard_total() elements");
-  require_same_tensors(layout);
-  const Hdf5Lock lock;
-  Files files(*this, what);
-  std::fill(out.begin(), out.end(), 0.0F);
-  for (const auto& piece : layout.pieces(rank)) {
-    const auto old = tensor_index(layout.tensors()[static_cast<std::size_t>(piece.tensor)].spec.name);
-    read_range(files, old, piece.tensor_begin, out.subspan(static_cast<std::size_t>(piece.shard_offset), static_cast<std::size_t>(piece.count)));
+  ensure(std::ssize(out) == layout.shard_total(), "read_shard: out does not have shard_total() elements");
+  ShardReader shard(*this, layout, rank);
+  for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
+    const auto& u = layout.units()[static_cast<std::size_t>(unit)];
+    shard.read_unit(what, unit, out.subspan(static_cast<std::size_t>(u.shard_offset), static_cast<std::size_t>(u.shard)));
   }
 }
 
@@ -204,6 +153,7 @@ void CheckpointReader::require_shard(std::int64_t rank) const {
   const std::string path = folder_ + "/" + shard_name(rank);
   if (!fs::exists(path)) throw CheckpointError("the shard " + path + " is missing");
   const Hdf5Id file = open_file(path);
+  require_place(file.get(), rank);
   const auto expected = totals_[static_cast<std::size_t>(rank)];
   for (const auto& kind : kinds()) {
     const Hdf5Id dataset = open_dataset(file.get(), dataset_path(kind), path);
@@ -214,35 +164,64 @@ void CheckpointReader::require_shard(std::int64_t rank) const {
   }
 }
 
+void CheckpointReader::require_place(std::int64_t file, std::int64_t rank) const {
+  const std::int64_t seen = read_integer_attribute(file, "rank"), of = read_integer_attribute(file, "world_size");
+  if (seen == rank && of == info_.world_size) return;
+  throw CheckpointError(folder_ + "/" + shard_name(rank) + " is shard " + std::to_string(seen) + " of " + std::to_string(of) + " in place of " +
+                        std::to_string(rank) + " of " + std::to_string(info_.world_size));
+}
+
+bool CheckpointReader::is_read_whole(const zero::FlatLayout& layout) const {
+  if (layout.ranks() != 1 && layout.ranks() != layout_.ranks()) return false;
+  return std::equal(layout.tensors().begin(), layout.tensors().end(), layout_.tensors().begin(), layout_.tensors().end(),
+                    [](const auto& a, const auto& b) { return a.spec.name == b.spec.name && a.spec.shape == b.spec.shape && a.unit == b.unit; });
+}
+
 void CheckpointReader::require_complete() const {
   const Hdf5Lock lock;
   for (std::int64_t rank = 0; rank < layout_.ranks(); ++rank) require_shard(rank);
 }
 
+void CheckpointReader::require_checksums(std::int64_t shard, const std::string& what, std::span<float> buffer) const {
+  ensure(!buffer.empty(), "require_checksums: the buffer is empty");
+  const Hdf5Lock lock;
+  Files files(*this, what);
+  const std::int64_t total = totals_.at(static_cast<std::size_t>(shard));
+  for (std::int64_t done = 0; done < total;) {
+    const auto size = std::min(total - done, std::ssize(buffer));
+    files.read(shard, done, buffer.first(static_cast<std::size_t>(size)));
+    done += size;
+  }
+}
+
+void CheckpointReader::require_pieces(std::int64_t shard) const {
+  const std::string path = folder_ + "/" + shard_name(shard);
+  const Hdf5Id file = open_file(path);
+  const Hdf5Id dataset = open_dataset(file.get(), "pieces", path);
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(dataset_count(dataset.get())));
+  if (!rows.empty()) check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows.data()), "reading " + path + ":pieces");
+  if (read_integer_attribute(dataset.get(), "crc32c") != std::int64_t{crc32c(std::as_bytes(std::span(rows)))}) {
+    throw CheckpointError(path + ":pieces: the checksum is wrong; the file is damaged");
+  }
+}
+
 std::vector<std::string> CheckpointReader::verify() const {
   const Hdf5Lock lock;
   std::vector<std::string> problems;
-  for (std::int64_t rank = 0; rank < layout_.ranks(); ++rank) {
+  const auto check = [&](const auto& body) {
     try {
-      require_shard(rank);
+      body();
+      return true;
     } catch (const CheckpointError& error) {
       problems.emplace_back(error.what());
-      continue;
+      return false;
     }
-    for (const auto& kind : kinds()) {
-      try {
-        Files files(*this, kind);
-        const std::int64_t total = totals_[static_cast<std::size_t>(rank)];
-        std::vector<float> buffer(static_cast<std::size_t>(std::min<std::int64_t>(total, 1 << 20)));
-        for (std::int64_t done = 0; done < total;) {
-          const auto size = std::min<std::int64_t>(total - done, 1 << 20);
-          files.read(rank, done, std::span(buffer).first(static_cast<std::size_t>(size)));
-          done += size;
-        }
-      } catch (const CheckpointError& error) {
-        problems.emplace_back(error.what());
-      }
-    }
+  };
+  std::vector<float> buffer(1 << 20);
+  for (std::int64_t rank = 0; rank < layout_.ranks(); ++rank) {
+    if (!check([&] { require_shard(rank); })) continue;
+    check([&] { require_pieces(rank); });
+    for (const auto& kind : kinds()) check([&] { require_checksums(rank, kind, buffer); });
   }
   if (problems.empty()) compare_views(problems);  // a missing shard would be named again by each of its tensors
   return problems;

@@ -1,12 +1,13 @@
 #include "th/io/checkpoint_writer.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
+#include "file_seal.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint_folder.hpp"
+#include "th/io/failure_point.hpp"
 #include "th/io/hdf5.hpp"
 
 namespace th::io {
@@ -20,43 +21,6 @@ struct Source {
   std::int64_t rank = 0;
   std::int64_t file_offset = 0;
 };
-
-void write_data(hid_t file, const std::string& name, const std::vector<zero::FlatLayout::Piece>& pieces, std::int64_t count,
-                std::span<const float> shard) {
-  const Hdf5Id space = create_space({static_cast<hsize_t>(count)});
-  const Hdf5Id links = link_creation();
-  Hdf5Id dataset(H5Dcreate2(file, name.c_str(), H5T_IEEE_F32LE, space.get(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
-                 "creating dataset " + name);
-  std::uint32_t crc = 0;
-  hsize_t offset = 0;
-  for (const auto& piece : pieces) {
-    const auto part = shard.subspan(static_cast<std::size_t>(piece.shard_offset), static_cast<std::size_t>(piece.count));
-    crc = crc32c(std::as_bytes(part), crc);
-    const hsize_t size = part.size();
-    const Hdf5Id memory = create_space({size});
-    check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &offset, nullptr, &size, nullptr), "H5Sselect_hyperslab");
-    check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), space.get(), H5P_DEFAULT, part.data()), "writing dataset " + name);
-    offset += size;
-  }
-  write_attribute(dataset.get(), "crc32c", std::int64_t{crc});
-  dataset.close("closing dataset " + name);
-}
-
-void write_pieces(hid_t file, const std::vector<zero::FlatLayout::Piece>& pieces) {
-  std::vector<std::int64_t> rows;
-  std::int64_t offset = 0;
-  for (const auto& piece : pieces) {
-    rows.insert(rows.end(), {piece.tensor, piece.tensor_begin, piece.count, offset});
-    offset += piece.count;
-  }
-  const Hdf5Id space = create_space({pieces.size(), 4});
-  const Hdf5Id dataset(H5Dcreate2(file, "pieces", H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
-                       "creating dataset pieces");
-  write_attribute(dataset.get(), "columns", std::string("tensor, tensor_begin, count, file_offset"));
-  if (!rows.empty()) {
-    check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows.data()), "writing dataset pieces");
-  }
-}
 
 /// Maps elements [begin, begin + count) below `axis` as boxes of the tensor, in row-major order.
 class BoxMapper {
@@ -160,6 +124,7 @@ void write_views(hid_t file, const zero::FlatLayout& layout, const CheckpointInf
   std::vector<std::string> kinds = {"parameters"};
   kinds.insert(kinds.end(), info.state_names.begin(), info.state_names.end());
   for (const auto& kind : kinds) {
+    FailurePoint::pass("writing the views of a state");
     const std::string group = dataset_path(kind);
     for (std::size_t i = 0; i < sources.size(); ++i) {
       const auto& spec = layout.tensors()[i].spec;
@@ -175,45 +140,28 @@ void write_views(hid_t file, const zero::FlatLayout& layout, const CheckpointInf
 
 }  // namespace
 
-void write_shard(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout, std::span<const float> parameters,
-                 const std::vector<NamedShard>& optimizer_states) {
-  const auto needed = static_cast<std::size_t>(layout.shard_total());
-  ensure(parameters.size() == needed, "write_shard: the parameters do not have shard_total() elements");
-  const std::string path = folder + "/" + shard_name(rank);
-  require_creatable(path);
-  {
-    const Hdf5Lock lock;
-    const auto pieces = layout.pieces(rank);
-    Hdf5Id file = create_file(path);
-    write_attribute(file.get(), "format_version", kFormatVersion);
-    write_attribute(file.get(), "rank", rank);
-    write_attribute(file.get(), "world_size", layout.ranks());
-    const std::int64_t count = real_count(layout, rank);
-    write_data(file.get(), "parameters", pieces, count, parameters);
-    for (const auto& [name, values] : optimizer_states) {
-      ensure(values.size() == needed, "write_shard: an optimizer state does not have shard_total() elements");
-      write_data(file.get(), dataset_path(name), pieces, count, values);
-    }
-    write_pieces(file.get(), pieces);
-    file.close("closing " + path);
-  }
-  sync_path(path);
-}
-
 void write_model_file(const std::string& folder, const zero::FlatLayout& layout, const CheckpointInfo& info) {
   ensure(layout.ranks() == info.world_size, "write_model_file: the layout's rank count is not info.world_size");
   const std::string path = folder + "/model.h5";
+  FailurePoint::pass("creating model.h5");
   require_creatable(path);
   {
     const Hdf5Lock lock;
-    Hdf5Id file = create_file(path);
+    Hdf5Id file = create_file(path, kSealBytes);
+    FailurePoint::pass("writing the attributes of model.h5");
     write_attributes(file.get(), info);
+    FailurePoint::pass("writing the vocabularies");
     write_strings(file.get(), "vocabulary/source", info.source_tokens);
     write_strings(file.get(), "vocabulary/target", info.target_tokens);
     write_views(file.get(), layout, info);
+    FailurePoint::pass("closing model.h5");
     file.close("closing " + path);
   }
+  FailurePoint::pass("sealing model.h5");
+  seal_file(path);
+  FailurePoint::pass("fsync of model.h5");
   sync_path(path);
+  FailurePoint::pass("model.h5 is on disk");
 }
 
 }  // namespace th::io

@@ -62,9 +62,11 @@ void Hdf5Id::close(const std::string& what) {
   if (id_ >= 0) check_hdf5(close_(std::exchange(id_, -1)), what);
 }
 
-Hdf5Id create_file(const std::string& path) {
+Hdf5Id create_file(const std::string& path, std::int64_t user_block) {
   const Hdf5Id access = file_access();
-  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), H5Fclose, "creating " + path};
+  const Hdf5Id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "H5Pcreate");
+  check_hdf5(H5Pset_userblock(creation.get(), static_cast<hsize_t>(user_block)), "H5Pset_userblock");
+  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose, "creating " + path};
 }
 
 Hdf5Id open_file(const std::string& path) {

@@ -3,58 +3,101 @@
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/io/checkpoint_writer.hpp"
+#include "th/io/shard_reader.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 
+#include <algorithm>
 #include <filesystem>
+#include <new>
+#include <span>
+#include <sstream>
+#include <utility>
 
 namespace th::train {
 
 using State = zero::ZeroEngine::State;
 
-CheckpointSaver::CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder, std::int64_t keep_last, bool background)
-    : collectives_(collectives), folder_(std::move(checkpoints_folder)), keep_last_(keep_last), background_(background) {}
+namespace {
+
+constexpr std::pair<const char*, State> kStates[] = {
+    {"parameters", State::kParameters}, {"exp_avg", State::kExpAvg}, {"exp_avg_sq", State::kExpAvgSq}};
+
+std::span<const std::pair<const char*, State>> states_of(bool moments) { return std::span(kStates).first(moments ? 3 : 1); }
+
+std::vector<std::string> moment_names(const zero::ZeroEngine& engine) {
+  return engine.has_moments() ? std::vector<std::string>{"exp_avg", "exp_avg_sq"} : std::vector<std::string>{};
+}
+
+std::size_t largest_slice(const zero::FlatLayout& layout) {
+  std::int64_t largest = 1;
+  for (const zero::FlatLayout::Unit& unit : layout.units()) largest = std::max(largest, unit.shard);
+  return static_cast<std::size_t>(largest);
+}
+
+/// The shards of a checkpoint are dealt to the ranks: each is checked by one.
+void require_my_checksums(const io::CheckpointReader& reader, const runtime::Collectives& collectives, std::span<const std::string> kinds,
+                          std::span<float> buffer) {
+  for (std::int64_t shard = collectives.rank(); shard < reader.layout().ranks(); shard += collectives.size()) {
+    for (const std::string& kind : kinds) reader.require_checksums(shard, kind, buffer);
+  }
+}
+
+}  // namespace
+
+CheckpointSaver::CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder, std::int64_t keep_last, Mode mode)
+    : collectives_(collectives), folder_(std::move(checkpoints_folder)), keep_last_(keep_last), mode_(mode) {}
 
 CheckpointSaver::~CheckpointSaver() {
   if (thread_.joinable()) thread_.join();
 }
 
-void CheckpointSaver::reserve(std::int64_t elements, bool moments) {
+void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
+  if (mode_ == Mode::kWait) return;
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
-  for (std::vector<float>* buffer : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
-    if (buffer == &parameters_ || moments) buffer->resize(static_cast<std::size_t>(elements));
+  const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
+  try {
+    for (std::vector<float>* buffer : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
+      if (buffer == &parameters_ || engine.has_moments()) buffer->resize(shard);
+    }
+  } catch (const std::bad_alloc&) {
+    throw MemoryError("no memory for the copy that checkpoint.async=true writes from; checkpoint.async=false does without");
   }
 }
 
 void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo info) {
   finish();
   step_ = info.step;
+  info.state_names = moment_names(engine);
   run_agreed(collectives_, [&] {
+    reserve(engine);
     if (collectives_.rank() != 0) return;
-    const std::int64_t states = engine.has_moments() ? 3 : 1;
     std::error_code ignored;  // a folder that can't be made is reported by the next call
     std::filesystem::create_directories(folder_, ignored);
-    io::require_free_space(folder_, engine.layout().parameter_count() * 4 * states);
+    io::require_free_space(folder_, engine.layout().parameter_count() * 4 * std::ssize(states_of(engine.has_moments())));
     (void)io::begin_checkpoint(folder_, step_);
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
-  const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
-  reserve(static_cast<std::int64_t>(shard), engine.has_moments());
+  if (mode_ == Mode::kWait) {
+    std::string failure;
+    try {
+      write_by_units(engine, info, temporary);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    return complete(failure);
+  }
   engine.read_state(State::kParameters, parameters_);
   if (engine.has_moments()) {
     engine.read_state(State::kExpAvg, exp_avg_);
     engine.read_state(State::kExpAvgSq, exp_avg_sq_);
-    info.state_names = {"exp_avg", "exp_avg_sq"};
   }
   done_ = false;
   failure_.clear();
-  thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] { write(layout, info, temporary); });
-  if (background_) return;
-  finish();
-  for (std::vector<float>* buffer : {&parameters_, &exp_avg_, &exp_avg_sq_}) std::vector<float>().swap(*buffer);
+  thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] { write_staged(layout, info, temporary); });
 }
 
-void CheckpointSaver::write(const zero::FlatLayout& layout, const io::CheckpointInfo& info, const std::string& folder) {
+void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::CheckpointInfo& info, const std::string& folder) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   try {
     std::vector<io::NamedShard> states;
@@ -67,40 +110,112 @@ void CheckpointSaver::write(const zero::FlatLayout& layout, const io::Checkpoint
   done_ = true;
 }
 
+void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::CheckpointInfo& info, const std::string& folder) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
+  const zero::FlatLayout& layout = engine.layout();
+  std::vector<float> slice(largest_slice(layout));
+  io::ShardWriter writer(folder, collectives_.rank(), layout, info.state_names);
+  for (const auto& [name, state] : states_of(engine.has_moments())) {
+    for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
+      const std::span<float> mine = std::span(slice).first(static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
+      engine.read_unit(state, unit, mine);
+      writer.write_unit(name, unit, mine);
+    }
+  }
+  writer.finish();
+  if (collectives_.rank() == 0) io::write_model_file(folder, layout, info);
+}
+
 void CheckpointSaver::finish() {
   if (!thread_.joinable()) return;
   thread_.join();
-  run_agreed(collectives_, [&] {
-    if (!failure_.empty()) throw CheckpointError("step " + std::to_string(step_) + " could not be saved: " + failure_);
-  });
+  complete(failure_);
+}
+
+void CheckpointSaver::complete(const std::string& failure) {
+  try {
+    run_agreed(collectives_, [&] {
+      if (!failure.empty()) throw CheckpointError("step " + std::to_string(step_) + " could not be saved: " + failure);
+    });
+  } catch (const Error&) {
+    if (collectives_.rank() == 0) io::discard_checkpoint(folder_, step_);
+    throw;
+  }
   run_agreed(collectives_, [&] {
     if (collectives_.rank() != 0) return;
     io::publish_checkpoint(folder_, step_);
-    if (keep_last_ > 0) io::remove_old_checkpoints(folder_, keep_last_);
+    io::remove_old_checkpoints(folder_, keep_last_, damaged_);
   });
 }
 
-void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine, runtime::Collectives& collectives, bool optimizer_state) {
-  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
-  const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
-  std::vector<float> parameters(shard), exp_avg, exp_avg_sq;
-  run_agreed(collectives, [&] {
-    reader.require_same_tensors(engine.layout());
-    if (collectives.rank() == 0) {
-      const std::vector<std::string> damage = reader.verify();
-      if (!damage.empty()) throw CheckpointError(reader.folder() + " is damaged: " + damage.front());
+std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives, const std::string& checkpoints_folder,
+                                                  std::vector<std::string>& notes, std::vector<std::string>& damaged) {
+  std::string candidates;  // a line each: what rank 0 sees
+  if (collectives.rank() == 0) {
+    for (const std::string& path : io::checkpoint_candidates(checkpoints_folder, notes)) candidates += path + "\n";
+  }
+  collectives.broadcast(candidates, 0);
+  std::istringstream lines(candidates);
+  for (std::string path; std::getline(lines, path);) {
+    std::unique_ptr<io::CheckpointReader> reader;
+    bool newer_format = false;
+    try {
+      run_agreed(collectives, [&] {
+        try {
+          const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
+          reader = std::make_unique<io::CheckpointReader>(path);
+          std::vector<float> buffer(1 << 18);
+          require_my_checksums(*reader, collectives, reader->kinds(), buffer);
+        } catch (const NewerFormatError&) {
+          newer_format = true;  // on every rank: all read the same file
+          throw;
+        }
+      });
+      return reader;
+    } catch (const Error& error) {
+      if (error.exit_code() != ExitCode::kCheckpoint || newer_format) throw;
+      notes.push_back(path + " is damaged: " + error.what());
+      damaged.push_back(std::filesystem::path(path).filename().string());
     }
-    reader.read_shard(engine.layout(), collectives.rank(), "parameters", parameters);
-    if (!optimizer_state || !engine.has_moments()) return;
-    exp_avg.resize(shard);
-    exp_avg_sq.resize(shard);
-    reader.read_shard(engine.layout(), collectives.rank(), "exp_avg", exp_avg);
-    reader.read_shard(engine.layout(), collectives.rank(), "exp_avg_sq", exp_avg_sq);
+  }
+  run_agreed(collectives, [&] {
+    if (collectives.rank() != 0 || notes.empty()) return;
+    std::string text = "checkpoint.resume=latest: " + checkpoints_folder + " holds no complete checkpoint; move it away to start anew";
+    for (const std::string& note : notes) text += "\n  " + note;
+    throw CheckpointError(text);
   });
-  engine.write_state(State::kParameters, parameters);
-  if (exp_avg.empty()) return;
-  engine.write_state(State::kExpAvg, exp_avg);
-  engine.write_state(State::kExpAvgSq, exp_avg_sq);
+  return nullptr;
+}
+
+void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine, runtime::Collectives& collectives, LoadWhat what,
+                     Checksums checksums) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
+  const zero::FlatLayout& layout = engine.layout();
+  const auto states = states_of(what == LoadWhat::kEverything && engine.has_moments());
+  std::vector<float> slice(largest_slice(layout));
+  std::unique_ptr<io::ShardReader> shard;
+  run_agreed(collectives, [&] {
+    shard = std::make_unique<io::ShardReader>(reader, layout, collectives.rank());
+    if (checksums == Checksums::kCheckedBefore || reader.is_read_whole(layout)) return;
+    std::vector<std::string> kinds;
+    for (const auto& entry : states) kinds.emplace_back(entry.first);
+    require_my_checksums(reader, collectives, kinds, slice);
+  });
+  std::exception_ptr failure;  // told at the end: the ranks go through the units together
+  for (const auto& [name, state] : states) {
+    for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
+      const std::span<float> mine = std::span(slice).first(static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
+      try {
+        if (!failure) shard->read_unit(name, unit, mine);
+      } catch (const std::exception&) {
+        failure = std::current_exception();
+      }
+      engine.write_unit(state, unit, mine);
+    }
+  }
+  run_agreed(collectives, [&] {
+    if (failure) std::rethrow_exception(failure);
+  });
 }
 
 }  // namespace th::train

@@ -135,6 +135,7 @@ void Trainer::judge(double loss, const zero::StepResult& result) {
   const bool overflow = std::isfinite(loss) && !std::isfinite(result.grad_norm);
   const std::string step = "step " + std::to_string(state_.step + 1);
   if (!std::isfinite(loss) || (overflow && !scales_loss())) {
+    saver_->finish();  // the checkpoint before it is the way out
     throw NumericsError(step + ": loss " + std::to_string(loss) + ", gradient norm " + std::to_string(result.grad_norm) + " are not finite" +
                         (result.not_finite.empty() ? "" : ", first in " + result.not_finite) +
                         "; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
@@ -146,6 +147,7 @@ void Trainer::judge(double loss, const zero::StepResult& result) {
   if (!overflow) return;
   ++state_.skipped_steps;
   if (verdict == LossScale::Verdict::kExhausted) {
+    saver_->finish();
     throw NumericsError(step + ": gradients overflow fp16, first in " + result.not_finite + ", and the loss scale is at its smallest, " +
                         std::to_string(before) + ". Lower optimizer.lr, or use precision.dtype=bf16.");
   }
@@ -220,11 +222,9 @@ Trainer::Border Trainer::agree() {
 bool Trainer::saving() const { return config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0; }
 
 double Trainer::probe() {
-  if (!dataset_.valid && !dataset_.train) return 0;
-  const data::ParallelCorpus& corpus = dataset_.valid ? *dataset_.valid : *dataset_.train;
-  const EvaluationBatches batches(corpus, config_.data, 0, data::eval_batch_count(corpus, config_.data));
-  memory_->saw_evaluation(batches.shapes(), batches.bytes());
-  const model::LossSum sum = model_->evaluate(*engine_, batches.all().front().batch);
+  if (probe_batch_.sentences == 0) return 0;
+  memory_->saw_evaluation({shape_of(probe_batch_)}, ledger_bytes(probe_batch_));
+  const model::LossSum sum = model_->evaluate(*engine_, probe_batch_);
   return sum.loss_sum / static_cast<double>(sum.tokens);
 }
 

@@ -1,18 +1,21 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_build.hpp"
-#include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/resource_usage.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/evaluation.hpp"
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <span>
 
 // What happens before the first step: data, output folder, model, engine, resume.
 namespace th::train {
@@ -26,6 +29,17 @@ std::string make_identity(const config::RunConfig& config) {
   const bool short_products = config.precision.dtype == config::Precision::kBf16 && has_bf16_instructions();
   return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) + (short_products ? "+bf16" : "") +
          " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch;
+}
+
+/// The first sentences of the first evaluation batch, as many as have kProbeTokens with their padding, at least one: every layer takes part in
+/// their loss, and training waits for it at each save.
+data::Batch make_probe_batch(const data::ParallelCorpus& corpus, const config::DataSection& config) {
+  constexpr std::int64_t kProbeTokens = 128;
+  const EvaluationBatches batches(corpus, config, 0, data::eval_batch_count(corpus, config));
+  const data::EvalBatch& first = batches.all().front();
+  const std::int64_t length = first.batch.source_length + first.batch.target_length;
+  const std::int64_t sentences = std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
+  return data::make_batch(corpus, std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
 }
 
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
@@ -55,30 +69,37 @@ Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectiv
   prepare_output();
   watchdog_.enter("set-up", state_.step);
   build_engine(node);
-  saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last, config_.checkpoint.async);
-  if (saving() && config_.checkpoint.async) saver_->reserve(engine_->layout().shard_total(), engine_->has_moments());
   watchdog_.enter("resume", state_.step);
   resume();
+  open_saver();
   print_sizes();
 }
 
+void Trainer::open_saver() {
+  using Mode = CheckpointSaver::Mode;
+  saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last,
+                                             config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
+  saver_->set_damaged(damaged_);
+  run_agreed(collectives_, [&] {
+    if (saving()) saver_->reserve(*engine_);
+  });
+}
+
 void Trainer::open_checkpoint() {
-  std::string path = config_.checkpoint.resume_path;
-  if (config_.checkpoint.resume == config::Resume::kLatest) {
+  const bool latest = config_.checkpoint.resume == config::Resume::kLatest;
+  if (latest) {
     std::vector<std::string> notes;
-    if (is_root()) path = io::find_latest(checkpoints_, notes, io::Depth::kChecksums).value_or("");
-    for (const std::string& note : notes) log_.warn(note);
-    run_agreed(collectives_, [&] {
-      if (path.empty() && !notes.empty()) throw CheckpointError("checkpoint.resume=latest: " + checkpoints_ + " holds no complete checkpoint; move it away to start anew");
-    });
-    collectives_.broadcast(path, 0);
-    if (path.empty()) {
+    reader_ = open_latest(collectives_, checkpoints_, notes, damaged_);
+    for (const std::string& note : notes) {
+      if (is_root()) log_.warn(note);
+    }
+    if (!reader_) {
       log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ + ", the run starts anew.");
       return;
     }
   }
   run_agreed(collectives_, [&] {
-    reader_ = std::make_unique<io::CheckpointReader>(path);
+    if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
     state_ = run_state_from_json(reader_->info().state_json);
     std::string fatal;
     for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
@@ -115,6 +136,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
   });
   open_initial();
+  if (dataset_.valid || dataset_.train) probe_batch_ = make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }
@@ -188,7 +210,7 @@ void Trainer::resume() {
   state_.identity = state_.identity.empty() ? identity_ : state_.identity;
   if (!config_.checkpoint.init_from.empty() && !reader_) {
     memory_->saw_resume();
-    load_checkpoint(*initial_, *engine_, collectives_, false);
+    load_checkpoint(*initial_, *engine_, collectives_, LoadWhat::kParameters);
     log_.info("Parameters from " + initial_->folder() + ", a fresh optimizer, step 0.");
     initial_.reset();
     return;
@@ -201,7 +223,8 @@ void Trainer::resume() {
   });
   memory_->saw_resume();
   if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
-  load_checkpoint(*reader_, *engine_, collectives_, true);
+  load_checkpoint(*reader_, *engine_, collectives_, LoadWhat::kEverything,
+                  config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore : Checksums::kCheck);
   check_probe();
   log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
             std::to_string(reader_->info().world_size) + " ranks at stage " + std::to_string(reader_->info().zero_stage) + ").");
@@ -216,6 +239,7 @@ void Trainer::check_probe() {
     state_.altered.clear();
     return;
   }
+  constexpr double kAccepted = 1e-5;  // relative, at another identity (contract.md)
   const double now = probe();
   const double before = state_.probe_loss;
   if (now == before) return;
@@ -224,11 +248,12 @@ void Trainer::check_probe() {
     return;
   }
   const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
-  if (state_.identity == identity_ || !(relative <= 1e-5)) {
-    throw CheckpointError("the probe batch's loss was " + std::to_string(before) + " when " + reader_->folder() + " was written and is " +
-                          std::to_string(now) + " now: the parameters or the data are not the same");
+  std::array<char, 160> numbers{};
+  std::snprintf(numbers.data(), numbers.size(), "%.17g when it was written and %.17g now, %.2g relative", before, now, relative);
+  if (state_.identity == identity_ || !(relative <= kAccepted)) {
+    throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() + ": the parameters or the data are not the same");
   }
-  log_.info("The probe batch's loss differs by " + std::to_string(relative) + " relative, within what another identity explains.");
+  log_.info(std::string("The probe batch's loss was ") + numbers.data() + ", within the 1e-5 that another identity explains.");
 }
 
 void Trainer::open_monitors() {

@@ -3,7 +3,6 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/element.hpp"
-#include "th/zero/resident_source.hpp"
 
 #include <ATen/ATen.h>
 
@@ -18,9 +17,6 @@ namespace {
 at::Tensor zeros(std::int64_t elements, config::Precision type = config::Precision::kFp32) {
   return at::zeros({elements}, at::TensorOptions().dtype(model::scalar_type(type)));
 }
-
-/// Transport buffers count in words of 4 bytes; shards are multiples of 256 elements.
-std::int64_t words(std::int64_t elements, config::Precision type) { return elements * element_bytes(type) / 4; }
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
@@ -80,47 +76,6 @@ void ZeroEngine::allocate() {
   const MemoryScope scope(MemoryClass::kCommunication);
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard);
   slot_losses_.assign(index(rounds_), 0.0);
-}
-
-void ZeroEngine::initialise(std::uint64_t seed) {
-  for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
-    const FlatLayout::Tensor& tensor = layout_.tensors()[index(piece.tensor)];
-    float* shard = master_shard(tensor.unit) - layout_.units()[index(tensor.unit)].shard_offset;
-    model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin, piece.count, shard + piece.shard_offset);
-  }
-  share_parameters();
-}
-
-void ZeroEngine::share_parameters() {
-  const config::Precision type = buffers_.types.working;
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
-    const FlatLayout::Unit& unit = layout_.units()[u];
-    const auto number = static_cast<std::int64_t>(u);
-    round_shard(number);
-    if (buffers_.types.masters() && !policy_.shard_optimizer) share_fp32(number, master_shard(number), masters_.data_ptr<float>() + unit.offset);
-    if (policy_.shard_parameters) continue;
-    const std::int64_t offset = words(unit.offset, type);
-    const std::int64_t shard = words(unit.shard, type);
-    collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
-  }
-  if (policy_.shard_parameters) collectives_.barrier();
-}
-
-void ZeroEngine::share_fp32(std::int64_t unit, const float* mine, float* whole) {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  const std::int64_t offset = words(u.offset, buffers_.types.reduced);
-  const std::int64_t part = words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
-  float* buffer = gradients_->data() + offset;
-  for (std::int64_t at = 0; at < u.shard; at += part) {
-    std::memcpy(buffer + rank_ * part, mine + at, index(part) * sizeof(float));
-    collectives_.all_gather(*gradients_, offset, part, part, buffer);
-    for (std::int64_t r = 0; r < ranks_; ++r) std::memcpy(whole + r * u.shard + at, buffer + r * part, index(part) * sizeof(float));
-  }
-}
-
-void ZeroEngine::round_shard(std::int64_t unit) {
-  if (!buffers_.types.masters()) return;
-  round_elements(master_shard(unit), buffers_.types.working, parameter_shard(unit), layout_.units()[index(unit)].shard);
 }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
@@ -332,57 +287,6 @@ StepResult ZeroEngine::step(const StepRequest& request) {
     collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
   }
   return result;
-}
-
-std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
-  const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
-  const FlatLayout whole(model.units(), 1);
-  const config::Precision type = buffers_.types.working;
-  at::Tensor flat = zeros(whole.padded_total(), type);
-  std::vector<float> unit_values(index(words(layout_.largest_unit(), type)));
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
-    const FlatLayout::Unit& unit = layout_.units()[u];
-    const bool sharded = policy_.shard_parameters;
-    const std::int64_t shard = words(unit.shard, type);
-    collectives_.all_gather(*parameters_, words(sharded ? unit.shard_offset : unit.offset, type), sharded ? 0 : shard, shard, unit_values.data());
-    std::memcpy(static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
-                index(unit.content * element_bytes(type)));
-  }
-  return std::make_unique<ResidentSource>(whole, std::move(flat));
-}
-
-void ZeroEngine::read_state(State state, std::span<float> out) const {
-  ensure(std::ssize(out) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
-    const FlatLayout::Unit& unit = layout_.units()[u];
-    const float* from = master_shard(static_cast<std::int64_t>(u));
-    if (state != State::kParameters) {
-      const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
-      from = moments.data_ptr<float>() + (policy_.shard_optimizer ? unit.shard_offset : unit.offset + rank_ * unit.shard);
-    }
-    std::memcpy(out.data() + unit.shard_offset, from, index(unit.shard) * sizeof(float));
-  }
-}
-
-void ZeroEngine::write_state(State state, std::span<const float> in) {
-  ensure(std::ssize(in) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
-    const FlatLayout::Unit& unit = layout_.units()[u];
-    const float* from = in.data() + unit.shard_offset;
-    const std::size_t bytes = index(unit.shard) * sizeof(float);
-    if (state == State::kParameters) {
-      std::memcpy(master_shard(static_cast<std::int64_t>(u)), from, bytes);
-      continue;
-    }
-    const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
-    if (policy_.shard_optimizer) {
-      std::memcpy(moments.data_ptr<float>() + unit.shard_offset, from, bytes);
-    } else {
-      share_fp32(static_cast<std::int64_t>(u), from, moments.data_ptr<float>() + unit.offset);
-    }
-  }
-  if (state == State::kParameters) return share_parameters();
-  collectives_.barrier();
 }
 
 }  // namespace th::zero

@@ -87,6 +87,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   const EngineBuffers buffers = engine_buffers(config, layout, shapes.long_lived(), request.slots);
   const std::int64_t states = buffers.moments > 0 ? 3 : 1;
   const std::int64_t staging = states * layout.shard_total() * kFloat;
+  std::int64_t unit_staging = 0;  // of the largest unit's slice: what a load, and a save that training waits for, hold beside the state
+  for (const FlatLayout::Unit& unit : layout.units()) unit_staging = std::max(unit_staging, unit.shard * kFloat);
   const std::int64_t constants = request.longest * config.model.d_model * kFloat;
 
   MemoryPlan plan;
@@ -100,7 +102,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (request.messages) base[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
   if (request.resumes) {
     MemoryUse use = base;
-    use[MemoryClass::kCheckpointStaging] = staging;
+    use[MemoryClass::kCheckpointStaging] = unit_staging;
     plan.phases.push_back({"resume", use});
   }
   if (request.saves && config.checkpoint.async) base[MemoryClass::kCheckpointStaging] = staging;
@@ -110,7 +112,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
     plan.phases.push_back({name, use});
   };
   phase("update", MemoryClass::kCommunication, buffers.block_sums * kDouble);
-  if (request.saves && !config.checkpoint.async) phase("checkpoint", MemoryClass::kCheckpointStaging, staging);
+  if (request.saves && !config.checkpoint.async) phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
   if (!request.training.empty()) phase("training", MemoryClass::kActivations, activation_bytes(request, Pass::kTraining, request.training) - constants);
   if (!request.evaluation.empty()) {
     phase("validation", MemoryClass::kActivations, activation_bytes(request, Pass::kEvaluation, request.evaluation) - constants);

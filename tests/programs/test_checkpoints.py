@@ -34,6 +34,21 @@ class Kept(th_run.ProgramTest):
         self.assert_same_run("out", "whole")
         self.assert_same_parameters("out", "whole")
 
+    def test_run_that_ends_with_code_6_publishes_the_save_in_flight(self):
+        self.train(ranks=2, train__max_steps=20, optimizer__lr="1e30", schedule__name="constant", train__gradient_clip=0, checkpoint__every_steps=1, code=6)
+        last = int(self.metrics(kind="step")[-1]["step"]) - 1  # the record of the step that failed is the last
+        self.assertEqual(self.latest().name, f"step_{last:08d}")
+        self.program("th_inspect", "verify", self.latest())
+
+    def test_memory_of_a_resumed_run_is_as_planned(self):
+        # Small batches of a wider model: a copy of the state beside the state would be the peak of the run.
+        keys = {"model__d_model": 128, "data__batch_size": 2, "checkpoint__async": "false", "checkpoint__every_steps": 2}
+        self.train(ranks=2, train__max_steps=3, **keys)
+        self.train(ranks=3, zero__stage=3, train__max_steps=5, checkpoint__resume="latest", **keys)
+        summary = self.metrics(kind="summary")[0]
+        for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
+            self.assertLessEqual(abs(int(measured) / int(planned) - 1), 0.05, summary)
+
     def test_init_from_takes_the_parameters_alone(self):
         def stat(run):
             return json.loads(self.program("th_inspect", "stat", self.latest(run), "--json").out, parse_float=str)
@@ -79,6 +94,22 @@ class Damaged(th_run.SharedRunTest):
         path.write_bytes(data)
         self.program("th_inspect", "verify", self.newest, code=1)
         self.assert_goes_on_from_step_6()
+
+    def test_keep_last_does_not_count_what_the_resume_found_damaged(self):
+        path = self.newest / "shard_00001.h5"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 16
+        path.write_bytes(data)
+        self.train(ranks=3, train__max_steps=STEPS, checkpoint__resume="latest", checkpoint__keep_last=2)
+        self.assertEqual(self.checkpoints(), ["step_00000006", "step_00000009", "step_00000011"], "6, which the run went on from, is one of the two")
+
+    def test_every_kind_of_damage_is_seen_at_other_rank_counts_too(self):
+        data = bytearray((self.newest / "shard_00001.h5").read_bytes())
+        data[len(data) // 2] ^= 16
+        (self.newest / "shard_00001.h5").write_bytes(data)
+        for ranks in (1, 2, 3):
+            result = self.train(ranks=ranks, train__max_steps=STEPS, checkpoint__resume=self.newest, code=5)
+            self.assert_one_message(result, "error", r"shard_00001.h5:\S+: the checksum is wrong")
 
     def test_missing_shard_of_the_newest(self):
         (self.newest / "shard_00000.h5").unlink()

@@ -2,8 +2,8 @@
 # tools, h5py, TensorBoard and PyTorch make of what they leave. Each test_NAME.py is the test program.NAME; code 77 is a skip, with its reason.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
-  set(th_program_tests_mpi checkpoints cli finished h5py inspect inspect_average inspect_diff inspect_export inspect_import metrics plan precision pytorch
-      rerun resume stop_signal tensorboard translate)
+  set(th_program_tests_mpi checkpoints cli finished golden_checkpoint h5py inspect inspect_average inspect_diff inspect_export inspect_import metrics plan
+      precision pytorch rerun resume resume_proof save_faults save_killed stop_signal tensorboard translate)
   set(th_program_tests_alone corpus)
   foreach(name IN LISTS th_program_tests_mpi th_program_tests_alone)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_${name}.py)
@@ -11,7 +11,14 @@ if(TARGET th_app)
     if(name IN_LIST th_program_tests_mpi)
       list(APPEND labels mpi)
     endif()
+    if(name STREQUAL golden_checkpoint)
+      list(APPEND labels golden)
+    endif()
     set_tests_properties(program.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 PROCESSORS 2 SKIP_RETURN_CODE 77
       ENVIRONMENT "TH_SOURCE_DIR=${CMAKE_SOURCE_DIR};TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};TH_MPIRUN=${MPIEXEC_EXECUTABLE}")
   endforeach()
+  # Every point of a save, by SIGKILL.
+  add_test(NAME program.save_killed_everywhere COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_save_killed.py --everywhere)
+  set_tests_properties(program.save_killed_everywhere PROPERTIES LABELS "long" TIMEOUT 7200 PROCESSORS 2
+    ENVIRONMENT "TH_SOURCE_DIR=${CMAKE_SOURCE_DIR};TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};TH_MPIRUN=${MPIEXEC_EXECUTABLE}")
 endif()

@@ -53,6 +53,12 @@ class CheckpointError : public Error {
   explicit CheckpointError(const std::string& message) : Error(ExitCode::kCheckpoint, message) {}
 };
 
+/// A checkpoint of a format that only a newer program reads: exit 5. Nobody falls back to an older checkpoint for it.
+class NewerFormatError : public CheckpointError {
+ public:
+  using CheckpointError::CheckpointError;
+};
+
 /// The loss or a gradient is not finite: exit 6.
 class NumericsError : public Error {
  public:

@@ -26,5 +26,7 @@ namespace th {
 
 /// CRC-32C (Castagnoli, RFC 3720), of `bytes` appended to data whose CRC is `crc`. SSE4.2 where the processor has it.
 [[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept;
+/// The same values on any processor, a byte at a time.
+[[nodiscard]] std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept;
 
 }  // namespace th

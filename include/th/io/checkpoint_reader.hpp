@@ -34,6 +34,10 @@ class CheckpointReader {
   void require_same_tensors(const zero::FlatLayout& layout) const;
   /// Throws when a shard is missing, does not open, or has a wrong size; reads no data.
   void require_complete() const;
+  /// Throws where the CRC of `what` in the file of `shard` is wrong; reads it once, through `buffer`.
+  void require_checksums(std::int64_t shard, const std::string& what, std::span<float> buffer) const;
+  /// Ranks of `layout` that read their shards unit by unit check every CRC on the way: each file is read from end to end by one of them.
+  [[nodiscard]] bool is_read_whole(const zero::FlatLayout& layout) const;
   /// Checks every shard, every checksum, and that each virtual dataset gives what the shards hold; a line for each problem.
   [[nodiscard]] std::vector<std::string> verify() const;
   /// "parameters" and the states' names.
@@ -47,8 +51,11 @@ class CheckpointReader {
     std::int64_t begin = 0, count = 0, rank = 0, file_offset = 0;
   };
   class Files;
+  friend class ShardReader;
   void compare_views(std::vector<std::string>& problems) const;
   void require_shard(std::int64_t rank) const;
+  void require_pieces(std::int64_t shard) const;
+  void require_place(std::int64_t file, std::int64_t rank) const;
   void read_range(Files& files, std::int64_t tensor, std::int64_t begin, std::span<float> out) const;
 
   std::vector<std::string> notes_;

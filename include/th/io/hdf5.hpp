@@ -42,8 +42,8 @@ class Hdf5Id {
   Close close_ = nullptr;
 };
 
-/// Creates (truncates) a file in the format of HDF5 1.10, with file locking off.
-[[nodiscard]] Hdf5Id create_file(const std::string& path);
+/// Creates (truncates) a file in the format of HDF5 1.10, with file locking off, and `user_block` bytes at its start that HDF5 does not use.
+[[nodiscard]] Hdf5Id create_file(const std::string& path, std::int64_t user_block = 0);
 /// Opens a file read-only with file locking off; throws Hdf5Error naming it.
 [[nodiscard]] Hdf5Id open_file(const std::string& path);
 [[nodiscard]] Hdf5Id open_dataset(hid_t file, const std::string& name, const std::string& path);

@@ -55,6 +55,7 @@ class Trainer {
   void open_initial();
   void resolve_slots();
   void open_checkpoint();
+  void open_saver();
   void prepare_output();
   void build_engine(const runtime::Communicator& node);
   void resume();
@@ -92,10 +93,12 @@ class Trainer {
   data::Dataset dataset_;
   std::shared_ptr<const data::StepSource> source_;
   std::unique_ptr<data::BatchLoader> loader_;
+  data::Batch probe_batch_;  ///< whose loss proves a resume; empty without a corpus
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<io::CheckpointReader> reader_;
+  std::vector<std::string> damaged_;  ///< checkpoints that a resume passed over, bare names
   std::unique_ptr<monitor::MetricsWriter> metrics_;
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;

@@ -66,6 +66,9 @@ class ZeroEngine final : public model::ParameterSource {
   void read_state(State state, std::span<float> out) const;
   /// Replaces the state from this rank's shard; where it is kept whole, the ranks' shards are gathered.
   void write_state(State state, std::span<const float> in);
+  /// The same for one unit's slice of the shard, layout().units()[unit].shard elements.
+  void read_unit(State state, std::int64_t unit, std::span<float> out) const;
+  void write_unit(State state, std::int64_t unit, std::span<const float> in);
   [[nodiscard]] bool has_moments() const noexcept { return config_.optimizer.name != config::OptimizerKind::kSgd; }
 
  private:
@@ -88,10 +91,8 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] OptimizerSlice slice_of(std::int64_t unit) const;
   [[nodiscard]] double gradient_norm();
   [[nodiscard]] std::string first_not_finite();
-  /// The working copy of this rank's shard from its master weights, where there is one.
-  void round_shard(std::int64_t unit);
-  /// Every rank's shard of the parameters to everyone, where they are kept whole.
-  void share_parameters();
+  /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.
+  void share_unit(std::int64_t unit);
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is free between steps.
   void share_fp32(std::int64_t unit, const float* mine, float* whole);
 

@@ -28,6 +28,8 @@ struct BufferTypes {
 [[nodiscard]] BufferTypes buffer_types(const config::RunConfig& config);
 /// Bytes of an element: 4 or 2.
 [[nodiscard]] std::int64_t element_bytes(config::Precision type);
+/// The words of 4 bytes in which transport buffers count; shards are multiples of 256 elements.
+[[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) { return elements * element_bytes(type) / 4; }
 
 /// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates by it and the plan counts by it.
 struct EngineBuffers {

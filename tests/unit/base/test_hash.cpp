@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "th/base/hash.hpp"
 
@@ -13,6 +14,21 @@ TEST(Hash, Crc32cOfTheCheckStringAndInParts) {
   EXPECT_EQ(th::crc32c(bytes), 0xe3069283U);  // the check value of CRC-32C
   EXPECT_EQ(th::crc32c(bytes.subspan(4), th::crc32c(bytes.first(4))), 0xe3069283U);
   EXPECT_EQ(th::crc32c({}), 0U);
+}
+
+TEST(Hash, Crc32cOfThreeStreamsIsThatOfOneByteAtATime) {
+  std::vector<std::byte> data(40000);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(th::mix64(i) & 0xffU);
+  for (const std::size_t begin : {0U, 1U, 7U}) {
+    for (const std::size_t count : {0U, 1U, 12287U, 12288U, 12289U, 24576U, 24600U, 39990U}) {
+      const auto part = std::span(data).subspan(begin, count);
+      EXPECT_EQ(th::crc32c(part, 0x12345678U), th::crc32c_portable(part, 0x12345678U)) << begin << " " << count;
+    }
+  }
+  // RFC 3720, B.4: 32 bytes of zeros, and 32 of ones.
+  const std::vector<std::byte> zeros(32, std::byte{0}), ones(32, std::byte{0xff});
+  EXPECT_EQ(th::crc32c(zeros), 0x8a9136aaU);
+  EXPECT_EQ(th::crc32c_portable(ones), 0x62a8ab43U);
 }
 
 TEST(Hash, PairsAreOrderedAndTextsDiffer) {

@@ -1,15 +1,19 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/io/checkpoint_reader.hpp"
 #include "th/io/checkpoint_writer.hpp"
+#include "th/io/failure_point.hpp"
 #include "th/io/hdf5.hpp"
+#include "th/io/shard_reader.hpp"
 
 namespace {
 namespace fs = std::filesystem;
@@ -62,6 +66,29 @@ class Checkpoint : public ::testing::Test {
     write_model_file(folder, layout, meta);
     publish_checkpoint(dir_, step);
     return dir_ + "/" + step_name(step);
+  }
+
+  /// Overwrites a byte of a dataset.
+  static void spoil(const std::string& path, const std::string& dataset, std::int64_t byte) {
+    haddr_t offset = 0;
+    {
+      const Hdf5Lock lock;
+      const Hdf5Id file = open_file(path);
+      offset = H5Dget_offset(open_dataset(file.get(), dataset, path).get());
+    }
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(offset) + byte);
+    file.put('\x5a');
+  }
+
+  /// What stands in the checkpoints folder, but for `latest`.
+  std::vector<std::string> names() const {
+    std::vector<std::string> found;
+    for (const auto& entry : fs::directory_iterator(dir_)) {
+      if (entry.path().filename() != "latest") found.push_back(entry.path().filename().string());
+    }
+    std::sort(found.begin(), found.end());
+    return found;
   }
 
   std::string dir_;
@@ -118,20 +145,12 @@ TEST_F(Checkpoint, DamageIsNamedAndTheOneBeforeIsUsed) {
 
 TEST_F(Checkpoint, FlippedByteIsFound) {
   const std::string folder = save(1, 1);
-  const std::string path = folder + "/" + shard_name(0);
-  haddr_t offset = 0;
-  {
-    const Hdf5Lock lock;
-    const Hdf5Id file = open_file(path);
-    offset = H5Dget_offset(open_dataset(file.get(), "parameters", path).get());
-  }
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekp(static_cast<std::streamoff>(offset) + 41);
-  file.put('\x5a');
-  file.close();
+  spoil(folder + "/" + shard_name(0), "parameters", 41);
   const auto problems = CheckpointReader(folder).verify();
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_NE(problems[0].find("shard_00000.h5:parameters"), std::string::npos);
+  spoil(folder + "/" + shard_name(0), "pieces", 3);
+  EXPECT_NE(CheckpointReader(folder).verify().at(0).find("shard_00000.h5:pieces"), std::string::npos);
 }
 
 TEST_F(Checkpoint, AnotherModelIsExplainedAndOldStepsGo) {
@@ -150,6 +169,138 @@ TEST_F(Checkpoint, AnotherModelIsExplainedAndOldStepsGo) {
   EXPECT_FALSE(fs::exists(dir_ + "/step_00000001"));
   EXPECT_EQ(CheckpointReader(dir_).info().step, 2);
   EXPECT_THROW(require_free_space(dir_, std::int64_t{1} << 60), th::CheckpointError);
+}
+
+TEST_F(Checkpoint, UnitsStreamBetweenAnyRankCountsAndPaddingBecomesZero) {
+  for (const std::int64_t writers : {1, 2, 3}) {
+    const CheckpointReader reader(save(writers, writers));
+    for (const std::int64_t readers : {1, 2, 3, 5}) {
+      const FlatLayout layout(info(1, 1).units, readers);
+      EXPECT_EQ(reader.is_read_whole(layout), readers == 1 || readers == writers);
+      for (std::int64_t rank = 0; rank < readers; ++rank) {
+        ShardReader stream(reader, layout, rank);
+        const auto expected = shard(layout, rank, 1, 0.0F);
+        for (std::size_t u = 0; u < layout.units().size(); ++u) {
+          const auto& unit = layout.units()[u];
+          std::vector<float> out(static_cast<std::size_t>(unit.shard), -1.0F);
+          stream.read_unit("exp_avg", static_cast<std::int64_t>(u), out);
+          const auto begin = expected.begin() + unit.shard_offset;
+          ASSERT_EQ(out, std::vector<float>(begin, begin + unit.shard)) << writers << " to " << readers << " unit " << u;
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Checkpoint, WhatIsReadFromEndToEndHasItsChecksumCheckedOnTheWay) {
+  const std::string folder = save(2, 1);
+  spoil(folder + "/" + shard_name(1), "parameters", 41);
+  const CheckpointReader reader(folder);
+  const FlatLayout layout(info(1, 1).units, 2);
+  std::vector<float> out(static_cast<std::size_t>(layout.shard_total()));
+  reader.read_shard(layout, 0, "parameters", out);
+  reader.read_shard(layout, 1, "exp_avg", out);
+  EXPECT_THROW(reader.read_shard(layout, 1, "parameters", out), th::CheckpointError);
+  std::vector<float> buffer(7);
+  reader.require_checksums(0, "parameters", buffer);
+  EXPECT_THROW(reader.require_checksums(1, "parameters", buffer), th::CheckpointError);
+}
+
+TEST_F(Checkpoint, ShardInTheWrongPlaceIsNamed) {
+  const std::string folder = save(3, 1);
+  fs::copy_file(folder + "/" + shard_name(0), folder + "/" + shard_name(1), fs::copy_options::overwrite_existing);
+  const CheckpointReader reader(folder);
+  try {
+    reader.require_complete();
+    FAIL();
+  } catch (const th::CheckpointError& error) {
+    EXPECT_NE(std::string(error.what()).find("shard_00001.h5 is shard 0 of 3 in place of 1 of 3"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(Checkpoint, EveryByteOfTheModelFileIsUnderItsSeal) {
+  const std::string folder = save(2, 1);
+  const std::string path = folder + "/model.h5";
+  std::string bytes;
+  {
+    std::ifstream in(path, std::ios::binary);
+    bytes.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  const auto write = [&](const std::string& text) { std::ofstream(path, std::ios::binary | std::ios::trunc) << text; };
+  for (std::size_t at = 512; at < bytes.size(); at += 997) {
+    std::string changed = bytes;
+    changed[at] = static_cast<char>(changed[at] ^ 4);
+    write(changed);
+    EXPECT_THROW(CheckpointReader{folder}, th::CheckpointError) << "byte " << at;
+  }
+  write(bytes.substr(0, bytes.size() - 1));
+  EXPECT_THROW(CheckpointReader{folder}, th::CheckpointError);
+  write(std::string(512, '\0') + bytes.substr(512));  // without a seal: as another program may leave it
+  EXPECT_TRUE(CheckpointReader(folder).verify().empty());
+}
+
+TEST_F(Checkpoint, NewerFormatIsAnErrorAndNoReasonToGoBack) {
+  save(1, 1);
+  const std::string newest = save(1, 2);
+  {
+    const Hdf5Lock lock;
+    const Hdf5Id file(H5Fopen((newest + "/model.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose, "open");
+    check_hdf5(H5Adelete(file.get(), "format_version"), "H5Adelete");
+    write_attribute(file.get(), "format_version", kFormatVersion + 1);
+  }
+  std::fstream(newest + "/model.h5", std::ios::in | std::ios::out | std::ios::binary).put('x');  // the seal is no longer one
+  std::vector<std::string> notes;
+  EXPECT_THROW((void)CheckpointReader(newest), th::NewerFormatError);
+  EXPECT_THROW((void)find_latest(dir_, notes), th::NewerFormatError);
+}
+
+TEST_F(Checkpoint, KeepLastCountsFromTheNewestBackAndPassesOverDamagedOnes) {
+  for (const std::int64_t step : {1, 2, 3, 9}) save(1, step);
+  save(1, 4);  // a run that was taken up at 3: `latest` names 4
+  remove_old_checkpoints(dir_, 0);
+  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001", "step_00000002", "step_00000003", "step_00000004", "step_00000009"}));
+  remove_old_checkpoints(dir_, 2, {"step_00000003"});
+  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000002", "step_00000003", "step_00000004", "step_00000009"}));
+  remove_old_checkpoints(dir_, 1);
+  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000004", "step_00000009"}));
+}
+
+TEST_F(Checkpoint, SaveInTheMakingTakesNoOldOneAway) {
+  save(1, 1);
+  (void)begin_checkpoint(dir_, 2);
+  remove_old_checkpoints(dir_, 1);
+  EXPECT_EQ(names(), (std::vector<std::string>{".tmp_step_00000002", "step_00000001"}));
+  discard_checkpoint(dir_, 2);
+  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001"}));
+}
+
+TEST_F(Checkpoint, OneThatWasSetAsideForItsReplacementIsFound) {
+  const std::string folder = save(2, 3);
+  fs::rename(folder, dir_ + "/.old_step_00000003");
+  std::vector<std::string> notes;
+  EXPECT_EQ(find_latest(dir_, notes), dir_ + "/.old_step_00000003");
+  (void)begin_checkpoint(dir_, 3);  // removes leftovers, which this one is not
+  EXPECT_EQ(find_latest(dir_, notes), dir_ + "/.old_step_00000003");
+  save(2, 3);
+  EXPECT_EQ(find_latest(dir_, notes), folder);
+  (void)begin_checkpoint(dir_, 4);
+  EXPECT_FALSE(fs::exists(dir_ + "/.old_step_00000003"));
+}
+
+TEST(FailurePoint, IsReadFromItsTextForOneRank) {
+  FailurePoint::arm_from(nullptr, 0);
+  FailurePoint::pass("not armed");
+  FailurePoint::arm_from("2@1", 0);
+  FailurePoint::pass("another rank's");
+  FailurePoint::pass("another rank's");
+  FailurePoint::arm_from("2@1", 1);
+  FailurePoint::pass("first");
+  EXPECT_THROW(FailurePoint::pass("second"), th::CheckpointError);
+  FailurePoint::pass("third");
+  EXPECT_EQ(FailurePoint::passed(), 3);
+  FailurePoint::disarm();
+  for (const char* text : {"x", "0", "-1", "1:kil", "1@", "1@x", "1:kill@2x"})
+    EXPECT_THROW(FailurePoint::arm_from(text, 0), th::DeckError) << text;
 }
 
 }  // namespace
