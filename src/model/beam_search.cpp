@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 namespace th::model {
 
@@ -149,6 +148,7 @@ double length_penalty(std::int64_t length, double alpha) { return std::pow((5.0 
 std::vector<std::vector<Hypothesis>> translate(const Transformer& model, ParameterSource& source, const data::Batch& batch,
                                                const SearchOptions& options) {
   ensure(options.beam >= 1 && options.best >= 1 && options.best <= options.beam, "translate: a beam of another width than its results");
+  if (batch.sentences == 0) return {};
   c10::InferenceMode no_grad;
   const std::int64_t longest = std::min(options.max_length, model.longest() - 1);
   IncrementalDecoder decoder(model, source, batch, options.beam, longest + 1);
@@ -187,9 +187,11 @@ std::vector<double> score_targets(Transformer& model, ParameterSource& source, c
   const at::Tensor logits = model.logits(source, batch);
   const Scores scores(logits);
   std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
-  for (std::int64_t row = 0; row < logits.size(0); ++row) {
-    const std::int64_t id = batch.target_out[static_cast<std::size_t>(row)];
-    if (id != data::kPad) sums[static_cast<std::size_t>(row / batch.target_length)] += scores.log_probability(row, id);
+  for (std::size_t b = 0; b < sums.size(); ++b) {
+    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t) {
+      const std::int64_t row = static_cast<std::int64_t>(b) * batch.target_length + t;
+      sums[b] += scores.log_probability(row, batch.target_out[static_cast<std::size_t>(row)]);
+    }
   }
   return sums;
 }

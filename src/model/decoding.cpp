@@ -6,9 +6,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 namespace th::model {
 

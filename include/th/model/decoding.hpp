@@ -78,7 +78,7 @@ struct Hypothesis {
 [[nodiscard]] std::vector<std::vector<Hypothesis>> translate(const Transformer& model, ParameterSource& source, const data::Batch& batch,
                                                              const SearchOptions& options);
 
-/// log p of a batch's targets, a sentence: the sum over target_out's ids that are not padding, natural logarithm, by one pass over the given
+/// log p of a batch's targets, a sentence: the sum over the first target_lengths ids of target_out, natural logarithm, by one pass over the given
 /// decoder inputs (teacher forcing). Throws NumericsError for logits that are not finite.
 [[nodiscard]] std::vector<double> score_targets(Transformer& model, ParameterSource& source, const data::Batch& batch);
 
