@@ -57,14 +57,19 @@ Request parse(int argc, char** argv) {
   Request request;
   po::options_description options(
       "th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in order\n"
-      "th_translate CHECKPOINT --score --input F --target G: LOG_PROB<TAB>TARGET_TOKENS of each pair of lines, natural logarithm, the end counted\n"
+      "th_translate CHECKPOINT --score --input F --target G: LOG_PROB<TAB>TARGET_TOKENS a pair of lines, natural logarithm, end counted\n"
       "Without --beam, --length-penalty, --max-length: the values of the deck that the checkpoint was trained with");
-  options.add_options()("help", "this text")("checkpoint", po::value(&request.checkpoint)->required(), "a step folder, or a run's folder: its newest")(
-      "input", po::value(&request.input), "source text, .gz is read too; without it standard input")("beam", into(request.beam), "hypotheses of a sentence; 1: greedy")(
-      "length-penalty", into(request.length_penalty), "alpha of ((5 + length) / 6)^alpha")("max-length", into(request.max_length), "longest translation, ids")(
-      "n-best", into(request.best), "N lines LINE<TAB>SCORE<TAB>TEXT a source line, counted from 0, best first; at most --beam")(
-      "score", po::bool_switch(&request.score), "log probabilities of the lines of --target")("target", po::value(&request.target), "target text of --score, .gz is read too")(
-      "batch", po::value(&request.batch), "sentences decoded together");
+  auto add = options.add_options();
+  add("help", "this text");
+  add("checkpoint", po::value(&request.checkpoint)->required(), "a step folder, or a run's folder: its newest");
+  add("input", po::value(&request.input), "source text, .gz is read too; without it standard input");
+  add("beam", into(request.beam), "hypotheses of a sentence; 1: greedy");
+  add("length-penalty", into(request.length_penalty), "alpha of ((5 + length) / 6)^alpha");
+  add("max-length", into(request.max_length), "longest translation, ids");
+  add("n-best", into(request.best), "N lines LINE<TAB>SCORE<TAB>TEXT a source line, counted from 0, best first; at most --beam");
+  add("score", po::bool_switch(&request.score), "log probabilities of the lines of --target");
+  add("target", po::value(&request.target), "target text of --score, .gz is read too");
+  add("batch", po::value(&request.batch), "sentences decoded together");
   po::positional_options_description positional;
   positional.add("checkpoint", 1);
   try {
@@ -159,7 +164,8 @@ th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Id
   return batch;
 }
 
-/// Calls work(batch, lines) for batches of lines of like length: sorted within windows of many batches, so that output begins before the end.
+/// Calls work(batch, lines) for batches of lines of like length: sorted within windows of many batches, so that output begins before the
+/// end.
 template <typename Work, typename Emit>
 void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& targets, std::int64_t size, Work work, Emit emit) {
   constexpr std::int64_t kBatches = 64;
@@ -183,8 +189,8 @@ int translate(const Request& request) {
   const auto& deck = translator.config().decode;
   const th::model::SearchOptions options{request.beam.value_or(deck.beam), request.length_penalty.value_or(deck.length_penalty),
                                          request.max_length.value_or(deck.max_length), request.best.value_or(1)};
-  require(options.best <= options.beam, "--n-best " + std::to_string(options.best) + " asks for more than the beam's " + std::to_string(options.beam) +
-                                            " hypotheses; raise --beam");
+  require(options.best <= options.beam, "--n-best " + std::to_string(options.best) + " asks for more than the beam's " +
+                                            std::to_string(options.beam) + " hypotheses; raise --beam");
   std::vector<Ids> sources;
   for (const std::string& line : read_lines(request.input)) sources.push_back(translator.source_ids(line));
   std::vector<std::string> texts(sources.size());

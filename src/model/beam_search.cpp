@@ -20,14 +20,16 @@ class Scores {
       using T = decltype(element);
       for (std::int64_t r = 0; r < logits.size(0); ++r) {
         rows_.push_back(normalizer_of(elements<T>(logits) + r * logits.size(1), logits.size(1)));
-        if (!rows_.back().finite) throw NumericsError("decoding: the model's logits are not finite; the parameters have overflowed or are damaged");
+        if (!rows_.back().finite)
+          throw NumericsError("decoding: the model's logits are not finite; the parameters have overflowed or are damaged");
       }
     });
   }
   [[nodiscard]] double log_probability(std::int64_t row, std::int64_t id) const {
     double value = 0;
     with_element(logits_, [&](auto element) {
-      value = rows_[static_cast<std::size_t>(row)].log_probability(to_float(elements<decltype(element)>(logits_)[row * logits_.size(1) + id]));
+      value =
+          rows_[static_cast<std::size_t>(row)].log_probability(to_float(elements<decltype(element)>(logits_)[row * logits_.size(1) + id]));
     });
     return value;
   }
@@ -130,7 +132,8 @@ class SentenceSearch {
   }
   void finish(const std::vector<std::int32_t>& ids, double log_prob) {
     const double score = log_prob / length_penalty(std::ssize(ids) + 1, options_.length_penalty);
-    const auto place = std::upper_bound(finished_.begin(), finished_.end(), score, [](double s, const Hypothesis& h) { return s > h.score; });
+    const auto place =
+        std::upper_bound(finished_.begin(), finished_.end(), score, [](double s, const Hypothesis& h) { return s > h.score; });
     finished_.insert(place, Hypothesis{ids, log_prob, score});
     if (std::ssize(finished_) > options_.best) finished_.pop_back();
   }

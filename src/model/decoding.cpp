@@ -26,8 +26,8 @@ at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Ten
 
 }  // namespace
 
-IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch, std::int64_t rows_per_sentence,
-                                       std::int64_t steps)
+IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch,
+                                       std::int64_t rows_per_sentence, std::int64_t steps)
     : model_(model),
       source_(source),
       pass_(new Transformer::Pass{batch, model.context(0.0, 0, false), false, false, {}, {}, {}, {}, {}}),
@@ -117,7 +117,8 @@ at::Tensor IncrementalDecoder::self_attention(std::int64_t index, const Paramete
     T* cache = elements<T>(self_[static_cast<std::size_t>(index)]);
     const std::int64_t pair = 2 * width;
     for (std::int64_t r = 0; r < rows; ++r) {
-      std::memcpy(cache + (step_ * capacity_ + r) * pair, elements<T>(qkv) + r * 3 * width + width, static_cast<std::size_t>(pair) * sizeof(T));
+      std::memcpy(cache + (step_ * capacity_ + r) * pair, elements<T>(qkv) + r * 3 * width + width,
+                  static_cast<std::size_t>(pair) * sizeof(T));
     }
     std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(keys, heads, width / heads)));
     std::vector<const T*> pairs(static_cast<std::size_t>(keys));

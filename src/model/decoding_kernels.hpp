@@ -2,12 +2,14 @@
 
 #include <cstdint>
 
-// Row kernels of decoding, for elements T: float, Bf16, Fp16. Arithmetic is fp32; each row's result depends on the row alone, never on which rows
-// stand beside it.
+// Row kernels of decoding, for elements T: float, Bf16, Fp16. Arithmetic is fp32; each row's result depends on the row alone, never on
+// which rows stand beside it.
 namespace th::model {
 
 /// Floats of scratch that attend_one takes.
-[[nodiscard]] constexpr std::int64_t attend_scratch(std::int64_t keys, std::int64_t heads, std::int64_t width) { return heads * (keys + 2 * width); }
+[[nodiscard]] constexpr std::int64_t attend_scratch(std::int64_t keys, std::int64_t heads, std::int64_t width) {
+  return heads * (keys + 2 * width);
+}
 
 /// Scaled dot-product attention (Vaswani et al. 2017, 3.2.1) of one query over `keys` cached positions, H heads of width K: position s is
 /// pairs[s], [2*H*K], its keys, then its values. query and out [H*K], heads side by side.

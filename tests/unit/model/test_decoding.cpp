@@ -50,7 +50,8 @@ data::Batch prefix_batch(const data::Batch& batch, const std::vector<std::size_t
 }
 
 /// log p(ids, end | source of the sentence) in fp64, from the logits of the whole prefix.
-std::vector<double> log_probs(Transformer& model, RecordingSource& source, const data::Batch& batch, std::size_t sentence, const std::vector<Ids>& targets) {
+std::vector<double> log_probs(Transformer& model, RecordingSource& source, const data::Batch& batch, std::size_t sentence,
+                              const std::vector<Ids>& targets) {
   const data::Batch all = prefix_batch(batch, std::vector<std::size_t>(targets.size(), sentence), targets);
   const at::Tensor p = at::log_softmax(model.logits(source, all).to(at::kDouble), 1);
   std::vector<double> sums(targets.size(), 0.0);
@@ -69,9 +70,11 @@ class Decoding : public testing::TestWithParam<Shape> {
   [[nodiscard]] static config::ModelSection section() { return small_section(std::get<0>(GetParam()), std::get<1>(GetParam())); }
   [[nodiscard]] static Transformer few_words() { return {section(), kFew, kFew, GemmLibrary::kOnednn, test::kMaxLength}; }
 };
-INSTANTIATE_TEST_SUITE_P(Models, Decoding, testing::Combine(testing::Values(config::Norm::kPre, config::Norm::kPost), testing::Bool()), [](const auto& p) {
-  return std::string(std::get<0>(p.param) == config::Norm::kPre ? "pre" : "post") + (std::get<1>(p.param) ? "_tied" : "_untied");
-});
+INSTANTIATE_TEST_SUITE_P(Models, Decoding, testing::Combine(testing::Values(config::Norm::kPre, config::Norm::kPost), testing::Bool()),
+                         [](const auto& p) {
+                           return std::string(std::get<0>(p.param) == config::Norm::kPre ? "pre" : "post") +
+                                  (std::get<1>(p.param) ? "_tied" : "_untied");
+                         });
 
 /// Largest error of a step's logits over rows that branch, change places and leave; in units of the largest logit.
 double error_of_steps(Transformer& model, RecordingSource& source) {
@@ -181,7 +184,8 @@ Ids plain_beam_search(Transformer& model, RecordingSource& source, const data::B
     std::vector<Ids> prefixes;
     for (const Row& row : live) prefixes.push_back(row.ids);
     const at::Tensor logits = model.logits(source, prefix_batch(batch, std::vector<std::size_t>(live.size(), sentence), prefixes));
-    const at::Tensor p = at::log_softmax(logits.to(at::kDouble), 1).reshape({std::ssize(live), length + 1, logits.size(1)}).select(1, length);
+    const at::Tensor p =
+        at::log_softmax(logits.to(at::kDouble), 1).reshape({std::ssize(live), length + 1, logits.size(1)}).select(1, length);
     std::vector<Row> candidates;
     for (std::size_t r = 0; r < live.size(); ++r) {
       for (std::int32_t id = 0; id < logits.size(1); ++id) {
@@ -216,7 +220,8 @@ TEST_P(Decoding, NarrowBeamsWithEarlyEndsFindWhatAPlainSearchFinds) {
         const SearchOptions options{beam, alpha, 7, 1};
         const auto got = translate(model, source, batch, options);
         for (std::size_t i = 0; i < got.size(); ++i) {
-          EXPECT_EQ(got[i].at(0).ids, plain_beam_search(model, source, batch, i, options)) << "seed " << seed << " beam " << beam << " alpha " << alpha;
+          EXPECT_EQ(got[i].at(0).ids, plain_beam_search(model, source, batch, i, options))
+              << "seed " << seed << " beam " << beam << " alpha " << alpha;
           unlike_greedy += got[i][0].ids != greedy[i][0].ids ? 1 : 0;
         }
       }
