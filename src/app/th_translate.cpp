@@ -4,33 +4,72 @@
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
 #include "th/io/checkpoint_reader.hpp"
+#include "th/model/decoding.hpp"
 #include "th/model/element.hpp"
-#include "th/model/transformer.hpp"
 #include "th/zero/resident_source.hpp"
 
 #include <ATen/ATen.h>
 #include <boost/program_options.hpp>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <iostream>
+#include <numeric>
+#include <optional>
 
-// th_translate CHECKPOINT [--input F]: one source line in, one target line out, in order. Greedy decoding.
+// th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in order. --score: log p of given targets.
 namespace {
 
 namespace po = boost::program_options;
+using Ids = std::vector<std::int32_t>;
 
 struct Request {
-  std::string checkpoint, input;
+  std::string checkpoint, input, target;
+  std::optional<std::int64_t> beam, max_length, best;
+  std::optional<double> length_penalty;
   std::int64_t batch = 32;
+  bool score = false;
 };
+
+template <typename T>
+po::typed_value<T>* into(std::optional<T>& place) {
+  return po::value<T>()->notifier([&place](const T& value) { place = value; });
+}
+
+void require(bool fine, const std::string& what) {
+  if (!fine) throw th::DeckError(what);
+}
+
+void check(const Request& r) {
+  require(r.batch >= 1, "--batch must be at least 1");
+  require(!r.beam || (*r.beam >= 1 && *r.beam <= 1024), "--beam must be from 1 to 1024");
+  require(!r.max_length || (*r.max_length >= 1 && *r.max_length <= 1 << 20), "--max-length must be from 1 to 1048576");
+  require(!r.length_penalty || (std::isfinite(*r.length_penalty) && *r.length_penalty >= 0), "--length-penalty must be a number from 0");
+  require(!r.best || *r.best >= 1, "--n-best must be at least 1");
+  require(r.score || r.target.empty(), "--target is for --score alone");
+  require(!r.score || (!r.input.empty() && !r.target.empty()), "--score needs --input and --target");
+  require(!r.score || !(r.beam || r.max_length || r.length_penalty || r.best),
+          "--score takes the targets as they are: --beam, --length-penalty, --max-length and --n-best contradict it");
+}
 
 Request parse(int argc, char** argv) {
   Request request;
-  std::int64_t beam = 1;
-  po::options_description options("th_translate CHECKPOINT [--input F]: one source line in, one target line out");
-  options.add_options()("help", "this text")("checkpoint", po::value(&request.checkpoint)->required(), "a step folder, or a run's folder: its newest")(
-      "input", po::value(&request.input), "source text, .gz is read too; without it standard input")("beam", po::value(&beam), "1: greedy, the only one of this build")(
-      "batch", po::value(&request.batch), "sentences decoded together");
+  po::options_description options(
+      "th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in order\n"
+      "th_translate CHECKPOINT --score --input F --target G: LOG_PROB<TAB>TARGET_TOKENS a pair of lines, natural logarithm, end counted\n"
+      "Without --beam, --length-penalty, --max-length: the values of the deck that the checkpoint was trained with");
+  auto add = options.add_options();
+  add("help", "this text");
+  add("checkpoint", po::value(&request.checkpoint)->required(), "a step folder, or a run's folder: its newest");
+  add("input", po::value(&request.input), "source text, .gz is read too; without it standard input");
+  add("beam", into(request.beam), "hypotheses of a sentence; 1: greedy");
+  add("length-penalty", into(request.length_penalty), "alpha of ((5 + length) / 6)^alpha");
+  add("max-length", into(request.max_length), "longest translation, ids");
+  add("n-best", into(request.best), "N lines LINE<TAB>SCORE<TAB>TEXT a source line, counted from 0, best first; at most --beam");
+  add("score", po::bool_switch(&request.score), "log probabilities of the lines of --target");
+  add("target", po::value(&request.target), "target text of --score, .gz is read too");
+  add("batch", po::value(&request.batch), "sentences decoded together");
   po::positional_options_description positional;
   positional.add("checkpoint", 1);
   try {
@@ -44,8 +83,7 @@ Request parse(int argc, char** argv) {
   } catch (const po::error& error) {
     throw th::DeckError(error.what());
   }
-  if (beam != 1) throw th::DeckError("--beam " + std::to_string(beam) + " is not part of this build; allowed 1");
-  if (request.batch < 1) throw th::DeckError("--batch must be at least 1");
+  check(request);
   return request;
 }
 
@@ -56,44 +94,142 @@ std::vector<std::string> read_lines(const std::string& path) {
   return lines;
 }
 
-at::Tensor read_parameters(const th::io::CheckpointReader& reader, const th::zero::FlatLayout& layout) {
-  at::Tensor flat = at::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
-  reader.read_shard(layout, 0, "parameters", {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
-  return flat;
+/// Shortest text that reads back to the same bits.
+std::string number_text(double value) {
+  char buffer[64];
+  return std::string(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr);
 }
 
-th::data::Batch make_batch(const std::vector<std::vector<std::int32_t>>& sources) {
+/// A trained model with its vocabularies and all its parameters.
+class Translator {
+ public:
+  /// `longest`: ids of the longest sentence beside what the deck allows.
+  Translator(const std::string& checkpoint, std::int64_t longest) : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
+    const auto& info = reader_.info();
+    if (info.source_tokens.empty()) throw th::CheckpointError(reader_.folder() + " holds no vocabulary: it was trained on synthetic ids");
+    source_.emplace(info.source_tokens);
+    target_.emplace(info.target_tokens);
+    model_.emplace(config_.model, source_->size(), target_->size(), th::model::resolve_gemm(config_.run.gemm),
+                   std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2);
+    const th::zero::FlatLayout layout(model_->units(), 1);
+    at::Tensor flat = at::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
+    reader_.read_shard(layout, 0, "parameters", {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
+    parameters_.emplace(layout, flat.to(th::model::scalar_type(config_.precision.dtype)));
+  }
+  [[nodiscard]] const th::config::RunConfig& config() const { return config_; }
+  [[nodiscard]] Ids source_ids(const std::string& line) const { return th::data::encode_source(*source_, line, config_.data.max_length); }
+  /// Never cut.
+  [[nodiscard]] Ids target_ids(const std::string& line) const { return th::data::encode_target(*target_, line, std::ssize(line) + 2); }
+  [[nodiscard]] std::string text(const Ids& ids) const { return target_->decode(ids); }
+  [[nodiscard]] auto translate(const th::data::Batch& batch, const th::model::SearchOptions& options) {
+    return th::model::translate(*model_, *parameters_, batch, options);
+  }
+  [[nodiscard]] std::vector<double> score(const th::data::Batch& batch) { return th::model::score_targets(*model_, *parameters_, batch); }
+
+ private:
+  static th::config::RunConfig load(const th::io::CheckpointInfo& info, const std::string& checkpoint) {
+    return th::config::load_deck_text(info.deck, checkpoint + " (its deck)", "/", {}).config;
+  }
+
+  th::io::CheckpointReader reader_;
+  th::config::RunConfig config_;
+  std::optional<th::data::WordTokenizer> source_, target_;
+  std::optional<th::model::Transformer> model_;
+  std::optional<th::zero::ResidentSource> parameters_;
+};
+
+/// `targets` empty: decoder inputs and labels are none.
+th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Ids>& targets, std::span<const std::size_t> lines) {
   th::data::Batch batch;
-  batch.sentences = std::ssize(sources);
-  for (const auto& ids : sources) batch.source_length = std::max<std::int64_t>(batch.source_length, std::ssize(ids));
+  batch.sentences = std::ssize(lines);
+  for (const std::size_t line : lines) {
+    batch.source_lengths.push_back(static_cast<std::int32_t>(sources[line].size()));
+    batch.source_length = std::max<std::int64_t>(batch.source_length, batch.source_lengths.back());
+    batch.source_tokens += batch.source_lengths.back();
+    if (targets.empty()) continue;
+    batch.target_lengths.push_back(static_cast<std::int32_t>(targets[line].size()) - 1);
+    batch.target_length = std::max<std::int64_t>(batch.target_length, batch.target_lengths.back());
+    batch.target_tokens += batch.target_lengths.back();
+  }
   batch.source.assign(static_cast<std::size_t>(batch.sentences * batch.source_length), th::data::kPad);
-  for (std::size_t b = 0; b < sources.size(); ++b) {
-    std::copy(sources[b].begin(), sources[b].end(), batch.source.begin() + static_cast<std::ptrdiff_t>(b) * batch.source_length);
-    batch.source_lengths.push_back(static_cast<std::int32_t>(sources[b].size()));
-    batch.source_tokens += std::ssize(sources[b]);
+  batch.target_in.assign(static_cast<std::size_t>(batch.sentences * batch.target_length), th::data::kPad);
+  batch.target_out = batch.target_in;
+  for (std::int64_t row = 0; row < batch.sentences; ++row) {
+    const std::size_t line = lines[static_cast<std::size_t>(row)];
+    std::copy(sources[line].begin(), sources[line].end(), batch.source.begin() + row * batch.source_length);
+    if (targets.empty()) continue;
+    std::copy(targets[line].begin(), targets[line].end() - 1, batch.target_in.begin() + row * batch.target_length);
+    std::copy(targets[line].begin() + 1, targets[line].end(), batch.target_out.begin() + row * batch.target_length);
   }
   return batch;
 }
 
-int translate(const Request& request) {
-  const th::io::CheckpointReader reader(request.checkpoint);
-  const auto& info = reader.info();
-  const th::config::RunConfig config = th::config::load_deck_text(info.deck, request.checkpoint + " (its deck)", "/", {}).config;
-  if (info.source_tokens.empty()) throw th::CheckpointError(reader.folder() + " holds no vocabulary: it was trained on synthetic ids");
-  const th::data::WordTokenizer source(info.source_tokens), target(info.target_tokens);
-  th::model::Transformer model(config.model, source.size(), target.size(), th::model::resolve_gemm(config.run.gemm),
-                               std::max(config.data.max_length, config.decode.max_length) + 2);
-  const th::zero::FlatLayout layout(model.units(), 1);
-  th::zero::ResidentSource parameters(layout, read_parameters(reader, layout).to(th::model::scalar_type(config.precision.dtype)));
-  const std::vector<std::string> lines = read_lines(request.input);
-  for (std::size_t at = 0; at < lines.size(); at += static_cast<std::size_t>(request.batch)) {
-    const std::size_t end = std::min(lines.size(), at + static_cast<std::size_t>(request.batch));
-    std::vector<std::vector<std::int32_t>> ids;
-    for (std::size_t i = at; i < end; ++i) ids.push_back(th::data::encode_source(source, lines[i], config.data.max_length));
-    for (const auto& output : model.greedy(parameters, make_batch(ids), config.decode.max_length)) std::cout << target.decode(output) << "\n";
+/// Calls work(batch, lines) for batches of lines of like length: sorted within windows of many batches, so that output begins before the
+/// end.
+template <typename Work, typename Emit>
+void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& targets, std::int64_t size, Work work, Emit emit) {
+  constexpr std::int64_t kBatches = 64;
+  const auto length = [&](std::size_t line) { return sources[line].size() + (targets.empty() ? 0 : targets[line].size()); };
+  const auto batch_size = static_cast<std::size_t>(size);
+  for (std::size_t begin = 0; begin < sources.size(); begin += batch_size * kBatches) {
+    std::vector<std::size_t> order(std::min(sources.size() - begin, batch_size * kBatches));
+    std::iota(order.begin(), order.end(), begin);
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return length(a) < length(b); });
+    for (std::size_t at = 0; at < order.size(); at += batch_size) {
+      const auto lines = std::span<const std::size_t>(order).subspan(at, std::min(order.size() - at, batch_size));
+      work(make_batch(sources, targets, lines), lines);
+    }
+    for (std::size_t line = begin; line < begin + order.size(); ++line) emit(line);
+    std::cout.flush();
   }
-  std::cout.flush();
-  if (!std::cout) throw th::DataError("the translations can't be written to standard output");
+}
+
+int translate(const Request& request) {
+  Translator translator(request.checkpoint, request.max_length.value_or(0));
+  const auto& deck = translator.config().decode;
+  const th::model::SearchOptions options{request.beam.value_or(deck.beam), request.length_penalty.value_or(deck.length_penalty),
+                                         request.max_length.value_or(deck.max_length), request.best.value_or(1)};
+  require(options.best <= options.beam, "--n-best " + std::to_string(options.best) + " asks for more than the beam's " +
+                                            std::to_string(options.beam) + " hypotheses; raise --beam");
+  std::vector<Ids> sources;
+  for (const std::string& line : read_lines(request.input)) sources.push_back(translator.source_ids(line));
+  std::vector<std::string> texts(sources.size());
+  for_windows(
+      sources, {}, request.batch,
+      [&](const th::data::Batch& batch, std::span<const std::size_t> lines) {
+        const auto results = translator.translate(batch, options);
+        for (std::size_t i = 0; i < lines.size(); ++i) {
+          std::string& text = texts[lines[i]];
+          for (const th::model::Hypothesis& hypothesis : results[i]) {
+            if (request.best) text += std::to_string(lines[i]) + "\t" + number_text(hypothesis.score) + "\t";
+            text += translator.text(hypothesis.ids) + "\n";
+          }
+        }
+      },
+      [&](std::size_t line) { std::cout << std::exchange(texts[line], {}); });
+  return 0;
+}
+
+int score(const Request& request) {
+  const std::vector<std::string> source_lines = read_lines(request.input), target_lines = read_lines(request.target);
+  if (source_lines.size() != target_lines.size()) {
+    throw th::DataError(request.input + " has " + std::to_string(source_lines.size()) + " lines and " + request.target + " has " +
+                        std::to_string(target_lines.size()) + "; a source and its target stand in the same line");
+  }
+  std::size_t longest = 0;
+  for (const std::string& line : target_lines) longest = std::max(longest, th::data::split_words(line).size());
+  Translator translator(request.checkpoint, static_cast<std::int64_t>(longest));
+  std::vector<Ids> sources, targets;
+  for (const std::string& line : source_lines) sources.push_back(translator.source_ids(line));
+  for (const std::string& line : target_lines) targets.push_back(translator.target_ids(line));
+  std::vector<double> scores(sources.size());
+  for_windows(
+      sources, targets, request.batch,
+      [&](const th::data::Batch& batch, std::span<const std::size_t> lines) {
+        const std::vector<double> sums = translator.score(batch);
+        for (std::size_t i = 0; i < lines.size(); ++i) scores[lines[i]] = sums[i];
+      },
+      [&](std::size_t line) { std::cout << number_text(scores[line]) << "\t" << targets[line].size() - 1 << "\n"; });
   return 0;
 }
 
@@ -101,7 +237,11 @@ int translate(const Request& request) {
 
 int main(int argc, char** argv) {
   try {
-    return translate(parse(argc, argv));
+    const Request request = parse(argc, argv);
+    const int code = request.score ? score(request) : translate(request);
+    std::cout.flush();
+    if (!std::cout) throw th::DataError("the lines can't be written to standard output");
+    return code;
   } catch (const th::Error& error) {
     std::cerr << "th_translate: " << error.what() << "\n";
     return static_cast<int>(error.exit_code());

@@ -123,7 +123,8 @@ void find_idle(Checker& k, const RunConfig& c) {
              "data.max_length", "data.empty_lines", "data.sort_window"},
             "a synthetic run reads no text");
   k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"}, "there is no validation text");
-  k.idle_if(synthetic || c.data.test_source.empty(), {"decode.max_length"}, "there is no test text");
+  k.idle_if(synthetic || c.data.test_source.empty(), {"decode.beam", "decode.length_penalty", "decode.max_length"}, "there is no test text");
+  k.idle_if(!synthetic && !c.data.test_source.empty() && c.decode.beam == 1, {"decode.length_penalty"}, "decode.beam is 1: greedy");
   k.idle_if(!saves, {"checkpoint.keep_last", "checkpoint.async"}, "no checkpoints are written");
   k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"}, "profile.enabled is false");
 }

@@ -127,9 +127,9 @@ void add_rest(std::vector<Key>& t) {
   t.push_back(resume);
   t.push_back(path_key("checkpoint.init_from", TH_AT(checkpoint.init_from), "parameters only, fresh optimizer, step 0: fine-tuning"));
   t.push_back(boolean_key("checkpoint.async", TH_AT(checkpoint.async), "training goes on while the shards are written"));
-  t.push_back(integer_key("decode.beam", TH_AT(decode.beam), 1, 1024, "beam width; 1: greedy", {"*"}));
-  t.push_back(number_key("decode.length_penalty", TH_AT(decode.length_penalty), 0, kUnbounded, false, "of beam search", {"*"}));
-  t.push_back(integer_key("decode.max_length", TH_AT(decode.max_length), 1, 1 << 20, "longest translation, ids"));
+  t.push_back(integer_key("decode.beam", TH_AT(decode.beam), 1, 1024, "hypotheses of a sentence that beam search keeps; 1: greedy"));
+  t.push_back(number_key("decode.length_penalty", TH_AT(decode.length_penalty), 0, kUnbounded, false, "alpha of beam search: hypotheses are compared by log p / ((5 + length) / 6)^alpha"));
+  t.push_back(integer_key("decode.max_length", TH_AT(decode.max_length), 1, 1 << 20, "longest translation, ids; its end not counted"));
   t.push_back(boolean_key("monitor.tensorboard", TH_AT(monitor.tensorboard), "event files below output_dir/tensorboard"));
   t.push_back(choice_key("monitor.progress", TH_AT(monitor.progress), std::vector<std::pair<std::string, Progress>>{{"auto", Progress::kAuto}, {"on", Progress::kOn}, {"off", Progress::kOff}}, "progress line; auto: on a terminal"));
   t.push_back(boolean_key("profile.enabled", TH_AT(profile.enabled), "Chrome trace of all ranks in one file", {"true"}));

@@ -2,19 +2,13 @@
 
 #include "th/base/half_float.hpp"
 #include "th/base/hash.hpp"
+#include "row_math.hpp"
 #include "vector_math.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <type_traits>
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define TH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define TH_CLONES
-#endif
 
 namespace th::model {
 
@@ -44,30 +38,6 @@ struct Draws {
   std::uint32_t low, high, threshold;
   float scale;
 };
-
-constexpr int kLanes = 16;
-
-/// Sum over n values in a fixed tree of 16 lanes: vectorises, and gives one result on every instruction set.
-template <typename F>
-inline float lane_sum(std::int64_t n, F value) {
-  float lanes[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) lanes[l] += value(i + l);
-  }
-  for (int l = 0; i < n; ++i, ++l) lanes[l] += value(i);
-  for (int w = kLanes / 2; w > 0; w /= 2) {
-    for (int l = 0; l < w; ++l) lanes[l] += lanes[l + w];
-  }
-  return lanes[0];
-}
-
-template <typename T>
-inline float row_maximum(const T* x, std::int64_t n) {
-  float top = -std::numeric_limits<float>::infinity();
-  for (std::int64_t i = 0; i < n; ++i) top = to_float(x[i]) > top ? to_float(x[i]) : top;
-  return top;
-}
 
 }  // namespace
 

@@ -8,6 +8,13 @@ namespace th::model {
 inline constexpr std::uint64_t kDecoderBlock = 1000;
 inline constexpr std::uint64_t kEmbeddingBlock = 1000000;
 
+// Where the blocks of a layer begin among its unit's tensors (Transformer::build_units).
+inline constexpr std::size_t kAttention = 4, kFeedForward = 4, kNorm = 2;
+inline constexpr std::size_t kEncoderFeedForward = kAttention, kEncoderNorm1 = kEncoderFeedForward + kFeedForward, kEncoderNorm2 = kEncoderNorm1 + kNorm,
+                      kEncoderFinalNorm = kEncoderNorm2 + kNorm;
+inline constexpr std::size_t kCross = kAttention, kDecoderFeedForward = 2 * kAttention, kDecoderNorm1 = kDecoderFeedForward + kFeedForward,
+                      kDecoderNorm2 = kDecoderNorm1 + kNorm, kDecoderNorm3 = kDecoderNorm2 + kNorm;
+
 /// One forward (and backward) over one micro-batch: the batch and what the forward pass keeps.
 struct Transformer::Pass {
   const data::Batch& batch;

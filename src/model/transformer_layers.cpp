@@ -9,12 +9,6 @@ namespace th::model {
 
 namespace {
 
-constexpr std::size_t kAttention = 4, kFeedForward = 4, kNorm = 2;
-constexpr std::size_t kEncoderFeedForward = kAttention, kEncoderNorm1 = kEncoderFeedForward + kFeedForward, kEncoderNorm2 = kEncoderNorm1 + kNorm,
-                      kEncoderFinalNorm = kEncoderNorm2 + kNorm;
-constexpr std::size_t kCross = kAttention, kDecoderFeedForward = 2 * kAttention, kDecoderNorm1 = kDecoderFeedForward + kFeedForward,
-                      kDecoderNorm2 = kDecoderNorm1 + kNorm, kDecoderNorm3 = kDecoderNorm2 + kNorm;
-
 enum Site : std::uint64_t { kAttentionWeights, kAttentionOut, kCrossWeights, kCrossOut, kHidden, kFeedForwardOut };
 
 ParameterSpan span_of(const UnitTensors& unit) { return {unit.values, {}}; }

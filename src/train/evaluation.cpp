@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
+#include "th/train/agreement.hpp"
 #include "th/train/memory_watch.hpp"
 
 #include <algorithm>
@@ -58,14 +59,17 @@ double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtim
 }
 
 std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                          const EvaluationBatches& batches, const data::Tokenizer& target, std::int64_t max_length) {
+                                          const EvaluationBatches& batches, const data::Tokenizer& target,
+                                          const model::SearchOptions& options) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const auto source = engine.gather_all(model);
   std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
-  for (const data::EvalBatch& batch : batches.all()) {
-    const auto outputs = model.greedy(*source, batch.batch, max_length);
-    for (std::size_t i = 0; i < outputs.size(); ++i) lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i]) + "\n";
-  }
+  run_agreed(collectives, [&] {
+    for (const data::EvalBatch& batch : batches.all()) {
+      const auto outputs = model::translate(model, *source, batch.batch, options);
+      for (std::size_t i = 0; i < outputs.size(); ++i) lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i][0].ids) + "\n";
+    }
+  });
   std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));
   for (const std::string& text : collectives.gather_texts(lines)) {
     for (std::size_t at = 0; at < text.size();) {

@@ -258,7 +258,8 @@ void Trainer::translate_test_set() {
   {
     const EvaluationBatches batches(*dataset_.test, config_.data, collectives_.rank(), collectives_.size());
     memory_->saw_decoding(batches.shapes(), batches.bytes(), config_.decode.max_length);
-    lines = translate_corpus(*model_, *engine_, collectives_, batches, *dataset_.target_tokenizer, config_.decode.max_length);
+    lines = translate_corpus(*model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
+                             {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
   }
   std::vector<std::string> references;
   std::int64_t exact = 0;

@@ -1,6 +1,7 @@
 #include "th/zero/memory_plan.hpp"
 
 #include "th/base/error.hpp"
+#include "th/model/decoding.hpp"
 #include "th/model/element.hpp"
 #include "th/model/transformer.hpp"
 
@@ -65,7 +66,7 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::
     ledger.restart();
     if (pass == Pass::kTraining) model.train_slot(source, batch, 0, 1.0, request.config.train.label_smoothing);
     if (pass == Pass::kEvaluation) model.evaluate(source, batch);
-    if (pass == Pass::kDecoding) model.plan_decoding(source, batch);
+    if (pass == Pass::kDecoding) model::plan_decoding(model, source, batch, request.config.decode.beam);
     most = std::max(most, ledger.at_peak().total());
   }
   return most + model.constant_bytes();

@@ -9,6 +9,7 @@
 
 #include "mpi_test.hpp"
 #include "th/base/hash.hpp"
+#include "th/model/decoding.hpp"
 #include "th/model/torch_memory.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/memory_ledger.hpp"
@@ -87,7 +88,7 @@ int ranks() {
   return n;
 }
 
-MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messages) {
+th::zero::PlanRequest plan_request(const th::config::RunConfig& config, const Size& size, bool messages) {
   th::zero::PlanRequest request;
   request.config = config;
   request.source_vocabulary = request.target_vocabulary = kVocabulary;
@@ -96,7 +97,11 @@ MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messa
   request.slots = kSlots;
   request.training = {{size.sentences, size.length, size.length}};
   request.messages = messages;
-  return th::zero::plan_memory(request).peak().use;
+  return request;
+}
+
+MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messages) {
+  return th::zero::plan_memory(plan_request(config, size, messages)).peak().use;
 }
 
 class MemoryPlanTest : public testing::Test {
@@ -151,6 +156,36 @@ TEST_F(MemoryPlanTest, PeakOfShortTypesIsWithinFivePercentOfTheLedger) {
         const double planned = static_cast<double>(plan(config, kSizes[1], false).total());
         const double measured = static_cast<double>(measure(config, kSizes[1], 0, TransportChoice::kBest).total());
         EXPECT_NEAR(measured / planned, 1.0, kTolerance) << "stage " << stage << ", dtype " << static_cast<int>(dtype) << ", reduced " << static_cast<int>(reduced);
+      }
+    }
+  }
+}
+
+TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
+  const Size size{64, 2, 16, 24};
+  constexpr std::int64_t kDecoded = 60;
+  const th::data::Batch batch = make_batch(size);
+  for (const std::int64_t beam : {1, 4}) {
+    for (const std::int64_t stage : {0, 3}) {
+      for (const th::config::Precision dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
+        th::config::RunConfig config = make_config(stage, GradientCheckpointing::kFull, {64, 2, 1, 4});
+        config.precision.dtype = dtype;
+        config.decode.beam = beam;
+        th::zero::PlanRequest request = plan_request(config, {64, 2, 1, 4}, false);
+        request.decoding = {{size.sentences, size.length, kDecoded}};
+        const th::zero::MemoryPlan planned = th::zero::plan_memory(request);
+        ASSERT_EQ(planned.peak().name, "decoding");
+        // Without the engine's own step: gather and search, as the trainer does at a run's end.
+        const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+        MemoryLedger::process().restart();
+        const th::runtime::MemoryScope scope(MemoryClass::kActivations);
+        const th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::resolve_gemm(config.run.gemm), kLongest);
+        th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
+        const auto source = engine.gather_all(model);
+        const auto outputs = th::model::translate(model, *source, batch, {beam, 1.0, kDecoded, 1});
+        ASSERT_EQ(std::ssize(outputs), size.sentences);
+        EXPECT_NEAR(static_cast<double>(MemoryLedger::process().at_peak().total()) / static_cast<double>(planned.peak().use.total()), 1.0, kTolerance)
+            << "beam " << beam << " stage " << stage << " dtype " << static_cast<int>(dtype);
       }
     }
   }

@@ -43,14 +43,13 @@ class Transformer {
   void idle_forward(ParameterSource& source) const;
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
-  /// Logits [B*T, V] of decoder inputs, without dropout (tests, decoding).
+  /// Logits [B*T, V] of decoder inputs, without dropout (scoring, tests).
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
-  /// Greedy decoding of the batch's sources, a target's ids a row without begin and end.
-  [[nodiscard]] std::vector<std::vector<std::int32_t>> greedy(ParameterSource& source, const data::Batch& batch, std::int64_t max_length);
-  /// What the last step of greedy() takes, for a plan: source lengths and target_length as in the batch.
-  void plan_decoding(ParameterSource& source, const data::Batch& batch);
+  /// Ids of the longest sentence: the rows of the position table.
+  [[nodiscard]] std::int64_t longest() const noexcept { return positions_.size(0); }
 
  private:
+  friend class IncrementalDecoder;
   struct EncoderTape {
     at::Tensor input;  ///< kept where the layer is computed again
     ResidualTape residual1, residual2;
@@ -80,8 +79,6 @@ class Transformer {
                                      std::uint64_t site) const;
   [[nodiscard]] at::Tensor encode(ParameterSource& source, Pass& pass) const;
   [[nodiscard]] at::Tensor decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
-  /// Scores [B, V] of the last position of the batch's decoder inputs.
-  [[nodiscard]] at::Tensor next_scores(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
   [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const;
   /// The sum of the batch's token losses; with `gradient_scale` != 0 the scores become their gradient.
   [[nodiscard]] double loss_of(const at::Tensor& scores, const data::Batch& batch, float smoothing, float gradient_scale) const;

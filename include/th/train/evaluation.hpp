@@ -6,6 +6,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/corpus.hpp"
+#include "th/model/decoding.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/zero/engine.hpp"
@@ -34,9 +35,11 @@ class EvaluationBatches {
 [[nodiscard]] double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
                                    const EvaluationBatches& batches);
 
-/// Greedy translations of a corpus' source sentences, in line order, on every rank. Collective.
+/// The best translation (model/decoding.hpp) of each of a corpus' source sentences, in line order, on every rank. Batches are fixed and dealt to the
+/// ranks, so that the text does not depend on the rank count. Collective; a NumericsError of any rank is thrown on all.
 [[nodiscard]] std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                                        const EvaluationBatches& batches, const data::Tokenizer& target, std::int64_t max_length);
+                                                        const EvaluationBatches& batches, const data::Tokenizer& target,
+                                                        const model::SearchOptions& options);
 
 /// Corpus BLEU-4 of tokenised lines with brevity penalty (Papineni et al. 2002), in percent, tokens split at ASCII white space.
 [[nodiscard]] double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);

@@ -21,7 +21,7 @@ class MemoryWatch {
   /// A step's batches; `waiting` steps of this size are in memory at once.
   void saw_training(const std::vector<data::Batch>& rounds, std::int64_t waiting);
   void saw_evaluation(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes);
-  /// Greedy decoding to at most `length` ids.
+  /// Decoding to at most `length` ids.
   void saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes, std::int64_t length);
   void saw_save() { request_.saves = true; }
   void saw_resume() { request_.resumes = true; }

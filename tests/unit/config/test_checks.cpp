@@ -194,6 +194,10 @@ TEST(Warnings, KeysWithoutEffectAreNamed) {
   EXPECT_EQ(idle(kSound, {"checkpoint.every_epochs=0", "checkpoint.every_steps=5", "checkpoint.keep_last=2"}), Lines());
   EXPECT_EQ(idle(kSound, {"train.valid_every_steps=5", "decode.max_length=9", "data.synthetic_length=8"}),
             (Lines{"data.synthetic_length", "train.valid_every_steps", "decode.max_length"}));
+  const Lines test_text{"data.test_source=/t", "data.test_target=/t", "decode.length_penalty=0.6"};
+  EXPECT_EQ(idle(kSound, test_text), (Lines{"decode.length_penalty"}));
+  EXPECT_EQ(idle(kSound, {test_text[0], test_text[1], test_text[2], "decode.beam=4"}), Lines());
+  EXPECT_EQ(idle(kSound, {test_text[2], "decode.beam=4"}), (Lines{"decode.beam", "decode.length_penalty"}));
   EXPECT_EQ(
       idle(kSynthetic, {"data.min_freq=3", "data.max_length=7", "data.valid_source=/v", "data.valid_target=/v", "data.synthetic_length=8"}),
       (Lines{"data.valid_source", "data.valid_target", "data.min_freq", "data.max_length"}));

@@ -1,0 +1,21 @@
+#include "decoding_kernels.hpp"
+
+#include "row_math.hpp"
+#include "th/base/half_float.hpp"
+#include "vector_math.hpp"
+
+#include <cmath>
+
+namespace th::model {
+
+#define TH_ELEMENT float
+#include "decoding_kernels_of_element.inc"
+#undef TH_ELEMENT
+#define TH_ELEMENT Bf16
+#include "decoding_kernels_of_element.inc"
+#undef TH_ELEMENT
+#define TH_ELEMENT Fp16
+#include "decoding_kernels_of_element.inc"
+#undef TH_ELEMENT
+
+}  // namespace th::model
