@@ -53,7 +53,7 @@ void norm_block_sums(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("elements")->Arg(1 << 15)->Arg(1 << 24)->Unit(benchmark::kMicrosecond)->MinTime(0.3);
+  benchmark->ArgName("elements")->Arg(1 << 15)->Arg(1 << 24)->Unit(benchmark::kMicrosecond)->MinTime(0.3)->UseRealTime();
 }
 
 BENCHMARK_CAPTURE(optimizer, adam, config::OptimizerKind::kAdam, 7)->Apply(sizes);

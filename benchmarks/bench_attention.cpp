@@ -52,7 +52,7 @@ struct Block {
   at::Tensor x, g, memory, g_memory;
 };
 
-void measure(benchmark::State& state, Kind kind, bool backward) {
+void attention(benchmark::State& state, Kind kind, bool backward) {
   const c10::InferenceMode no_grad;
   Block block(kind, state.range(0), true);
   for (auto _ : state) {
@@ -66,15 +66,15 @@ void measure(benchmark::State& state, Kind kind, bool backward) {
 }
 
 void lengths(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("length")->Arg(32)->Arg(128)->Arg(512)->Unit(benchmark::kMillisecond)->MinTime(0.3);
+  benchmark->ArgName("length")->Arg(32)->Arg(128)->Arg(512)->Unit(benchmark::kMillisecond)->MinTime(0.3)->UseRealTime();
 }
 
-BENCHMARK_CAPTURE(measure, self_forward, Kind::kSelf, false)->Apply(lengths);
-BENCHMARK_CAPTURE(measure, self_forward_backward, Kind::kSelf, true)->Apply(lengths);
-BENCHMARK_CAPTURE(measure, causal_forward, Kind::kCausal, false)->Apply(lengths);
-BENCHMARK_CAPTURE(measure, causal_forward_backward, Kind::kCausal, true)->Apply(lengths);
-BENCHMARK_CAPTURE(measure, cross_forward, Kind::kCross, false)->Apply(lengths);
-BENCHMARK_CAPTURE(measure, cross_forward_backward, Kind::kCross, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward, Kind::kSelf, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward_backward, Kind::kSelf, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, causal_forward, Kind::kCausal, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, causal_forward_backward, Kind::kCausal, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, cross_forward, Kind::kCross, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, cross_forward_backward, Kind::kCross, true)->Apply(lengths);
 
 }  // namespace
 

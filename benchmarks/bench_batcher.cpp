@@ -65,8 +65,8 @@ void loader(benchmark::State& state) {
   state.SetItemsProcessed(sentences);
 }
 
-BENCHMARK(epoch_plan)->ArgName("sentences")->Arg(4000)->Arg(1000000)->Unit(benchmark::kMillisecond);
-BENCHMARK(step_batches)->Unit(benchmark::kMicrosecond);
+BENCHMARK(epoch_plan)->ArgName("sentences")->Arg(4000)->Arg(1000000)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(step_batches)->Unit(benchmark::kMicrosecond)->UseRealTime();
 BENCHMARK(loader)->ArgName("workers")->Arg(0)->Arg(1)->Arg(2)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace

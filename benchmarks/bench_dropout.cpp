@@ -52,7 +52,7 @@ void libtorch(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("columns")->Arg(512)->Arg(2048)->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+  benchmark->ArgName("columns")->Arg(512)->Arg(2048)->Unit(benchmark::kMicrosecond)->MinTime(0.2)->UseRealTime();
 }
 
 BENCHMARK(copy)->Apply(sizes);

@@ -46,7 +46,7 @@ void report(const bench::RoundRobin& robin, const std::vector<bench::LinearShape
         rate[l] = bench::ratio(shape.flops(), median) / 1e9;
         seconds[l] += static_cast<double>(shape.count) * median;
       }
-      robin.print("| %s, %lld x %lld x %lld | %s | %.0f | %.0f | %.2f |\n", shape.name.c_str(), static_cast<long long>(shape.rows),
+      robin.print("| %s, %lld x %lld x %lld | %s | %.1f | %.1f | %.2f |\n", shape.name.c_str(), static_cast<long long>(shape.rows),
                   static_cast<long long>(shape.inputs), static_cast<long long>(shape.outputs), pass, rate[0], rate[1],
                   bench::ratio(rate[0], rate[1]));
     }

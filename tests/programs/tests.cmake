@@ -2,7 +2,7 @@
 # tools, h5py, TensorBoard and PyTorch make of what they leave. Each test_NAME.py is the test program.NAME; code 77 is a skip, with its reason.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
-  set(th_program_tests_mpi checkpoints cli finished h5py inspect metrics pytorch rerun resume stop_signal tensorboard translate)
+  set(th_program_tests_mpi benchmarks checkpoints cli finished h5py inspect metrics pytorch rerun resume stop_signal tensorboard translate)
   set(th_program_tests_alone corpus)
   foreach(name IN LISTS th_program_tests_mpi th_program_tests_alone)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_${name}.py)
