@@ -137,7 +137,7 @@ class StepBench {
     const double alone = robin_.median("forward + backward"), stage0 = robin_.median("stage 0");
     const double products = robin_.median("products") * bench::product_flops(config_) / products_.linear_flops();
     robin_.print(
-        "%d ranks, one slot each, medians of %lld rounds\n\n| step | seconds | tokens/s | ratio | of |\n| --- | ---: | ---: | ---: | --- "
+        "Ranks: %d, one slot each, medians of %lld rounds\n\n| step | seconds | tokens/s | ratio | of |\n| --- | ---: | ---: | ---: | --- "
         "|\n",
         collectives_.size(), static_cast<long long>(kRounds));
     const auto row = [&](const std::string& name, double seconds, double value, const char* of) {

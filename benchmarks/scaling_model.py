@@ -111,7 +111,10 @@ def predict(figures, model, ranks, slots, stage, link):
 
     def transfer(volume, call):
         local = volume * (1 - remote) / (rate[f"{call} {way}"] * 1e9)
-        return local + (volume * remote * sharing / link[0] if link else 0.0)
+        if not link:
+            return local
+        summed = volume * remote / (rate["exact reduce-scatter window"] * 1e9) if call != "all-gather" else 0.0  # the tree, over what arrived
+        return local + volume * remote * sharing / link[0] + summed
 
     own = parameters if stage == 0 else parameters / ranks
     return {"compute": rounds * model["flops"] / (figures["gemm_gflops"] * 1e9 * figures["efficiency"]),
