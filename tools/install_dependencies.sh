@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# tools/install_dependencies.sh [--with-slurm] [--with-test-python]
+# tools/install_dependencies.sh [--with-slurm] [--with-test-python] [--with-valgrind]
 # Installs what th_app needs and what is missing: Debian's packages with apt, LibTorch from the PyPI wheel into .deps/libtorch.
 #   --with-slurm        also slurmctld, slurmd, slurm-client, munge (the tests of jobs/ skip without them)
 #   --with-test-python  also .deps/venv with numpy, h5py, tensorboard, safetensors (tests that need them skip without)
+#   --with-valgrind     also valgrind (the instruction counts of the kernels skip without it)
 #   TH_LIBTORCH=/path   use the LibTorch there (with include/ and lib/); nothing is fetched
 # A second call finds everything there and ends at once.
 set -euo pipefail
@@ -14,13 +15,14 @@ cpython=3.11  # the wheel's Python; LibTorch itself does not depend on it
 say() { printf 'install: %s\n' "$*"; }
 fail() { printf 'install: error: %s\n' "$*" >&2; exit 1; }
 
-with_slurm=0 with_test_python=0
+with_slurm=0 with_test_python=0 with_valgrind=0
 for argument in "$@"; do
   case $argument in
     --with-slurm) with_slurm=1 ;;
     --with-test-python) with_test_python=1 ;;
-    -h|--help) sed -n '2,7p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) fail "unknown option '$argument'; allowed: --with-slurm, --with-test-python" ;;
+    --with-valgrind) with_valgrind=1 ;;
+    -h|--help) sed -n '2,8p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option '$argument'; allowed: --with-slurm, --with-test-python, --with-valgrind" ;;
   esac
 done
 
@@ -66,14 +68,16 @@ install_packages() {
   apt_install "${missing[@]}" || fail "apt-get could not install: ${missing[*]} (root or sudo is needed; log: $deps/apt.log)"
 }
 
-install_slurm() {
-  local missing
-  mapfile -t missing < <(missing_packages "${slurm_packages[@]}")
+# install_optional WHAT LEFT_OUT NAME…: packages that some tests need; without them those tests skip.
+install_optional() {
+  local what=$1 left_out=$2 missing
+  shift 2
+  mapfile -t missing < <(missing_packages "$@")
   if [ ${#missing[@]} = 0 ]; then
-    say "Slurm packages: there"
+    say "$what: there"
   else
-    say "Slurm packages: installing ${missing[*]}"
-    apt_install "${missing[@]}" || say "warning: could not install ${missing[*]} (log: $deps/apt.log); the tests of jobs/ will skip"
+    say "$what: installing ${missing[*]}"
+    apt_install "${missing[@]}" || say "warning: could not install ${missing[*]} (log: $deps/apt.log); $left_out will skip"
   fi
 }
 
@@ -128,5 +132,6 @@ mkdir -p "$deps"
 exec 9>"$deps/.lock"
 flock 9  # a second call beside this one waits
 install_libtorch
-[ $with_slurm = 0 ] || install_slurm
+[ $with_slurm = 0 ] || install_optional "Slurm packages" "the tests of jobs/" "${slurm_packages[@]}"
+[ $with_valgrind = 0 ] || install_optional "valgrind" "the instruction counts of the kernels" valgrind
 [ $with_test_python = 0 ] || install_test_python

@@ -9,7 +9,8 @@ root = Path(sys.argv[1])
 sizes = {}
 for top in ("include", "src", "tests", "tools", "jobs", "benchmarks", "cmake"):
     for path in (root / top).rglob("*"):
-        if path.suffix in SUFFIXES and path.is_file():
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)  # a virtual environment is not ours
+        if path.suffix in SUFFIXES and path.is_file() and not hidden:
             sizes[path.relative_to(root)] = path.read_bytes().count(b"\n")
 long_ones = sorted((lines, path) for path, lines in sizes.items() if lines > LIMIT)
 for lines, path in long_ones:

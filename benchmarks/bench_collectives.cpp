@@ -1,0 +1,114 @@
+// mpirun -np N bench_collectives: the exact exchange with its tree sum and the all-gather of MpiCollectives, through the shared-memory
+// window and by messages, against MPI's own calls, by size; and the whole exact sum against comm.reduction=fast.
+#include "round_robin.hpp"
+#include "th/base/error.hpp"
+#include "th/runtime/mpi_collectives.hpp"
+#include "th/zero/slot_tree.hpp"
+
+namespace {
+
+using namespace th;
+
+constexpr std::int64_t kRounds = 5;
+constexpr std::int64_t kSizes[] = {std::int64_t{1} << 14, std::int64_t{1} << 18, std::int64_t{1} << 22,
+                                   std::int64_t{25} << 20};  // floats of all ranks' slices
+
+/// One transport's buffer and tree at one size: the engine's reduction of a unit, one slot a rank.
+class ExactSum {
+ public:
+  ExactSum(runtime::Collectives& collectives, std::int64_t slice)
+      : collectives_(collectives),
+        slice_(slice),
+        buffer_(collectives.allocate(slice * collectives.size())),
+        tree_(collectives.size(), collectives.size(), slice) {
+    for (std::int64_t i = 0; i < slice * collectives.size(); ++i) buffer_->data()[i] = static_cast<float>(i % 97);
+  }
+  /// Each rank gets the sum of its slice, in the order of the slots.
+  void reduce_scatter() {
+    const std::vector<const float*> pieces = collectives_.exchange(*buffer_, 0, slice_);
+    tree_.add(0, pieces, 0, slice_, buffer_->data() + slice_ * collectives_.rank());
+    collectives_.finish_exchange();
+  }
+  void all_gather() { collectives_.all_gather(*buffer_, 0, slice_, slice_, buffer_->data()); }
+
+ private:
+  runtime::Collectives& collectives_;
+  std::int64_t slice_;
+  std::unique_ptr<runtime::TransportBuffer> buffer_;
+  zero::SlotTree tree_;
+};
+
+/// Everything of one size; the buffers stay with the variants.
+void add_size(bench::RoundRobin& robin, runtime::Collectives& window, runtime::Collectives& messages, std::int64_t slice,
+              std::int64_t calls) {
+  const int ranks = window.size();
+  const int count = static_cast<int>(slice);
+  const std::string at = std::string("/").append(std::to_string(slice * ranks));
+  for (const auto& [name, collectives] : {std::pair{"window", &window}, std::pair{"messages", &messages}}) {
+    const auto exact = std::make_shared<ExactSum>(*collectives, slice);
+    robin.add(
+        std::string("exact reduce-scatter/") + name + at, [exact] { exact->reduce_scatter(); }, calls);
+    robin.add(
+        std::string("all-gather/") + name + at, [exact] { exact->all_gather(); }, calls);
+    robin.add(
+        std::string("exact sum/") + name + at, [exact] { exact->reduce_scatter(), exact->all_gather(); }, calls);
+  }
+  const auto all = std::make_shared<std::vector<float>>(static_cast<std::size_t>(slice * ranks), 1.0F);
+  const auto mine = std::make_shared<std::vector<float>>(static_cast<std::size_t>(slice), 1.0F);
+  robin.add(
+      "MPI_Reduce_scatter_block" + at,
+      [=] {
+        runtime::check_mpi(MPI_Reduce_scatter_block(all->data(), mine->data(), count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD),
+                           "MPI_Reduce_scatter_block");
+      },
+      calls);
+  robin.add(
+      "MPI_Allgather" + at,
+      [=] {
+        runtime::check_mpi(MPI_Allgather(mine->data(), count, MPI_FLOAT, all->data(), count, MPI_FLOAT, MPI_COMM_WORLD), "MPI_Allgather");
+      },
+      calls);
+  runtime::Collectives* fast = &window;
+  robin.add(
+      "fast (MPI_Allreduce)" + at, [=] { fast->all_reduce_fast(all->data(), slice * ranks); }, calls);
+}
+
+void report(const bench::RoundRobin& robin, int ranks, const std::vector<std::int64_t>& slices) {
+  robin.print("%d ranks, milliseconds (medians); MB: the whole buffer of each rank\n\n", ranks);
+  robin.print(
+      "| MB | exact reduce-scatter, window | by messages | MPI_Reduce_scatter_block | all-gather, window | by messages | MPI_Allgather | "
+      "exact sum, window | fast (MPI_Allreduce) | exact : fast |\n");
+  robin.print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  for (const std::int64_t slice : slices) {
+    const std::string at = std::string("/").append(std::to_string(slice * ranks));
+    const auto ms = [&](const char* name) { return 1e3 * robin.median(name + at); };
+    robin.print("| %.2f | %.3f | %.3f | %.3f | %.3f | %.3f | %.3f | %.3f | %.3f | %.2f |\n", static_cast<double>(slice * ranks) * 4e-6,
+                ms("exact reduce-scatter/window"), ms("exact reduce-scatter/messages"), ms("MPI_Reduce_scatter_block"),
+                ms("all-gather/window"), ms("all-gather/messages"), ms("MPI_Allgather"), ms("exact sum/window"), ms("fast (MPI_Allreduce)"),
+                bench::ratio(ms("exact sum/window"), ms("fast (MPI_Allreduce)")));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const runtime::MpiSession session(argc, argv);
+    const auto window = runtime::make_mpi_collectives(MPI_COMM_WORLD);
+    const auto messages = runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kMpi);
+    bench::RoundRobin::initialize(argc, argv, window->rank() == 0);
+    bench::RoundRobin robin([] { MPI_Barrier(MPI_COMM_WORLD); }, window->rank() == 0);
+    std::vector<std::int64_t> slices;
+    for (const std::int64_t size : kSizes) {
+      slices.push_back(size / window->size() / 256 * 256);
+      add_size(robin, *window, *messages, slices.back(), size < (1 << 20) ? 20 : 2);
+    }
+    robin.run(kRounds);
+    report(robin, window->size(), slices);
+    robin.clear();
+    window->barrier();
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return static_cast<int>(error.exit_code());
+  }
+}

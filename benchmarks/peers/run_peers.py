@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Runs th_app and other engines in turn on the same model and shapes, and prints ratios of speed and of memory as a Markdown table.
+
+th_app runs inputs/benchmark.in; PyTorch's DDP and FSDP2 and DeepSpeed's ZeRO run peer_train.py beside this file. Both sides of a pair run one after
+the other in every round, so that what else the machine does falls on both; medians over the rounds.
+
+The peers' Python: TH_PEERS_PYTHON, else benchmarks/peers/.venv, which is made from PyPI (torch, deepspeed: some GB) where it is missing.
+With --results FILE measurements are kept in FILE, and the table shows all that it holds: long comparisons can be taken in parts (--only).
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PACKAGES = ("torch==2.11.0", "numpy", "deepspeed", "psutil")
+LIMIT_S = 900  # a run that takes longer hangs
+# name: (what th_app runs as, its overrides, the peer, its arguments)
+PAIRS = {
+    "stage0": ("stage 0", ["zero.stage=0"], "PyTorch DDP", ["--engine", "ddp"]),
+    "stage2": ("stage 2", ["zero.stage=2"], "DeepSpeed ZeRO-2", ["--engine", "zero2"]),
+    "stage3": ("stage 3", ["zero.stage=3"], "DeepSpeed ZeRO-3", ["--engine", "zero3"]),
+    "fsdp": ("stage 3", ["zero.stage=3"], "PyTorch FSDP2", ["--engine", "fsdp2"]),
+    "checkpointing": ("stage 0, full gradient checkpointing", ["zero.stage=0", "model.gradient_checkpointing=full"],
+                      "PyTorch DDP with checkpointing", ["--engine", "ddp", "--checkpoint"]),
+    "bf16": ("stage 0, bf16", ["zero.stage=0", "precision.dtype=bf16"], "PyTorch DDP, bf16 autocast", ["--engine", "ddp", "--bf16"]),
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--warmup", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of each run")
+    parser.add_argument("--only", default=",".join(PAIRS), help=f"pairs, with commas: {', '.join(PAIRS)}")
+    parser.add_argument("--results", type=Path, help="JSON file of measurements, added to")
+    options = parser.parse_args()
+    unknown = [name for name in options.only.split(",") if name not in PAIRS]
+    if unknown:
+        parser.error(f"--only: unknown {', '.join(unknown)}; there are {', '.join(PAIRS)}")
+    return options
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def peers_python():
+    """The Python that has the peers; makes one where none is given."""
+    given = os.environ.get("TH_PEERS_PYTHON")
+    python = Path(given) if given else HERE / ".venv" / "bin" / "python"
+    if not given and not (HERE / ".venv" / ".complete").exists():
+        say(f"making {HERE / '.venv'} with {', '.join(PACKAGES)}")
+        subprocess.run([sys.executable, "-m", "venv", HERE / ".venv"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        (HERE / ".venv" / ".complete").touch()
+    if subprocess.run([python, "-c", "import torch, deepspeed"], capture_output=True, check=False).returncode != 0:
+        sys.exit(f"run_peers: {python} can't import torch and deepspeed; set TH_PEERS_PYTHON to a Python that can")
+    return python
+
+
+def environment():
+    """The variables of tools/run_env.sh, and what the peers want on a CPU."""
+    script = f'. "{ROOT}/tools/run_env.sh" && env -0'
+    pairs = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout.split("\0")
+    return {**dict(pair.split("=", 1) for pair in pairs if "=" in pair), "DS_ACCELERATOR": "cpu"}
+
+
+def run(command, env):
+    done = subprocess.run([str(word) for word in command], env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with code {done.returncode}:\n{tail}")
+    return done.stdout
+
+
+def run_th_app(overrides, options, env):
+    with tempfile.TemporaryDirectory(prefix="th-peers.") as folder:
+        run(["mpirun", "-np", options.ranks, ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, f"run.output_dir={folder}/run",
+             f"run.warmup_steps={options.warmup}", f"train.max_steps={options.warmup + options.steps}", "monitor.tensorboard=false"], env)
+        summary = json.loads(Path(folder, "run", "metrics.jsonl").read_text().splitlines()[-1])
+    return {"tokens_per_second": summary["tokens_per_second"], "peak_rss_bytes": max(summary["peak_rss_bytes"])}
+
+
+def run_peer(words, options, env, python):
+    out = run([python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", options.ranks, HERE / "peer_train.py", *words,
+               "--warmup", options.warmup, "--steps", options.steps], env)
+    record = json.loads(next(line for line in reversed(out.splitlines()) if line.startswith('{"engine"')))
+    return {key: record[key] for key in ("tokens_per_second", "peak_rss_bytes")}
+
+
+def refusal(overrides):
+    """Why this build refuses a deck with these overrides, in its own words; empty where it takes it."""
+    done = subprocess.run([ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, "--check"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else (done.stderr or done.stdout).strip().splitlines()[-1]
+
+
+def measure(names, options, results, env, python):
+    skipped = {}
+    for name in names:
+        why = refusal(PAIRS[name][1])
+        if why:
+            skipped[name] = f"this th_app refuses it: {why}"
+    for round_number in range(options.rounds):
+        for name in names:
+            if name in skipped:
+                continue
+            _, overrides, _, words = PAIRS[name]
+            try:
+                pair = {"th_app": run_th_app(overrides, options, env), "peer": run_peer(words, options, env, python)}
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                skipped[name] = str(error)
+                continue
+            results.setdefault(name, []).append({"ranks": options.ranks, **pair})
+            say(f"round {round_number + 1}, {name}: th_app {pair['th_app']['tokens_per_second']:.0f}, peer {pair['peer']['tokens_per_second']:.0f} tokens/s")
+            if options.results:
+                options.results.write_text(json.dumps(results, indent=1) + "\n")
+    return skipped
+
+
+def table(results, ranks):
+    lines = [f"{ranks} ranks of one thread, medians; speed: th_app to peer (more is better), memory: peak resident set of the largest rank (less is better)", "",
+             "| th_app | peer | th_app tokens/s | peer tokens/s | speed ratio | th_app MiB | peer MiB | memory ratio | runs |",
+             "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for name, (mine, _, peer, _) in PAIRS.items():
+        runs = [r for r in results.get(name, []) if r["ranks"] == ranks]
+        if not runs:
+            continue
+        speed = {side: statistics.median(r[side]["tokens_per_second"] for r in runs) for side in ("th_app", "peer")}
+        rss = {side: statistics.median(r[side]["peak_rss_bytes"] for r in runs) / 2**20 for side in ("th_app", "peer")}
+        ratio = statistics.median(r["th_app"]["tokens_per_second"] / r["peer"]["tokens_per_second"] for r in runs)
+        lines.append(f"| {mine} | {peer} | {speed['th_app']:.0f} | {speed['peer']:.0f} | {ratio:.2f} | {rss['th_app']:.0f} | {rss['peer']:.0f} | "
+                     f"{rss['th_app'] / rss['peer']:.2f} | {len(runs)} |")
+    return "\n".join(lines)
+
+
+def main():
+    options = arguments()
+    if not (ROOT / "build/bin/th_app").exists():
+        sys.exit("run_peers: build/bin/th_app is missing: tools/build.sh makes it")
+    python, env = peers_python(), environment()
+    results = json.loads(options.results.read_text()) if options.results and options.results.exists() else {}
+    skipped = measure(options.only.split(","), options, results, env, python)
+    print(table(results, options.ranks))
+    for name, reason in skipped.items():
+        print(f"\nSkipped: {PAIRS[name][0]} against {PAIRS[name][2]}: {reason}")
+    sys.exit(1 if any("ended with code" in reason for reason in skipped.values()) else 0)
+
+
+if __name__ == "__main__":
+    main()
