@@ -26,7 +26,7 @@ class ExactSum {
   /// Each rank gets the sum of its slice, in the order of the slots.
   void reduce_scatter() {
     const std::vector<const float*> pieces = collectives_.exchange(*buffer_, 0, slice_);
-    tree_.add(0, pieces, 0, slice_, buffer_->data() + slice_ * collectives_.rank());
+    tree_.add<float>(0, pieces, 0, slice_, buffer_->data() + slice_ * collectives_.rank());
     collectives_.finish_exchange();
   }
   void all_gather() { collectives_.all_gather(*buffer_, 0, slice_, slice_, buffer_->data()); }

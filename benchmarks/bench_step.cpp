@@ -168,7 +168,8 @@ class StepBench {
 
  private:
   void step(model::Transformer& model, zero::ZeroEngine& engine) {
-    (void)train::run_step(config_, model, engine, batches_, config_.optimizer.lr, steps_++);
+    (void)train::run_step(config_, model, engine, batches_, steps_, {config_.optimizer.lr, steps_ + 1});
+    ++steps_;
   }
 
   runtime::Collectives& collectives_;

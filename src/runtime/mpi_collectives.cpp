@@ -227,6 +227,16 @@ class WindowCollectives final : public MessageCollectives {
     count_gather(slice);
   }
 
+  [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
+    auto* window = dynamic_cast<WindowBuffer*>(&buffer);
+    if (window == nullptr) return MessageCollectives::shards(buffer, offset, slice);
+    fence_.wait();
+    std::vector<const float*> pieces;
+    for (int r = 0; r < size_; ++r) pieces.push_back(window->of_rank(r) + offset + slice * r);
+    count_gather(slice);
+    return pieces;
+  }
+
   [[nodiscard]] std::string description() const override {
     return crowded_ ? "MPI (the shared memory in /dev/shm is too small)" : "shared-memory window";
   }

@@ -13,7 +13,7 @@ namespace th::runtime {
 namespace {
 
 constexpr MPI_Aint kStateBytes = 128;  // room to align to a cache line
-constexpr int kSpinsWhenCoresSuffice = 4000;
+constexpr int kSpinsWhenCoresSuffice = 100000;  // about two milliseconds: a sleep and its wake-up cost more than the usual wait
 
 void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
   const timespec limit{1, 0};  // a missed wake costs a second, never a hang

@@ -30,6 +30,9 @@ class WatchedCollectives final : public Collectives {
   void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
     watched("all-gather", [&] { inner_.all_gather(buffer, offset, stride, slice, full); });
   }
+  [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
+    return watched("all-gather in place", [&] { return inner_.shards(buffer, offset, slice); });
+  }
   void sum_in_rank_order(std::span<double> values) override {
     watched("sum of scalars", [&] { inner_.sum_in_rank_order(values); });
   }

@@ -1,5 +1,6 @@
 #include "th/train/trainer.hpp"
 
+#include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
@@ -237,7 +238,7 @@ void Trainer::save() {
   info.world_size = collectives_.size();
   info.zero_stage = config_.zero.stage;
   info.deck = config::resolved_text(deck_);
-  info.build = identity_;
+  info.build = build_line();
   info.identity = identity_;
   info.state_json = to_json(state_);
   if (dataset_.source_tokenizer) {

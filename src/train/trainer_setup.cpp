@@ -28,7 +28,8 @@ namespace {
 std::string make_identity(const config::RunConfig& config) {
   const bool short_products = config.precision.dtype == config::Precision::kBf16 && has_bf16_instructions();
   return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) + (short_products ? "+bf16" : "") +
-         " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch;
+         " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch +
+         " numerics=" + std::to_string(kNumericsRevision);
 }
 
 /// The first sentences of the first evaluation batch, as many as have kProbeTokens with their padding, at least one: every layer takes part in

@@ -266,27 +266,30 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   result.grad_norm = gradient_norm() / request.loss_scale;
   if (!std::isfinite(result.grad_norm)) result.not_finite = first_not_finite();
   if (!std::isfinite(result.loss_sum) || !std::isfinite(result.grad_norm)) return result;
-  const BufferTypes& types = buffers_.types;
-  if (!policy_.shard_optimizer && config_.comm.reduction == config::Reduction::kExact) {
-    for (const FlatLayout::Unit& u : layout_.units()) {
-      const std::int64_t offset = words(u.offset, types.reduced);
-      const std::int64_t shard = words(u.shard, types.reduced);
-      collectives_.all_gather(*gradients_, offset, shard, shard, gradients_->data() + offset);
-    }
-  }
   const double clip = config_.train.gradient_clip;
   OptimizerStep update{config_.optimizer, request.lr, 1.0, request.optimizer_step};
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
   update.gradient_factor /= request.loss_scale;
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    apply_optimizer(update, slice_of(static_cast<std::int64_t>(u)), types.reduced, types.working);
+    update_unit(static_cast<std::int64_t>(u), update);
     if (policy_.shard_parameters || !policy_.shard_optimizer) continue;
-    const std::int64_t offset = words(unit.offset, types.working);
-    const std::int64_t shard = words(unit.shard, types.working);
+    const std::int64_t offset = words(unit.offset, buffers_.types.working);
+    const std::int64_t shard = words(unit.shard, buffers_.types.working);
     collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
   }
   return result;
+}
+
+void ZeroEngine::update_unit(std::int64_t number, const OptimizerStep& update) {
+  const BufferTypes& types = buffers_.types;
+  const OptimizerSlice slice = slice_of(number);
+  if (policy_.shard_optimizer || config_.comm.reduction == config::Reduction::kFast) return apply_optimizer(update, slice, types.reduced, types.working);
+  // Everything is updated here, and each rank has the sum of its own shard.
+  const FlatLayout::Unit& unit = layout_.units()[index(number)];
+  const std::vector<const float*> shards = collectives_.shards(*gradients_, words(unit.offset, types.reduced), words(unit.shard, types.reduced));
+  for (std::int64_t r = 0; r < ranks_; ++r) apply_optimizer(update, slice.part(r * unit.shard, unit.shard, shards[index(r)], types.working), types.reduced, types.working);
+  collectives_.finish_exchange();
 }
 
 }  // namespace th::zero

@@ -96,6 +96,12 @@ void round_elements(const float* from, config::Precision type, void* to, std::in
   with_short_element(type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
 }
 
+OptimizerSlice OptimizerSlice::part(std::int64_t begin, std::int64_t n, const void* from, config::Precision working_type) const {
+  const auto moved = [begin](float* p) { return p == nullptr ? nullptr : p + begin; };
+  const std::int64_t bytes = working_type == config::Precision::kFp32 ? 4 : 2;
+  return {moved(masters), from, moved(exp_avg), moved(exp_avg_sq), working == nullptr ? nullptr : static_cast<char*>(working) + begin * bytes, n};
+}
+
 void apply_optimizer(const OptimizerStep& step, const OptimizerSlice& slice, config::Precision gradient_type, config::Precision working_type) {
   const auto at_offset = [](float* moments, std::int64_t offset) { return moments == nullptr ? nullptr : moments + offset; };
   for_fp32_chunks(slice.gradients, gradient_type, slice.count, [&](std::int64_t at, std::int64_t n, const float* gradients) {

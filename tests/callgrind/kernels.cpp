@@ -58,7 +58,7 @@ void feed_tree(std::int64_t ranks) {
   for (std::int64_t at = 0; at < kSlots; at += ranks) {
     std::vector<const float*> pieces;
     for (std::int64_t r = 0; r < ranks; ++r) pieces.push_back(in().slots[static_cast<std::size_t>(at + r)].data());
-    tree.add(at, pieces, 0, kShard, in().parameters.data());
+    tree.add<float>(at, pieces, 0, kShard, in().parameters.data());
   }
 }
 

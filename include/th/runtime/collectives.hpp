@@ -55,6 +55,15 @@ class Collectives {
   /// `full[0, slice*size)` holds all shards in rank order on every rank. `full` may be `buffer + offset` where stride = slice.
   virtual void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) = 0;
 
+  /// Every rank's shard of a full buffer, rank r's `buffer[offset + r*slice, +slice)`, one pointer a rank, readable until finish_exchange(): where
+  /// peers' memory can be read in place nothing is copied, elsewhere the shards are gathered into the buffer. Nobody may write the shards before finish_exchange(). Counted as all_gather().
+  [[nodiscard]] virtual std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) {
+    all_gather(buffer, offset, slice, slice, buffer.data() + offset);
+    std::vector<const float*> pointers;
+    for (int r = 0; r < size(); ++r) pointers.push_back(buffer.data() + offset + slice * r);
+    return pointers;
+  }
+
   /// In place sum of doubles over the ranks in rank order: the same bits on every rank.
   virtual void sum_in_rank_order(std::span<double> values) = 0;
   /// `mine` of each rank, concatenated in rank order. Every rank passes the same count.

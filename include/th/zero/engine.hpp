@@ -89,6 +89,8 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] float* unit_gradient(std::int64_t unit) const;
   /// The part of a unit that this rank updates.
   [[nodiscard]] OptimizerSlice slice_of(std::int64_t unit) const;
+  /// The optimizer's step on what this rank updates of a unit.
+  void update_unit(std::int64_t unit, const OptimizerStep& update);
   [[nodiscard]] double gradient_norm();
   [[nodiscard]] std::string first_not_finite();
   /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.

@@ -26,6 +26,8 @@ struct OptimizerSlice {
   float* exp_avg_sq = nullptr;
   void* working = nullptr;
   std::int64_t count = 0;
+  /// Elements [begin, begin + n), with gradients from elsewhere.
+  [[nodiscard]] OptimizerSlice part(std::int64_t begin, std::int64_t n, const void* from, config::Precision working_type) const;
 };
 void apply_optimizer(const OptimizerStep& step, const OptimizerSlice& slice, config::Precision gradient_type, config::Precision working_type);
 
