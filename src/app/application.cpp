@@ -89,7 +89,7 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
   std::string token = runtime::make_watchdog_token();
   collectives.broadcast(token, 0);
   runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
-  const std::unique_ptr<runtime::Collectives> watched = runtime::make_watched_collectives(collectives, watchdog);
+  const std::unique_ptr<runtime::WatchedCollectives> watched = runtime::make_watched_collectives(collectives, watchdog);
   return train::Trainer(deck, *watched, watchdog, node, log).run();
 }
 

@@ -58,7 +58,7 @@ std::string set_aside(const fs::path& folder) {
 
 }  // namespace
 
-Trainer::Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node,
+Trainer::Trainer(const config::LoadedDeck& deck, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node,
                  Log& log)
     : deck_(deck), config_(deck_.config), collectives_(collectives), watchdog_(watchdog), log_(log), identity_(make_identity(deck.config)),
       deadline_(deck.config.run.max_minutes), loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
@@ -302,6 +302,13 @@ void Trainer::write_summary(const std::string& exit) {
   record.planned_bytes = gather(memory_->plan().peak().use.total());
   record.measured_bytes = gather(runtime::MemoryLedger::process().at_peak().total());
   record.exit = exit;
+  std::string traffic;
+  for (const runtime::TrafficRow& row : collectives_.traffic()) {
+    record.traffic.push_back({row.collective, row.data, row.calls, row.sent, row.received});
+    traffic += (traffic.empty() ? "" : "; ") + row.collective + " of " + row.data + ": " + std::to_string(row.calls) + " calls, " +
+               monitor::bytes_text(row.sent) + " sent, " + monitor::bytes_text(row.received) + " received";
+  }
+  if (collectives_.size() > 1) log_.info("Traffic of rank 0: " + traffic);
   if (metrics_) metrics_->summary(record);
   if (tensorboard_) tensorboard_->flush();
   log_.info("Done: " + std::to_string(totals_.steps) + " steps, " + std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");

@@ -11,7 +11,7 @@ KEYS = {
     "epoch": ["kind", "epoch", "train_loss", "valid_loss", "seconds"],
     "eval": ["kind", "metric", "value"],
     "summary": ["kind", "steps", "tokens_per_second", "rss_before_model_bytes", "padding_fraction", "peak_rss_bytes", "model_state_bytes",
-                "planned_bytes", "measured_bytes", "bytes_sent", "exit"],
+                "planned_bytes", "measured_bytes", "bytes_sent", "traffic", "exit"],
 }
 
 
@@ -74,6 +74,18 @@ class Records(th_run.SharedRunTest):
         for before, peak in zip(summary["rss_before_model_bytes"], summary["peak_rss_bytes"]):
             self.assertLess(int(before), int(peak))
         self.assertEqual(len(set(summary["bytes_sent"])), 1, "the collectives are alike on every rank")
+
+    def test_traffic_is_counted_by_call_and_class_in_both_directions(self):
+        summary = self.summary()
+        rows = {(row["collective"], row["class"]): row for row in summary["traffic"]}
+        self.assertEqual(set(rows), {("exchange", "gradients"), ("all_gather", "parameters"), ("control", "scalars and texts")})
+        data = [row for key, row in rows.items() if key[0] != "control"]
+        self.assertEqual(str(sum(int(row["sent"]) for row in data)), summary["bytes_sent"][0])
+        for row in data:
+            self.assertEqual(row["sent"], row["received"])
+            self.assertGreater(int(row["calls"]), 0)
+        # 12 steps of three rounds over the units, each an exchange.
+        self.assertEqual(int(rows["exchange", "gradients"]["calls"]) % (12 * 3), 0)
 
     def test_summary_has_planned_and_measured_bytes_for_each_rank(self):
         summary = self.summary()

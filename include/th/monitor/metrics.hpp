@@ -23,11 +23,18 @@ struct EpochRecord {
   double seconds = 0;
 };
 
-/// The vectors hold one entry a rank, in bytes.
+/// Payload of rank 0 by kind of call and class of data.
+struct TrafficRecord {
+  std::string collective, data;
+  std::int64_t calls = 0, sent = 0, received = 0;
+};
+
+/// The vectors of numbers hold one entry a rank, in bytes.
 struct SummaryRecord {
   std::int64_t steps = 0;
   double tokens_per_second = 0, padding_fraction = 0;
   std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes, planned_bytes, measured_bytes, bytes_sent;
+  std::vector<TrafficRecord> traffic;
   std::string exit = "completed";
 };
 

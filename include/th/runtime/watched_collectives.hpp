@@ -1,14 +1,31 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/watchdog.hpp"
 
 namespace th::runtime {
 
-/// The same collectives with every call announced to the watchdog, which names the missing rank when a call does not end in time.
-/// Both outlive the result.
-[[nodiscard]] std::unique_ptr<Collectives> make_watched_collectives(Collectives& inner, Watchdog& watchdog);
+/// What passed through one kind of call for one class of data: payload bytes of this rank, by the algorithm's volume.
+struct TrafficRow {
+  std::string collective;  ///< "exchange", "all_gather", "all_reduce", "control"
+  std::string data;        ///< "gradients", "parameters", "scalars and texts"
+  std::int64_t calls = 0, sent = 0, received = 0;
+};
+
+/// Collectives with every call announced to the watchdog, which names the missing rank when a call does not end in time, and entered into a
+/// table of traffic.
+class WatchedCollectives : public Collectives {
+ public:
+  /// The kinds of calls made so far, in a fixed order; those that never were are left out.
+  [[nodiscard]] virtual std::vector<TrafficRow> traffic() const = 0;
+};
+
+/// `inner` and `watchdog` outlive the result.
+[[nodiscard]] std::unique_ptr<WatchedCollectives> make_watched_collectives(Collectives& inner, Watchdog& watchdog);
 
 }  // namespace th::runtime

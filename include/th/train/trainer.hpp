@@ -19,6 +19,7 @@
 #include "th/runtime/mpi.hpp"
 #include "th/runtime/signals.hpp"
 #include "th/runtime/watchdog.hpp"
+#include "th/runtime/watched_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
@@ -32,7 +33,7 @@ namespace th::train {
 class Trainer {
  public:
   /// Opens the data, prepares the output folder, builds the engine, resumes. Collective. Throws the same Error on every rank.
-  Trainer(const config::LoadedDeck& deck, runtime::Collectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node, Log& log);
+  Trainer(const config::LoadedDeck& deck, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node, Log& log);
   ~Trainer();
 
   /// Trains to the end, or to a stop signal or the time limit with a checkpoint. Collective. Returns the process' exit code.
@@ -84,7 +85,7 @@ class Trainer {
 
   config::LoadedDeck deck_;
   config::RunConfig& config_;
-  runtime::Collectives& collectives_;
+  runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;
   Log& log_;
   std::string checkpoints_;
