@@ -122,6 +122,7 @@ int answer(const config::CommandLine& line) {
 
 int run(const config::CommandLine& line, int& argc, char**& argv) {
   model::observe_torch_memory();
+  const model::DeviceMemoryObserver devices;
   const runtime::MpiSession session(argc, argv);
   const std::unique_ptr<runtime::Collectives> collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);

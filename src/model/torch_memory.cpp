@@ -3,7 +3,9 @@
 #include "block_arena.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
+#include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -70,5 +72,27 @@ void observe_torch_memory() {
   static ObservedAllocator allocator;
   c10::SetCPUAllocator(&allocator, 1);
 }
+
+namespace {
+
+/// LibTorch's own seam for memory profilers: every allocator but ours reports to it, frees with a negative size.
+class Reporter final : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void* block, std::int64_t bytes, std::size_t, std::size_t, c10::Device device) override {
+    if (device.is_cpu()) return;
+    if (bytes > 0) runtime::note_allocation(block, static_cast<std::size_t>(bytes), runtime::MemoryLedger::device());
+    if (bytes < 0) runtime::note_release(block);
+  }
+  [[nodiscard]] bool memoryProfilingEnabled() const override { return true; }
+};
+
+}  // namespace
+
+class DeviceMemoryObserver::Guard {
+  c10::DebugInfoGuard guard_{c10::DebugInfoKind::PROFILER_STATE, std::make_shared<Reporter>()};
+};
+
+DeviceMemoryObserver::DeviceMemoryObserver() : guard_(std::make_unique<Guard>()) {}
+DeviceMemoryObserver::~DeviceMemoryObserver() = default;
 
 }  // namespace th::model

@@ -68,6 +68,11 @@ MemoryLedger& MemoryLedger::process() noexcept {
   return ledger;
 }
 
+MemoryLedger& MemoryLedger::device() noexcept {
+  static constinit MemoryLedger ledger;
+  return ledger;
+}
+
 void MemoryLedger::add(MemoryClass kind, std::int64_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   now_[kind] += bytes;
@@ -113,7 +118,10 @@ PlanningScope::~PlanningScope() { this_thread_plan = before_; }
 MemoryLedger* PlanningScope::active() noexcept { return this_thread_plan; }
 
 void note_allocation(void* address, std::size_t bytes) noexcept {
-  MemoryLedger& ledger = this_thread_plan != nullptr ? *this_thread_plan : MemoryLedger::process();
+  note_allocation(address, bytes, this_thread_plan != nullptr ? *this_thread_plan : MemoryLedger::process());
+}
+
+void note_allocation(void* address, std::size_t bytes, MemoryLedger& ledger) noexcept {
   const Block block{&ledger, this_thread_class, static_cast<std::int64_t>(bytes)};
   ledger.add(block.kind, block.bytes);
   BlockTable& t = table();

@@ -44,6 +44,8 @@ class MemoryLedger {
   static constexpr std::size_t kSmallest = 16384;  ///< bytes; smaller C++ blocks are not counted
 
   [[nodiscard]] static MemoryLedger& process() noexcept;
+  /// The same for memory of GPUs, fed by LibTorch's device allocators (model/torch_memory.hpp).
+  [[nodiscard]] static MemoryLedger& device() noexcept;
   constexpr MemoryLedger() = default;
 
   void add(MemoryClass kind, std::int64_t bytes) noexcept;
@@ -90,6 +92,7 @@ class PlanningScope {
 
 /// Tells the ledger of a block at `address`, in this thread's class, and of its end. For allocators.
 void note_allocation(void* address, std::size_t bytes) noexcept;
+void note_allocation(void* address, std::size_t bytes, MemoryLedger& ledger) noexcept;
 void note_release(void* address) noexcept;
 
 }  // namespace th::runtime
