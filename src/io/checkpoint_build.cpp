@@ -29,7 +29,9 @@ void build_checkpoint(const std::string& output, Existing existing, CheckpointIn
   const std::int64_t elements = zero::FlatLayout(info.units, 1).parameter_count();
   require_free_space(folder.temporary(), elements * 4 * (1 + std::ssize(info.state_names)));
   info.world_size = std::max<std::int64_t>(1, (elements + shard_elements - 1) / shard_elements);
+  info.format_version = kFormatVersion;
   const zero::FlatLayout layout(info.units, info.world_size);
+  info.alignment = layout.alignment();
   for (std::int64_t rank = 0; rank < layout.ranks(); ++rank) {
     const std::vector<float> parameters = read_whole_shard(layout, rank, "parameters", source);
     std::vector<std::vector<float>> values;

@@ -30,7 +30,7 @@ std::string layout_to_json(const CheckpointInfo& info) {
   }
   nlohmann::json aliases = nlohmann::json::array();
   for (const auto& alias : info.aliases) aliases.push_back({{"alias", alias.alias}, {"tensor", alias.tensor}});
-  return nlohmann::json{{"units", units}, {"aliases", aliases}, {"state_names", info.state_names}}.dump();
+  return nlohmann::json{{"alignment", info.alignment}, {"units", units}, {"aliases", aliases}, {"state_names", info.state_names}}.dump();
 }
 
 std::string covered_text(const CheckpointInfo& info, const std::string& layout) {
@@ -44,6 +44,7 @@ std::string covered_text(const CheckpointInfo& info, const std::string& layout) 
 void layout_from_json(const std::string& text, CheckpointInfo& info) {
   try {
     const auto json = nlohmann::json::parse(text);
+    info.alignment = json.value("alignment", std::int64_t{16});  // version 1 did not say
     for (const auto& unit : json.at("units")) {
       zero::UnitSpec spec{unit.at("name").get<std::string>(), {}};
       for (const auto& tensor : unit.at("tensors")) {

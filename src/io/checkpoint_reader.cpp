@@ -65,7 +65,7 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 }  // namespace
 
 CheckpointReader::CheckpointReader(const std::string& path)
-    : folder_(resolve_folder(path, notes_)), info_(read_info(folder_)), layout_(info_.units, info_.world_size) {
+    : folder_(resolve_folder(path, notes_)), info_(read_info(folder_)), layout_(info_.units, info_.world_size, info_.alignment) {
   for (std::size_t i = 0; i < layout_.tensors().size(); ++i) index_[layout_.tensors()[i].spec.name] = static_cast<std::int64_t>(i);
   for (const auto& alias : info_.aliases) {
     const auto it = index_.find(alias.tensor);

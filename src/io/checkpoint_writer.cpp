@@ -142,6 +142,7 @@ void write_views(hid_t file, const zero::FlatLayout& layout, const CheckpointInf
 
 void write_model_file(const std::string& folder, const zero::FlatLayout& layout, const CheckpointInfo& info) {
   ensure(layout.ranks() == info.world_size, "write_model_file: the layout's rank count is not info.world_size");
+  ensure(layout.alignment() == info.alignment && info.format_version == kFormatVersion, "write_model_file: info is of an older format");
   const std::string path = folder + "/model.h5";
   FailurePoint::pass("creating model.h5");
   require_creatable(path);

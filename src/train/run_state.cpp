@@ -39,7 +39,7 @@ RunState run_state_from_json(const std::string& text) {
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});  // checkpoints of before 16-bit training have none of these
     s.loss_scale.scale = j.value("loss_scale", 0.0);
     s.loss_scale.good_steps = j.value("loss_scale_good_steps", std::int64_t{0});
-    s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScale::kHysteresis);
+    s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScaleState::kHysteresis);
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("the checkpoint's run state can't be read: ") + error.what());

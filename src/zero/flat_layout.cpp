@@ -16,8 +16,9 @@ std::int64_t TensorSpec::count() const {
   return n;
 }
 
-FlatLayout::FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks) : ranks_(ranks) {
+FlatLayout::FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks, std::int64_t alignment) : ranks_(ranks), alignment_(alignment) {
   ensure(ranks >= 1, "FlatLayout: the rank count must be at least 1");
+  ensure(alignment >= 1, "FlatLayout: the alignment must be at least 1");
   for (UnitSpec& spec : units) {
     Unit unit;
     unit.name = std::move(spec.name);
@@ -30,7 +31,7 @@ FlatLayout::FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks) : ranks_
       placed.spec = std::move(tensor);
       placed.unit = static_cast<std::int64_t>(units_.size());
       placed.offset = at;
-      at = round_up(at + placed.count, kAlign);
+      at = round_up(at + placed.count, alignment);
       parameter_count_ += placed.count;
       tensors_.push_back(std::move(placed));
     }

@@ -36,7 +36,7 @@ class H5py(th_run.SharedRunTest):
     def test_attributes_and_vocabularies(self):
         with h5py.File(self.checkpoint / "model.h5", "r") as file:
             seen = {name: int(file.attrs[name]) for name in ("format_version", "step", "epoch", "world_size", "zero_stage")}
-            self.assertEqual(seen, {"format_version": 1, "step": 8, "epoch": 1, "world_size": 3, "zero_stage": 3})
+            self.assertEqual(seen, {"format_version": 2, "step": 8, "epoch": 1, "world_size": 3, "zero_stage": 3})
             self.assertIn("torch", file.attrs["build"])
             deck = file.attrs["deck"]
             self.assertIn("d_model = 64", deck)

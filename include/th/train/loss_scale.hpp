@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "th/config/run_config.hpp"
+#include "th/train/run_state.hpp"
 
 namespace th::train {
 
@@ -12,14 +13,8 @@ namespace th::train {
 class LossScale {
  public:
   static constexpr double kSmallest = 0x1p-10;
-  static constexpr std::int64_t kHysteresis = 2;
-
-  /// What a checkpoint keeps.
-  struct State {
-    double scale = 1;
-    std::int64_t good_steps = 0;  ///< since the last overflow or doubling
-    std::int64_t hysteresis = kHysteresis;
-  };
+  static constexpr std::int64_t kHysteresis = LossScaleState::kHysteresis;
+  using State = LossScaleState;
 
   enum class Verdict { kFine, kKept, kHalved, kBelowOne, kExhausted };
 

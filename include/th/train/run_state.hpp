@@ -3,9 +3,15 @@
 #include <cstdint>
 #include <string>
 
-#include "th/train/loss_scale.hpp"
-
 namespace th::train {
+
+/// What a checkpoint keeps of fp16's loss scale (loss_scale.hpp).
+struct LossScaleState {
+  static constexpr std::int64_t kHysteresis = 2;  ///< overflows until the scale is halved
+  double scale = 0;                               ///< 0: the run has none
+  std::int64_t good_steps = 0;                    ///< since the last overflow or doubling
+  std::int64_t hysteresis = kHysteresis;
+};
 
 /// Where a run stands between two steps: what a checkpoint holds beside the tensors. One position for all ranks, never per rank.
 struct RunState {
@@ -17,7 +23,7 @@ struct RunState {
   double epoch_seconds = 0;
   std::int64_t micro_batches = 0;   ///< slots of a step, resolved at step 0
   std::int64_t skipped_steps = 0;   ///< of `step`: those that overflowed in fp16 and updated nothing
-  LossScale::State loss_scale{0, 0, LossScale::kHysteresis};  ///< fp16 alone; else scale 0
+  LossScaleState loss_scale;        ///< fp16 alone; else scale 0
   double probe_loss = 0;            ///< of the probe batch with the saved parameters
   std::string identity;             ///< of the run that wrote it (contract: "A run's identity")
   std::string altered;              ///< empty, or how the parameters came to be others than the run's ("an average of …"): probe_loss is not theirs

@@ -33,7 +33,7 @@ struct TensorAlias {
 class FlatLayout {
  public:
   static constexpr std::int64_t kBlock = 256;   ///< elements of one norm block, and the shard granularity
-  static constexpr std::int64_t kAlign = 32;    ///< elements; every tensor starts at such a multiple
+  static constexpr std::int64_t kAlign = 32;    ///< elements; every tensor starts at such a multiple (checkpoints of before: 16)
 
   struct Tensor {
     TensorSpec spec;
@@ -62,9 +62,11 @@ class FlatLayout {
     std::int64_t shard_offset = 0;  ///< elements from the start of the rank's flat shard
   };
 
-  FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks);
+  /// `alignment` other than kAlign is for what older programs wrote.
+  FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks, std::int64_t alignment = kAlign);
 
   [[nodiscard]] std::int64_t ranks() const noexcept { return ranks_; }
+  [[nodiscard]] std::int64_t alignment() const noexcept { return alignment_; }
   [[nodiscard]] const std::vector<Unit>& units() const noexcept { return units_; }
   [[nodiscard]] const std::vector<Tensor>& tensors() const noexcept { return tensors_; }
   [[nodiscard]] std::int64_t padded_total() const noexcept { return padded_total_; }              ///< P, elements
@@ -78,6 +80,7 @@ class FlatLayout {
 
  private:
   std::int64_t ranks_ = 1;
+  std::int64_t alignment_ = kAlign;
   std::vector<Unit> units_;
   std::vector<Tensor> tensors_;
   std::int64_t padded_total_ = 0;
