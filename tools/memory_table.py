@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The memory table of docs/memory.md, measured: model state and peak of a rank at ZeRO stages 0 to 3, as ratios to stage 0.
 
-usage: tools/memory_table.py [--precision fp32|bf16] [--ranks 1,2,4,8,16] [--plan-ranks 64,256,1024] [KEY=VALUE…]
+usage: tools/memory_table.py [--precision fp32|bf16|bf16r] [--ranks 1,2,4,8,16] [--plan-ranks 64,256,1024] [KEY=VALUE…]
 Runs one step of build/bin/th_app at each rank count and stage on random ids (measured by the ledger: model_state_bytes and measured_bytes of the
 summary record), and asks --plan for the larger rank counts. Prints Markdown. Needs mpirun and the variables of tools/run_env.sh.
 """

@@ -67,12 +67,12 @@ Json statistics(const std::vector<float>& values) {
           {"non_finite", static_cast<std::int64_t>(values.size()) - finite}};
 }
 
-int report(const std::vector<std::string>& problems, const InspectRequest& request) {
+int report(const std::vector<std::string>& problems, const InspectRequest& request, const std::string& folder) {
   if (request.json) {
-    std::cout << Json{{"ok", problems.empty()}, {"problems", problems}}.dump() << '\n';
+    std::cout << Json{{"ok", problems.empty()}, {"checkpoint", folder}, {"problems", problems}}.dump() << '\n';
   } else {
     for (const auto& problem : problems) std::cout << problem << '\n';
-    if (problems.empty()) std::cout << request.words[0] << ": every shard and checksum is right\n";
+    if (problems.empty()) std::cout << folder << ": every shard and checksum is right\n";
   }
   return problems.empty() ? 0 : 1;
 }
@@ -107,11 +107,15 @@ int inspect_stat(const InspectRequest& request) {
 }
 
 int inspect_verify(const InspectRequest& request) {
-  if (!std::filesystem::exists(request.words[0] + "/model.h5")) return report(open_checkpoint(request.words[0])->verify(), request);
   try {
-    return report(io::CheckpointReader(request.words[0]).verify(), request);
+    const io::CheckpointReader reader(request.words[0]);
+    std::vector<std::string> problems = reader.notes();  // of a run: what was passed over on the way to a whole checkpoint
+    const std::vector<std::string> here = reader.verify();
+    problems.insert(problems.end(), here.begin(), here.end());
+    if (!problems.empty() && here.empty()) problems.push_back(reader.folder() + " is whole");
+    return report(problems, request, reader.folder());
   } catch (const CheckpointError& error) {  // model.h5 itself is damaged
-    return report({error.what()}, request);
+    return report({error.what()}, request, request.words[0]);
   }
 }
 

@@ -140,6 +140,15 @@ EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config:
   return plan;
 }
 
+void keep_largest(std::vector<BatchShape>& shapes, const BatchShape& shape) {
+  const auto within = [](const BatchShape& a, const BatchShape& b) {
+    return a.sentences <= b.sentences && a.source_length <= b.source_length && a.target_length <= b.target_length;
+  };
+  if (shape.sentences == 0 || std::any_of(shapes.begin(), shapes.end(), [&](const BatchShape& s) { return within(shape, s); })) return;
+  std::erase_if(shapes, [&](const BatchShape& s) { return within(s, shape); });
+  shapes.push_back(shape);
+}
+
 Batch make_batch(const ParallelCorpus& corpus, std::span<const std::int64_t> sentences) {
   Batch batch;
   batch.sentences = std::ssize(sentences);

@@ -28,6 +28,22 @@ std::shared_ptr<const EpochPlan> CorpusSource::plan(std::int64_t epoch) const {
 
 std::int64_t CorpusSource::steps(std::int64_t epoch) const { return plan(epoch)->steps(); }
 
+std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch) const {
+  const auto epoch_plan = plan(epoch);
+  std::vector<BatchShape> shapes;
+  for (std::int64_t step = 0; step < epoch_plan->steps(); ++step) {
+    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) {
+      BatchShape shape;
+      for (const std::int64_t sentence : epoch_plan->slot(step, s)) {
+        const SentenceLength& length = lengths_[static_cast<std::size_t>(sentence)];
+        shape = {shape.sentences + 1, std::max<std::int64_t>(shape.source_length, length.source), std::max<std::int64_t>(shape.target_length, length.target)};
+      }
+      keep_largest(shapes, shape);
+    }
+  }
+  return shapes;
+}
+
 StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) const {
   const auto epoch_plan = plan(epoch);
   ensure(step_in_epoch >= 0 && step_in_epoch < epoch_plan->steps(), "CorpusSource: step outside of the epoch");

@@ -10,22 +10,6 @@
 
 namespace th::train {
 
-namespace {
-
-bool within(const zero::BatchShape& a, const zero::BatchShape& b) {
-  return a.sentences <= b.sentences && a.source_length <= b.source_length && a.target_length <= b.target_length;
-}
-
-/// Adds a shape unless one that is at least as large in every direction is there; drops those that it outgrows.
-void keep_largest(std::vector<zero::BatchShape>& shapes, const zero::BatchShape& shape) {
-  if (shape.sentences == 0) return;
-  if (std::any_of(shapes.begin(), shapes.end(), [&](const zero::BatchShape& s) { return within(shape, s); })) return;
-  std::erase_if(shapes, [&](const zero::BatchShape& s) { return within(s, shape); });
-  shapes.push_back(shape);
-}
-
-}  // namespace
-
 std::int64_t ledger_bytes(const data::Batch& batch) {
   std::int64_t bytes = 0;
   for (const auto* ids : {&batch.source, &batch.target_in, &batch.target_out}) {
@@ -41,48 +25,48 @@ void MemoryWatch::saw_training(const std::vector<data::Batch>& rounds, std::int6
   std::int64_t bytes = 0;
   for (const data::Batch& batch : rounds) {
     bytes += ledger_bytes(batch);
-    keep_largest(request_.training, shape_of(batch));
+    data::keep_largest(request_.training, shape_of(batch));
   }
   request_.batch_bytes = std::max(request_.batch_bytes, bytes * waiting);
 }
 
 void MemoryWatch::saw_evaluation(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes) {
-  for (const zero::BatchShape& shape : shapes) keep_largest(request_.evaluation, shape);
+  for (const zero::BatchShape& shape : shapes) data::keep_largest(request_.evaluation, shape);
   request_.evaluation_batch_bytes = std::max(request_.evaluation_batch_bytes, batch_bytes);
 }
 
 void MemoryWatch::saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes, std::int64_t length) {
   for (zero::BatchShape shape : shapes) {
     shape.target_length = length;
-    keep_largest(request_.decoding, shape);
+    data::keep_largest(request_.decoding, shape);
   }
   request_.evaluation_batch_bytes = std::max(request_.evaluation_batch_bytes, batch_bytes);
 }
 
 std::string plan_against_measurement(const runtime::MemoryUse& planned, const runtime::MemoryUse& measured) {
-  const double relative = 100.0 * (static_cast<double>(measured.total()) / std::max(1.0, static_cast<double>(planned.total())) - 1.0);
-  std::array<char, 32> percent{};
-  std::snprintf(percent.data(), percent.size(), "%+.1f %%", relative);
-  std::string text = "planned " + monitor::bytes_text(planned.total()) + ", measured " + monitor::bytes_text(measured.total()) + " (" + percent.data() + ")";
+  const auto percent = [](std::int64_t plan, std::int64_t seen) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%+.1f %%", 100.0 * (static_cast<double>(seen) / std::max(1.0, static_cast<double>(plan)) - 1.0));
+    return std::string(text.data());
+  };
+  std::string text = "planned " + monitor::bytes_text(planned.total()) + ", measured " + monitor::bytes_text(measured.total()) + " (" +
+                     percent(planned.total(), measured.total()) + ")";
   const char* separator = ": ";
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     if (planned.bytes[k] == 0 && measured.bytes[k] == 0) continue;
+    const std::int64_t seen = std::max<std::int64_t>(0, measured.bytes[k]);  // blocks of before the count that went away
     text += separator + std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k))) + " " + monitor::bytes_text(planned.bytes[k]) + " / " +
-            monitor::bytes_text(measured.bytes[k]);
+            monitor::bytes_text(seen) + (planned.bytes[k] > 0 ? " (" + percent(planned.bytes[k], seen) + ")" : "");
     separator = ", ";
   }
   return text;
 }
 
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available) {
-  zero::PlanRequest state = request;
-  state.training.clear();
-  state.evaluation.clear();
-  state.decoding.clear();
-  const runtime::MemoryUse use = zero::plan_memory(state).peak().use;
+  const runtime::MemoryUse use = zero::plan_memory(request).peak().use;
   if (available <= 0 || use.total() * ranks_here <= available) return;
   std::string text = "the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need " +
-                     monitor::bytes_text(use.total()) + " each before any activation (";
+                     monitor::bytes_text(use.total()) + " each (";
   const char* separator = "";
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     if (use.bytes[k] == 0) continue;
@@ -90,8 +74,8 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
     separator = ", ";
   }
   text += "), " + monitor::bytes_text(available) + " are to be had";
-  if (request.config.zero.stage < 3) text += "; raise zero.stage from " + std::to_string(request.config.zero.stage);
-  throw MemoryError(text + "; or start fewer ranks on a node. th_app DECK --plan shows every stage");
+  throw MemoryError(text + "; take a smaller micro-batch, model.gradient_checkpointing=full, a higher zero.stage, or fewer ranks on a node: th_app DECK "
+                           "--plan shows what each saves");
 }
 
 }  // namespace th::train

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -48,7 +49,10 @@ class Planner {
       throw DeckError("train.micro_batches: " + std::to_string(request_.slots) + " slots a step are fewer than the " + std::to_string(request_.ranks) +
                       " ranks of the plan (plan.ranks)");
     }
-    const TrainingData data = open_training_data(config_, request_.slots, request_.ranks);
+    config::RunConfig lengths_alone = config_;  // a plan may ask for more ranks than this corpus feeds
+    lengths_alone.data.batch_size = 1;
+    lengths_alone.data.batch_tokens = 0;
+    const TrainingData data = open_training_data(lengths_alone, 1, 1);
     request_.source_vocabulary = data.source_vocabulary;
     request_.target_vocabulary = data.target_vocabulary;
     request_.longest = data.longest;
@@ -57,6 +61,7 @@ class Planner {
     decodes_ = data.dataset.test != nullptr;
     source_length_ = target_length_ = config_.data.synthetic_length;
     if (data.dataset.train) {
+      pairs_ = data.dataset.train->size();
       source_length_ = target_length_ = 1;
       for (const data::SentenceLength& length : data.dataset.train->lengths()) {
         source_length_ = std::max<std::int64_t>(source_length_, length.source);
@@ -67,9 +72,11 @@ class Planner {
 
   /// Sentences of the longest kind in one micro-batch.
   [[nodiscard]] std::int64_t sentences(const config::RunConfig& config) const {
-    if (config.data.batch_tokens == 0) return config.data.batch_size;
-    return std::max<std::int64_t>(1, config.data.batch_tokens / std::max(source_length_, target_length_));
+    const std::int64_t asked = config.data.batch_tokens == 0 ? config.data.batch_size : config.data.batch_tokens / longest();
+    return std::clamp<std::int64_t>(asked, 1, pairs_);
   }
+
+  [[nodiscard]] std::int64_t longest() const { return std::max(source_length_, target_length_); }
 
   [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config) const {
     zero::PlanRequest request = request_;
@@ -108,6 +115,7 @@ class Planner {
   config::RunConfig config_;
   zero::PlanRequest request_;
   bool validates_ = false, decodes_ = false;
+  std::int64_t pairs_ = std::numeric_limits<std::int64_t>::max();  ///< of the training text
   std::int64_t source_length_ = 0, target_length_ = 0;
 };
 
@@ -120,15 +128,19 @@ config::RunConfig with(config::RunConfig config, std::int64_t stage, GradientChe
 /// What each kind of gradient checkpointing takes and costs, and where sqrt is worth more than full.
 std::string by_checkpointing(const Planner& planner) {
   const config::RunConfig& config = planner.config();
-  std::string text = "\nTotal of a rank, MiB, by gradient checkpointing, and products a step against none\n";
+  std::string text = "\nA rank while it trains, MiB, by gradient checkpointing, and products a step against none\n";
+  const auto training = [&](std::int64_t stage, GradientCheckpointing kind) {
+    const zero::MemoryPlan plan = planner.plan(with(config, stage, kind));
+    const auto phase = std::find_if(plan.phases.begin(), plan.phases.end(), [](const auto& p) { return p.name == "training"; });
+    return phase->use.total();
+  };
   const double least = planner.slot_flops(with(config, 0, GradientCheckpointing::kNone));
   for (const auto& [kind, name] : kKinds) {
     text += format("%-20s", name);
-    for (std::int64_t stage = 0; stage < 4; ++stage) text += format(" %10.1f", mebibytes(planner.plan(with(config, stage, kind)).peak().use.total()));
+    for (std::int64_t stage = 0; stage < 4; ++stage) text += format(" %10.1f", mebibytes(training(stage, kind)));
     text += format("   x %.2f\n", planner.slot_flops(with(config, 0, kind)) / least);
   }
-  const auto total = [&](GradientCheckpointing kind) { return planner.plan(with(config, config.zero.stage, kind)).peak().use.total(); };
-  const std::int64_t full = total(GradientCheckpointing::kFull), square_root = total(GradientCheckpointing::kSqrt);
+  const std::int64_t full = training(config.zero.stage, GradientCheckpointing::kFull), square_root = training(config.zero.stage, GradientCheckpointing::kSqrt);
   const double saved = 1.0 - static_cast<double>(square_root) / static_cast<double>(full);
   const double slower = planner.slot_flops(with(config, 0, GradientCheckpointing::kSqrt)) / planner.slot_flops(with(config, 0, GradientCheckpointing::kFull));
   text += format("sqrt keeps about 2 sqrt(L) layer inputs where full keeps L: here it takes %.1f %% less than full for %.2f times its products: %s.\n",
@@ -220,34 +232,45 @@ std::int64_t largest_batch_tokens(const Planner& planner, double limit) {
   return low;
 }
 
-/// What to change, in the order of least harm: a smaller batch, gradient checkpointing, a higher stage.
+/// What to change, in the order of least harm: a smaller batch, gradient checkpointing, a higher stage, no staging copy, offload. Each step is taken
+/// on top of those before it that helped, until the run fits.
 std::string advice(const Planner& planner, double limit) {
-  std::string text = "It does not fit. In this order:\n";
-  const auto line = [&](const std::string& change, const config::RunConfig& config) {
-    const std::int64_t total = planner.plan(config).peak().use.total();
-    text += "  " + change + ": " + monitor::bytes_text(total) + " a rank" + (static_cast<double>(total) <= limit ? ", fits" : "") + "\n";
-  };
+  std::string text = "It does not fit. In this order, each with those before it:\n";
   config::RunConfig config = planner.config();
-  if (config.data.batch_tokens > 0) {
-    config.data.batch_tokens = std::max<std::int64_t>(1, config.data.batch_tokens / 2);
-    line("data.batch_tokens=" + std::to_string(config.data.batch_tokens), config);
-  } else {
-    config.data.batch_size = std::max<std::int64_t>(1, config.data.batch_size / 2);
-    line("data.batch_size=" + std::to_string(config.data.batch_size), config);
+  std::int64_t least = planner.plan(config).peak().use.total();
+  const auto fits = [&] { return static_cast<double>(least) <= limit; };
+  const auto take = [&](const std::string& change, const config::RunConfig& changed) {
+    const std::int64_t total = planner.plan(changed).peak().use.total();
+    if (fits() || total >= least) return;
+    config = changed;
+    least = total;
+    text += "  " + change + ": " + monitor::bytes_text(total) + " a rank" + (fits() ? ", fits" : "") + "\n";
+  };
+  const bool by_tokens = config.data.batch_tokens > 0;
+  for (std::int64_t factor = 2; !fits() && factor <= 16; factor *= 2) {
+    config::RunConfig smaller = config;
+    std::int64_t& size = by_tokens ? smaller.data.batch_tokens : smaller.data.batch_size;
+    if (size < 2) break;
+    size /= 2;
+    take((by_tokens ? "data.batch_tokens=" : "data.batch_size=") + std::to_string(size), smaller);
   }
-  config = planner.config();
-  config.model.gradient_checkpointing = GradientCheckpointing::kFull;
-  line("model.gradient_checkpointing=full", config);
-  for (std::int64_t stage = planner.config().zero.stage + 1; stage <= 3; ++stage) line("zero.stage=" + std::to_string(stage), with(config, stage, GradientCheckpointing::kFull));
+  take("model.gradient_checkpointing=full", with(config, config.zero.stage, GradientCheckpointing::kFull));
+  for (std::int64_t stage = planner.config().zero.stage + 1; stage <= 3; ++stage) {
+    take("zero.stage=" + std::to_string(stage), with(config, stage, config.model.gradient_checkpointing));
+  }
+  config::RunConfig waiting = config;
+  waiting.checkpoint.async = false;
+  take("checkpoint.async=false", waiting);
+  if (fits()) return text;
   text += "  zero.offload_optimizer=true moves optimizer state to the host, on a GPU only\n";
-  text += "  more nodes: fewer ranks share a node's memory\n";
+  text += "  more nodes: fewer ranks share a node's memory (plan.ranks_per_node)\n";
   return text;
 }
 
 std::string time_text(const Planner& planner) {
   const config::RunConfig& config = planner.config();
   const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
-  const SpeedProbe probe = probe_speed(gemm, config.model.d_model, config.model.d_ff, config.precision.dtype);
+  const SpeedProbe probe = probe_speed(gemm, std::min<std::int64_t>(config.model.d_model, 1024), std::min<std::int64_t>(config.model.d_ff, 4096), config.precision.dtype);
   const std::int64_t ranks = planner.request().ranks;
   const double rounds = static_cast<double>((planner.request().slots + ranks - 1) / ranks);
   const double threads = static_cast<double>(config.run.threads);
@@ -270,8 +293,11 @@ std::string disk_text(const Planner& planner, const zero::MemoryPlan& plan) {
   while (!folder.empty() && folder != folder.root_path() && !fs::exists(folder, ignored)) folder = folder.parent_path();
   const fs::space_info space = fs::space(folder, ignored);
   std::string text = "A checkpoint takes " + monitor::bytes_text(plan.checkpoint_bytes);
-  if (!ignored) text += ", " + monitor::bytes_text(static_cast<std::int64_t>(space.available)) + " are free below " + folder.string();
-  return text + "\n";
+  if (ignored) return text + "\n";
+  text += ", " + monitor::bytes_text(static_cast<std::int64_t>(space.available)) + " are free below " + folder.string() + "\n";
+  const std::int64_t room = static_cast<std::int64_t>(space.available) / std::max<std::int64_t>(1, plan.checkpoint_bytes);
+  if (room < 2) text += "warning: room for " + std::to_string(room) + " checkpoints there; a new one is written before an old one goes\n";
+  return text;
 }
 
 }  // namespace
@@ -291,15 +317,17 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   answer.text += disk_text(planner, plan);
   answer.text += time_text(planner);
   const double available = static_cast<double>(runtime::available_memory_bytes());
-  const double limit = available / static_cast<double>(ranks) - kProcess;
+  const std::int64_t here = config.plan.ranks_per_node > 0 ? std::min(ranks, config.plan.ranks_per_node) : ranks;
+  const double limit = available / static_cast<double>(here) - kProcess;
   const double wanted = static_cast<double>(plan.peak().use.total());
-  answer.text += format("\nThis node has %s to give, for %lld ranks that all run on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
-                        monitor::bytes_text(static_cast<std::int64_t>(available)).c_str(), static_cast<long long>(ranks),
+  answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
+                        monitor::bytes_text(static_cast<std::int64_t>(available)).c_str(), static_cast<long long>(here),
                         monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, limit))).c_str(), monitor::bytes_text(plan.peak().use.total()).c_str(),
                         plan.peak().name.c_str());
   answer.fits = available == 0 || wanted <= limit;
   const std::int64_t tokens = largest_batch_tokens(planner, limit);
-  answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ".\n" : "No data.batch_tokens fits.\n";
+  answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
+                                  std::to_string(std::max<std::int64_t>(1, tokens / planner.longest())) + ".\n" : "No data.batch_tokens fits.\n";
   answer.text += answer.fits ? "It fits.\n" : advice(planner, limit);
   return answer;
 }

@@ -197,7 +197,11 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   request.slots = state_.micro_batches;
   request.saves = saving();
   request.messages = collectives_.communication_bytes() > 0;
-  run_agreed(collectives_, [&] { require_room(request, node.size(), runtime::available_memory_bytes()); });
+  run_agreed(collectives_, [&] {
+    zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
+    first.training = source_->largest_shapes(state_.epoch);
+    require_room(first, node.size(), runtime::available_memory_bytes());
+  });
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);

@@ -121,9 +121,12 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   }
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
+    // First the parameters are gathered, through a buffer of one unit, then sentences are decoded.
+    phase("gathering", MemoryClass::kGatherSlots, (whole.padded_total() + layout.largest_unit()) * working);
+    plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
     phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);
     plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
-    plan.phases.back().use[MemoryClass::kGatherSlots] += (whole.padded_total() + layout.largest_unit()) * working;
+    plan.phases.back().use[MemoryClass::kGatherSlots] += whole.padded_total() * working;
   }
   return plan;
 }

@@ -37,7 +37,8 @@ class H5py(th_run.SharedRunTest):
         with h5py.File(self.checkpoint / "model.h5", "r") as file:
             seen = {name: int(file.attrs[name]) for name in ("format_version", "step", "epoch", "world_size", "zero_stage")}
             self.assertEqual(seen, {"format_version": 2, "step": 8, "epoch": 1, "world_size": 3, "zero_stage": 3})
-            self.assertIn("torch", file.attrs["build"])
+            self.assertRegex(file.attrs["build"], r"^[0-9.]+ \(git .*\)$")
+            self.assertIn("torch", file.attrs["identity"])
             deck = file.attrs["deck"]
             self.assertIn("d_model = 64", deck)
             self.assertEqual(deck.splitlines()[1:], (self.folder / "out" / "resolved.in").read_text().splitlines()[1:])

@@ -133,7 +133,7 @@ class Inspect(th_run.SharedRunTest):
         self.assertEqual(by_run.out, self.inspect("ls").out)
 
     def test_verify_of_a_sound_checkpoint(self):
-        self.assertEqual(self.inspect_json("verify"), {"ok": True, "problems": []})
+        self.assertEqual(self.inspect_json("verify"), {"ok": True, "checkpoint": str(self.checkpoint), "problems": []})
         self.assertIn("is right", self.inspect("verify").out)
 
     def test_verify_finds_one_flipped_bit_of_any_kind(self):
@@ -200,6 +200,17 @@ class Inspect(th_run.SharedRunTest):
         attributes = tool("h5dump", "-A", str(moved / "model.h5"))
         for name in ("format_version", "step", "epoch", "deck", "world_size", "zero_stage", "build"):
             self.assertIn(f'ATTRIBUTE "{name}"', attributes)
+
+    def test_verify_of_a_run_does_not_pass_over_its_damaged_newest_checkpoint(self):
+        run = self.checkpoint.parents[1]
+        whole = self.program("th_inspect", "verify", run)
+        self.assertIn(self.checkpoint.name, whole.out)
+        shutil.copytree(self.checkpoint, self.checkpoint.parent / "step_00000099")
+        (self.checkpoint.parent / "latest").write_text("step_00000099\n")
+        (self.checkpoint.parent / "step_00000099" / "shard_00001.h5").unlink()
+        result = self.program("th_inspect", "verify", run, code=1)
+        self.assertIn("shard_00001.h5 is missing", result.out)
+        self.assertFalse(json.loads(self.program("th_inspect", "verify", run, "--json", code=1).out)["ok"])
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Plan(th_run.ProgramTest):
         self.assertRegex(text, r"sqrt keeps about .* (pays|pay)")
         self.assertRegex(text, r"A checkpoint takes .*, .* are free below")
         self.assertRegex(text, r"A step takes about [0-9.]+ s: .* GFLOP/s .* an assumption, set plan.link_gbytes")
-        self.assertRegex(text, r"The largest data.batch_tokens that fits is about [0-9]+\.")
+        self.assertRegex(text, r"The largest data.batch_tokens that fits is about [0-9]+, or data.batch_size [0-9]+\.")
         self.assertIn("It fits.", text)
         self.assertRegex(self.plan(plan__link_gbytes=10), r"at plan.link_gbytes=10\.")
 
@@ -66,10 +66,28 @@ class Plan(th_run.ProgramTest):
         self.assertNotIn("Stage 1 takes more", text)
 
     def test_what_does_not_fit_is_exit_4_with_advice_in_order(self):
-        text = self.plan(code=4, data__batch_size=400000, data__synthetic_length=512)
+        text = self.plan(code=4, data__batch_size=1000000, data__synthetic_length=2048, zero__stage=0)
         advice = text[text.index("It does not fit."):]
-        places = [advice.index(word) for word in ("data.batch_size=200000", "gradient_checkpointing=full", "zero.stage=3", "zero.offload_optimizer")]
+        words = ("data.batch_size=500000", "data.batch_size=62500", "gradient_checkpointing=full", "zero.stage=1", "zero.offload_optimizer", "more nodes")
+        places = [advice.index(word) for word in words]
         self.assertEqual(places, sorted(places))
+        amounts = [float(number) for number in re.findall(r": ([0-9.]+) GiB a rank", advice)]
+        self.assertEqual(amounts, sorted(amounts, reverse=True), "advice that makes it worse")
+
+    def test_advice_ends_where_it_fits(self):
+        text = self.plan(code=4, data__batch_size=600000)
+        self.assertRegex(text.rstrip().splitlines()[-1], r"data.batch_size=[0-9]+: .* a rank, fits$")
+
+    def test_ranks_on_many_nodes_and_more_than_the_corpus_feeds(self):
+        text = self.program("th_app", th_run.DECK, *self.overrides({"data.batch_size": 512, "train.micro_batches": 0}), "--plan", "--plan.ranks=4096",
+                            "--plan.ranks_per_node=2").out
+        self.assertIn("for the 2 ranks on it", text)
+        self.assertIn("480 sentences x", text, "the corpus has no more")
+
+    def test_a_run_whose_activations_do_not_fit_ends_before_it_allocates(self):
+        keys = {**SYNTHETIC, "data.batch_size": 1048576, "data.synthetic_length": 512}
+        result = self.program("th_app", th_run.DECK, *self.overrides(keys), ranks=2, code=4)
+        self.assert_one_message(result, "does not fit into the memory", "activations", "--plan")
 
     def test_a_run_whose_state_does_not_fit_ends_before_it_allocates(self):
         keys = {**SYNTHETIC, "model.d_model": 65536, "model.d_ff": 262144, "model.num_heads": 64}
@@ -79,7 +97,7 @@ class Plan(th_run.ProgramTest):
     def test_a_step_says_planned_against_measured_by_class(self):
         out = self.train(ranks=2, zero__stage=1, train__max_steps=1).out
         line = next(line for line in out.splitlines() if line.startswith("Memory of a rank"))
-        self.assertRegex(line, r"planned [0-9.]+ MiB, measured [0-9.]+ MiB \([+-][0-9.]+ %\): parameters [0-9.]+ .iB / [0-9.]+ .iB, gradients ")
+        self.assertRegex(line, r"planned [0-9.]+ MiB, measured [0-9.]+ MiB \([+-][0-9.]+ %\): parameters [0-9.]+ .iB / [0-9.]+ .iB \([+-][0-9.]+ %\), gradients ")
 
 
 if __name__ == "__main__":

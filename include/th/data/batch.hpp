@@ -36,4 +36,12 @@ struct StepBatches {
   std::int64_t padded_tokens = 0;       ///< (S + T) * B over all slots, padding included
 };
 
+/// Rows and columns of a padded micro-batch.
+struct BatchShape {
+  std::int64_t sentences = 0, source_length = 0, target_length = 0;
+  friend bool operator==(const BatchShape&, const BatchShape&) = default;
+};
+/// Adds a shape unless one that is at least as large in every direction is there; drops those that it outgrows.
+void keep_largest(std::vector<BatchShape>& shapes, const BatchShape& shape);
+
 }  // namespace th::data

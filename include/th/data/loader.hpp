@@ -19,6 +19,8 @@ class StepSource {
   virtual ~StepSource() = default;
   [[nodiscard]] virtual StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const = 0;
   [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
+  /// Padded shapes of this rank's slots in an epoch; none is within another one.
+  [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch) const = 0;
 };
 
 /// One rank's share of the steps over a corpus. Keeps the plans of the last two epochs asked for.
@@ -29,6 +31,7 @@ class CorpusSource final : public StepSource {
                std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch) const override;
 
  private:
   [[nodiscard]] std::shared_ptr<const EpochPlan> plan(std::int64_t epoch) const;
@@ -50,6 +53,9 @@ class SyntheticSource final : public StepSource {
                   std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t) const override { return steps_per_epoch_; }
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override {
+    return {{data_.batch_size, data_.synthetic_length, data_.synthetic_length}};
+  }
 
  private:
   config::DataSection data_;

@@ -32,7 +32,7 @@ class MemoryWatch {
   zero::PlanRequest request_;
 };
 
-/// Before anything is allocated: throws MemoryError where the model state and working buffers of `ranks_here` ranks, activations left out, take
+/// Before anything is allocated: throws MemoryError where `ranks_here` ranks with what `request` says they do take
 /// more than the `available` bytes of this node (0: not known, nothing is checked). The message holds the amounts by class and the way out.
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available);
 

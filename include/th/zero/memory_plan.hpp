@@ -6,16 +6,13 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
+#include "th/data/batch.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/zero/engine_buffers.hpp"
 
 namespace th::zero {
 
-/// Rows and columns of a padded micro-batch.
-struct BatchShape {
-  std::int64_t sentences = 0, source_length = 0, target_length = 0;
-  friend bool operator==(const BatchShape&, const BatchShape&) = default;
-};
+using data::BatchShape;
 
 /// What a run does, as far as its memory goes. Shapes: any of them may be the largest, the plan takes the worst; empty: the phase does not occur.
 struct PlanRequest {

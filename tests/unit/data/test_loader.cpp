@@ -196,6 +196,17 @@ TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
   }
 }
 
+TEST(CorpusSource, KnowsTheLargestShapesOfAnEpochBeforeItMakesABatch) {
+  const CorpusSource source(make_corpus(101), section(4, 50), 8, 5, 1, 3);
+  std::vector<BatchShape> seen;
+  for (std::int64_t step = 0; step < source.steps(0); ++step) {
+    for (const Batch& batch : source.make(0, step).rounds) keep_largest(seen, {batch.sentences, batch.source_length, batch.target_length});
+  }
+  const std::vector<BatchShape> known = source.largest_shapes(0);
+  ASSERT_FALSE(seen.empty());
+  EXPECT_TRUE(std::is_permutation(known.begin(), known.end(), seen.begin(), seen.end()));
+}
+
 TEST(CorpusSource, ThrowsForStepOutside) {
   const CorpusSource source(make_corpus(20), section(4), 2, 5, 0, 1);
   EXPECT_ANY_THROW(static_cast<void>(source.make(0, source.steps(0))));
@@ -216,6 +227,7 @@ class CountingSource final : public StepSource {
     return batches;
   }
   std::int64_t steps(std::int64_t epoch) const override { return 3 + epoch; }
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override { return {}; }
   mutable std::atomic<std::int64_t> made{0};
 
  private:
