@@ -17,6 +17,7 @@ namespace th::io {
 namespace {
 
 constexpr std::string_view kMark = "th_app checkpoint, crc32c of what follows byte 512: ";
+constexpr std::string_view kHdf5Signature = "\x89HDF\r\n\x1a\n";
 using Seal = std::array<char, static_cast<std::size_t>(kSealBytes)>;
 
 [[noreturn]] void fail(const std::string& what, const std::string& path) {
@@ -71,9 +72,11 @@ void require_seal(const std::string& path) {
   Seal seal{};
   (void)read_at(fd, seal.data(), seal.size(), 0, path);
   const std::string_view seen(seal.data(), seal.size());
-  if (seen.substr(0, kMark.size()) != kMark) return;
+  // Written anew by another program: no user block, or an empty one.
+  const bool unsealed = seen.substr(0, kHdf5Signature.size()) == kHdf5Signature || seen.find_first_not_of('\0') == std::string_view::npos;
+  if (unsealed) return;
   const std::string expected = make_seal(fd, path);
-  if (seen.substr(0, expected.size()) != expected)
+  if (seen.substr(0, expected.size()) != expected || seen.find_first_not_of('\0', expected.size()) != std::string_view::npos)
     throw CheckpointError(path +
                           ": the checksum of the file (deck, state, layout, vocabularies, virtual datasets) is wrong; the file is damaged");
 }
