@@ -3,7 +3,8 @@
 
 usage: load_checkpoint_in_pytorch.py CHECKPOINT_DIR [--source FILE --target FILE]      (needs torch, h5py and numpy)
 
-CHECKPOINT_DIR is checkpoints/step_..., or a checkpoints folder with its `latest`. The text is the deck's data.valid_source and
+CHECKPOINT_DIR is checkpoints/step_..., a checkpoints folder with its `latest`, or a run's folder. Of a run in bf16 or fp16 the fp32 master weights are
+loaded, so the loss differs from th_app's by what rounding them does (1e-4 seen). The text is the deck's data.valid_source and
 data.valid_target unless given. The loss is plain cross entropy: the sum over all target tokens divided by their count.
 """
 import argparse
@@ -115,9 +116,13 @@ def main():
     parser.add_argument("--target", help="in place of the deck's data.valid_target")
     options = parser.parse_args()
     path = options.checkpoint
+    if os.path.isdir(os.path.join(path, "checkpoints")):
+        path = os.path.join(path, "checkpoints")
     if os.path.isfile(os.path.join(path, "latest")):
         with open(os.path.join(path, "latest"), encoding="utf-8") as file:
             path = os.path.join(path, file.read().strip())
+    if not os.path.isfile(os.path.join(path, "model.h5")):
+        raise SystemExit(f"{path} holds no model.h5; give a run's folder, its checkpoints folder, or a step folder")
     warnings.filterwarnings("ignore", message="enable_nested_tensor")
     torch.backends.mha.set_fastpath_enabled(False)  # the plain layers, as in training
     model, deck, (source_words, target_words) = load(path)
