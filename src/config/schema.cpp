@@ -137,6 +137,7 @@ void add_rest(std::vector<Key>& t) {
   t.push_back(integer_key("profile.steps", TH_AT(profile.steps), 1, kMost, "steps in the trace"));
   t.push_back(integer_key("plan.ranks", TH_AT(plan.ranks), 0, 1 << 24, "ranks that --plan reckons with; 0: those of this launch"));
   t.push_back(integer_key("plan.ranks_per_node", TH_AT(plan.ranks_per_node), 0, 1 << 20, "ranks that share a node like this one in --plan; 0: all of them"));
+  t.push_back(number_key("plan.gpu_gbytes", TH_AT(plan.gpu_gbytes), 0, kUnbounded, false, "memory of a rank's GPU, GB, that --plan reckons with; 0: the run is on CPUs"));
   t.push_back(number_key("plan.link_gbytes", TH_AT(plan.link_gbytes), 0, kUnbounded, false, "link speed, GB/s; 0: the memory bandwidth"));
 }
 

@@ -286,6 +286,14 @@ std::string time_text(const Planner& planner) {
   return text;
 }
 
+/// What of a rank's memory is on its GPU: all but batches, staging copies and what the deck moves to the host.
+std::int64_t device_bytes(const config::RunConfig& config, const runtime::MemoryUse& use) {
+  std::int64_t host = use[MemoryClass::kBatches] + use[MemoryClass::kCheckpointStaging];
+  if (config.zero.offload_optimizer) host += use[MemoryClass::kExpAvg] + use[MemoryClass::kExpAvgSq] + use[MemoryClass::kMaster];
+  if (config.zero.offload_parameters && config.zero.stage == 3) host += use[MemoryClass::kParameters];
+  return use.total() - host;
+}
+
 std::string disk_text(const Planner& planner, const zero::MemoryPlan& plan) {
   namespace fs = std::filesystem;
   std::error_code ignored;
@@ -325,10 +333,18 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
                         monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, limit))).c_str(), monitor::bytes_text(plan.peak().use.total()).c_str(),
                         plan.peak().name.c_str());
   answer.fits = available == 0 || wanted <= limit;
+  if (config.plan.gpu_gbytes > 0) {
+    const double device = static_cast<double>(device_bytes(config, plan.peak().use));
+    const bool on_gpu = device <= config.plan.gpu_gbytes * 1e9;
+    answer.text += format("On a GPU of %g GB a rank takes %s of it, the rest is the host's: %s.\n", config.plan.gpu_gbytes,
+                          monitor::bytes_text(static_cast<std::int64_t>(device)).c_str(), on_gpu ? "it fits" : "it does not fit");
+    answer.fits = answer.fits && on_gpu;
+  }
   const std::int64_t tokens = largest_batch_tokens(planner, limit);
   answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
                                   std::to_string(std::max<std::int64_t>(1, tokens / planner.longest())) + ".\n" : "No data.batch_tokens fits.\n";
-  answer.text += answer.fits ? "It fits.\n" : advice(planner, limit);
+  const double least = config.plan.gpu_gbytes > 0 ? std::min(limit, config.plan.gpu_gbytes * 1e9) : limit;
+  answer.text += answer.fits ? "It fits.\n" : advice(planner, least);
   return answer;
 }
 

@@ -74,6 +74,13 @@ class Plan(th_run.ProgramTest):
         amounts = [float(number) for number in re.findall(r": ([0-9.]+) GiB a rank", advice)]
         self.assertEqual(amounts, sorted(amounts, reverse=True), "advice that makes it worse")
 
+    def test_a_gpu_has_a_limit_of_its_own_which_offload_eases(self):
+        keys = {"model__d_model": 512, "model__d_ff": 2048, "ranks": 1, "zero__stage": 1}
+        self.assertIn("it fits", self.plan(plan__gpu_gbytes=80, **keys))
+        self.assertIn("it does not fit", self.plan(code=4, plan__gpu_gbytes=0.15, **keys))
+        text = self.plan(plan__gpu_gbytes=0.15, zero__offload_optimizer="true", **keys)
+        self.assertRegex(text, r"On a GPU of 0.15 GB a rank takes [0-9.]+ MiB of it, the rest is the host's: it fits")
+
     def test_advice_ends_where_it_fits(self):
         text = self.plan(code=4, data__batch_size=600000)
         self.assertRegex(text.rstrip().splitlines()[-1], r"data.batch_size=[0-9]+: .* a rank, fits$")

@@ -149,6 +149,7 @@ struct ProfileSection {
 struct PlanSection {
   std::int64_t ranks = 0;   ///< 0: the ranks of this launch
   std::int64_t ranks_per_node = 0;  ///< 0: all of them run on this node
+  double gpu_gbytes = 0;    ///< memory of a rank's GPU; 0: plan for the CPU
   double link_gbytes = 0;   ///< 0: the measured memory bandwidth
 };
 
