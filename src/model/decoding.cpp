@@ -12,20 +12,6 @@
 
 namespace th::model {
 
-namespace {
-
-/// y = x W^T + bias.
-at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  at::Tensor y = context.gemm->forward(x, weight);
-  context.run(y, [&](auto element) {
-    using T = decltype(element);
-    add_bias(elements<T>(y), elements<T>(bias), y.size(0), y.size(1));
-  });
-  return y;
-}
-
-}  // namespace
-
 IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch,
                                        std::int64_t rows_per_sentence, std::int64_t steps)
     : model_(model),

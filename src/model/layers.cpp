@@ -21,16 +21,6 @@ float* fp32(const at::Tensor& t) { return t.data_ptr<float>(); }
 at::Tensor empty_like_rows(const at::Tensor& like, at::IntArrayRef shape) { return at::empty(shape, like.options()); }
 at::Tensor empty_fp32(std::int64_t n) { return at::empty({n}, at::TensorOptions().dtype(at::kFloat)); }
 
-/// y = x W^T + bias.
-at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  at::Tensor y = context.gemm->forward(x, weight);
-  context.run(y, [&](auto element) {
-    using T = decltype(element);
-    add_bias(data<T>(y), data<T>(bias), y.size(0), y.size(1));
-  });
-  return y;
-}
-
 /// Adds weight and bias gradients and returns the input's.
 at::Tensor linear_backward(const PassContext& context, const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight,
                            at::Tensor g_weight, const at::Tensor& g_bias) {
@@ -96,6 +86,15 @@ struct Heads {
 };
 
 }  // namespace
+
+at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  at::Tensor y = context.gemm->forward(x, weight);
+  context.run(y, [&](auto element) {
+    using T = decltype(element);
+    add_bias(data<T>(y), data<T>(bias), y.size(0), y.size(1));
+  });
+  return y;
+}
 
 Dropout PassContext::site(std::uint64_t block, std::uint64_t site_number) const {
   return {hash_pair(hash_pair(dropout_key, block), site_number), dropout};

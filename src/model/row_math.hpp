@@ -4,14 +4,9 @@
 #include <limits>
 
 #include "th/base/half_float.hpp"
+#include "th/base/target_clones.hpp"
 
-// Sums and maxima of a row that the kernels share, and the instruction sets that kernels are compiled for.
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define TH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define TH_CLONES
-#endif
+// Sums and maxima of a row that the kernels share.
 
 namespace th::model {
 

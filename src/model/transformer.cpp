@@ -119,11 +119,7 @@ at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const
   const ParameterSpan p{unit.values, {}};
   const at::Tensor h = layer_norm_forward(pass.context, p.part(0, 2), x, tape);
   const at::Tensor& weight = model_.tie_embeddings ? pass.tied : unit.values[3];
-  at::Tensor y = gemm_.forward(h, weight);
-  pass.context.run(y, [&](auto element) {
-    using T = decltype(element);
-    add_bias(elements<T>(y), elements<T>(unit.values[2]), y.size(0), y.size(1));
-  });
+  at::Tensor y = linear(pass.context, h, weight, unit.values[2]);
   source.close_forward(output_unit_);
   return y;
 }

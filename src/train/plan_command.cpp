@@ -247,7 +247,7 @@ std::string advice(const Planner& planner, double limit) {
     text += "  " + change + ": " + monitor::bytes_text(total) + " a rank" + (fits() ? ", fits" : "") + "\n";
   };
   const bool by_tokens = config.data.batch_tokens > 0;
-  for (std::int64_t factor = 2; !fits() && factor <= 16; factor *= 2) {
+  for (int halvings = 0; !fits() && halvings < 4; ++halvings) {
     config::RunConfig smaller = config;
     std::int64_t& size = by_tokens ? smaller.data.batch_tokens : smaller.data.batch_size;
     if (size < 2) break;

@@ -2,18 +2,13 @@
 
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
+#include "th/base/target_clones.hpp"
 #include "th/model/kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define TH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define TH_CLONES
-#endif
 
 namespace th::zero {
 

@@ -36,6 +36,9 @@ struct ParameterSpan {
   [[nodiscard]] ParameterSpan part(std::size_t first, std::size_t count) const;
 };
 
+/// x W^T + bias; x [M,K], weight [N,K], bias [N] -> [M,N].
+[[nodiscard]] at::Tensor linear(const PassContext& context, const at::Tensor& x_MK, const at::Tensor& weight_NK, const at::Tensor& bias_N);
+
 struct LayerNormTape {
   at::Tensor x, mean, rstd;  ///< [M,D], [M], [M]
 };
