@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# tools/install_dependencies.sh [--with-slurm] [--with-test-python] [--with-valgrind]
+# tools/install_dependencies.sh [--with-slurm] [--with-test-python] [--with-valgrind] [--with-patchelf]
 # Installs what th_app needs and what is missing: Debian's packages with apt, LibTorch from the PyPI wheel into .deps/libtorch.
 #   --with-slurm        also slurmctld, slurmd, slurm-client, munge (the tests of jobs/ skip without them)
 #   --with-test-python  also .deps/venv with numpy, h5py, tensorboard, safetensors (tests that need them skip without)
 #   --with-valgrind     also valgrind (the instruction counts of the kernels skip without it)
+#   --with-patchelf     also patchelf (the package for machines with a GPU, and its test, skip without)
 #   TH_LIBTORCH=/path   use the LibTorch there (with include/ and lib/); nothing is fetched
 # A second call finds everything there and ends at once.
 set -euo pipefail
@@ -15,14 +16,15 @@ cpython=3.11  # the wheel's Python; LibTorch itself does not depend on it
 say() { printf 'install: %s\n' "$*"; }
 fail() { printf 'install: error: %s\n' "$*" >&2; exit 1; }
 
-with_slurm=0 with_test_python=0 with_valgrind=0
+with_slurm=0 with_test_python=0 with_valgrind=0 with_patchelf=0
 for argument in "$@"; do
   case $argument in
     --with-slurm) with_slurm=1 ;;
     --with-test-python) with_test_python=1 ;;
     --with-valgrind) with_valgrind=1 ;;
-    -h|--help) sed -n '2,8p' "${BASH_SOURCE[0]}"; exit 0 ;;
-    *) fail "unknown option '$argument'; allowed: --with-slurm, --with-test-python, --with-valgrind" ;;
+    --with-patchelf) with_patchelf=1 ;;
+    -h|--help) sed -n '2,9p' "${BASH_SOURCE[0]}"; exit 0 ;;
+    *) fail "unknown option '$argument'; allowed: --with-slurm, --with-test-python, --with-valgrind, --with-patchelf" ;;
   esac
 done
 
@@ -134,4 +136,5 @@ flock 9  # a second call beside this one waits
 install_libtorch
 [ $with_slurm = 0 ] || install_optional "Slurm packages" "the tests of jobs/" "${slurm_packages[@]}"
 [ $with_valgrind = 0 ] || install_optional "valgrind" "the instruction counts of the kernels" valgrind
+[ $with_patchelf = 0 ] || install_optional "patchelf" "the test of the GPU package" patchelf
 [ $with_test_python = 0 ] || install_test_python

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 selection=(-LE '^long$')
 if [ "${1:-}" = --long ]; then selection=(); shift; fi
-bash tools/install_dependencies.sh --with-slurm --with-test-python --with-valgrind
+bash tools/install_dependencies.sh --with-slurm --with-test-python --with-valgrind --with-patchelf
 bash tools/build.sh
 # shellcheck source=tools/run_env.sh
 . tools/run_env.sh

@@ -1,0 +1,94 @@
+"""tools/gpu_check.sh over the build folder and over the package of `ninja package`: it runs to its end on any machine, says what was skipped and why, and
+the package carries what it needs where neither MPI nor HDF5 is installed."""
+import os
+import re
+import shutil
+import subprocess
+import unittest
+
+import th_run
+
+BUILD = th_run.BIN.parent
+CHECK = th_run.SOURCE / "tools" / "gpu_check.sh"
+# What a machine with a GPU and PyTorch need not have; a namespace of mounts hides them.
+HIDDEN = ("libmpi", "libopen-", "libhdf5", "libboost_", "libspdlog", "libfmt", "libhwloc", "libpmix", "libevent", "libsz", "libaec", "libcurl")
+
+
+def cached(key):
+    found = re.search(rf"^{key}:\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def hiding_script():
+    """Shell lines that hide the libraries and Open MPI's own folders, for a shell in a namespace of its own."""
+    folders = sorted({os.path.realpath(path) for path in ("/usr/lib/x86_64-linux-gnu", "/lib/x86_64-linux-gnu", "/usr/lib") if os.path.isdir(path)})
+    files = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder)
+             if name.startswith(HIDDEN) and os.path.isfile(os.path.join(folder, name))]
+    lines = [f"mount --bind /dev/null {path}" for path in sorted({os.path.realpath(path) for path in files})]
+    own = ("/usr/lib/x86_64-linux-gnu/openmpi", "/usr/lib/x86_64-linux-gnu/pmix2", "/usr/lib/x86_64-linux-gnu/hdf5", "/usr/share/openmpi", "/etc/openmpi")
+    return "\n".join(lines + [f"mount -t tmpfs none {path}" for path in own if os.path.isdir(path)])
+
+
+class GpuCheck(th_run.ProgramTest):
+    def check(self, *arguments, code=0, environment=None, prefix=()):
+        command = [*prefix, "bash", *map(str, arguments)]
+        done = subprocess.run(command, cwd=self.folder, env=environment or self.environment, capture_output=True, text=True, timeout=th_run.LIMIT_S)
+        result = th_run.Result(command, done.returncode, done.stdout, done.stderr)
+        self.assertEqual(done.returncode, code, str(result))
+        return result
+
+    def assert_whole_report(self, result, report):
+        text = (self.folder / report).read_text()
+        self.assertEqual(text, result.out, "the report is what the terminal showed")
+        for part in ("machine", "programs", "tests of label gpu", "compute-sanitizer", "benchmark", "summary"):
+            self.assertIn(f"== {part} ==", text)
+        self.assertRegex(text, r"passed   cpu, 2 ranks, stage 2, 2\+2 layers: [0-9.]+ tokens/s")
+        for line in text.splitlines():
+            if line.startswith("skipped"):
+                self.assertRegex(line, r"^skipped  .*(: | is not here|, see above)", "a skip names its reason")
+        passed, skipped, failed = map(int, re.search(r"^(\d+) passed, (\d+) skipped, (\d+) failed", text, re.MULTILINE).groups())
+        for count, word in ((passed, "passed"), (skipped, "skipped"), (failed, "FAILED")):
+            self.assertEqual(len(re.findall(rf"^{word} ", text, re.MULTILINE)), count, word)
+        self.assertEqual(failed, 0)
+        return text
+
+    def test_a_build_folder_is_checked_to_the_end(self):
+        result = self.check(CHECK, BUILD, "report.txt")
+        text = self.assert_whole_report(result, "report.txt")
+        for line in (BUILD / "gpu_tests.txt").read_text().splitlines():
+            self.assertIn(line.split()[0], text)
+
+    def test_a_folder_without_programs_is_refused(self):
+        result = self.check(CHECK, self.folder, code=2)
+        self.assert_one_message(result, "is no build folder and no package")
+
+    def test_the_package_runs_where_neither_mpi_nor_hdf5_is_installed(self):
+        for tool in ("patchelf", "ompi_info"):
+            if not shutil.which(tool):
+                self.skipTest(f"{tool} is not here")
+        self.check(th_run.SOURCE / "tools" / "make_package.sh", BUILD)
+        package = self.folder / "elsewhere" / "th_app_gpu"
+        package.parent.mkdir()
+        subprocess.run(["tar", "-C", package.parent, "-xzf", BUILD / "th_app_gpu.tar.gz"], check=True)
+        size = sum(path.lstat().st_size for path in package.rglob("*"))
+        self.assertLess(size, 60e6, "the package without LibTorch")
+        bare = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "TH_LIBTORCH": cached("TH_LIBTORCH"),
+                "LD_LIBRARY_PATH": os.path.dirname(cached("TH_NCCL_LIBRARY"))}
+        hide = f'set -e\n{hiding_script()}\nset +e\nexec "$@"'
+        namespace = ["unshare", "--mount", "--propagation", "private", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        if subprocess.run([*namespace, "bash", "-c", hide, "bash", "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("this machine gives no namespace of mounts to hide the installed libraries")
+        # Nothing is hidden in vain: the build's own program does not start there.
+        self.assertNotEqual(subprocess.run([*namespace, "bash", "-c", hide, "bash", th_run.BIN / "th_app", "--version"], env=bare, capture_output=True,
+                                           check=False).returncode, 0)
+        result = self.check("-c", hide, "bash", "bash", package / "gpu_check.sh", package, "report.txt", environment=bare, prefix=namespace)
+        text = self.assert_whole_report(result, "report.txt")
+        self.assertIn("package of ", text)
+        self.assertIn("LibTorch 2.", text)
+
+
+if __name__ == "__main__":
+    if not (BUILD / "gpu_tests.txt").exists():
+        print("skipped: this build has no CUDA plugin (TH_WITH_CUDA)")
+        raise SystemExit(th_run.SKIP)
+    th_run.main()
