@@ -1,21 +1,10 @@
 #include "nccl_collectives.hpp"
 
+#include "transport_memory.hpp"
+
 namespace th::cuda {
 
 namespace {
-
-class NcclBuffer final : public runtime::TransportBuffer {
- public:
-  NcclBuffer(std::int64_t elements, cudaStream_t stream) : memory_(elements * 4), elements_(elements) {
-    if (elements > 0) check_cuda(cudaMemsetAsync(memory_.get(), 0, static_cast<std::size_t>(elements) * 4, stream), "cudaMemsetAsync");
-  }
-  [[nodiscard]] float* data() noexcept override { return static_cast<float*>(memory_.get()); }
-  [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
-
- private:
-  DeviceBuffer memory_;
-  std::int64_t elements_;
-};
 
 std::size_t as_size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
@@ -44,7 +33,7 @@ void NcclCollectives::join() {
   communication_done_.make_wait(compute_);
 }
 
-std::unique_ptr<runtime::TransportBuffer> NcclCollectives::allocate(std::int64_t elements) { return std::make_unique<NcclBuffer>(elements, compute_); }
+std::unique_ptr<runtime::TransportBuffer> NcclCollectives::allocate(std::int64_t elements) { return std::make_unique<DeviceTransportBuffer>(elements, compute_); }
 
 std::vector<const float*> NcclCollectives::exchange(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) {
   ensure(!exchanging_, "NcclCollectives: exchange() before finish_exchange() of the one before");

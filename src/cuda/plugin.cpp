@@ -2,6 +2,7 @@
 #include "device.hpp"
 #include "kernels.hpp"
 #include "nccl_collectives.hpp"
+#include "staged_collectives.hpp"
 #include "th/runtime/cuda_plugin_abi.hpp"
 
 #include <algorithm>
@@ -41,6 +42,7 @@ TH_EXPORT th_cuda_plugin_version_fn th_cuda_plugin_version;
 TH_EXPORT th_cuda_devices_fn th_cuda_devices;
 TH_EXPORT th_cuda_select_device_fn th_cuda_select_device;
 TH_EXPORT th_cuda_make_nccl_collectives_fn th_cuda_make_nccl_collectives;
+TH_EXPORT th_cuda_make_staged_collectives_fn th_cuda_make_staged_collectives;
 TH_EXPORT th_cuda_nccl_self_test_fn th_cuda_nccl_self_test;
 TH_EXPORT th_cuda_kernels_fn th_cuda_kernels;
 
@@ -79,6 +81,13 @@ void* th_cuda_make_nccl_collectives(void* control, double timeout_seconds, void*
                                                             static_cast<cudaStream_t>(compute_stream));
     th::runtime::Collectives* base = made.release();
     return static_cast<void*>(base);
+  });
+}
+
+void* th_cuda_make_staged_collectives(void* control, void* compute_stream, char* text, std::size_t capacity) {
+  return guarded(static_cast<void*>(nullptr), text, capacity, [&] {
+    th::runtime::Collectives* made = new th::cuda::StagedCollectives(collectives(control), static_cast<cudaStream_t>(compute_stream));
+    return static_cast<void*>(made);
   });
 }
 

@@ -72,6 +72,7 @@ void CudaPlugin::open(const std::string& path) {
   devices_ = reinterpret_cast<th_cuda_devices_fn*>(symbol("th_cuda_devices"));
   select_device_ = reinterpret_cast<th_cuda_select_device_fn*>(symbol("th_cuda_select_device"));
   make_nccl_collectives_ = reinterpret_cast<th_cuda_make_nccl_collectives_fn*>(symbol("th_cuda_make_nccl_collectives"));
+  make_staged_collectives_ = reinterpret_cast<th_cuda_make_staged_collectives_fn*>(symbol("th_cuda_make_staged_collectives"));
   nccl_self_test_ = reinterpret_cast<th_cuda_nccl_self_test_fn*>(symbol("th_cuda_nccl_self_test"));
   kernels_ = reinterpret_cast<th_cuda_kernels_fn*>(symbol("th_cuda_kernels"));
 }
@@ -97,6 +98,13 @@ CudaPlugin::Selection CudaPlugin::select_device(Collectives& control, const std:
 std::unique_ptr<Collectives> CudaPlugin::make_nccl_collectives(Collectives& control, double timeout_seconds, void* compute_stream) const {
   std::array<char, 4096> text{};
   void* made = make_nccl_collectives_(&control, timeout_seconds, compute_stream, text.data(), text.size());
+  if (made == nullptr) throw DeviceError(text.data());
+  return std::unique_ptr<Collectives>(static_cast<Collectives*>(made));
+}
+
+std::unique_ptr<Collectives> CudaPlugin::make_staged_collectives(Collectives& control, void* compute_stream) const {
+  std::array<char, 4096> text{};
+  void* made = make_staged_collectives_(&control, compute_stream, text.data(), text.size());
   if (made == nullptr) throw DeviceError(text.data());
   return std::unique_ptr<Collectives>(static_cast<Collectives*>(made));
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <set>
 #include <vector>
 
 struct CUevent_st {
@@ -37,6 +38,7 @@ struct State {
   cudaStream_t compute = nullptr;
   std::vector<cudaStream_t> streams;
   int aborted = 0, destroyed = 0;
+  std::set<const void*> registered;
   bool grouping = false;
   cudaStream_t group_stream = nullptr;
   std::vector<std::function<void(std::vector<MPI_Request>&)>> group;
@@ -84,6 +86,7 @@ void reset(Order order, cudaStream_t compute) {
 void set_fault(Fault fault) { state().fault = fault; }
 int aborted() { return state().aborted; }
 int destroyed() { return state().destroyed; }
+int registered() { return static_cast<int>(state().registered.size()); }
 
 }  // namespace th::fake
 
@@ -163,6 +166,21 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width, std::size_t height,
+                              cudaMemcpyKind, cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+  enqueue(stream, [=] {
+    for (std::size_t row = 0; row < height; ++row) std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaHostRegister(void* memory, std::size_t, unsigned) {
+  return state().registered.insert(memory).second ? cudaSuccess : cudaErrorHostMemoryAlreadyRegistered;
+}
+cudaError_t cudaHostUnregister(void* memory) {
+  drain();
+  return state().registered.erase(memory) == 1 ? cudaSuccess : cudaErrorHostMemoryNotRegistered;
 }
 
 ncclResult_t ncclGetVersion(int* version) {

@@ -17,5 +17,7 @@ void set_fault(Fault fault);
 /// Communicators that were aborted, and destroyed in the orderly way, since reset().
 int aborted();
 int destroyed();
+/// Host ranges that are pinned now (cudaHostRegister).
+int registered();
 
 }  // namespace th::fake

@@ -39,6 +39,9 @@ class CudaPlugin {
   /// Collective: the transport over NCCL on this rank's device; small calls go to `control`, which must outlive the result. Its buffers
   /// are device memory, its results are ready for work enqueued on `compute_stream` (a cudaStream_t). Throws DeviceError on every rank.
   [[nodiscard]] std::unique_ptr<Collectives> make_nccl_collectives(Collectives& control, double timeout_seconds, void* compute_stream) const;
+  /// The transport through pinned host memory and `control`, which must outlive the result: ranks may share a device. Its buffers are memory of
+  /// the current device, its work is enqueued on `compute_stream`. Throws DeviceError.
+  [[nodiscard]] std::unique_ptr<Collectives> make_staged_collectives(Collectives& control, void* compute_stream) const;
   /// Collective: one call of each kind with a known answer. Returns the measured rates. Throws DeviceError.
   [[nodiscard]] std::string nccl_self_test(Collectives& nccl) const;
   /// Kernels with the CPU's bits.
@@ -52,6 +55,7 @@ class CudaPlugin {
   th_cuda_devices_fn* devices_ = nullptr;
   th_cuda_select_device_fn* select_device_ = nullptr;
   th_cuda_make_nccl_collectives_fn* make_nccl_collectives_ = nullptr;
+  th_cuda_make_staged_collectives_fn* make_staged_collectives_ = nullptr;
   th_cuda_nccl_self_test_fn* nccl_self_test_ = nullptr;
   th_cuda_kernels_fn* kernels_ = nullptr;
 };

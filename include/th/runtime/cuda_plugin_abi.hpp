@@ -7,7 +7,7 @@
 namespace th::runtime {
 
 /// Changes with every change to this header or to Collectives: a plugin of another build is refused.
-inline constexpr int kCudaPluginAbi = 2;
+inline constexpr int kCudaPluginAbi = 3;
 
 /// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that CPU and GPU start from the same bits.
 struct AdamFactors {
@@ -61,6 +61,9 @@ using th_cuda_select_device_fn = int(void* control, const char* host, int allow_
 /// Collective over `control`, which must outlive the result: a th::runtime::Collectives* over NCCL on the current device, to be deleted by
 /// the caller; null with the reason in `text`, on every rank. `compute_stream` is a cudaStream_t, null for the default stream.
 using th_cuda_make_nccl_collectives_fn = void*(void* control, double timeout_seconds, void* compute_stream, char* text, std::size_t capacity);
+/// A th::runtime::Collectives* for tensors on the current device that travel through pinned host memory and `control`, which must outlive it;
+/// to be deleted by the caller. Null: the reason is in `text`.
+using th_cuda_make_staged_collectives_fn = void*(void* control, void* compute_stream, char* text, std::size_t capacity);
 /// Collective: one call of each kind with a known answer; 0 with the measured rates in `text`, -1 with the reason.
 using th_cuda_nccl_self_test_fn = int(void* collectives, char* text, std::size_t capacity);
 using th_cuda_kernels_fn = const th::runtime::CudaKernels*();
