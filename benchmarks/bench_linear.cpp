@@ -31,7 +31,7 @@ void add_products(bench::RoundRobin& robin, const bench::LinearShape& shape) {
     robin.add(
         variant(shape, kPasses[1], library), [=] { benchmark::DoNotOptimize(gemm.input_gradient(g, weight)); }, kCalls);
     robin.add(
-        variant(shape, kPasses[2], library), [=]() mutable { gemm.add_weight_gradient(g, x, g_weight); }, kCalls);
+        variant(shape, kPasses[2], library), [=]() mutable { gemm.weight_gradient(g, x, g_weight, model::Write::kSet); }, kCalls);
   }
 }
 

@@ -115,6 +115,42 @@ install_libtorch() {
   say "LibTorch $torch_version: done"
 }
 
+# oneDNN with its interface (LibTorch hides the one it holds); without it LibTorch's serves, slower.
+install_onednn() {
+  local place=$deps/onednn version=2023.2.0 partial=$deps/onednn.partial
+  if [ -e "$place/lib/libdnnl.so.3" ]; then
+    say "oneDNN: $place there"
+    return
+  fi
+  if [ "$(uname -m)" != x86_64 ]; then
+    say "oneDNN: none for $(uname -m) on PyPI; LibTorch's copy serves"
+    return
+  fi
+  say "oneDNN: fetching the wheel onednn-cpu-gomp $version from PyPI into $place (55 MB installed)"
+  rm -rf "$partial" "$place"
+  mkdir -p "$partial/lib"
+  if ensure_venv && "$deps/venv/bin/pip" download --no-deps --disable-pip-version-check --progress-bar off --quiet --only-binary=:all: \
+    --dest "$partial" "onednn-cpu-gomp==$version" &&
+    python3 - "$partial" <<'PYTHON'
+import glob, pathlib, shutil, sys, zipfile
+folder = pathlib.Path(sys.argv[1])
+wheel = zipfile.ZipFile(glob.glob(str(folder / "*.whl"))[0])
+name = next(n for n in wheel.namelist() if n.endswith("/libdnnl.so.3"))
+with wheel.open(name) as source, open(folder / "lib" / "libdnnl.so.3", "wb") as target:
+    shutil.copyfileobj(source, target)
+for n in wheel.namelist():
+    if n.endswith(("LICENSE.txt", "THIRD-PARTY-PROGRAMS")):
+        (folder / pathlib.Path(n).name).write_bytes(wheel.read(n))
+PYTHON
+  then
+    rm -f "$partial"/*.whl
+    mv "$partial" "$place"
+  else
+    rm -rf "$partial"
+    say "warning: oneDNN could not be fetched; LibTorch's copy serves, slower"
+  fi
+}
+
 install_test_python() {
   local wanted=(numpy h5py tensorboard safetensors) stamp=$deps/venv/.th_test_python
   if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "${wanted[*]}" ]; then
@@ -134,6 +170,7 @@ mkdir -p "$deps"
 exec 9>"$deps/.lock"
 flock 9  # a second call beside this one waits
 install_libtorch
+install_onednn
 [ $with_slurm = 0 ] || install_optional "Slurm packages" "the tests of jobs/" "${slurm_packages[@]}"
 [ $with_valgrind = 0 ] || install_optional "valgrind" "the instruction counts of the kernels" valgrind
 [ $with_patchelf = 0 ] || install_optional "patchelf" "the test of the GPU package" patchelf

@@ -11,9 +11,9 @@ namespace {
 using Specs = std::vector<zero::TensorSpec>;
 
 void add_attention(Specs& out, const std::string& prefix, std::int64_t d) {
-  out.push_back({prefix + "in_proj_weight", {3 * d, d}});
+  out.push_back({prefix + "in_proj_weight", {3 * d, d}, true});
   out.push_back({prefix + "in_proj_bias", {3 * d}});
-  out.push_back({prefix + "out_proj.weight", {d, d}});
+  out.push_back({prefix + "out_proj.weight", {d, d}, true});
   out.push_back({prefix + "out_proj.bias", {d}});
 }
 
@@ -23,9 +23,9 @@ void add_norm(Specs& out, const std::string& prefix, std::int64_t d) {
 }
 
 void add_feed_forward(Specs& out, const std::string& prefix, std::int64_t d, std::int64_t f) {
-  out.push_back({prefix + "linear1.weight", {f, d}});
+  out.push_back({prefix + "linear1.weight", {f, d}, true});
   out.push_back({prefix + "linear1.bias", {f}});
-  out.push_back({prefix + "linear2.weight", {d, f}});
+  out.push_back({prefix + "linear2.weight", {d, f}, true});
   out.push_back({prefix + "linear2.bias", {d}});
 }
 
@@ -67,7 +67,7 @@ ParameterUnits parameter_units(const config::ModelSection& model, std::int64_t s
   Specs output;
   add_norm(output, "decoder.norm", d);
   output.push_back({"output_projection.bias", {target_vocabulary}});
-  if (!tied) output.push_back({"output_projection.weight", {target_vocabulary, d}});
+  if (!tied) output.push_back({"output_projection.weight", {target_vocabulary, d}, true});
   out.units.push_back({"output", std::move(output)});
   return out;
 }

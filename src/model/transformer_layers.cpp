@@ -12,7 +12,7 @@ namespace {
 enum Site : std::uint64_t { kAttentionWeights, kAttentionOut, kCrossWeights, kCrossOut, kHidden, kFeedForwardOut };
 
 ParameterSpan span_of(const UnitTensors& unit) { return {unit.values, {}}; }
-ParameterSpan span_of(UnitTensors& unit, bool) { return {unit.values, unit.gradients}; }
+ParameterSpan span_of(UnitTensors& unit, bool) { return {unit.values, unit.gradients, unit.product_gradients}; }
 
 }  // namespace
 
@@ -108,7 +108,7 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor g_log
   {
     const at::Tensor hidden = layer_norm_again(c, p, pass.final_norm);
     at::Tensor& g_weight = tied ? embeddings->gradients[0] : p.gradients[weight];
-    gemm_.add_weight_gradient(g_logits, hidden, g_weight);
+    gemm_.weight_gradient(g_logits, hidden, g_weight, tied ? Write::kAdd : p.write);
   }
   c.run(g_logits, [&](auto element) {
     add_column_sums(elements<decltype(element)>(g_logits), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1));

@@ -26,8 +26,8 @@ namespace {
 
 /// The run's identity (contract.md): what the bits depend on beside the deck.
 std::string make_identity(const config::RunConfig& config) {
-  const bool short_products = config.precision.dtype == config::Precision::kBf16 && has_bf16_instructions();
-  return "isa=" + instruction_set() + " gemm=" + model::gemm_name(model::resolve_gemm(config.run.gemm)) + (short_products ? "+bf16" : "") +
+  const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
+  return "isa=" + instruction_set() + " gemm=" + gemm.identity(config.precision.dtype) +
          " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch +
          " numerics=" + std::to_string(kNumericsRevision);
 }

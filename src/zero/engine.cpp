@@ -144,10 +144,24 @@ void ZeroEngine::close_forward(std::int64_t unit) {
 
 model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   open_forward(unit);
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
   const bool keep = config_.comm.reduction == config::Reduction::kFast && !policy_.shard_gradients && round_ > 0;
-  if (!keep) std::memset(unit_gradient(unit), 0, index(u.padded) * sizeof(float));
-  return tensors_[index(unit)];
+  model::UnitTensors& tensors = tensors_[index(unit)];
+  tensors.product_gradients = keep || idle_ ? model::Write::kAdd : model::Write::kSet;
+  if (!keep) zero_gradients(unit);
+  return tensors;
+}
+
+void ZeroEngine::zero_gradients(std::int64_t unit) {
+  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  float* gradients = unit_gradient(unit);
+  std::int64_t done = 0;  // zeroed, or to be written by one product
+  for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count && !idle_; ++t) {
+    const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
+    if (!tensor.spec.one_product) continue;
+    std::memset(gradients + done, 0, index(tensor.offset - done) * sizeof(float));
+    done = tensor.offset + tensor.count;
+  }
+  std::memset(gradients + done, 0, index(u.padded - done) * sizeof(float));
 }
 
 void ZeroEngine::close_backward(std::int64_t unit) {
@@ -192,7 +206,8 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
   ensure(round_ < rounds_, "ZeroEngine: more rounds than the step has");
   double loss = 0;
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-  if (batch != nullptr && batch->sentences > 0) {
+  idle_ = batch == nullptr || batch->sentences == 0;
+  if (!idle_) {
     const auto slot = static_cast<std::uint64_t>(round_ * ranks_ + rank_);
     loss = model.train_slot(*this, *batch, hash_pair(step_key, slot), gradient_scale, label_smoothing).loss_sum;
   } else {

@@ -81,7 +81,6 @@ const Kernel kKernels[] = {
     {"apply_dropout", [] { model::apply_dropout(in().x.data(), in().z.data(), M * D, kDropout); }},
     {"bias_relu_dropout", [] { model::bias_relu_dropout(in().x.data(), in().gamma.data(), M, D, kDropout); }},
     {"relu_dropout_backward", [] { model::relu_dropout_backward(in().x.data(), in().z.data(), M * D, kDropout); }},
-    {"add_bias", [] { model::add_bias(in().x.data(), in().gamma.data(), M, D); }},
     {"add_column_sums", [] { model::add_column_sums(in().x.data(), in().sums.data(), M, D); }},
     {"add_to", [] { model::add_to(in().y.data(), in().x.data(), M * D); }},
     {"layer_norm",

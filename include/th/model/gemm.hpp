@@ -1,9 +1,13 @@
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include <ATen/core/Tensor.h>
 #include <c10/core/ScalarType.h>
 
 #include "th/config/run_config.hpp"
+#include "th/model/parameters.hpp"
 
 namespace th::model {
 
@@ -18,36 +22,41 @@ enum class GemmLibrary { kOnednn, kMkl };
 /// Whether products and kernels are computed, or only their results allocated: the memory plan runs the model's own code without data.
 enum class Arithmetic { kCompute, kShapesOnly };
 
+class Products;
+
 /// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N].
 /// Sums are fp32. bf16 goes through oneDNN where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened, multiplied
-/// by the fp32 library and the result rounded.
+/// by the fp32 library and the result rounded. oneDNN is a library of its own where there is one, else LibTorch's copy. Used by one thread;
+/// copies share the compiled products.
 class Gemm {
  public:
   explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute);
-  /// x W^T -> [M,N].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK) const;
+  /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK, const at::Tensor& bias_N = {}) const;
   /// g W -> [M,K].
   [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK) const;
-  /// g_weight += g^T x; g_weight is fp32.
-  void add_weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK) const;
+  /// g_weight = g^T x, or g_weight += g^T x; g_weight is fp32 and contiguous.
+  void weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK, Write write) const;
   /// a b of each of the B matrices: [B,M,K] times [B,K,N] -> [B,M,N]; a and b may be transposed views.
   [[nodiscard]] at::Tensor batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN) const;
   [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
+  /// The libraries as the run's identity names them: "mkl", "onednn-3.2.0", "onednn-torch"; "+bf16" where bf16 has products of its own.
+  [[nodiscard]] std::string identity(config::Precision precision) const;
 
  private:
-  /// x W^T; x and W may be transposed views.
-  [[nodiscard]] at::Tensor linear(const at::Tensor& x, const at::Tensor& weight) const;
-  [[nodiscard]] at::Tensor direct_linear(const at::Tensor& x, const at::Tensor& weight) const;
+  /// a b + bias, in a's type.
+  [[nodiscard]] at::Tensor product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) const;
+  void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& c, Write write) const;
   /// The tensor in fp32, with the same strides.
   [[nodiscard]] at::Tensor widened(const at::Tensor& x) const;
-  [[nodiscard]] at::Tensor rounded(const at::Tensor& x, at::ScalarType type) const;
   /// Whether products of this type are made without going through fp32.
   [[nodiscard]] bool direct(at::ScalarType type) const { return type == at::kFloat || (type == at::kBFloat16 && native_bf16_); }
 
   GemmLibrary library_;
   Arithmetic arithmetic_;
   bool native_bf16_;
+  std::shared_ptr<Products> fp32_, bf16_;
 };
 
 }  // namespace th::model

@@ -26,9 +26,6 @@ void bias_relu_dropout(T* h, const T* bias, std::int64_t rows, std::int64_t colu
 /// In place: g = g / (1-rate) where h > 0 (kept and positive), else 0. `h` is bias_relu_dropout's result.
 template <typename T>
 void relu_dropout_backward(const T* h, T* g, std::int64_t n, Dropout dropout);
-/// x[m, :] += bias.
-template <typename T>
-void add_bias(T* x, const T* bias, std::int64_t rows, std::int64_t columns);
 /// out[d] += sum over rows of x[m, d], rows in order.
 template <typename T>
 void add_column_sums(const T* x, float* out, std::int64_t rows, std::int64_t columns);

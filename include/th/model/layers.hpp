@@ -33,6 +33,7 @@ struct PassContext {
 struct ParameterSpan {
   std::span<const at::Tensor> values;
   std::span<at::Tensor> gradients;
+  Write write = Write::kAdd;  ///< UnitTensors::product_gradients
   [[nodiscard]] ParameterSpan part(std::size_t first, std::size_t count) const;
 };
 

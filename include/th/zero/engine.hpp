@@ -77,6 +77,8 @@ class ZeroEngine final : public model::ParameterSource {
   void allocate();
   void initialise(std::uint64_t seed);
   void reduce_unit(std::int64_t unit);
+  /// Zeroes a unit's gradient but for what products write first; all of it on a rank without a slot.
+  void zero_gradients(std::int64_t unit);
   [[nodiscard]] model::UnitTensors views(std::int64_t unit, std::byte* values, float* gradients) const;
   /// Elements of the working or of the reduced type at an offset of a buffer.
   [[nodiscard]] std::byte* working_at(runtime::TransportBuffer& buffer, std::int64_t element) const;
@@ -104,6 +106,7 @@ class ZeroEngine final : public model::ParameterSource {
   FlatLayout layout_;
   std::int64_t slots_, rounds_, rank_, ranks_;
   std::int64_t round_ = 0;
+  bool idle_ = false;  ///< this rank has no slot in the round
   std::vector<double> slot_losses_;  ///< this rank's, by round
   EngineBuffers buffers_;
 

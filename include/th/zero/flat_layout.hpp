@@ -10,6 +10,8 @@ namespace th::zero {
 struct TensorSpec {
   std::string name;
   std::vector<std::int64_t> shape;
+  /// A linear layer's weight that is used once a pass: its gradient is one matrix product (of several parts of its rows, each once).
+  bool one_product = false;
   [[nodiscard]] std::int64_t count() const;
 };
 

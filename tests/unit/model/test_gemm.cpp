@@ -5,6 +5,7 @@
 #include "th/model/gemm.hpp"
 
 #include <array>
+#include <limits>
 #include <string>
 
 namespace th::model {
@@ -51,8 +52,30 @@ TEST_P(Gemms, WeightGradientIsAddedToWhatIsThere) {
     const at::Tensor g = normal({m, n}, 5), x = normal({m, k}, 6);
     at::Tensor g_weight = normal({n, k}, 7);
     const at::Tensor before = g_weight.to(at::kDouble);
-    gemm.add_weight_gradient(g, x, g_weight);
+    gemm.weight_gradient(g, x, g_weight, Write::kAdd);
     EXPECT_LT(relative_error(g_weight, before + at::mm(g.to(at::kDouble).t(), x.to(at::kDouble))), kTolerance) << m << " " << k << " " << n;
+  }
+}
+
+TEST_P(Gemms, WeightGradientReplacesWhatIsThere) {
+  const Gemm gemm(GetParam());
+  for (const auto& [m, k, n] : kShapes) {
+    const at::Tensor g = normal({m, n}, 5), x = normal({m, k}, 6);
+    at::Tensor g_weight = at::full({n, k}, std::numeric_limits<float>::quiet_NaN());
+    gemm.weight_gradient(g, x, g_weight, Write::kSet);
+    EXPECT_LT(relative_error(g_weight, at::mm(g.to(at::kDouble).t(), x.to(at::kDouble))), kTolerance) << m << " " << k << " " << n;
+  }
+}
+
+TEST_P(Gemms, ABiasIsAddedToEveryRow) {
+  const Gemm gemm(GetParam());
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const double tolerance = type == at::kFloat ? kTolerance : type == at::kHalf ? 1.1 * 0x1p-11 : 1.1 * 0x1p-8;  // rounded once
+    for (const auto& [m, k, n] : kShapes) {
+      const at::Tensor x = normal({m, k}, 1).to(type), weight = normal({n, k}, 2).to(type), bias = normal({n}, 3).to(type);
+      const at::Tensor exact = at::mm(x.to(at::kDouble), weight.to(at::kDouble).t()) + bias.to(at::kDouble);
+      EXPECT_LT(relative_error(gemm.forward(x, weight, bias), exact), tolerance) << m << " " << k << " " << n;
+    }
   }
 }
 
@@ -65,7 +88,7 @@ TEST_P(Gemms, RowsOfAPackedWeightAreAProductOfTheirOwn) {
     EXPECT_LT(relative_error(gemm.input_gradient(g, weight), at::mm(g.to(at::kDouble), weight.to(at::kDouble))), kTolerance) << part;
   }
   at::Tensor g_packed = at::zeros({72, 24}), part = g_packed.narrow(0, 24, 24);
-  gemm.add_weight_gradient(g, x, part);
+  gemm.weight_gradient(g, x, part, Write::kAdd);
   EXPECT_LT(relative_error(part, at::mm(g.to(at::kDouble).t(), x.to(at::kDouble))), kTolerance);
   EXPECT_TRUE(g_packed.narrow(0, 0, 24).eq(0).all().item<bool>() && g_packed.narrow(0, 48, 24).eq(0).all().item<bool>());
 }
@@ -97,7 +120,7 @@ TEST_P(Gemms, APlannedProductHasTheShapeOfAComputedOne) {
   EXPECT_EQ(plan.input_gradient(g, weight).sizes(), gemm.input_gradient(g, weight).sizes());
   EXPECT_EQ(plan.batched(x.unsqueeze(0), weight.t().unsqueeze(0)).sizes(), gemm.batched(x.unsqueeze(0), weight.t().unsqueeze(0)).sizes());
   at::Tensor g_weight = at::ones({9, 7});
-  plan.add_weight_gradient(g, x, g_weight);
+  plan.weight_gradient(g, x, g_weight, Write::kAdd);
   EXPECT_TRUE(g_weight.eq(1).all().item<bool>());
 }
 
@@ -111,7 +134,7 @@ TEST_P(Gemms, SixteenBitProductsAreSummedInSinglePrecisionAndRoundedOnce) {
       EXPECT_LT(relative_error(gemm.forward(x, weight), at::mm(xd, wd.t())), 1.1 * tolerance) << m << " " << k << " " << n;
       EXPECT_LT(relative_error(gemm.input_gradient(g, weight), at::mm(gd, wd)), 1.1 * tolerance) << m << " " << k << " " << n;
       at::Tensor g_weight = at::zeros({n, k});
-      gemm.add_weight_gradient(g, x, g_weight);
+      gemm.weight_gradient(g, x, g_weight, Write::kAdd);
       EXPECT_LT(relative_error(g_weight, at::mm(gd.t(), xd)), 1.1 * tolerance) << m << " " << k << " " << n;
       ASSERT_EQ(gemm.forward(x, weight).scalar_type(), type);
     }
