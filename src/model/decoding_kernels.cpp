@@ -2,7 +2,7 @@
 
 #include "row_math.hpp"
 #include "th/base/half_float.hpp"
-#include "vector_math.hpp"
+#include "th/base/vector_math.hpp"
 
 #include <cmath>
 

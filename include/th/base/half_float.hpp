@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstdint>
 
+#include "th/base/host_device.hpp"
+
 namespace th {
 
 /// bfloat16: the upper half of an fp32 value. Storage alone; arithmetic is fp32.
@@ -18,11 +20,11 @@ struct Fp16 {
 // Conversions in integer and fp32 operations without branches: they vectorise, and give the same bits on every instruction set.
 // To 16 bits: round to nearest, ties to even; what is too large becomes infinite, NaN stays NaN, subnormal numbers are kept.
 
-inline float to_float(float x) { return x; }
+TH_HOST_DEVICE inline float to_float(float x) { return x; }
 
-inline float to_float(Bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+TH_HOST_DEVICE inline float to_float(Bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
 
-inline float to_float(Fp16 x) {
+TH_HOST_DEVICE inline float to_float(Fp16 x) {
   const std::uint32_t sign = (static_cast<std::uint32_t>(x.bits) & 0x8000U) << 16;
   const std::uint32_t magnitude = (static_cast<std::uint32_t>(x.bits) & 0x7fffU) << 13;
   const float scaled = std::bit_cast<float>(magnitude) * 0x1p112F;  // the exponent's bias from 15 to 127, exact for subnormal numbers too
@@ -32,15 +34,15 @@ inline float to_float(Fp16 x) {
 
 /// `T` is float, Bf16 or Fp16.
 template <typename T>
-T from_float(float x);
+TH_HOST_DEVICE T from_float(float x);
 
 template <>
-inline float from_float<float>(float x) {
+TH_HOST_DEVICE inline float from_float<float>(float x) {
   return x;
 }
 
 template <>
-inline Bf16 from_float<Bf16>(float x) {
+TH_HOST_DEVICE inline Bf16 from_float<Bf16>(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
   const std::uint32_t quiet = (bits >> 16) | 0x40U;
@@ -48,7 +50,7 @@ inline Bf16 from_float<Bf16>(float x) {
 }
 
 template <>
-inline Fp16 from_float<Fp16>(float x) {
+TH_HOST_DEVICE inline Fp16 from_float<Fp16>(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t sign = (bits >> 16) & 0x8000U;
   const std::uint32_t magnitude = bits & 0x7fffffffU;

@@ -2,17 +2,14 @@
 
 #include <cstdint>
 
+#include "th/base/dropout.hpp"
+
 // Elementwise and row kernels on contiguous buffers, without tensors, for elements T: float, Bf16, Fp16 (th/base/half_float.hpp). Arithmetic and
 // sums are fp32 (where a parameter is a float* whatever T is, the result stays fp32). Each result depends on its inputs and its indexes alone (one
 // rounding an operation, fixed order), so that the bits are the same on every rank. M rows, D columns.
 namespace th::model {
 
-/// Counter-based dropout of one site: element i is kept when hash(key, i) falls below the keep share, and scaled by 1/(1-rate).
-/// Nothing is stored: the backward pass draws the same numbers again.
-struct Dropout {
-  std::uint64_t key = 0;
-  float rate = 0;  ///< 0: the identity
-};
+using th::Dropout;
 
 /// y[i] = x[i] + dropout(s[i]); y may be x.
 template <typename T>

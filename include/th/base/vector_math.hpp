@@ -3,11 +3,13 @@
 #include <bit>
 #include <cstdint>
 
-namespace th::model {
+#include "th/base/host_device.hpp"
+
+namespace th {
 
 /// exp(x) for x <= 0 to about 1 ulp, by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial (Cody and Waite 1980).
 /// Only multiplications and additions with one rounding each: the same bits on every instruction set, and it vectorises.
-inline float exp_fixed(float x) {
+TH_HOST_DEVICE inline float exp_fixed(float x) {
   x = x < -87.0F ? -87.0F : x;
   constexpr float kLog2e = 1.44269504088896341F;
   constexpr float kLn2High = 0.693359375F;
@@ -26,4 +28,4 @@ inline float exp_fixed(float x) {
   return e * std::bit_cast<float>(exponent);
 }
 
-}  // namespace th::model
+}  // namespace th
