@@ -2,7 +2,9 @@
 
 #include <cstdint>
 
+#include "th/base/half_float.hpp"
 #include "th/runtime/cuda_plugin_abi.hpp"
+#include "th/runtime/model_kernels.hpp"
 
 namespace th::cuda {
 
@@ -13,6 +15,10 @@ void sgd(float gradient_factor, float decay, float lr, float* parameters, const 
 void tree_sum(const runtime::TreeSum& sum, void* stream);
 void block_square_sums(const float* x, std::int64_t blocks, double* out, void* stream);
 
+/// The model's kernels, a table for each element type.
+[[nodiscard]] const runtime::ModelKernels<float>& model_kernels_fp32();
+[[nodiscard]] const runtime::ModelKernels<Bf16>& model_kernels_bf16();
+[[nodiscard]] const runtime::ModelKernels<Fp16>& model_kernels_fp16();
 /// Throws DeviceError when this build holds no kernels that the current device can run.
 void check_kernel_image();
 

@@ -14,7 +14,7 @@ function(th_add_gpu_program name)
   target_link_libraries(${name} PRIVATE ${A_LIBS})
 endfunction()
 
-th_add_gpu_program(th_test_cuda_arithmetic SOURCES gpu/test_elementwise.cpp gpu/test_device_map.cpp ${CMAKE_SOURCE_DIR}/src/cuda/device_map.cpp
+th_add_gpu_program(th_test_cuda_arithmetic SOURCES gpu/test_elementwise.cpp gpu/test_model_bodies.cpp gpu/test_device_map.cpp ${CMAKE_SOURCE_DIR}/src/cuda/device_map.cpp
   LIBS th_cpu_reference GTest::gtest_main)
 add_test(NAME unit.cuda_arithmetic COMMAND th_test_cuda_arithmetic --gtest_brief=1)
 th_add_gpu_program(th_test_cuda_plugin SOURCES gpu/test_cuda_plugin.cpp LIBS th_runtime GTest::gtest)
@@ -51,7 +51,7 @@ if(TH_CUDA)
     set_tests_properties(gpu.${name} PROPERTIES LABELS gpu TIMEOUT 300 SKIP_RETURN_CODE 77 ENVIRONMENT "${gpu_mpi_environment}")
     set(gpu_tests "${gpu_tests}gpu.${name} ${ranks} ${program} --gtest_brief=1\n" PARENT_SCOPE)
   endfunction()
-  th_add_gpu_program(th_gpu_kernels SOURCES gpu/test_kernels.cpp LIBS th_cuda_layer th_cpu_reference GTest::gtest)
+  th_add_gpu_program(th_gpu_kernels SOURCES gpu/test_kernels.cpp gpu/test_model_kernels.cpp LIBS th_cuda_layer th_cpu_reference GTest::gtest)
   th_add_gpu_test(kernels 0 th_gpu_kernels)
   th_add_gpu_program(th_gpu_nccl SOURCES gpu/test_nccl.cpp LIBS th_cuda_layer th_runtime GTest::gtest)
   th_add_gpu_program(th_gpu_staged SOURCES gpu/test_staged.cpp LIBS th_cuda_layer th_runtime GTest::gtest)

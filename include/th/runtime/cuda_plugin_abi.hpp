@@ -3,6 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "th/base/half_float.hpp"
+#include "th/runtime/model_kernels.hpp"
+
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's headers and never links CUDA.
 namespace th::runtime {
 
@@ -43,6 +46,9 @@ struct CudaKernels {
   void (*tree_sum)(const TreeSum& sum, void* stream);
   /// fp64 sums of squares of `blocks` blocks of 256 elements each.
   void (*block_square_sums)(const float* x, std::int64_t blocks, double* out, void* stream);
+  const ModelKernels<float>* fp32;
+  const ModelKernels<Bf16>* bf16;
+  const ModelKernels<Fp16>* fp16;
 };
 
 }  // namespace th::runtime

@@ -1,0 +1,33 @@
+#include "host_lanes.hpp"
+#include "model_kernel_exam.hpp"
+#include "model_kernel_table.hpp"
+
+// The bodies of the GPU's kernels, run on the host, against the CPU's kernels: what a GPU adds is the launch and the lanes' shuffles.
+namespace th::cuda {
+namespace {
+
+struct HostMemory {
+  template <typename T>
+  class Array {
+   public:
+    explicit Array(std::vector<T> values) : values_(std::move(values)) {}
+    [[nodiscard]] T* get() const { return values_.data(); }
+    [[nodiscard]] std::vector<T> values() const { return values_; }
+
+   private:
+    mutable std::vector<T> values_;
+  };
+};
+
+template <typename T>
+void examine() {
+  const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch>();
+  reference::examine_model_kernels<T, HostMemory>(table);
+}
+
+TEST(ModelBodies, HaveTheBitsOfTheCpuInFp32) { examine<float>(); }
+TEST(ModelBodies, HaveTheBitsOfTheCpuInBf16) { examine<Bf16>(); }
+TEST(ModelBodies, HaveTheBitsOfTheCpuInFp16) { examine<Fp16>(); }
+
+}  // namespace
+}  // namespace th::cuda
