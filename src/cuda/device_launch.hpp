@@ -40,7 +40,8 @@ class RowLanes {
 
 constexpr int kColumnsPerBlock = 32;
 
-/// 16 threads for one column, 32 columns beside each other, so that memory is read in whole lines. All threads of the block come here together.
+/// 16 threads for one column, 32 columns beside each other, so that memory is read in whole lines. All threads of the block come here
+/// together.
 class ColumnLanes {
  public:
   template <typename Number, typename Value>

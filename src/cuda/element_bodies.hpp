@@ -6,8 +6,8 @@
 #include "th/base/half_float.hpp"
 #include "th/base/host_device.hpp"
 
-// The kernels of one element: body(i) computes result i. Formulas and order of operations are those of src/model/kernels_of_element.inc; a test without
-// a GPU runs these bodies on the host and compares bits.
+// The kernels of one element: body(i) computes result i. Formulas and order of operations are those of src/model/kernels_of_element.inc; a
+// test without a GPU runs these bodies on the host and compares bits.
 namespace th::cuda {
 
 template <typename T>

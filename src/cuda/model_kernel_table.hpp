@@ -17,7 +17,8 @@ struct KernelsBy {
     Launch::elements("dropout", n, DropElements<T>{x, out, DropoutDraws(dropout)}, stream);
   }
   static void bias_relu_dropout(T* h, const T* bias, Count rows, Count columns, Dropout dropout, void* stream) {
-    Launch::elements("bias_relu_dropout", rows * columns, BiasReluDropout<T>{h, bias, columns, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
+    Launch::elements("bias_relu_dropout", rows * columns, BiasReluDropout<T>{h, bias, columns, DropoutDraws(dropout), dropout.rate != 0.0F},
+                     stream);
   }
   static void relu_dropout_backward(const T* h, T* g, Count n, Dropout dropout, void* stream) {
     const float scale = dropout.rate == 0.0F ? 1.0F : 1.0F / (1.0F - dropout.rate);
@@ -27,39 +28,51 @@ struct KernelsBy {
     Launch::columns("add_column_sums", columns, AddColumnSums<T>{x, out, rows, columns}, stream);
   }
   static void add_to(T* y, const T* x, Count n, void* stream) { Launch::elements("add_to", n, AddElements<T, T>{y, x}, stream); }
-  static void accumulate(float* y, const T* x, Count n, void* stream) { Launch::elements("accumulate", n, AddElements<float, T>{y, x}, stream); }
+  static void accumulate(float* y, const T* x, Count n, void* stream) {
+    Launch::elements("accumulate", n, AddElements<float, T>{y, x}, stream);
+  }
   static void widen(const T* x, float* y, Count n, void* stream) { Launch::elements("widen", n, ConvertElements<float, T>{x, y}, stream); }
-  static void narrow(const float* x, T* y, Count n, void* stream) { Launch::elements("narrow", n, ConvertElements<T, float>{x, y}, stream); }
-  static void layer_norm(const T* x, const T* gamma, const T* beta, T* y, float* mean, float* rstd, Count rows, Count columns, void* stream) {
+  static void narrow(const float* x, T* y, Count n, void* stream) {
+    Launch::elements("narrow", n, ConvertElements<T, float>{x, y}, stream);
+  }
+  static void layer_norm(const T* x, const T* gamma, const T* beta, T* y, float* mean, float* rstd, Count rows, Count columns,
+                         void* stream) {
     Launch::rows("layer_norm", rows, LayerNorm<T>{x, gamma, beta, y, mean, rstd, columns}, stream);
   }
-  static void layer_norm_backward(const T* g, const T* x, const T* gamma, const float* mean, const float* rstd, T* g_x, float* g_gamma, float* g_beta,
-                                  Count rows, Count columns, void* stream) {
+  static void layer_norm_backward(const T* g, const T* x, const T* gamma, const float* mean, const float* rstd, T* g_x, float* g_gamma,
+                                  float* g_beta, Count rows, Count columns, void* stream) {
     // The columns first: g_x may be g.
-    Launch::columns("layer_norm_backward", columns, LayerNormParameterGradient<T>{g, x, mean, rstd, g_gamma, g_beta, rows, columns}, stream);
+    Launch::columns("layer_norm_backward", columns, LayerNormParameterGradient<T>{g, x, mean, rstd, g_gamma, g_beta, rows, columns},
+                    stream);
     Launch::rows("layer_norm_backward", rows, LayerNormInputGradient<T>{g, x, gamma, mean, rstd, g_x, columns}, stream);
   }
-  static void masked_softmax(T* scores, const std::int32_t* key_lengths, bool causal, Count batch, Count heads, Count queries, Count keys, void* stream) {
+  static void masked_softmax(T* scores, const std::int32_t* key_lengths, bool causal, Count batch, Count heads, Count queries, Count keys,
+                             void* stream) {
     Launch::rows("masked_softmax", batch * heads * queries, MaskedSoftmax<T>{scores, key_lengths, causal, heads, queries, keys}, stream);
   }
   static void softmax_dropout_backward(const T* p, T* g, Count rows, Count keys, Dropout dropout, void* stream) {
-    Launch::rows("softmax_dropout_backward", rows, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
+    Launch::rows("softmax_dropout_backward", rows, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F},
+                 stream);
   }
-  static void split_heads(const T* x, T* out, Count batch, Count length, Count heads, Count width, Count stride, float scale, void* stream) {
+  static void split_heads(const T* x, T* out, Count batch, Count length, Count heads, Count width, Count stride, float scale,
+                          void* stream) {
     Launch::elements("split_heads", batch * heads * length * width, SplitHeads<T>{x, out, {length, heads, width, stride}, scale}, stream);
   }
   static void merge_heads(const T* h, T* x, Count batch, Count length, Count heads, Count width, Count stride, float scale, void* stream) {
     Launch::elements("merge_heads", batch * heads * length * width, MergeHeads<T>{h, x, {length, heads, width, stride}, scale}, stream);
   }
-  static void embed(const T* weight, const std::int64_t* ids, const float* position, T* y, Count rows, Count length, Count width, float scale,
-                    Dropout dropout, void* stream) {
-    Launch::elements("embed", rows * width, Embed<T>{weight, ids, position, y, length, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
+  static void embed(const T* weight, const std::int64_t* ids, const float* position, T* y, Count rows, Count length, Count width,
+                    float scale, Dropout dropout, void* stream) {
+    Launch::elements("embed", rows * width,
+                     Embed<T>{weight, ids, position, y, length, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
   }
-  static void embed_backward(const T* g, const std::int64_t* ids, float* g_weight, Count rows, Count width, float scale, Dropout dropout, void* stream) {
-    Launch::rows("embed_backward", rows, EmbedBackward<T>{g, ids, g_weight, rows, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
+  static void embed_backward(const T* g, const std::int64_t* ids, float* g_weight, Count rows, Count width, float scale, Dropout dropout,
+                             void* stream) {
+    Launch::rows("embed_backward", rows,
+                 EmbedBackward<T>{g, ids, g_weight, rows, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
   }
-  static void cross_entropy(T* logits, const std::int64_t* labels, double* row_losses, Count rows, Count vocabulary, float smoothing, float g_scale,
-                            void* stream) {
+  static void cross_entropy(T* logits, const std::int64_t* labels, double* row_losses, Count rows, Count vocabulary, float smoothing,
+                            float g_scale, void* stream) {
     Launch::rows("cross_entropy", rows, CrossEntropy<T>{logits, labels, row_losses, vocabulary, smoothing, g_scale}, stream);
   }
 };
@@ -67,10 +80,25 @@ struct KernelsBy {
 template <typename T, typename Launch>
 [[nodiscard]] constexpr runtime::ModelKernels<T> model_kernel_table() {
   using K = KernelsBy<T, Launch>;
-  return {K::add_dropout,    K::drop,           K::bias_relu_dropout, K::relu_dropout_backward, K::add_column_sums, K::add_to,
-          K::accumulate,     K::widen,          K::narrow,            K::layer_norm,            K::layer_norm_backward,
-          K::masked_softmax, K::drop,           K::softmax_dropout_backward, K::split_heads,    K::merge_heads,     K::embed,
-          K::embed_backward, K::cross_entropy};
+  return {K::add_dropout,
+          K::drop,
+          K::bias_relu_dropout,
+          K::relu_dropout_backward,
+          K::add_column_sums,
+          K::add_to,
+          K::accumulate,
+          K::widen,
+          K::narrow,
+          K::layer_norm,
+          K::layer_norm_backward,
+          K::masked_softmax,
+          K::drop,
+          K::softmax_dropout_backward,
+          K::split_heads,
+          K::merge_heads,
+          K::embed,
+          K::embed_backward,
+          K::cross_entropy};
 }
 
 }  // namespace th::cuda

@@ -8,9 +8,9 @@
 #include "th/base/host_device.hpp"
 #include "th/base/vector_math.hpp"
 
-// The kernels of a row (or column) whose sums 16 lanes share: body(row, lanes). `lanes` is RowLanes or ColumnLanes on a GPU and HostLanes in tests; sums
-// have the bits of the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. nvcc compiles each body for both sides; the host's
-// half is instantiated with HostLanes alone.
+// The kernels of a row (or column) whose sums 16 lanes share: body(row, lanes). `lanes` is RowLanes or ColumnLanes on a GPU and HostLanes
+// in tests; sums have the bits of the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. nvcc compiles each
+// body for both sides; the host's half is instantiated with HostLanes alone.
 namespace th::cuda {
 
 template <typename T>
@@ -25,9 +25,11 @@ struct LayerNorm {
     const T* in = x + m * columns;
     T* out = y + m * columns;
     const float mu = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(in[d]); }) * inverse;
-    const float variance = lanes.template sum<float>(columns, [&](std::int64_t d) { return (to_float(in[d]) - mu) * (to_float(in[d]) - mu); }) * inverse;
+    const float variance =
+        lanes.template sum<float>(columns, [&](std::int64_t d) { return (to_float(in[d]) - mu) * (to_float(in[d]) - mu); }) * inverse;
     const float r = 1.0F / sqrtf(variance + 1e-5F);
-    lanes.each(columns, [&](std::int64_t d) { out[d] = from_float<T>((to_float(in[d]) - mu) * r * to_float(gamma[d]) + to_float(beta[d])); });
+    lanes.each(columns,
+               [&](std::int64_t d) { out[d] = from_float<T>((to_float(in[d]) - mu) * r * to_float(gamma[d]) + to_float(beta[d])); });
     if (!lanes.first()) return;
     mean[m] = mu;
     rstd[m] = r;
@@ -48,7 +50,9 @@ struct LayerNormInputGradient {
     T* gi = g_x + m * columns;
     const float mu = mean[m], r = rstd[m];
     const float a = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(go[d]) * to_float(gamma[d]); }) * inverse;
-    const float b = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(go[d]) * to_float(gamma[d]) * ((to_float(in[d]) - mu) * r); }) * inverse;
+    const float b = lanes.template sum<float>(columns, [&](std::int64_t d) {
+      return to_float(go[d]) * to_float(gamma[d]) * ((to_float(in[d]) - mu) * r);
+    }) * inverse;
     lanes.each(columns, [&](std::int64_t d) {
       const float hat = (to_float(in[d]) - mu) * r;
       gi[d] = from_float<T>((to_float(go[d]) * to_float(gamma[d]) - a - hat * b) * r);
@@ -66,9 +70,8 @@ struct LayerNormParameterGradient {
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t column, const Lanes& lanes) const {
     const std::int64_t d = column < 0 ? 0 : column;
-    const float of_gamma = lanes.template sum<float>(rows, [&](std::int64_t m) {
-      return to_float(g[m * columns + d]) * ((to_float(x[m * columns + d]) - mean[m]) * rstd[m]);
-    });
+    const float of_gamma = lanes.template sum<float>(
+        rows, [&](std::int64_t m) { return to_float(g[m * columns + d]) * ((to_float(x[m * columns + d]) - mean[m]) * rstd[m]); });
     const float of_beta = lanes.template sum<float>(rows, [&](std::int64_t m) { return to_float(g[m * columns + d]); });
     if (column < 0 || !lanes.first()) return;
     g_gamma[d] += of_gamma;
@@ -156,7 +159,9 @@ struct EmbedBackward {
     for (std::int64_t row = m; row < rows; ++row) {
       if (ids[row] != id) continue;
       const T* from = g + row * width;
-      lanes.each(width, [&](std::int64_t d) { to[d] += drops ? to_float(from[d]) * draws.factor(row * width + d) * scale : to_float(from[d]) * scale; });
+      lanes.each(width, [&](std::int64_t d) {
+        to[d] += drops ? to_float(from[d]) * draws.factor(row * width + d) * scale : to_float(from[d]) * scale;
+      });
     }
   }
 };
@@ -180,11 +185,12 @@ struct CrossEntropy {
     const float top = lanes.maximum(vocabulary, [&](std::int64_t v) { return to_float(row[v]); });
     const float at_label = to_float(row[label]);
     const float target = at_label - top;
-    const float mean = smoothing == 0.0F ? 0.0F
-                                         : lanes.template sum<float>(vocabulary, [&](std::int64_t v) { return to_float(row[v]) - top; }) /
-                                               static_cast<float>(vocabulary);
+    const float mean = smoothing == 0.0F ? 0.0F : lanes.template sum<float>(vocabulary, [&](std::int64_t v) {
+      return to_float(row[v]) - top;
+    }) / static_cast<float>(vocabulary);
     lanes.meet();  // every lane has read the label's logit
-    if constexpr (kKeepsExponentials<T>) lanes.each(vocabulary, [&](std::int64_t v) { row[v] = from_float<T>(exp_fixed(to_float(row[v]) - top)); });
+    if constexpr (kKeepsExponentials<T>)
+      lanes.each(vocabulary, [&](std::int64_t v) { row[v] = from_float<T>(exp_fixed(to_float(row[v]) - top)); });
     const auto exponential = [&](std::int64_t v) { return kKeepsExponentials<T> ? to_float(row[v]) : exp_fixed(to_float(row[v]) - top); };
     const float sum = lanes.template sum<float>(vocabulary, exponential);
     if (lanes.first()) {

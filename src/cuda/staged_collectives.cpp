@@ -24,7 +24,9 @@ StagedCollectives::StagedCollectives(runtime::Collectives& control, cudaStream_t
 
 StagedCollectives::~StagedCollectives() = default;
 
-std::unique_ptr<runtime::TransportBuffer> StagedCollectives::allocate(std::int64_t elements) { return std::make_unique<DeviceTransportBuffer>(elements, compute_); }
+std::unique_ptr<runtime::TransportBuffer> StagedCollectives::allocate(std::int64_t elements) {
+  return std::make_unique<DeviceTransportBuffer>(elements, compute_);
+}
 
 void StagedCollectives::wait() { check_cuda(cudaStreamSynchronize(compute_), "cudaStreamSynchronize"); }
 
@@ -40,10 +42,11 @@ void StagedCollectives::reserve(std::int64_t elements) {
   reserved_ = elements;
 }
 
-void StagedCollectives::copy_rows(float* to, std::int64_t to_pitch, const float* from, std::int64_t from_pitch, std::int64_t width, std::int64_t rows,
-                                  cudaMemcpyKind kind) {
+void StagedCollectives::copy_rows(float* to, std::int64_t to_pitch, const float* from, std::int64_t from_pitch, std::int64_t width,
+                                  std::int64_t rows, cudaMemcpyKind kind) {
   if (width == 0 || rows == 0) return;
-  check_cuda(cudaMemcpy2DAsync(to, bytes_of(to_pitch), from, bytes_of(from_pitch), bytes_of(width), static_cast<std::size_t>(rows), kind, compute_),
+  check_cuda(cudaMemcpy2DAsync(to, bytes_of(to_pitch), from, bytes_of(from_pitch), bytes_of(width), static_cast<std::size_t>(rows), kind,
+                               compute_),
              "cudaMemcpy2DAsync");
 }
 
@@ -78,7 +81,8 @@ std::vector<const float*> StagedCollectives::exchange(runtime::TransportBuffer& 
   return out;
 }
 
-void StagedCollectives::all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) {
+void StagedCollectives::all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice,
+                                   float* full) {
   const std::int64_t ranks = size();
   ensure(offset + stride * (ranks - 1) + slice <= buffer.elements(), "StagedCollectives: an all-gather beyond its buffer");
   const float* mine = buffer.data() + offset + stride * rank();

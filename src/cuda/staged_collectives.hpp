@@ -23,9 +23,10 @@ class PinnedRange {
   void* memory_;
 };
 
-/// comm.backend=mpi with tensors on a device: buffers and all pointers of the data-moving calls are device memory, which travels piece by piece
-/// through pinned host memory and `control` (MPI, or the window of ranks on one node). Ranks may share a GPU, which NCCL refuses. All device
-/// work is enqueued on the compute stream; the host waits for it before `control` reads, so results are those of `control` to the bit.
+/// comm.backend=mpi with tensors on a device: buffers and all pointers of the data-moving calls are device memory, which travels piece by
+/// piece through pinned host memory and `control` (MPI, or the window of ranks on one node). Ranks may share a GPU, which NCCL refuses. All
+/// device work is enqueued on the compute stream; the host waits for it before `control` reads, so results are those of `control` to the
+/// bit.
 class StagedCollectives final : public runtime::Collectives {
  public:
   /// Elements a rank that travel at once: 16 MiB.
@@ -60,7 +61,8 @@ class StagedCollectives final : public runtime::Collectives {
   void reserve(std::int64_t elements);
   void wait();
   /// `rows` runs of `width` elements each, the starts so many elements apart.
-  void copy_rows(float* to, std::int64_t to_pitch, const float* from, std::int64_t from_pitch, std::int64_t width, std::int64_t rows, cudaMemcpyKind kind);
+  void copy_rows(float* to, std::int64_t to_pitch, const float* from, std::int64_t from_pitch, std::int64_t width, std::int64_t rows,
+                 cudaMemcpyKind kind);
 
   runtime::Collectives& control_;
   cudaStream_t compute_;

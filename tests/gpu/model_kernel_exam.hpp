@@ -12,8 +12,8 @@
 #include "th/model/kernels.hpp"
 #include "th/runtime/model_kernels.hpp"
 
-// The model's kernels of a table against those of the CPU, for each element type: run on the host by the bodies alone, and on a GPU. `Memory` is the
-// place of the arrays: Memory::Array<T>(values) with get() and values().
+// The model's kernels of a table against those of the CPU, for each element type: run on the host by the bodies alone, and on a GPU.
+// `Memory` is the place of the arrays: Memory::Array<T>(values) with get() and values().
 namespace th::reference {
 
 template <typename T>
@@ -29,8 +29,8 @@ template <typename T>
 void expect_same_bits(const std::vector<T>& seen, const std::vector<T>& expected, const char* what) {
   ASSERT_EQ(seen.size(), expected.size());
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    ASSERT_EQ(std::memcmp(&seen[i], &expected[i], sizeof(T)), 0)
-        << what << " at " << i << ": " << static_cast<double>(to_float(seen[i])) << " in place of " << static_cast<double>(to_float(expected[i]));
+    ASSERT_EQ(std::memcmp(&seen[i], &expected[i], sizeof(T)), 0) << what << " at " << i << ": " << static_cast<double>(to_float(seen[i]))
+                                                                 << " in place of " << static_cast<double>(to_float(expected[i]));
   }
 }
 
@@ -52,47 +52,61 @@ class ModelKernelExam {
     const auto x = random_elements<T>(n, 1), s = random_elements<T>(n, 2), bias = random_elements<T>(columns, 3);
     const Array<T> dx(x), ds(s), dbias(bias);
     std::vector<T> y(x.size());
-    compare("add_dropout", y, [&](T* out) { model::add_dropout(x.data(), s.data(), out, n, dropout); },
-            [&](T* out) { k_.add_dropout(dx.get(), ds.get(), out, n, dropout, nullptr); });
-    compare("dropout_backward", y, [&](T* out) { model::dropout_backward(x.data(), out, n, dropout); },
-            [&](T* out) { k_.dropout_backward(dx.get(), out, n, dropout, nullptr); });
-    compare("apply_dropout", y, [&](T* out) { model::apply_dropout(x.data(), out, n, dropout); },
-            [&](T* out) { k_.apply_dropout(dx.get(), out, n, dropout, nullptr); });
-    compare("bias_relu_dropout", x, [&](T* h) { model::bias_relu_dropout(h, bias.data(), rows, columns, dropout); },
-            [&](T* h) { k_.bias_relu_dropout(h, dbias.get(), rows, columns, dropout, nullptr); });
-    compare("relu_dropout_backward", s, [&](T* g) { model::relu_dropout_backward(x.data(), g, n, dropout); },
-            [&](T* g) { k_.relu_dropout_backward(dx.get(), g, n, dropout, nullptr); });
-    compare("add_to", s, [&](T* out) { model::add_to(out, x.data(), n); }, [&](T* out) { k_.add_to(out, dx.get(), n, nullptr); });
+    compare(
+        "add_dropout", y, [&](T* out) { model::add_dropout(x.data(), s.data(), out, n, dropout); },
+        [&](T* out) { k_.add_dropout(dx.get(), ds.get(), out, n, dropout, nullptr); });
+    compare(
+        "dropout_backward", y, [&](T* out) { model::dropout_backward(x.data(), out, n, dropout); },
+        [&](T* out) { k_.dropout_backward(dx.get(), out, n, dropout, nullptr); });
+    compare(
+        "apply_dropout", y, [&](T* out) { model::apply_dropout(x.data(), out, n, dropout); },
+        [&](T* out) { k_.apply_dropout(dx.get(), out, n, dropout, nullptr); });
+    compare(
+        "bias_relu_dropout", x, [&](T* h) { model::bias_relu_dropout(h, bias.data(), rows, columns, dropout); },
+        [&](T* h) { k_.bias_relu_dropout(h, dbias.get(), rows, columns, dropout, nullptr); });
+    compare(
+        "relu_dropout_backward", s, [&](T* g) { model::relu_dropout_backward(x.data(), g, n, dropout); },
+        [&](T* g) { k_.relu_dropout_backward(dx.get(), g, n, dropout, nullptr); });
+    compare(
+        "add_to", s, [&](T* out) { model::add_to(out, x.data(), n); }, [&](T* out) { k_.add_to(out, dx.get(), n, nullptr); });
     const auto wide = random_elements<float>(n, 4, 100);
     const Array<float> dwide(wide);
-    compare("accumulate", wide, [&](float* out) { model::accumulate(out, x.data(), n); }, [&](float* out) { k_.accumulate(out, dx.get(), n, nullptr); });
-    compare("widen", wide, [&](float* out) { model::widen(x.data(), out, n); }, [&](float* out) { k_.widen(dx.get(), out, n, nullptr); });
-    compare("narrow", y, [&](T* out) { model::narrow(wide.data(), out, n); }, [&](T* out) { k_.narrow(dwide.get(), out, n, nullptr); });
+    compare(
+        "accumulate", wide, [&](float* out) { model::accumulate(out, x.data(), n); },
+        [&](float* out) { k_.accumulate(out, dx.get(), n, nullptr); });
+    compare(
+        "widen", wide, [&](float* out) { model::widen(x.data(), out, n); }, [&](float* out) { k_.widen(dx.get(), out, n, nullptr); });
+    compare(
+        "narrow", y, [&](T* out) { model::narrow(wide.data(), out, n); }, [&](T* out) { k_.narrow(dwide.get(), out, n, nullptr); });
   }
 
   void normalisation() const {
     for (const std::int64_t columns : {1, 15, 64, 100}) {
       const std::int64_t rows = 43;
-      const auto x = random_elements<T>(rows * columns, 5, 3), g = random_elements<T>(rows * columns, 6), gamma = random_elements<T>(columns, 7),
-                 beta = random_elements<T>(columns, 8);
+      const auto x = random_elements<T>(rows * columns, 5, 3), g = random_elements<T>(rows * columns, 6),
+                 gamma = random_elements<T>(columns, 7), beta = random_elements<T>(columns, 8);
       const Array<T> dx(x), dg(g), dgamma(gamma), dbeta(beta);
       std::vector<float> mean(rows), rstd(rows);
       const Array<float> dmean(mean), drstd(rstd);
       std::vector<T> out(x.size());
-      compare("layer_norm", out,
-              [&](T* y) { model::layer_norm(x.data(), gamma.data(), beta.data(), y, mean.data(), rstd.data(), rows, columns); },
-              [&](T* y) { k_.layer_norm(dx.get(), dgamma.get(), dbeta.get(), y, dmean.get(), drstd.get(), rows, columns, nullptr); });
+      compare(
+          "layer_norm", out,
+          [&](T* y) { model::layer_norm(x.data(), gamma.data(), beta.data(), y, mean.data(), rstd.data(), rows, columns); },
+          [&](T* y) { k_.layer_norm(dx.get(), dgamma.get(), dbeta.get(), y, dmean.get(), drstd.get(), rows, columns, nullptr); });
       expect_same_bits(dmean.values(), mean, "mean");
       expect_same_bits(drstd.values(), rstd, "rstd");
       std::vector<float> g_gamma(gamma.size(), 0.5F), g_beta(gamma.size(), -0.5F);
       const Array<float> dg_gamma(g_gamma), dg_beta(g_beta);
-      compare("layer_norm_backward", out,
-              [&](T* g_x) {
-                model::layer_norm_backward(g.data(), x.data(), gamma.data(), mean.data(), rstd.data(), g_x, g_gamma.data(), g_beta.data(), rows, columns);
-              },
-              [&](T* g_x) {
-                k_.layer_norm_backward(dg.get(), dx.get(), dgamma.get(), dmean.get(), drstd.get(), g_x, dg_gamma.get(), dg_beta.get(), rows, columns, nullptr);
-              });
+      compare(
+          "layer_norm_backward", out,
+          [&](T* g_x) {
+            model::layer_norm_backward(g.data(), x.data(), gamma.data(), mean.data(), rstd.data(), g_x, g_gamma.data(), g_beta.data(), rows,
+                                       columns);
+          },
+          [&](T* g_x) {
+            k_.layer_norm_backward(dg.get(), dx.get(), dgamma.get(), dmean.get(), drstd.get(), g_x, dg_gamma.get(), dg_beta.get(), rows,
+                                   columns, nullptr);
+          });
       expect_near_sums(dg_gamma.values(), g_gamma, rows, "g_gamma");
       expect_near_sums(dg_beta.values(), g_beta, rows, "g_beta");
       std::vector<float> sums(gamma.size(), 1.0F);
@@ -111,9 +125,12 @@ class ModelKernelExam {
     const auto scores = random_elements<T>(n, 9, 4), g = random_elements<T>(n, 10);
     for (const bool causal : {false, true}) {
       for (const bool masked : {false, true}) {
-        compare("masked_softmax", scores,
-                [&](T* s) { model::masked_softmax(s, batch, heads, queries, keys, {masked ? lengths.data() : nullptr, causal}); },
-                [&](T* s) { k_.masked_softmax(s, masked ? dlengths.get() : nullptr, causal, batch, heads, queries, keys, nullptr); });
+        compare(
+            "masked_softmax", scores,
+            [&](T* s) {
+              model::masked_softmax(s, batch, heads, queries, keys, {masked ? lengths.data() : nullptr, causal});
+            },
+            [&](T* s) { k_.masked_softmax(s, masked ? dlengths.get() : nullptr, causal, batch, heads, queries, keys, nullptr); });
       }
     }
     std::vector<T> p = scores;
@@ -121,18 +138,23 @@ class ModelKernelExam {
     const Array<T> dp(p);
     const Dropout dropout{78, rate};
     // fp32: the CPU stores the dropped gradient in between, which is the same product; 16-bit types draw it again, as here.
-    compare("softmax_dropout_backward", g, [&](T* out) { model::softmax_dropout_backward(p.data(), out, batch * heads * queries, keys, dropout); },
-            [&](T* out) { k_.softmax_dropout_backward(dp.get(), out, batch * heads * queries, keys, dropout, nullptr); });
+    compare(
+        "softmax_dropout_backward", g,
+        [&](T* out) { model::softmax_dropout_backward(p.data(), out, batch * heads * queries, keys, dropout); },
+        [&](T* out) { k_.softmax_dropout_backward(dp.get(), out, batch * heads * queries, keys, dropout, nullptr); });
     const std::int64_t stride = 3 * heads * width;
     const auto packed = random_elements<T>(batch * queries * stride, 11);
     const Array<T> dpacked(packed);
     std::vector<T> split(static_cast<std::size_t>(batch * heads * queries * width));
-    compare("split_heads", split, [&](T* out) { model::split_heads(packed.data() + 16, out, batch, queries, heads, width, stride, 0.3F); },
-            [&](T* out) { k_.split_heads(dpacked.get() + 16, out, batch, queries, heads, width, stride, 0.3F, nullptr); });
+    compare(
+        "split_heads", split, [&](T* out) { model::split_heads(packed.data() + 16, out, batch, queries, heads, width, stride, 0.3F); },
+        [&](T* out) { k_.split_heads(dpacked.get() + 16, out, batch, queries, heads, width, stride, 0.3F, nullptr); });
     const auto split_values = random_elements<T>(std::ssize(split), 12);
     const Array<T> dsplit(split_values);
-    compare("merge_heads", packed, [&](T* out) { model::merge_heads(split_values.data(), out + 16, batch, queries, heads, width, stride, 0.3F); },
-            [&](T* out) { k_.merge_heads(dsplit.get(), out + 16, batch, queries, heads, width, stride, 0.3F, nullptr); });
+    compare(
+        "merge_heads", packed,
+        [&](T* out) { model::merge_heads(split_values.data(), out + 16, batch, queries, heads, width, stride, 0.3F); },
+        [&](T* out) { k_.merge_heads(dsplit.get(), out + 16, batch, queries, heads, width, stride, 0.3F, nullptr); });
   }
 
   void embedding(float rate) const {
@@ -146,10 +168,12 @@ class ModelKernelExam {
     const Array<float> dposition(position);
     const Array<std::int64_t> dids(ids);
     std::vector<T> y(g.size());
-    compare("embed", y, [&](T* out) { model::embed(weight.data(), ids.data(), position.data(), out, rows, length, width, 4.5F, dropout); },
-            [&](T* out) { k_.embed(dweight.get(), dids.get(), dposition.get(), out, rows, length, width, 4.5F, dropout, nullptr); });
-    compare("embed_backward", start, [&](float* out) { model::embed_backward(g.data(), ids.data(), out, rows, width, 4.5F, dropout); },
-            [&](float* out) { k_.embed_backward(dg.get(), dids.get(), out, rows, width, 4.5F, dropout, nullptr); });
+    compare(
+        "embed", y, [&](T* out) { model::embed(weight.data(), ids.data(), position.data(), out, rows, length, width, 4.5F, dropout); },
+        [&](T* out) { k_.embed(dweight.get(), dids.get(), dposition.get(), out, rows, length, width, 4.5F, dropout, nullptr); });
+    compare(
+        "embed_backward", start, [&](float* out) { model::embed_backward(g.data(), ids.data(), out, rows, width, 4.5F, dropout); },
+        [&](float* out) { k_.embed_backward(dg.get(), dids.get(), out, rows, width, 4.5F, dropout, nullptr); });
   }
 
   void loss() const {
@@ -162,8 +186,9 @@ class ModelKernelExam {
       for (const float g_scale : {0.0F, 0.01F}) {
         double expected = 0;
         const Array<double> dlosses(std::vector<double>(static_cast<std::size_t>(rows), -1.0));
-        compare("cross_entropy", logits, [&](T* z) { expected = model::cross_entropy(z, labels.data(), rows, vocabulary, smoothing, g_scale); },
-                [&](T* z) { k_.cross_entropy(z, dlabels.get(), dlosses.get(), rows, vocabulary, smoothing, g_scale, nullptr); });
+        compare(
+            "cross_entropy", logits, [&](T* z) { expected = model::cross_entropy(z, labels.data(), rows, vocabulary, smoothing, g_scale); },
+            [&](T* z) { k_.cross_entropy(z, dlabels.get(), dlosses.get(), rows, vocabulary, smoothing, g_scale, nullptr); });
         double sum = 0;
         for (const double loss : dlosses.values()) sum += loss;
         EXPECT_NEAR(sum, expected, 1e-12 * expected) << "fp64 logarithms of two libraries differ in the last bit";

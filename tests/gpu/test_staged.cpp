@@ -31,7 +31,9 @@ class Staged : public testing::Test {
     return out;
   }
   /// What rank `rank` has at its element i.
-  [[nodiscard]] static float value(std::int64_t rank, std::int64_t i) { return static_cast<float>(1000 * rank) + static_cast<float>(i % 1000) + 0.5F; }
+  [[nodiscard]] static float value(std::int64_t rank, std::int64_t i) {
+    return static_cast<float>(1000 * rank) + static_cast<float>(i % 1000) + 0.5F;
+  }
   [[nodiscard]] std::vector<float> mine(std::int64_t count) const {
     std::vector<float> out;
     for (std::int64_t i = 0; i < count; ++i) out.push_back(value(control_->rank(), i));
@@ -50,7 +52,8 @@ TEST_F(Staged, EachOwnerGetsTheSlicesOfAllRanks) {
   const std::vector<const float*> pieces = staged_->exchange(*buffer, 0, kSlice);
   for (std::int64_t r = 0; r < ranks; ++r) {
     const std::vector<float> got = get(pieces[static_cast<std::size_t>(r)], kSlice);
-    for (std::int64_t i = 0; i < kSlice; ++i) ASSERT_EQ(got[static_cast<std::size_t>(i)], value(r, staged_->rank() * kSlice + i)) << "from rank " << r;
+    for (std::int64_t i = 0; i < kSlice; ++i)
+      ASSERT_EQ(got[static_cast<std::size_t>(i)], value(r, staged_->rank() * kSlice + i)) << "from rank " << r;
   }
   staged_->finish_exchange();
 }

@@ -79,7 +79,8 @@ TEST_P(StagedOnHost, GathersInPlaceFromShardsAndIntoOtherMemoryAsTheTransportBel
   staged_->barrier();
   EXPECT_EQ(shards, shards_by_mpi);
   EXPECT_EQ(full, full_by_mpi);
-  for (std::int64_t r = 0; r < ranks; ++r) EXPECT_EQ(values(pointers[static_cast<std::size_t>(r)], kSlice), values(full_by_mpi.data() + kSlice * r, kSlice)) << r;
+  for (std::int64_t r = 0; r < ranks; ++r)
+    EXPECT_EQ(values(pointers[static_cast<std::size_t>(r)], kSlice), values(full_by_mpi.data() + kSlice * r, kSlice)) << r;
 }
 
 TEST_P(StagedOnHost, SumsInTheOrderOfTheTransportBelowAndCountsItsBytes) {
