@@ -53,15 +53,15 @@ std::unique_ptr<TransportBuffer> NodeCollectives::allocate(std::int64_t elements
 /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at first.
 bool NodeCollectives::room_for(std::int64_t elements) {
   struct statvfs space {};
-  std::int64_t room = 1;
+  int room = 1;
   const int peers = nodes_.node_size(rank_);
   if (peers > 1 && statvfs("/dev/shm", &space) == 0) {
     const double free_bytes = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize);
     room = free_bytes > 1.02 * static_cast<double>(elements) * 4 * peers + (1 << 20) ? 1 : 0;
   }
-  const bool enough = -maximum(-room) == 1;
-  crowded_ = crowded_ || !enough;
-  return enough;
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &room, 1, MPI_INT, MPI_MIN, comm_.get()), "MPI_Allreduce");
+  crowded_ = crowded_ || room == 0;
+  return room == 1;
 }
 
 std::vector<const float*> NodeCollectives::exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) {
