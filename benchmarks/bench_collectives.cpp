@@ -1,5 +1,6 @@
 // mpirun -np N bench_collectives: the exact exchange with its tree sum and the all-gather of MpiCollectives, through the shared-memory
-// window and by messages, against MPI's own calls, by size; and the whole exact sum against comm.reduction=fast.
+// window and by messages, against MPI's own calls, by size; and the whole exact sum against comm.reduction=fast. From 4 ranks on, the ranks are also laid
+// onto two pretended nodes: each node's own sum and each shard once a node (hierarchical) against every slice and shard by itself (flat).
 #include "round_robin.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/mpi_collectives.hpp"
@@ -25,6 +26,14 @@ class ExactSum {
   }
   /// Each rank gets the sum of its slice, in the order of the slots.
   void reduce_scatter() {
+    const auto add = [&](std::span<const float* const> slices, float* out) { zero::SlotTree::subtree_sum<float>(slices, slice_, out); };
+    std::vector<zero::SlotTree::Leaf> leaves;
+    for (const auto& [data, ranks] : collectives_.exchange_sums(*buffer_, 0, slice_, {0, collectives_.size(), slice_, add})) leaves.push_back({data, ranks});
+    tree_.add<float>(0, std::span<const zero::SlotTree::Leaf>(leaves), 0, slice_, buffer_->data() + slice_ * collectives_.rank());
+    collectives_.finish_exchange();
+  }
+  /// The same with every slice by itself.
+  void reduce_scatter_flat() {
     const std::vector<const float*> pieces = collectives_.exchange(*buffer_, 0, slice_);
     tree_.add<float>(0, pieces, 0, slice_, buffer_->data() + slice_ * collectives_.rank());
     collectives_.finish_exchange();
@@ -73,6 +82,38 @@ void add_size(bench::RoundRobin& robin, runtime::Collectives& window, runtime::C
       "fast (MPI_Allreduce)" + at, [=] { fast->all_reduce_fast(all->data(), slice * ranks); }, calls);
 }
 
+/// Two nodes of half the ranks each: the exact reduce-scatter and the gather of one size, hierarchical and flat.
+void add_nodes(bench::RoundRobin& robin, runtime::Collectives& nodes, runtime::Collectives& messages, std::int64_t slice, std::int64_t calls) {
+  const std::string at = std::string("/").append(std::to_string(slice * nodes.size()));
+  const auto exact = std::make_shared<ExactSum>(nodes, slice), flat = std::make_shared<ExactSum>(messages, slice);
+  robin.add(
+      "nodes, exact reduce-scatter/hierarchical" + at, [exact] { exact->reduce_scatter(); }, calls);
+  robin.add(
+      "nodes, exact reduce-scatter/flat" + at, [exact] { exact->reduce_scatter_flat(); }, calls);
+  robin.add(
+      "nodes, exact reduce-scatter/messages" + at, [flat] { flat->reduce_scatter(); }, calls);
+  robin.add(
+      "nodes, all-gather/hierarchical" + at, [exact] { exact->all_gather(); }, calls);
+  robin.add(
+      "nodes, all-gather/messages" + at, [flat] { flat->all_gather(); }, calls);
+}
+
+void report_nodes(const bench::RoundRobin& robin, int ranks, const std::vector<std::int64_t>& slices) {
+  robin.print("\nTwo pretended nodes of %d ranks (messages by this machine's memory: no network takes part)\n\n", ranks / 2);
+  robin.print(
+      "| MB | exact reduce-scatter, hierarchical | flat, node read in place | messages alone | hierarchical : flat | all-gather, once a node | "
+      "messages alone | once a node : messages |\n");
+  robin.print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
+  for (const std::int64_t slice : slices) {
+    const std::string at = std::string("/").append(std::to_string(slice * ranks));
+    const auto ms = [&](const char* name) { return 1e3 * robin.median(std::string("nodes, ") + name + at); };
+    const double sums = ms("exact reduce-scatter/hierarchical"), flat = ms("exact reduce-scatter/flat");
+    const double once = ms("all-gather/hierarchical"), messages = ms("all-gather/messages");
+    robin.print("| %.2f | %.3f | %.3f | %.3f | %.2f | %.3f | %.3f | %.2f |\n", static_cast<double>(slice * ranks) * 4e-6, sums, flat,
+                ms("exact reduce-scatter/messages"), bench::ratio(sums, flat), once, messages, bench::ratio(once, messages));
+  }
+}
+
 void report(const bench::RoundRobin& robin, int ranks, const std::vector<std::int64_t>& slices) {
   robin.print("%d ranks, milliseconds (medians); MB: the whole buffer of each rank\n\n", ranks);
   robin.print(
@@ -98,13 +139,19 @@ int main(int argc, char** argv) {
     const auto messages = runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kMpi);
     bench::RoundRobin::initialize(argc, argv, window->rank() == 0);
     bench::RoundRobin robin([] { MPI_Barrier(MPI_COMM_WORLD); }, window->rank() == 0);
+    std::vector<int> halves;
+    for (int r = 0; r < window->size(); ++r) halves.push_back(2 * r < window->size() ? 0 : 1);
+    const auto nodes = runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest, halves);
+    const bool halved = window->size() >= 4 && window->size() % 2 == 0;
     std::vector<std::int64_t> slices;
     for (const std::int64_t size : kSizes) {
       slices.push_back(size / window->size() / 256 * 256);
       add_size(robin, *window, *messages, slices.back(), size < (1 << 20) ? 20 : 2);
+      if (halved) add_nodes(robin, *nodes, *messages, slices.back(), size < (1 << 20) ? 20 : 2);
     }
     robin.run(kRounds);
     report(robin, window->size(), slices);
+    if (halved) report_nodes(robin, window->size(), slices);
     robin.clear();
     window->barrier();
   } catch (const Error& error) {

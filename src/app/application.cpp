@@ -11,6 +11,7 @@
 #include "th/runtime/launch.hpp"
 #include "th/runtime/mpi_collectives.hpp"
 #include "th/runtime/resource_usage.hpp"
+#include "th/runtime/self_test.hpp"
 #include "th/runtime/watchdog.hpp"
 #include "th/runtime/watched_collectives.hpp"
 #include "th/train/agreement.hpp"
@@ -20,11 +21,12 @@
 
 #include <ATen/Parallel.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <new>
-#include <set>
 
 namespace th::app {
 
@@ -43,7 +45,53 @@ std::string version_text() {
          processor_name() + " (" + instruction_set() + ")\nDevices: " + runtime::device_list_text();
 }
 
-void print_header(const config::LoadedDeck& deck, const std::string& deck_path, runtime::Collectives& collectives, Log& log) {
+/// "0-3,6".
+std::string ranges_text(const std::vector<int>& ascending) {
+  std::string out;
+  for (std::size_t i = 0; i < ascending.size();) {
+    std::size_t end = i;
+    while (end + 1 < ascending.size() && ascending[end + 1] == ascending[end] + 1) ++end;
+    if (!out.empty()) out += ',';
+    out += std::to_string(ascending[i]);
+    if (end > i) out.append("-").append(std::to_string(ascending[end]));
+    i = end + 1;
+  }
+  return out;
+}
+
+/// "node0 (ranks 0-3) node1 (ranks 4-7)".
+std::string hosts_text(const std::vector<std::string>& host_of_rank) {
+  std::map<std::string, std::vector<int>> ranks;
+  for (std::size_t r = 0; r < host_of_rank.size(); ++r) ranks[host_of_rank[r]].push_back(static_cast<int>(r));
+  std::string out;
+  for (const auto& [host, those] : ranks) {
+    if (!out.empty()) out += ' ';
+    out.append(host).append(those.size() > 1 ? " (ranks " : " (rank ").append(ranges_text(those)).append(")");
+  }
+  return out;
+}
+
+/// "2 (TH_FAKE_NODES=2,2): ranks 0-1; 2-3", empty on real nodes.
+std::string pretended_text(const runtime::NodeMap& nodes) {
+  const char* set = environment("TH_FAKE_NODES");
+  if (set == nullptr || *set == '\0') return "";
+  std::string out;
+  for (int node = 0; node < nodes.nodes(); ++node) out.append(node > 0 ? "; " : "").append(ranges_text(nodes.ranks_of(node)));
+  return std::to_string(nodes.nodes()) + " (TH_FAKE_NODES=" + set + "): ranks " + out;
+}
+
+/// Tries the transport before anything relies on it. Collective. Throws the same MpiError on every rank.
+std::string self_test_text(runtime::Collectives& collectives) {
+  std::string_view planted;
+  train::run_agreed(collectives, [&] { planted = runtime::planted_fault(environment("TH_FAIL_SELF_TEST"), collectives.rank()); });
+  const runtime::SelfTestRates rates = runtime::self_test(collectives, planted);
+  if (collectives.size() == 1) return "passed";
+  std::array<char, 128> text{};
+  std::snprintf(text.data(), text.size(), "passed; exchange %.2f GB/s, all-gather %.2f GB/s that a rank sends", rates.exchange * 1e-9, rates.all_gather * 1e-9);
+  return text.data();
+}
+
+void print_header(const config::LoadedDeck& deck, const std::string& deck_path, runtime::Collectives& collectives, const std::string& self_test, Log& log) {
   const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
   const std::vector<std::string> sets = collectives.gather_texts(instruction_set());
   for (std::size_t r = 1; r < sets.size(); ++r) {
@@ -59,12 +107,13 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   info.device = "cpu, " + processor_name();
   info.stage = std::to_string(deck.config.zero.stage);
   info.ranks = collectives.size();
-  info.nodes = static_cast<int>(std::set<std::string>(hosts.begin(), hosts.end()).size());
+  info.nodes = collectives.nodes().nodes();
   info.threads = deck.config.run.threads;
   info.cpus = runtime::cpu_mask_text();
-  std::string names;
-  for (const std::string& host : std::set<std::string>(hosts.begin(), hosts.end())) names += (names.empty() ? "" : " ") + host;
-  info.more = {{"hosts", names}, {"backend", collectives.description()}};
+  info.more = {{"hosts", hosts_text(hosts)}};
+  if (const std::string pretended = pretended_text(collectives.nodes()); !pretended.empty()) info.more.emplace_back("pretended nodes", pretended);
+  info.more.emplace_back("backend", collectives.description());
+  info.more.emplace_back("self-test", self_test);
   log.info(monitor::header_text(info));
   for (const std::string& warning : deck.warnings) {
     if (collectives.rank() == 0) log.warn(warning);  // every rank reads the same deck
@@ -82,13 +131,14 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
   }
   train::run_agreed(collectives, [&] { io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank()); });
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
-  print_header(deck, line.deck_path, collectives, log);
-  if (line.action == config::Action::kSelfcheck) {
-    return static_cast<int>(train::selfcheck(deck, collectives, node, log) ? ExitCode::kCompleted : ExitCode::kDiffers);
-  }
   std::string token = runtime::make_watchdog_token();
   collectives.broadcast(token, 0);
   runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
+  watchdog.enter("self-test", 0);
+  print_header(deck, line.deck_path, collectives, self_test_text(*runtime::make_watched_collectives(collectives, watchdog)), log);
+  if (line.action == config::Action::kSelfcheck) {
+    return static_cast<int>(train::selfcheck(deck, collectives, node, log) ? ExitCode::kCompleted : ExitCode::kDiffers);
+  }
   const std::unique_ptr<runtime::WatchedCollectives> watched = runtime::make_watched_collectives(collectives, watchdog);
   return train::Trainer(deck, *watched, watchdog, node, log).run();
 }
@@ -124,7 +174,10 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   model::observe_torch_memory();
   const model::DeviceMemoryObserver devices;
   const runtime::MpiSession session(argc, argv);
-  const std::unique_ptr<runtime::Collectives> collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  int ranks = 1;
+  runtime::check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &ranks), "MPI_Comm_size");
+  const std::unique_ptr<runtime::Collectives> collectives =
+      runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest, runtime::pretended_nodes(environment, ranks));
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
   const int rank = collectives->rank();
   int code = static_cast<int>(ExitCode::kCompleted);

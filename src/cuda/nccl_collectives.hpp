@@ -41,6 +41,7 @@ class NcclCollectives final : public runtime::Collectives {
   /// Waits for this rank's device first.
   void barrier() override;
   [[nodiscard]] const runtime::ByteCounters& bytes_sent() const noexcept override;
+  [[nodiscard]] runtime::NodeMap nodes() const override { return control_.nodes(); }
   /// Device memory.
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return received_.bytes(); }
   [[nodiscard]] std::string description() const override { return nccl_version(); }

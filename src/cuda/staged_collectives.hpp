@@ -52,6 +52,8 @@ class StagedCollectives final : public runtime::Collectives {
   /// Waits for this rank's device first.
   void barrier() override;
   [[nodiscard]] const runtime::ByteCounters& bytes_sent() const noexcept override { return control_.bytes_sent(); }
+  [[nodiscard]] runtime::ByteCounters bytes_between_nodes() const noexcept override { return control_.bytes_between_nodes(); }
+  [[nodiscard]] runtime::NodeMap nodes() const override { return control_.nodes(); }
   /// Device memory.
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return received_.bytes(); }
   [[nodiscard]] std::string description() const override { return "staged through pinned host memory, " + control_.description(); }

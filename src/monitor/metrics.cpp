@@ -41,12 +41,14 @@ void MetricsWriter::eval(const std::string& metric, double value) {
 void MetricsWriter::summary(const SummaryRecord& r) {
   Json traffic = Json::array();
   for (const TrafficRecord& row : r.traffic) {
-    traffic.push_back({{"collective", row.collective}, {"class", row.data}, {"calls", row.calls}, {"sent", row.sent}, {"received", row.received}});
+    traffic.push_back({{"collective", row.collective}, {"class", row.data}, {"calls", row.calls}, {"sent", row.sent}, {"received", row.received},
+                       {"between_nodes", row.between_nodes}});
   }
   line(Json{{"kind", "summary"}, {"steps", r.steps}, {"tokens_per_second", r.tokens_per_second},
             {"rss_before_model_bytes", r.rss_before_model_bytes}, {"padding_fraction", r.padding_fraction},
             {"peak_rss_bytes", r.peak_rss_bytes}, {"model_state_bytes", r.model_state_bytes}, {"planned_bytes", r.planned_bytes},
-            {"measured_bytes", r.measured_bytes}, {"bytes_sent", r.bytes_sent}, {"traffic", traffic}, {"exit", r.exit}}.dump());
+            {"measured_bytes", r.measured_bytes}, {"bytes_sent", r.bytes_sent}, {"bytes_on_node", r.bytes_on_node},
+            {"bytes_between_nodes", r.bytes_between_nodes}, {"traffic", traffic}, {"exit", r.exit}}.dump());
 }
 
 namespace {

@@ -1,21 +1,26 @@
 #include "th/runtime/launch.hpp"
 
+#include <algorithm>
 #include <charconv>
-#include <cstring>
+#include <string_view>
 
+#include "th/base/error.hpp"
 #include "th/runtime/resource_usage.hpp"
 
 namespace th::runtime {
 namespace {
 
-std::optional<int> number_of(const Environment& env, const char* name) {
-  const char* text = env(name);
-  if (text == nullptr) return std::nullopt;
+std::optional<int> number_in(std::string_view text) {
   int value = 0;
-  const char* end = text + std::strlen(text);
-  const auto [rest, code] = std::from_chars(text, end, value);
+  const char* end = text.data() + text.size();
+  const auto [rest, code] = std::from_chars(text.data(), end, value);
   if (code != std::errc() || rest != end) return std::nullopt;
   return value;
+}
+
+std::optional<int> number_of(const Environment& env, const char* name) {
+  const char* text = env(name);
+  return text == nullptr ? std::nullopt : number_in(text);
 }
 
 // Slurm's batch shell and the shell of salloc are no step of srun: there SLURM_PROCID and the task counts say nothing of this process.
@@ -67,6 +72,33 @@ int launcher_rank(const Environment& env) {
   }
   if (in_srun_step(env)) return number_of(env, "SLURM_PROCID").value_or(0);
   return 0;
+}
+
+std::vector<int> pretended_nodes(const Environment& env, int ranks) {
+  constexpr std::string_view kCyclic = "cyclic:";
+  const char* set = env("TH_FAKE_NODES");
+  std::vector<int> out;
+  if (set == nullptr || *set == '\0') return out;
+  std::string_view text = set;
+  const auto refuse = [&](const std::string& why) {
+    throw DeckError("TH_FAKE_NODES=" + std::string(set) + ": " + why +
+                    "; allowed are the rank counts of the nodes, as in 2,2, or cyclic:2 for two nodes in turn; unset it on a real machine");
+  };
+  if (text.substr(0, kCyclic.size()) == kCyclic) {
+    const std::optional<int> nodes = number_in(text.substr(kCyclic.size()));
+    if (!nodes || *nodes < 1 || *nodes > ranks) refuse("no number of nodes from 1 to the " + std::to_string(ranks) + " ranks");
+    for (int r = 0; r < ranks; ++r) out.push_back(r % *nodes);
+    return out;
+  }
+  for (int node = 0; !text.empty(); ++node) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    const std::optional<int> count = number_in(text.substr(0, comma));
+    if (!count || *count < 1 || *count > ranks) refuse("no rank count from 1 to " + std::to_string(ranks));
+    out.insert(out.end(), static_cast<std::size_t>(*count), node);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  if (std::ssize(out) != ranks) refuse("it has " + std::to_string(out.size()) + " ranks, the launch " + std::to_string(ranks));
+  return out;
 }
 
 std::optional<std::string> binding_warning(std::int64_t threads, std::int64_t workers) {

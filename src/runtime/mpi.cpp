@@ -36,6 +36,12 @@ Communicator Communicator::split_shared(MPI_Comm parent) {
   return Communicator(comm);
 }
 
+Communicator Communicator::split(int color) const {
+  MPI_Comm comm = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_split(comm_, color, 0, &comm), "MPI_Comm_split");
+  return Communicator(comm);
+}
+
 Communicator::~Communicator() {
   int finalized = 0;
   MPI_Finalized(&finalized);

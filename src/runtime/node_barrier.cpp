@@ -15,8 +15,10 @@ namespace {
 constexpr MPI_Aint kStateBytes = 128;  // room to align to a cache line
 constexpr int kSpinsWhenCoresSuffice = 100000;  // about two milliseconds: a sleep and its wake-up cost more than the usual wait
 
-void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
-  const timespec limit{1, 0};  // a missed wake costs a second, never a hang
+constexpr timespec kLimit{1, 0};              // a missed wake costs a second, never a hang
+constexpr timespec kProgressLimit{0, 2000000};  // with messages: MPI is looked after every two milliseconds
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen, const timespec& limit) {
   syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT, seen, &limit, nullptr, 0);
 }
 
@@ -26,7 +28,17 @@ void futex_wake_all(std::atomic<std::uint32_t>& word) {
 
 }  // namespace
 
-NodeBarrier::NodeBarrier(const Communicator& node) : ranks_(static_cast<std::uint32_t>(node.size())) {
+Waiting waiting_of(const Communicator& node) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  // More than CPU_SETSIZE processors: not known, nobody spins.
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) CPU_ZERO(&mask);
+  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &mask, sizeof mask, MPI_BYTE, MPI_BOR, node.get()), "MPI_Allreduce");
+  return CPU_COUNT(&mask) >= node.size() ? Waiting::kSpinFirst : Waiting::kAsleep;
+}
+
+NodeBarrier::NodeBarrier(const Communicator& node, Waiting waiting, MPI_Comm progress)
+    : progress_(progress), ranks_(static_cast<std::uint32_t>(node.size())), spins_(waiting == Waiting::kSpinFirst ? kSpinsWhenCoresSuffice : 0) {
   char* base = nullptr;
   check_mpi(MPI_Win_allocate_shared(node.rank() == 0 ? kStateBytes : 0, 1, MPI_INFO_NULL, node.get(), &base, &window_), "MPI_Win_allocate_shared");
   MPI_Aint size = 0;
@@ -36,10 +48,6 @@ NodeBarrier::NodeBarrier(const Communicator& node) : ranks_(static_cast<std::uin
   state_ = reinterpret_cast<State*>(address);
   if (node.rank() == 0) new (state_) State{0, 0};
   check_mpi(MPI_Barrier(node.get()), "MPI_Barrier");
-  cpu_set_t mask;
-  const bool known = sched_getaffinity(0, sizeof mask, &mask) == 0;
-  const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-  spins_ = known && cores >= static_cast<long>(ranks_) ? kSpinsWhenCoresSuffice : 0;
 }
 
 NodeBarrier::~NodeBarrier() {
@@ -61,7 +69,11 @@ void NodeBarrier::wait() {
     if (state_->generation.load(std::memory_order_acquire) != generation) return;
     __builtin_ia32_pause();
   }
-  while (state_->generation.load(std::memory_order_acquire) == generation) futex_wait(state_->generation, generation);
+  while (state_->generation.load(std::memory_order_acquire) == generation) {
+    futex_wait(state_->generation, generation, progress_ == MPI_COMM_NULL ? kLimit : kProgressLimit);
+    int arrived = 0;
+    if (progress_ != MPI_COMM_NULL) check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, progress_, &arrived, MPI_STATUS_IGNORE), "MPI_Iprobe");
+  }
 }
 
 }  // namespace th::runtime

@@ -22,53 +22,63 @@ class Observed final : public WatchedCollectives {
     return std::forward<Body>(body)();
   }
 
+  /// A call that brings `bytes` from each rank to each other one, with its row of the table.
+  template <typename Body>
+  auto counted(const char* name, Call call, Data data, std::int64_t bytes, Body&& body) {
+    const BetweenNodes between(*this, call, data);
+    count(call, data, bytes * others(), bytes * others());
+    return watched(name, std::forward<Body>(body));
+  }
+
  public:
-  Observed(Collectives& inner, Watchdog& watchdog) : inner_(inner), watchdog_(watchdog) {}
+  Observed(Collectives& inner, Watchdog& watchdog)
+      : inner_(inner), watchdog_(watchdog), sent_before_(inner.bytes_sent()), between_before_(inner.bytes_between_nodes()) {}
 
   [[nodiscard]] int rank() const noexcept override { return inner_.rank(); }
   [[nodiscard]] int size() const noexcept override { return inner_.size(); }
+  [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
     auto buffer = watched("allocate", [&] { return inner_.allocate(elements); });
     data_of_[buffer.get()] = MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
     return buffer;
   }
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
-    count(kExchange, data_of(buffer), slice * kWord * others());
-    return watched("exchange of gradients", [&] { return inner_.exchange(buffer, offset, slice); });
+    return counted("exchange of gradients", kExchange, data_of(buffer), slice * kWord, [&] { return inner_.exchange(buffer, offset, slice); });
+  }
+  [[nodiscard]] std::vector<Contribution> exchange_sums(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice,
+                                                        const SubtreeSum& sum) override {
+    return counted("exchange of gradients", kExchange, data_of(buffer), slice * kWord,
+                   [&] { return inner_.exchange_sums(buffer, offset, slice, sum); });
   }
   void finish_exchange() override {
     watched("end of an exchange", [&] { inner_.finish_exchange(); });
   }
   void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
-    count(kAllGather, data_of(buffer), slice * kWord * others());
-    watched("all-gather", [&] { inner_.all_gather(buffer, offset, stride, slice, full); });
+    counted("all-gather", kAllGather, data_of(buffer), slice * kWord, [&] { inner_.all_gather(buffer, offset, stride, slice, full); });
   }
   [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
-    count(kAllGather, data_of(buffer), slice * kWord * others());
-    return watched("all-gather in place", [&] { return inner_.shards(buffer, offset, slice); });
+    return counted("all-gather in place", kAllGather, data_of(buffer), slice * kWord, [&] { return inner_.shards(buffer, offset, slice); });
   }
   void sum_in_rank_order(std::span<double> values) override {
-    count(kSmall, kControl, static_cast<std::int64_t>(values.size_bytes()) * others());
-    watched("sum of scalars", [&] { inner_.sum_in_rank_order(values); });
+    counted("sum of scalars", kSmall, kControl, std::ssize(values) * kDouble, [&] { inner_.sum_in_rank_order(values); });
   }
   void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    count(kSmall, kControl, static_cast<std::int64_t>(mine.size_bytes()) * others());
-    watched("all-gather of scalars", [&] { inner_.all_gather_doubles(mine, all); });
+    counted("all-gather of scalars", kSmall, kControl, std::ssize(mine) * kDouble, [&] { inner_.all_gather_doubles(mine, all); });
   }
-  void all_reduce_fast(float* data, std::int64_t count_of) override {
-    count(kAllReduce, kGradients, 2 * count_of / size() * kWord * others());
-    watched("all-reduce", [&] { inner_.all_reduce_fast(data, count_of); });
+  void all_reduce_fast(float* data, std::int64_t elements) override {
+    counted("all-reduce", kAllReduce, kGradients, 2 * elements / size() * kWord, [&] { inner_.all_reduce_fast(data, elements); });
   }
   [[nodiscard]] std::int64_t maximum(std::int64_t value) override {
-    count(kSmall, kControl, static_cast<std::int64_t>(sizeof value) * others());
-    return watched("maximum", [&] { return inner_.maximum(value); });
+    return counted("maximum", kSmall, kControl, static_cast<std::int64_t>(sizeof value), [&] { return inner_.maximum(value); });
   }
   void broadcast(std::string& text, int root) override {
+    const BetweenNodes between(*this, kSmall, kControl);
     watched("broadcast", [&] { inner_.broadcast(text, root); });
     const auto bytes = static_cast<std::int64_t>(text.size());
     count(kSmall, kControl, rank() == root ? bytes * others() : 0, rank() == root ? 0 : bytes);
   }
   [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
+    const BetweenNodes between(*this, kSmall, kControl);
     std::vector<std::string> all = watched("gather of texts", [&] { return inner_.gather_texts(text); });
     std::int64_t received = 0;
     for (const std::string& one : all) received += static_cast<std::int64_t>(one.size());
@@ -79,7 +89,11 @@ class Observed final : public WatchedCollectives {
   void barrier() override {
     watched("barrier", [&] { inner_.barrier(); });
   }
-  [[nodiscard]] const ByteCounters& bytes_sent() const noexcept override { return inner_.bytes_sent(); }
+  [[nodiscard]] const ByteCounters& bytes_sent() const noexcept override {
+    sent_ = inner_.bytes_sent() - sent_before_;
+    return sent_;
+  }
+  [[nodiscard]] ByteCounters bytes_between_nodes() const noexcept override { return inner_.bytes_between_nodes() - between_before_; }
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return inner_.communication_bytes(); }
   [[nodiscard]] std::string description() const override { return inner_.description(); }
 
@@ -87,15 +101,32 @@ class Observed final : public WatchedCollectives {
     std::vector<TrafficRow> rows;
     for (std::size_t call = 0; call < kCalls; ++call) {
       for (std::size_t data = 0; data < kDataKinds; ++data) {
-        const TrafficRow& row = table_[call][data];
-        if (row.calls > 0) rows.push_back({kCallNames[call], kDataNames[data], row.calls, row.sent, row.received});
+        TrafficRow row = table_[call][data];
+        row.collective = kCallNames[call];
+        row.data = kDataNames[data];
+        if (row.calls > 0) rows.push_back(std::move(row));
       }
     }
     return rows;
   }
 
  private:
-  static constexpr std::int64_t kWord = 4;
+  /// What the transport sends to other nodes while this lives goes into a row of the table.
+  class BetweenNodes {
+   public:
+    BetweenNodes(Observed& all, Call call, Data data)
+        : all_(all), row_(all.table_[call][data]), before_(all.inner_.bytes_between_nodes().total()) {}
+    ~BetweenNodes() { row_.between_nodes += all_.inner_.bytes_between_nodes().total() - before_; }
+    BetweenNodes(const BetweenNodes&) = delete;
+    BetweenNodes& operator=(const BetweenNodes&) = delete;
+
+   private:
+    Observed& all_;
+    TrafficRow& row_;
+    std::int64_t before_;
+  };
+
+  static constexpr std::int64_t kWord = 4, kDouble = 8;
   [[nodiscard]] std::int64_t others() const noexcept { return inner_.size() - 1; }
   [[nodiscard]] Data data_of(const TransportBuffer& buffer) const {
     const auto found = data_of_.find(&buffer);
@@ -107,11 +138,11 @@ class Observed final : public WatchedCollectives {
     row.sent += sent;
     row.received += received;
   }
-  /// Calls in which every rank sends as much as it receives.
-  void count(Call call, Data data, std::int64_t bytes) { count(call, data, bytes, bytes); }
 
   Collectives& inner_;
   Watchdog& watchdog_;
+  ByteCounters sent_before_, between_before_;  ///< by others that used `inner` before
+  mutable ByteCounters sent_;
   std::map<const TransportBuffer*, Data> data_of_;
   std::array<std::array<TrafficRow, kDataKinds>, kCalls> table_;
 };

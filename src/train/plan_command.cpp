@@ -52,6 +52,7 @@ class Planner {
     config::RunConfig lengths_alone = config_;  // a plan may ask for more ranks than this corpus feeds
     lengths_alone.data.batch_size = 1;
     lengths_alone.data.batch_tokens = 0;
+    request_.nodes = runtime::NodeMap::block(static_cast<int>(request_.ranks), static_cast<int>(config_.plan.ranks_per_node));
     const TrainingData data = open_training_data(lengths_alone, 1, 1);
     request_.source_vocabulary = data.source_vocabulary;
     request_.target_vocabulary = data.target_vocabulary;
@@ -105,6 +106,7 @@ class Planner {
   }
 
   [[nodiscard]] const config::RunConfig& config() const noexcept { return config_; }
+  [[nodiscard]] bool several_nodes() const noexcept { return request_.nodes->nodes() > 1; }
   [[nodiscard]] const zero::PlanRequest& request() const noexcept { return request_; }
   [[nodiscard]] std::string batch_text() const {
     return format("%lld sentences x (%lld source + %lld target ids)", static_cast<long long>(sentences(config_)), static_cast<long long>(source_length_),
@@ -199,6 +201,7 @@ std::string memory_tables(const Planner& planner) {
   row("total", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.peak().use.total())); });
   row("reached in", [](const zero::MemoryPlan& p) { return format(" %10s", p.peak().name.c_str()); });
   row("bytes sent a step", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.traffic.total())); });
+  if (planner.several_nodes()) row("between nodes", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.between_nodes.total())); });
   for (std::size_t stage = 1; stage < plans.size(); ++stage) {
     if (plans[stage].peak().use.total() <= plans[stage - 1].peak().use.total()) continue;
     text += format("Stage %zu takes more memory here than stage %zu: its working buffers outweigh what it shards.\n", stage, stage - 1);
@@ -277,11 +280,16 @@ std::string time_text(const Planner& planner) {
   const double link = config.plan.link_gbytes > 0 ? config.plan.link_gbytes * 1e9 : probe.copy_bytes;
   const double compute = rounds * planner.slot_flops(config) / (probe.gemm_flops * threads * 0.8);
   const zero::MemoryPlan plan = planner.plan(config);
-  const double sending = static_cast<double>(plan.traffic.total()) / link;
+  // A node's ranks share its link; what stays on a node goes at the memory's bandwidth.
+  const int here = planner.request().nodes->node_size(0);
+  const double sent = static_cast<double>(plan.traffic.total()), crossing = static_cast<double>(plan.between_nodes.total());
+  const double staying = ranks > 1 ? sent * static_cast<double>(here - 1) / static_cast<double>(ranks - 1) : 0;
+  const double sending = planner.several_nodes() ? staying / probe.copy_bytes + crossing * here / link : sent / link;
   std::string text = format("\nA step takes about %.2f s: %.2f s of products (%.0f GFLOP/s a thread measured here, 0.8 of it reached), %.3f s of communication", compute + sending,
                             compute, probe.gemm_flops / 1e9, sending);
   text += config.plan.link_gbytes > 0 ? format(" at plan.link_gbytes=%g.\n", config.plan.link_gbytes)
                                       : format(" at %.1f GB/s, this node's memory bandwidth: an assumption, set plan.link_gbytes.\n", link / 1e9);
+  if (planner.several_nodes()) text += format("Between nodes a rank sends %s a step, the %d ranks of a node share its link.\n", monitor::bytes_text(plan.between_nodes.total()).c_str(), here);
   text += "The time holds where every rank has its own cores.\n";
   return text;
 }

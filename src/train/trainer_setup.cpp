@@ -196,7 +196,8 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   request.ranks = collectives_.size();
   request.slots = state_.micro_batches;
   request.saves = saving();
-  request.messages = collectives_.communication_bytes() > 0;
+  request.nodes = collectives_.nodes();
+  request.rank = collectives_.rank();
   run_agreed(collectives_, [&] {
     zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
     first.training = source_->largest_shapes(state_.epoch);
@@ -302,15 +303,21 @@ void Trainer::write_summary(const std::string& exit) {
   record.rss_before_model_bytes = gather(rss_before_model_);
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
   record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state());
-  record.bytes_sent = gather(collectives_.bytes_sent().exchange + collectives_.bytes_sent().all_gather + collectives_.bytes_sent().reduce);
+  const runtime::ByteCounters sent = collectives_.bytes_sent(), between = collectives_.bytes_between_nodes();
+  const std::int64_t payload = sent.total() - sent.control, crossed = between.total() - between.control;
+  const std::int64_t peers = collectives_.nodes().node_size(collectives_.rank()) - 1, others = collectives_.size() - 1;
+  record.bytes_sent = gather(payload);
+  record.bytes_on_node = gather(others > 0 ? payload / others * peers : 0);
+  record.bytes_between_nodes = gather(crossed);
   record.planned_bytes = gather(memory_->plan().peak().use.total());
   record.measured_bytes = gather(runtime::MemoryLedger::process().at_peak().total());
   record.exit = exit;
   std::string traffic;
   for (const runtime::TrafficRow& row : collectives_.traffic()) {
-    record.traffic.push_back({row.collective, row.data, row.calls, row.sent, row.received});
+    record.traffic.push_back({row.collective, row.data, row.calls, row.sent, row.received, row.between_nodes});
     traffic += (traffic.empty() ? "" : "; ") + row.collective + " of " + row.data + ": " + std::to_string(row.calls) + " calls, " +
-               monitor::bytes_text(row.sent) + " sent, " + monitor::bytes_text(row.received) + " received";
+               monitor::bytes_text(row.sent) + " sent, " + monitor::bytes_text(row.received) + " received" +
+               (collectives_.nodes().nodes() > 1 ? ", " + monitor::bytes_text(row.between_nodes) + " between nodes" : std::string());
   }
   if (collectives_.size() > 1) log_.info("Traffic of rank 0: " + traffic);
   if (metrics_) metrics_->summary(record);

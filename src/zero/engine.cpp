@@ -187,14 +187,20 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
     return;
   }
   const config::Precision type = buffers_.types.reduced;
-  const std::vector<const float*> pieces = collectives_.exchange(*gradients_, words(offset, type), words(u.shard, type));
   const std::int64_t first = round_ * ranks_;
-  const std::int64_t present = std::min(ranks_, slots_ - first);
   model::with_element(model::scalar_type(type), [&](auto element) {
     using T = decltype(element);
-    std::vector<const T*> slots;
-    for (std::int64_t r = 0; r < present; ++r) slots.push_back(reinterpret_cast<const T*>(pieces[index(r)]));
-    tree_->add<T>(first, slots, u.shard_offset, u.shard, reinterpret_cast<T*>(reduced_gradient(unit)));
+    const auto add = [&](std::span<const float* const> slices, float* out) {
+      std::vector<const T*> pieces;
+      for (const float* slice : slices) pieces.push_back(reinterpret_cast<const T*>(slice));
+      SlotTree::subtree_sum<T>(pieces, u.shard, out);
+    };
+    const runtime::SubtreeSum sum{first, static_cast<int>(std::min(ranks_, slots_ - first)), u.shard, add};
+    std::vector<SlotTree::Leaf> leaves;
+    for (const runtime::Contribution& one : collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
+      leaves.push_back({one.data, one.ranks});
+    }
+    tree_->add<T>(first, leaves, u.shard_offset, u.shard, reinterpret_cast<T*>(reduced_gradient(unit)));
   });
   collectives_.finish_exchange();
 }

@@ -71,31 +71,4 @@ runtime::MemoryUse EngineBuffers::use() const {
   return use;
 }
 
-StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots) {
-  constexpr std::int64_t kDouble = 8;
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
-  const BufferTypes types = buffer_types(config);
-  const bool exact = config.comm.reduction == config::Reduction::kExact;
-  const std::int64_t ranks = layout.ranks();
-  const std::int64_t rounds = (slots + ranks - 1) / ranks;
-  const std::int64_t sent = layout.shard_total() * (ranks - 1);  // P (N-1)/N
-  const std::int64_t working = sent * element_bytes(types.working);
-  const std::int64_t reduced = sent * element_bytes(types.reduced);
-  StepTraffic t;
-  if (exact) {
-    t.exchange = rounds * reduced;
-  } else {
-    t.reduce = 2 * reduced * (policy.shard_gradients ? rounds : 1);
-  }
-  if (policy.shard_parameters) {
-    t.all_gather = 2 * rounds * working;
-  } else if (policy.shard_optimizer) {
-    t.all_gather = working;
-  } else if (exact) {
-    t.all_gather = reduced;
-  }
-  t.remainder = (layout.shard_total() / FlatLayout::kBlock + rounds) * kDouble * (ranks - 1);
-  return t;
-}
-
 }  // namespace th::zero

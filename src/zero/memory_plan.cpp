@@ -96,11 +96,20 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   plan.parameters = layout.parameter_count();
   plan.checkpoint_bytes = states * plan.parameters * kFloat;
   plan.traffic = step_traffic(config, layout, request.slots);
+  const runtime::NodeMap nodes = request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks));
+  plan.between_nodes = traffic_between_nodes(config, layout, request.slots, nodes, request.rank);
   MemoryUse base = buffers.use();
   base[MemoryClass::kBatches] = request.batch_bytes;
   base[MemoryClass::kActivations] = constants;
   const std::int64_t working = element_bytes(buffers.types.working);
-  if (request.messages) base[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
+  const bool sharded = buffers.gather_slots > 0;
+  NodeBuffers between;
+  if (request.messages) {
+    base[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
+  } else {
+    between = node_buffers(config, layout, request.slots, nodes, request.rank);
+    base[MemoryClass::kCommunication] += between.exchange + (sharded ? between.gather : 0);
+  }
   if (request.resumes) {
     MemoryUse use = base;
     use[MemoryClass::kCheckpointStaging] = unit_staging;
@@ -122,6 +131,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
     // First the parameters are gathered, through a buffer of one unit, then sentences are decoded.
+    if (!sharded) base[MemoryClass::kCommunication] += between.gather;
     phase("gathering", MemoryClass::kGatherSlots, (whole.padded_total() + layout.largest_unit()) * working);
     plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
     phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);

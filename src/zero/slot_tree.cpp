@@ -31,8 +31,9 @@ struct Counter {
   Counter() {
     for (int l = 0; l < kLevels; ++l) own[static_cast<std::size_t>(l)] = l;
   }
-  void push(std::uint64_t slot, const float* leaf, std::int64_t n) {
-    std::size_t l = 0;
+  /// The sum of the 2^leaf_level slots from `slot` on.
+  void push(std::uint64_t slot, const float* leaf, std::int64_t n, std::size_t leaf_level = 0) {
+    std::size_t l = leaf_level;
     const float* carry = leaf;
     for (; ((slot >> l) & 1U) != 0U; ++l) {
       float* to = scratch[static_cast<std::size_t>(spare)].data();
@@ -40,10 +41,46 @@ struct Counter {
       carry = to;
       level[l] = nullptr;
     }
-    if (l > 0) std::swap(spare, own[l]);
+    if (l > leaf_level) std::swap(spare, own[l]);
     level[l] = carry;
   }
 };
+
+/// A slot's elements as fp32: where they lie, or widened into one of two places (a slot that waits at level 0, and the next one).
+template <typename T>
+class Widened {
+ public:
+  const float* operator()(const T* from, std::int64_t n) {
+    if constexpr (std::is_same_v<T, float>) {
+      return from;
+    } else {
+      turn_ = 1 - turn_;
+      model::widen(from, places_[turn_].data(), n);
+      return places_[turn_].data();
+    }
+  }
+
+ private:
+  alignas(64) std::array<std::array<float, std::is_same_v<T, float> ? 1 : kBlock>, 2> places_;
+  std::size_t turn_ = 0;
+};
+
+/// What is left at the end, added from the lowest level up.
+template <typename T>
+void write_total(Counter& counter, T* out, std::int64_t n) {
+  const float* total = nullptr;
+  float* spare = counter.scratch[static_cast<std::size_t>(counter.spare)].data();
+  for (const float* partial : counter.level) {
+    if (partial == nullptr) continue;
+    if (total != nullptr) sum(partial, total, spare, n);
+    total = total == nullptr ? partial : spare;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (total != out) std::memcpy(out, total, static_cast<std::size_t>(n) * sizeof(float));
+  } else {
+    model::narrow(total, out, n);
+  }
+}
 
 }  // namespace
 
@@ -87,19 +124,45 @@ std::int64_t SlotTree::bytes() const noexcept {
 }
 
 template <typename T>
-bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out) {
-  const auto round = static_cast<std::size_t>(first / ranks_);
-  const std::int64_t end = first + std::ssize(pieces);
-  const bool last = end == slots_;
-  ensure(end <= slots_, "SlotTree: more slots than announced");
+void SlotTree::subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out) {
+  ensure(std::has_single_bit(pieces.size()), "SlotTree: a subtree has a power of two of slots");
   if constexpr (std::is_same_v<T, float>) {
-    if (first == 0 && last && pieces.size() == 2) {  // two slots in one round: the tree is one addition
-      sum(pieces[0], pieces[1], out, count);
-      return true;
-    }
+    if (pieces.size() == 2) return sum(pieces[0], pieces[1], out, count);
   }
   Counter counter;
-  alignas(64) std::array<std::array<float, std::is_same_v<T, float> ? 1 : kBlock>, 2> wide;  // a slot that waits at level 0, and the next one
+  Widened<T> widened;
+  for (std::int64_t at = 0; at < count; at += kBlock) {
+    const std::int64_t n = std::min(kBlock, count - at);
+    counter.level.fill(nullptr);
+    for (std::size_t j = 0; j < pieces.size(); ++j) counter.push(j, widened(pieces[j] + at, n), n);
+    const float* total = counter.level[static_cast<std::size_t>(std::countr_zero(pieces.size()))];
+    std::memcpy(out + at, total, static_cast<std::size_t>(n) * sizeof(float));
+  }
+}
+
+template <typename T>
+bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out) {
+  std::vector<Leaf> leaves;
+  for (const T* piece : pieces) leaves.push_back({piece, 1});
+  return add<T>(first, leaves, offset, count, out);
+}
+
+template <typename T>
+bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out) {
+  const auto round = static_cast<std::size_t>(first / ranks_);
+  std::int64_t end = first;
+  for (const Leaf& leaf : leaves) {
+    ensure(std::has_single_bit(static_cast<std::uint64_t>(leaf.slots)) && end % leaf.slots == 0, "SlotTree: a sum that is no whole subtree of slots");
+    end += leaf.slots;
+  }
+  const bool last = end == slots_;
+  ensure(end <= slots_, "SlotTree: more slots than announced");
+  if (std::is_same_v<T, float> && first == 0 && last && leaves.size() == 2) {  // two leaves in one round: the tree is one addition
+    sum(static_cast<const float*>(leaves[0].data), static_cast<const float*>(leaves[1].data), reinterpret_cast<float*>(out), count);
+    return true;
+  }
+  Counter counter;
+  Widened<T> widened;
   for (std::int64_t at = 0; at < count; at += kBlock) {
     const std::int64_t n = std::min(kBlock, count - at);
     for (std::size_t l = 0; l < kLevels; ++l) {
@@ -107,29 +170,14 @@ bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::in
       counter.level[l] = buffer < 0 ? nullptr : pending_[static_cast<std::size_t>(buffer)].data() + offset + at;
     }
     const auto before = counter.level;
-    for (std::size_t j = 0; j < pieces.size(); ++j) {
-      const std::uint64_t slot = static_cast<std::uint64_t>(first) + j;
-      if constexpr (std::is_same_v<T, float>) {
-        counter.push(slot, pieces[j] + at, n);
-      } else {
-        float* leaf = wide[j % 2].data();
-        model::widen(pieces[j] + at, leaf, n);
-        counter.push(slot, leaf, n);
-      }
+    auto slot = static_cast<std::uint64_t>(first);
+    for (const Leaf& leaf : leaves) {
+      const float* values = leaf.slots > 1 ? static_cast<const float*>(leaf.data) + at : widened(static_cast<const T*>(leaf.data) + at, n);
+      counter.push(slot, values, n, static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(leaf.slots))));
+      slot += static_cast<std::uint64_t>(leaf.slots);
     }
     if (last) {
-      const float* total = nullptr;
-      float* spare = counter.scratch[static_cast<std::size_t>(counter.spare)].data();
-      for (const float* partial : counter.level) {
-        if (partial == nullptr) continue;
-        if (total != nullptr) sum(partial, total, spare, n);
-        total = total == nullptr ? partial : spare;
-      }
-      if constexpr (std::is_same_v<T, float>) {
-        if (total != out + at) std::memcpy(out + at, total, static_cast<std::size_t>(n) * sizeof(float));
-      } else {
-        model::narrow(total, out + at, n);
-      }
+      write_total(counter, out + at, n);
       continue;
     }
     // A buffer may change its level between rounds: read everything that moves before anything is overwritten.
@@ -145,5 +193,11 @@ bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::in
 template bool SlotTree::add(std::int64_t, std::span<const float* const>, std::int64_t, std::int64_t, float*);
 template bool SlotTree::add(std::int64_t, std::span<const Bf16* const>, std::int64_t, std::int64_t, Bf16*);
 template bool SlotTree::add(std::int64_t, std::span<const Fp16* const>, std::int64_t, std::int64_t, Fp16*);
+template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t, float*);
+template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t, Bf16*);
+template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t, Fp16*);
+template void SlotTree::subtree_sum(std::span<const float* const>, std::int64_t, float*);
+template void SlotTree::subtree_sum(std::span<const Bf16* const>, std::int64_t, float*);
+template void SlotTree::subtree_sum(std::span<const Fp16* const>, std::int64_t, float*);
 
 }  // namespace th::zero

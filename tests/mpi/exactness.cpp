@@ -62,8 +62,9 @@ struct Trace {
   std::vector<float> parameters;
 };
 
-Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots, TransportChoice transport = TransportChoice::kBest) {
-  const auto collectives = th::runtime::make_mpi_collectives(comm, transport);
+Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots, TransportChoice transport = TransportChoice::kBest,
+          const std::vector<int>& pretended_nodes = {}) {
+  const auto collectives = th::runtime::make_mpi_collectives(comm, transport, pretended_nodes);
   th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32);
   th::zero::ZeroEngine engine(config, model, *collectives, slots);
   Trace trace;
@@ -89,6 +90,12 @@ Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots
     }
   }
   return trace;
+}
+
+int ranks() {
+  int n = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &n);
+  return n;
 }
 
 class Exactness : public testing::TestWithParam<bool> {};
@@ -163,6 +170,32 @@ INSTANTIATE_TEST_SUITE_P(Types, ShortPrecision,
                                          PrecisionCase{"fp16", th::config::Precision::kFp16, th::config::ReduceDtype::kFp32},
                                          PrecisionCase{"fp16_reduced_short", th::config::Precision::kFp16, th::config::ReduceDtype::kWorking}),
                          [](const auto& p) { return std::string(p.param.name); });
+
+TEST(Nodes, EveryPlacementOfRanksGivesTheBitsOfOneRank) {
+  // 8 slots are whole subtrees of most nodes, 13 leave a ragged last round and nodes whose slots are aligned in one round and not in the next.
+  for (const std::int64_t slots : {std::int64_t{8}, std::int64_t{13}}) {
+    const Trace alone = run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, true), slots);
+    for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
+      for (const std::int64_t stage : {0, 2, 3}) {
+        const Trace together = run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, true), slots, TransportChoice::kBest, nodes);
+        EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+        EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+      }
+    }
+  }
+}
+
+TEST(Nodes, SumsOfSixteenBitGradientsLeaveANodeUnrounded) {
+  th::config::RunConfig config = make_config(2, GradientCheckpointing::kNone, false);
+  config.precision.dtype = th::config::Precision::kBf16;
+  config.precision.reduce_dtype = th::config::ReduceDtype::kWorking;
+  const Trace alone = run(MPI_COMM_SELF, config, kSlots);
+  for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
+    const Trace together = run(MPI_COMM_WORLD, config, kSlots, TransportChoice::kBest, nodes);
+    EXPECT_EQ(alone.numbers, together.numbers) << "nodes " << testing::PrintToString(nodes);
+    EXPECT_EQ(alone.parameters, together.parameters) << "nodes " << testing::PrintToString(nodes);
+  }
+}
 
 TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
   // Gradients of fp16 activations that are scaled by 2^30 do not fit; the output projection's logits gradient is the first to overflow, so every

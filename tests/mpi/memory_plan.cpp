@@ -63,8 +63,8 @@ th::data::Batch make_batch(const Size& size) {
 
 /// Peak use of one optimizer step, the engine's making included, with `planted` bytes that nobody plans.
 MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::int64_t planted, TransportChoice transport,
-                  const std::function<void()>& at_end = [] {}) {
-  const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport);
+                  const std::function<void()>& at_end = [] {}, const std::vector<int>& pretended_nodes = {}) {
+  const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
   const th::data::Batch batch = make_batch(size);
   MemoryLedger::process().restart();
   const auto table = std::make_unique<th::runtime::MemoryScope>(MemoryClass::kActivations);
@@ -207,6 +207,25 @@ TEST_F(MemoryPlanTest, MessagesTakeAReceiveBufferThatIsPlanned) {
   const double planned = static_cast<double>(plan(config, kSizes[0], true).total());
   const double measured = static_cast<double>(measure(config, kSizes[0], 0, TransportChoice::kMpi).total());
   EXPECT_NEAR(measured / planned, 1.0, kTolerance);
+}
+
+TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheByte) {
+  for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
+    for (const std::int64_t stage : {0, 2, 3}) {
+      const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kFull, kSizes[0]);
+      th::zero::PlanRequest request = plan_request(config, kSizes[0], false);
+      request.nodes = th::runtime::NodeMap(nodes);
+      MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
+      const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;  // without batches and activations: the update
+      MemoryUse at_end;
+      (void)measure(config, kSizes[0], 0, TransportChoice::kBest, [&] { at_end = MemoryLedger::process().current(); }, nodes);
+      // The update's block sums of the norm are gone at the step's end.
+      const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
+      const std::int64_t block_sums = (layout.padded_total() + layout.shard_total()) / 256 * 8;
+      EXPECT_EQ(planned[MemoryClass::kCommunication] - block_sums, at_end[MemoryClass::kCommunication])
+          << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+    }
+  }
 }
 
 TEST_F(MemoryPlanTest, TenUnplannedMegabytesShowAsAPlanError) {

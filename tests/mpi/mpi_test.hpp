@@ -2,7 +2,30 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "th/runtime/mpi.hpp"
+
+namespace th_test {
+
+/// Ways to lay `ranks` ranks onto nodes, a node number for each: blocks of 1, 2, 3 and 4 (the last node smaller where they do not divide), uneven nodes
+/// that begin in the middle of a subtree of slots, round-robin over two and three nodes; each once.
+inline std::vector<std::vector<int>> node_placements(int ranks) {
+  std::vector<std::vector<int>> out;
+  const auto add = [&](const auto& node_of) {
+    std::vector<int> nodes;
+    for (int r = 0; r < ranks; ++r) nodes.push_back(node_of(r));
+    if (std::find(out.begin(), out.end(), nodes) == out.end()) out.push_back(nodes);
+  };
+  for (int size = 1; size <= 4; ++size) add([&](int r) { return r / size; });
+  add([](int r) { return r == 0 ? 0 : 1; });
+  add([](int r) { return r < 3 ? 0 : r < 5 ? 1 : 2; });
+  for (int count = 2; count <= 3; ++count) add([&](int r) { return r % count; });
+  return out;
+}
+
+}  // namespace th_test
 
 /// main of an MPI test: only rank 0 reports passes, every rank reports failures; a failure on any rank fails all.
 #define TH_MPI_TEST_MAIN                                                                                        \

@@ -56,9 +56,9 @@ th::data::Batch make_batch() {
 }
 
 struct EngineRun {
-  explicit EngineRun(const th::config::RunConfig& config, std::int64_t slot_count)
+  explicit EngineRun(const th::config::RunConfig& config, std::int64_t slot_count, const std::vector<int>& pretended_nodes = {})
       : slots(slot_count),
-        collectives(th::runtime::make_mpi_collectives(MPI_COMM_WORLD)),
+        collectives(th::runtime::make_mpi_collectives(MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, pretended_nodes)),
         model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32) {
     ledger.restart();
     engine = std::make_unique<th::zero::ZeroEngine>(config, model, *collectives, slots);
@@ -126,6 +126,72 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
       }
     }
   }
+}
+
+th::runtime::ByteCounters between_nodes_in_a_step(EngineRun& run) {
+  const th::runtime::ByteCounters before = run.collectives->bytes_between_nodes();
+  run.step();
+  return run.collectives->bytes_between_nodes() - before;
+}
+
+TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
+  const std::int64_t n = ranks();
+  for (const Column& column : kColumns) {
+    for (const std::vector<int>& placement : th_test::node_placements(ranks())) {
+      for (const std::int64_t stage : {0, 1, 3}) {
+        const std::int64_t slots = 3 * n + 1;
+        const th::config::RunConfig config = make_config(stage, column);
+        EngineRun run(config, slots, placement);
+        const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
+        const th::zero::StepTraffic planned =
+            th::zero::traffic_between_nodes(config, run.engine->layout(), slots, th::runtime::NodeMap(placement), run.collectives->rank());
+        const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(placement);
+        EXPECT_EQ(seen.exchange, planned.exchange) << where;
+        EXPECT_EQ(seen.all_gather, planned.all_gather) << where;
+        EXPECT_EQ(seen.control, planned.remainder) << where;
+      }
+    }
+  }
+}
+
+TEST(BytesBetweenNodes, FollowTheFormulaWhereNodesAreEvenSubtrees) {
+  // M nodes of K ranks, K a power of two, every round whole: a rank sends R P (M-1)/N elements of gradients, fp32 sums, and (M-1) shards a gather; alone
+  // on its node, the slices themselves.
+  const std::int64_t n = ranks();
+  for (const std::int64_t k : {1, 2, 4}) {
+    if (n % k != 0) continue;
+    const std::int64_t nodes = n / k, slots = 2 * n;
+    std::vector<int> placement;
+    for (int r = 0; r < ranks(); ++r) placement.push_back(r / static_cast<int>(k));
+    for (const Column& column : kColumns) {
+      for (std::int64_t stage = 0; stage <= 3; ++stage) {
+        EngineRun run(make_config(stage, column), slots, placement);
+        const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
+        const std::int64_t sent = run.engine->layout().padded_total() / n * (nodes - 1);
+        const std::int64_t gathers = stage == 3 ? 4 : 1;  // two a round
+        const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", " + std::to_string(k) + " ranks a node";
+        EXPECT_EQ(seen.exchange, 2 * sent * (k > 1 ? 4 : column.gradient)) << where;
+        EXPECT_EQ(seen.all_gather, gathers * sent * (stage == 0 ? column.gradient : column.parameter)) << where;
+      }
+    }
+  }
+}
+
+TEST(BytesBetweenNodes, TheChoiceOfTransportShowsInThem) {
+  // By messages alone every slice and shard goes to every rank of other nodes by itself: (N-K) in place of (N-K)/K and M-1.
+  const std::int64_t n = ranks();
+  if (n % 2 != 0) GTEST_SKIP() << "two even nodes need an even rank count";
+  std::vector<int> placement;
+  for (int r = 0; r < ranks(); ++r) placement.push_back(r < ranks() / 2 ? 0 : 1);
+  const auto messages = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, th::runtime::TransportChoice::kMpi, placement);
+  constexpr std::int64_t kSlice = 256;
+  const auto buffer = messages->allocate(kSlice * n);
+  (void)messages->exchange(*buffer, 0, kSlice);
+  messages->finish_exchange();
+  messages->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
+  EXPECT_EQ(messages->bytes_between_nodes().exchange, n / 2 * kSlice * 4);
+  EXPECT_EQ(messages->bytes_between_nodes().all_gather, n / 2 * kSlice * 4);
+  EXPECT_EQ(messages->bytes_sent().exchange, (n - 1) * kSlice * 4);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ KEYS = {
     "epoch": ["kind", "epoch", "train_loss", "valid_loss", "seconds"],
     "eval": ["kind", "metric", "value"],
     "summary": ["kind", "steps", "tokens_per_second", "rss_before_model_bytes", "padding_fraction", "peak_rss_bytes", "model_state_bytes",
-                "planned_bytes", "measured_bytes", "bytes_sent", "traffic", "exit"],
+                "planned_bytes", "measured_bytes", "bytes_sent", "bytes_on_node", "bytes_between_nodes", "traffic", "exit"],
 }
 
 

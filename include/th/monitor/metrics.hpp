@@ -27,13 +27,17 @@ struct EpochRecord {
 struct TrafficRecord {
   std::string collective, data;
   std::int64_t calls = 0, sent = 0, received = 0;
+  std::int64_t between_nodes = 0;  ///< sent to ranks of other nodes
 };
 
 /// The vectors of numbers hold one entry a rank, in bytes.
 struct SummaryRecord {
   std::int64_t steps = 0;
   double tokens_per_second = 0, padding_fraction = 0;
-  std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes, planned_bytes, measured_bytes, bytes_sent;
+  std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes, planned_bytes, measured_bytes;
+  std::vector<std::int64_t> bytes_sent;           ///< payload to all other ranks
+  std::vector<std::int64_t> bytes_on_node;        ///< the part of it for ranks of the same node
+  std::vector<std::int64_t> bytes_between_nodes;  ///< what crossed to other nodes: less than the rest where sums and shards cross once a node
   std::vector<TrafficRecord> traffic;
   std::string exit = "completed";
 };

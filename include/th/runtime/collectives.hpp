@@ -2,10 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "th/runtime/node_map.hpp"
 
 namespace th::runtime {
 
@@ -16,6 +19,24 @@ struct ByteCounters {
   std::int64_t reduce = 0;      ///< sums in the backend's own order (comm.reduction=fast)
   std::int64_t control = 0;     ///< scalars, agreements, broadcasts
   [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + control; }
+  friend ByteCounters operator-(const ByteCounters& a, const ByteCounters& b) noexcept {
+    return {a.exchange - b.exchange, a.all_gather - b.all_gather, a.reduce - b.reduce, a.control - b.control};
+  }
+};
+
+/// How a node may add its ranks' slices of an exchange before they leave it, so that the sum stays the same tree over slot numbers.
+struct SubtreeSum {
+  std::int64_t first_slot = 0;  ///< slot number of rank 0 in this round; rank r has first_slot + r
+  int present = 0;              ///< ranks that have a slot in this round, from rank 0 on
+  std::int64_t words = 0;       ///< floats of the sum of one slice
+  /// Adds the slices of a whole subtree (a power of two of them, in slot order) into `out`, `words` floats, halves first.
+  std::function<void(std::span<const float* const> slices, float* out)> add;
+};
+
+/// What an owner receives: a rank's slice, or the sum of the slices of `ranks` consecutive ranks, by SubtreeSum::add.
+struct Contribution {
+  const float* data = nullptr;
+  int ranks = 1;
 };
 
 /// Memory that the peers of a transport can read quickly (a shared-memory window where ranks share a node), 64-byte aligned, zeroed.
@@ -48,7 +69,16 @@ class Collectives {
   /// contributions, readable until finish_exchange(); nobody may write the exchanged range of `buffer` before that, except each
   /// owner its own slice in its own buffer.
   [[nodiscard]] virtual std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) = 0;
-  /// Ends the reading that exchange() began. Collective.
+  /// The same for the `sum.present` ranks that have a slot, in rank order; where several nodes take part, ranks of one node that hold a whole subtree
+  /// of the round's slots may come as their sum. Readable until finish_exchange(). Counted as exchange().
+  [[nodiscard]] virtual std::vector<Contribution> exchange_sums(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice,
+                                                                const SubtreeSum& sum) {
+    std::vector<Contribution> out;
+    for (const float* piece : exchange(buffer, offset, slice)) out.push_back({piece, 1});
+    out.resize(static_cast<std::size_t>(sum.present));
+    return out;
+  }
+  /// Ends the reading that exchange(), exchange_sums() or shards() began. Collective.
   virtual void finish_exchange() = 0;
 
   /// Rank r's `buffer[offset + r*stride, +slice)` is its shard (stride = slice in a full buffer, 0 in a buffer of shards); afterwards
@@ -79,9 +109,14 @@ class Collectives {
   virtual void barrier() = 0;
 
   [[nodiscard]] virtual const ByteCounters& bytes_sent() const noexcept = 0;
+  /// Bytes that this rank sent to ranks of other nodes: of exchanges and gathers what its messages held, of the others (whose way is MPI's choice) the
+  /// algorithm's volume for those ranks.
+  [[nodiscard]] virtual ByteCounters bytes_between_nodes() const noexcept { return {}; }
+  /// Where this transport finds the ranks.
+  [[nodiscard]] virtual NodeMap nodes() const = 0;
   /// Bytes of this rank's receive buffers, which are kept between calls (0 where peers' memory is read in place).
   [[nodiscard]] virtual std::int64_t communication_bytes() const noexcept = 0;
-  /// "shared-memory window" or "MPI".
+  /// "shared-memory window", "shared-memory windows on 2 nodes, messages between them", or "MPI".
   [[nodiscard]] virtual std::string description() const = 0;
 };
 

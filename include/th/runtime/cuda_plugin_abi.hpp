@@ -10,7 +10,7 @@
 namespace th::runtime {
 
 /// Changes with every change to this header or to Collectives: a plugin of another build is refused.
-inline constexpr int kCudaPluginAbi = 3;
+inline constexpr int kCudaPluginAbi = 4;
 
 /// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that CPU and GPU start from the same bits.
 struct AdamFactors {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include <mpi.h>
 
@@ -31,8 +32,13 @@ class Communicator {
   [[nodiscard]] static Communicator duplicate(MPI_Comm parent);
   /// The ranks that share memory with this one. Collective over `parent`.
   [[nodiscard]] static Communicator split_shared(MPI_Comm parent);
+  /// The ranks of this one that pass the same color, in rank order. Collective.
+  [[nodiscard]] Communicator split(int color) const;
   Communicator(Communicator&& other) noexcept : comm_(other.comm_) { other.comm_ = MPI_COMM_NULL; }
-  Communicator& operator=(Communicator&&) = delete;
+  Communicator& operator=(Communicator&& other) noexcept {
+    std::swap(comm_, other.comm_);
+    return *this;
+  }
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
   ~Communicator();

@@ -1,16 +1,19 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/mpi.hpp"
 
 namespace th::runtime {
 
-/// Collectives among the ranks of `world`: through an MPI shared-memory window where all of them share a node (and /dev/shm has room),
-/// else by MPI's own all-to-all and all-gather. Collective. The session must outlive the result.
-/// `force_mpi` takes the MPI transport although a window could be had (tests, and the oracle of the window).
+/// Collectives among the ranks of `world`: ranks of a node read each other's buffers through an MPI shared-memory window, and what crosses nodes is
+/// messages, each shard once a node, gradients as the node's own sum where its ranks hold a whole subtree of slots. Where /dev/shm has no room, and with
+/// kMpi (tests, and the oracle of the window), everything travels by MPI's own all-to-all and all-gather. Collective. The session must outlive the result.
+/// `pretended`: a node number for each rank, by which the ranks of a node are split further (tests); empty: the nodes as they are.
 enum class TransportChoice { kBest, kMpi };
-[[nodiscard]] std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm world, TransportChoice choice = TransportChoice::kBest);
+[[nodiscard]] std::unique_ptr<Collectives> make_mpi_collectives(MPI_Comm world, TransportChoice choice = TransportChoice::kBest,
+                                                                const std::vector<int>& pretended = {});
 
 }  // namespace th::runtime

@@ -15,6 +15,7 @@ struct TrafficRow {
   std::string collective;  ///< "exchange", "all_gather", "all_reduce", "control"
   std::string data;        ///< "gradients", "parameters", "scalars and texts"
   std::int64_t calls = 0, sent = 0, received = 0;
+  std::int64_t between_nodes = 0;  ///< sent to ranks of other nodes, Collectives::bytes_between_nodes()
 };
 
 /// Collectives with every call announced to the watchdog, which names the missing rank when a call does not end in time, and entered into a
@@ -25,7 +26,7 @@ class WatchedCollectives : public Collectives {
   [[nodiscard]] virtual std::vector<TrafficRow> traffic() const = 0;
 };
 
-/// `inner` and `watchdog` outlive the result.
+/// Bytes count from here on. `inner` and `watchdog` outlive the result.
 [[nodiscard]] std::unique_ptr<WatchedCollectives> make_watched_collectives(Collectives& inner, Watchdog& watchdog);
 
 }  // namespace th::runtime

@@ -5,6 +5,7 @@
 
 #include "th/config/run_config.hpp"
 #include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
 
 namespace th::zero {
@@ -64,5 +65,19 @@ struct StepTraffic {
   [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + remainder; }
 };
 [[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots);
+
+/// Bytes that `rank` sends to ranks of other nodes in an optimizer step. Gradients leave a node once for each owner outside where its ranks hold a whole
+/// subtree of a round's slots (as fp32 sums; runtime::slot_blocks), else once a rank; a shard goes to each other node once. What MPI's own calls carry
+/// (reduce, remainder) by the algorithm's volume for the ranks of other nodes.
+[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots,
+                                                const runtime::NodeMap& nodes, int rank);
+
+/// Bytes that `rank` keeps for what comes from and goes to other nodes.
+struct NodeBuffers {
+  std::int64_t exchange = 0;  ///< contributions that arrive, and sums that leave, of the largest unit
+  std::int64_t gather = 0;    ///< shards of the largest unit that this rank takes in for its node, where they have no place in a whole buffer
+};
+[[nodiscard]] NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, const runtime::NodeMap& nodes,
+                                       int rank);
 
 }  // namespace th::zero

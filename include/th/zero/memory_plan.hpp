@@ -25,7 +25,9 @@ struct PlanRequest {
   std::int64_t evaluation_batch_bytes = 0;
   bool saves = false;               ///< checkpoints are written
   bool resumes = false;             ///< the state comes from a checkpoint
-  bool messages = false;            ///< gradients travel by messages: a unit's pieces are received into a buffer
+  bool messages = false;            ///< gradients travel by messages alone: a unit's pieces are received into a buffer
+  std::optional<runtime::NodeMap> nodes;  ///< where the ranks are; empty: all on one node
+  int rank = 0;                     ///< whose plan this is, where nodes are unlike
 };
 
 /// Bytes of one rank by class in each phase; the peak is the phase with the largest total.
@@ -36,6 +38,7 @@ struct MemoryPlan {
   };
   std::vector<Phase> phases;
   StepTraffic traffic;               ///< bytes sent a step
+  StepTraffic between_nodes;         ///< bytes that this rank sends to ranks of other nodes
   std::int64_t checkpoint_bytes = 0; ///< of all shards together
   std::int64_t parameters = 0;       ///< without padding
   [[nodiscard]] const Phase& peak() const;

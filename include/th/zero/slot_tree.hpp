@@ -18,6 +18,19 @@ class SlotTree {
   template <typename T>
   bool add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out);
 
+  /// What add() may be fed in a slot's place: the contribution of one slot (elements of T), or the fp32 sum of `slots` of them, a whole subtree: a power
+  /// of two that divides the first one's number, added by subtree_sum().
+  struct Leaf {
+    const void* data = nullptr;
+    std::int64_t slots = 1;
+  };
+  template <typename T>
+  bool add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out);
+
+  /// The fp32 sum of a power of two of contributions, halves first, in `out`.
+  template <typename T>
+  static void subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out);
+
   /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of `ranks` below `slots`.
   [[nodiscard]] static std::int64_t pending_buffers(std::int64_t slots, std::int64_t ranks);
   [[nodiscard]] std::int64_t bytes() const noexcept;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "th/base/error.hpp"
 #include "th/runtime/launch.hpp"
 #include "th/runtime/resource_usage.hpp"
 
@@ -76,6 +77,17 @@ TEST(ResourceUsage, MemoryGrowsByWhatIsTouched) {
 TEST(ResourceUsage, NodeAndMask) {
   EXPECT_FALSE(th::runtime::hostname().empty());
   EXPECT_FALSE(th::runtime::cpu_mask_text().empty());
+}
+
+TEST(PretendedNodes, AreCountsInRankOrderOrDealtInTurn) {
+  using th::runtime::pretended_nodes;
+  EXPECT_TRUE(pretended_nodes(table({}), 4).empty());
+  EXPECT_TRUE(pretended_nodes(table({{"TH_FAKE_NODES", ""}}), 4).empty());
+  EXPECT_EQ(pretended_nodes(table({{"TH_FAKE_NODES", "1,3"}}), 4), (std::vector<int>{0, 1, 1, 1}));
+  EXPECT_EQ(pretended_nodes(table({{"TH_FAKE_NODES", "cyclic:2"}}), 5), (std::vector<int>{0, 1, 0, 1, 0}));
+  for (const char* wrong : {"2,3", "2,1", "0,4", "-1,5", "2;2", "cyclic:", "cyclic:5", "cyclic:0", "two"}) {
+    EXPECT_THROW((void)pretended_nodes(table({{"TH_FAKE_NODES", wrong}}), 4), th::DeckError) << wrong;
+  }
 }
 
 }  // namespace

@@ -191,6 +191,48 @@ TEST(SlotTree, AllocatesThePendingBuffersAndStaysLogarithmic) {
   }
 }
 
+TEST(SlotTree, SumsOfWholeSubtreesMayComeInTheirSlotsPlace) {
+  // Every round's slots cut into the largest aligned blocks of at most `widest`, each added elsewhere.
+  for (const std::int64_t slots : {3, 8, 13, 20}) {
+    const auto values = contributions(slots, 1500);
+    const Floats expected = tree_sum(values);
+    for (const std::int64_t ranks : {1, 3, 4, 6, 8}) {
+      for (const std::int64_t widest : {2, 4, 8}) {
+        SlotTree tree(slots, ranks, 1500);
+        Floats out(1500);
+        for (std::int64_t first = 0; first < slots; first += ranks) {
+          std::vector<SlotTree::Leaf> leaves;
+          std::vector<Floats> sums;
+          sums.reserve(static_cast<std::size_t>(ranks));
+          const std::int64_t end = std::min(first + ranks, slots);
+          for (std::int64_t at = first; at < end;) {
+            std::int64_t size = widest;
+            while (at % size != 0 || at + size > end) size /= 2;
+            std::vector<const float*> pieces;
+            for (std::int64_t s = at; s < at + size; ++s) pieces.push_back(values[static_cast<std::size_t>(s)].data());
+            if (size > 1) SlotTree::subtree_sum<float>(pieces, 1500, sums.emplace_back(1500).data());
+            leaves.push_back({size > 1 ? sums.back().data() : pieces[0], size});
+            at += size;
+          }
+          (void)tree.add<float>(first, std::span<const SlotTree::Leaf>(leaves), 0, 1500, out.data());
+        }
+        EXPECT_TRUE(same_bits(out, expected)) << slots << " slots, " << ranks << " ranks, blocks of " << widest;
+      }
+    }
+  }
+}
+
+TEST(SlotTree, RefusesASumThatIsNoSubtree) {
+  const Floats x(4, 1.0F);
+  Floats out(4);
+  SlotTree tree(8, 8, 4);
+  const std::vector<SlotTree::Leaf> shifted{{x.data(), 1}, {x.data(), 2}}, odd{{x.data(), 3}};
+  EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(shifted), 0, 4, out.data()), InternalError);
+  EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(odd), 0, 4, out.data()), InternalError);
+  const std::vector<const float*> three(3, x.data());
+  EXPECT_THROW(SlotTree::subtree_sum<float>(three, 4, out.data()), InternalError);
+}
+
 TEST(SlotTree, RefusesMoreSlotsThanAnnounced) {
   const Floats x(4, 1.0F);
   Floats out(4);

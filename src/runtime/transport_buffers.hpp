@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <mpi.h>
+
+#include "th/runtime/collectives.hpp"
+
+namespace th::runtime {
+
+inline constexpr std::int64_t kBufferAlignment = 64;  ///< bytes
+
+/// A buffer of `elements` floats of each rank of a node, which all of them can read.
+class WindowBuffer final : public TransportBuffer {
+ public:
+  /// Collective over `node`; `elements` is the same on all its ranks.
+  WindowBuffer(MPI_Comm node, std::int64_t elements);
+  ~WindowBuffer() override;
+  [[nodiscard]] float* data() noexcept override { return data_; }
+  [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
+  /// The buffer of the node's rank at `place`.
+  [[nodiscard]] const float* at_place(int place) const { return bases_[static_cast<std::size_t>(place)]; }
+
+ private:
+  std::int64_t elements_;
+  MPI_Win window_ = MPI_WIN_NULL;
+  void* base_ = nullptr;
+  float* data_ = nullptr;
+  std::vector<float*> bases_;
+};
+
+/// Memory of this rank alone.
+class PlainBuffer final : public TransportBuffer {
+ public:
+  explicit PlainBuffer(std::int64_t elements)
+      : storage_(static_cast<std::size_t>((elements * 4 + kBufferAlignment - 1) / kBufferAlignment)), elements_(elements) {}
+  [[nodiscard]] float* data() noexcept override { return storage_.empty() ? nullptr : storage_.front().values; }
+  [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
+
+ private:
+  struct alignas(kBufferAlignment) Line {
+    float values[kBufferAlignment / 4] = {};
+  };
+  std::vector<Line> storage_;
+  std::int64_t elements_;
+};
+
+}  // namespace th::runtime

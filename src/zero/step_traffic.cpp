@@ -1,0 +1,101 @@
+#include "th/base/error.hpp"
+#include "th/zero/engine_buffers.hpp"
+
+#include <algorithm>
+
+// What a step sends, and the buffers of what crosses nodes: by the arithmetic that the transport goes by (runtime/node_map).
+namespace th::zero {
+
+using runtime::NodeMap;
+using runtime::SlotBlock;
+
+namespace {
+
+constexpr std::int64_t kFloat = 4, kDouble = 8;
+
+std::int64_t rounds_of(std::int64_t slots, std::int64_t ranks) { return (slots + ranks - 1) / ranks; }
+
+/// Payload elements of a step in multiples of P/N, the same for every receiver.
+StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots) {
+  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const BufferTypes types = buffer_types(config);
+  const bool exact = config.comm.reduction == config::Reduction::kExact;
+  const std::int64_t rounds = rounds_of(slots, layout.ranks());
+  const std::int64_t working = layout.shard_total() * element_bytes(types.working);
+  const std::int64_t reduced = layout.shard_total() * element_bytes(types.reduced);
+  StepTraffic t;
+  if (exact) {
+    t.exchange = rounds * reduced;
+  } else {
+    t.reduce = 2 * reduced * (policy.shard_gradients ? rounds : 1);
+  }
+  if (policy.shard_parameters) {
+    t.all_gather = 2 * rounds * working;
+  } else if (policy.shard_optimizer) {
+    t.all_gather = working;
+  } else if (exact) {
+    t.all_gather = reduced;
+  }
+  t.remainder = (layout.shard_total() / FlatLayout::kBlock + rounds) * kDouble;
+  return t;
+}
+
+/// Calls `visit` with the blocks of every round.
+template <typename Visit>
+void for_each_round(std::int64_t slots, const NodeMap& nodes, const Visit& visit) {
+  for (std::int64_t first = 0; first < slots; first += nodes.ranks()) {
+    visit(runtime::slot_blocks(nodes, first, static_cast<int>(std::min<std::int64_t>(nodes.ranks(), slots - first))));
+  }
+}
+
+bool holds(const SlotBlock& block, int rank) { return block.first <= rank && rank < block.first + block.count; }
+
+}  // namespace
+
+StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots) {
+  StepTraffic t = per_receiver(config, layout, slots);
+  for (std::int64_t* bytes : {&t.exchange, &t.all_gather, &t.reduce, &t.remainder}) *bytes *= layout.ranks() - 1;
+  return t;
+}
+
+StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, const NodeMap& nodes, int rank) {
+  ensure(nodes.ranks() == layout.ranks(), "traffic_between_nodes: the layout has another rank count");
+  StepTraffic t = per_receiver(config, layout, slots);
+  t.all_gather *= nodes.nodes() - 1;
+  t.reduce *= nodes.outsiders(rank);
+  t.remainder *= nodes.outsiders(rank);
+  if (t.exchange == 0) return t;
+  t.exchange = 0;
+  const std::int64_t slice = layout.shard_total() * element_bytes(buffer_types(config).reduced), sum = layout.shard_total() * kFloat;
+  for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
+    for (const SlotBlock& block : blocks) {
+      if (holds(block, rank)) t.exchange += runtime::sends_of(nodes, block, rank) * (block.count > 1 ? sum : slice);
+    }
+  });
+  return t;
+}
+
+NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, const NodeMap& nodes, int rank) {
+  ensure(nodes.ranks() == layout.ranks(), "node_buffers: the layout has another rank count");
+  NodeBuffers out;
+  if (nodes.nodes() == 1) return out;
+  const BufferTypes types = buffer_types(config);
+  const std::int64_t shard = layout.largest_unit() / layout.ranks();
+  const std::int64_t peers = nodes.node_size(rank);
+  out.gather = (nodes.outsiders(rank) + peers - 1) / peers * shard * element_bytes(types.working);
+  if (config.comm.reduction != config::Reduction::kExact) return out;
+  const std::int64_t slice = shard * element_bytes(types.reduced), sum = shard * kFloat;
+  std::int64_t arriving = 0, leaving = 0;
+  for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
+    std::int64_t arrives = 0;
+    for (const SlotBlock& block : blocks) {
+      if (!nodes.share(block.first, rank)) arrives += block.count > 1 ? sum : slice;
+      if (holds(block, rank) && block.count > 1) leaving = std::max(leaving, runtime::sends_of(nodes, block, rank) * sum);
+    }
+    arriving = std::max(arriving, arrives);
+  });
+  out.exchange = arriving + leaving;
+  return out;
+}
+
+}  // namespace th::zero
