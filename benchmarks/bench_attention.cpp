@@ -30,8 +30,10 @@ struct Block {
     context.heads = kHeads;
     context.dropout = training ? 0.1F : 0.0F;
     context.dropout_key = 1;
-    site.batch = kRows / length;
-    site.queries = site.keys = length;
+    for (std::int64_t row = 0; row <= kRows; row += length) offsets.push_back(row);
+    groups = {{0, kRows / length, length, length}};
+    site.groups = groups;
+    site.query_offsets = site.key_offsets = offsets;
     site.mask = {lengths.data(), kind == Kind::kCausal};
     site.dropout = context.site(0, 0);
   }
@@ -41,13 +43,15 @@ struct Block {
   }
   [[nodiscard]] double forward_flops() const {
     const auto rows = static_cast<double>(kRows), width = static_cast<double>(kWidth);
-    return 2 * rows * width * (4 * width + 2 * static_cast<double>(site.keys));
+    return 2 * rows * width * (4 * width + 2 * static_cast<double>(groups[0].keys));
   }
 
   Gemm gemm;
   PassContext context;
   AttentionSite site;
   std::vector<std::int32_t> lengths;
+  std::vector<std::int64_t> offsets;
+  std::vector<AttentionGroup> groups;
   std::vector<at::Tensor> values, gradients;
   at::Tensor x, g, memory, g_memory;
 };

@@ -141,26 +141,7 @@ class Translator {
 /// `targets` empty: decoder inputs and labels are none.
 th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Ids>& targets, std::span<const std::size_t> lines) {
   th::data::Batch batch;
-  batch.sentences = std::ssize(lines);
-  for (const std::size_t line : lines) {
-    batch.source_lengths.push_back(static_cast<std::int32_t>(sources[line].size()));
-    batch.source_length = std::max<std::int64_t>(batch.source_length, batch.source_lengths.back());
-    batch.source_tokens += batch.source_lengths.back();
-    if (targets.empty()) continue;
-    batch.target_lengths.push_back(static_cast<std::int32_t>(targets[line].size()) - 1);
-    batch.target_length = std::max<std::int64_t>(batch.target_length, batch.target_lengths.back());
-    batch.target_tokens += batch.target_lengths.back();
-  }
-  batch.source.assign(static_cast<std::size_t>(batch.sentences * batch.source_length), th::data::kPad);
-  batch.target_in.assign(static_cast<std::size_t>(batch.sentences * batch.target_length), th::data::kPad);
-  batch.target_out = batch.target_in;
-  for (std::int64_t row = 0; row < batch.sentences; ++row) {
-    const std::size_t line = lines[static_cast<std::size_t>(row)];
-    std::copy(sources[line].begin(), sources[line].end(), batch.source.begin() + row * batch.source_length);
-    if (targets.empty()) continue;
-    std::copy(targets[line].begin(), targets[line].end() - 1, batch.target_in.begin() + row * batch.target_length);
-    std::copy(targets[line].begin() + 1, targets[line].end(), batch.target_out.begin() + row * batch.target_length);
-  }
+  for (const std::size_t line : lines) batch.append(sources[line], targets.empty() ? Ids{} : targets[line]);
   return batch;
 }
 

@@ -75,9 +75,9 @@ void add_data(std::vector<Key>& t) {
   t.push_back(integer_key("data.max_length", TH_AT(data.max_length), 2, 1 << 20, "ids of a line in all, end kept; longer lines are cut"));
   t.push_back(choice_key("data.empty_lines", TH_AT(data.empty_lines), std::vector<std::pair<std::string, EmptyLines>>{{"error", EmptyLines::kError}, {"skip", EmptyLines::kSkip}}, "skip counts and warns"));
   t.push_back(integer_key("data.batch_size", TH_AT(data.batch_size), 1, 1 << 20, "sentences in one micro-batch, a rank"));
-  t.push_back(integer_key("data.batch_tokens", TH_AT(data.batch_tokens), 0, 1 << 28, "when set: tokens in one micro-batch, sentences of like length together"));
+  t.push_back(integer_key("data.batch_tokens", TH_AT(data.batch_tokens), 0, 1 << 28, "when set: tokens in one micro-batch, a sentence pair counted by its longer side, sentences of like length together"));
   t.push_back(integer_key("data.num_workers", TH_AT(data.num_workers), 0, 256, "threads that prepare batches ahead"));
-  t.push_back(integer_key("data.sort_window", TH_AT(data.sort_window), 0, 1 << 20, "optimizer steps whose sentences are sorted by length together; 0: no sorting"));
+  t.push_back(integer_key("data.sort_window", TH_AT(data.sort_window), 0, 1 << 20, "optimizer steps whose sentences are sorted by length together: steps of like lengths; 0 or 1: every step is a random sample"));
 }
 
 void add_training(std::vector<Key>& t) {

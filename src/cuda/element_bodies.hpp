@@ -68,12 +68,14 @@ struct ConvertElements {
   TH_HOST_DEVICE void operator()(std::int64_t i) const { y[i] = from_float<Y>(to_float(x[i])); }
 };
 
-/// Where element i of [B, H, L, K] lies among columns of [B*L, stride].
+/// Where element i of [B, H, L, K] lies among columns of packed rows [M, stride]; -1: beyond its sentence's end.
 struct HeadPlace {
+  const std::int64_t* offsets;
   std::int64_t length, heads, width, stride;
   TH_HOST_DEVICE std::int64_t operator()(std::int64_t i) const {
-    const std::int64_t k = i % width, row = i / width, t = row % length, group = row / length;
-    return (group / heads * length + t) * stride + group % heads * width + k;
+    const std::int64_t k = i % width, row = i / width, t = row % length, head = row / length, b = head / heads;
+    if (t >= offsets[b + 1] - offsets[b]) return -1;
+    return (offsets[b] + t) * stride + head % heads * width + k;
   }
 };
 
@@ -83,7 +85,10 @@ struct SplitHeads {
   T* out;
   HeadPlace place;
   float scale;
-  TH_HOST_DEVICE void operator()(std::int64_t i) const { out[i] = from_float<T>(to_float(x[place(i)]) * scale); }
+  TH_HOST_DEVICE void operator()(std::int64_t i) const {
+    const std::int64_t at = place(i);
+    out[i] = at < 0 ? T{} : from_float<T>(to_float(x[at]) * scale);
+  }
 };
 
 template <typename T>
@@ -92,7 +97,10 @@ struct MergeHeads {
   T* x;
   HeadPlace place;
   float scale;
-  TH_HOST_DEVICE void operator()(std::int64_t i) const { x[place(i)] = from_float<T>(to_float(h[i]) * scale); }
+  TH_HOST_DEVICE void operator()(std::int64_t i) const {
+    const std::int64_t at = place(i);
+    if (at >= 0) x[at] = from_float<T>(to_float(h[i]) * scale);
+  }
 };
 
 template <typename T>
@@ -100,14 +108,15 @@ struct Embed {
   const T* weight;
   const std::int64_t* ids;
   const float* position;
+  const std::int32_t* places;
   T* y;
-  std::int64_t length, width;
+  std::int64_t width;
   float scale;
   DropoutDraws draws;
   bool drops;
   TH_HOST_DEVICE void operator()(std::int64_t i) const {
     const std::int64_t m = i / width, d = i % width;
-    const float sum = to_float(weight[ids[m] * width + d]) * scale + position[m % length * width + d];
+    const float sum = to_float(weight[ids[m] * width + d]) * scale + position[places[m] * width + d];
     y[i] = from_float<T>(drops ? sum * draws.factor(i) : sum);
   }
 };

@@ -54,17 +54,20 @@ struct KernelsBy {
     Launch::rows("softmax_dropout_backward", rows, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F},
                  stream);
   }
-  static void split_heads(const T* x, T* out, Count batch, Count length, Count heads, Count width, Count stride, float scale,
-                          void* stream) {
-    Launch::elements("split_heads", batch * heads * length * width, SplitHeads<T>{x, out, {length, heads, width, stride}, scale}, stream);
+  static void split_heads(const T* x, const std::int64_t* offsets, T* out, Count batch, Count length, Count heads, Count width, Count stride,
+                          float scale, void* stream) {
+    Launch::elements("split_heads", batch * heads * length * width, SplitHeads<T>{x, out, {offsets, length, heads, width, stride}, scale},
+                     stream);
   }
-  static void merge_heads(const T* h, T* x, Count batch, Count length, Count heads, Count width, Count stride, float scale, void* stream) {
-    Launch::elements("merge_heads", batch * heads * length * width, MergeHeads<T>{h, x, {length, heads, width, stride}, scale}, stream);
+  static void merge_heads(const T* h, const std::int64_t* offsets, T* x, Count batch, Count length, Count heads, Count width, Count stride,
+                          float scale, void* stream) {
+    Launch::elements("merge_heads", batch * heads * length * width, MergeHeads<T>{h, x, {offsets, length, heads, width, stride}, scale},
+                     stream);
   }
-  static void embed(const T* weight, const std::int64_t* ids, const float* position, T* y, Count rows, Count length, Count width,
-                    float scale, Dropout dropout, void* stream) {
+  static void embed(const T* weight, const std::int64_t* ids, const float* position, const std::int32_t* places, T* y, Count rows,
+                    Count width, float scale, Dropout dropout, void* stream) {
     Launch::elements("embed", rows * width,
-                     Embed<T>{weight, ids, position, y, length, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
+                     Embed<T>{weight, ids, position, places, y, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
   }
   static void embed_backward(const T* g, const std::int64_t* ids, float* g_weight, Count rows, Count width, float scale, Dropout dropout,
                              void* stream) {

@@ -1,6 +1,7 @@
 #include "th/data/batcher.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -29,19 +30,64 @@ void sort_by_length(std::span<std::int64_t> order, std::span<const SentenceLengt
   });
 }
 
-/// Cuts sentences into slots of at most `tokens` = sentences * longest side.
-std::vector<Slot> cut_by_tokens(std::span<const std::int64_t> order, std::span<const SentenceLength> lengths, std::int64_t tokens) {
-  std::vector<Slot> slots;
-  std::int64_t width = 0;
-  for (const std::int64_t sentence : order) {
-    const std::int64_t wider = std::max(width, longest(lengths[static_cast<std::size_t>(sentence)]));
-    const bool fits = !slots.empty() && (std::ssize(slots.back()) + 1) * wider <= tokens;
-    if (!fits) slots.emplace_back();
-    width = fits ? wider : longest(lengths[static_cast<std::size_t>(sentence)]);
-    slots.back().push_back(sentence);
+/// What a step may hold: micro_batches slots of data.batch_size sentences, or of data.batch_tokens = sum of the longest sides.
+class StepLimit {
+ public:
+  StepLimit(std::span<const SentenceLength> lengths, const config::DataSection& data, std::int64_t micro_batches)
+      : lengths_(lengths), slots_(micro_batches), sentences_(data.batch_size), tokens_(data.batch_tokens) {}
+
+  [[nodiscard]] std::int64_t size(std::int64_t sentence) const { return tokens_ > 0 ? longest(lengths_[static_cast<std::size_t>(sentence)]) : 1; }
+  /// Cuts sentences into steps, as many as fit into each; a last one that might take more stays behind in `rest`.
+  [[nodiscard]] std::vector<Slot> cut(std::span<const std::int64_t> order, Slot& rest) const {
+    std::vector<Slot> steps;
+    Slot step;
+    std::int64_t held = 0, widest = 0;
+    for (const std::int64_t sentence : order) {
+      const std::int64_t wider = std::max(widest, size(sentence));
+      if (held + size(sentence) > room(wider)) {
+        steps.push_back(std::exchange(step, {}));
+        held = widest = 0;
+      }
+      step.push_back(sentence);
+      held += size(sentence);
+      widest = std::max(widest, size(sentence));
+      if (tokens_ == 0 && held == room(1)) {
+        steps.push_back(std::exchange(step, {}));
+        held = widest = 0;
+      }
+    }
+    rest = std::move(step);
+    return steps;
   }
-  return slots;
-}
+  /// Deals a step's sentences to its slots, the longest first and each to the slot that holds least: slots of nearly equal work. Within a slot
+  /// sentences are sorted by length, so that those of like length attend together.
+  [[nodiscard]] std::vector<Slot> deal(Slot step) const {
+    sort_by_length(step, lengths_);
+    std::vector<Slot> slots(static_cast<std::size_t>(slots_));
+    std::vector<std::int64_t> work(slots.size());
+    const std::int64_t most = (std::ssize(step) + slots_ - 1) / slots_;
+    for (auto sentence = step.rbegin(); sentence != step.rend(); ++sentence) {
+      const SentenceLength& length = lengths_[static_cast<std::size_t>(*sentence)];
+      std::size_t least = slots.size();
+      for (std::size_t s = 0; s < slots.size(); ++s) {
+        const bool open = tokens_ > 0 || std::ssize(slots[s]) < most;
+        if (open && (least == slots.size() || work[s] < work[least])) least = s;
+      }
+      slots[least].push_back(*sentence);
+      work[least] += tokens_ > 0 ? longest(length) : length.source + length.target;
+    }
+    for (Slot& slot : slots) std::reverse(slot.begin(), slot.end());
+    return slots;
+  }
+
+ private:
+  /// What a step of sentences up to `widest` may hold so that deal() never overfills a slot: the fullest one ends at most `widest` above the mean.
+  [[nodiscard]] std::int64_t room(std::int64_t widest) const {
+    return tokens_ > 0 ? slots_ * tokens_ - (slots_ - 1) * widest : slots_ * sentences_;
+  }
+  std::span<const SentenceLength> lengths_;
+  std::int64_t slots_, sentences_, tokens_;
+};
 
 std::vector<Slot> cut_by_count(std::span<const std::int64_t> order, std::int64_t size) {
   std::vector<Slot> slots;
@@ -49,25 +95,6 @@ std::vector<Slot> cut_by_count(std::span<const std::int64_t> order, std::int64_t
     const auto part = order.subspan(i, std::min(order.size() - i, static_cast<std::size_t>(size)));
     slots.emplace_back(part.begin(), part.end());
   }
-  return slots;
-}
-
-/// Halves the fullest slot until there are `count`; empty slots where there are too few sentences.
-void spread(std::vector<Slot>& slots, std::int64_t count) {
-  while (std::ssize(slots) < count) {
-    const auto fullest = std::max_element(slots.begin(), slots.end(), [](const Slot& a, const Slot& b) { return a.size() < b.size(); });
-    const auto half = fullest->begin() + std::ssize(*fullest) / 2;
-    Slot rest(half, fullest->end());
-    fullest->erase(half, fullest->end());
-    std::swap(*fullest, rest);
-    slots.push_back(std::move(rest));
-  }
-}
-
-std::vector<Slot> deal_evenly(std::span<const std::int64_t> order, std::int64_t count) {
-  std::vector<Slot> slots;
-  const std::int64_t total = std::ssize(order);
-  for (std::int64_t s = 0; s < count; ++s) slots.emplace_back(order.begin() + total * s / count, order.begin() + total * (s + 1) / count);
   return slots;
 }
 
@@ -84,18 +111,6 @@ void check(std::span<const SentenceLength> lengths, const config::DataSection& d
                       std::to_string(longest(length)) + " ids; raise it or lower data.max_length");
 }
 
-void append_steps(EpochPlan& plan, std::vector<Slot> slots, std::uint64_t key) {
-  std::vector<std::size_t> steps(slots.size() / static_cast<std::size_t>(plan.micro_batches));
-  std::iota(steps.begin(), steps.end(), std::size_t{0});
-  shuffle(steps, key);
-  for (const std::size_t step : steps)
-    for (std::size_t s = 0; s < static_cast<std::size_t>(plan.micro_batches); ++s) {
-      const Slot& slot = slots[step * static_cast<std::size_t>(plan.micro_batches) + s];
-      plan.order.insert(plan.order.end(), slot.begin(), slot.end());
-      plan.slot_offsets.push_back(std::ssize(plan.order));
-    }
-}
-
 }  // namespace
 
 std::span<const std::int64_t> EpochPlan::slot(std::int64_t step, std::int64_t index) const noexcept {
@@ -110,67 +125,47 @@ EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config:
   Slot shuffled(lengths.size());
   std::iota(shuffled.begin(), shuffled.end(), std::int64_t{0});
   shuffle(shuffled, key);
-  EpochPlan plan{micro_batches, {}, {0}};
-  const bool by_tokens = data.batch_tokens > 0;
-  std::int64_t step_size = micro_batches * data.batch_size;
-  if (by_tokens) {
-    const std::int64_t all = std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0}, [](std::int64_t sum, const auto& l) { return sum + longest(l); });
-    step_size = std::max(micro_batches, micro_batches * data.batch_tokens * std::ssize(lengths) / all);
-  }
-  const std::int64_t whole = by_tokens ? std::ssize(shuffled) : std::ssize(shuffled) / step_size * step_size;
-  const std::int64_t window = step_size * std::max<std::int64_t>(1, data.sort_window);
+  const StepLimit limit(lengths, data, micro_batches);
   Slot rest;
-  for (std::int64_t begin = 0; begin < whole; begin += window) {
-    Slot part = std::exchange(rest, {});
-    part.insert(part.end(), shuffled.begin() + begin, shuffled.begin() + std::min(begin + window, whole));
-    if (data.sort_window > 0) sort_by_length(part, lengths);
-    std::vector<Slot> slots = by_tokens ? cut_by_tokens(part, lengths, data.batch_tokens) : cut_by_count(part, data.batch_size);
-    while (std::ssize(slots) % micro_batches != 0) {
-      rest.insert(rest.end(), slots.back().begin(), slots.back().end());
-      slots.pop_back();
+  std::vector<Slot> steps = limit.cut(shuffled, rest);
+  if (data.sort_window > 1) {
+    std::vector<Slot> sorted;
+    const auto window = static_cast<std::size_t>(data.sort_window);
+    for (std::size_t begin = 0; begin < steps.size(); begin += window) {
+      Slot part;
+      if (data.batch_tokens > 0) part = std::exchange(rest, {});
+      for (std::size_t s = begin; s < std::min(begin + window, steps.size()); ++s) part.insert(part.end(), steps[s].begin(), steps[s].end());
+      sort_by_length(part, lengths);
+      Slot left;
+      std::vector<Slot> cut = limit.cut(part, left);
+      if (data.batch_tokens > 0) rest = std::move(left);
+      shuffle(cut, hash_pair(key, begin + 1));
+      std::move(cut.begin(), cut.end(), std::back_inserter(sorted));
     }
-    append_steps(plan, std::move(slots), hash_pair(key, static_cast<std::uint64_t>(begin) + 1));
+    steps = std::move(sorted);
   }
-  rest.insert(rest.end(), shuffled.begin() + whole, shuffled.end());
-  if (rest.empty()) return plan;
-  if (data.sort_window > 0) sort_by_length(rest, lengths);
-  std::vector<Slot> last = by_tokens ? cut_by_tokens(rest, lengths, data.batch_tokens) : deal_evenly(rest, micro_batches);
-  spread(last, (std::ssize(last) + micro_batches - 1) / micro_batches * micro_batches);
-  append_steps(plan, std::move(last), key);
+  if (!rest.empty()) steps.push_back(std::move(rest));
+  EpochPlan plan{micro_batches, {}, {0}};
+  for (Slot& step : steps) {
+    for (const Slot& slot : limit.deal(std::move(step))) {
+      plan.order.insert(plan.order.end(), slot.begin(), slot.end());
+      plan.slot_offsets.push_back(std::ssize(plan.order));
+    }
+  }
   return plan;
 }
 
-void keep_largest(std::vector<BatchShape>& shapes, const BatchShape& shape) {
-  const auto within = [](const BatchShape& a, const BatchShape& b) {
-    return a.sentences <= b.sentences && a.source_length <= b.source_length && a.target_length <= b.target_length;
-  };
-  if (shape.sentences == 0 || std::any_of(shapes.begin(), shapes.end(), [&](const BatchShape& s) { return within(shape, s); })) return;
-  std::erase_if(shapes, [&](const BatchShape& s) { return within(s, shape); });
-  shapes.push_back(shape);
-}
-
 Batch make_batch(const ParallelCorpus& corpus, std::span<const std::int64_t> sentences) {
-  Batch batch;
-  batch.sentences = std::ssize(sentences);
+  std::size_t source = 0, target = 0;
   for (const std::int64_t sentence : sentences) {
-    batch.source_lengths.push_back(static_cast<std::int32_t>(corpus.source(sentence).size()));
-    batch.target_lengths.push_back(static_cast<std::int32_t>(corpus.target(sentence).size()) - 1);
-    batch.source_length = std::max<std::int64_t>(batch.source_length, batch.source_lengths.back());
-    batch.target_length = std::max<std::int64_t>(batch.target_length, batch.target_lengths.back());
-    batch.source_tokens += batch.source_lengths.back();
-    batch.target_tokens += batch.target_lengths.back();
+    source += corpus.source(sentence).size();
+    target += corpus.target(sentence).size() - 1;
   }
-  batch.source.assign(static_cast<std::size_t>(batch.sentences * batch.source_length), kPad);
-  batch.target_in.assign(static_cast<std::size_t>(batch.sentences * batch.target_length), kPad);
-  batch.target_out = batch.target_in;
-  for (std::int64_t row = 0; row < batch.sentences; ++row) {
-    const std::int64_t sentence = sentences[static_cast<std::size_t>(row)];
-    const auto source = corpus.source(sentence);
-    const auto target = corpus.target(sentence);
-    std::copy(source.begin(), source.end(), batch.source.begin() + row * batch.source_length);
-    std::copy(target.begin(), target.end() - 1, batch.target_in.begin() + row * batch.target_length);
-    std::copy(target.begin() + 1, target.end(), batch.target_out.begin() + row * batch.target_length);
-  }
+  Batch batch;
+  batch.source.reserve(source);
+  batch.target_in.reserve(target);
+  batch.target_out.reserve(target);
+  for (const std::int64_t sentence : sentences) batch.append(corpus.source(sentence), corpus.target(sentence));
   return batch;
 }
 

@@ -32,16 +32,18 @@ std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch) const {
   const auto epoch_plan = plan(epoch);
   std::vector<BatchShape> shapes;
   for (std::int64_t step = 0; step < epoch_plan->steps(); ++step) {
-    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) {
-      BatchShape shape;
-      for (const std::int64_t sentence : epoch_plan->slot(step, s)) {
-        const SentenceLength& length = lengths_[static_cast<std::size_t>(sentence)];
-        shape = {shape.sentences + 1, std::max<std::int64_t>(shape.source_length, length.source), std::max<std::int64_t>(shape.target_length, length.target)};
-      }
-      keep_largest(shapes, shape);
-    }
+    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) keep_largest(shapes, shape_of(epoch_plan->slot(step, s)));
   }
   return shapes;
+}
+
+BatchShape CorpusSource::shape_of(std::span<const std::int64_t> sentences) const {
+  std::vector<std::int32_t> source, target;
+  for (const std::int64_t sentence : sentences) {
+    source.push_back(lengths_[static_cast<std::size_t>(sentence)].source);
+    target.push_back(lengths_[static_cast<std::size_t>(sentence)].target);
+  }
+  return {std::move(source), std::move(target)};
 }
 
 StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) const {
@@ -52,14 +54,12 @@ StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) c
   step.step_in_epoch = step_in_epoch;
   for (std::int64_t s = 0; s < micro_batches_; ++s) {
     const auto sentences = epoch_plan->slot(step_in_epoch, s);
-    SentenceLength widest;
-    for (const std::int64_t sentence : sentences) {
-      const SentenceLength& length = lengths_[static_cast<std::size_t>(sentence)];
-      step.source_tokens += length.source;
-      step.target_tokens += length.target;
-      widest = {std::max(widest.source, length.source), std::max(widest.target, length.target)};
-    }
-    step.padded_tokens += (widest.source + widest.target) * std::ssize(sentences);
+    const BatchShape shape = shape_of(sentences);
+    step.source_tokens += shape.source_tokens();
+    step.target_tokens += shape.target_tokens();
+    step.padded_tokens += shape.source_tokens() + shape.target_tokens();
+    step.score_cells += shape.real_score_cells();
+    step.padded_score_cells += shape.score_cells();
     if (s % ranks_ == rank_) step.rounds.push_back(make_batch(*corpus_, sentences));
   }
   return step;
@@ -80,6 +80,7 @@ StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch
   step.step_in_epoch = step_in_epoch;
   step.source_tokens = step.target_tokens = micro_batches_ * tokens;
   step.padded_tokens = 2 * step.source_tokens;
+  step.score_cells = step.padded_score_cells = 3 * step.source_tokens * data_.synthetic_length;
   for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) {
     const auto position = static_cast<std::uint64_t>((epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + s);
     const std::uint64_t key = hash_pair(mix64(seed_), position);

@@ -190,9 +190,9 @@ std::vector<double> score_targets(Transformer& model, ParameterSource& source, c
   const at::Tensor logits = model.logits(source, batch);
   const Scores scores(logits);
   std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
+  std::int64_t row = 0;
   for (std::size_t b = 0; b < sums.size(); ++b) {
-    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t) {
-      const std::int64_t row = static_cast<std::int64_t>(b) * batch.target_length + t;
+    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t, ++row) {
       sums[b] += scores.log_probability(row, batch.target_out[static_cast<std::size_t>(row)]);
     }
   }

@@ -16,7 +16,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
                                        std::int64_t rows_per_sentence, std::int64_t steps)
     : model_(model),
       source_(source),
-      pass_(new Transformer::Pass{batch, model.context(0.0, 0, false), false, false, {}, {}, {}, {}, {}}),
+      pass_(new Transformer::Pass{.batch = batch, .context = model.context(0.0, 0, false)}),
       capacity_(batch.sentences * rows_per_sentence),
       steps_(steps) {
   ensure(steps <= model.longest(), "IncrementalDecoder: more steps than positions");
@@ -43,11 +43,12 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids, std::span
   follow(parents);
   const std::int64_t width = model_.model_.d_model;
   const std::vector<std::int64_t> inputs(ids.begin(), ids.end());
+  const std::vector<std::int32_t> places(ids.size(), static_cast<std::int32_t>(step_));
   const UnitTensors& target = source_.open_forward(model_.target_unit_);
   at::Tensor x = at::empty({rows, width}, target.values[0].options());
   pass_->context.run(x, [&](auto element) {
     using T = decltype(element);
-    embed(elements<T>(target.values[0]), inputs.data(), model_.positions_.data_ptr<float>() + step_ * width, elements<T>(x), rows, 1, width,
+    embed(elements<T>(target.values[0]), inputs.data(), model_.positions_.data_ptr<float>(), places.data(), elements<T>(x), rows, width,
           std::sqrt(static_cast<float>(width)), {});
   });
   source_.close_forward(model_.target_unit_);
@@ -130,9 +131,10 @@ at::Tensor IncrementalDecoder::cross_attention(std::int64_t index, const Paramet
     std::vector<const T*> pairs;
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t sentence = sentence_[static_cast<std::size_t>(r)];
-      const std::int64_t keys = batch.source_lengths[static_cast<std::size_t>(sentence)];
+      const auto rows_of = pass_->rows.source_offsets().subspan(static_cast<std::size_t>(sentence), 2);
+      const std::int64_t keys = rows_of[1] - rows_of[0];
       pairs.clear();
-      for (std::int64_t s = 0; s < keys; ++s) pairs.push_back(cache + (sentence * batch.source_length + s) * 2 * width);
+      for (std::int64_t row = rows_of[0]; row < rows_of[1]; ++row) pairs.push_back(cache + row * 2 * width);
       attend_one(elements<T>(query) + r * width, pairs.data(), keys, heads, width / heads, scratch.data(), elements<T>(out) + r * width);
     }
   });

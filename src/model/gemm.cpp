@@ -28,7 +28,10 @@ Gemm::Gemm(GemmLibrary library, Arithmetic arithmetic)
 
 std::string Gemm::identity(config::Precision precision) const {
   const bool other = precision == config::Precision::kBf16 && native_bf16_;
-  return fp32_->name() + (other ? "+bf16" : "") + (other && bf16_ != fp32_ ? "-" + bf16_->name() : "");
+  std::string text = fp32_->name();
+  if (other) text += "+bf16";
+  if (other && bf16_ != fp32_) text.append("-").append(bf16_->name());
+  return text;
 }
 
 at::Tensor Gemm::widened(const at::Tensor& x) const {
@@ -71,6 +74,6 @@ void Gemm::weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::T
   multiply(g_MN.t(), x_MK, {}, g_weight_NK, write);
 }
 
-at::Tensor Gemm::batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN) const { return product(a_BMK, b_BKN, {}); }
+void Gemm::batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN, const at::Tensor& c_BMN) const { multiply(a_BMK, b_BKN, {}, c_BMN, Write::kSet); }
 
 }  // namespace th::model

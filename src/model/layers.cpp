@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <type_traits>
 
 namespace th::model {
 
@@ -27,57 +28,142 @@ at::Tensor linear_backward(const PassContext& context, const at::Tensor& g, cons
   return context.gemm->input_gradient(g, weight);
 }
 
-/// Sizes of one attention, and the moves between [B*T, columns] and [B*H, T, K].
-struct Heads {
-  Heads(const PassContext& c, const AttentionSite& s, std::int64_t model_width)
-      : context(c),
-        site(s),
-        width(model_width),
-        count(c.heads),
-        head_width(model_width / c.heads),
-        scale(1.0F / std::sqrt(static_cast<float>(head_width))) {}
-  const PassContext& context;
-  const AttentionSite& site;
-  std::int64_t width, count, head_width;
-  float scale;
+enum class Side { kQueries, kKeys };
 
-  [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) const {
-    at::Tensor out = empty_like_rows(packed, {site.batch * count, length, head_width});
-    context.run(packed, [&](auto element) {
+/// Sizes of one attention, the moves between packed rows [M, columns] and [B*H, T, K] of each group, and products group by group.
+class Heads {
+ public:
+  Heads(const PassContext& c, const AttentionSite& s, std::int64_t model_width)
+      : width(model_width), scale(1.0F / std::sqrt(static_cast<float>(model_width / c.heads))), context_(c), site_(s), count_(c.heads),
+        head_width_(model_width / c.heads) {}
+  const std::int64_t width;
+  const float scale;  ///< of the queries
+
+  [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, Side side, float factor) const {
+    at::Tensor out = rows(packed, side);
+    context_.run(packed, [&](auto element) {
       using T = decltype(element);
-      split_heads(elements<T>(packed) + column, elements<T>(out), site.batch, length, count, head_width, packed.size(1), factor);
+      T* to = elements<T>(out);
+      for (const AttentionGroup& g : site_.groups) {
+        split_heads(elements<T>(packed) + column, offsets(side, g), to, g.sentences, length(side, g), count_, head_width_, packed.size(1), factor);
+        to += g.sentences * count_ * length(side, g) * head_width_;
+      }
     });
     return out;
   }
-  void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, std::int64_t length, float factor) const {
-    context.run(from, [&](auto element) {
+  void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, Side side, float factor) const {
+    context_.run(from, [&](auto element) {
       using T = decltype(element);
-      merge_heads(elements<T>(from), elements<T>(packed) + column, site.batch, length, count, head_width, packed.size(1), factor);
+      const T* h = elements<T>(from);
+      for (const AttentionGroup& g : site_.groups) {
+        merge_heads(h, offsets(side, g), elements<T>(packed) + column, g.sentences, length(side, g), count_, head_width_, packed.size(1), factor);
+        h += g.sentences * count_ * length(side, g) * head_width_;
+      }
     });
   }
+  /// q k^T of each group, [B*H, T, S] each.
+  [[nodiscard]] at::Tensor scores(const at::Tensor& q, const at::Tensor& k) const {
+    at::Tensor out = flat(q, [](const AttentionGroup& g) { return g.queries * g.keys; });
+    each_group([&](const Views& v) { context_.gemm->batched(v.queries(q), v.keys(k).transpose(1, 2), v.scores(out)); });
+    return out;
+  }
+  /// p v of each group, [B*H, T, K] each.
+  [[nodiscard]] at::Tensor weighted(const at::Tensor& p, const at::Tensor& v) const {
+    at::Tensor out = rows(v, Side::kQueries);
+    each_group([&](const Views& views) { context_.gemm->batched(views.scores(p), views.keys(v), views.queries(out)); });
+    return out;
+  }
+  /// p^T x of each group, [B*H, S, K] each.
+  [[nodiscard]] at::Tensor weighted_keys(const at::Tensor& p, const at::Tensor& x) const {
+    at::Tensor out = rows(x, Side::kKeys);
+    each_group([&](const Views& v) { context_.gemm->batched(v.scores(p).transpose(1, 2), v.queries(x), v.keys(out)); });
+    return out;
+  }
   [[nodiscard]] at::Tensor probabilities(const AttentionTape& tape) const {
-    at::Tensor p = context.gemm->batched(tape.q, tape.k.transpose(1, 2));
-    context.run(p, [&](auto element) {
-      using T = decltype(element);
-      masked_softmax(elements<T>(p), site.batch, count, site.queries, site.keys, site.mask);
+    at::Tensor p = scores(tape.q, tape.k);
+    each_scores(p, [&](auto* row, const AttentionGroup& g, std::size_t) {
+      const std::int32_t* lengths = site_.mask.key_lengths == nullptr ? nullptr : site_.mask.key_lengths + g.first;
+      masked_softmax(row, g.sentences, count_, g.queries, g.keys, {lengths, site_.mask.causal});
     });
     return p;
   }
   [[nodiscard]] at::Tensor dropped(const at::Tensor& p) const {
-    if (site.dropout.rate == 0.0F) return p;
+    if (site_.dropout.rate == 0.0F) return p;
     at::Tensor out = at::empty_like(p);
-    context.run(p, [&](auto element) {
-      using T = decltype(element);
-      apply_dropout(elements<T>(p), elements<T>(out), out.numel(), site.dropout);
+    each_scores(p, [&](auto* row, const AttentionGroup& g, std::size_t number) {
+      using T = std::remove_pointer_t<decltype(row)>;
+      apply_dropout(row, elements<T>(out) + (row - elements<T>(p)), g.sentences * count_ * g.queries * g.keys, site_.group_dropout(number));
     });
     return out;
   }
+  /// In place: the scores' gradient from that of the dropped probabilities.
+  void softmax_backward(const at::Tensor& p, at::Tensor& g_scores) const {
+    each_scores(p, [&](auto* row, const AttentionGroup& g, std::size_t number) {
+      using T = std::remove_pointer_t<decltype(row)>;
+      softmax_dropout_backward(row, elements<T>(g_scores) + (row - elements<T>(p)), g.sentences * count_ * g.queries, g.keys,
+                               site_.group_dropout(number));
+    });
+  }
   [[nodiscard]] at::Tensor merged(const at::Tensor& dropped_p, const at::Tensor& v) const {
-    const at::Tensor out = context.gemm->batched(dropped_p, v);
-    at::Tensor packed = empty_like_rows(v, {site.batch * site.queries, width});
-    merge(out, packed, 0, site.queries, 1.0F);
+    const at::Tensor out = weighted(dropped_p, v);
+    at::Tensor packed = empty_like_rows(v, {site_.query_rows(), width});
+    merge(out, packed, 0, Side::kQueries, 1.0F);
     return packed;
   }
+
+ private:
+  /// One group's matrices within tensors that hold all groups.
+  struct Views {
+    const AttentionGroup& group;
+    std::int64_t heads, head_width, first_query, first_key, first_score;  ///< elements before the group
+    [[nodiscard]] at::Tensor queries(const at::Tensor& all) const { return view(all, first_query, group.queries, head_width); }
+    [[nodiscard]] at::Tensor keys(const at::Tensor& all) const { return view(all, first_key, group.keys, head_width); }
+    [[nodiscard]] at::Tensor scores(const at::Tensor& all) const { return view(all, first_score, group.queries, group.keys); }
+    [[nodiscard]] at::Tensor view(const at::Tensor& all, std::int64_t first, std::int64_t rows, std::int64_t columns) const {
+      return all.narrow(0, first, group.sentences * heads * rows * columns).view({group.sentences * heads, rows, columns});
+    }
+  };
+
+  [[nodiscard]] static std::int64_t length(Side side, const AttentionGroup& g) { return side == Side::kQueries ? g.queries : g.keys; }
+  [[nodiscard]] const std::int64_t* offsets(Side side, const AttentionGroup& g) const {
+    return (side == Side::kQueries ? site_.query_offsets : site_.key_offsets).data() + g.first;
+  }
+  /// Room for `cells` of each sentence and head, group after group.
+  template <typename Cells>
+  [[nodiscard]] at::Tensor flat(const at::Tensor& like, const Cells& cells) const {
+    std::int64_t count = 0;
+    for (const AttentionGroup& g : site_.groups) count += g.sentences * count_ * cells(g);
+    return empty_like_rows(like, {count});
+  }
+  [[nodiscard]] at::Tensor rows(const at::Tensor& like, Side side) const {
+    return flat(like, [&](const AttentionGroup& g) { return length(side, g) * head_width_; });
+  }
+  template <typename Work>
+  void each_group(const Work& work) const {
+    std::int64_t query = 0, key = 0, score = 0;
+    for (const AttentionGroup& g : site_.groups) {
+      work(Views{g, count_, head_width_, query, key, score});
+      query += g.sentences * count_ * g.queries * head_width_;
+      key += g.sentences * count_ * g.keys * head_width_;
+      score += g.sentences * count_ * g.queries * g.keys;
+    }
+  }
+  /// Calls kernel(scores of the group, group, its number).
+  template <typename Kernel>
+  void each_scores(const at::Tensor& p, const Kernel& kernel) const {
+    context_.run(p, [&](auto element) {
+      auto* row = elements<decltype(element)>(p);
+      for (std::size_t i = 0; i < site_.groups.size(); ++i) {
+        const AttentionGroup& g = site_.groups[i];
+        kernel(row, g, i);
+        row += g.sentences * count_ * g.queries * g.keys;
+      }
+    });
+  }
+
+  const PassContext& context_;
+  const AttentionSite& site_;
+  std::int64_t count_, head_width_;
 };
 
 }  // namespace
@@ -119,21 +205,23 @@ at::Tensor layer_norm_backward(const PassContext& context, const ParameterSpan& 
   return g_x;
 }
 
+Dropout AttentionSite::group_dropout(std::size_t group) const { return group == 0 ? dropout : Dropout{hash_pair(dropout.key, group), dropout.rate}; }
+
 at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, const at::Tensor& memory_MD,
                              const AttentionSite& site, AttentionTape& tape) {
   const Heads heads(context, site, x_MD.size(1));
   const std::int64_t width = heads.width;
   if (memory_MD.defined()) {
     const at::Tensor q = linear(context, x_MD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
-    tape.q = heads.split(q, 0, site.queries, heads.scale);
+    tape.q = heads.split(q, 0, Side::kQueries, heads.scale);
     const at::Tensor kv = linear(context, memory_MD, p.values[0].narrow(0, width, 2 * width), p.values[1].narrow(0, width, 2 * width));
-    tape.k = heads.split(kv, 0, site.keys, 1.0F);
-    tape.v = heads.split(kv, width, site.keys, 1.0F);
+    tape.k = heads.split(kv, 0, Side::kKeys, 1.0F);
+    tape.v = heads.split(kv, width, Side::kKeys, 1.0F);
   } else {
     const at::Tensor qkv = linear(context, x_MD, p.values[0], p.values[1]);
-    tape.q = heads.split(qkv, 0, site.queries, heads.scale);
-    tape.k = heads.split(qkv, width, site.keys, 1.0F);
-    tape.v = heads.split(qkv, 2 * width, site.keys, 1.0F);
+    tape.q = heads.split(qkv, 0, Side::kQueries, heads.scale);
+    tape.k = heads.split(qkv, width, Side::kKeys, 1.0F);
+    tape.v = heads.split(qkv, 2 * width, Side::kKeys, 1.0F);
   }
   const at::Tensor probabilities = heads.probabilities(tape);
   const at::Tensor merged = heads.merged(heads.dropped(probabilities), tape.v);
@@ -147,34 +235,30 @@ at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p,
 at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
                               const at::Tensor& memory_MD, const AttentionSite& site, const AttentionTape& tape, at::Tensor* g_memory) {
   const Heads heads(context, site, g_MD.size(1));
-  const Gemm& gemm = *context.gemm;
   const std::int64_t width = heads.width;
   const at::Tensor probabilities = tape.probabilities.defined() ? tape.probabilities : heads.probabilities(tape);
   at::Tensor dropped = heads.dropped(probabilities);
   const at::Tensor merged = tape.merged.defined() ? tape.merged : heads.merged(dropped, tape.v);
   const at::Tensor g_merged = linear_backward(context, g_MD, merged, p.values[2], p.gradients[2], p.gradients[3], p.write);
-  const at::Tensor g_out = heads.split(g_merged, 0, site.queries, 1.0F);
-  const at::Tensor g_v = gemm.batched(dropped.transpose(1, 2), g_out);
+  const at::Tensor g_out = heads.split(g_merged, 0, Side::kQueries, 1.0F);
+  const at::Tensor g_v = heads.weighted_keys(dropped, g_out);
   dropped = at::Tensor();
-  at::Tensor g_scores = gemm.batched(g_out, tape.v.transpose(1, 2));
-  context.run(probabilities, [&](auto element) {
-    using T = decltype(element);
-    softmax_dropout_backward(elements<T>(probabilities), elements<T>(g_scores), site.batch * heads.count * site.queries, site.keys, site.dropout);
-  });
-  const at::Tensor g_q = gemm.batched(g_scores, tape.k);
-  const at::Tensor g_k = gemm.batched(g_scores.transpose(1, 2), tape.q);
+  at::Tensor g_scores = heads.scores(g_out, tape.v);
+  heads.softmax_backward(probabilities, g_scores);
+  const at::Tensor g_q = heads.weighted(g_scores, tape.k);
+  const at::Tensor g_k = heads.weighted_keys(g_scores, tape.q);
   if (!memory_MD.defined()) {
-    at::Tensor g_qkv = empty_like_rows(g_MD, {site.batch * site.queries, 3 * width});
-    heads.merge(g_q, g_qkv, 0, site.queries, heads.scale);
-    heads.merge(g_k, g_qkv, width, site.keys, 1.0F);
-    heads.merge(g_v, g_qkv, 2 * width, site.keys, 1.0F);
+    at::Tensor g_qkv = empty_like_rows(g_MD, {site.query_rows(), 3 * width});
+    heads.merge(g_q, g_qkv, 0, Side::kQueries, heads.scale);
+    heads.merge(g_k, g_qkv, width, Side::kKeys, 1.0F);
+    heads.merge(g_v, g_qkv, 2 * width, Side::kKeys, 1.0F);
     return linear_backward(context, g_qkv, x_MD, p.values[0], p.gradients[0], p.gradients[1], p.write);
   }
-  at::Tensor g_query = empty_like_rows(g_MD, {site.batch * site.queries, width});
-  at::Tensor g_kv = empty_like_rows(g_MD, {site.batch * site.keys, 2 * width});
-  heads.merge(g_q, g_query, 0, site.queries, heads.scale);
-  heads.merge(g_k, g_kv, 0, site.keys, 1.0F);
-  heads.merge(g_v, g_kv, width, site.keys, 1.0F);
+  at::Tensor g_query = empty_like_rows(g_MD, {site.query_rows(), width});
+  at::Tensor g_kv = empty_like_rows(g_MD, {site.key_rows(), 2 * width});
+  heads.merge(g_q, g_query, 0, Side::kQueries, heads.scale);
+  heads.merge(g_k, g_kv, 0, Side::kKeys, 1.0F);
+  heads.merge(g_v, g_kv, width, Side::kKeys, 1.0F);
   const at::Tensor g_keys = linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
                                             p.gradients[0].narrow(0, width, 2 * width), p.gradients[1].narrow(0, width, 2 * width), p.write);
   context.run(*g_memory, [&](auto element) {

@@ -21,20 +21,21 @@ struct Transformer::Pass {
   PassContext context;
   bool keep = false;       ///< training: tapes are kept
   bool recompute = false;  ///< full and sqrt checkpointing: keep inputs of layers (of segments) alone
-  std::vector<EncoderTape> encoder;
-  std::vector<DecoderTape> decoder;
-  LayerNormTape final_norm;
-  at::Tensor memory;  ///< the encoder's output [B*S, D]
-  at::Tensor tied;    ///< the tied embedding matrix while its unit is open
+  PackedRows rows{batch, context.gemm->computes() ? Arithmetic::kCompute : Arithmetic::kShapesOnly};
+  std::vector<EncoderTape> encoder{};
+  std::vector<DecoderTape> decoder{};
+  LayerNormTape final_norm{};
+  at::Tensor memory{};  ///< the encoder's output [source rows, D]
+  at::Tensor tied{};    ///< the tied embedding matrix while its unit is open
 
   [[nodiscard]] AttentionSite encoder_site(Dropout dropout) const {
-    return {batch.sentences, batch.source_length, batch.source_length, {batch.source_lengths.data(), false}, dropout};
+    return {rows.source_groups(), rows.source_offsets(), rows.source_offsets(), {batch.source_lengths.data(), false}, dropout};
   }
   [[nodiscard]] AttentionSite decoder_site(Dropout dropout) const {
-    return {batch.sentences, batch.target_length, batch.target_length, {nullptr, true}, dropout};
+    return {rows.target_groups(), rows.target_offsets(), rows.target_offsets(), {nullptr, true}, dropout};
   }
   [[nodiscard]] AttentionSite cross_site(Dropout dropout) const {
-    return {batch.sentences, batch.target_length, batch.source_length, {batch.source_lengths.data(), false}, dropout};
+    return {rows.cross_groups(), rows.target_offsets(), rows.source_offsets(), {batch.source_lengths.data(), false}, dropout};
   }
 };
 

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace th::model {
@@ -23,6 +24,24 @@ at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
   }
   return table;
 }
+
+/// Counts the openings of units that are not open.
+class OpenCounter final : public ParameterSource {
+ public:
+  explicit OpenCounter(std::size_t units) : opens_(units), held_(units) {}
+  const UnitTensors& open_forward(std::int64_t unit) override { return open_backward(unit); }
+  void close_forward(std::int64_t unit) override { --held_[static_cast<std::size_t>(unit)]; }
+  UnitTensors& open_backward(std::int64_t unit) override {
+    if (held_[static_cast<std::size_t>(unit)]++ == 0) ++opens_[static_cast<std::size_t>(unit)];
+    return none_;
+  }
+  void close_backward(std::int64_t unit) override { close_forward(unit); }
+  [[nodiscard]] const std::vector<std::int64_t>& opens() const noexcept { return opens_; }
+
+ private:
+  std::vector<std::int64_t> opens_, held_;
+  UnitTensors none_;
+};
 
 }  // namespace
 
@@ -51,7 +70,7 @@ void Transformer::index_units() {
   forward_order_.push_back(source_unit_);
   for (std::int64_t u = first_encoder_; u < first_decoder_; ++u) forward_order_.push_back(u);
   if (!tied) forward_order_.push_back(target_unit_);
-  for (std::int64_t u = first_decoder_; u <= output_unit_; ++u) forward_order_.push_back(u);
+  for (std::int64_t u = first_decoder_; u < output_unit_; ++u) forward_order_.push_back(u);
 }
 
 PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
@@ -59,24 +78,27 @@ PassContext Transformer::context(double dropout, std::uint64_t key, bool trainin
   return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap};
 }
 
-at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids, std::int64_t length,
-                                  std::uint64_t site) const {
+at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids,
+                                  const at::Tensor& places, std::uint64_t site) const {
   const std::int64_t d = model_.d_model;
-  const std::int64_t rows = pass.batch.sentences * length;
-  if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
+  const std::int64_t rows = places.size(0);
   const at::Tensor& weight = unit.values[0];
   at::Tensor y = at::empty({rows, d}, weight.options());
   pass.context.run(weight, [&](auto element) {
     using T = decltype(element);
-    embed(elements<T>(weight), ids.data(), positions_.data_ptr<float>(), elements<T>(y), rows, length, d, std::sqrt(static_cast<float>(d)),
+    embed(elements<T>(weight), ids.data(), positions_.data_ptr<float>(), places.data_ptr<std::int32_t>(), elements<T>(y), rows, d, std::sqrt(static_cast<float>(d)),
           pass.context.site(kEmbeddingBlock, site));
   });
   return y;
 }
 
+void Transformer::require_places(std::int64_t length) const {
+  if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
+}
+
 at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
-  const data::Batch& b = pass.batch;
-  at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), b.source, b.source_length, 0);
+  require_places(pass.batch.source_length);
+  at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), pass.batch.source, pass.rows.source_places(), 0);
   source.close_forward(source_unit_);
   const std::int64_t segment = segment_length(model_.num_encoder_layers);
   for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
@@ -95,8 +117,8 @@ at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
 }
 
 at::Tensor Transformer::decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const {
-  const data::Batch& b = pass.batch;
-  at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), b.target_in, b.target_length, 1);
+  require_places(pass.batch.target_length);
+  at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), pass.batch.target_in, pass.rows.target_places(), 1);
   source.close_forward(target_unit_);
   const std::int64_t segment = segment_length(model_.num_decoder_layers);
   for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
@@ -118,15 +140,14 @@ at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const
   const UnitTensors& unit = source.open_forward(output_unit_);
   const ParameterSpan p{unit.values, {}};
   const at::Tensor h = layer_norm_forward(pass.context, p.part(0, 2), x, tape);
-  const at::Tensor& weight = model_.tie_embeddings ? pass.tied : unit.values[3];
-  at::Tensor y = linear(pass.context, h, weight, unit.values[2]);
+  at::Tensor y = linear(pass.context, h, output_weight(pass, unit), unit.values[2]);
   source.close_forward(output_unit_);
   return y;
 }
 
 at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
   c10::InferenceMode no_grad;
-  Pass pass{batch, context(0.0, 0, false), false, false, {}, {}, {}, {}, {}};
+  Pass pass{.batch = batch, .context = context(0.0, 0, false)};
   open_tied(source, pass);
   const at::Tensor memory = encode(source, pass);
   LayerNormTape tape;
@@ -135,20 +156,42 @@ at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch
   return scores;
 }
 
-double Transformer::loss_of(const at::Tensor& scores, const data::Batch& batch, float smoothing, float gradient_scale) const {
+double Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& bias, float smoothing,
+                                float gradient_scale, const LogitSlice& each) const {
   double loss = 0;
-  if (!gemm_.computes()) return loss;
-  with_element(scores, [&](auto element) {
-    loss = cross_entropy(elements<decltype(element)>(scores), batch.target_out.data(), scores.size(0), scores.size(1), smoothing, gradient_scale);
-  });
+  const std::int64_t all = gemm_.computes() ? hidden.size(0) : std::min(kLogitRows, hidden.size(0));  // a plan needs the largest slice alone
+  for (std::int64_t first = 0; first < all; first += kLogitRows) {
+    const std::int64_t rows = std::min(kLogitRows, all - first);
+    const at::Tensor h = hidden.narrow(0, first, rows);
+    at::Tensor scores = linear(pass.context, h, weight, bias);
+    pass.context.run(scores, [&](auto element) {
+      loss += cross_entropy(elements<decltype(element)>(scores), pass.batch.target_out.data() + first, rows, scores.size(1), smoothing, gradient_scale);
+    });
+    if (each) each(first, h, scores);
+  }
   return loss;
 }
 
 LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
-  at::Tensor scores = logits(source, batch);
+  c10::InferenceMode no_grad;
+  Pass pass{.batch = batch, .context = context(0.0, 0, false)};
+  open_tied(source, pass);
+  const at::Tensor memory = encode(source, pass);
+  const at::Tensor x = decode(source, pass, memory);
   LossSum sum{0, batch.target_tokens};
-  sum.loss_sum = loss_of(scores, batch, 0.0F, 0.0F);
+  {
+    const UnitTensors& unit = source.open_forward(output_unit_);
+    LayerNormTape tape;
+    const at::Tensor hidden = layer_norm_forward(pass.context, ParameterSpan{unit.values, {}}.part(0, 2), x, tape);
+    sum.loss_sum = loss_slices(pass, hidden, output_weight(pass, unit), unit.values[2], 0.0F, 0.0F, {});
+    source.close_forward(output_unit_);
+  }
+  if (model_.tie_embeddings) source.close_forward(source_unit_);
   return sum;
+}
+
+const at::Tensor& Transformer::output_weight(const Pass& pass, const UnitTensors& unit) const {
+  return model_.tie_embeddings ? pass.tied : unit.values[3];
 }
 
 LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale,
@@ -157,13 +200,12 @@ LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batc
   c10::InferenceMode no_grad;
   const config::GradientCheckpointing kind = model_.gradient_checkpointing;
   const bool recompute = kind == config::GradientCheckpointing::kFull || kind == config::GradientCheckpointing::kSqrt;
-  Pass pass{batch, context(model_.dropout, dropout_key, true), true, recompute, {}, {}, {}, {}, {}};
+  Pass pass{.batch = batch, .context = context(model_.dropout, dropout_key, true), .keep = true, .recompute = recompute};
   open_tied(source, pass);
   pass.memory = encode(source, pass);
-  at::Tensor scores = project(pass, source, decode(source, pass, pass.memory), pass.final_norm);
+  at::Tensor x = decode(source, pass, pass.memory);
   LossSum sum{0, batch.target_tokens};
-  sum.loss_sum = loss_of(scores, batch, static_cast<float>(label_smoothing), static_cast<float>(gradient_scale));
-  backward(source, pass, std::move(scores));
+  sum.loss_sum = backward(source, pass, std::move(x), static_cast<float>(label_smoothing), static_cast<float>(gradient_scale));
   return sum;
 }
 
@@ -178,22 +220,30 @@ void Transformer::open_tied(ParameterSource& source, Pass& pass) const {
   if (model_.tie_embeddings) pass.tied = source.open_forward(source_unit_).values[0];
 }
 
-void Transformer::idle_forward(ParameterSource& source) const {
+void Transformer::idle_stacks(ParameterSource& source) const {
   if (model_.tie_embeddings) source.open_forward(source_unit_);
   for (const std::int64_t u : forward_order_) {
     source.open_forward(u);
     source.close_forward(u);
   }
+}
+
+std::vector<std::int64_t> Transformer::opens_per_slot() const {
+  OpenCounter counter(units_.size());
+  idle_slot(counter);
+  return counter.opens();
+}
+
+void Transformer::idle_forward(ParameterSource& source) const {
+  idle_stacks(source);
+  source.open_forward(output_unit_);
+  source.close_forward(output_unit_);
   if (model_.tie_embeddings) source.close_forward(source_unit_);
 }
 
 void Transformer::idle_slot(ParameterSource& source) const {
   const bool tied = model_.tie_embeddings;
-  if (tied) source.open_forward(source_unit_);
-  for (const std::int64_t u : forward_order_) {
-    source.open_forward(u);
-    source.close_forward(u);
-  }
+  idle_stacks(source);
   if (tied) {
     source.open_backward(source_unit_);
     source.close_forward(source_unit_);

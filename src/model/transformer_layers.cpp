@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <utility>
 
 // The layers of encoder and decoder and the backward pass. Parameter order within a unit: parameter_units().
 namespace th::model {
@@ -87,7 +88,7 @@ at::Tensor Transformer::decoder_layer_backward(const Pass& pass, std::int64_t la
                            });
 }
 
-void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor g_logits) const {
+double Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing, float gradient_scale) const {
   const bool tied = model_.tie_embeddings;
   const PassContext& c = pass.context;
   const data::Batch& b = pass.batch;
@@ -104,17 +105,22 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor g_log
   UnitTensors& output = source.open_backward(output_unit_);
   const ParameterSpan p = span_of(output, true);
   const std::size_t bias = 2, weight = 3;
-  at::Tensor g;
+  const at::Tensor& w = output_weight(pass, output);
+  at::Tensor& g_weight = tied ? embeddings->gradients[0] : p.gradients[weight];
+  Write write = tied ? Write::kAdd : p.write;
+  at::Tensor g = at::empty_like(x);
+  double loss = 0;
   {
-    const at::Tensor hidden = layer_norm_again(c, p, pass.final_norm);
-    at::Tensor& g_weight = tied ? embeddings->gradients[0] : p.gradients[weight];
-    gemm_.weight_gradient(g_logits, hidden, g_weight, tied ? Write::kAdd : p.write);
+    const at::Tensor hidden = layer_norm_forward(c, p.part(0, kNorm), x, pass.final_norm);
+    x = at::Tensor();
+    loss = loss_slices(pass, hidden, w, p.values[bias], smoothing, gradient_scale, [&](std::int64_t first, const at::Tensor& h, const at::Tensor& g_logits) {
+      gemm_.weight_gradient(g_logits, h, g_weight, std::exchange(write, Write::kAdd));
+      c.run(g_logits, [&](auto element) {
+        add_column_sums(elements<decltype(element)>(g_logits), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1));
+      });
+      gemm_.input_gradient(g_logits, w, g.narrow(0, first, h.size(0)));
+    });
   }
-  c.run(g_logits, [&](auto element) {
-    add_column_sums(elements<decltype(element)>(g_logits), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1));
-  });
-  g = gemm_.input_gradient(g_logits, tied ? embeddings->values[0] : p.values[weight]);
-  g_logits = at::Tensor();
   g = layer_norm_backward(c, p.part(0, kNorm), g, pass.final_norm);
   source.close_backward(output_unit_);
 
@@ -162,6 +168,7 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor g_log
   UnitTensors& first = tied ? *embeddings : source.open_backward(source_unit_);
   embedding_gradient(first, g, b.source, 0);
   source.close_backward(source_unit_);
+  return loss;
 }
 
 }  // namespace th::model

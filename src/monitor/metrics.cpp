@@ -46,6 +46,7 @@ void MetricsWriter::summary(const SummaryRecord& r) {
   }
   line(Json{{"kind", "summary"}, {"steps", r.steps}, {"tokens_per_second", r.tokens_per_second},
             {"rss_before_model_bytes", r.rss_before_model_bytes}, {"padding_fraction", r.padding_fraction},
+            {"attention_padding_fraction", r.attention_padding_fraction},
             {"peak_rss_bytes", r.peak_rss_bytes}, {"model_state_bytes", r.model_state_bytes}, {"planned_bytes", r.planned_bytes},
             {"measured_bytes", r.measured_bytes}, {"bytes_sent", r.bytes_sent}, {"bytes_on_node", r.bytes_on_node},
             {"bytes_between_nodes", r.bytes_between_nodes}, {"traffic", traffic}, {"exit", r.exit}}.dump());

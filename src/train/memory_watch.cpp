@@ -19,7 +19,11 @@ std::int64_t ledger_bytes(const data::Batch& batch) {
   return bytes;
 }
 
-zero::BatchShape shape_of(const data::Batch& batch) { return {batch.sentences, batch.source_length, batch.target_length}; }
+zero::BatchShape shape_of(const data::Batch& batch) { return {batch.source_lengths, batch.target_lengths}; }
+
+zero::BatchShape decoding_shape(const zero::BatchShape& shape, std::int64_t length) {
+  return {shape.source_lengths(), std::vector<std::int32_t>(static_cast<std::size_t>(shape.sentences()), static_cast<std::int32_t>(length))};
+}
 
 void MemoryWatch::saw_training(const std::vector<data::Batch>& rounds, std::int64_t waiting) {
   std::int64_t bytes = 0;
@@ -36,10 +40,7 @@ void MemoryWatch::saw_evaluation(std::vector<zero::BatchShape> shapes, std::int6
 }
 
 void MemoryWatch::saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes, std::int64_t length) {
-  for (zero::BatchShape shape : shapes) {
-    shape.target_length = length;
-    data::keep_largest(request_.decoding, shape);
-  }
+  for (const zero::BatchShape& shape : shapes) data::keep_largest(request_.decoding, decoding_shape(shape, length));
   request_.evaluation_batch_bytes = std::max(request_.evaluation_batch_bytes, batch_bytes);
 }
 

@@ -1,10 +1,10 @@
 #include "th/train/plan_command.hpp"
 
+#include "planner.hpp"
 #include "speed_probe.hpp"
 #include "th/base/error.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/resource_usage.hpp"
-#include "th/train/training_data.hpp"
 #include "th/zero/memory_plan.hpp"
 
 #include <algorithm>
@@ -12,7 +12,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <limits>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -38,88 +37,6 @@ std::string format(const char* pattern, Values... values) {
 }
 
 double mebibytes(std::int64_t bytes) { return static_cast<double>(bytes) / kMebi; }
-
-/// The deck's plan with some keys changed.
-class Planner {
- public:
-  Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks) : config_(deck.config) {
-    request_.ranks = config_.plan.ranks > 0 ? config_.plan.ranks : launched_ranks;
-    request_.slots = config_.train.micro_batches > 0 ? config_.train.micro_batches : request_.ranks;
-    if (request_.slots < request_.ranks) {
-      throw DeckError("train.micro_batches: " + std::to_string(request_.slots) + " slots a step are fewer than the " + std::to_string(request_.ranks) +
-                      " ranks of the plan (plan.ranks)");
-    }
-    config::RunConfig lengths_alone = config_;  // a plan may ask for more ranks than this corpus feeds
-    lengths_alone.data.batch_size = 1;
-    lengths_alone.data.batch_tokens = 0;
-    request_.nodes = runtime::NodeMap::block(static_cast<int>(request_.ranks), static_cast<int>(config_.plan.ranks_per_node));
-    const TrainingData data = open_training_data(lengths_alone, 1, 1);
-    request_.source_vocabulary = data.source_vocabulary;
-    request_.target_vocabulary = data.target_vocabulary;
-    request_.longest = data.longest;
-    request_.saves = config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0;
-    validates_ = data.dataset.valid != nullptr;
-    decodes_ = data.dataset.test != nullptr;
-    source_length_ = target_length_ = config_.data.synthetic_length;
-    if (data.dataset.train) {
-      pairs_ = data.dataset.train->size();
-      source_length_ = target_length_ = 1;
-      for (const data::SentenceLength& length : data.dataset.train->lengths()) {
-        source_length_ = std::max<std::int64_t>(source_length_, length.source);
-        target_length_ = std::max<std::int64_t>(target_length_, length.target);
-      }
-    }
-  }
-
-  /// Sentences of the longest kind in one micro-batch.
-  [[nodiscard]] std::int64_t sentences(const config::RunConfig& config) const {
-    const std::int64_t asked = config.data.batch_tokens == 0 ? config.data.batch_size : config.data.batch_tokens / longest();
-    return std::clamp<std::int64_t>(asked, 1, pairs_);
-  }
-
-  [[nodiscard]] std::int64_t longest() const { return std::max(source_length_, target_length_); }
-
-  [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config) const {
-    zero::PlanRequest request = request_;
-    request.config = config;
-    const zero::BatchShape shape{sentences(config), source_length_, target_length_};
-    request.training = {shape};
-    if (validates_) request.evaluation = {shape};
-    if (decodes_) request.decoding = {{shape.sentences, source_length_, config.decode.max_length}};
-    return zero::plan_memory(request);
-  }
-
-  /// Floating point operations of one slot's forward and backward pass: the products of linear layers and attention.
-  [[nodiscard]] double slot_flops(const config::RunConfig& config) const {
-    const auto& m = config.model;
-    const double rows = static_cast<double>(sentences(config));
-    const double s = rows * static_cast<double>(source_length_), t = rows * static_cast<double>(target_length_);
-    const double d = static_cast<double>(m.d_model), f = static_cast<double>(m.d_ff);
-    const double encoder = s * (4 * d * d + 2 * d * f) + 2 * s * static_cast<double>(source_length_) * d;
-    const double decoder = t * (6 * d * d + 2 * d * f) + s * 2 * d * d + 2 * t * static_cast<double>(target_length_ + source_length_) * d;
-    const double output = t * d * static_cast<double>(request_.target_vocabulary);
-    const double layers = static_cast<double>(m.num_encoder_layers) * encoder + static_cast<double>(m.num_decoder_layers) * decoder;
-    double forward_passes = 3;  // forward, and twice as much backward
-    if (m.gradient_checkpointing == GradientCheckpointing::kFull) forward_passes = 4;
-    if (m.gradient_checkpointing == GradientCheckpointing::kSqrt) forward_passes = 5;
-    return 2 * (forward_passes * layers + 3 * output);
-  }
-
-  [[nodiscard]] const config::RunConfig& config() const noexcept { return config_; }
-  [[nodiscard]] bool several_nodes() const noexcept { return request_.nodes->nodes() > 1; }
-  [[nodiscard]] const zero::PlanRequest& request() const noexcept { return request_; }
-  [[nodiscard]] std::string batch_text() const {
-    return format("%lld sentences x (%lld source + %lld target ids)", static_cast<long long>(sentences(config_)), static_cast<long long>(source_length_),
-                  static_cast<long long>(target_length_));
-  }
-
- private:
-  config::RunConfig config_;
-  zero::PlanRequest request_;
-  bool validates_ = false, decodes_ = false;
-  std::int64_t pairs_ = std::numeric_limits<std::int64_t>::max();  ///< of the training text
-  std::int64_t source_length_ = 0, target_length_ = 0;
-};
 
 config::RunConfig with(config::RunConfig config, std::int64_t stage, GradientCheckpointing kind) {
   config.zero.stage = stage;
@@ -350,7 +267,7 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   }
   const std::int64_t tokens = largest_batch_tokens(planner, limit);
   answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
-                                  std::to_string(std::max<std::int64_t>(1, tokens / planner.longest())) + ".\n" : "No data.batch_tokens fits.\n";
+                                  std::to_string(std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(tokens) / planner.mean_longest()))) + ".\n" : "No data.batch_tokens fits.\n";
   const double least = config.plan.gpu_gbytes > 0 ? std::min(limit, config.plan.gpu_gbytes * 1e9) : limit;
   answer.text += answer.fits ? "It fits.\n" : advice(planner, least);
   return answer;

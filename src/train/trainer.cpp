@@ -123,6 +123,8 @@ void Trainer::train_step() {
   totals_.seconds += seconds;
   totals_.real_tokens += tokens;
   totals_.padded_tokens += batches.padded_tokens;
+  totals_.score_cells += batches.score_cells;
+  totals_.padded_score_cells += batches.padded_score_cells;
   if (state_.step > config_.run.warmup_steps) {
     totals_.timed_tokens += tokens;
     totals_.timed_seconds += seconds;

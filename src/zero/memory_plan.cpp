@@ -42,9 +42,14 @@ class PlannedSource final : public model::ParameterSource {
 /// A batch without ids: a pass that computes nothing reads none.
 data::Batch planned_batch(const BatchShape& shape) {
   data::Batch batch;
-  batch.sentences = shape.sentences;
-  batch.source_length = shape.source_length;
-  batch.target_length = shape.target_length;
+  batch.sentences = shape.sentences();
+  batch.source_lengths = shape.source_lengths();
+  batch.target_lengths = shape.target_lengths();
+  batch.source_tokens = shape.source_tokens();
+  batch.target_tokens = shape.target_tokens();
+  const auto longest = [](const std::vector<std::int32_t>& lengths) { return lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()); };
+  batch.source_length = longest(batch.source_lengths);
+  batch.target_length = longest(batch.target_lengths);
   return batch;
 }
 
@@ -95,9 +100,10 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   MemoryPlan plan;
   plan.parameters = layout.parameter_count();
   plan.checkpoint_bytes = states * plan.parameters * kFloat;
-  plan.traffic = step_traffic(config, layout, request.slots);
+  const std::vector<std::int64_t> opens = shapes.opens_per_slot();
+  plan.traffic = step_traffic(config, layout, request.slots, opens);
   const runtime::NodeMap nodes = request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks));
-  plan.between_nodes = traffic_between_nodes(config, layout, request.slots, nodes, request.rank);
+  plan.between_nodes = traffic_between_nodes(config, layout, request.slots, opens, nodes, request.rank);
   MemoryUse base = buffers.use();
   base[MemoryClass::kBatches] = request.batch_bytes;
   base[MemoryClass::kActivations] = constants;

@@ -40,10 +40,15 @@ struct Inputs {
   std::vector<double> blocks = std::vector<double>(kShard / 256);
   std::vector<std::int64_t> ids;
   std::array<std::int32_t, B> lengths{T, T - 7};
+  std::array<std::int64_t, B + 1> offsets{0, T, 2 * T};
+  std::vector<std::int32_t> places;
 
   Inputs() {
     for (std::int64_t s = 0; s < kSlots; ++s) slots.push_back(numbers(kShard, 20 + static_cast<std::uint64_t>(s)));
-    for (std::int64_t m = 0; m < M; ++m) ids.push_back(m % 16 == 15 ? 0 : 1 + m * 31 % (V - 1));
+    for (std::int64_t m = 0; m < M; ++m) {
+      ids.push_back(m % 16 == 15 ? 0 : 1 + m * 31 % (V - 1));
+      places.push_back(static_cast<std::int32_t>(m % T));
+    }
     for (float& v : second) v *= v;  // the second moment is positive
   }
 };
@@ -102,9 +107,9 @@ const Kernel kKernels[] = {
      }},
     {"softmax_dropout_backward",
      [] { model::softmax_dropout_backward(in().probabilities.data(), in().scores.data(), B * H * T, T, kDropout); }},
-    {"split_heads", [] { model::split_heads(in().packed.data() + D, in().z.data(), B, T, H, K, 3 * D, 0.125F); }},
-    {"merge_heads", [] { model::merge_heads(in().z.data(), in().packed.data() + D, B, T, H, K, 3 * D, 0.125F); }},
-    {"embed", [] { model::embed(in().table.data(), in().ids.data(), in().y.data(), in().z.data(), M, T, D, 22.6F, kDropout); }},
+    {"split_heads", [] { model::split_heads(in().packed.data() + D, in().offsets.data(), in().z.data(), B, T, H, K, 3 * D, 0.125F); }},
+    {"merge_heads", [] { model::merge_heads(in().z.data(), in().offsets.data(), in().packed.data() + D, B, T, H, K, 3 * D, 0.125F); }},
+    {"embed", [] { model::embed(in().table.data(), in().ids.data(), in().y.data(), in().places.data(), in().z.data(), M, D, 22.6F, kDropout); }},
     {"embed_backward", [] { model::embed_backward(in().x.data(), in().ids.data(), in().table.data(), M, D, 22.6F, kDropout); }},
     {"cross_entropy", [] { unused += model::cross_entropy(in().logits.data(), in().ids.data(), M, V, 0.1F, 1e-3F); }},
     {"adam", [] { optimize(config::OptimizerKind::kAdam); }},

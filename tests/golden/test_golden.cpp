@@ -24,18 +24,15 @@ th::data::Batch read_batch(const json& j) {
   const auto source = j.at("source").get<std::vector<std::vector<std::int64_t>>>();
   const auto in = j.at("target_in").get<std::vector<std::vector<std::int64_t>>>();
   const auto out = j.at("target_out").get<std::vector<std::vector<std::int64_t>>>();
-  b.sentences = std::ssize(source);
-  b.source_length = std::ssize(source[0]);
-  b.target_length = std::ssize(in[0]);
+  const auto real = [](const std::vector<std::int64_t>& row) {
+    std::vector<std::int32_t> ids(row.begin(), row.end());
+    std::erase(ids, 0);
+    return ids;
+  };
   for (std::size_t i = 0; i < source.size(); ++i) {
-    b.source.insert(b.source.end(), source[i].begin(), source[i].end());
-    b.target_in.insert(b.target_in.end(), in[i].begin(), in[i].end());
-    b.target_out.insert(b.target_out.end(), out[i].begin(), out[i].end());
-    const auto real = [](const std::vector<std::int64_t>& row) { return static_cast<std::int32_t>(std::count_if(row.begin(), row.end(), [](std::int64_t id) { return id != 0; })); };
-    b.source_lengths.push_back(real(source[i]));
-    b.target_lengths.push_back(real(out[i]));
-    b.source_tokens += b.source_lengths.back();
-    b.target_tokens += b.target_lengths.back();
+    std::vector<std::int32_t> target = real(in[i]);
+    target.push_back(real(out[i]).back());
+    b.append(real(source[i]), target);
   }
   return b;
 }
@@ -123,12 +120,14 @@ TEST_P(Golden, LogitsAgreeAtRealPositions) {
   const auto expected = golden_.at("logits").get<std::vector<float>>();
   const auto vocabulary = static_cast<std::size_t>(logits.size(1));
   float largest = 0;
-  for (std::size_t m = 0; m < batch_.target_out.size(); ++m) {
-    if (batch_.target_out[m] == 0) continue;
-    for (std::size_t v = 0; v < vocabulary; ++v) {
-      largest = std::max(largest, std::abs(logits.data_ptr<float>()[m * vocabulary + v] - expected[m * vocabulary + v]));
+  const float* row = logits.data_ptr<float>();
+  for (std::size_t b = 0; b < batch_.target_lengths.size(); ++b) {
+    for (std::int64_t t = 0; t < batch_.target_lengths[b]; ++t, row += vocabulary) {
+      const float* want = expected.data() + (b * static_cast<std::size_t>(batch_.target_length) + static_cast<std::size_t>(t)) * vocabulary;  // padded
+      for (std::size_t v = 0; v < vocabulary; ++v) largest = std::max(largest, std::abs(row[v] - want[v]));
     }
   }
+  EXPECT_EQ(row, logits.data_ptr<float>() + logits.numel());
   EXPECT_LT(largest, 1e-5F);
 }
 

@@ -143,18 +143,21 @@ class ModelKernelExam {
         [&](T* out) { model::softmax_dropout_backward(p.data(), out, batch * heads * queries, keys, dropout); },
         [&](T* out) { k_.softmax_dropout_backward(dp.get(), out, batch * heads * queries, keys, dropout, nullptr); });
     const std::int64_t stride = 3 * heads * width;
-    const auto packed = random_elements<T>(batch * queries * stride, 11);
+    const std::vector<std::int64_t> offsets{0, 19, 22, 38};  // a full sentence and two that end before
+    const Array<std::int64_t> doffsets(offsets);
+    const auto packed = random_elements<T>(offsets.back() * stride, 11);
     const Array<T> dpacked(packed);
     std::vector<T> split(static_cast<std::size_t>(batch * heads * queries * width));
     compare(
-        "split_heads", split, [&](T* out) { model::split_heads(packed.data() + 16, out, batch, queries, heads, width, stride, 0.3F); },
-        [&](T* out) { k_.split_heads(dpacked.get() + 16, out, batch, queries, heads, width, stride, 0.3F, nullptr); });
+        "split_heads", split,
+        [&](T* out) { model::split_heads(packed.data() + 16, offsets.data(), out, batch, queries, heads, width, stride, 0.3F); },
+        [&](T* out) { k_.split_heads(dpacked.get() + 16, doffsets.get(), out, batch, queries, heads, width, stride, 0.3F, nullptr); });
     const auto split_values = random_elements<T>(std::ssize(split), 12);
     const Array<T> dsplit(split_values);
     compare(
         "merge_heads", packed,
-        [&](T* out) { model::merge_heads(split_values.data(), out + 16, batch, queries, heads, width, stride, 0.3F); },
-        [&](T* out) { k_.merge_heads(dsplit.get(), out + 16, batch, queries, heads, width, stride, 0.3F, nullptr); });
+        [&](T* out) { model::merge_heads(split_values.data(), offsets.data(), out + 16, batch, queries, heads, width, stride, 0.3F); },
+        [&](T* out) { k_.merge_heads(dsplit.get(), doffsets.get(), out + 16, batch, queries, heads, width, stride, 0.3F, nullptr); });
   }
 
   void embedding(float rate) const {
@@ -163,14 +166,20 @@ class ModelKernelExam {
     const auto weight = random_elements<T>(vocabulary * width, 13), g = random_elements<T>(rows * width, 14);
     const auto position = random_elements<float>(length * width, 15), start = random_elements<float>(vocabulary * width, 16);
     std::vector<std::int64_t> ids;
-    for (std::int64_t m = 0; m < rows; ++m) ids.push_back(m * m % vocabulary);  // with padding, and each id several times
+    std::vector<std::int32_t> places;
+    for (std::int64_t m = 0; m < rows; ++m) {
+      ids.push_back(m * m % vocabulary);  // with padding, and each id several times
+      places.push_back(static_cast<std::int32_t>(m * 5 % length));
+    }
+    const Array<std::int32_t> dplaces(places);
     const Array<T> dweight(weight), dg(g);
     const Array<float> dposition(position);
     const Array<std::int64_t> dids(ids);
     std::vector<T> y(g.size());
     compare(
-        "embed", y, [&](T* out) { model::embed(weight.data(), ids.data(), position.data(), out, rows, length, width, 4.5F, dropout); },
-        [&](T* out) { k_.embed(dweight.get(), dids.get(), dposition.get(), out, rows, length, width, 4.5F, dropout, nullptr); });
+        "embed", y,
+        [&](T* out) { model::embed(weight.data(), ids.data(), position.data(), places.data(), out, rows, width, 4.5F, dropout); },
+        [&](T* out) { k_.embed(dweight.get(), dids.get(), dposition.get(), dplaces.get(), out, rows, width, 4.5F, dropout, nullptr); });
     compare(
         "embed_backward", start, [&](float* out) { model::embed_backward(g.data(), ids.data(), out, rows, width, 4.5F, dropout); },
         [&](float* out) { k_.embed_backward(dg.get(), dids.get(), out, rows, width, 4.5F, dropout, nullptr); });

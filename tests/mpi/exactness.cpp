@@ -24,21 +24,12 @@ th::data::Batch make_slot(std::int64_t step, std::int64_t slot) {
   th::data::Batch b;
   if (step == 1 && slot == 5) return b;
   const auto draw = [&](std::int64_t i) { return 4 + static_cast<std::int64_t>(th::hash_pair(static_cast<std::uint64_t>(step * 100 + slot), static_cast<std::uint64_t>(i)) % (kVocabulary - 4)); };
-  b.sentences = 2 + slot % 2;
-  b.source_length = 5 + slot % 3;
-  b.target_length = 4 + slot % 4;
-  for (std::int64_t s = 0; s < b.sentences; ++s) {
-    const std::int64_t real_source = b.source_length - s;
-    const std::int64_t real_target = b.target_length - s;
-    for (std::int64_t t = 0; t < b.source_length; ++t) b.source.push_back(t < real_source ? draw(s * 50 + t) : 0);
-    for (std::int64_t t = 0; t < b.target_length; ++t) {
-      b.target_in.push_back(t < real_target ? draw(1000 + s * 50 + t) : 0);
-      b.target_out.push_back(t < real_target ? draw(1001 + s * 50 + t) : 0);
-    }
-    b.source_lengths.push_back(static_cast<std::int32_t>(real_source));
-    b.target_lengths.push_back(static_cast<std::int32_t>(real_target));
-    b.source_tokens += real_source;
-    b.target_tokens += real_target;
+  const std::int64_t sentences = slot == 3 ? 18 : 2 + slot % 2;  // slot 3: two groups of attention
+  for (std::int64_t s = 0; s < sentences; ++s) {
+    std::vector<std::int32_t> source, target;
+    for (std::int64_t t = 0; t < 5 + slot % 3 - s % 3; ++t) source.push_back(static_cast<std::int32_t>(draw(s * 50 + t)));
+    for (std::int64_t t = 0; t < 5 + slot % 4 - s % 3; ++t) target.push_back(static_cast<std::int32_t>(draw(1000 + s * 50 + t)));
+    b.append(source, target);
   }
   return b;
 }

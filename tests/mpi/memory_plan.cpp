@@ -62,10 +62,9 @@ th::data::Batch make_batch(const Size& size) {
 }
 
 /// Peak use of one optimizer step, the engine's making included, with `planted` bytes that nobody plans.
-MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::int64_t planted, TransportChoice transport,
+MemoryUse measure(const th::config::RunConfig& config, const th::data::Batch& batch, std::int64_t planted, TransportChoice transport,
                   const std::function<void()>& at_end = [] {}, const std::vector<int>& pretended_nodes = {}) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
-  const th::data::Batch batch = make_batch(size);
   MemoryLedger::process().restart();
   const auto table = std::make_unique<th::runtime::MemoryScope>(MemoryClass::kActivations);
   th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::resolve_gemm(config.run.gemm), kLongest);
@@ -82,6 +81,11 @@ MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::in
   return MemoryLedger::process().at_peak();
 }
 
+MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::int64_t planted, TransportChoice transport,
+                  const std::function<void()>& at_end = [] {}, const std::vector<int>& pretended_nodes = {}) {
+  return measure(config, make_batch(size), planted, transport, at_end, pretended_nodes);
+}
+
 int ranks() {
   int n = 0;
   MPI_Comm_size(MPI_COMM_WORLD, &n);
@@ -95,7 +99,7 @@ th::zero::PlanRequest plan_request(const th::config::RunConfig& config, const Si
   request.longest = std::max(kLongest, size.length);
   request.ranks = ranks();
   request.slots = kSlots;
-  request.training = {{size.sentences, size.length, size.length}};
+  request.training = {th::data::BatchShape::uniform(size.sentences, size.length, size.length)};
   request.messages = messages;
   return request;
 }
@@ -161,6 +165,23 @@ TEST_F(MemoryPlanTest, PeakOfShortTypesIsWithinFivePercentOfTheLedger) {
   }
 }
 
+TEST_F(MemoryPlanTest, SentencesOfUnlikeLengthsArePlannedAsTheyAre) {
+  th::data::Batch batch;  // of three groups
+  for (std::int32_t b = 0; b < 41; ++b) {
+    const std::vector<std::int32_t> source(static_cast<std::size_t>(1 + b * 7 % 23), 5), target(static_cast<std::size_t>(2 + b * 5 % 19), 6);
+    batch.append(source, target);
+  }
+  for (const GradientCheckpointing kind : {GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kSqrt}) {
+    const Size size{64, 4, 1, 4};
+    const th::config::RunConfig config = make_config(1, kind, size);
+    th::zero::PlanRequest request = plan_request(config, size, false);
+    request.training = {{batch.source_lengths, batch.target_lengths}};
+    const auto planned = static_cast<double>(th::zero::plan_memory(request).peak().use.total());
+    const auto measured = static_cast<double>(measure(config, batch, 0, TransportChoice::kBest).total());
+    EXPECT_NEAR(measured / planned, 1.0, 0.005) << static_cast<int>(kind);
+  }
+}
+
 TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
   const Size size{64, 2, 16, 24};
   constexpr std::int64_t kDecoded = 60;
@@ -172,7 +193,7 @@ TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
         config.precision.dtype = dtype;
         config.decode.beam = beam;
         th::zero::PlanRequest request = plan_request(config, {64, 2, 1, 4}, false);
-        request.decoding = {{size.sentences, size.length, kDecoded}};
+        request.decoding = {th::data::BatchShape::uniform(size.sentences, size.length, kDecoded)};
         const th::zero::MemoryPlan planned = th::zero::plan_memory(request);
         ASSERT_EQ(planned.peak().name, "decoding");
         // Without the engine's own step: gather and search, as the trainer does at a run's end.

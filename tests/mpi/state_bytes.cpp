@@ -115,13 +115,15 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
         const th::runtime::ByteCounters after = run.collectives->bytes_sent();
         const std::int64_t rounds = run.engine->rounds();
         const std::int64_t sent = run.engine->layout().shard_total() * (n - 1);  // P (N-1)/N elements
-        // R P of gradients and P of what is gathered: gradients at stage 0, updated parameters at 1 and 2; 2 R P of parameters at stage 3.
-        const std::int64_t gathered = stage == 0 ? sent * column.gradient : stage < 3 ? sent * column.parameter : 2 * rounds * sent * column.parameter;
+        // R P of gradients and P of what is gathered: gradients at stage 0, updated parameters at 1 and 2; 2 R P of parameters at stage 3, less R of
+        // the output unit, which is gathered once a slot.
+        const std::int64_t once = run.engine->layout().units().back().shard * (n - 1);
+        const std::int64_t gathered = stage == 0 ? sent * column.gradient : stage < 3 ? sent * column.parameter : rounds * (2 * sent - once) * column.parameter;
         EXPECT_EQ(after.exchange - before.exchange, rounds * sent * column.gradient) << column.name << ", stage " << stage;
         EXPECT_EQ(after.all_gather - before.all_gather, gathered) << column.name << ", stage " << stage;
         // The remainder: fp64 sums of blocks of 256 elements, and a loss a slot.
         EXPECT_EQ(after.control - before.control, (run.engine->layout().shard_total() / 256 + rounds) * 8 * (n - 1)) << column.name << ", stage " << stage;
-        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), slots);
+        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), slots, run.model.opens_per_slot());
         EXPECT_EQ(planned.total(), after.total() - before.total()) << column.name << ", stage " << stage;
       }
     }
@@ -144,7 +146,8 @@ TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
         EngineRun run(config, slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
         const th::zero::StepTraffic planned =
-            th::zero::traffic_between_nodes(config, run.engine->layout(), slots, th::runtime::NodeMap(placement), run.collectives->rank());
+            th::zero::traffic_between_nodes(config, run.engine->layout(), slots, run.model.opens_per_slot(), th::runtime::NodeMap(placement),
+                                            run.collectives->rank());
         const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(placement);
         EXPECT_EQ(seen.exchange, planned.exchange) << where;
         EXPECT_EQ(seen.all_gather, planned.all_gather) << where;
@@ -168,10 +171,11 @@ TEST(BytesBetweenNodes, FollowTheFormulaWhereNodesAreEvenSubtrees) {
         EngineRun run(make_config(stage, column), slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
         const std::int64_t sent = run.engine->layout().padded_total() / n * (nodes - 1);
-        const std::int64_t gathers = stage == 3 ? 4 : 1;  // two a round
+        const std::int64_t once = run.engine->layout().units().back().padded / n * (nodes - 1);  // the output unit, once a round
+        const std::int64_t gathered = stage == 3 ? 4 * sent - 2 * once : sent;                  // the others twice a round
         const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", " + std::to_string(k) + " ranks a node";
         EXPECT_EQ(seen.exchange, 2 * sent * (k > 1 ? 4 : column.gradient)) << where;
-        EXPECT_EQ(seen.all_gather, gathers * sent * (stage == 0 ? column.gradient : column.parameter)) << where;
+        EXPECT_EQ(seen.all_gather, gathered * (stage == 0 ? column.gradient : column.parameter)) << where;
       }
     }
   }

@@ -10,8 +10,8 @@ KEYS = {
     "step": ["kind", "step", "epoch", "loss", "grad_norm", "lr", "source_tokens", "target_tokens", "seconds"],
     "epoch": ["kind", "epoch", "train_loss", "valid_loss", "seconds"],
     "eval": ["kind", "metric", "value"],
-    "summary": ["kind", "steps", "tokens_per_second", "rss_before_model_bytes", "padding_fraction", "peak_rss_bytes", "model_state_bytes",
-                "planned_bytes", "measured_bytes", "bytes_sent", "bytes_on_node", "bytes_between_nodes", "traffic", "exit"],
+    "summary": ["kind", "steps", "tokens_per_second", "rss_before_model_bytes", "padding_fraction", "attention_padding_fraction",
+                "peak_rss_bytes", "model_state_bytes", "planned_bytes", "measured_bytes", "bytes_sent", "bytes_on_node", "bytes_between_nodes", "traffic", "exit"],
 }
 
 
@@ -68,7 +68,8 @@ class Records(th_run.SharedRunTest):
         tokens = sum(int(r["source_tokens"]) + int(r["target_tokens"]) for r in timed)
         rate = tokens / math.fsum(float(r["seconds"]) for r in timed)
         self.assertAlmostEqual(float(summary["tokens_per_second"]) / rate, 1, delta=1e-12)  # doubles, ten sums
-        self.assertTrue(0 < float(summary["padding_fraction"]) < 0.5)
+        self.assertEqual(float(summary["padding_fraction"]), 0.0, "rows are packed")
+        self.assertTrue(0 < float(summary["attention_padding_fraction"]) < 1)
 
     def test_summary_has_one_number_for_each_rank(self):
         summary = self.summary()
@@ -101,6 +102,7 @@ class Records(th_run.SharedRunTest):
         self.train(train__max_steps=2, data__batch_size=1, run__output_dir="one")
         summary = self.metrics("one", "summary")[0]
         self.assertEqual((summary["bytes_sent"], float(summary["padding_fraction"])), (["0"], 0.0))
+        self.assertEqual(float(summary["attention_padding_fraction"]), 0.0)
         self.assertEqual(len(summary["peak_rss_bytes"]), 1)
 
     def test_test_set_is_translated_line_by_line(self):

@@ -89,7 +89,7 @@ class Plan(th_run.ProgramTest):
         text = self.program("th_app", th_run.DECK, *self.overrides({"data.batch_size": 512, "train.micro_batches": 0}), "--plan", "--plan.ranks=4096",
                             "--plan.ranks_per_node=2").out
         self.assertIn("for the 2 ranks on it", text)
-        self.assertIn("480 sentences x", text, "the corpus has no more")
+        self.assertIn("Largest micro-batch: 480 sentences", text, "the corpus has no more")
 
     def test_a_run_whose_activations_do_not_fit_ends_before_it_allocates(self):
         keys = {**SYNTHETIC, "data.batch_size": 1048576, "data.synthetic_length": 512}

@@ -73,7 +73,7 @@ struct DataSection {
   std::int64_t batch_size = 32;
   std::int64_t batch_tokens = 0;
   std::int64_t num_workers = 1;
-  std::int64_t sort_window = 16;  ///< optimizer steps whose sentences are sorted by length together; 0: no sorting
+  std::int64_t sort_window = 1;  ///< optimizer steps whose sentences are sorted by length together
 };
 
 struct TrainSection {

@@ -19,13 +19,15 @@ struct EpochPlan {
   [[nodiscard]] std::span<const std::int64_t> slot(std::int64_t step, std::int64_t slot) const noexcept;
 };
 
-/// Shuffles all sentences by (seed, epoch), sorts them by length within windows of `data.sort_window` steps, cuts them into slots of
-/// data.batch_size sentences (or of at most data.batch_tokens = sentences * longest side), and shuffles the steps of each window. What fills no
-/// step is dealt evenly to the slots of a last one. Throws DataError for a corpus smaller than one step or a sentence above batch_tokens.
+/// Shuffles all sentences by (seed, epoch) and cuts them into steps of micro_batches slots: of data.batch_size sentences, or of at most
+/// data.batch_tokens each, a sentence counted by its longer side. With data.sort_window above 1 the sentences of so many steps are sorted by length
+/// first and the steps shuffled after; else each step is a random sample. A step's sentences are dealt to its slots by length, so that slots hold nearly equal
+/// work, and sorted within a slot. What fills no step makes a last one. Throws DataError for a corpus smaller than one step or a sentence above
+/// batch_tokens.
 [[nodiscard]] EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config::DataSection& data, std::int64_t micro_batches,
                                         std::uint64_t seed, std::int64_t epoch);
 
-/// Pads the sentences to one batch; no sentences: an empty slot.
+/// Packs the sentences into one batch; no sentences: an empty slot.
 [[nodiscard]] Batch make_batch(const ParallelCorpus& corpus, std::span<const std::int64_t> sentences);
 
 /// A batch of validation or test text and its place in the global order.

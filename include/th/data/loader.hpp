@@ -19,7 +19,7 @@ class StepSource {
   virtual ~StepSource() = default;
   [[nodiscard]] virtual StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const = 0;
   [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
-  /// Padded shapes of this rank's slots in an epoch; none is within another one.
+  /// Shapes of this rank's slots in an epoch; none is within another one.
   [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch) const = 0;
 };
 
@@ -35,6 +35,7 @@ class CorpusSource final : public StepSource {
 
  private:
   [[nodiscard]] std::shared_ptr<const EpochPlan> plan(std::int64_t epoch) const;
+  [[nodiscard]] BatchShape shape_of(std::span<const std::int64_t> sentences) const;
   std::shared_ptr<const ParallelCorpus> corpus_;
   config::DataSection data_;
   std::int64_t micro_batches_;
@@ -54,7 +55,7 @@ class SyntheticSource final : public StepSource {
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t) const override { return steps_per_epoch_; }
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override {
-    return {{data_.batch_size, data_.synthetic_length, data_.synthetic_length}};
+    return {BatchShape::uniform(data_.batch_size, data_.synthetic_length, data_.synthetic_length)};
   }
 
  private:

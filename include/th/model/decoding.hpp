@@ -42,7 +42,7 @@ class IncrementalDecoder {
   ParameterSource& source_;
   std::unique_ptr<Transformer::Pass> pass_;
   std::int64_t capacity_, steps_, step_ = 0;
-  std::vector<at::Tensor> cross_;                   ///< of each layer [B*S, 2D]: keys, then values
+  std::vector<at::Tensor> cross_;                   ///< of each layer [source rows, 2D]: keys, then values
   std::vector<at::Tensor> self_;                    ///< of each layer [steps, capacity, 2D]
   std::vector<std::int64_t> sentence_;              ///< of each row
   std::vector<std::vector<std::int32_t>> lineage_;  ///< of each row, the row that it was in each step, this one included

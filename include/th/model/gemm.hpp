@@ -35,10 +35,12 @@ class Gemm {
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK, const at::Tensor& bias_N = {}) const;
   /// g W -> [M,K].
   [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK) const;
+  /// The same into contiguous memory of the right size.
+  void input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK, const at::Tensor& out_MK) const { multiply(g_MN, weight_NK, {}, out_MK, Write::kSet); }
   /// g_weight = g^T x, or g_weight += g^T x; g_weight is fp32 and contiguous.
   void weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK, Write write) const;
-  /// a b of each of the B matrices: [B,M,K] times [B,K,N] -> [B,M,N]; a and b may be transposed views.
-  [[nodiscard]] at::Tensor batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN) const;
+  /// c = a b of each of the B matrices: [B,M,K] times [B,K,N] -> [B,M,N]; a and b may be transposed views, c is contiguous.
+  void batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN, const at::Tensor& c_BMN) const;
   [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
   /// The libraries as the run's identity names them: "mkl", "onednn-3.2.0", "onednn-torch"; "+bf16" where bf16 has products of its own.

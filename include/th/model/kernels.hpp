@@ -61,19 +61,20 @@ void apply_dropout(const T* p, T* out, std::int64_t n, Dropout dropout);
 template <typename T>
 void softmax_dropout_backward(const T* p, T* g, std::int64_t rows, std::int64_t keys, Dropout dropout);
 
-/// [B, T, stride] columns [column, column + H*K) to [B, H, T, K], times `scale`.
+/// H*K columns of packed rows [M, stride], sentence b in the rows [offsets[b], offsets[b+1]) of x, to [B, H, L, K], times `scale`; zeros beyond a
+/// sentence's end. No sentence is longer than L = `length`.
 template <typename T>
-void split_heads(const T* x, T* out, std::int64_t batch, std::int64_t length, std::int64_t heads, std::int64_t width, std::int64_t stride,
-                 float scale);
-/// The inverse of split_heads, written into the columns of x.
+void split_heads(const T* x, const std::int64_t* offsets, T* out, std::int64_t batch, std::int64_t length, std::int64_t heads,
+                 std::int64_t width, std::int64_t stride, float scale);
+/// The inverse of split_heads, written into the columns of x; what lies beyond a sentence's end is left out.
 template <typename T>
-void merge_heads(const T* h, T* x, std::int64_t batch, std::int64_t length, std::int64_t heads, std::int64_t width, std::int64_t stride,
-                 float scale);
+void merge_heads(const T* h, const std::int64_t* offsets, T* x, std::int64_t batch, std::int64_t length, std::int64_t heads,
+                 std::int64_t width, std::int64_t stride, float scale);
 
-/// y[m, :] = dropout(weight[ids[m], :] * scale + position[m mod T, :]).
+/// y[m, :] = dropout(weight[ids[m], :] * scale + position[places[m], :]).
 template <typename T>
-void embed(const T* weight, const std::int64_t* ids, const float* position, T* y, std::int64_t rows, std::int64_t length, std::int64_t width,
-           float scale, Dropout dropout);
+void embed(const T* weight, const std::int64_t* ids, const float* position, const std::int32_t* places, T* y, std::int64_t rows,
+           std::int64_t width, float scale, Dropout dropout);
 /// g_weight[ids[m], :] += dropout'(g[m, :]) * scale, rows in order, padding ids left out.
 template <typename T>
 void embed_backward(const T* g, const std::int64_t* ids, float* g_weight, std::int64_t rows, std::int64_t width, float scale, Dropout dropout);

@@ -6,8 +6,10 @@
 #include "th/model/element.hpp"
 #include "th/model/gemm.hpp"
 #include "th/model/kernels.hpp"
+#include "th/model/packed_rows.hpp"
 
-// Blocks with explicit forward and backward passes. B batch, T queries, S keys, D width, H heads, K head width, F feed-forward, M = B*T rows.
+// Blocks with explicit forward and backward passes over packed rows: sentences follow each other without padding. B sentences, T queries, S keys, D
+// width, H heads, K head width, F feed-forward, M rows.
 // Why not autograd: the backward pass is then the same sequence of operations for every stage, rank count and recompute kind, every saved
 // byte has a name, and gradients are added where the engine wants them (docs/architecture.md).
 namespace th::model {
@@ -51,17 +53,22 @@ struct LayerNormTape {
 /// Scaled dot-product attention of several heads (Vaswani et al. 2017, 3.2), parameters as torch.nn.MultiheadAttention:
 /// in_proj_weight [3D,D], in_proj_bias [3D], out_proj.weight [D,D], out_proj.bias [D].
 struct AttentionTape {
-  at::Tensor q, k, v;        ///< [B*H, T|S, K]; q is scaled by 1/sqrt(K)
-  at::Tensor probabilities;  ///< [B*H, T, S], before dropout; not kept by selective checkpointing
-  at::Tensor merged;         ///< [B*T, D], the input of out_proj; not kept by selective checkpointing
+  at::Tensor q, k, v;        ///< group after group [B*H, T|S, K]; q is scaled by 1/sqrt(K)
+  at::Tensor probabilities;  ///< group after group [B*H, T, S], before dropout; not kept by selective checkpointing
+  at::Tensor merged;         ///< [M, D], the input of out_proj; not kept by selective checkpointing
 };
-/// One attention's place in the model: its shape, mask and dropout.
+/// One attention's place in the model: the rows of its sentences, mask and dropout.
 struct AttentionSite {
-  std::int64_t batch = 0, queries = 0, keys = 0;
-  AttentionMask mask;
+  std::span<const AttentionGroup> groups;
+  std::span<const std::int64_t> query_offsets, key_offsets;  ///< of all sentences, as PackedRows has them
+  AttentionMask mask;                                        ///< key lengths of all sentences
   Dropout dropout;
+  [[nodiscard]] std::int64_t query_rows() const { return query_offsets.back(); }
+  [[nodiscard]] std::int64_t key_rows() const { return key_offsets.back(); }
+  /// The draws of one group's scores [B*H, T, S].
+  [[nodiscard]] Dropout group_dropout(std::size_t group) const;
 };
-/// `memory_MD` undefined: self attention. Result [B*T, D].
+/// `memory_MD` undefined: self attention. Result [M, D].
 [[nodiscard]] at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, const at::Tensor& memory_MD,
                                            const AttentionSite& site, AttentionTape& tape);
 /// Gradient with respect to x; for cross attention (`memory_MD` defined) the memory's gradient is added to `g_memory`. x and memory as in

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -39,12 +40,16 @@ class Transformer {
   LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing);
   /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a round joins the others' collectives.
   void idle_slot(ParameterSource& source) const;
+  /// How often a slot opens each unit that nobody holds open: its gathers where parameters are sharded.
+  [[nodiscard]] std::vector<std::int64_t> opens_per_slot() const;
   /// The forward half of idle_slot: joins the others' evaluate().
   void idle_forward(ParameterSource& source) const;
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
-  /// Logits [B*T, V] of decoder inputs, without dropout (scoring, tests).
+  /// Logits [target_tokens, V] of decoder inputs, without dropout (scoring, tests).
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
+  /// Rows of logits that exist at a time in training and validation: enough for fast products, few beside a large micro-batch.
+  static constexpr std::int64_t kLogitRows = 1024;
   /// Ids of the longest sentence: the rows of the position table.
   [[nodiscard]] std::int64_t longest() const noexcept { return positions_.size(0); }
 
@@ -75,14 +80,25 @@ class Transformer {
                                          DecoderTape& tape) const;
   [[nodiscard]] at::Tensor decoder_layer_backward(const Pass& pass, std::int64_t layer, UnitTensors& unit, const at::Tensor& g,
                                                   const DecoderTape& tape, at::Tensor& g_memory) const;
-  [[nodiscard]] at::Tensor embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids, std::int64_t length,
-                                     std::uint64_t site) const;
+  /// Throws InternalError unless the position table has so many rows.
+  void require_places(std::int64_t length) const;
+  [[nodiscard]] at::Tensor embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids,
+                                     const at::Tensor& places, std::uint64_t site) const;
   [[nodiscard]] at::Tensor encode(ParameterSource& source, Pass& pass) const;
   [[nodiscard]] at::Tensor decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
   [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const;
-  /// The sum of the batch's token losses; with `gradient_scale` != 0 the scores become their gradient.
-  [[nodiscard]] double loss_of(const at::Tensor& scores, const data::Batch& batch, float smoothing, float gradient_scale) const;
-  void backward(ParameterSource& source, Pass& pass, at::Tensor g_logits) const;
+  /// [V, D]: of the output unit, or the tied embeddings.
+  [[nodiscard]] const at::Tensor& output_weight(const Pass& pass, const UnitTensors& unit) const;
+  /// What is done with the scores of the rows from `first` on: their logits or, where gradients are asked for, their gradient.
+  using LogitSlice = std::function<void(std::int64_t first, const at::Tensor& hidden_RD, const at::Tensor& scores_RV)>;
+  /// The sum of the batch's token losses from the output layer's input [M, D]. No more than kLogitRows rows of logits exist at a time; with
+  /// `gradient_scale` != 0 they become their gradient.
+  [[nodiscard]] double loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& bias, float smoothing,
+                                   float gradient_scale, const LogitSlice& each) const;
+  /// Loss and all gradients from the decoder's result `x`.
+  [[nodiscard]] double backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing, float gradient_scale) const;
+  /// Opens and closes the units of encoder and decoder as their forward passes do, and leaves tied embeddings open.
+  void idle_stacks(ParameterSource& source) const;
   [[nodiscard]] std::int64_t segment_length(std::int64_t layers) const;
   /// The layers of one stack in the backward pass, last first: restore(k) computes layer k's output again where a segment begins (sqrt
   /// checkpointing), layer(l) goes back through layer l. Computing and idle ranks take the same way.
@@ -95,7 +111,7 @@ class Transformer {
   std::vector<zero::UnitSpec> units_;
   std::vector<zero::TensorAlias> aliases_;
   std::vector<bool> long_lived_;
-  std::vector<std::int64_t> forward_order_;
+  std::vector<std::int64_t> forward_order_;  ///< of encoder and decoder
   std::int64_t source_unit_ = 0, target_unit_ = 0, output_unit_ = 0, first_encoder_ = 0, first_decoder_ = 0;
   at::Tensor positions_;  ///< [max length, D], sinusoidal, interleaved
 };

@@ -33,7 +33,9 @@ struct TrafficRecord {
 /// The vectors of numbers hold one entry a rank, in bytes.
 struct SummaryRecord {
   std::int64_t steps = 0;
-  double tokens_per_second = 0, padding_fraction = 0;
+  double tokens_per_second = 0;
+  double padding_fraction = 0;            ///< of the rows that linear layers compute
+  double attention_padding_fraction = 0;  ///< of the attention scores
   std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes, planned_bytes, measured_bytes;
   std::vector<std::int64_t> bytes_sent;           ///< payload to all other ranks
   std::vector<std::int64_t> bytes_on_node;        ///< the part of it for ranks of the same node

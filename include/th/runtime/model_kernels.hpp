@@ -30,10 +30,13 @@ struct ModelKernels {
                          void* stream);
   void (*apply_dropout)(const T* p, T* out, Count n, Dropout dropout, void* stream);
   void (*softmax_dropout_backward)(const T* p, T* g, Count rows, Count keys, Dropout dropout, void* stream);
-  void (*split_heads)(const T* x, T* out, Count batch, Count length, Count heads, Count width, Count stride, float scale, void* stream);
-  void (*merge_heads)(const T* h, T* x, Count batch, Count length, Count heads, Count width, Count stride, float scale, void* stream);
-  void (*embed)(const T* weight, const std::int64_t* ids, const float* position, T* y, Count rows, Count length, Count width, float scale,
-                Dropout dropout, void* stream);
+  /// `offsets` [batch + 1] is device memory too.
+  void (*split_heads)(const T* x, const std::int64_t* offsets, T* out, Count batch, Count length, Count heads, Count width, Count stride,
+                      float scale, void* stream);
+  void (*merge_heads)(const T* h, const std::int64_t* offsets, T* x, Count batch, Count length, Count heads, Count width, Count stride,
+                      float scale, void* stream);
+  void (*embed)(const T* weight, const std::int64_t* ids, const float* position, const std::int32_t* places, T* y, Count rows, Count width,
+                float scale, Dropout dropout, void* stream);
   void (*embed_backward)(const T* g, const std::int64_t* ids, float* g_weight, Count rows, Count width, float scale, Dropout dropout,
                          void* stream);
   /// `row_losses` [rows] is filled: its sum in row order is the CPU's result up to the rounding of log. Nothing is read back.

@@ -39,6 +39,8 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
 /// Bytes of a batch's vectors that the ledger sees.
 [[nodiscard]] std::int64_t ledger_bytes(const data::Batch& batch);
 [[nodiscard]] zero::BatchShape shape_of(const data::Batch& batch);
+/// The same sources, and translations of `length` ids.
+[[nodiscard]] zero::BatchShape decoding_shape(const zero::BatchShape& shape, std::int64_t length);
 /// "planned 12.00 MiB, measured 12.10 MiB (+0.8 %): parameters 4.00 / 4.00 MiB, …", classes that are empty on both sides left out.
 [[nodiscard]] std::string plan_against_measurement(const runtime::MemoryUse& planned, const runtime::MemoryUse& measured);
 

@@ -42,7 +42,7 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
   struct Totals {
-    std::int64_t timed_tokens = 0, real_tokens = 0, padded_tokens = 0, steps = 0;
+    std::int64_t timed_tokens = 0, real_tokens = 0, padded_tokens = 0, score_cells = 0, padded_score_cells = 0, steps = 0;
     double timed_seconds = 0, seconds = 0;
   };
   /// What the ranks agree on at a step border.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "th/config/run_config.hpp"
@@ -64,13 +65,14 @@ struct StepTraffic {
   std::int64_t remainder = 0;   ///< block sums of the norm and the slots' losses, fp64
   [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + remainder; }
 };
-[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots);
+/// `opens`: gathers of each unit in a round where parameters are sharded, model::Transformer::opens_per_slot().
+[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, std::span<const std::int64_t> opens);
 
 /// Bytes that `rank` sends to ranks of other nodes in an optimizer step. Gradients leave a node once for each owner outside where its ranks hold a whole
 /// subtree of a round's slots (as fp32 sums; runtime::slot_blocks), else once a rank; a shard goes to each other node once. What MPI's own calls carry
 /// (reduce, remainder) by the algorithm's volume for the ranks of other nodes.
 [[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots,
-                                                const runtime::NodeMap& nodes, int rank);
+                                                std::span<const std::int64_t> opens, const runtime::NodeMap& nodes, int rank);
 
 /// Bytes that `rank` keeps for what comes from and goes to other nodes.
 struct NodeBuffers {

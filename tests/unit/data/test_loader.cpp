@@ -1,143 +1,21 @@
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <filesystem>
 #include <set>
 #include <string>
 #include <thread>
 
+#include "small_corpus.hpp"
 #include "th/base/error.hpp"
 #include "th/data/loader.hpp"
 
 namespace th::data {
 namespace {
 
-/// Sentence i has 1 + (i * 7 mod 13) source words and 1 + (i * 5 mod 11) target words.
-std::shared_ptr<const ParallelCorpus> make_corpus(std::size_t sentences) {
-  std::vector<std::string> tokens = {"<pad>", "<unk>", "<s>", "</s>"};
-  std::vector<std::string> source(sentences), target(sentences);
-  for (std::size_t i = 0; i < sentences; ++i) {
-    tokens.push_back("w" + std::to_string(i));
-    for (std::size_t k = 0; k < 1 + i * 7 % 13; ++k) source[i] += tokens.back() + " ";
-    for (std::size_t k = 0; k < 1 + i * 5 % 11; ++k) target[i] += tokens.back() + " ";
-  }
-  const WordTokenizer tokenizer(tokens);
-  const auto path = std::filesystem::path(::testing::TempDir()) / ("th_loader_" + std::to_string(::getpid()) + ".idx");
-  ParallelCorpus::write_index(path, source, target, tokenizer, tokenizer, 100, 42);
-  auto corpus = std::make_shared<const ParallelCorpus>(path);
-  std::filesystem::remove(path);
-  return corpus;
-}
-
-config::DataSection section(std::int64_t batch_size, std::int64_t batch_tokens = 0, std::int64_t window = 16) {
-  config::DataSection data;
-  data.batch_size = batch_size;
-  data.batch_tokens = batch_tokens;
-  data.sort_window = window;
-  return data;
-}
-
-void expect_each_once(const EpochPlan& plan, std::int64_t sentences) {
-  std::vector<std::int64_t> seen = plan.order;
-  std::sort(seen.begin(), seen.end());
-  ASSERT_EQ(std::ssize(seen), sentences);
-  for (std::int64_t i = 0; i < sentences; ++i) ASSERT_EQ(seen[static_cast<std::size_t>(i)], i);
-  EXPECT_EQ((std::ssize(plan.slot_offsets) - 1) % plan.micro_batches, 0);
-  EXPECT_EQ(plan.slot_offsets.back(), sentences);
-  EXPECT_TRUE(std::is_sorted(plan.slot_offsets.begin(), plan.slot_offsets.end()));
-}
-
-TEST(EpochPlan, EverySentenceOnceAtEverySize) {
-  for (const std::size_t n : {16U, 17U, 31U, 100U, 257U}) {
-    const auto lengths = make_corpus(n)->lengths();
-    for (const std::int64_t micro : {1, 3, 4})
-      for (const std::int64_t tokens : {0, 40})
-        for (const std::int64_t window : {0, 1, 5}) {
-          const EpochPlan plan = make_epoch_plan(lengths, section(4, tokens, window), micro, 9, 2);
-          expect_each_once(plan, static_cast<std::int64_t>(n));
-          for (std::int64_t step = 0; step < plan.steps(); ++step)
-            for (std::int64_t s = 0; s < micro; ++s) {
-              std::int64_t longest = 0;
-              for (const auto i : plan.slot(step, s))
-                longest = std::max<std::int64_t>({longest, lengths[static_cast<std::size_t>(i)].source, lengths[static_cast<std::size_t>(i)].target});
-              if (tokens > 0) {
-                EXPECT_LE(longest * std::ssize(plan.slot(step, s)), tokens);
-              } else {
-                EXPECT_LE(std::ssize(plan.slot(step, s)), 4);
-                if (step + 1 < plan.steps()) { EXPECT_EQ(std::ssize(plan.slot(step, s)), 4); }
-              }
-            }
-        }
-  }
-}
-
-TEST(EpochPlan, LastStepMayHoldEmptySlots) {
-  const auto lengths = make_corpus(34)->lengths();
-  const EpochPlan plan = make_epoch_plan(lengths, section(4), 4, 1, 0);
-  ASSERT_EQ(plan.steps(), 3);
-  std::int64_t empty = 0;
-  for (std::int64_t s = 0; s < 4; ++s) empty += plan.slot(2, s).empty() ? 1 : 0;
-  EXPECT_EQ(empty, 2);
-}
-
-TEST(EpochPlan, SeedAndEpochDecide) {
-  const auto lengths = make_corpus(200)->lengths();
-  const EpochPlan plan = make_epoch_plan(lengths, section(4), 2, 1, 0);
-  EXPECT_EQ(plan.order, make_epoch_plan(lengths, section(4), 2, 1, 0).order);
-  EXPECT_NE(plan.order, make_epoch_plan(lengths, section(4), 2, 1, 1).order);
-  EXPECT_NE(plan.order, make_epoch_plan(lengths, section(4), 2, 2, 0).order);
-}
-
-TEST(EpochPlan, TooSmallOrTooLong) {
-  const auto lengths = make_corpus(15)->lengths();
-  EXPECT_THROW(static_cast<void>(make_epoch_plan(lengths, section(4), 4, 1, 0)), DataError);
-  EXPECT_THROW(static_cast<void>(make_epoch_plan(lengths, section(4, 13), 2, 1, 0)), DataError);
-  EXPECT_NO_THROW(static_cast<void>(make_epoch_plan(lengths, section(4, 14), 2, 1, 0)));
-}
-
-double padding_share(const std::shared_ptr<const ParallelCorpus>& corpus, const config::DataSection& data) {
-  const CorpusSource source(corpus, data, 4, 3, 0, 1);
-  std::int64_t real = 0, padded = 0;
-  for (std::int64_t step = 0; step < source.steps(0); ++step) {
-    const StepBatches batches = source.make(0, step);
-    real += batches.source_tokens + batches.target_tokens;
-    padded += batches.padded_tokens;
-  }
-  return 1.0 - static_cast<double>(real) / static_cast<double>(padded);
-}
-
-TEST(EpochPlan, SortingKeepsPaddingSmall) {
-  const auto corpus = make_corpus(2000);
-  const double sorted = padding_share(corpus, section(8));
-  const double unsorted = padding_share(corpus, section(8, 0, 0));
-  EXPECT_LT(sorted, 0.25);
-  EXPECT_LT(sorted, 0.6 * unsorted);
-}
-
-TEST(MakeBatch, Pads) {
-  const auto corpus = make_corpus(3);  // words: 1/1, 8/6, 2/11
-  const std::vector<std::int64_t> sentences = {2, 0};
-  const Batch batch = make_batch(*corpus, sentences);
-  EXPECT_EQ(batch.sentences, 2);
-  EXPECT_EQ(batch.source_length, 3);
-  EXPECT_EQ(batch.target_length, 12);
-  EXPECT_EQ(batch.source, (std::vector<std::int64_t>{6, 6, kEnd, 4, kEnd, kPad}));
-  EXPECT_EQ(batch.source_lengths, (std::vector<std::int32_t>{3, 2}));
-  EXPECT_EQ(batch.target_lengths, (std::vector<std::int32_t>{12, 2}));
-  EXPECT_EQ(batch.source_tokens, 5);
-  EXPECT_EQ(batch.target_tokens, 14);
-  const std::vector<std::int64_t> in(batch.target_in.begin() + 12, batch.target_in.end()), out(batch.target_out.begin() + 12, batch.target_out.end());
-  EXPECT_EQ(in, (std::vector<std::int64_t>{kBegin, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
-  EXPECT_EQ(out, (std::vector<std::int64_t>{4, kEnd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}));
-  EXPECT_EQ(batch.target_in[0], kBegin);
-  EXPECT_EQ(batch.target_out[11], kEnd);
-  const Batch empty = make_batch(*corpus, {});
-  EXPECT_EQ(empty.sentences, 0);
-  EXPECT_TRUE(empty.source.empty() && empty.target_in.empty() && empty.target_out.empty());
-}
+using test::make_corpus;
+using test::section;
 
 TEST(EvalBatches, SameAtEveryRankCount) {
   const auto corpus = make_corpus(50);
@@ -187,7 +65,7 @@ TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
       for (const Batch& batch : all.rounds) {
         source += batch.source_tokens;
         target += batch.target_tokens;
-        padded += (batch.source_length + batch.target_length) * batch.sentences;
+        padded += std::ssize(batch.source) + std::ssize(batch.target_in);
       }
       EXPECT_EQ(source, all.source_tokens);
       EXPECT_EQ(target, all.target_tokens);
@@ -200,7 +78,7 @@ TEST(CorpusSource, KnowsTheLargestShapesOfAnEpochBeforeItMakesABatch) {
   const CorpusSource source(make_corpus(101), section(4, 50), 8, 5, 1, 3);
   std::vector<BatchShape> seen;
   for (std::int64_t step = 0; step < source.steps(0); ++step) {
-    for (const Batch& batch : source.make(0, step).rounds) keep_largest(seen, {batch.sentences, batch.source_length, batch.target_length});
+    for (const Batch& batch : source.make(0, step).rounds) keep_largest(seen, {batch.source_lengths, batch.target_lengths});
   }
   const std::vector<BatchShape> known = source.largest_shapes(0);
   ASSERT_FALSE(seen.empty());

@@ -31,33 +31,43 @@ inline Transformer make_model(const config::ModelSection& section, GemmLibrary l
   return {section, kVocabulary, kVocabulary, library, kMaxLength};
 }
 
-/// Sentences of the given lengths, padded to the longest plus `extra` columns.
-inline data::Batch make_batch(const std::vector<std::int32_t>& source_lengths, const std::vector<std::int32_t>& target_lengths,
-                              std::int64_t extra = 0) {
+/// Sentences of the given lengths.
+inline data::Batch make_batch(const std::vector<std::int32_t>& source_lengths, const std::vector<std::int32_t>& target_lengths) {
   data::Batch b;
-  b.sentences = std::ssize(source_lengths);
-  b.source_lengths = source_lengths;
-  b.target_lengths = target_lengths;
-  b.source_length = *std::max_element(source_lengths.begin(), source_lengths.end()) + extra;
-  b.target_length = *std::max_element(target_lengths.begin(), target_lengths.end()) + extra;
-  const auto word = [](std::size_t sentence, std::int64_t t, std::int64_t salt) {
-    return 4 + (static_cast<std::int64_t>(sentence) * 7 + t * t * 3 + t + salt) % (kVocabulary - 4);
+  const auto words = [](std::size_t sentence, std::int64_t count, std::int64_t salt) {
+    std::vector<std::int32_t> ids;
+    for (std::int64_t t = 0; t < count; ++t) {
+      ids.push_back(static_cast<std::int32_t>(4 + (static_cast<std::int64_t>(sentence) * 7 + t * t * 3 + t + salt) % (kVocabulary - 4)));
+    }
+    return ids;
   };
   for (std::size_t i = 0; i < source_lengths.size(); ++i) {
-    for (std::int64_t t = 0; t < b.source_length; ++t) {
-      b.source.push_back(t + 1 < source_lengths[i] ? word(i, t, 0) : t + 1 == source_lengths[i] ? data::kEnd : data::kPad);
-    }
-    for (std::int64_t t = 0; t < b.target_length; ++t) {
-      b.target_in.push_back(t == 0 ? data::kBegin : t < target_lengths[i] ? word(i, t - 1, 5) : data::kPad);
-      b.target_out.push_back(t + 1 < target_lengths[i] ? word(i, t, 5) : t + 1 == target_lengths[i] ? data::kEnd : data::kPad);
-    }
-    b.source_tokens += source_lengths[i];
-    b.target_tokens += target_lengths[i];
+    std::vector<std::int32_t> source = words(i, source_lengths[i] - 1, 0), target = words(i, target_lengths[i] - 1, 5);
+    source.push_back(data::kEnd);
+    target.insert(target.begin(), data::kBegin);
+    target.push_back(data::kEnd);
+    b.append(source, target);
   }
   return b;
 }
 
-inline data::Batch usual_batch(std::int64_t extra = 0) { return make_batch({6, 3, 8}, {5, 7, 2}, extra); }
+inline data::Batch usual_batch() { return make_batch({6, 3, 8}, {5, 7, 2}); }
+/// The batch's sentence alone.
+inline data::Batch only(const data::Batch& batch, std::size_t sentence) {
+  std::int64_t source = 0, target = 0;
+  for (std::size_t b = 0; b < sentence; ++b) {
+    source += batch.source_lengths[b];
+    target += batch.target_lengths[b];
+  }
+  const auto part = [](const std::vector<std::int64_t>& ids, std::int64_t first, std::int64_t count) {
+    return std::vector<std::int32_t>(ids.begin() + first, ids.begin() + first + count);
+  };
+  std::vector<std::int32_t> labels = part(batch.target_out, target, batch.target_lengths[sentence]);
+  labels.insert(labels.begin(), data::kBegin);
+  data::Batch one;
+  one.append(part(batch.source, source, batch.source_lengths[sentence]), labels);
+  return one;
+}
 
 /// Parameters and gradients of one rank, and a record of the calls.
 class RecordingSource final : public ParameterSource {

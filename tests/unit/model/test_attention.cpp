@@ -24,19 +24,35 @@ struct Case {
   bool cross, causal, padded;
   std::int64_t queries, keys;
   float dropout;
+  bool groups = false;  ///< two of them, in place of one
 };
 
+/// Three sentences; with `padded` of unlike numbers of keys (for self attention, of rows).
 struct Problem {
-  explicit Problem(const Case& c) : cross(c.cross), causal(c.causal) {
-    lengths.assign(3, static_cast<std::int32_t>(c.keys));
-    if (c.padded) lengths = {static_cast<std::int32_t>(c.keys), 1, static_cast<std::int32_t>(c.keys / 2 + 1)};
-    site = {3, c.queries, c.keys, {c.padded ? lengths.data() : nullptr, c.causal}, {99, c.dropout}};
-    x = normal({3 * c.queries, kWidth}, 50);
-    if (cross) memory = normal({3 * c.keys, kWidth}, 51);
-    g = normal({3 * c.queries, kWidth}, 52);
-    g_memory = at::full({3 * c.keys, kWidth}, kBefore);
+  explicit Problem(const Case& c) : Problem(c, c.padded ? std::vector<std::int32_t>{static_cast<std::int32_t>(c.keys), 1, static_cast<std::int32_t>(c.keys / 2 + 1)}
+                                                        : std::vector<std::int32_t>(3, static_cast<std::int32_t>(c.keys))) {}
+  Problem(const Case& c, std::vector<std::int32_t> key_lengths) : cross(c.cross), causal(c.causal), queries(c.queries), keys(c.keys), lengths(std::move(key_lengths)) {
+    for (std::size_t b = 0; b < 3; ++b) {
+      key_offsets.push_back(key_offsets.back() + lengths[b]);
+      query_offsets.push_back(cross ? query_offsets.back() + queries : key_offsets.back());
+    }
+    const auto group = [&](std::int64_t first, std::int64_t count) {
+      const std::int64_t longest = *std::max_element(lengths.begin() + first, lengths.begin() + first + count);
+      groups.push_back({first, count, cross ? queries : longest, longest});
+    };
+    if (c.groups) {
+      group(0, 1);
+      group(1, 2);
+    } else {
+      groups.push_back({0, 3, queries, keys});
+    }
+    site = {groups, query_offsets, key_offsets, {c.padded ? lengths.data() : nullptr, c.causal}, {99, c.dropout}};
+    x = normal({site.query_rows(), kWidth}, 50);
+    if (cross) memory = normal({site.key_rows(), kWidth}, 51);
+    g = normal({site.query_rows(), kWidth}, 52);
+    g_memory = at::full({site.key_rows(), kWidth}, kBefore);
   }
-  Problem(const Problem&) = delete;  // site.mask points into lengths
+  Problem(const Problem&) = delete;  // the site points into the vectors
   Problem& operator=(const Problem&) = delete;
   ~Problem() = default;
   void forward(const PassContext& context) { y = attention_forward(context, p.span(), x, memory, site, tape); }
@@ -44,39 +60,54 @@ struct Problem {
     g_x = attention_backward(context, p.span(), g, x, memory, site, tape, cross ? &g_memory : nullptr);
   }
   [[nodiscard]] at::Tensor allowed() const {
-    at::Tensor m = at::zeros({3, 1, site.queries, site.keys}, at::kBool);
+    at::Tensor m = at::zeros({3, 1, queries, keys}, at::kBool);
     for (std::int64_t b = 0; b < 3; ++b) {
       at::Tensor rows = m[b][0].narrow(1, 0, lengths[static_cast<std::size_t>(b)]);
       rows.fill_(true);
     }
-    return causal ? m.logical_and(at::ones({site.queries, site.keys}, at::kBool).tril()) : m;
+    return causal ? m.logical_and(at::ones({queries, keys}, at::kBool).tril()) : m;
   }
   static constexpr float kBefore = 0.5F;
   bool cross, causal;
+  std::int64_t queries, keys;
   std::vector<std::int32_t> lengths;
+  std::vector<std::int64_t> query_offsets{0}, key_offsets{0};
+  std::vector<AttentionGroup> groups;
   AttentionSite site;
   AttentionTape tape;
   at::Tensor x, memory, g, y, g_x, g_memory;
   test::BlockParameters p{{{3 * kWidth, kWidth}, {3 * kWidth}, {kWidth, kWidth}, {kWidth}}, 60};
 };
 
-/// The same block in fp64 from LibTorch's functions; `memory` is x for self attention.
+/// Where packed rows lie in [3, length].
+at::Tensor places(const std::vector<std::int64_t>& offsets, std::int64_t length) {
+  std::vector<std::int64_t> rows;
+  for (std::size_t b = 0; b + 1 < offsets.size(); ++b) {
+    for (std::int64_t t = 0; t < offsets[b + 1] - offsets[b]; ++t) rows.push_back(static_cast<std::int64_t>(b) * length + t);
+  }
+  return at::tensor(rows, at::kLong);
+}
+
+/// The same block in fp64 over padded matrices from LibTorch's functions; `memory` is x for self attention.
 at::Tensor oracle(const Problem& problem, const at::Tensor& x, const at::Tensor& memory) {
   const auto& w = problem.p.leaves;
-  const auto heads_of = [&](const at::Tensor& in, std::int64_t part, std::int64_t length) {
+  const auto heads_of = [&](const at::Tensor& in, std::int64_t part, const std::vector<std::int64_t>& offsets, std::int64_t length) {
     const at::Tensor y = at::linear(in, w[0].narrow(0, part * kWidth, kWidth), w[1].narrow(0, part * kWidth, kWidth));
-    return y.view({3, length, kHeads, kWidth / kHeads}).transpose(1, 2);
+    const at::Tensor padded = at::zeros({3 * length, kWidth}, at::kDouble).index_copy(0, places(offsets, length), y);
+    return padded.view({3, length, kHeads, kWidth / kHeads}).transpose(1, 2);
   };
-  const at::Tensor q = heads_of(x, 0, problem.site.queries), k = heads_of(memory, 1, problem.site.keys), v = heads_of(memory, 2, problem.site.keys);
+  const at::Tensor q = heads_of(x, 0, problem.query_offsets, problem.queries), k = heads_of(memory, 1, problem.key_offsets, problem.keys),
+                   v = heads_of(memory, 2, problem.key_offsets, problem.keys);
   at::Tensor out;
   if (problem.site.dropout.rate == 0.0F) {
     out = at::scaled_dot_product_attention(q, k, v, problem.allowed(), 0.0, false);
   } else {
     const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) / std::sqrt(static_cast<double>(kWidth / kHeads));
     const at::Tensor p = at::softmax(scores.masked_fill(problem.allowed().logical_not(), -INFINITY), -1);
-    out = at::matmul(p * test::factors({3, kHeads, problem.site.queries, problem.site.keys}, problem.site.dropout), v);
+    out = at::matmul(p * test::factors({3, kHeads, problem.queries, problem.keys}, problem.site.dropout), v);
   }
-  return at::linear(out.transpose(1, 2).reshape({-1, kWidth}), w[2], w[3]);
+  const at::Tensor rows = out.transpose(1, 2).reshape({-1, kWidth}).index_select(0, places(problem.query_offsets, problem.queries));
+  return at::linear(rows, w[2], w[3]);
 }
 
 class Attention : public testing::TestWithParam<std::tuple<GemmLibrary, Case>> {};
@@ -126,7 +157,10 @@ const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
                        {"cross_padded", true, false, true, 17, 6, 0.0F},
                        {"cross_one_query", true, false, true, 1, 16, 0.0F},
                        {"self_dropout", false, true, false, 8, 8, 0.2F},
-                       {"cross_dropout_padded", true, false, true, 5, 11, 0.2F}};
+                       {"cross_dropout_padded", true, false, true, 5, 11, 0.2F},
+                       {"self_groups", false, false, true, 9, 9, 0.0F, true},
+                       {"self_causal_groups", false, true, true, 8, 8, 0.0F, true},
+                       {"cross_groups", true, false, true, 17, 6, 0.0F, true}};
 
 INSTANTIATE_TEST_SUITE_P(LibTorch, Attention,
                          testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl), testing::ValuesIn(kCases)), [](const auto& p) {
@@ -139,28 +173,39 @@ class AttentionMasks : public testing::Test {
   PassContext context_{&gemm_, kHeads, true, 0, 1, true};
 };
 
-TEST_F(AttentionMasks, PaddedKeysGetNoGradient) {
-  Problem problem({"", true, false, true, 5, 8, 0.0F});
-  problem.g_memory.zero_();
-  problem.forward(context_);
-  problem.backward(context_);
-  for (std::int64_t b = 0; b < 3; ++b) {
-    const std::int64_t real = problem.lengths[static_cast<std::size_t>(b)];
-    EXPECT_TRUE(problem.g_memory.narrow(0, b * 8 + real, 8 - real).eq(0).all().item<bool>()) << b;
-    EXPECT_FALSE(problem.g_memory.narrow(0, b * 8, real).eq(0).all().item<bool>()) << b;
-  }
-}
-
 TEST_F(AttentionMasks, ASentenceWithoutKeysGivesTheOutputBiasAndNoNan) {
-  Problem problem({"", true, false, true, 4, 6, 0.0F});
-  problem.lengths[1] = 0;
+  Problem problem({"", true, false, true, 4, 6, 0.0F}, {6, 0, 4});
   problem.g_memory.zero_();
   problem.forward(context_);
   problem.backward(context_);
   EXPECT_TRUE(same_bits(problem.y.narrow(0, 4, 4), problem.p.values[3].expand({4, kWidth})));
   for (const at::Tensor& t : {problem.y, problem.g_x, problem.g_memory}) EXPECT_TRUE(t.isfinite().all().item<bool>());
   for (const at::Tensor& t : problem.p.gradients) EXPECT_TRUE(t.isfinite().all().item<bool>());
-  EXPECT_TRUE(problem.g_memory.narrow(0, 6, 6).eq(0).all().item<bool>());
+}
+
+TEST_F(AttentionMasks, GroupsDrawTheirOwnDropout) {
+  Problem problem({"", false, false, true, 9, 9, 0.5F, true});
+  EXPECT_EQ(problem.site.group_dropout(0).key, problem.site.dropout.key);
+  EXPECT_NE(problem.site.group_dropout(1).key, problem.site.dropout.key);
+  EXPECT_EQ(problem.site.group_dropout(1).rate, problem.site.dropout.rate);
+}
+
+/// With dropout the gradient of groups is that of each group's sentences alone, with that group's draws.
+TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
+  const Case both{"", false, true, true, 9, 9, 0.3F, true};
+  Problem all(both);
+  all.forward(context_);
+  all.backward(context_);
+  const std::int64_t first = all.query_offsets[1], rows = all.site.query_rows() - first;
+  const std::vector<std::int64_t> offsets{0, all.query_offsets[2] - first, rows};
+  const std::vector<AttentionGroup> group{{0, 2, all.groups[1].queries, all.groups[1].keys}};
+  const AttentionSite site{group, offsets, offsets, {all.lengths.data() + 1, true}, all.site.group_dropout(1)};
+  AttentionTape tape;
+  const at::Tensor x = all.x.narrow(0, first, rows).contiguous(), g = all.g.narrow(0, first, rows).contiguous();
+  const at::Tensor y = attention_forward(context_, all.p.span(), x, {}, site, tape);
+  const at::Tensor g_x = attention_backward(context_, all.p.span(), g, x, {}, site, tape, nullptr);
+  EXPECT_LT(relative_error(y, all.y.narrow(0, first, rows)), kTolerance);
+  EXPECT_LT(relative_error(g_x, all.g_x.narrow(0, first, rows)), kTolerance);
 }
 
 TEST_F(AttentionMasks, LaterTokensDoNotChangeEarlierOnes) {

@@ -22,29 +22,20 @@ using test::small_section;
 constexpr std::int64_t kFew = 6;  // a vocabulary that can be searched through: two words beside the special ids
 
 data::Batch sources_of(const std::vector<Ids>& sources) {
-  std::vector<std::int32_t> lengths;
-  for (const Ids& ids : sources) lengths.push_back(static_cast<std::int32_t>(ids.size()));
-  data::Batch batch = make_batch(lengths, std::vector<std::int32_t>(lengths.size(), 1));
-  for (std::size_t b = 0; b < sources.size(); ++b) {
-    std::copy(sources[b].begin(), sources[b].end(), batch.source.begin() + static_cast<std::ptrdiff_t>(b) * batch.source_length);
-  }
+  data::Batch batch;
+  for (const Ids& ids : sources) batch.append(ids, Ids{data::kBegin, data::kEnd});
   return batch;
 }
 
-/// Row r: the source of sentence rows[r] and the decoder inputs begin + prefixes[r]; labels: prefixes[r] + end, or padding.
+/// Row r: the source of sentence rows[r] and the decoder inputs begin + prefixes[r]; labels: prefixes[r] + end.
 data::Batch prefix_batch(const data::Batch& batch, const std::vector<std::size_t>& rows, const std::vector<Ids>& prefixes) {
-  std::vector<std::int32_t> source_lengths, target_lengths;
+  data::Batch out;
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    source_lengths.push_back(batch.source_lengths[rows[r]]);
-    target_lengths.push_back(static_cast<std::int32_t>(prefixes[r].size()) + 1);
-  }
-  data::Batch out = make_batch(source_lengths, target_lengths);
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    const auto from = batch.source.begin() + static_cast<std::ptrdiff_t>(rows[r]) * batch.source_length;
-    std::copy(from, from + source_lengths[r], out.source.begin() + static_cast<std::ptrdiff_t>(r) * out.source_length);
-    const auto at = static_cast<std::ptrdiff_t>(r) * out.target_length;
-    std::copy(prefixes[r].begin(), prefixes[r].end(), out.target_in.begin() + at + 1);
-    std::copy(prefixes[r].begin(), prefixes[r].end(), out.target_out.begin() + at);
+    const data::Batch one = test::only(batch, rows[r]);
+    Ids target{data::kBegin};
+    target.insert(target.end(), prefixes[r].begin(), prefixes[r].end());
+    target.push_back(data::kEnd);
+    out.append(Ids(one.source.begin(), one.source.end()), target);
   }
   return out;
 }
@@ -55,10 +46,11 @@ std::vector<double> log_probs(Transformer& model, RecordingSource& source, const
   const data::Batch all = prefix_batch(batch, std::vector<std::size_t>(targets.size(), sentence), targets);
   const at::Tensor p = at::log_softmax(model.logits(source, all).to(at::kDouble), 1);
   std::vector<double> sums(targets.size(), 0.0);
+  std::int64_t row = 0;
   for (std::size_t r = 0; r < targets.size(); ++r) {
-    for (std::size_t t = 0; t <= targets[r].size(); ++t) {
+    for (std::size_t t = 0; t <= targets[r].size(); ++t, ++row) {
       const std::int64_t id = t < targets[r].size() ? targets[r][t] : data::kEnd;
-      sums[r] += p[static_cast<std::int64_t>(r) * all.target_length + static_cast<std::int64_t>(t)][id].item<double>();
+      sums[r] += p[row][id].item<double>();
     }
   }
   return sums;

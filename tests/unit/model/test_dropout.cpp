@@ -132,7 +132,8 @@ TEST(Dropout, EmbeddingBackwardHasTheForwardMask) {
   const at::Tensor ids = at::tensor({3, 1, 4, 1, 5, 9}, at::kLong), weight = normal({10, 16}, 12), zero = at::zeros({3, 16}), g = normal({6, 16}, 13);
   const at::Tensor f = factors(96, site).view({6, 16});
   at::Tensor y = at::empty({6, 16}), g_weight = at::zeros({10, 16});
-  embed(data(weight), ids.data_ptr<std::int64_t>(), data(zero), data(y), 6, 3, 16, 2.0F, site);
+  const std::vector<std::int32_t> places{0, 1, 2, 0, 1, 2};
+  embed(data(weight), ids.data_ptr<std::int64_t>(), data(zero), places.data(), data(y), 6, 16, 2.0F, site);
   EXPECT_TRUE(same_bits(y, weight.index_select(0, ids) * 2 * f));
   embed_backward(data(g), ids.data_ptr<std::int64_t>(), data(g_weight), 6, 16, 2.0F, site);
   const at::Tensor w = leaf(weight);

@@ -11,17 +11,21 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 using test::make_batch;
 using test::make_model;
+using test::only;
 using test::RecordingSource;
 using test::small_section;
 
 /// Greedy decoding of one sentence, spelled out with logits(): the most probable next word of the whole prefix, until the end id.
-Ids decode_alone(Transformer& model, RecordingSource& source, data::Batch batch, std::int64_t limit) {
+Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch& batch, std::int64_t limit) {
   Ids out;
+  const Ids source_ids(batch.source.begin(), batch.source.end());
   while (std::ssize(out) < limit) {
-    batch.target_length = std::ssize(out) + 1;
-    batch.target_in = {data::kBegin};
-    batch.target_in.insert(batch.target_in.end(), out.begin(), out.end());
-    const at::Tensor last = model.logits(source, batch).select(0, batch.target_length - 1);
+    Ids target{data::kBegin};
+    target.insert(target.end(), out.begin(), out.end());
+    target.push_back(data::kEnd);
+    data::Batch prefix;
+    prefix.append(source_ids, target);
+    const at::Tensor last = model.logits(source, prefix).select(0, prefix.target_length - 1);
     const auto id = static_cast<std::int32_t>(last.argmax(0).item<std::int64_t>());
     if (id == data::kEnd) break;
     out.push_back(id);
@@ -33,17 +37,6 @@ std::vector<Ids> greedy(const Transformer& model, RecordingSource& source, const
   std::vector<Ids> out;
   for (const auto& hypotheses : translate(model, source, batch, {.max_length = limit})) out.push_back(hypotheses.at(0).ids);
   return out;
-}
-
-data::Batch only(const data::Batch& batch, std::size_t sentence) {
-  data::Batch one;
-  one.sentences = 1;
-  one.source_length = batch.source_lengths[sentence];
-  const auto begin = batch.source.begin() + static_cast<std::ptrdiff_t>(sentence) * batch.source_length;
-  one.source.assign(begin, begin + one.source_length);
-  one.source_lengths = {batch.source_lengths[sentence]};
-  one.target_lengths = {1};
-  return one;
 }
 
 void raise(RecordingSource& source, std::int32_t id, float by) { test::data(source.value("output_projection.bias"))[id] += by; }

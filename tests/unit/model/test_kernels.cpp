@@ -4,6 +4,7 @@
 #include "tensors.hpp"
 #include "th/model/kernels.hpp"
 
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -143,11 +144,13 @@ TEST(SoftmaxBackward, AgreesWithLibTorchWithoutDropout) {
   }
 }
 
+constexpr std::array<std::int64_t, 3> kFull{0, 5, 10};  // two sentences of 5
+
 TEST(Heads, SplitIsLibTorchsPermutationTimesTheScale) {
   const at::Tensor packed = normal({2 * 5, 3 * 12}, 30);
   for (const std::int64_t column : {0, 12, 24}) {
     at::Tensor out = at::empty({2, 3, 5, 4});
-    split_heads(data(packed) + column, data(out), 2, 5, 3, 4, 36, 0.5F);
+    split_heads(data(packed) + column, kFull.data(), data(out), 2, 5, 3, 4, 36, 0.5F);
     const at::Tensor want = packed.narrow(1, column, 12).reshape({2, 5, 3, 4}).permute({0, 2, 1, 3}) * 0.5;
     EXPECT_TRUE(same_bits(out, want));  // a power of two: exact
   }
@@ -156,18 +159,33 @@ TEST(Heads, SplitIsLibTorchsPermutationTimesTheScale) {
 TEST(Heads, MergeUndoesSplitAndLeavesOtherColumnsAlone) {
   const at::Tensor packed = normal({2 * 5, 36}, 31);
   at::Tensor heads = at::empty({2, 3, 5, 4}), back = at::full({10, 36}, -9.0F);
-  split_heads(data(packed) + 12, data(heads), 2, 5, 3, 4, 36, 1.0F);
-  merge_heads(data(heads), data(back) + 12, 2, 5, 3, 4, 36, 1.0F);
+  split_heads(data(packed) + 12, kFull.data(), data(heads), 2, 5, 3, 4, 36, 1.0F);
+  merge_heads(data(heads), kFull.data(), data(back) + 12, 2, 5, 3, 4, 36, 1.0F);
   EXPECT_TRUE(same_bits(back.narrow(1, 12, 12), packed.narrow(1, 12, 12)));
   EXPECT_TRUE(back.narrow(1, 0, 12).eq(-9).all().item<bool>());
   EXPECT_TRUE(back.narrow(1, 24, 12).eq(-9).all().item<bool>());
+}
+
+TEST(Heads, ShortSentencesAreFollowedByZerosAndMergeLeavesThemOut) {
+  const std::vector<std::int64_t> offsets{0, 2, 2, 6};
+  const at::Tensor packed = normal({6, 12}, 35);
+  at::Tensor heads = at::full({3, 3, 5, 4}, 7.0F), back = at::full({6, 12}, -9.0F);
+  split_heads(data(packed), offsets.data(), data(heads), 3, 5, 3, 4, 12, 1.0F);
+  for (std::int64_t b = 0; b < 3; ++b) {
+    const std::int64_t first = offsets[static_cast<std::size_t>(b)], real = offsets[static_cast<std::size_t>(b) + 1] - first;
+    EXPECT_TRUE(same_bits(heads[b].narrow(1, 0, real), packed.narrow(0, first, real).reshape({real, 3, 4}).permute({1, 0, 2}))) << b;
+    EXPECT_TRUE(heads[b].narrow(1, real, 5 - real).eq(0).all().item<bool>()) << b;
+  }
+  merge_heads(data(heads), offsets.data(), data(back), 3, 5, 3, 4, 12, 1.0F);
+  EXPECT_TRUE(same_bits(back, packed));
 }
 
 TEST(Embedding, ForwardIsScaledRowPlusPosition) {
   const at::Tensor weight = normal({11, 7}, 32), position = normal({3, 7}, 33);
   const at::Tensor ids = at::tensor({4, 0, 10, 10, 2, 1}, at::kLong);
   at::Tensor y = at::empty({6, 7});
-  embed(data(weight), ids.data_ptr<std::int64_t>(), data(position), data(y), 6, 3, 7, 1.75F, {});
+  const std::vector<std::int32_t> places{0, 1, 2, 0, 1, 2};
+  embed(data(weight), ids.data_ptr<std::int64_t>(), data(position), places.data(), data(y), 6, 7, 1.75F, {});
   EXPECT_TRUE(same_bits(y, weight.index_select(0, ids) * 1.75 + position.repeat({2, 1})));
 }
 

@@ -110,12 +110,13 @@ TYPED_TEST(ShortKernels, Attention) {
     softmax_dropout_backward(data(p), data(wide_g), 30, 5, kDropout);
     TestFixture::expect_rounded(g, wide_g);
   }
+  const std::vector<std::int64_t> offsets{0, 4, 8};
   const auto [x, wide_x] = TestFixture::values({2 * 4, 12}, 15);
   at::Tensor heads = at::empty({2 * 3, 4, 4}, TestFixture::kType), wide_heads = at::empty({2 * 3, 4, 4}), back = at::empty_like(x);
-  split_heads(TestFixture::short_data(x), TestFixture::short_data(heads), 2, 4, 3, 4, 12, 1.0F);
-  split_heads(data(wide_x), data(wide_heads), 2, 4, 3, 4, 12, 1.0F);
+  split_heads(TestFixture::short_data(x), offsets.data(), TestFixture::short_data(heads), 2, 4, 3, 4, 12, 1.0F);
+  split_heads(data(wide_x), offsets.data(), data(wide_heads), 2, 4, 3, 4, 12, 1.0F);
   TestFixture::expect_rounded(heads, wide_heads);
-  merge_heads(TestFixture::short_data(heads), TestFixture::short_data(back), 2, 4, 3, 4, 12, 1.0F);
+  merge_heads(TestFixture::short_data(heads), offsets.data(), TestFixture::short_data(back), 2, 4, 3, 4, 12, 1.0F);
   EXPECT_TRUE(same_bits(back, x));
 }
 
@@ -124,8 +125,9 @@ TYPED_TEST(ShortKernels, EmbeddingAndLoss) {
   const auto [weight, wide_weight] = TestFixture::values({9, 10}, 16);
   const at::Tensor position = normal({4, 10}, 17);
   at::Tensor y = at::empty({4, 10}, TestFixture::kType), wide_y = at::empty({4, 10});
-  embed(TestFixture::short_data(weight), ids.data(), data(position), TestFixture::short_data(y), 4, 4, 10, 3.0F, kDropout);
-  embed(data(wide_weight), ids.data(), data(position), data(wide_y), 4, 4, 10, 3.0F, kDropout);
+  const std::vector<std::int32_t> places{0, 1, 2, 3};
+  embed(TestFixture::short_data(weight), ids.data(), data(position), places.data(), TestFixture::short_data(y), 4, 10, 3.0F, kDropout);
+  embed(data(wide_weight), ids.data(), data(position), places.data(), data(wide_y), 4, 10, 3.0F, kDropout);
   TestFixture::expect_rounded(y, wide_y);
   at::Tensor g_weight = at::zeros({9, 10}), wide_g_weight = at::zeros({9, 10});
   const at::Tensor wide_g = y.to(at::kFloat);

@@ -12,6 +12,7 @@ namespace {
 
 using config::GradientCheckpointing;
 using config::Norm;
+using test::make_batch;
 using test::make_model;
 using test::RecordingSource;
 using test::relative_error;
@@ -72,6 +73,47 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAComputingOne) {
       EXPECT_TRUE(idle.all_closed());
     }
   }
+}
+
+TEST_P(Variants, OpensPerSlotAreTheGathersOfASlot) {
+  for (const GradientCheckpointing kind : kKinds) {
+    config::ModelSection m = section();
+    m.gradient_checkpointing = kind;
+    m.num_decoder_layers = 5;
+    Transformer model = make_model(m);
+    RecordingSource source(model);
+    (void)model.train_slot(source, usual_batch(), 1, 1.0, 0.0);
+    const std::vector<std::int64_t> opens = model.opens_per_slot();
+    EXPECT_EQ(opens.back(), 1) << "the loss is computed where the output's gradient is";
+    for (std::size_t u = 0; u < opens.size(); ++u) {
+      const std::string gather = "gather " + std::to_string(u) + " for ";
+      const auto count = std::count_if(source.collective_calls.begin(), source.collective_calls.end(), [&](const std::string& call) { return call.starts_with(gather); });
+      EXPECT_EQ(opens[u], count) << "unit " << u << ", kind " << static_cast<int>(kind);
+    }
+  }
+}
+
+/// More target rows than logits exist at a time: three slices, the last one short.
+TEST_P(Variants, TheLossInSlicesIsTheLossOfTheWhole) {
+  Transformer model = make_model(section());
+  RecordingSource source(model), parts(model);
+  const std::vector<std::int32_t> lengths(150, 15);
+  const data::Batch batch = make_batch(lengths, lengths);
+  ASSERT_GT(batch.target_tokens, 2 * Transformer::kLogitRows);
+  const LossSum sum = model.train_slot(source, batch, 1, 1.0, 0.1);
+  double loss = 0;
+  const std::vector<std::int32_t> third(50, 15);
+  data::Batch part = make_batch(third, third);
+  for (std::int64_t first = 0; first < batch.target_tokens; first += part.target_tokens) {
+    for (auto [from, to] : {std::pair(&batch.source, &part.source), {&batch.target_in, &part.target_in}, {&batch.target_out, &part.target_out}}) {
+      std::copy(from->begin() + first, from->begin() + first + part.target_tokens, to->begin());
+    }
+    loss += model.train_slot(parts, part, 1, 1.0, 0.1).loss_sum;
+  }
+  EXPECT_NEAR(sum.loss_sum, loss, 2e-6 * loss);
+  EXPECT_LT(relative_error(source.gradients(), parts.gradients()), 1e-5);
+  EXPECT_NEAR(model.evaluate(source, batch).loss_sum, at::cross_entropy_loss(model.logits(source, batch).to(at::kDouble), at::tensor(batch.target_out, at::kLong), {}, at::Reduction::Sum, 0, 0.0).item<double>(),
+              1e-6 * loss);
 }
 
 TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAnEvaluatingOne) {
@@ -170,23 +212,49 @@ TEST_P(Variants, GradientsAreAddedToWhatTheSourceHolds) {
   EXPECT_LT(relative_error(twice.gradients(), once.gradients().to(at::kDouble) * 2), 1e-6);  // fp32 sums in another order
 }
 
-TEST_P(Variants, MorePaddingChangesNeitherLossNorGradients) {
+/// 20 sentences of unlike lengths make two groups, padded on their own.
+data::Batch many_sentences() {
+  std::vector<std::int32_t> source, target;
+  for (std::int32_t b = 0; b < 20; ++b) {
+    source.push_back(1 + b * 5 % 11);
+    target.push_back(1 + b * 3 % 10);
+  }
+  return make_batch(source, target);
+}
+
+TEST_P(Variants, ABatchIsTheSumOfItsSentences) {
   Transformer model = make_model(section());
-  RecordingSource tight(model), wide(model);
-  const LossSum a = model.train_slot(tight, usual_batch(), 1, 1.0, 0.1);
-  const LossSum b = model.train_slot(wide, usual_batch(4), 1, 1.0, 0.1);
-  EXPECT_EQ(a.tokens, b.tokens);
-  EXPECT_NEAR(a.loss_sum, b.loss_sum, 2e-6 * a.loss_sum);  // fp32; other row counts may be multiplied in other blocks
-  EXPECT_LT(relative_error(wide.gradients(), tight.gradients()), 1e-5);
+  RecordingSource together(model), apart(model);
+  const data::Batch batch = many_sentences();
+  ASSERT_EQ(data::sentence_groups(batch.source_lengths, batch.target_lengths).size(), 2U);
+  const LossSum sum = model.train_slot(together, batch, 1, 1.0, 0.1);
+  double loss = 0;
+  for (std::size_t b = 0; b < 20; ++b) loss += model.train_slot(apart, test::only(batch, b), 1, 1.0, 0.1).loss_sum;
+  EXPECT_NEAR(sum.loss_sum, loss, 2e-6 * loss);  // fp32; other row counts may be multiplied in other blocks
+  EXPECT_LT(relative_error(together.gradients(), apart.gradients()), 1e-5);
+}
+
+TEST_P(Variants, ASentenceHasTheSameLogitsInAnyBatch) {
+  Transformer model = make_model(section());
+  RecordingSource source(model);
+  const data::Batch batch = many_sentences();
+  const at::Tensor all = model.logits(source, batch);
+  std::int64_t row = 0;
+  for (std::size_t b = 0; b < 20; ++b) {
+    const std::int64_t length = batch.target_lengths[b];
+    EXPECT_LT(relative_error(model.logits(source, test::only(batch, b)), all.narrow(0, row, length)), 1e-5) << b;
+    row += length;
+  }
+  EXPECT_EQ(row, all.size(0));
 }
 
 TEST_P(Variants, LaterTargetTokensDoNotChangeEarlierLogits) {
   Transformer model = make_model(section());
   RecordingSource source(model);
-  data::Batch batch = usual_batch();
-  const auto view = [&](const at::Tensor& t) { return t.view({batch.sentences, batch.target_length, test::kVocabulary}); };
+  data::Batch batch = make_batch({6, 3, 8}, {7, 7, 7});
+  const auto view = [&](const at::Tensor& t) { return t.view({batch.sentences, 7, test::kVocabulary}); };
   const at::Tensor before = model.logits(source, batch);
-  for (std::int64_t b = 0; b < batch.sentences; ++b) batch.target_in[static_cast<std::size_t>(b * batch.target_length + 4)] = 20 - b;
+  for (std::int64_t b = 0; b < batch.sentences; ++b) batch.target_in[static_cast<std::size_t>(b * 7 + 4)] = 20 - b;
   const at::Tensor after = model.logits(source, batch);
   EXPECT_TRUE(same_bits(view(before).narrow(1, 0, 4), view(after).narrow(1, 0, 4)));
   EXPECT_FALSE(same_bits(view(before).select(1, 4), view(after).select(1, 4)));
