@@ -100,7 +100,7 @@ def predict(figures, model, ranks, slots, stage, link):
     parameters, sent = volumes(model["deck"], ranks, slots)
     rounds = -(-slots // ranks)
     gathers = 2 * rounds if stage == 3 else 1 if stage > 0 or ranks > 1 else 0
-    exchange = sent[stage] * rounds / (rounds + gathers) if gathers else sent[stage]
+    exchange = sent[2] * rounds / (rounds + 1)  # R P of gradients at every stage, of the (R + 1) P that stage 2 sends
     gather = sent[stage] - exchange
     rate = figures["sent_gbytes"]
     way, latency, remote, sharing = "window", figures["latency_us"]["window"] * 1e-6, 0.0, 1
