@@ -4,6 +4,7 @@
 #include "th/base/error.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/resource_usage.hpp"
+#include "th/train/overlap.hpp"
 #include "th/train/training_data.hpp"
 #include "th/zero/memory_plan.hpp"
 
@@ -52,6 +53,10 @@ class Planner {
     config::RunConfig lengths_alone = config_;  // a plan may ask for more ranks than this corpus feeds
     lengths_alone.data.batch_size = 1;
     lengths_alone.data.batch_tokens = 0;
+    const int here = static_cast<int>(config_.plan.ranks_per_node > 0 ? std::min(request_.ranks, config_.plan.ranks_per_node) : request_.ranks);
+    overlap_ = choose_overlap(config_, here, runtime::cpus_in_mask());
+    config_.comm.overlap = overlap_.overlap;
+    if (config_.zero.stage != 3) config_.zero.max_live_parameters = 0;  // without effect in the deck's own run
     request_.nodes = runtime::NodeMap::block(static_cast<int>(request_.ranks), static_cast<int>(config_.plan.ranks_per_node));
     const TrainingData data = open_training_data(lengths_alone, 1, 1);
     request_.source_vocabulary = data.source_vocabulary;
@@ -106,6 +111,7 @@ class Planner {
   }
 
   [[nodiscard]] const config::RunConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const OverlapChoice& overlap() const noexcept { return overlap_; }
   [[nodiscard]] bool several_nodes() const noexcept { return request_.nodes->nodes() > 1; }
   [[nodiscard]] const zero::PlanRequest& request() const noexcept { return request_; }
   [[nodiscard]] std::string batch_text() const {
@@ -116,6 +122,7 @@ class Planner {
  private:
   config::RunConfig config_;
   zero::PlanRequest request_;
+  OverlapChoice overlap_;
   bool validates_ = false, decodes_ = false;
   std::int64_t pairs_ = std::numeric_limits<std::int64_t>::max();  ///< of the training text
   std::int64_t source_length_ = 0, target_length_ = 0;
@@ -327,7 +334,8 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   PlanAnswer answer;
   answer.text = "Plan of " + deck.name + ": " + std::to_string(ranks) + " ranks, stage " + std::to_string(config.zero.stage) + ", " +
                 std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, " + precision_text(config.precision) + "\n" +
-                "Largest micro-batch: " + planner.batch_text() + "\n";
+                "Largest micro-batch: " + planner.batch_text() + "\n" + "Communication beside compute: " +
+                (config.comm.overlap == config::Overlap::kOn ? "on" : "off") + " (" + planner.overlap().reason + ")\n";
   answer.text += memory_tables(planner);
   answer.text += '\n';
   answer.text += disk_text(planner, plan);

@@ -6,6 +6,7 @@
 #include "th/runtime/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
+#include "th/train/overlap.hpp"
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
@@ -188,8 +189,12 @@ void Trainer::prepare_output() {
 }
 
 void Trainer::build_engine(const runtime::Communicator& node) {
+  const OverlapChoice choice = resolve_overlap(config_, collectives_, node);
+  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason + ")");
+  config::RunConfig config = config_;
+  config.comm.overlap = choice.overlap;
   zero::PlanRequest request;
-  request.config = config_;
+  request.config = config;
   request.source_vocabulary = data_.source_vocabulary;
   request.target_vocabulary = data_.target_vocabulary;
   request.longest = data_.longest;
@@ -208,8 +213,23 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
   model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
                                                 model::resolve_gemm(config_.run.gemm), data_.longest);
-  engine_ = std::make_unique<zero::ZeroEngine>(config_, *model_, collectives_, state_.micro_batches);
+  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches);
+  collectives_.follow(&engine_->communication());
+  watch_flight();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
+}
+
+void Trainer::watch_flight() {
+  std::array<char, 64> name{};
+  std::snprintf(name.data(), name.size(), "flight_record.%05d.jsonl", collectives_.rank());
+  const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
+  std::vector<std::string> units;
+  for (const zero::UnitSpec& unit : model_->units()) units.push_back(unit.name);
+  watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl", [this, path, units] {
+    std::ofstream out(path);
+    out << engine_->flight().text(units);
+    if (!out.flush()) throw CommunicationError(path + " can't be written");
+  });
 }
 
 void Trainer::resume() {

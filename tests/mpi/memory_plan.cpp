@@ -121,8 +121,9 @@ TEST_F(MemoryPlanTest, GrowthOfTheProcessIsWithinTenPercentOfTheLedger) {
   for (const std::int64_t stage : {2}) {
     const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, size);
     (void)measure(config, {256, 4, 2, 8}, 0, TransportChoice::kBest);
-    const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
-    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, std::vector<bool>(layout.units().size(), false), kSlots);
+    const th::model::Transformer shapes(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1);
+    const th::zero::FlatLayout layout(shapes.units(), ranks());
+    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, th::zero::unit_use(shapes), kSlots);
     // Windows of one rank alone are ordinary memory.
     const std::int64_t windows = ranks() == 1 ? 0 : 4 * (b.parameters + (b.unit_gradients > 0 ? b.unit_gradients : b.gradients));
     std::int64_t before = th::runtime::rss_anon_bytes(), after = 0;

@@ -121,7 +121,7 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
         EXPECT_EQ(after.all_gather - before.all_gather, gathered) << column.name << ", stage " << stage;
         // The remainder: fp64 sums of blocks of 256 elements, and a loss a slot.
         EXPECT_EQ(after.control - before.control, (run.engine->layout().shard_total() / 256 + rounds) * 8 * (n - 1)) << column.name << ", stage " << stage;
-        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), slots);
+        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), th::zero::unit_use(run.model), slots);
         EXPECT_EQ(planned.total(), after.total() - before.total()) << column.name << ", stage " << stage;
       }
     }
@@ -144,7 +144,7 @@ TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
         EngineRun run(config, slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
         const th::zero::StepTraffic planned =
-            th::zero::traffic_between_nodes(config, run.engine->layout(), slots, th::runtime::NodeMap(placement), run.collectives->rank());
+            th::zero::traffic_between_nodes(config, run.engine->layout(), th::zero::unit_use(run.model), slots, th::runtime::NodeMap(placement), run.collectives->rank());
         const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(placement);
         EXPECT_EQ(seen.exchange, planned.exchange) << where;
         EXPECT_EQ(seen.all_gather, planned.all_gather) << where;

@@ -15,7 +15,7 @@ class FlightRecord {
  public:
   enum class What : std::uint8_t { kForward, kBackward, kGather, kReduce, kUpdate };
   enum class On : std::uint8_t { kCompute, kCommunication };
-  static constexpr std::size_t kEvents = 512;
+  static constexpr std::size_t kEvents = 400;
 
   struct Event {
     What what = What::kForward;

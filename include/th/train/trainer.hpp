@@ -59,6 +59,8 @@ class Trainer {
   void open_saver();
   void prepare_output();
   void build_engine(const runtime::Communicator& node);
+  /// A hang leaves what each rank did last in the output folder.
+  void watch_flight();
   void resume();
   void check_probe();
   void open_monitors();
