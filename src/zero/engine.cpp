@@ -184,7 +184,7 @@ OptimizerSlice ZeroEngine::slice_of(std::int64_t unit) const {
 
 StepResult ZeroEngine::step(const StepRequest& request) {
   ensure(round_ == rounds_, "ZeroEngine: step() before the last round");
-  settle();
+  streams_.communication->drain();
   StepResult result;
   std::vector<double> all(slot_losses_.size() * index(ranks_));
   collectives_.all_gather_doubles(slot_losses_, all);
@@ -197,14 +197,9 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
   update.gradient_factor /= request.loss_scale;
   for (std::size_t u = 0; u < layout_.units().size(); ++u) update_unit(static_cast<std::int64_t>(u), update);
-  settle();
+  streams_.communication->drain();
   if (pool_) pool_->updated();
   return result;
-}
-
-void ZeroEngine::settle() {
-  streams_.compute->wait(streams_.communication->record());
-  streams_.communication->drain();
 }
 
 void ZeroEngine::update_unit(std::int64_t unit, const OptimizerStep& update) {
@@ -256,7 +251,8 @@ void ZeroEngine::update_whole(std::int64_t number, const OptimizerStep& update) 
     for (std::int64_t r = 0; r < ranks_; ++r) apply_optimizer(update, slice.part(r * shard, shard, (*shards)[index(r)], working), buffers_.types.reduced, working);
   }, {gradient, parameters_of(number, runtime::Access::Kind::kWrite)});
   communication.wait(compute.record());
-  communication.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {gradient});
+  // From here on the owners may write again what was read here.
+  communication.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {runtime::writes(gradient.begin, gradient.bytes)});
 }
 
 }  // namespace th::zero

@@ -86,8 +86,6 @@ class ZeroEngine final : public model::ParameterSource {
 
   void allocate();
   void lay_out_places();
-  /// Waits until all collectives have run: what calls them on this thread comes after it.
-  void settle();
   void initialise(std::uint64_t seed);
   /// Enqueues the reduction of a unit's gradient.
   void reduce_unit(std::int64_t unit);
