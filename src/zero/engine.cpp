@@ -110,6 +110,7 @@ std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {
 }
 
 void ZeroEngine::begin_step() {
+  streams_.communication->drain();  // of a step that was given up
   round_ = 0;
   if (pool_) pool_->begin_step(rounds_);
 }
