@@ -9,7 +9,7 @@ using config::Overlap;
 
 OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores) {
   const bool room = cores >= ranks * (config.run.threads + 1);
-  const std::string seen = std::to_string(cores) + " cores for " + std::to_string(ranks) + (ranks == 1 ? " rank" : " ranks") + " with " +
+  const std::string seen = std::to_string(cores) + (cores == 1 ? " core for " : " cores for ") + std::to_string(ranks) + (ranks == 1 ? " rank" : " ranks") + " with " +
                            std::to_string(config.run.threads) + (config.run.threads == 1 ? " compute thread" : " compute threads") + " each";
   switch (config.comm.overlap) {
     case Overlap::kOff: return {Overlap::kOff, "as the deck says"};
