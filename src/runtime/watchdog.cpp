@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <cerrno>
 #include <csignal>
 #include <mutex>
 #include <new>
@@ -156,7 +156,7 @@ void Watchdog::Impl::look(std::int64_t now) {
     if (waiter == nullptr || row.sequence.load() > waiter->sequence.load()) waiter = &row;
   }
   if (all_here && mine == 0) unname();  // mapped by all: no name is left behind, however the run ends
-  if (ending) leave();  // another rank of this node has reported
+  if (ending) leave();                  // another rank of this node has reported
   if (lowest && waiter != nullptr && now > grace_until) report(now, *waiter);
 }
 

@@ -9,12 +9,16 @@ using config::Overlap;
 
 OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores) {
   const bool room = cores >= ranks * (config.run.threads + 1);
-  const std::string seen = std::to_string(cores) + (cores == 1 ? " core for " : " cores for ") + std::to_string(ranks) + (ranks == 1 ? " rank" : " ranks") + " with " +
-                           std::to_string(config.run.threads) + (config.run.threads == 1 ? " compute thread" : " compute threads") + " each";
+  const std::string seen = std::to_string(cores) + (cores == 1 ? " core for " : " cores for ") + std::to_string(ranks) +
+                           (ranks == 1 ? " rank" : " ranks") + " with " + std::to_string(config.run.threads) +
+                           (config.run.threads == 1 ? " compute thread" : " compute threads") + " each";
   switch (config.comm.overlap) {
-    case Overlap::kOff: return {Overlap::kOff, "as the deck says"};
-    case Overlap::kOn: return {Overlap::kOn, room ? "as the deck says" : "as the deck says; no core is free for it: " + seen};
-    case Overlap::kAuto: break;
+    case Overlap::kOff:
+      return {Overlap::kOff, "as the deck says"};
+    case Overlap::kOn:
+      return {Overlap::kOn, room ? "as the deck says" : "as the deck says; no core is free for it: " + seen};
+    case Overlap::kAuto:
+      break;
   }
   return {room ? Overlap::kOn : Overlap::kOff, "auto: " + seen};
 }

@@ -53,7 +53,8 @@ class Planner {
     config::RunConfig lengths_alone = config_;  // a plan may ask for more ranks than this corpus feeds
     lengths_alone.data.batch_size = 1;
     lengths_alone.data.batch_tokens = 0;
-    const int here = static_cast<int>(config_.plan.ranks_per_node > 0 ? std::min(request_.ranks, config_.plan.ranks_per_node) : request_.ranks);
+    const int here =
+        static_cast<int>(config_.plan.ranks_per_node > 0 ? std::min(request_.ranks, config_.plan.ranks_per_node) : request_.ranks);
     overlap_ = choose_overlap(config_, here, runtime::cpus_in_mask());
     config_.comm.overlap = overlap_.overlap;
     if (config_.zero.stage != 3) config_.zero.max_live_parameters = 0;  // without effect in the deck's own run
@@ -333,9 +334,10 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   const std::int64_t ranks = planner.request().ranks;
   PlanAnswer answer;
   answer.text = "Plan of " + deck.name + ": " + std::to_string(ranks) + " ranks, stage " + std::to_string(config.zero.stage) + ", " +
-                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, " + precision_text(config.precision) + "\n" +
-                "Largest micro-batch: " + planner.batch_text() + "\n" + "Communication beside compute: " +
-                (config.comm.overlap == config::Overlap::kOn ? "on" : "off") + " (" + planner.overlap().reason + ")\n";
+                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, " +
+                precision_text(config.precision) + "\n" + "Largest micro-batch: " + planner.batch_text() + "\n" +
+                "Communication beside compute: " + (config.comm.overlap == config::Overlap::kOn ? "on" : "off") + " (" +
+                planner.overlap().reason + ")\n";
   answer.text += memory_tables(planner);
   answer.text += '\n';
   answer.text += disk_text(planner, plan);

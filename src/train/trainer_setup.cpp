@@ -190,12 +190,14 @@ void Trainer::prepare_output() {
 
 void Trainer::build_engine(const runtime::Communicator& node) {
   const OverlapChoice choice = resolve_overlap(config_, collectives_, node);
-  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason + ")");
+  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
+            ")");
   config::RunConfig config = config_;
   config.comm.overlap = choice.overlap;
   const bool asked_ahead = std::any_of(deck_.entries.begin(), deck_.entries.end(),
                                        [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
-  if (is_root() && asked_ahead && config.zero.stage == 3 && config_.comm.overlap == config::Overlap::kAuto && choice.overlap == config::Overlap::kOff) {
+  if (is_root() && asked_ahead && config.zero.stage == 3 && config_.comm.overlap == config::Overlap::kAuto &&
+      choice.overlap == config::Overlap::kOff) {
     log_.warn("zero.prefetch_units has no effect: communication has no core of its own, so a unit is gathered when it is needed");
   }
   zero::PlanRequest request;
@@ -312,7 +314,8 @@ void Trainer::print_sizes() {
   log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " + std::to_string(state_.micro_batches) + " slots a step in " +
             std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->buffers().use().model_state()) + " a rank");
   if (const zero::UnitPlaces& gathered = engine_->buffers().gathered; config_.zero.stage == 3) {
-    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) + " units gathered ahead, at most " + std::to_string(gathered.total) + " elements at a time");
+    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) + " units gathered ahead, at most " + std::to_string(gathered.total) +
+              " elements at a time");
   }
   log_.info("Identity: " + identity_);
 }

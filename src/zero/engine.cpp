@@ -22,15 +22,24 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots)
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives,
+                       std::int64_t slots)
     : ZeroEngine(config, model, collectives, slots,
                  config.comm.overlap == config::Overlap::kOn ? runtime::threaded_streams() : runtime::inline_streams()) {}
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
-                       runtime::Streams streams)
-    : config_(config), collectives_(collectives), policy_(zero_policy(config.zero.stage)), layout_(model.units(), collectives.size()), slots_(slots),
-      rounds_((slots + collectives.size() - 1) / collectives.size()), rank_(collectives.rank()), ranks_(collectives.size()),
-      use_(unit_use(model)), buffers_(engine_buffers(config_, layout_, use_, slots)), streams_(std::move(streams)) {
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives,
+                       std::int64_t slots, runtime::Streams streams)
+    : config_(config),
+      collectives_(collectives),
+      policy_(zero_policy(config.zero.stage)),
+      layout_(model.units(), collectives.size()),
+      slots_(slots),
+      rounds_((slots + collectives.size() - 1) / collectives.size()),
+      rank_(collectives.rank()),
+      ranks_(collectives.size()),
+      use_(unit_use(model)),
+      buffers_(engine_buffers(config_, layout_, use_, slots)),
+      streams_(std::move(streams)) {
   ensure(slots >= ranks_, "fewer slots than ranks");
   allocate();
   lay_out_places();
@@ -136,7 +145,8 @@ double ZeroEngine::gradient_norm() {
   std::vector<double> mine(index(layout_.shard_total() / FlatLayout::kBlock)), all(mine.size() * index(ranks_));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    streams_.compute->touch("norm", {runtime::reads(reduced_gradient(static_cast<std::int64_t>(u)), unit.shard * element_bytes(buffers_.types.reduced))});
+    streams_.compute->touch(
+        "norm", {runtime::reads(reduced_gradient(static_cast<std::int64_t>(u)), unit.shard * element_bytes(buffers_.types.reduced))});
     block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), buffers_.types.reduced, unit.shard / FlatLayout::kBlock,
                       mine.data() + unit.shard_offset / FlatLayout::kBlock);
   }
@@ -217,18 +227,25 @@ void ZeroEngine::update_shard(std::int64_t number, const OptimizerStep& update) 
   const OptimizerSlice slice = slice_of(number);
   const runtime::Access mine = policy_.shard_optimizer ? runtime::writes(parameter_shard(number), unit.shard * element_bytes(type))
                                                        : parameters_of(number, runtime::Access::Kind::kWrite);
-  compute.enqueue("update", [this, number, update, slice] {
-    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate, runtime::FlightRecord::On::kCompute, number);
-    apply_optimizer(update, slice, buffers_.types.reduced, buffers_.types.working);
-  }, {runtime::reads(slice.gradients, slice.count * element_bytes(buffers_.types.reduced)), mine});
+  compute.enqueue("update",
+                  [this, number, update, slice] {
+                    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
+                                                             runtime::FlightRecord::On::kCompute, number);
+                    apply_optimizer(update, slice, buffers_.types.reduced, buffers_.types.working);
+                  },
+                  {runtime::reads(slice.gradients, slice.count * element_bytes(buffers_.types.reduced)), mine});
   if (policy_.shard_parameters || !policy_.shard_optimizer) return;
   communication.wait(compute.record());
-  communication.enqueue("gather", [this, number] {
-    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather, runtime::FlightRecord::On::kCommunication, number);
-    const FlatLayout::Unit& u = layout_.units()[index(number)];
-    const std::int64_t offset = words(u.offset, buffers_.types.working), shard = words(u.shard, buffers_.types.working);
-    collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
-  }, {parameters_of(number, runtime::Access::Kind::kWrite)});
+  communication.enqueue("gather",
+                        [this, number] {
+                          const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
+                                                                   runtime::FlightRecord::On::kCommunication, number);
+                          const FlatLayout::Unit& u = layout_.units()[index(number)];
+                          const std::int64_t offset = words(u.offset, buffers_.types.working),
+                                             shard = words(u.shard, buffers_.types.working);
+                          collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
+                        },
+                        {parameters_of(number, runtime::Access::Kind::kWrite)});
 }
 
 void ZeroEngine::update_whole(std::int64_t number, const OptimizerStep& update) {
@@ -236,21 +253,30 @@ void ZeroEngine::update_whole(std::int64_t number, const OptimizerStep& update) 
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   runtime::Stream& compute = *streams_.compute;
   runtime::Stream& communication = *streams_.communication;
-  const runtime::Access gradient{runtime::Access::Kind::kRead, reduced_at(gradients_->data(), unit.offset), unit.padded * element_bytes(types.reduced)};
+  const runtime::Access gradient{runtime::Access::Kind::kRead, reduced_at(gradients_->data(), unit.offset),
+                                 unit.padded * element_bytes(types.reduced)};
   const auto shards = std::make_shared<std::vector<const float*>>();
   communication.wait(compute.record());
-  communication.enqueue("gather", [this, number, shards] {
-    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather, runtime::FlightRecord::On::kCommunication, number);
-    const FlatLayout::Unit& u = layout_.units()[index(number)];
-    *shards = collectives_.shards(*gradients_, words(u.offset, buffers_.types.reduced), words(u.shard, buffers_.types.reduced));
-  }, {runtime::writes(gradient.begin, gradient.bytes)});
+  communication.enqueue("gather",
+                        [this, number, shards] {
+                          const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
+                                                                   runtime::FlightRecord::On::kCommunication, number);
+                          const FlatLayout::Unit& u = layout_.units()[index(number)];
+                          *shards = collectives_.shards(*gradients_, words(u.offset, buffers_.types.reduced),
+                                                        words(u.shard, buffers_.types.reduced));
+                        },
+                        {runtime::writes(gradient.begin, gradient.bytes)});
   compute.wait(communication.record());
-  compute.enqueue("update", [this, number, shards, update, slice = slice_of(number)] {
-    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate, runtime::FlightRecord::On::kCompute, number);
-    const std::int64_t shard = layout_.units()[index(number)].shard;
-    const config::Precision working = buffers_.types.working;
-    for (std::int64_t r = 0; r < ranks_; ++r) apply_optimizer(update, slice.part(r * shard, shard, (*shards)[index(r)], working), buffers_.types.reduced, working);
-  }, {gradient, parameters_of(number, runtime::Access::Kind::kWrite)});
+  compute.enqueue("update",
+                  [this, number, shards, update, slice = slice_of(number)] {
+                    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
+                                                             runtime::FlightRecord::On::kCompute, number);
+                    const std::int64_t shard = layout_.units()[index(number)].shard;
+                    const config::Precision working = buffers_.types.working;
+                    for (std::int64_t r = 0; r < ranks_; ++r)
+                      apply_optimizer(update, slice.part(r * shard, shard, (*shards)[index(r)], working), buffers_.types.reduced, working);
+                  },
+                  {gradient, parameters_of(number, runtime::Access::Kind::kWrite)});
   communication.wait(compute.record());
   // From here on the owners may write again what was read here.
   communication.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {runtime::writes(gradient.begin, gradient.bytes)});

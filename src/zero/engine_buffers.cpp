@@ -62,12 +62,14 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
   const std::int64_t limit = config.zero.max_live_parameters;
   const std::int64_t ahead = config.comm.overlap == config::Overlap::kOn ? config.zero.prefetch_units : 0;
   const UnitPlaces one = places(layout, alone, 1);
-  const std::int64_t in_turn = std::max<std::int64_t>(1, std::count(alone.begin(), alone.end(), false));  // more places than units would hold none ahead
+  const std::int64_t in_turn =
+      std::max<std::int64_t>(1, std::count(alone.begin(), alone.end(), false));  // more places than units would hold none ahead
   if (limit == 0) return places(layout, alone, std::min(1 + ahead, in_turn));
   if (one.total > limit) {
     throw DeckError("zero.max_live_parameters: " + std::to_string(limit) + " elements, and stage 3 gathers " + std::to_string(one.total) +
                     " at a time here: the largest unit with " + std::to_string(one.shared_elements) + " and those that stay with " +
-                    std::to_string(one.total - one.shared_elements) + "; allowed from " + std::to_string(one.total) + ", or 0 for no limit");
+                    std::to_string(one.total - one.shared_elements) + "; allowed from " + std::to_string(one.total) +
+                    ", or 0 for no limit");
   }
   const std::int64_t room = one.shared_elements > 0 ? (limit - one.total) / one.shared_elements : 0;
   return places(layout, alone, std::min(1 + std::min(ahead, room), in_turn));
@@ -79,7 +81,8 @@ std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& 
   std::vector<bool> kept;
   for (const FlatLayout::Unit& unit : layout.units()) {
     std::int64_t elements = 0;
-    for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) elements += layout.tensors()[static_cast<std::size_t>(t)].count;
+    for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t)
+      elements += layout.tensors()[static_cast<std::size_t>(t)].count;
     kept.push_back(config.zero.stage == 3 && elements <= config.zero.persistence_threshold);
   }
   return kept;

@@ -37,7 +37,8 @@ void ZeroEngine::lay_out_places() {
   source.shard = [this](std::int64_t unit) {
     return runtime::reads(parameter_shard(unit), layout_.units()[index(unit)].shard * element_bytes(buffers_.types.working));
   };
-  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, static_cast<std::byte*>(gather_.data_ptr()), streams_, std::move(source));
+  pool_ =
+      std::make_unique<GatherPool>(buffers_, layout_, use_.opens, static_cast<std::byte*>(gather_.data_ptr()), streams_, std::move(source));
 }
 
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
@@ -143,9 +144,12 @@ void ZeroEngine::close_backward(std::int64_t unit) {
   streams_.compute->touch("gradient", {runtime::writes(unit_gradient(unit), padded * 4)});
   if (buffers_.types.short_gradients()) {
     take_gradient_place(unit);
-    streams_.compute->enqueue("round", [from = unit_gradient(unit), to = travelling_gradient(unit), padded, type = buffers_.types.reduced] {
-      round_elements(from, type, to, padded);
-    }, {runtime::reads(unit_gradient(unit), padded * 4), runtime::writes(travelling_gradient(unit), padded * element_bytes(buffers_.types.reduced))});
+    streams_.compute->enqueue("round",
+                              [from = unit_gradient(unit), to = travelling_gradient(unit), padded, type = buffers_.types.reduced] {
+                                round_elements(from, type, to, padded);
+                              },
+                              {runtime::reads(unit_gradient(unit), padded * 4),
+                               runtime::writes(travelling_gradient(unit), padded * element_bytes(buffers_.types.reduced))});
   }
   release(unit);
   flight_.end(backward_event_[index(unit)]);
@@ -161,10 +165,12 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
   const Access gradient{fast ? Access::Kind::kWrite : Access::Kind::kRead, travelling_gradient(unit), u.padded * width};
   runtime::Stream& communication = *streams_.communication;
   communication.wait(streams_.compute->record());
-  communication.enqueue("reduce", [this, unit, fast, offset = place.offset, round = round_] {
-    const FlightRecord::Scope scope(flight_, FlightRecord::What::kReduce, FlightRecord::On::kCommunication, unit);
-    fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
-  }, {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
+  communication.enqueue("reduce",
+                        [this, unit, fast, offset = place.offset, round = round_] {
+                          const FlightRecord::Scope scope(flight_, FlightRecord::What::kReduce, FlightRecord::On::kCommunication, unit);
+                          fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
+                        },
+                        {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
   place.free = communication.record();
 }
 

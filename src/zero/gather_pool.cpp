@@ -14,8 +14,15 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
                        runtime::Streams& streams, Source source)
-    : buffers_(buffers), layout_(layout), opens_(std::move(opens)), base_(base), element_bytes_(element_bytes(buffers.types.working)), streams_(streams),
-      source_(std::move(source)), places_(index(buffers.gathered.shared) + layout.units().size()), used_(layout.units().size(), 0) {
+    : buffers_(buffers),
+      layout_(layout),
+      opens_(std::move(opens)),
+      base_(base),
+      element_bytes_(element_bytes(buffers.types.working)),
+      streams_(streams),
+      source_(std::move(source)),
+      places_(index(buffers.gathered.shared) + layout.units().size()),
+      used_(layout.units().size(), 0) {
   const UnitPlaces& places = buffers_.gathered;
   for (std::int64_t k = 0; k < places.shared; ++k) places_[index(k)].offset = k * places.shared_elements;
   for (std::size_t u = 0; u < places.own.size(); ++u) places_[index(places.shared) + u].offset = places.own[u];

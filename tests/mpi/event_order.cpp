@@ -1,5 +1,5 @@
-// The engine's events order every access: no read before its write, no write over what may still be read, whatever moment the communication's tasks run
-// at. Every event that is left out is found.
+// The engine's events order every access: no read before its write, no write over what may still be read, whatever moment the
+// communication's tasks run at. Every event that is left out is found.
 #include <gtest/gtest.h>
 
 #include "fake_streams.hpp"
@@ -12,8 +12,8 @@ namespace {
 using th::config::GradientCheckpointing;
 using th::config::Overlap;
 using th::config::Precision;
-using th::config::Reduction;
 using th::config::ReduceDtype;
+using th::config::Reduction;
 using th::config::RunConfig;
 using th_test::FakeStreams;
 
@@ -22,7 +22,8 @@ struct Variant {
   RunConfig config;
 };
 
-/// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings, recomputation, 16-bit gradients, sums in the backend's order.
+/// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings, recomputation, 16-bit gradients, sums in the
+/// backend's order.
 std::vector<Variant> variants() {
   std::vector<Variant> out;
   const auto add = [&](const std::string& name, std::int64_t stage, const auto& change) {
@@ -112,7 +113,8 @@ TEST(EventOrder, EveryWaitThatIsLeftOutIsFound) {
 }
 
 TEST(EventOrder, AWaitThatIsReallyLeftOutGivesOtherBits) {
-  // A gather that compute does not wait for: it reads what the place held before. The first one that compute waits for is among the first waits.
+  // A gather that compute does not wait for: it reads what the place held before. The first one that compute waits for is among the first
+  // waits.
   const RunConfig config = variants()[12].config;
   ASSERT_EQ(config.zero.stage, 3);
   const Result right = two_steps(config, th::runtime::inline_streams());

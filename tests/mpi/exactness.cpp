@@ -232,7 +232,8 @@ constexpr auto kBf16 = th::config::Precision::kBf16;
 constexpr auto kShort = th::config::ReduceDtype::kWorking;
 constexpr auto kLong = th::config::ReduceDtype::kFp32;
 INSTANTIATE_TEST_SUITE_P(Cases, Overlap,
-                         testing::Values(OverlapCase{"stage0", 0}, OverlapCase{"stage1_sqrt", 1, GradientCheckpointing::kSqrt}, OverlapCase{"stage2", 2},
+                         testing::Values(OverlapCase{"stage0", 0}, OverlapCase{"stage1_sqrt", 1, GradientCheckpointing::kSqrt},
+                                         OverlapCase{"stage2", 2},
                                          OverlapCase{"stage0_bf16", 0, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
                                          OverlapCase{"stage1_bf16", 1, GradientCheckpointing::kNone, 1, 0, kBf16, kLong},
                                          OverlapCase{"stage2_bf16_short", 2, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},

@@ -13,9 +13,10 @@
 
 namespace th_test {
 
-/// Streams of one thread that run tasks as late as events allow, or at moments of chance that events allow, and that check the order of accesses by what
-/// events guarantee alone (a vector clock a stream), whatever order a run happens to take: of two accesses to the same bytes, one of them a write, the
-/// later one must come after an event of the earlier one. Tasks of compute, the first stream, run at once, as the caller is compute.
+/// Streams of one thread that run tasks as late as events allow, or at moments of chance that events allow, and that check the order of
+/// accesses by what events guarantee alone (a vector clock a stream), whatever order a run happens to take: of two accesses to the same
+/// bytes, one of them a write, the later one must come after an event of the earlier one. Tasks of compute, the first stream, run at once,
+/// as the caller is compute.
 class FakeStreams {
  public:
   enum class Pace { kLatest, kChance };
@@ -76,7 +77,9 @@ class FakeStreams {
    public:
     Handle(FakeStreams& all, std::size_t lane) : all_(all), lane_(lane) {}
     ~Handle() override { all_.run_to(lane_, all_.lane(lane_).enqueued); }
-    void enqueue(const char* name, Body body, std::initializer_list<Access> accesses) override { all_.enqueue(lane_, name, std::move(body), accesses); }
+    void enqueue(const char* name, Body body, std::initializer_list<Access> accesses) override {
+      all_.enqueue(lane_, name, std::move(body), accesses);
+    }
     void touch(const char* name, std::initializer_list<Access> accesses) override { all_.note(lane_, name, accesses); }
     th::runtime::Event record() override { return {this, all_.record(lane_)}; }
     void wait(const th::runtime::Event& event) override { all_.wait(lane_, event); }

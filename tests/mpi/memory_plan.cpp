@@ -239,8 +239,8 @@ TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
   };
   constexpr auto kLong = th::config::ReduceDtype::kFp32, kShort = th::config::ReduceDtype::kWorking;
   std::vector<MemoryUse> uses;
-  for (const Case& c : {Case{1, 1, 0, 0, kLong}, Case{2, 1, 0, 0, kLong}, Case{2, 1, 0, 0, kShort}, Case{3, 0, 0, 0, kLong}, Case{3, 2, 0, 0, kShort},
-                        Case{3, 2, 60000, 0, kLong}, Case{3, 5, 0, 250000, kLong}}) {
+  for (const Case& c : {Case{1, 1, 0, 0, kLong}, Case{2, 1, 0, 0, kLong}, Case{2, 1, 0, 0, kShort}, Case{3, 0, 0, 0, kLong},
+                        Case{3, 2, 0, 0, kShort}, Case{3, 2, 60000, 0, kLong}, Case{3, 5, 0, 250000, kLong}}) {
     th::config::RunConfig config = plain;
     config.zero = {c.stage, false, false, c.ahead, c.kept, c.live};
     config.precision = {th::config::Precision::kBf16, c.reduced};
@@ -248,9 +248,11 @@ TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
     const MemoryUse planned = th::zero::plan_memory(plan_request(config, kSizes[0], false)).phases.front().use;  // the update
     MemoryUse at_end;
     (void)measure(config, kSizes[0], 0, TransportChoice::kBest, [&] { at_end = MemoryLedger::process().current(); });
-    const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
+    const th::zero::FlatLayout layout(
+        th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
     const std::int64_t block_sums = (layout.padded_total() + layout.shard_total()) / 256 * 8;
-    const std::string where = "stage " + std::to_string(c.stage) + ", " + std::to_string(c.ahead) + " ahead, kept " + std::to_string(c.kept);
+    const std::string where =
+        "stage " + std::to_string(c.stage) + ", " + std::to_string(c.ahead) + " ahead, kept " + std::to_string(c.kept);
     EXPECT_EQ(planned[MemoryClass::kCommunication] - block_sums, at_end[MemoryClass::kCommunication]) << where;
     EXPECT_EQ(planned[MemoryClass::kGatherSlots], at_end[MemoryClass::kGatherSlots]) << where;
     EXPECT_EQ(planned[MemoryClass::kGradients], at_end[MemoryClass::kGradients]) << where;

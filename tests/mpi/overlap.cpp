@@ -36,7 +36,8 @@ th::data::Batch make_batch() {
   th::data::Batch b;
   b.sentences = kSentences;
   b.source_length = b.target_length = kLength;
-  for (std::int64_t i = 0; i < kSentences * kLength; ++i) b.source.push_back(4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) % 30));
+  for (std::int64_t i = 0; i < kSentences * kLength; ++i)
+    b.source.push_back(4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) % 30));
   b.target_in = b.target_out = b.source;
   b.source_lengths.assign(kSentences, kLength);
   b.target_lengths = b.source_lengths;
@@ -45,7 +46,8 @@ th::data::Batch make_batch() {
 }
 
 /// Takes steps until `seen` holds of the flight record, thirty at most.
-bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectives, const std::function<bool(const std::vector<FlightRecord::Event>&)>& seen) {
+bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectives,
+                         const std::function<bool(const std::vector<FlightRecord::Event>&)>& seen) {
   const th::config::RunConfig config = make_config(stage);
   th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
   const std::int64_t slots = 2 * collectives.size();
@@ -54,7 +56,8 @@ bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectiv
   bool found = false;
   for (std::int64_t step = 1; step <= 30 && !found; ++step) {
     engine.begin_step();
-    for (std::int64_t round = 0; round < engine.rounds(); ++round) engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
+    for (std::int64_t round = 0; round < engine.rounds(); ++round)
+      engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
     (void)engine.step({1e-3, step});
     found = collectives.maximum(seen(engine.flight().events()) ? 0 : 1) == 0;
   }
@@ -64,7 +67,8 @@ bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectiv
 /// An event of `inner` on the communication stream that begins and ends inside one of `outer` on compute, of another unit.
 bool overlaps(const std::vector<FlightRecord::Event>& events, What inner, What outer) {
   return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& in) {
-    return in.what == inner && in.on == On::kCommunication && std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& out) {
+    return in.what == inner && in.on == On::kCommunication &&
+           std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& out) {
              return out.what == outer && out.on == On::kCompute && out.unit != in.unit && in.within(out);
            });
   });
@@ -73,10 +77,13 @@ bool overlaps(const std::vector<FlightRecord::Event>& events, What inner, What o
 TEST(Overlap, AGatherRunsInsideAComputeIntervalAndAReductionInsideABackwardInterval) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   EXPECT_TRUE(within_thirty_steps(3, *collectives, [](const std::vector<FlightRecord::Event>& events) {
-    return (overlaps(events, What::kGather, What::kForward) || overlaps(events, What::kGather, What::kBackward)) && overlaps(events, What::kReduce, What::kBackward);
+    return (overlaps(events, What::kGather, What::kForward) || overlaps(events, What::kGather, What::kBackward)) &&
+           overlaps(events, What::kReduce, What::kBackward);
   }));
   for (const std::int64_t stage : {0, 1, 2}) {
-    EXPECT_TRUE(within_thirty_steps(stage, *collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); })) << "stage " << stage;
+    EXPECT_TRUE(
+        within_thirty_steps(stage, *collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
+        << "stage " << stage;
   }
 }
 

@@ -131,7 +131,8 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
 TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
   const std::int64_t n = ranks(), slots = 3 * n + 1;
   for (const bool tied : {false, true}) {
-    for (const th::config::GradientCheckpointing kind : {th::config::GradientCheckpointing::kNone, th::config::GradientCheckpointing::kSqrt}) {
+    for (const th::config::GradientCheckpointing kind :
+         {th::config::GradientCheckpointing::kNone, th::config::GradientCheckpointing::kSqrt}) {
       for (const std::int64_t kept : {0, 2000, 1 << 20}) {
         for (const th::config::Overlap overlap : {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
           th::config::RunConfig config = make_config(3, kColumns[1]);
@@ -146,9 +147,11 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
           run.step();
           const th::runtime::ByteCounters after = run.collectives->bytes_sent();
           const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), th::zero::unit_use(run.model), slots);
-          EXPECT_EQ(planned.all_gather, after.all_gather - before.all_gather) << tied << " kept " << kept << " kind " << static_cast<int>(kind);
+          EXPECT_EQ(planned.all_gather, after.all_gather - before.all_gather)
+              << tied << " kept " << kept << " kind " << static_cast<int>(kind);
           EXPECT_EQ(planned.total(), after.total() - before.total()) << tied << " kept " << kept;
-          // By the formula: with all units kept one gather a step, without any two a round, tied ones one, a stack's restored layers one more.
+          // By the formula: with all units kept one gather a step, without any two a round, tied ones one, a stack's restored layers one
+          // more.
           const auto& layout = run.engine->layout();
           if (kept == 1 << 20) {
             EXPECT_EQ(planned.all_gather, layout.shard_total() * 2 * (n - 1));
@@ -158,7 +161,8 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
           if (tied) elements -= layout.units()[0].padded;
           if (kind == th::config::GradientCheckpointing::kSqrt) {  // segments of two: the first layer of each is computed again
             for (const auto& unit : layout.units()) {
-              for (const char* again : {"encoder.layers.0", "decoder.layers.0", "decoder.layers.2"}) elements += unit.name == again ? unit.padded : 0;
+              for (const char* again : {"encoder.layers.0", "decoder.layers.0", "decoder.layers.2"})
+                elements += unit.name == again ? unit.padded : 0;
             }
           }
           EXPECT_EQ(planned.all_gather, run.engine->rounds() * elements / n * 2 * (n - 1)) << tied << " kind " << static_cast<int>(kind);
@@ -183,8 +187,8 @@ TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
         const th::config::RunConfig config = make_config(stage, column);
         EngineRun run(config, slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
-        const th::zero::StepTraffic planned =
-            th::zero::traffic_between_nodes(config, run.engine->layout(), th::zero::unit_use(run.model), slots, th::runtime::NodeMap(placement), run.collectives->rank());
+        const th::zero::StepTraffic planned = th::zero::traffic_between_nodes(
+            config, run.engine->layout(), th::zero::unit_use(run.model), slots, th::runtime::NodeMap(placement), run.collectives->rank());
         const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(placement);
         EXPECT_EQ(seen.exchange, planned.exchange) << where;
         EXPECT_EQ(seen.all_gather, planned.all_gather) << where;

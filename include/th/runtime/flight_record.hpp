@@ -9,8 +9,8 @@
 
 namespace th::runtime {
 
-/// What the last steps did and when: a ring of events, written by several threads without locks, a few tens of nanoseconds each. Below the ledger's
-/// smallest block. Times in nanoseconds of the node's monotonic clock, alike for all processes of a node.
+/// What the last steps did and when: a ring of events, written by several threads without locks, about a tenth of a microsecond each. Below the
+/// ledger's smallest block. Times in nanoseconds of the node's monotonic clock, alike for all processes of a node.
 class FlightRecord {
  public:
   enum class What : std::uint8_t { kForward, kBackward, kGather, kReduce, kUpdate };
@@ -29,9 +29,11 @@ class FlightRecord {
   [[nodiscard]] std::uint64_t begin(What what, On on, std::int64_t unit) noexcept;
   void end(std::uint64_t handle) noexcept;
 
-  /// The events that are there, in the order in which they began. Complete while nobody writes; an event that is written meanwhile may be mixed.
+  /// The events that are there, in the order in which they began. Complete while nobody writes; an event that is written meanwhile may be
+  /// mixed.
   [[nodiscard]] std::vector<Event> events() const;
-  /// One JSON object a line: {"what":"gather","unit":"encoder.layers.0","on":"communication","begin_ns":…,"end_ns":…}, end_ns null for what still goes on.
+  /// One JSON object a line: {"what":"gather","unit":"encoder.layers.0","on":"communication","begin_ns":…,"end_ns":…}, end_ns null for what
+  /// still goes on.
   [[nodiscard]] std::string text(std::span<const std::string> unit_names) const;
 
   /// An event as long as the scope.

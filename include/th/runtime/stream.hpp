@@ -27,8 +27,9 @@ struct Event {
 
 /// Work that runs in the order in which it is enqueued, beside other streams (cudaStream_t). One thread enqueues, records and waits.
 ///
-/// A task may run at once, on another thread, or when somebody waits for it: what it does is there when an event recorded after it has passed, and what it
-/// refers to lives as long. An error of a task comes out of the next call that waits for this stream; tasks after it are dropped.
+/// A task may run at once, on another thread, or when somebody waits for it: what it does is there when an event recorded after it has
+/// passed, and what it refers to lives as long. An error of a task comes out of the next call that waits for this stream; tasks after it
+/// are dropped.
 class Stream {
  public:
   virtual ~Stream() = default;

@@ -17,8 +17,9 @@ struct OverlapChoice {
 /// What auto comes to on a node whose `ranks` may run on `cores` together: on where a core is left for each rank's communication.
 [[nodiscard]] OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores);
 
-/// The same answer on every rank, by the affinity masks of each node's ranks: on where it is on for every node. Collective. Throws DeckError where
-/// comm.overlap is on and MPI lets one thread alone call it. `node`: the ranks of this node.
-[[nodiscard]] OverlapChoice resolve_overlap(const config::RunConfig& config, runtime::Collectives& collectives, const runtime::Communicator& node);
+/// The same answer on every rank, by the affinity masks of each node's ranks: on where it is on for every node. Collective. Throws
+/// DeckError where comm.overlap is on and MPI lets one thread alone call it. `node`: the ranks of this node.
+[[nodiscard]] OverlapChoice resolve_overlap(const config::RunConfig& config, runtime::Collectives& collectives,
+                                            const runtime::Communicator& node);
 
 }  // namespace th::train

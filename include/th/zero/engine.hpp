@@ -40,8 +40,8 @@ struct StepRequest {
 /// in the working type (precision.reduce_dtype). All calls are collective unless they say otherwise.
 class ZeroEngine final : public model::ParameterSource {
  public:
-  /// Allocates everything and initialises the parameters from (seed, tensor name). Communication has a thread of its own where comm.overlap is on (auto
-  /// counts as off).
+  /// Allocates everything and initialises the parameters from (seed, tensor name). Communication has a thread of its own where comm.overlap
+  /// is on (auto counts as off).
   ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots);
   /// The same over given streams.
   ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
@@ -146,7 +146,7 @@ class ZeroEngine final : public model::ParameterSource {
   at::Tensor masters_, unit_gradients_, exp_avg_, exp_avg_sq_;  ///< fp32
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
-  std::unique_ptr<SlotTree> tree_;                             ///< of the communication stream's tasks alone
+  std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone
 
   /// A place of gradients that travel.
   struct GradientPlace {

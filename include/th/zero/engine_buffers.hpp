@@ -35,8 +35,9 @@ struct BufferTypes {
 
 /// How a model uses its units in one round of slots.
 struct UnitUse {
-  std::vector<bool> long_lived;     ///< by unit: stays open while others come and go
-  std::vector<std::int64_t> opens;  ///< the units in the order in which they are opened that were closed, forward and backward: what stage 3 gathers
+  std::vector<bool> long_lived;  ///< by unit: stays open while others come and go
+  std::vector<std::int64_t>
+      opens;  ///< the units in the order in which they are opened that were closed, forward and backward: what stage 3 gathers
 };
 /// Not collective; computes nothing.
 [[nodiscard]] UnitUse unit_use(const model::Transformer& model);
@@ -68,16 +69,17 @@ struct EngineBuffers {
   std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
   std::int64_t block_sums = 0;       ///< fp64 norms of blocks, this rank's and all ranks', while step() runs
   UnitPlaces gathered;               ///< in the gather slots: the unit in use, those that are gathered ahead, those that stay
-  UnitPlaces made;                   ///< where gradients are made, fp32: a buffer of its own where they are reduced in 16 bits, else `exchanged`
-  UnitPlaces exchanged;              ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
-  std::vector<bool> kept;            ///< by unit: gathered once after each update (zero.persistence_threshold)
+  UnitPlaces made;         ///< where gradients are made, fp32: a buffer of its own where they are reduced in 16 bits, else `exchanged`
+  UnitPlaces exchanged;    ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
+  std::vector<bool> kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
 
   /// Bytes by class while a step runs, block sums left out.
   [[nodiscard]] runtime::MemoryUse use() const;
 };
 
 /// comm.overlap must be resolved: auto counts as off. Throws DeckError where zero.max_live_parameters leaves no room for one gathered unit.
-[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots);
+[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
+                                           std::int64_t slots);
 
 /// By unit: at most zero.persistence_threshold parameters, and stage 3.
 [[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout);
@@ -96,8 +98,8 @@ struct StepTraffic {
 /// Bytes that `rank` sends to ranks of other nodes in an optimizer step. Gradients leave a node once for each owner outside where its ranks hold a whole
 /// subtree of a round's slots (as fp32 sums; runtime::slot_blocks), else once a rank; a shard goes to each other node once. What MPI's own calls carry
 /// (reduce, remainder) by the algorithm's volume for the ranks of other nodes.
-[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
-                                                const runtime::NodeMap& nodes, int rank);
+[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
+                                                std::int64_t slots, const runtime::NodeMap& nodes, int rank);
 
 /// Bytes that `rank` keeps for what comes from and goes to other nodes.
 struct NodeBuffers {

@@ -15,9 +15,7 @@ using On = FlightRecord::On;
 TEST(FlightRecord, HoldsEventsInTheOrderOfTheirBeginning) {
   FlightRecord record;
   const auto outer = record.begin(What::kBackward, On::kCompute, 3);
-  {
-    const FlightRecord::Scope inner(record, What::kReduce, On::kCommunication, 4);
-  }
+  { const FlightRecord::Scope inner(record, What::kReduce, On::kCommunication, 4); }
   record.end(outer);
   const std::vector<FlightRecord::Event> events = record.events();
   ASSERT_EQ(events.size(), 2U);
@@ -31,7 +29,8 @@ TEST(FlightRecord, HoldsEventsInTheOrderOfTheirBeginning) {
 TEST(FlightRecord, KeepsTheLastOnesAndLeavesALostEventAlone) {
   FlightRecord record;
   const auto lost = record.begin(What::kForward, On::kCompute, 0);
-  for (std::size_t i = 0; i < FlightRecord::kEvents; ++i) (void)record.begin(What::kGather, On::kCommunication, static_cast<std::int64_t>(i));
+  for (std::size_t i = 0; i < FlightRecord::kEvents; ++i)
+    (void)record.begin(What::kGather, On::kCommunication, static_cast<std::int64_t>(i));
   record.end(lost);
   const std::vector<FlightRecord::Event> events = record.events();
   ASSERT_EQ(events.size(), FlightRecord::kEvents);
@@ -46,10 +45,10 @@ TEST(FlightRecord, IsOneJsonObjectALineWithTheUnitsNames) {
   (void)record.begin(What::kGather, On::kCommunication, 0);
   const std::vector<FlightRecord::Event> e = record.events();
   const std::vector<std::string> names{"source_embedding", "output"};
-  EXPECT_EQ(record.text(names), R"({"what":"update","unit":"output","on":"compute","begin_ns":)" + std::to_string(e[0].begin) + ",\"end_ns\":" +
-                                    std::to_string(e[0].end) + "}\n" +
-                                    R"({"what":"gather","unit":"source_embedding","on":"communication","begin_ns":)" + std::to_string(e[1].begin) +
-                                    ",\"end_ns\":null}\n");
+  EXPECT_EQ(record.text(names), R"({"what":"update","unit":"output","on":"compute","begin_ns":)" + std::to_string(e[0].begin) +
+                                    ",\"end_ns\":" + std::to_string(e[0].end) + "}\n" +
+                                    R"({"what":"gather","unit":"source_embedding","on":"communication","begin_ns":)" +
+                                    std::to_string(e[1].begin) + ",\"end_ns\":null}\n");
 }
 
 TEST(FlightRecord, TakesEventsOfTwoThreads) {
