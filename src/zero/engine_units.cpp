@@ -97,6 +97,7 @@ const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
   const bool nested = open_[index(unit)] > 0;
   acquire(unit);
   if (!nested) forward_event_[index(unit)] = flight_.begin(FlightRecord::What::kForward, FlightRecord::On::kCompute, unit);
+  if (pool_) pool_->gather_ahead();
   return tensors_[index(unit)];
 }
 
@@ -116,6 +117,7 @@ void ZeroEngine::take_gradient_place(std::int64_t unit) {
 model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   acquire(unit);
   backward_event_[index(unit)] = flight_.begin(FlightRecord::What::kBackward, FlightRecord::On::kCompute, unit);
+  if (pool_) pool_->gather_ahead();
   const bool keep = adds_over_rounds() && round_ > 0;
   model::UnitTensors& tensors = tensors_[index(unit)];
   if (!buffers_.types.short_gradients()) take_gradient_place(unit);

@@ -57,7 +57,6 @@ std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
 
 std::byte* GatherPool::open(std::int64_t unit) {
   std::optional<std::size_t> at;
-  const auto ahead = [&] { return buffers_.gathered.shared - 1; };
   if (opened_ < scheduled_) {
     ensure(opens_[index(opened_ % std::ssize(opens_))] == unit, "GatherPool: a unit was opened out of the order that the model told");
     ++opened_;
@@ -71,14 +70,17 @@ std::byte* GatherPool::open(std::int64_t unit) {
   Place& place = places_[*at];
   place.open = true;
   used_[index(unit)] = *at;
-  for (std::int64_t next = opened_ + std::ssize(ahead_); std::ssize(ahead_) < ahead() && next < scheduled_; ++next) {
+  streams_.compute->wait(place.gathered);
+  streams_.compute->touch("open", {read_of(unit, *at)});
+  return base_ + place.offset * element_bytes_;
+}
+
+void GatherPool::gather_ahead() {
+  for (std::int64_t next = opened_ + std::ssize(ahead_); std::ssize(ahead_) + 1 < buffers_.gathered.shared && next < scheduled_; ++next) {
     const std::optional<std::size_t> to = gather(opens_[index(next % std::ssize(opens_))]);
     if (!to) break;
     ahead_.push_back(*to);
   }
-  streams_.compute->wait(place.gathered);
-  streams_.compute->touch("open", {read_of(unit, *at)});
-  return base_ + place.offset * element_bytes_;
 }
 
 void GatherPool::close(std::int64_t unit) {

@@ -35,6 +35,8 @@ class GatherPool {
   /// All elements of a unit, for compute until close(). Outside of the rounds of a step units are gathered when they are opened.
   /// Collective.
   [[nodiscard]] std::byte* open(std::int64_t unit);
+  /// Enqueues the gathers of the openings to come, as many as have places. Collective.
+  void gather_ahead();
   void close(std::int64_t unit);
   /// The parameters have changed on compute: nothing that was gathered before is current.
   void updated();
