@@ -32,11 +32,7 @@ constexpr double kSecondsToSave = 60;  // kept for the last checkpoint before th
 
 }  // namespace
 
-Trainer::~Trainer() {
-  watchdog_.set_dump({}, {});
-  engine_.reset();  // its pending collectives follow the stream
-  collectives_.follow(nullptr);
-}
+Trainer::~Trainer() = default;
 
 bool Trainer::finished() const {
   const bool all_epochs = state_.epoch >= config_.train.epochs;

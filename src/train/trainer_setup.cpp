@@ -221,12 +221,12 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
                                                 model::resolve_gemm(config_.run.gemm), data_.longest);
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches);
-  collectives_.follow(&engine_->communication());
-  watch_flight();
+  watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
 }
 
-void Trainer::watch_flight() {
+void Trainer::watch_engine() {
+  collectives_.follow(&engine_->communication());
   std::array<char, 64> name{};
   std::snprintf(name.data(), name.size(), "flight_record.%05d.jsonl", collectives_.rank());
   const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
@@ -236,6 +236,10 @@ void Trainer::watch_flight() {
     std::ofstream out(path);
     out << engine_->flight().text(units);
     if (!out.flush()) throw CommunicationError(path + " can't be written");
+  });
+  engine_watch_ = std::shared_ptr<void>(nullptr, [this](void*) {
+    watchdog_.set_dump({}, {});
+    collectives_.follow(nullptr);
   });
 }
 
