@@ -14,6 +14,7 @@
 #include "th/model/torch_memory.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/mpi_collectives.hpp"
+#include "th/train/overlap.hpp"
 #include "th/train/training_data.hpp"
 #include "th/zero/engine.hpp"
 
@@ -193,10 +194,15 @@ int main(int argc, char** argv) {
     const auto collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
     const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
     bench::RoundRobin::initialize(argc, argv, collectives->rank() == 0);
-    const config::RunConfig config = bench::deck_of(argc, argv).config;
+    config::RunConfig config = bench::deck_of(argc, argv).config;
     if (config.data.synthetic == config::Synthetic::kNone)
       throw DeckError("bench_step wants a deck with data.synthetic=random_ids, as inputs/benchmark.in");
     at::set_num_threads(static_cast<int>(config.run.threads));
+    const train::OverlapChoice overlap = train::resolve_overlap(config, *collectives, node);
+    config.comm.overlap = overlap.overlap;
+    if (collectives->rank() == 0) {
+      std::printf("Communication beside compute: %s (%s)\n", overlap.overlap == config::Overlap::kOn ? "on" : "off", overlap.reason.c_str());
+    }
     c10::InferenceMode no_grad;
     StepBench bench(config, *collectives, node);
     bench.run();

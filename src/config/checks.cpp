@@ -110,6 +110,10 @@ void find_idle(Checker& k, const RunConfig& c) {
   const ScheduleKind name = c.schedule.name;
   k.idle_if(c.zero.offload_optimizer, {"zero.offload_optimizer"}, "the device is a CPU");
   k.idle_if(c.zero.offload_parameters, {"zero.offload_parameters"}, "the device is a CPU");
+  k.idle_if(c.zero.stage != 3, {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
+            "zero.stage is not 3: parameters are not gathered");
+  k.idle_if(c.zero.stage == 3 && c.comm.overlap == Overlap::kOff, {"zero.prefetch_units"},
+            "comm.overlap is off: a unit is gathered when it is needed");
   k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"}, "schedule.name is constant");
   k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear, {"schedule.total_steps"},
             "only cosine and warmup_linear end");

@@ -25,24 +25,6 @@ at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
   return table;
 }
 
-/// Counts the openings of units that are not open.
-class OpenCounter final : public ParameterSource {
- public:
-  explicit OpenCounter(std::size_t units) : opens_(units), held_(units) {}
-  const UnitTensors& open_forward(std::int64_t unit) override { return open_backward(unit); }
-  void close_forward(std::int64_t unit) override { --held_[static_cast<std::size_t>(unit)]; }
-  UnitTensors& open_backward(std::int64_t unit) override {
-    if (held_[static_cast<std::size_t>(unit)]++ == 0) ++opens_[static_cast<std::size_t>(unit)];
-    return none_;
-  }
-  void close_backward(std::int64_t unit) override { close_forward(unit); }
-  [[nodiscard]] const std::vector<std::int64_t>& opens() const noexcept { return opens_; }
-
- private:
-  std::vector<std::int64_t> opens_, held_;
-  UnitTensors none_;
-};
-
 }  // namespace
 
 Transformer::Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
@@ -226,12 +208,6 @@ void Transformer::idle_stacks(ParameterSource& source) const {
     source.open_forward(u);
     source.close_forward(u);
   }
-}
-
-std::vector<std::int64_t> Transformer::opens_per_slot() const {
-  OpenCounter counter(units_.size());
-  idle_slot(counter);
-  return counter.opens();
 }
 
 void Transformer::idle_forward(ParameterSource& source) const {

@@ -1,10 +1,11 @@
 #include "node_barrier.hpp"
 
+#include "th/runtime/free_cores.hpp"
+
 #include <ctime>
 #include <new>
 
 #include <linux/futex.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,14 +29,7 @@ void futex_wake_all(std::atomic<std::uint32_t>& word) {
 
 }  // namespace
 
-Waiting waiting_of(const Communicator& node) {
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  // More than CPU_SETSIZE processors: not known, nobody spins.
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) CPU_ZERO(&mask);
-  check_mpi(MPI_Allreduce(MPI_IN_PLACE, &mask, sizeof mask, MPI_BYTE, MPI_BOR, node.get()), "MPI_Allreduce");
-  return CPU_COUNT(&mask) >= node.size() ? Waiting::kSpinFirst : Waiting::kAsleep;
-}
+Waiting waiting_of(const Communicator& node) { return cores_of(node) >= node.size() ? Waiting::kSpinFirst : Waiting::kAsleep; }
 
 NodeBarrier::NodeBarrier(const Communicator& node, Waiting waiting, MPI_Comm progress)
     : progress_(progress), ranks_(static_cast<std::uint32_t>(node.size())), spins_(waiting == Waiting::kSpinFirst ? kSpinsWhenCoresSuffice : 0) {

@@ -7,14 +7,15 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
-#include <cerrno>
 #include <csignal>
 #include <mutex>
 #include <new>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "th/base/error.hpp"
 #include "th/runtime/resource_usage.hpp"
@@ -44,7 +45,7 @@ struct SharedText {
 
 // One rank's row in shared memory; all zero before the rank comes. Times in nanoseconds of the node's monotonic clock.
 struct Row {
-  std::atomic<std::int64_t> present, rank, pid, sequence, step, waiting, since, heartbeat, ending;
+  std::atomic<std::int64_t> present, rank, pid, sequence, step, waiting, since, heartbeat, ending, dumped;
   SharedText<32> phase, call;
   SharedText<64> host;
 };
@@ -79,6 +80,8 @@ struct Watchdog::Impl {
   int count = 1, mine = 0;
   std::int64_t limit = 0, tick = 0, grace_until = 0;
   bool named = false;
+  std::string dump_place;
+  std::function<void()> dump;
   std::mutex mutex;
   std::condition_variable wake;
   bool stop = false;
@@ -88,6 +91,8 @@ struct Watchdog::Impl {
   void watch();
   void look(std::int64_t now);
   void report(std::int64_t now, const Row& waiter);
+  void write_dump() noexcept;
+  [[noreturn]] void leave();
   void unname() {
     if (named) shm_unlink(name.c_str());
     named = false;
@@ -151,10 +156,7 @@ void Watchdog::Impl::look(std::int64_t now) {
     if (waiter == nullptr || row.sequence.load() > waiter->sequence.load()) waiter = &row;
   }
   if (all_here && mine == 0) unname();  // mapped by all: no name is left behind, however the run ends
-  if (ending) {  // another rank of this node has reported
-    std::this_thread::sleep_for(std::chrono::seconds(1));
-    _exit(static_cast<int>(ExitCode::kCommunication));
-  }
+  if (ending) leave();                  // another rank of this node has reported
   if (lowest && waiter != nullptr && now > grace_until) report(now, *waiter);
 }
 
@@ -180,9 +182,31 @@ void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
   } else {
     text += "Missing:\n" + missing;
   }
+  if (!dump_place.empty()) text += "What the ranks that answer did last is in " + dump_place + "\n";
   print(text);
   unname();
   rows[mine].ending.store(1);
+  leave();
+}
+
+void Watchdog::Impl::write_dump() noexcept {
+  try {
+    if (dump) dump();
+  } catch (const std::exception& error) {
+    print(std::string("th_app: no record of the last events: ") + error.what() + "\n");
+  }
+  rows[mine].dumped.store(1);
+}
+
+/// When all that answer have dumped, or two seconds later: a launcher kills the others once one has left, and a disk may hang as well.
+void Watchdog::Impl::leave() {
+  std::thread([this] { write_dump(); }).detach();
+  const std::int64_t until = now_ns() + 2'000'000'000;
+  const auto all_dumped = [&] {
+    const std::int64_t now = now_ns();
+    return std::all_of(rows, rows + count, [&](const Row& row) { return row.dumped.load() != 0 || !answers(row, now); });
+  };
+  while (now_ns() < until && !all_dumped()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   _exit(static_cast<int>(ExitCode::kCommunication));
 }
 
@@ -245,6 +269,12 @@ void Watchdog::begin_wait(std::string_view call) noexcept {
 
 void Watchdog::end_wait() noexcept {
   if (impl_->rows != nullptr) impl_->rows[impl_->mine].waiting.store(0);
+}
+
+void Watchdog::set_dump(std::string place, std::function<void()> dump) noexcept {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->dump_place = std::move(place);
+  impl_->dump = std::move(dump);
 }
 
 }  // namespace th::runtime

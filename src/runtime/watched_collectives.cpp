@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "th/base/error.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
 namespace th::runtime {
@@ -18,6 +19,9 @@ constexpr std::array<const char*, kCalls> kCallNames{"exchange", "all_gather", "
 class Observed final : public WatchedCollectives {
   template <typename Body>
   auto watched(const char* name, Body&& body) {
+    if (order_ != nullptr && !order_->admits_caller()) {
+      throw InternalError(std::string(name) + " was called while the communication stream has work pending: drain it first");
+    }
     const WaitScope wait(&watchdog_, name);
     return std::forward<Body>(body)();
   }
@@ -97,6 +101,8 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return inner_.communication_bytes(); }
   [[nodiscard]] std::string description() const override { return inner_.description(); }
 
+  void follow(const Stream* stream) override { order_ = stream; }
+
   [[nodiscard]] std::vector<TrafficRow> traffic() const override {
     std::vector<TrafficRow> rows;
     for (std::size_t call = 0; call < kCalls; ++call) {
@@ -141,6 +147,7 @@ class Observed final : public WatchedCollectives {
 
   Collectives& inner_;
   Watchdog& watchdog_;
+  const Stream* order_ = nullptr;
   ByteCounters sent_before_, between_before_;  ///< by others that used `inner` before
   mutable ByteCounters sent_;
   std::map<const TransportBuffer*, Data> data_of_;

@@ -5,6 +5,7 @@
 #include "th/base/error.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/resource_usage.hpp"
+#include "th/train/overlap.hpp"
 #include "th/zero/memory_plan.hpp"
 
 #include <algorithm>
@@ -243,8 +244,10 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   const std::int64_t ranks = planner.request().ranks;
   PlanAnswer answer;
   answer.text = "Plan of " + deck.name + ": " + std::to_string(ranks) + " ranks, stage " + std::to_string(config.zero.stage) + ", " +
-                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, " + precision_text(config.precision) + "\n" +
-                "Largest micro-batch: " + planner.batch_text() + "\n";
+                std::to_string(planner.request().slots) + " slots a step, " + std::to_string(plan.parameters) + " parameters, " +
+                precision_text(config.precision) + "\n" + "Largest micro-batch: " + planner.batch_text() + "\n" +
+                "Communication beside compute: " + (config.comm.overlap == config::Overlap::kOn ? "on" : "off") + " (" +
+                planner.overlap().reason + ")\n";
   answer.text += memory_tables(planner);
   answer.text += '\n';
   answer.text += disk_text(planner, plan);

@@ -49,6 +49,10 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks) : 
   config::RunConfig lengths_alone = config_;  // a plan may ask for more ranks than this corpus feeds
   lengths_alone.data.batch_size = 1;
   lengths_alone.data.batch_tokens = 0;
+  const int here = static_cast<int>(config_.plan.ranks_per_node > 0 ? std::min(request_.ranks, config_.plan.ranks_per_node) : request_.ranks);
+  overlap_ = choose_overlap(config_, here, runtime::cpus_in_mask());
+  config_.comm.overlap = overlap_.overlap;
+  if (config_.zero.stage != 3) config_.zero.max_live_parameters = 0;  // without effect in the deck's own run
   request_.nodes = runtime::NodeMap::block(static_cast<int>(request_.ranks), static_cast<int>(config_.plan.ranks_per_node));
   const TrainingData data = open_training_data(lengths_alone, 1, 1);
   request_.source_vocabulary = data.source_vocabulary;

@@ -7,6 +7,7 @@
 #include "th/config/deck.hpp"
 #include "th/config/run_config.hpp"
 #include "th/data/corpus.hpp"
+#include "th/train/overlap.hpp"
 #include "th/zero/memory_plan.hpp"
 
 namespace th::train {
@@ -27,6 +28,7 @@ class Planner {
   [[nodiscard]] double slot_flops(const config::RunConfig& config) const;
 
   [[nodiscard]] const config::RunConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const OverlapChoice& overlap() const noexcept { return overlap_; }
   [[nodiscard]] bool several_nodes() const noexcept { return request_.nodes->nodes() > 1; }
   [[nodiscard]] const zero::PlanRequest& request() const noexcept { return request_; }
   /// "32 sentences, 510 source + 495 target ids": the micro-batch of most tokens.
@@ -46,6 +48,7 @@ class Planner {
 
   config::RunConfig config_;
   zero::PlanRequest request_;
+  OverlapChoice overlap_;
   data::Dataset dataset_;
   std::vector<data::SentenceLength> lengths_;  ///< of the training text; none for data.synthetic
   Means mean_;

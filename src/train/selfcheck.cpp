@@ -4,6 +4,7 @@
 #include "th/base/hash.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/lr_schedule.hpp"
+#include "th/train/overlap.hpp"
 #include "th/train/training_data.hpp"
 
 #include <array>
@@ -84,6 +85,8 @@ bool selfcheck(const config::LoadedDeck& deck, runtime::Collectives& collectives
     log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
     config.comm.reduction = config::Reduction::kExact;
   }
+  config.comm.overlap = resolve_overlap(config, collectives, node).overlap;
+  if (config.zero.stage != 3) config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = open_training_data(config, slots, collectives, node);
   log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step. Offload has no effect on a CPU.");
   log.info("stage  recompute   loss of step 3       gradient norm        parameters' hash  bits");

@@ -6,6 +6,7 @@
 #include "th/runtime/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
+#include "th/train/overlap.hpp"
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
@@ -188,8 +189,19 @@ void Trainer::prepare_output() {
 }
 
 void Trainer::build_engine(const runtime::Communicator& node) {
+  const OverlapChoice choice = resolve_overlap(config_, collectives_, node);
+  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
+            ")");
+  config::RunConfig config = config_;
+  config.comm.overlap = choice.overlap;
+  const bool asked_ahead = std::any_of(deck_.entries.begin(), deck_.entries.end(),
+                                       [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
+  if (is_root() && asked_ahead && config.zero.stage == 3 && config_.comm.overlap == config::Overlap::kAuto &&
+      choice.overlap == config::Overlap::kOff) {
+    log_.warn("zero.prefetch_units has no effect: communication has no core of its own, so a unit is gathered when it is needed");
+  }
   zero::PlanRequest request;
-  request.config = config_;
+  request.config = config;
   request.source_vocabulary = data_.source_vocabulary;
   request.target_vocabulary = data_.target_vocabulary;
   request.longest = data_.longest;
@@ -208,8 +220,27 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
   model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
                                                 model::resolve_gemm(config_.run.gemm), data_.longest);
-  engine_ = std::make_unique<zero::ZeroEngine>(config_, *model_, collectives_, state_.micro_batches);
+  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches);
+  watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
+}
+
+void Trainer::watch_engine() {
+  collectives_.follow(&engine_->communication());
+  std::array<char, 64> name{};
+  std::snprintf(name.data(), name.size(), "flight_record.%05d.jsonl", collectives_.rank());
+  const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
+  std::vector<std::string> units;
+  for (const zero::UnitSpec& unit : model_->units()) units.push_back(unit.name);
+  watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl", [this, path, units] {
+    std::ofstream out(path);
+    out << engine_->flight().text(units);
+    if (!out.flush()) throw CommunicationError(path + " can't be written");
+  });
+  engine_watch_ = std::shared_ptr<void>(nullptr, [this](void*) {
+    watchdog_.set_dump({}, {});
+    collectives_.follow(nullptr);
+  });
 }
 
 void Trainer::resume() {
@@ -286,6 +317,10 @@ void Trainer::print_sizes() {
   log_.info("Parameters: " + std::to_string(engine_->layout().parameter_count()));
   log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " + std::to_string(state_.micro_batches) + " slots a step in " +
             std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->buffers().use().model_state()) + " a rank");
+  if (const zero::UnitPlaces& gathered = engine_->buffers().gathered; config_.zero.stage == 3) {
+    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) + " units gathered ahead, at most " + std::to_string(gathered.total) +
+              " elements at a time");
+  }
   log_.info("Identity: " + identity_);
 }
 

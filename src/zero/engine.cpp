@@ -22,12 +22,27 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots)
-    : config_(config), collectives_(collectives), policy_(zero_policy(config.zero.stage)), layout_(model.units(), collectives.size()), slots_(slots),
-      rounds_((slots + collectives.size() - 1) / collectives.size()), rank_(collectives.rank()), ranks_(collectives.size()),
-      buffers_(engine_buffers(config_, layout_, model.long_lived(), slots)) {
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives,
+                       std::int64_t slots)
+    : ZeroEngine(config, model, collectives, slots,
+                 config.comm.overlap == config::Overlap::kOn ? runtime::threaded_streams() : runtime::inline_streams()) {}
+
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives,
+                       std::int64_t slots, runtime::Streams streams)
+    : config_(config),
+      collectives_(collectives),
+      policy_(zero_policy(config.zero.stage)),
+      layout_(model.units(), collectives.size()),
+      slots_(slots),
+      rounds_((slots + collectives.size() - 1) / collectives.size()),
+      rank_(collectives.rank()),
+      ranks_(collectives.size()),
+      use_(unit_use(model)),
+      buffers_(engine_buffers(config_, layout_, use_, slots)),
+      streams_(std::move(streams)) {
   ensure(slots >= ranks_, "fewer slots than ranks");
   allocate();
+  lay_out_places();
   initialise(config.run.seed);
 }
 
@@ -103,109 +118,11 @@ std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {
   return reduced_at(gradients_->data(), u.offset + rank_ * u.shard);
 }
 
-float* ZeroEngine::unit_gradient(std::int64_t unit) const {
-  if (buffers_.types.short_gradients()) return unit_gradients_.data_ptr<float>() + buffers_.gather_offset[index(unit)];
-  return gradients_->data() + buffers_.gradient_offset[index(unit)];
+void ZeroEngine::begin_step() {
+  streams_.communication->drain();  // of a step that was given up
+  round_ = 0;
+  if (pool_) pool_->begin_step(rounds_);
 }
-
-model::UnitTensors ZeroEngine::views(std::int64_t unit, std::byte* values, float* gradients) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  model::UnitTensors out;
-  const at::TensorOptions working = at::TensorOptions().dtype(model::scalar_type(buffers_.types.working));
-  const at::TensorOptions fp32 = at::TensorOptions().dtype(at::kFloat);
-  for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count; ++t) {
-    const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
-    out.values.push_back(at::from_blob(values + tensor.offset * element_bytes(buffers_.types.working), tensor.spec.shape, working));
-    out.gradients.push_back(at::from_blob(gradients + tensor.offset, tensor.spec.shape, fp32));
-  }
-  return out;
-}
-
-const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (open_[index(unit)]++ == 0) {
-    const config::Precision type = buffers_.types.working;
-    std::byte* values = nullptr;
-    if (policy_.shard_parameters) {
-      values = static_cast<std::byte*>(gather_.data_ptr()) + buffers_.gather_offset[index(unit)] * element_bytes(type);
-      collectives_.all_gather(*parameters_, words(u.shard_offset, type), 0, words(u.shard, type), reinterpret_cast<float*>(values));
-    } else {
-      values = working_at(*parameters_, u.offset);
-    }
-    tensors_[index(unit)] = views(unit, values, unit_gradient(unit));
-  }
-  return tensors_[index(unit)];
-}
-
-void ZeroEngine::close_forward(std::int64_t unit) {
-  ensure(open_[index(unit)] > 0, "ZeroEngine: a unit was closed that was not open");
-  --open_[index(unit)];
-}
-
-model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
-  open_forward(unit);
-  const bool keep = config_.comm.reduction == config::Reduction::kFast && !policy_.shard_gradients && round_ > 0;
-  model::UnitTensors& tensors = tensors_[index(unit)];
-  tensors.product_gradients = keep || idle_ ? model::Write::kAdd : model::Write::kSet;
-  if (!keep) zero_gradients(unit);
-  return tensors;
-}
-
-void ZeroEngine::zero_gradients(std::int64_t unit) {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  float* gradients = unit_gradient(unit);
-  std::int64_t done = 0;  // zeroed, or to be written by one product
-  for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count && !idle_; ++t) {
-    const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
-    if (!tensor.spec.one_product) continue;
-    std::memset(gradients + done, 0, index(tensor.offset - done) * sizeof(float));
-    done = tensor.offset + tensor.count;
-  }
-  std::memset(gradients + done, 0, index(u.padded - done) * sizeof(float));
-}
-
-void ZeroEngine::close_backward(std::int64_t unit) {
-  close_forward(unit);
-  if (buffers_.types.short_gradients()) {
-    round_elements(unit_gradient(unit), buffers_.types.reduced, reduced_at(gradients_->data(), buffers_.gradient_offset[index(unit)]),
-                   layout_.units()[index(unit)].padded);
-  }
-  if (policy_.shard_gradients) reduce_unit(unit);
-}
-
-void ZeroEngine::reduce_unit(std::int64_t unit) {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  const std::int64_t offset = buffers_.gradient_offset[index(unit)];
-  if (config_.comm.reduction == config::Reduction::kFast) {
-    ensure(!buffers_.types.short_gradients(), "comm.reduction=fast sums fp32 alone");
-    float* full = gradients_->data() + offset;
-    collectives_.all_reduce_fast(full, u.padded);
-    if (!policy_.shard_gradients) return;
-    auto* out = reinterpret_cast<float*>(reduced_gradient(unit));
-    const float* mine = full + rank_ * u.shard;
-    for (std::int64_t i = 0; i < u.shard; ++i) out[i] = round_ == 0 ? mine[i] : out[i] + mine[i];
-    return;
-  }
-  const config::Precision type = buffers_.types.reduced;
-  const std::int64_t first = round_ * ranks_;
-  model::with_element(model::scalar_type(type), [&](auto element) {
-    using T = decltype(element);
-    const auto add = [&](std::span<const float* const> slices, float* out) {
-      std::vector<const T*> pieces;
-      for (const float* slice : slices) pieces.push_back(reinterpret_cast<const T*>(slice));
-      SlotTree::subtree_sum<T>(pieces, u.shard, out);
-    };
-    const runtime::SubtreeSum sum{first, static_cast<int>(std::min(ranks_, slots_ - first)), u.shard, add};
-    std::vector<SlotTree::Leaf> leaves;
-    for (const runtime::Contribution& one : collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
-      leaves.push_back({one.data, one.ranks});
-    }
-    tree_->add<T>(first, leaves, u.shard_offset, u.shard, reinterpret_cast<T*>(reduced_gradient(unit)));
-  });
-  collectives_.finish_exchange();
-}
-
-void ZeroEngine::begin_step() { round_ = 0; }
 
 void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale,
                             double label_smoothing) {
@@ -220,10 +137,6 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
     model.idle_slot(*this);
   }
   slot_losses_[index(round_)] = loss;
-  const bool last = round_ + 1 == rounds_;
-  if (!policy_.shard_gradients && (config_.comm.reduction == config::Reduction::kExact || last)) {
-    for (std::size_t u = 0; u < layout_.units().size(); ++u) reduce_unit(static_cast<std::int64_t>(u));
-  }
   ++round_;
 }
 
@@ -232,6 +145,8 @@ double ZeroEngine::gradient_norm() {
   std::vector<double> mine(index(layout_.shard_total() / FlatLayout::kBlock)), all(mine.size() * index(ranks_));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
+    streams_.compute->touch(
+        "norm", {runtime::reads(reduced_gradient(static_cast<std::int64_t>(u)), unit.shard * element_bytes(buffers_.types.reduced))});
     block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), buffers_.types.reduced, unit.shard / FlatLayout::kBlock,
                       mine.data() + unit.shard_offset / FlatLayout::kBlock);
   }
@@ -280,6 +195,7 @@ OptimizerSlice ZeroEngine::slice_of(std::int64_t unit) const {
 
 StepResult ZeroEngine::step(const StepRequest& request) {
   ensure(round_ == rounds_, "ZeroEngine: step() before the last round");
+  streams_.communication->drain();
   StepResult result;
   std::vector<double> all(slot_losses_.size() * index(ranks_));
   collectives_.all_gather_doubles(slot_losses_, all);
@@ -291,26 +207,79 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   OptimizerStep update{config_.optimizer, request.lr, 1.0, request.optimizer_step};
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
   update.gradient_factor /= request.loss_scale;
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
-    const FlatLayout::Unit& unit = layout_.units()[u];
-    update_unit(static_cast<std::int64_t>(u), update);
-    if (policy_.shard_parameters || !policy_.shard_optimizer) continue;
-    const std::int64_t offset = words(unit.offset, buffers_.types.working);
-    const std::int64_t shard = words(unit.shard, buffers_.types.working);
-    collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
-  }
+  for (std::size_t u = 0; u < layout_.units().size(); ++u) update_unit(static_cast<std::int64_t>(u), update);
+  streams_.communication->drain();
+  if (pool_) pool_->updated();
   return result;
 }
 
-void ZeroEngine::update_unit(std::int64_t number, const OptimizerStep& update) {
-  const BufferTypes& types = buffers_.types;
-  const OptimizerSlice slice = slice_of(number);
-  if (policy_.shard_optimizer || config_.comm.reduction == config::Reduction::kFast) return apply_optimizer(update, slice, types.reduced, types.working);
-  // Everything is updated here, and each rank has the sum of its own shard.
+void ZeroEngine::update_unit(std::int64_t unit, const OptimizerStep& update) {
+  // Without sharding everything is updated here, and with an exact sum each rank has that of its own shard.
+  if (!policy_.shard_optimizer && config_.comm.reduction == config::Reduction::kExact) return update_whole(unit, update);
+  update_shard(unit, update);
+}
+
+void ZeroEngine::update_shard(std::int64_t number, const OptimizerStep& update) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
-  const std::vector<const float*> shards = collectives_.shards(*gradients_, words(unit.offset, types.reduced), words(unit.shard, types.reduced));
-  for (std::int64_t r = 0; r < ranks_; ++r) apply_optimizer(update, slice.part(r * unit.shard, unit.shard, shards[index(r)], types.working), types.reduced, types.working);
-  collectives_.finish_exchange();
+  const config::Precision type = buffers_.types.working;
+  runtime::Stream& compute = *streams_.compute;
+  runtime::Stream& communication = *streams_.communication;
+  const OptimizerSlice slice = slice_of(number);
+  const runtime::Access mine = policy_.shard_optimizer ? runtime::writes(parameter_shard(number), unit.shard * element_bytes(type))
+                                                       : parameters_of(number, runtime::Access::Kind::kWrite);
+  compute.enqueue("update",
+                  [this, number, update, slice] {
+                    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
+                                                             runtime::FlightRecord::On::kCompute, number);
+                    apply_optimizer(update, slice, buffers_.types.reduced, buffers_.types.working);
+                  },
+                  {runtime::reads(slice.gradients, slice.count * element_bytes(buffers_.types.reduced)), mine});
+  if (policy_.shard_parameters || !policy_.shard_optimizer) return;
+  communication.wait(compute.record());
+  communication.enqueue("gather",
+                        [this, number] {
+                          const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
+                                                                   runtime::FlightRecord::On::kCommunication, number);
+                          const FlatLayout::Unit& u = layout_.units()[index(number)];
+                          const std::int64_t offset = words(u.offset, buffers_.types.working),
+                                             shard = words(u.shard, buffers_.types.working);
+                          collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
+                        },
+                        {parameters_of(number, runtime::Access::Kind::kWrite)});
+}
+
+void ZeroEngine::update_whole(std::int64_t number, const OptimizerStep& update) {
+  const BufferTypes& types = buffers_.types;
+  const FlatLayout::Unit& unit = layout_.units()[index(number)];
+  runtime::Stream& compute = *streams_.compute;
+  runtime::Stream& communication = *streams_.communication;
+  const runtime::Access gradient{runtime::Access::Kind::kRead, reduced_at(gradients_->data(), unit.offset),
+                                 unit.padded * element_bytes(types.reduced)};
+  const auto shards = std::make_shared<std::vector<const float*>>();
+  communication.wait(compute.record());
+  communication.enqueue("gather",
+                        [this, number, shards] {
+                          const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
+                                                                   runtime::FlightRecord::On::kCommunication, number);
+                          const FlatLayout::Unit& u = layout_.units()[index(number)];
+                          *shards = collectives_.shards(*gradients_, words(u.offset, buffers_.types.reduced),
+                                                        words(u.shard, buffers_.types.reduced));
+                        },
+                        {runtime::writes(gradient.begin, gradient.bytes)});
+  compute.wait(communication.record());
+  compute.enqueue("update",
+                  [this, number, shards, update, slice = slice_of(number)] {
+                    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
+                                                             runtime::FlightRecord::On::kCompute, number);
+                    const std::int64_t shard = layout_.units()[index(number)].shard;
+                    const config::Precision working = buffers_.types.working;
+                    for (std::int64_t r = 0; r < ranks_; ++r)
+                      apply_optimizer(update, slice.part(r * shard, shard, (*shards)[index(r)], working), buffers_.types.reduced, working);
+                  },
+                  {gradient, parameters_of(number, runtime::Access::Kind::kWrite)});
+  communication.wait(compute.record());
+  // From here on the owners may write again what was read here.
+  communication.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {runtime::writes(gradient.begin, gradient.bytes)});
 }
 
 }  // namespace th::zero

@@ -102,6 +102,7 @@ void ZeroEngine::write_unit(State state, std::int64_t number, std::span<const fl
   const std::size_t bytes = index(unit.shard) * sizeof(float);
   if (state == State::kParameters) {
     std::memcpy(master_shard(number), in.data(), bytes);
+    if (pool_) pool_->updated();
     return share_unit(number);
   }
   const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;

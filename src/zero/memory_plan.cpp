@@ -90,7 +90,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   const model::Transformer shapes(config.model, request.source_vocabulary, request.target_vocabulary, model::resolve_gemm(config.run.gemm), 1,
                                   model::Arithmetic::kShapesOnly);
   const FlatLayout layout(shapes.units(), request.ranks);
-  const EngineBuffers buffers = engine_buffers(config, layout, shapes.long_lived(), request.slots);
+  const UnitUse units = unit_use(shapes);
+  const EngineBuffers buffers = engine_buffers(config, layout, units, request.slots);
   const std::int64_t states = buffers.moments > 0 ? 3 : 1;
   const std::int64_t staging = states * layout.shard_total() * kFloat;
   std::int64_t unit_staging = 0;  // of the largest unit's slice: what a load, and a save that training waits for, hold beside the state
@@ -100,10 +101,9 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   MemoryPlan plan;
   plan.parameters = layout.parameter_count();
   plan.checkpoint_bytes = states * plan.parameters * kFloat;
-  const std::vector<std::int64_t> opens = shapes.opens_per_slot();
-  plan.traffic = step_traffic(config, layout, request.slots, opens);
+  plan.traffic = step_traffic(config, layout, units, request.slots);
   const runtime::NodeMap nodes = request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks));
-  plan.between_nodes = traffic_between_nodes(config, layout, request.slots, opens, nodes, request.rank);
+  plan.between_nodes = traffic_between_nodes(config, layout, units, request.slots, nodes, request.rank);
   MemoryUse base = buffers.use();
   base[MemoryClass::kBatches] = request.batch_bytes;
   base[MemoryClass::kActivations] = constants;

@@ -15,8 +15,19 @@ constexpr std::int64_t kFloat = 4, kDouble = 8;
 
 std::int64_t rounds_of(std::int64_t slots, std::int64_t ranks) { return (slots + ranks - 1) / ranks; }
 
+/// Elements that stage 3 gathers in a step, whole units.
+std::int64_t gathered_elements(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t rounds) {
+  const std::vector<bool> kept = kept_units(config, layout);
+  std::int64_t elements = 0;
+  for (const std::int64_t u : use.opens) {
+    if (!kept[static_cast<std::size_t>(u)]) elements += rounds * layout.units()[static_cast<std::size_t>(u)].padded;
+  }
+  for (std::size_t u = 0; u < kept.size(); ++u) elements += kept[u] ? layout.units()[u].padded : 0;
+  return elements;
+}
+
 /// Payload elements of a step in multiples of P/N, the same for every receiver.
-StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, std::span<const std::int64_t> opens) {
+StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   const BufferTypes types = buffer_types(config);
   const bool exact = config.comm.reduction == config::Reduction::kExact;
@@ -30,8 +41,7 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
     t.reduce = 2 * reduced * (policy.shard_gradients ? rounds : 1);
   }
   if (policy.shard_parameters) {
-    ensure(opens.size() == layout.units().size(), "step_traffic: one count of gathers a unit");
-    for (std::size_t u = 0; u < opens.size(); ++u) t.all_gather += rounds * opens[u] * layout.units()[u].shard * element_bytes(types.working);
+    t.all_gather = gathered_elements(config, layout, use, rounds) / layout.ranks() * element_bytes(types.working);
   } else if (policy.shard_optimizer) {
     t.all_gather = working;
   } else if (exact) {
@@ -53,16 +63,16 @@ bool holds(const SlotBlock& block, int rank) { return block.first <= rank && ran
 
 }  // namespace
 
-StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, std::span<const std::int64_t> opens) {
-  StepTraffic t = per_receiver(config, layout, slots, opens);
+StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots) {
+  StepTraffic t = per_receiver(config, layout, use, slots);
   for (std::int64_t* bytes : {&t.exchange, &t.all_gather, &t.reduce, &t.remainder}) *bytes *= layout.ranks() - 1;
   return t;
 }
 
-StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, std::span<const std::int64_t> opens,
+StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
                                   const NodeMap& nodes, int rank) {
   ensure(nodes.ranks() == layout.ranks(), "traffic_between_nodes: the layout has another rank count");
-  StepTraffic t = per_receiver(config, layout, slots, opens);
+  StepTraffic t = per_receiver(config, layout, use, slots);
   t.all_gather *= nodes.nodes() - 1;
   t.reduce *= nodes.outsiders(rank);
   t.remainder *= nodes.outsiders(rank);

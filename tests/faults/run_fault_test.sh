@@ -135,10 +135,11 @@ case $case_name in
     printf '#!/bin/sh\nexec taskset -c %s "%s" "$@"\n' "$cpu" "$mpirun_path" >"$mpirun"
     chmod +x "$mpirun"
     run 0 run.threads=1 data.num_workers=1; said 'bind-to none' ;;
-  hung_rank)  # one rank is stopped in mid-training: the others name it and end with 7
-    ranks=3
+  hung_rank | hung_rank_overlap)  # one rank is stopped in mid-training: the others name it, leave what they did last and end with 7
+    ranks=3 overlap=off
+    [ "$case_name" = hung_rank ] || overlap=on
     "$mpirun" -np $ranks "$app" "$work/tiny.in" train.micro_batches=3 train.max_steps=0 train.epochs=1000000 comm.timeout_seconds=3 \
-      checkpoint.every_epochs=0 >"$work/log" 2>&1 &
+      checkpoint.every_epochs=0 zero.stage=3 comm.overlap=$overlap >"$work/log" 2>&1 &
     launcher=$!
     for _ in $(seq 300); do [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break; sleep 0.1; done
     victim=$(pgrep -P $launcher | tail -1)
@@ -149,7 +150,17 @@ case $case_name in
     rc=$?
     kill $guard 2>/dev/null
     [ $rc = 7 ] || fail "exit code $rc, expected 7"
-    said "rank [0-9]+ host .* pid $victim phase .* step [0-9]+"; said 'hang: rank' ;;
+    said "rank [0-9]+ host .* pid $victim phase .* step [0-9]+"; said 'hang: rank'; said 'flight_record\.\*\.jsonl'
+    missing=$(sed -nE "s/^rank ([0-9]+) host .* pid $victim phase .*/\1/p" "$work/log")
+    for rank in 0 1 2; do
+      [ $rank != "$missing" ] || continue  # the launcher wakes it up to end it, and it may or may not come to write
+      record=$out/flight_record.0000$rank.jsonl
+      [ -s "$record" ] || fail "rank $rank left no record"
+      for what in forward backward gather reduce update; do
+        grep -qE "^\{\"what\":\"$what\",\"unit\":\"[a-z_.0-9]+\",\"on\":\"(compute|communication)\",\"begin_ns\":[0-9]+,\"end_ns\":[0-9]+\}$" "$record" ||
+          fail "no $what in $record: $(tail -n 3 "$record")"
+      done
+    done ;;
   no_deck)
     timeout -k 5 60 "$mpirun" -np 2 "$app" "$work/absent.in" >"$work/log" 2>&1
     rc=$?

@@ -188,6 +188,69 @@ TEST(Nodes, SumsOfSixteenBitGradientsLeaveANodeUnrounded) {
   }
 }
 
+struct OverlapCase {
+  const char* name;
+  std::int64_t stage;
+  GradientCheckpointing recompute = GradientCheckpointing::kNone;
+  std::int64_t ahead = 1, kept = 0;  ///< zero.prefetch_units, zero.persistence_threshold
+  th::config::Precision dtype = th::config::Precision::kFp32;
+  th::config::ReduceDtype reduced = th::config::ReduceDtype::kFp32;
+};
+
+class Overlap : public testing::TestWithParam<OverlapCase> {};
+
+TEST_P(Overlap, CommunicationBesideComputeGivesTheBitsOfOneRankWithout) {
+  const OverlapCase& c = GetParam();
+  for (const bool tied : {false, true}) {
+    th::config::RunConfig config = make_config(0, GradientCheckpointing::kNone, tied);
+    config.precision.dtype = c.dtype;
+    config.precision.reduce_dtype = c.reduced;
+    const Trace alone = run(MPI_COMM_SELF, config, kSlots);
+    config.model.gradient_checkpointing = c.recompute;
+    config.comm.overlap = th::config::Overlap::kOn;
+    config.zero.stage = c.stage;
+    config.zero.prefetch_units = c.ahead;
+    config.zero.persistence_threshold = c.kept;
+    for (const std::int64_t transport : {0, 1}) {
+      const Trace together = run(MPI_COMM_WORLD, config, kSlots, transport == 0 ? TransportChoice::kBest : TransportChoice::kMpi);
+      EXPECT_EQ(alone.numbers, together.numbers) << (tied ? "tied" : "separate") << ", transport " << transport;
+      EXPECT_EQ(alone.parameters, together.parameters) << (tied ? "tied" : "separate") << ", transport " << transport;
+    }
+  }
+}
+
+constexpr auto kBf16 = th::config::Precision::kBf16;
+constexpr auto kShort = th::config::ReduceDtype::kWorking;
+constexpr auto kLong = th::config::ReduceDtype::kFp32;
+INSTANTIATE_TEST_SUITE_P(Cases, Overlap,
+                         testing::Values(OverlapCase{"stage0", 0}, OverlapCase{"stage1_sqrt", 1, GradientCheckpointing::kSqrt},
+                                         OverlapCase{"stage2", 2},
+                                         OverlapCase{"stage0_bf16", 0, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
+                                         OverlapCase{"stage1_bf16", 1, GradientCheckpointing::kNone, 1, 0, kBf16, kLong},
+                                         OverlapCase{"stage2_bf16_short", 2, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
+                                         OverlapCase{"stage3_on_demand", 3, GradientCheckpointing::kNone, 0}, OverlapCase{"stage3", 3},
+                                         OverlapCase{"stage3_full_two_ahead", 3, GradientCheckpointing::kFull, 2},
+                                         OverlapCase{"stage3_sqrt_many_ahead", 3, GradientCheckpointing::kSqrt, 100},
+                                         OverlapCase{"stage3_small_kept", 3, GradientCheckpointing::kSqrt, 1, 2000},
+                                         OverlapCase{"stage3_all_kept", 3, GradientCheckpointing::kFull, 1, 1 << 20},
+                                         OverlapCase{"stage3_bf16", 3, GradientCheckpointing::kSqrt, 2, 2000, kBf16, kLong},
+                                         OverlapCase{"stage3_bf16_short", 3, GradientCheckpointing::kNone, 1, 0, kBf16, kShort}),
+                         [](const auto& p) { return std::string(p.param.name); });
+
+TEST(OverlapOfNodes, MessagesOfTheCommunicationThreadGiveTheSameBits) {
+  th::config::RunConfig config = make_config(3, GradientCheckpointing::kFull, false);
+  const Trace alone = run(MPI_COMM_SELF, config, 13);
+  config.comm.overlap = th::config::Overlap::kOn;
+  for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
+    for (const std::int64_t stage : {0, 3}) {
+      config.zero.stage = stage;
+      const Trace together = run(MPI_COMM_WORLD, config, 13, TransportChoice::kBest, nodes);
+      EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+      EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+    }
+  }
+}
+
 TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
   // Gradients of fp16 activations that are scaled by 2^30 do not fit; the output projection's logits gradient is the first to overflow, so every
   // tensor before it in the layout overflows too, the first of them being the source embedding.

@@ -6,8 +6,10 @@
 
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "mpi_test.hpp"
+#include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/decoding.hpp"
 #include "th/model/torch_memory.hpp"
@@ -125,8 +127,9 @@ TEST_F(MemoryPlanTest, GrowthOfTheProcessIsWithinTenPercentOfTheLedger) {
   for (const std::int64_t stage : {2}) {
     const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, size);
     (void)measure(config, {256, 4, 2, 8}, 0, TransportChoice::kBest);
-    const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
-    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, std::vector<bool>(layout.units().size(), false), kSlots);
+    const th::model::Transformer shapes(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1);
+    const th::zero::FlatLayout layout(shapes.units(), ranks());
+    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, th::zero::unit_use(shapes), kSlots);
     // Windows of one rank alone are ordinary memory.
     const std::int64_t windows = ranks() == 1 ? 0 : 4 * (b.parameters + (b.unit_gradients > 0 ? b.unit_gradients : b.gradients));
     std::int64_t before = th::runtime::rss_anon_bytes(), after = 0;
@@ -246,6 +249,51 @@ TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheB
       EXPECT_EQ(planned[MemoryClass::kCommunication] - block_sums, at_end[MemoryClass::kCommunication])
           << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
     }
+  }
+}
+
+TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
+  const th::config::RunConfig plain = make_config(3, GradientCheckpointing::kFull, kSizes[0]);
+  struct Case {
+    std::int64_t stage, ahead, kept, live;
+    th::config::ReduceDtype reduced;
+  };
+  constexpr auto kLong = th::config::ReduceDtype::kFp32, kShort = th::config::ReduceDtype::kWorking;
+  std::vector<MemoryUse> uses;
+  for (const Case& c : {Case{1, 1, 0, 0, kLong}, Case{2, 1, 0, 0, kLong}, Case{2, 1, 0, 0, kShort}, Case{3, 0, 0, 0, kLong},
+                        Case{3, 2, 0, 0, kShort}, Case{3, 2, 60000, 0, kLong}, Case{3, 5, 0, 250000, kLong}}) {
+    th::config::RunConfig config = plain;
+    config.zero = {c.stage, false, false, c.ahead, c.kept, c.live};
+    config.precision = {th::config::Precision::kBf16, c.reduced};
+    config.comm.overlap = th::config::Overlap::kOn;
+    const MemoryUse planned = th::zero::plan_memory(plan_request(config, kSizes[0], false)).phases.front().use;  // the update
+    MemoryUse at_end;
+    (void)measure(config, kSizes[0], 0, TransportChoice::kBest, [&] { at_end = MemoryLedger::process().current(); });
+    const th::zero::FlatLayout layout(
+        th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
+    const std::int64_t block_sums = (layout.padded_total() + layout.shard_total()) / 256 * 8;
+    const std::string where =
+        "stage " + std::to_string(c.stage) + ", " + std::to_string(c.ahead) + " ahead, kept " + std::to_string(c.kept);
+    EXPECT_EQ(planned[MemoryClass::kCommunication] - block_sums, at_end[MemoryClass::kCommunication]) << where;
+    EXPECT_EQ(planned[MemoryClass::kGatherSlots], at_end[MemoryClass::kGatherSlots]) << where;
+    EXPECT_EQ(planned[MemoryClass::kGradients], at_end[MemoryClass::kGradients]) << where;
+    EXPECT_EQ(at_end[MemoryClass::kUntagged], 0) << where;
+    EXPECT_LE(planned[MemoryClass::kGatherSlots], c.live > 0 ? c.live * 2 : std::numeric_limits<std::int64_t>::max()) << where;
+    uses.push_back(planned);
+  }
+  EXPECT_EQ(uses[4][MemoryClass::kGatherSlots], 3 * uses[3][MemoryClass::kGatherSlots]) << "two units ahead are two more places";
+}
+
+TEST_F(MemoryPlanTest, ALiveLimitBelowOneUnitIsADeckErrorWithBothNumbers) {
+  th::config::RunConfig config = make_config(3, GradientCheckpointing::kFull, kSizes[0]);
+  config.zero.max_live_parameters = 1000;
+  try {
+    (void)plan(config, kSizes[0], false);
+    FAIL() << "accepted";
+  } catch (const th::DeckError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("zero.max_live_parameters: 1000 elements"), std::string::npos) << text;
+    EXPECT_NE(text.find("gathers "), std::string::npos) << text;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "th/base/hash.hpp"
@@ -20,6 +21,11 @@ struct SmallRun {
         collectives(the_collectives),
         model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
         engine(config, model, collectives, kSlots) {}
+  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Streams streams)
+      : config(the_config),
+        collectives(the_collectives),
+        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
+        engine(config, model, collectives, kSlots, std::move(streams)) {}
 
   static th::config::RunConfig make_config(std::int64_t width, std::int64_t stage) {
     th::config::RunConfig c;

@@ -123,8 +123,52 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
         EXPECT_EQ(after.all_gather - before.all_gather, gathered) << column.name << ", stage " << stage;
         // The remainder: fp64 sums of blocks of 256 elements, and a loss a slot.
         EXPECT_EQ(after.control - before.control, (run.engine->layout().shard_total() / 256 + rounds) * 8 * (n - 1)) << column.name << ", stage " << stage;
-        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), slots, run.model.opens_per_slot());
+        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), th::zero::unit_use(run.model), slots);
         EXPECT_EQ(planned.total(), after.total() - before.total()) << column.name << ", stage " << stage;
+      }
+    }
+  }
+}
+
+TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
+  const std::int64_t n = ranks(), slots = 3 * n + 1;
+  for (const bool tied : {false, true}) {
+    for (const th::config::GradientCheckpointing kind :
+         {th::config::GradientCheckpointing::kNone, th::config::GradientCheckpointing::kSqrt}) {
+      for (const std::int64_t kept : {0, 2000, 1 << 20}) {
+        for (const th::config::Overlap overlap : {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
+          th::config::RunConfig config = make_config(3, kColumns[1]);
+          config.model.tie_embeddings = tied;
+          config.model.num_decoder_layers = 4;
+          config.model.gradient_checkpointing = kind;
+          config.zero.persistence_threshold = kept;
+          config.comm.overlap = overlap;
+          EngineRun run(config, slots);
+          run.step();  // of kept units the first step and all others gather alike
+          const th::runtime::ByteCounters before = run.collectives->bytes_sent();
+          run.step();
+          const th::runtime::ByteCounters after = run.collectives->bytes_sent();
+          const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), th::zero::unit_use(run.model), slots);
+          EXPECT_EQ(planned.all_gather, after.all_gather - before.all_gather)
+              << tied << " kept " << kept << " kind " << static_cast<int>(kind);
+          EXPECT_EQ(planned.total(), after.total() - before.total()) << tied << " kept " << kept;
+          // By the formula: with all units kept one gather a step, without any two a round, the output and tied ones one, a stack's restored
+          // layers one more.
+          const auto& layout = run.engine->layout();
+          if (kept == 1 << 20) {
+            EXPECT_EQ(planned.all_gather, layout.shard_total() * 2 * (n - 1));
+          }
+          if (kept != 0) continue;
+          std::int64_t elements = 2 * layout.padded_total() - layout.units().back().padded;
+          if (tied) elements -= layout.units()[0].padded;
+          if (kind == th::config::GradientCheckpointing::kSqrt) {  // segments of two: the first layer of each is computed again
+            for (const auto& unit : layout.units()) {
+              for (const char* again : {"encoder.layers.0", "decoder.layers.0", "decoder.layers.2"})
+                elements += unit.name == again ? unit.padded : 0;
+            }
+          }
+          EXPECT_EQ(planned.all_gather, run.engine->rounds() * elements / n * 2 * (n - 1)) << tied << " kind " << static_cast<int>(kind);
+        }
       }
     }
   }
@@ -145,9 +189,8 @@ TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
         const th::config::RunConfig config = make_config(stage, column);
         EngineRun run(config, slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
-        const th::zero::StepTraffic planned =
-            th::zero::traffic_between_nodes(config, run.engine->layout(), slots, run.model.opens_per_slot(), th::runtime::NodeMap(placement),
-                                            run.collectives->rank());
+        const th::zero::StepTraffic planned = th::zero::traffic_between_nodes(
+            config, run.engine->layout(), th::zero::unit_use(run.model), slots, th::runtime::NodeMap(placement), run.collectives->rank());
         const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(placement);
         EXPECT_EQ(seen.exchange, planned.exchange) << where;
         EXPECT_EQ(seen.all_gather, planned.all_gather) << where;

@@ -26,6 +26,7 @@ enum class Precision { kFp32, kBf16, kFp16 };
 enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
 enum class Reduction { kExact, kFast };
+enum class Overlap { kAuto, kOn, kOff };
 enum class Resume { kNone, kLatest, kPath };
 enum class Progress { kAuto, kOn, kOff };
 
@@ -111,11 +112,15 @@ struct ZeroSection {
   std::int64_t stage = 0;
   bool offload_optimizer = false;
   bool offload_parameters = false;
+  std::int64_t prefetch_units = 1;         ///< stage 3: units gathered ahead of the one in use
+  std::int64_t persistence_threshold = 0;  ///< stage 3: units of at most so many parameters are gathered once after each update
+  std::int64_t max_live_parameters = 0;    ///< stage 3: elements gathered at a time; 0: no limit
 };
 
 struct CommSection {
   Backend backend = Backend::kAuto;
   Reduction reduction = Reduction::kExact;
+  Overlap overlap = Overlap::kAuto;  ///< resolved by train::resolve_overlap; below train, auto counts as off
   double timeout_seconds = 300;
 };
 

@@ -40,8 +40,6 @@ class Transformer {
   LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing);
   /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a round joins the others' collectives.
   void idle_slot(ParameterSource& source) const;
-  /// How often a slot opens each unit that nobody holds open: its gathers where parameters are sharded.
-  [[nodiscard]] std::vector<std::int64_t> opens_per_slot() const;
   /// The forward half of idle_slot: joins the others' evaluate().
   void idle_forward(ParameterSource& source) const;
   /// Plain cross entropy without dropout.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "th/runtime/collectives.hpp"
+#include "th/runtime/stream.hpp"
 #include "th/runtime/watchdog.hpp"
 
 namespace th::runtime {
@@ -19,9 +20,12 @@ struct TrafficRow {
 };
 
 /// Collectives with every call announced to the watchdog, which names the missing rank when a call does not end in time, and entered into a
-/// table of traffic.
+/// table of traffic. One thread at a time calls them.
 class WatchedCollectives : public Collectives {
  public:
+  /// From here on a call must come out of a task of `stream`, or find it drained: ranks make their collectives in one order, and MPI sees
+  /// one thread. Any other call throws InternalError. Null: no such rule. The stream lives until it is replaced.
+  virtual void follow(const Stream* stream) = 0;
   /// The kinds of calls made so far, in a fixed order; those that never were are left out.
   [[nodiscard]] virtual std::vector<TrafficRow> traffic() const = 0;
 };

@@ -59,6 +59,8 @@ class Trainer {
   void open_saver();
   void prepare_output();
   void build_engine(const runtime::Communicator& node);
+  /// While the engine lives, collectives follow its stream, and a hang leaves what each rank did last in the output folder.
+  void watch_engine();
   void resume();
   void check_probe();
   void open_monitors();
@@ -97,6 +99,7 @@ class Trainer {
   data::Batch probe_batch_;  ///< whose loss proves a resume; empty without a corpus
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
+  std::shared_ptr<void> engine_watch_;  ///< ends before the engine does
   std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<io::CheckpointReader> reader_;
   std::vector<std::string> damaged_;  ///< checkpoints that a resume passed over, bare names

@@ -10,8 +10,11 @@
 #include "th/config/run_config.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/collectives.hpp"
+#include "th/runtime/flight_record.hpp"
+#include "th/runtime/stream.hpp"
 #include "th/zero/engine_buffers.hpp"
 #include "th/zero/flat_layout.hpp"
+#include "th/zero/gather_pool.hpp"
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
 
@@ -37,8 +40,12 @@ struct StepRequest {
 /// in the working type (precision.reduce_dtype). All calls are collective unless they say otherwise.
 class ZeroEngine final : public model::ParameterSource {
  public:
-  /// Allocates everything and initialises the parameters from (seed, tensor name).
+  /// Allocates everything and initialises the parameters from (seed, tensor name). Communication has a thread of its own where comm.overlap
+  /// is on (auto counts as off).
   ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots);
+  /// The same over given streams.
+  ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
+             runtime::Streams streams);
   ~ZeroEngine() override;
 
   /// Begins a step: no gradients, slot 0 next.
@@ -60,6 +67,9 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] const EngineBuffers& buffers() const noexcept { return buffers_; }
   [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }
+  /// The stream of the collectives, and what the last steps did. Not collective.
+  [[nodiscard]] const runtime::Stream& communication() const noexcept { return *streams_.communication; }
+  [[nodiscard]] const runtime::FlightRecord& flight() const noexcept { return flight_; }
 
   /// This rank's shard of parameters (the master weights) or of a moment in flat shard order, shard_total() elements. Not collective.
   enum class State { kParameters, kExpAvg, kExpAvgSq };
@@ -75,11 +85,25 @@ class ZeroEngine final : public model::ParameterSource {
   using Buffer = std::unique_ptr<runtime::TransportBuffer>;
 
   void allocate();
+  void lay_out_places();
   void initialise(std::uint64_t seed);
+  /// Enqueues the reduction of a unit's gradient.
   void reduce_unit(std::int64_t unit);
+  /// What that does, on the communication stream.
+  void reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round);
+  void reduce_exact(std::int64_t unit, std::int64_t offset, std::int64_t round);
+  void gather_unit(std::int64_t unit, std::byte* to);
+  /// Makes a unit's values readable.
+  void acquire(std::int64_t unit);
+  void release(std::int64_t unit);
+  /// Takes the unit's next place for a gradient, when nobody reads there any more.
+  void take_gradient_place(std::int64_t unit);
+  /// Whether gradients of earlier rounds stay, to be added to.
+  [[nodiscard]] bool adds_over_rounds() const;
   /// Zeroes a unit's gradient but for what products write first; all of it on a rank without a slot.
   void zero_gradients(std::int64_t unit);
-  [[nodiscard]] model::UnitTensors views(std::int64_t unit, std::byte* values, float* gradients) const;
+  [[nodiscard]] std::vector<at::Tensor> value_views(std::int64_t unit, std::byte* values) const;
+  [[nodiscard]] std::vector<at::Tensor> gradient_views(std::int64_t unit, float* gradients) const;
   /// Elements of the working or of the reduced type at an offset of a buffer.
   [[nodiscard]] std::byte* working_at(runtime::TransportBuffer& buffer, std::int64_t element) const;
   [[nodiscard]] std::byte* reduced_at(float* buffer, std::int64_t element) const;
@@ -87,12 +111,16 @@ class ZeroEngine final : public model::ParameterSource {
   /// This rank's shard of the fp32 weights: the master weights, or the parameters themselves.
   [[nodiscard]] float* master_shard(std::int64_t unit) const;
   [[nodiscard]] std::byte* reduced_gradient(std::int64_t unit) const;
-  /// Where the unit's gradient is made, fp32.
+  /// Where the unit's gradient is made, fp32, and from where it travels.
   [[nodiscard]] float* unit_gradient(std::int64_t unit) const;
+  [[nodiscard]] std::byte* travelling_gradient(std::int64_t unit) const;
+  [[nodiscard]] runtime::Access parameters_of(std::int64_t unit, runtime::Access::Kind kind) const;
   /// The part of a unit that this rank updates.
   [[nodiscard]] OptimizerSlice slice_of(std::int64_t unit) const;
-  /// The optimizer's step on what this rank updates of a unit.
+  /// The optimizer's step on what this rank updates of a unit; what others updated is brought here, by the communication stream.
   void update_unit(std::int64_t unit, const OptimizerStep& update);
+  void update_whole(std::int64_t unit, const OptimizerStep& update);
+  void update_shard(std::int64_t unit, const OptimizerStep& update);
   [[nodiscard]] double gradient_norm();
   [[nodiscard]] std::string first_not_finite();
   /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.
@@ -108,6 +136,7 @@ class ZeroEngine final : public model::ParameterSource {
   std::int64_t round_ = 0;
   bool idle_ = false;  ///< this rank has no slot in the round
   std::vector<double> slot_losses_;  ///< this rank's, by round
+  UnitUse use_;
   EngineBuffers buffers_;
 
   Buffer parameters_;       ///< working type: whole, or this rank's shards
@@ -117,7 +146,20 @@ class ZeroEngine final : public model::ParameterSource {
   at::Tensor masters_, unit_gradients_, exp_avg_, exp_avg_sq_;  ///< fp32
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
-  std::unique_ptr<SlotTree> tree_;
+  std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone
+
+  /// A place of gradients that travel.
+  struct GradientPlace {
+    std::int64_t offset = 0;  ///< elements
+    runtime::Event free;      ///< of communication: the reduction that read there last
+  };
+  std::vector<GradientPlace> gradient_places_;  ///< those that are taken in turn, then one a unit
+  std::vector<std::size_t> gradient_place_;     ///< by unit, the last that it took
+  std::int64_t gradient_turn_ = 0;
+  std::vector<std::uint64_t> forward_event_, backward_event_;  ///< by unit, in the flight record
+  runtime::FlightRecord flight_;
+  std::unique_ptr<GatherPool> pool_;  ///< stage 3
+  runtime::Streams streams_;          ///< the last member: its tasks use the others
 };
 
 }  // namespace th::zero

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "th/config/run_config.hpp"
+#include "th/model/transformer.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
@@ -33,6 +33,28 @@ struct BufferTypes {
 /// The words of 4 bytes in which transport buffers count; shards are multiples of 256 elements.
 [[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) { return elements * element_bytes(type) / 4; }
 
+/// How a model uses its units in one round of slots.
+struct UnitUse {
+  std::vector<bool> long_lived;  ///< by unit: stays open while others come and go
+  std::vector<std::int64_t>
+      opens;  ///< the units in the order in which they are opened that were closed, forward and backward: what stage 3 gathers
+};
+/// Not collective; computes nothing.
+[[nodiscard]] UnitUse unit_use(const model::Transformer& model);
+
+/// Where units lie in a buffer of elements: some have a place of their own, the others take turns at equal places.
+struct UnitPlaces {
+  std::int64_t shared_elements = 0;  ///< of a place that is taken in turn
+  std::int64_t shared = 1;           ///< how many of them, from the buffer's start
+  std::vector<std::int64_t> own;     ///< by unit: where its own place begins, -1: it takes turns
+  std::int64_t total = 0;            ///< elements of the buffer
+  [[nodiscard]] bool takes_turns(std::int64_t unit) const { return own[static_cast<std::size_t>(unit)] < 0; }
+  /// The offset of a unit that takes turns for the `turn`-th time, or of its own place.
+  [[nodiscard]] std::int64_t offset(std::int64_t unit, std::int64_t turn) const {
+    return takes_turns(unit) ? turn % shared * shared_elements : own[static_cast<std::size_t>(unit)];
+  }
+};
+
 /// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates by it and the plan counts by it.
 struct EngineBuffers {
   BufferTypes types;
@@ -40,22 +62,27 @@ struct EngineBuffers {
   std::int64_t masters = 0;          ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
   std::int64_t gradients = 0;        ///< reduced type: whole, or this rank's shards of the reduced gradients
   std::int64_t moments = 0;          ///< of exp_avg, and as many of exp_avg_sq
-  std::int64_t gather_slots = 0;     ///< working type: gathered units in use (parameters sharded)
+  std::int64_t gather_slots = 0;     ///< working type: gathered units (parameters sharded)
   std::int64_t unit_gradients = 0;   ///< fp32: gradients in the making of the units in flight (gradients sharded, or reduced in 16 bits)
   std::int64_t travel = 0;           ///< reduced type: unreduced gradients of the units in flight (gradients sharded and reduced in 16 bits)
   std::int64_t pending_shard = 0;    ///< of one pending partial sum, fp32
   std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
   std::int64_t block_sums = 0;       ///< fp64 norms of blocks, this rank's and all ranks', while step() runs
-  std::vector<std::int64_t> gather_offset;    ///< by unit: in the gather slots, and in unit_gradients
-  std::vector<std::int64_t> gradient_offset;  ///< by unit: in the buffer that is exchanged
+  UnitPlaces gathered;               ///< in the gather slots: the unit in use, those that are gathered ahead, those that stay
+  UnitPlaces made;         ///< where gradients are made, fp32: a buffer of its own where they are reduced in 16 bits, else `exchanged`
+  UnitPlaces exchanged;    ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
+  std::vector<bool> kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
 
   /// Bytes by class while a step runs, block sums left out.
   [[nodiscard]] runtime::MemoryUse use() const;
 };
 
-/// `long_lived`: units that stay open while others come and go have a place of their own, the others share one.
-[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const std::vector<bool>& long_lived,
+/// comm.overlap must be resolved: auto counts as off. Throws DeckError where zero.max_live_parameters leaves no room for one gathered unit.
+[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
                                            std::int64_t slots);
+
+/// By unit: at most zero.persistence_threshold parameters, and stage 3.
+[[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout);
 
 /// Bytes that one rank sends in an optimizer step, by the algorithm's volume: every payload times (N-1)/N.
 struct StepTraffic {
@@ -65,14 +92,14 @@ struct StepTraffic {
   std::int64_t remainder = 0;   ///< block sums of the norm and the slots' losses, fp64
   [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + remainder; }
 };
-/// `opens`: gathers of each unit in a round where parameters are sharded, model::Transformer::opens_per_slot().
-[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, std::span<const std::int64_t> opens);
+/// `use`: at stage 3 every opening is a gather, but for units that are kept.
+[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots);
 
 /// Bytes that `rank` sends to ranks of other nodes in an optimizer step. Gradients leave a node once for each owner outside where its ranks hold a whole
 /// subtree of a round's slots (as fp32 sums; runtime::slot_blocks), else once a rank; a shard goes to each other node once. What MPI's own calls carry
 /// (reduce, remainder) by the algorithm's volume for the ranks of other nodes.
-[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots,
-                                                std::span<const std::int64_t> opens, const runtime::NodeMap& nodes, int rank);
+[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
+                                                std::int64_t slots, const runtime::NodeMap& nodes, int rank);
 
 /// Bytes that `rank` keeps for what comes from and goes to other nodes.
 struct NodeBuffers {

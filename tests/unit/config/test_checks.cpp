@@ -198,6 +198,16 @@ TEST(Warnings, KeysWithoutEffectAreNamed) {
   EXPECT_EQ(idle(kSound, test_text), (Lines{"decode.length_penalty"}));
   EXPECT_EQ(idle(kSound, {test_text[0], test_text[1], test_text[2], "decode.beam=4"}), Lines());
   EXPECT_EQ(idle(kSound, {test_text[2], "decode.beam=4"}), (Lines{"decode.beam", "decode.length_penalty"}));
+  const Lines gathered{"zero.prefetch_units=2", "zero.persistence_threshold=1000", "zero.max_live_parameters=100000"};
+  const auto gathered_at = [&](const Lines& more) {
+    Lines all = gathered;
+    all.insert(all.end(), more.begin(), more.end());
+    return idle(kSound, all);
+  };
+  EXPECT_EQ(gathered_at({"zero.stage=2"}), (Lines{"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"}));
+  EXPECT_EQ(gathered_at({"zero.stage=3"}), Lines());
+  EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=on"}), Lines());
+  EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=off"}), (Lines{"zero.prefetch_units"}));
   EXPECT_EQ(
       idle(kSynthetic, {"data.min_freq=3", "data.max_length=7", "data.valid_source=/v", "data.valid_target=/v", "data.synthetic_length=8"}),
       (Lines{"data.valid_source", "data.valid_target", "data.min_freq", "data.max_length"}));

@@ -75,24 +75,6 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAComputingOne) {
   }
 }
 
-TEST_P(Variants, OpensPerSlotAreTheGathersOfASlot) {
-  for (const GradientCheckpointing kind : kKinds) {
-    config::ModelSection m = section();
-    m.gradient_checkpointing = kind;
-    m.num_decoder_layers = 5;
-    Transformer model = make_model(m);
-    RecordingSource source(model);
-    (void)model.train_slot(source, usual_batch(), 1, 1.0, 0.0);
-    const std::vector<std::int64_t> opens = model.opens_per_slot();
-    EXPECT_EQ(opens.back(), 1) << "the loss is computed where the output's gradient is";
-    for (std::size_t u = 0; u < opens.size(); ++u) {
-      const std::string gather = "gather " + std::to_string(u) + " for ";
-      const auto count = std::count_if(source.collective_calls.begin(), source.collective_calls.end(), [&](const std::string& call) { return call.starts_with(gather); });
-      EXPECT_EQ(opens[u], count) << "unit " << u << ", kind " << static_cast<int>(kind);
-    }
-  }
-}
-
 /// More target rows than logits exist at a time: three slices, the last one short.
 TEST_P(Variants, TheLossInSlicesIsTheLossOfTheWhole) {
   Transformer model = make_model(section());

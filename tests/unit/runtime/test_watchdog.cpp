@@ -7,6 +7,7 @@
 #include <csignal>
 #include <filesystem>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 
 #include "th/runtime/watchdog.hpp"
@@ -94,6 +95,54 @@ TEST(Watchdog, StoppedLowestRankIsReportedByTheNext) {
   const std::string text = read_all(waiter.out);
   EXPECT_NE(text.find("pid " + std::to_string(stopped.pid) + " phase update step 3"), std::string::npos) << text;
   read_all(stopped.out);
+}
+
+TEST(Watchdog, EveryRankThatAnswersDumpsBeforeItEnds) {
+  const std::string token = th::runtime::make_watchdog_token();
+  const auto dump_of = [](int rank) {
+    return [rank] {
+      pause_for(0.3);  // a slow disk
+      const std::string text = "dump of rank " + std::to_string(rank) + "\n";
+      if (write(STDERR_FILENO, text.data(), text.size()) < 0) std::abort();
+    };
+  };
+  const Child stuck = start([&] {
+    Watchdog dog({token, 0, 0, 3, 0.5});
+    dog.set_dump("folder", dump_of(0));
+    pause_for(25);
+  });
+  const Child waiter = start([&] {
+    Watchdog dog({token, 1, 1, 3, 0.5});
+    dog.set_dump("folder", dump_of(1));
+    dog.begin_wait("barrier");
+    pause_for(25);
+  });
+  const Child stubborn = start([&] {  // its disk hangs
+    Watchdog dog({token, 2, 2, 3, 0.5});
+    dog.set_dump("folder", [] { pause_for(25); });
+    dog.begin_wait("barrier");
+    pause_for(25);
+  });
+  const std::array<Child, 3> all{stuck, waiter, stubborn};
+  std::string text;
+  for (const Child& child : all) {
+    EXPECT_EQ(exit_of(child.pid), 7);
+    text += read_all(child.out);
+  }
+  EXPECT_NE(text.find("dump of rank 0"), std::string::npos) << text;
+  EXPECT_NE(text.find("dump of rank 1"), std::string::npos) << text;
+  EXPECT_NE(text.find("What the ranks that answer did last is in folder\n"), std::string::npos) << text;
+}
+
+TEST(Watchdog, ADumpThatFailsSaysSo) {
+  const Child child = start([] {
+    Watchdog dog({"", 0, 0, 1, 0.3});
+    dog.set_dump("nowhere", [] { throw std::runtime_error("the disk is full"); });
+    dog.begin_wait("barrier");
+    pause_for(25);
+  });
+  EXPECT_EQ(exit_of(child.pid), 7);
+  EXPECT_NE(read_all(child.out).find("no record of the last events: the disk is full"), std::string::npos);
 }
 
 TEST(Watchdog, ShortWaitsAndNoLimitPass) {

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "th/runtime/stream.hpp"
+#include "th/zero/engine_buffers.hpp"
+
+namespace th::zero {
+
+/// The gathered copies of sharded units (stage 3): in places that units take in turn, ahead of their use in the order in which a round
+/// opens them, or in places of their own (units that stay open, and kept ones, which are gathered once after each update). Parameters are
+/// not gathered past an update.
+///
+/// Gathers run on the communication stream, in the same order on every rank. A place is written when compute is done with the unit that was
+/// there.
+class GatherPool {
+ public:
+  /// What the engine knows of a unit.
+  struct Source {
+    std::function<void(std::int64_t unit, std::byte* to)>
+        gather;  ///< brings all shards of a unit to `to`; called by the communication stream, collective
+    std::function<runtime::Access(std::int64_t unit)> shard;  ///< this rank's part, which peers read
+  };
+  /// `base`: buffers.gather_slots elements. `opens`: UnitUse::opens. All outlive the pool.
+  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
+             runtime::Streams& streams, Source source);
+
+  /// So many rounds of openings follow, in the order of `opens`: units may be gathered ahead.
+  void begin_step(std::int64_t rounds);
+  /// All elements of a unit, for compute until close(). Outside of the rounds of a step units are gathered when they are opened.
+  /// Collective.
+  [[nodiscard]] std::byte* open(std::int64_t unit);
+  /// Enqueues the gathers of the openings to come, as many as have places. Collective.
+  void gather_ahead();
+  void close(std::int64_t unit);
+  /// The parameters have changed on compute: nothing that was gathered before is current.
+  void updated();
+
+ private:
+  struct Place {
+    std::int64_t offset = 0;  ///< elements
+    runtime::Event gathered;  ///< of communication
+    runtime::Event released;  ///< of compute
+    bool open = false;
+    bool current = false;  ///< of a kept unit's place: it holds the unit since the last update
+  };
+  [[nodiscard]] std::size_t next_place(std::int64_t unit) const;
+  /// Enqueues the gather of a unit into the place that is its next; none while that place is in use.
+  [[nodiscard]] std::optional<std::size_t> gather(std::int64_t unit);
+  [[nodiscard]] runtime::Access read_of(std::int64_t unit, std::size_t place) const;
+
+  const EngineBuffers& buffers_;
+  const FlatLayout& layout_;
+  std::vector<std::int64_t> opens_;
+  std::byte* base_;
+  std::int64_t element_bytes_;
+  runtime::Streams& streams_;
+  Source source_;
+  std::vector<Place> places_;      ///< those that are taken in turn, then one a unit
+  std::vector<std::size_t> used_;  ///< by unit: the place that it is open in
+  std::int64_t turn_ = 0;
+  std::int64_t opened_ = 0, scheduled_ = 0;  ///< openings of this step
+  std::deque<std::size_t> ahead_;            ///< places of the openings to come that are gathered or under way
+};
+
+}  // namespace th::zero

@@ -1,0 +1,109 @@
+#include "th/zero/gather_pool.hpp"
+
+#include "th/base/error.hpp"
+
+#include <utility>
+
+namespace th::zero {
+
+namespace {
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+}  // namespace
+
+GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
+                       runtime::Streams& streams, Source source)
+    : buffers_(buffers),
+      layout_(layout),
+      opens_(std::move(opens)),
+      base_(base),
+      element_bytes_(element_bytes(buffers.types.working)),
+      streams_(streams),
+      source_(std::move(source)),
+      places_(index(buffers.gathered.shared) + layout.units().size()),
+      used_(layout.units().size(), 0) {
+  const UnitPlaces& places = buffers_.gathered;
+  for (std::int64_t k = 0; k < places.shared; ++k) places_[index(k)].offset = k * places.shared_elements;
+  for (std::size_t u = 0; u < places.own.size(); ++u) places_[index(places.shared) + u].offset = places.own[u];
+}
+
+void GatherPool::begin_step(std::int64_t rounds) {
+  opened_ = 0;
+  scheduled_ = rounds * std::ssize(opens_);
+  ahead_.clear();
+}
+
+std::size_t GatherPool::next_place(std::int64_t unit) const {
+  const UnitPlaces& places = buffers_.gathered;
+  return places.takes_turns(unit) ? index(turn_ % places.shared) : index(places.shared + unit);
+}
+
+std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
+  const std::size_t at = next_place(unit);
+  Place& place = places_[at];
+  if (place.open) return std::nullopt;
+  if (place.current) return at;
+  if (buffers_.gathered.takes_turns(unit)) ++turn_;
+  place.current = buffers_.kept[index(unit)];
+  std::byte* to = base_ + place.offset * element_bytes_;
+  runtime::Stream& communication = *streams_.communication;
+  communication.wait(place.released);
+  communication.enqueue("gather", [this, unit, to] { source_.gather(unit, to); },
+                        {source_.shard(unit), runtime::writes(to, layout_.units()[index(unit)].padded * element_bytes_)});
+  place.gathered = communication.record();
+  return at;
+}
+
+std::byte* GatherPool::open(std::int64_t unit) {
+  std::optional<std::size_t> at;
+  if (opened_ < scheduled_) {
+    ensure(opens_[index(opened_ % std::ssize(opens_))] == unit, "GatherPool: a unit was opened out of the order that the model told");
+    ++opened_;
+    if (!ahead_.empty()) {
+      at = ahead_.front();
+      ahead_.pop_front();
+    }
+  }
+  if (!at) at = gather(unit);
+  ensure(at.has_value(), "GatherPool: more units are open than have places");
+  Place& place = places_[*at];
+  place.open = true;
+  used_[index(unit)] = *at;
+  streams_.compute->wait(place.gathered);
+  streams_.compute->touch("open", {read_of(unit, *at)});
+  return base_ + place.offset * element_bytes_;
+}
+
+void GatherPool::gather_ahead() {
+  for (std::int64_t next = opened_ + std::ssize(ahead_); std::ssize(ahead_) + 1 < buffers_.gathered.shared && next < scheduled_; ++next) {
+    const std::optional<std::size_t> to = gather(opens_[index(next % std::ssize(opens_))]);
+    if (!to) break;
+    ahead_.push_back(*to);
+  }
+}
+
+void GatherPool::close(std::int64_t unit) {
+  const std::size_t at = used_[index(unit)];
+  Place& place = places_[at];
+  ensure(place.open, "GatherPool: a unit was closed that was not open");
+  streams_.compute->touch("close", {read_of(unit, at)});
+  place.released = streams_.compute->record();
+  place.open = false;
+}
+
+void GatherPool::updated() {
+  ensure(ahead_.empty(), "GatherPool: a unit was gathered ahead of an update");
+  const runtime::Event now = streams_.compute->record();
+  for (Place& place : places_) {
+    ensure(!place.open, "GatherPool: a unit is open during an update");
+    place.current = false;
+    place.released = now;
+  }
+}
+
+runtime::Access GatherPool::read_of(std::int64_t unit, std::size_t place) const {
+  return runtime::reads(base_ + places_[place].offset * element_bytes_, layout_.units()[index(unit)].padded * element_bytes_);
+}
+
+}  // namespace th::zero

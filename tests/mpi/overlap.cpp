@@ -1,0 +1,233 @@
+// Communication on its own thread: what the flight record's times show, the rule of one thread at a time, and errors of the thread.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "mpi_test.hpp"
+#include "th/base/error.hpp"
+#include "th/base/hash.hpp"
+#include "th/model/transformer.hpp"
+#include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/watched_collectives.hpp"
+#include "th/zero/engine.hpp"
+
+namespace {
+
+using th::runtime::FlightRecord;
+using What = FlightRecord::What;
+using On = FlightRecord::On;
+
+th::config::RunConfig make_config(std::int64_t stage) {
+  th::config::RunConfig c;
+  c.model.d_model = 64;
+  c.model.num_heads = 4;
+  c.model.num_encoder_layers = c.model.num_decoder_layers = 3;
+  c.model.d_ff = 128;
+  c.zero.stage = stage;
+  c.comm.overlap = th::config::Overlap::kOn;
+  return c;
+}
+
+/// Long sentences, so that a layer computes for far longer than its parameters take to come.
+th::data::Batch make_batch() {
+  constexpr std::int64_t kSentences = 8, kLength = 64;
+  th::data::Batch b;
+  b.sentences = kSentences;
+  b.source_length = b.target_length = kLength;
+  for (std::int64_t i = 0; i < kSentences * kLength; ++i)
+    b.source.push_back(4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) % 30));
+  b.target_in = b.target_out = b.source;
+  b.source_lengths.assign(kSentences, kLength);
+  b.target_lengths = b.source_lengths;
+  b.source_tokens = b.target_tokens = kSentences * kLength;
+  return b;
+}
+
+/// Collectives with something that comes before each exchange.
+class Altered final : public th::runtime::Collectives {
+ public:
+  Altered(th::runtime::Collectives& inner, std::function<void()> before_exchange)
+      : inner_(inner), before_exchange_(std::move(before_exchange)) {}
+  [[nodiscard]] int rank() const noexcept override { return inner_.rank(); }
+  [[nodiscard]] int size() const noexcept override { return inner_.size(); }
+  [[nodiscard]] std::unique_ptr<th::runtime::TransportBuffer> allocate(std::int64_t n) override { return inner_.allocate(n); }
+  [[nodiscard]] std::vector<const float*> exchange(th::runtime::TransportBuffer& b, std::int64_t offset, std::int64_t slice) override {
+    before_exchange_();
+    return inner_.exchange(b, offset, slice);
+  }
+  void finish_exchange() override { inner_.finish_exchange(); }
+  void all_gather(th::runtime::TransportBuffer& b, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
+    inner_.all_gather(b, offset, stride, slice, full);
+  }
+  void sum_in_rank_order(std::span<double> v) override { inner_.sum_in_rank_order(v); }
+  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override { inner_.all_gather_doubles(mine, all); }
+  void all_reduce_fast(float* d, std::int64_t n) override { inner_.all_reduce_fast(d, n); }
+  [[nodiscard]] std::int64_t maximum(std::int64_t v) override { return inner_.maximum(v); }
+  void broadcast(std::string& t, int root) override { inner_.broadcast(t, root); }
+  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& t) override { return inner_.gather_texts(t); }
+  void barrier() override { inner_.barrier(); }
+  [[nodiscard]] const th::runtime::ByteCounters& bytes_sent() const noexcept override { return inner_.bytes_sent(); }
+  [[nodiscard]] th::runtime::NodeMap nodes() const override { return inner_.nodes(); }
+  [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return inner_.communication_bytes(); }
+  [[nodiscard]] std::string description() const override { return inner_.description(); }
+
+ private:
+  th::runtime::Collectives& inner_;
+  std::function<void()> before_exchange_;
+};
+
+/// Takes steps until `seen` holds of the flight record, thirty at most.
+bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectives,
+                         const std::function<bool(const std::vector<FlightRecord::Event>&)>& seen) {
+  const th::config::RunConfig config = make_config(stage);
+  th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+  const std::int64_t slots = 2 * collectives.size();
+  th::zero::ZeroEngine engine(config, model, collectives, slots);
+  const th::data::Batch batch = make_batch();
+  bool found = false;
+  for (std::int64_t step = 1; step <= 30 && !found; ++step) {
+    engine.begin_step();
+    for (std::int64_t round = 0; round < engine.rounds(); ++round)
+      engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
+    (void)engine.step({1e-3, step});
+    found = collectives.maximum(seen(engine.flight().events()) ? 0 : 1) == 0;
+  }
+  return found;
+}
+
+/// An event on the communication stream of which at least half lies in one on compute, of another unit.
+bool overlaps(const std::vector<FlightRecord::Event>& events, What inner, What outer) {
+  const auto covered = [&](const FlightRecord::Event& in, const FlightRecord::Event& out) {
+    const std::int64_t common = std::min(in.end, out.end) - std::max(in.begin, out.begin);
+    return out.what == outer && out.on == On::kCompute && out.unit != in.unit && 2 * common >= in.end - in.begin;
+  };
+  return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& in) {
+    return in.what == inner && in.on == On::kCommunication && in.end > in.begin &&
+           std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& out) { return covered(in, out); });
+  });
+}
+
+/// A gather that begins and ends while compute is in one unit, another one.
+bool gathers_inside(const std::vector<FlightRecord::Event>& events) {
+  return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& in) {
+    return in.what == What::kGather && in.on == On::kCommunication &&
+           std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& out) {
+             return (out.what == What::kForward || out.what == What::kBackward) && out.unit != in.unit && in.within(out);
+           });
+  });
+}
+
+TEST(Overlap, AGatherRunsInsideAComputeIntervalAndAReductionInsideABackwardInterval) {
+  const auto inner = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  // A transport that takes its time: where the threads share a core, only one that waits leaves the core to compute.
+  Altered collectives(*inner, [] { std::this_thread::sleep_for(std::chrono::microseconds(300)); });
+  EXPECT_TRUE(within_thirty_steps(3, collectives, gathers_inside));
+  for (const std::int64_t stage : {0, 1, 2, 3}) {
+    EXPECT_TRUE(
+        within_thirty_steps(stage, collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
+        << "stage " << stage;
+  }
+}
+
+TEST(Overlap, NothingOverlapsWithoutAThread) {
+  const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  th::config::RunConfig config = make_config(3);
+  config.comm.overlap = th::config::Overlap::kOff;
+  th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+  th::zero::ZeroEngine engine(config, model, *collectives, collectives->size());
+  const th::data::Batch batch = make_batch();
+  engine.begin_step();
+  engine.accumulate(model, &batch, 1, 1e-3, 0.1);
+  (void)engine.step({1e-3, 1});
+  EXPECT_FALSE(gathers_inside(engine.flight().events()));
+  EXPECT_FALSE(overlaps(engine.flight().events(), What::kReduce, What::kBackward));
+}
+
+TEST(Overlap, EveryKindOfEventIsInTheRecordOfAStep) {
+  const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  th::config::RunConfig config = make_config(3);
+  th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+  th::zero::ZeroEngine engine(config, model, *collectives, collectives->size());
+  const th::data::Batch batch = make_batch();
+  engine.begin_step();
+  engine.accumulate(model, &batch, 1, 1e-3, 0.1);
+  (void)engine.step({1e-3, 1});
+  const auto units = std::ssize(model.units());
+  const auto count = [&](What what, On on) {
+    const auto events = engine.flight().events();
+    return std::count_if(events.begin(), events.end(), [&](const auto& e) { return e.what == what && e.on == on && e.begin <= e.end; });
+  };
+  EXPECT_EQ(count(What::kForward, On::kCompute), units);
+  EXPECT_EQ(count(What::kBackward, On::kCompute), units);
+  EXPECT_EQ(count(What::kGather, On::kCommunication), 2 * units);
+  EXPECT_EQ(count(What::kReduce, On::kCommunication), units);
+  EXPECT_EQ(count(What::kUpdate, On::kCompute), units);
+}
+
+TEST(Order, ACollectiveBesidePendingOnesIsRefused) {
+  const auto raw = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  th::runtime::Watchdog watchdog({});
+  const auto collectives = th::runtime::make_watched_collectives(*raw, watchdog);
+  const th::runtime::Streams streams = th::runtime::threaded_streams();
+  collectives->follow(streams.communication.get());
+  std::promise<void> go;
+  std::int64_t largest = 0;
+  streams.communication->enqueue("held", [&] { go.get_future().wait(); }, {});
+  streams.communication->enqueue("maximum", [&] { largest = collectives->maximum(collectives->rank()); }, {});
+  EXPECT_THROW((void)collectives->maximum(0), th::InternalError);
+  EXPECT_THROW(collectives->barrier(), th::InternalError);
+  go.set_value();
+  streams.communication->drain();
+  EXPECT_EQ(largest, collectives->size() - 1);
+  EXPECT_EQ(collectives->maximum(5), 5) << "after a drain";
+  collectives->follow(nullptr);
+}
+
+TEST(Failure, AnErrorOfTheCommunicationThreadEndsTheStepOnTheMainThread) {
+  const auto inner = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  for (const std::int64_t stage : {0, 2, 3}) {
+    for (const int broken : {0, 3, 7}) {
+      int exchanges = 0;
+      Altered collectives(*inner, [&exchanges, broken] {
+        if (exchanges++ == broken) throw th::MpiError("MPI_Alltoall failed: a peer is gone");
+      });
+      const th::config::RunConfig config = make_config(stage);
+      th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+      th::zero::ZeroEngine engine(config, model, collectives, collectives.size());
+      const th::data::Batch batch = make_batch();
+      const auto step = [&] {
+        engine.begin_step();
+        engine.accumulate(model, &batch, 1, 1e-3, 0.1);
+        (void)engine.step({1e-3, 1});
+      };
+      EXPECT_THROW(step(), th::MpiError) << "stage " << stage << ", exchange " << broken;
+      EXPECT_THROW(step(), th::MpiError) << "a stream that broke stays broken";
+    }
+    inner->barrier();
+  }
+}
+
+TEST(Failure, AStepThatIsGivenUpLeavesNoCollectiveBehind) {
+  // As on a stop between rounds: the engine goes while reductions and gathers are under way, and every rank has made them all.
+  const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  for (const std::int64_t stage : {0, 1, 2, 3}) {
+    const th::config::RunConfig config = make_config(stage);
+    th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+    const th::data::Batch batch = make_batch();
+    {
+      th::zero::ZeroEngine engine(config, model, *collectives, 2 * collectives->size());
+      engine.begin_step();
+      engine.accumulate(model, &batch, 1, 1e-3, 0.1);
+    }
+    EXPECT_EQ(collectives->maximum(collectives->rank()), collectives->size() - 1) << "stage " << stage;
+  }
+}
+
+}  // namespace
+
+TH_MPI_TEST_MAIN
