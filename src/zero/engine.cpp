@@ -3,10 +3,12 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/element.hpp"
+#include "th/zero/host_device.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -14,18 +16,16 @@ namespace th::zero {
 
 namespace {
 
-at::Tensor zeros(std::int64_t elements, config::Precision type = config::Precision::kFp32) {
-  return at::zeros({elements}, at::TensorOptions().dtype(model::scalar_type(type)));
-}
-
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots)
-    : config_(config), collectives_(collectives), policy_(zero_policy(config.zero.stage)), layout_(model.units(), collectives.size()), slots_(slots),
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
+                       runtime::Device* device)
+    : config_(config), collectives_(collectives), host_(device == nullptr ? std::make_unique<HostDevice>() : nullptr),
+      device_(device == nullptr ? *host_ : *device), policy_(zero_policy(config.zero.stage)), layout_(model.units(), collectives.size()), slots_(slots),
       rounds_((slots + collectives.size() - 1) / collectives.size()), rank_(collectives.rank()), ranks_(collectives.size()),
-      buffers_(engine_buffers(config_, layout_, model.long_lived(), slots)) {
+      buffers_(engine_buffers(config_, layout_, model.long_lived(), slots, device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)) {
   ensure(slots >= ranks_, "fewer slots than ranks");
   allocate();
   initialise(config.run.seed);
@@ -41,40 +41,28 @@ void ZeroEngine::allocate() {
   tensors_.resize(units);
   const EngineBuffers& b = buffers_;
   const BufferTypes& types = b.types;
-  {
-    const MemoryScope scope(MemoryClass::kParameters);
-    parameters_ = collectives_.allocate(words(b.parameters, types.working));
-  }
-  if (b.masters > 0) {
-    const MemoryScope scope(MemoryClass::kMaster);
-    masters_ = zeros(b.masters);
-  }
-  if (b.gather_slots > 0) {
-    const MemoryScope scope(MemoryClass::kGatherSlots);
-    gather_ = zeros(b.gather_slots, types.working);
-  }
-  {
-    // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
-    const MemoryScope scope(policy_.shard_gradients ? MemoryClass::kCommunication : MemoryClass::kGradients);
-    const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
-    gradients_ = collectives_.allocate(words(policy_.shard_gradients ? in_flight : b.gradients, types.reduced));
-  }
-  if (types.short_gradients()) {
-    const MemoryScope scope(MemoryClass::kCommunication);
-    unit_gradients_ = zeros(b.unit_gradients);
-  }
-  if (policy_.shard_gradients) {
-    const MemoryScope scope(MemoryClass::kGradients);
-    shard_gradients_ = zeros(b.gradients, types.reduced);
-  }
-  if (b.moments > 0) {
-    const MemoryScope first(MemoryClass::kExpAvg);
-    exp_avg_ = zeros(b.moments);
-    const MemoryScope second(MemoryClass::kExpAvgSq);
-    exp_avg_sq_ = zeros(b.moments);
-  }
+  const auto block = [&](MemoryClass kind, std::int64_t bytes) {
+    const MemoryScope scope(kind);
+    return runtime::DeviceBlock(device_, runtime::Place::kDevice, bytes);
+  };
+  const auto buffer = [&](MemoryClass kind, std::int64_t elements, config::Precision type) {
+    const MemoryScope scope(kind);
+    return collectives_.allocate(words(elements, type));
+  };
+  if (!b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
+  if (b.parameters_on_host) gather_source_ = buffer(MemoryClass::kGatherSlots, b.gather_source, types.working);
+  gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
+  // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
+  const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
+  gradients_ = policy_.shard_gradients ? buffer(MemoryClass::kCommunication, in_flight, types.reduced)
+                                       : buffer(MemoryClass::kGradients, b.gradients, types.reduced);
+  if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
+  if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_.shard_optimizer);
+  pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
+  block_sums_ = block(MemoryClass::kCommunication, b.device_block_sums() * static_cast<std::int64_t>(sizeof(double)));
+  tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
-  tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard);
   slot_losses_.assign(index(rounds_), 0.0);
 }
 
@@ -87,24 +75,19 @@ std::byte* ZeroEngine::reduced_at(float* buffer, std::int64_t element) const {
 }
 
 std::byte* ZeroEngine::parameter_shard(std::int64_t unit) const {
+  if (buffers_.parameters_on_host) return nullptr;
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   return working_at(*parameters_, policy_.shard_parameters ? u.shard_offset : u.offset + rank_ * u.shard);
 }
 
-float* ZeroEngine::master_shard(std::int64_t unit) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (!buffers_.types.masters()) return reinterpret_cast<float*>(parameter_shard(unit));
-  return masters_.data_ptr<float>() + (policy_.shard_optimizer ? u.shard_offset : u.offset + rank_ * u.shard);
-}
-
 std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (policy_.shard_gradients) return reduced_at(static_cast<float*>(shard_gradients_.data_ptr()), u.shard_offset);
+  if (policy_.shard_gradients) return reduced_at(shard_gradients_.as<float>(), u.shard_offset);
   return reduced_at(gradients_->data(), u.offset + rank_ * u.shard);
 }
 
 float* ZeroEngine::unit_gradient(std::int64_t unit) const {
-  if (buffers_.types.short_gradients()) return unit_gradients_.data_ptr<float>() + buffers_.gather_offset[index(unit)];
+  if (buffers_.types.short_gradients()) return unit_gradients_.as<float>() + buffers_.gather_offset[index(unit)];
   return gradients_->data() + buffers_.gradient_offset[index(unit)];
 }
 
@@ -124,17 +107,28 @@ model::UnitTensors ZeroEngine::views(std::int64_t unit, std::byte* values, float
 const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   if (open_[index(unit)]++ == 0) {
-    const config::Precision type = buffers_.types.working;
     std::byte* values = nullptr;
     if (policy_.shard_parameters) {
-      values = static_cast<std::byte*>(gather_.data_ptr()) + buffers_.gather_offset[index(unit)] * element_bytes(type);
-      collectives_.all_gather(*parameters_, words(u.shard_offset, type), 0, words(u.shard, type), reinterpret_cast<float*>(values));
+      values = gather_.data() + buffers_.gather_offset[index(unit)] * element_bytes(buffers_.types.working);
+      gather_parameters(unit, reinterpret_cast<float*>(values));
     } else {
       values = working_at(*parameters_, u.offset);
     }
     tensors_[index(unit)] = views(unit, values, unit_gradient(unit));
   }
   return tensors_[index(unit)];
+}
+
+void ZeroEngine::gather_parameters(std::int64_t number, float* full) {
+  const FlatLayout::Unit& unit = layout_.units()[index(number)];
+  const config::Precision type = buffers_.types.working;
+  const std::int64_t shard = words(unit.shard, type);
+  if (const std::byte* kept = store_->parameters(number); kept != nullptr) {
+    device_.compute().copy(gather_source_->data(), kept, unit.shard * element_bytes(type));
+    return collectives_.all_gather(*gather_source_, 0, 0, shard, full);
+  }
+  const bool sharded = policy_.shard_parameters;
+  collectives_.all_gather(*parameters_, words(sharded ? unit.shard_offset : unit.offset, type), sharded ? 0 : shard, shard, full);
 }
 
 void ZeroEngine::close_forward(std::int64_t unit) {
@@ -167,8 +161,8 @@ void ZeroEngine::zero_gradients(std::int64_t unit) {
 void ZeroEngine::close_backward(std::int64_t unit) {
   close_forward(unit);
   if (buffers_.types.short_gradients()) {
-    round_elements(unit_gradient(unit), buffers_.types.reduced, reduced_at(gradients_->data(), buffers_.gradient_offset[index(unit)]),
-                   layout_.units()[index(unit)].padded);
+    device_.round(unit_gradient(unit), element_type(buffers_.types.reduced), reduced_at(gradients_->data(), buffers_.gradient_offset[index(unit)]),
+                  layout_.units()[index(unit)].padded);
   }
   if (policy_.shard_gradients) reduce_unit(unit);
 }
@@ -229,12 +223,14 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
 
 double ZeroEngine::gradient_norm() {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
-  std::vector<double> mine(index(layout_.shard_total() / FlatLayout::kBlock)), all(mine.size() * index(ranks_));
+  std::vector<double> mine(index(buffers_.shard_blocks)), all(mine.size() * index(ranks_));
+  double* sums = device_.is_host() ? mine.data() : block_sums_.as<double>();
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), buffers_.types.reduced, unit.shard / FlatLayout::kBlock,
-                      mine.data() + unit.shard_offset / FlatLayout::kBlock);
+    device_.block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), element_type(buffers_.types.reduced), unit.shard / FlatLayout::kBlock,
+                              sums + unit.shard_offset / FlatLayout::kBlock);
   }
+  runtime::copy_now(device_, mine.data(), sums, buffers_.shard_blocks * static_cast<std::int64_t>(sizeof(double)));
   collectives_.all_gather_doubles(mine, all);
   double sum = 0;
   for (const FlatLayout::Unit& unit : layout_.units()) {
@@ -253,29 +249,30 @@ std::string ZeroEngine::first_not_finite() {
     const std::int64_t unit = layout_.tensors()[index(piece.tensor)].unit;
     const std::int64_t at = piece.shard_offset - layout_.units()[index(unit)].shard_offset;
     model::with_element(model::scalar_type(buffers_.types.reduced), [&](auto element) {
+      constexpr std::int64_t kChunk = 2048;
+      std::array<decltype(element), kChunk> values;
       const auto* gradients = reinterpret_cast<const decltype(element)*>(reduced_gradient(unit)) + at;
-      const bool finite = std::all_of(gradients, gradients + piece.count, [](auto g) { return std::isfinite(to_float(g)); });
-      if (!finite) found = std::min(found, piece.tensor);
+      for (std::int64_t i = 0; i < piece.count; i += kChunk) {
+        const std::int64_t n = std::min(kChunk, piece.count - i);
+        runtime::copy_now(device_, values.data(), gradients + i, n * static_cast<std::int64_t>(sizeof(element)));
+        const bool finite = std::all_of(values.begin(), values.begin() + n, [](auto g) { return std::isfinite(to_float(g)); });
+        if (!finite) found = std::min(found, piece.tensor);
+      }
     });
   }
   const std::int64_t first = -collectives_.maximum(-found);
   return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
 }
 
-OptimizerSlice ZeroEngine::slice_of(std::int64_t unit) const {
+StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  const bool sharded = policy_.shard_optimizer;
-  OptimizerSlice slice;
-  slice.count = sharded ? u.shard : u.padded;
-  slice.masters = sharded ? master_shard(unit) : master_shard(unit) - rank_ * u.shard;
-  slice.gradients = sharded ? reduced_gradient(unit) : reduced_at(gradients_->data(), u.offset);
-  if (buffers_.types.masters()) slice.working = sharded ? parameter_shard(unit) : working_at(*parameters_, u.offset);
-  if (has_moments()) {
-    const std::int64_t at = sharded ? u.shard_offset : u.offset;
-    slice.exp_avg = exp_avg_.data_ptr<float>() + at;
-    slice.exp_avg_sq = exp_avg_sq_.data_ptr<float>() + at;
-  }
-  return slice;
+  if (policy_.shard_optimizer) return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
+  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset), working_at(*parameters_, u.offset)};
+}
+
+StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
+  const std::int64_t shard = layout_.units()[index(unit)].shard;
+  return {unit, policy_.shard_optimizer ? 0 : rank_ * shard, shard, nullptr, parameter_shard(unit)};
 }
 
 StepResult ZeroEngine::step(const StepRequest& request) {
@@ -291,9 +288,11 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   OptimizerStep update{config_.optimizer, request.lr, 1.0, request.optimizer_step};
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
   update.gradient_factor /= request.loss_scale;
+  const runtime::UpdateFactors factors = update_factors(update);
+  for (std::size_t u = 0; updates_own_part() && u < layout_.units().size(); ++u) store_->announce(slice_of(static_cast<std::int64_t>(u)));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    update_unit(static_cast<std::int64_t>(u), update);
+    update_unit(static_cast<std::int64_t>(u), factors);
     if (policy_.shard_parameters || !policy_.shard_optimizer) continue;
     const std::int64_t offset = words(unit.offset, buffers_.types.working);
     const std::int64_t shard = words(unit.shard, buffers_.types.working);
@@ -302,14 +301,16 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   return result;
 }
 
-void ZeroEngine::update_unit(std::int64_t number, const OptimizerStep& update) {
-  const BufferTypes& types = buffers_.types;
-  const OptimizerSlice slice = slice_of(number);
-  if (policy_.shard_optimizer || config_.comm.reduction == config::Reduction::kFast) return apply_optimizer(update, slice, types.reduced, types.working);
+void ZeroEngine::update_unit(std::int64_t number, const runtime::UpdateFactors& factors) {
+  if (updates_own_part()) return store_->update_next(factors);
   // Everything is updated here, and each rank has the sum of its own shard.
+  const BufferTypes& types = buffers_.types;
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   const std::vector<const float*> shards = collectives_.shards(*gradients_, words(unit.offset, types.reduced), words(unit.shard, types.reduced));
-  for (std::int64_t r = 0; r < ranks_; ++r) apply_optimizer(update, slice.part(r * unit.shard, unit.shard, shards[index(r)], types.working), types.reduced, types.working);
+  for (std::int64_t r = 0; r < ranks_; ++r) {
+    store_->announce({number, r * unit.shard, unit.shard, shards[index(r)], working_at(*parameters_, unit.offset + r * unit.shard)});
+  }
+  for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors);
   collectives_.finish_exchange();
 }
 

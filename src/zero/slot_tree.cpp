@@ -90,10 +90,14 @@ std::int64_t SlotTree::pending_buffers(std::int64_t slots, std::int64_t ranks) {
   return most;
 }
 
-SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) : slots_(slots), ranks_(ranks) {
+SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) : SlotTree(slots, ranks, shard, nullptr) {
+  own_.resize(pending_.size() * static_cast<std::size_t>(shard));
+  for (std::size_t i = 0; i < pending_.size(); ++i) pending_[i] = own_.data() + i * static_cast<std::size_t>(shard);
+}
+
+SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums) : slots_(slots), ranks_(ranks) {
   ensure(slots >= 1 && slots < (std::int64_t{1} << 31), "SlotTree: train.micro_batches is out of range");
-  pending_.resize(static_cast<std::size_t>(pending_buffers(slots, ranks)));
-  for (std::vector<float>& buffer : pending_) buffer.resize(static_cast<std::size_t>(shard));
+  for (std::int64_t i = 0; i < pending_buffers(slots, ranks); ++i) pending_.push_back(pending_sums == nullptr ? nullptr : pending_sums + i * shard);
   // Which buffer holds which level at the end of each round: levels keep their buffer while they stay occupied.
   std::vector<int> held(kLevels, -1);
   storage_of_.push_back(held);
@@ -115,12 +119,6 @@ SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) :
     }
     storage_of_.push_back(held);
   }
-}
-
-std::int64_t SlotTree::bytes() const noexcept {
-  std::int64_t total = 0;
-  for (const auto& p : pending_) total += static_cast<std::int64_t>(p.size() * sizeof(float));
-  return total;
 }
 
 template <typename T>
@@ -167,7 +165,7 @@ bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_
     const std::int64_t n = std::min(kBlock, count - at);
     for (std::size_t l = 0; l < kLevels; ++l) {
       const int buffer = storage_of_[round][l];
-      counter.level[l] = buffer < 0 ? nullptr : pending_[static_cast<std::size_t>(buffer)].data() + offset + at;
+      counter.level[l] = buffer < 0 ? nullptr : pending_[static_cast<std::size_t>(buffer)] + offset + at;
     }
     const auto before = counter.level;
     auto slot = static_cast<std::uint64_t>(first);
@@ -183,7 +181,7 @@ bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_
     // A buffer may change its level between rounds: read everything that moves before anything is overwritten.
     for (std::size_t l = kLevels; l-- > 0;) {
       if (counter.level[l] == nullptr || counter.level[l] == before[l]) continue;
-      float* to = pending_[static_cast<std::size_t>(storage_of_[round + 1][l])].data() + offset + at;
+      float* to = pending_[static_cast<std::size_t>(storage_of_[round + 1][l])] + offset + at;
       std::memcpy(to, counter.level[l], static_cast<std::size_t>(n) * sizeof(float));
     }
   }

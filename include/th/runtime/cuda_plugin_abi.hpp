@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "th/base/half_float.hpp"
+#include "th/runtime/device.hpp"
 #include "th/runtime/model_kernels.hpp"
 
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's headers and never links CUDA.
@@ -11,11 +12,6 @@ namespace th::runtime {
 
 /// Changes with every change to this header or to Collectives: a plugin of another build is refused.
 inline constexpr int kCudaPluginAbi = 4;
-
-/// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that CPU and GPU start from the same bits.
-struct AdamFactors {
-  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, eps, step_size, decay, l2;
-};
 
 /// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
 inline constexpr int kTreeLevels = 31;

@@ -32,6 +32,21 @@ struct BufferTypes {
 /// The words of 4 bytes in which transport buffers count; shards are multiples of 256 elements.
 [[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) { return elements * element_bytes(type) / 4; }
 
+/// Whose memory a run's device has: the host's (a CPU), or its own (a GPU), where zero.offload_* may move states to the host.
+enum class DeviceMemory { kHost, kOwn };
+
+/// How the states of an update travel where device and host both hold some: piece by piece, through two places in the memory of the side that
+/// updates. Bytes of an element there; 0: it is read and written where it lies.
+struct UpdateStaging {
+  static constexpr std::int64_t kPiece = std::int64_t{1} << 20;  ///< elements at most in a place
+  static constexpr std::int64_t kPlaces = 2;                     ///< one is filled while the other is computed on
+  std::int64_t piece = 0;      ///< elements of a place; 0: nothing travels
+  std::int64_t gradients = 0;  ///< on the host alone
+  std::int64_t weights = 0;    ///< fp32, in and out
+  std::int64_t working = 0;    ///< 16 bits, out
+  [[nodiscard]] std::int64_t bytes() const noexcept { return kPlaces * piece * (gradients + weights + working); }
+};
+
 /// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates by it and the plan counts by it.
 struct EngineBuffers {
   BufferTypes types;
@@ -45,16 +60,27 @@ struct EngineBuffers {
   std::int64_t pending_shard = 0;    ///< of one pending partial sum, fp32
   std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
   std::int64_t block_sums = 0;       ///< fp64 norms of blocks, this rank's and all ranks', while step() runs
+  std::int64_t shard_blocks = 0;     ///< of them this rank's
+  DeviceMemory memory = DeviceMemory::kHost;
+  bool optimizer_on_host = false;    ///< master weights and moments, beside a device with memory of its own
+  bool parameters_on_host = false;   ///< this rank's shards of the parameters, likewise
+  std::int64_t gather_source = 0;    ///< working type: a shard on its way from the host to a gather
+  UpdateStaging staging;
   std::vector<std::int64_t> gather_offset;    ///< by unit: in the gather slots, and in unit_gradients
   std::vector<std::int64_t> gradient_offset;  ///< by unit: in the buffer that is exchanged
 
-  /// Bytes by class while a step runs, block sums left out.
+  /// Bytes by class on the device while a step runs, block sums left out.
   [[nodiscard]] runtime::MemoryUse use() const;
+  /// The same on the host beside a device with memory of its own; else nothing.
+  [[nodiscard]] runtime::MemoryUse host_use() const;
+  /// fp64 norms of this rank's blocks on a device with memory of its own, which stay; 0 on the host.
+  [[nodiscard]] std::int64_t device_block_sums() const noexcept;
 };
 
-/// `long_lived`: units that stay open while others come and go have a place of their own, the others share one.
+/// `long_lived`: units that stay open while others come and go have a place of their own, the others share one. zero.offload_* count where the
+/// device has memory of its own.
 [[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const std::vector<bool>& long_lived,
-                                           std::int64_t slots);
+                                           std::int64_t slots, DeviceMemory memory = DeviceMemory::kHost);
 
 /// Bytes that one rank sends in an optimizer step, by the algorithm's volume: every payload times (N-1)/N.
 struct StepTraffic {

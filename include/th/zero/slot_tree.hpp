@@ -12,6 +12,10 @@ class SlotTree {
  public:
   /// `slots` contributions in all, dealt in rounds of `ranks`; `shard` elements can be pending.
   SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard);
+  /// The same with `pending_sums`, pending_buffers() * shard elements of another owner, for what waits.
+  SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums);
+  SlotTree(SlotTree&&) = default;  // the buffers stay where they are
+  SlotTree& operator=(SlotTree&&) = default;
 
   /// Feeds slots [first, first + pieces.size()), each `count` elements (T: float, Bf16, Fp16) that belong at `offset` of the shard. Sums are fp32.
   /// When they are the last ones the sum is written to `out` (which may be one of the pieces), rounded to T; returns whether it was.
@@ -33,11 +37,13 @@ class SlotTree {
 
   /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of `ranks` below `slots`.
   [[nodiscard]] static std::int64_t pending_buffers(std::int64_t slots, std::int64_t ranks);
-  [[nodiscard]] std::int64_t bytes() const noexcept;
+  /// Of the buffers that it owns.
+  [[nodiscard]] std::int64_t bytes() const noexcept { return static_cast<std::int64_t>(own_.size() * sizeof(float)); }
 
  private:
   std::int64_t slots_;
-  std::vector<std::vector<float>> pending_;     ///< storage, pending_buffers of them
+  std::vector<float> own_;                      ///< the buffers, where nobody gave some
+  std::vector<float*> pending_;                 ///< pending_buffers of them
   std::vector<std::vector<int>> storage_of_;    ///< round -> level -> index into pending_, -1: none
   std::int64_t ranks_;
 };
