@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 namespace th::zero {
 
@@ -148,14 +147,17 @@ model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
 void ZeroEngine::zero_gradients(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   float* gradients = unit_gradient(unit);
+  const auto clear = [&](std::int64_t begin, std::int64_t end) {
+    device_.compute().clear(gradients + begin, (end - begin) * static_cast<std::int64_t>(sizeof(float)));
+  };
   std::int64_t done = 0;  // zeroed, or to be written by one product
   for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count && !idle_; ++t) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
     if (!tensor.spec.one_product) continue;
-    std::memset(gradients + done, 0, index(tensor.offset - done) * sizeof(float));
+    clear(done, tensor.offset);
     done = tensor.offset + tensor.count;
   }
-  std::memset(gradients + done, 0, index(u.padded - done) * sizeof(float));
+  clear(done, u.padded);
 }
 
 void ZeroEngine::close_backward(std::int64_t unit) {
