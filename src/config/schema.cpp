@@ -103,8 +103,8 @@ void add_training(std::vector<Key>& t) {
   t.push_back(number_key("precision.loss_scale", TH_AT(precision.loss_scale), 0x1p-10, 0x1p40, false, "fp16: the first loss scale"));
   t.push_back(integer_key("precision.loss_scale_window", TH_AT(precision.loss_scale_window), 1, kMost, "fp16: steps without overflow after which the loss scale doubles"));
   t.push_back(integer_key("zero.stage", TH_AT(zero.stage), 0, 3, "0 plain data parallel; 1 optimizer state, 2 also gradients, 3 also parameters sharded"));
-  t.push_back(boolean_key("zero.offload_optimizer", TH_AT(zero.offload_optimizer), "optimizer state in pinned host memory; no effect on a CPU"));
-  t.push_back(boolean_key("zero.offload_parameters", TH_AT(zero.offload_parameters), "parameters in pinned host memory; no effect on a CPU"));
+  t.push_back(boolean_key("zero.offload_optimizer", TH_AT(zero.offload_optimizer), "optimizer state and master weights in pinned host memory, where they are updated; no effect on a CPU"));
+  t.push_back(boolean_key("zero.offload_parameters", TH_AT(zero.offload_parameters), "this rank's shards of the parameters in pinned host memory; needs zero.stage = 3; no effect on a CPU"));
   t.push_back(choice_key("comm.backend", TH_AT(comm.backend), std::vector<std::pair<std::string, Backend>>{{"auto", Backend::kAuto}, {"mpi", Backend::kMpi}, {"nccl", Backend::kNccl}}, "transport of the tensors", {"nccl"}));
   t.push_back(choice_key("comm.reduction", TH_AT(comm.reduction), std::vector<std::pair<std::string, Reduction>>{{"exact", Reduction::kExact}, {"fast", Reduction::kFast}}, "exact: same bits for every rank count; fast: the backend's own order"));
   t.push_back(number_key("comm.timeout_seconds", TH_AT(comm.timeout_seconds), 1, kUnbounded, false, "the watchdog's limit"));

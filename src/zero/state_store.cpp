@@ -124,7 +124,6 @@ void StateStore::announce(const Slice& slice) {
   if (buffers_.staging.piece == 0) return;
   ready_->record(device_.compute());
   in_->wait(*ready_);
-  out_->wait(*ready_);  // until here the parameters were still read
   fetch();
 }
 
@@ -133,6 +132,7 @@ void StateStore::fetch() {
   for (; fetched_ < std::min(announced_.size(), places_.size()); ++fetched_) {
     const UpdateOperands& home = announced_[fetched_].home;
     StagingPlace& place = places_[(next_place_ + fetched_) % places_.size()];
+    // What has arrived thus tells that the place was free, and that the compute queue was done with gradients and parameters.
     in_->wait(*place.left);
     if (s.gradients > 0) in_->copy(place.gradients, home.gradients, home.count * s.gradients);
     if (s.weights > 0) in_->copy(place.weights, home.weights, home.count * s.weights);
@@ -175,11 +175,9 @@ void StateStore::compute(const Piece& piece, StagingPlace& place, const runtime:
   const UpdateOperands here = staged(piece, place);
   if (buffers_.optimizer_on_host) {
     place.arrived->wait();
-    place.left->wait();
     return apply_update(factors, here);
   }
   device_.compute().wait(*place.arrived);
-  device_.compute().wait(*place.left);
   device_.update(factors, here);
   place.computed->record(device_.compute());
   out_->wait(*place.computed);
@@ -202,9 +200,8 @@ void StateStore::publish(const Slice& slice) {
   for (std::int64_t at = 0; at < slice.count; at += most) {
     const UpdateOperands home = part(all, at, std::min(most, slice.count - at), types);
     void* to = through ? places_[0].working : home.working;
-    if (through) places_[0].left->wait();
     if (buffers_.optimizer_on_host) {
-      device_.compute().synchronize();  // the masters were copied there
+      device_.compute().synchronize();  // the masters come by it, and it waited for what left the place
       round_elements(home.weights, home.working_type, to, home.count);
     } else {
       device_.round(home.weights, home.working_type, to, home.count);

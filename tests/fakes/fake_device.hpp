@@ -10,7 +10,6 @@
 #include <map>
 #include <memory>
 #include <set>
-#include <vector>
 
 #include "th/runtime/device.hpp"
 #include "th/zero/optimizer.hpp"
@@ -155,15 +154,16 @@ class FakeDevice final : public th::runtime::Device {
       while (!work_.empty()) run_one();
     }
     void enqueue(std::function<void()> run) { enqueue_after(nullptr, 0, std::move(run)); }
-    /// The next work, after what it waits for.
+    /// The next work, or work of another queue that it waits for.
     void run_one() {
       if (work_.empty()) std::abort();  // an event that nobody will reach
+      if (!may_run()) return work_.front().after->where->run_one();
       const Work next = std::move(work_.front());
       work_.pop_front();
-      if (next.after) Event::reach(*next.after, next.number);
       device_.open();
       next.run();
       device_.close();
+      if (device_.order_ == Order::kCopiesEarly && this == device_.compute_.get()) device_.run_copies();
     }
 
    private:

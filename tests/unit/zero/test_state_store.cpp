@@ -133,10 +133,11 @@ Outcome expected(const Case& c) {
     void* mine = buffers.parameters_on_host ? nullptr : parameters.data() + u.shard_offset * working;
     return StateStore::Slice{unit, 0, u.shard, gradients.data() + u.shard_offset * reduced, mine};
   };
-  const std::vector<float> initial = values(1, layout.shard_total());
+  const DeviceBlock initial(device, Place::kHost, layout.shard_total() * 4);
+  std::memcpy(initial.data(), values(1, layout.shard_total()).data(), static_cast<std::size_t>(initial.bytes()));
   for (std::int64_t u = 0; u < 2; ++u) {
     const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
-    runtime::copy_now(device, store.at(State::kParameters, slice(u)), initial.data() + unit.shard_offset, unit.shard * 4);
+    device.compute().copy(store.at(State::kParameters, slice(u)), initial.data() + unit.shard_offset * 4, unit.shard * 4);
     store.publish(slice(u));
   }
   for (std::int64_t step = 1; step <= kSteps; ++step) {
@@ -255,6 +256,33 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
   EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, true, false)), Pair(8, 4));
   EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, true, true)), Pair(4, 0));
   EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, false, true)), Pair(4, 4));
+}
+
+TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
+  FakeDevice device(FakeDevice::Order::kCopiesEarly);
+  const FlatLayout layout = make_layout();
+  EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {false, false}, kRanks, DeviceMemory::kOwn);
+  buffers.staging.piece = kPiece;
+  StateStore store(device, layout, buffers, true);
+  const std::int64_t shard = layout.units()[1].shard, whole = layout.shard_total();
+  const DeviceBlock gradients(device, Place::kDevice, whole * 4), parameters(device, Place::kDevice, whole * 4);
+  device.compute().synchronize();
+  const auto slice = [&](std::int64_t unit, std::int64_t at, std::int64_t n) {
+    return StateStore::Slice{unit, 0, n, gradients.as<float>() + at, parameters.as<float>() + at};
+  };
+  const std::int64_t element = 8;  // a gradient and a weight
+  store.announce(slice(1, 0, shard));  // one piece
+  const auto copied = [&] {
+    device.compute().synchronize();
+    return device.copied_to_host();
+  };
+  EXPECT_EQ(copied(), element * shard);
+  store.announce(slice(0, shard, whole - shard));  // three pieces, of which one finds a place
+  EXPECT_EQ(copied(), element * (shard + kPiece)) << "the next unit's first piece comes before the first unit is computed";
+  store.update_next(update_factors(step_number(make_config({}), 1)));
+  EXPECT_EQ(copied(), element * (shard + 2 * kPiece)) << "each update makes room for a piece";
+  store.update_next(update_factors(step_number(make_config({}), 1)));
+  EXPECT_EQ(copied(), element * whole);
 }
 
 TEST(StateStore, AnUpdateThatNobodyAnnouncedIsRefused) {
