@@ -56,7 +56,8 @@ void launch_tree_sum(const runtime::TreeSum& sum, cudaStream_t stream) {
 }
 
 /// Eight neighbouring threads share a block of 256 elements; the shuffles add their partial sums in the CPU's order.
-__global__ void block_square_sums_kernel(const float* __restrict__ x, std::int64_t blocks, double* __restrict__ out) {
+template <typename T>
+__global__ void block_square_sums_kernel(const T* __restrict__ x, std::int64_t blocks, double* __restrict__ out) {
   const int lane = static_cast<int>(threadIdx.x) % kNormLanes;
   const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x / kNormLanes;
   const std::int64_t mine = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kNormLanes;
@@ -92,10 +93,15 @@ void tree_sum(const runtime::TreeSum& sum, void* stream) {
   }
 }
 
-void block_square_sums(const float* x, std::int64_t blocks, double* out, void* stream) {
+void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream) {
   if (blocks == 0) return;
-  block_square_sums_kernel<<<grid_for(blocks * kNormLanes), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(x, blocks, out);
-  check_launch("block_square_sums_kernel");
+  const auto launch = [&](const auto* elements) {
+    block_square_sums_kernel<<<grid_for(blocks * kNormLanes), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(elements, blocks, out);
+    check_launch("block_square_sums_kernel");
+  };
+  if (type == runtime::ElementType::kBf16) return launch(static_cast<const Bf16*>(x));
+  if (type == runtime::ElementType::kFp16) return launch(static_cast<const Fp16*>(x));
+  launch(static_cast<const float*>(x));
 }
 
 }  // namespace th::cuda

@@ -74,6 +74,7 @@ void CudaPlugin::open(const std::string& path) {
   make_nccl_collectives_ = reinterpret_cast<th_cuda_make_nccl_collectives_fn*>(symbol("th_cuda_make_nccl_collectives"));
   make_staged_collectives_ = reinterpret_cast<th_cuda_make_staged_collectives_fn*>(symbol("th_cuda_make_staged_collectives"));
   nccl_self_test_ = reinterpret_cast<th_cuda_nccl_self_test_fn*>(symbol("th_cuda_nccl_self_test"));
+  make_device_ = reinterpret_cast<th_cuda_make_device_fn*>(symbol("th_cuda_make_device"));
   kernels_ = reinterpret_cast<th_cuda_kernels_fn*>(symbol("th_cuda_kernels"));
 }
 
@@ -113,6 +114,13 @@ std::string CudaPlugin::nccl_self_test(Collectives& nccl) const {
   std::array<char, 4096> text{};
   if (nccl_self_test_(&nccl, text.data(), text.size()) != 0) throw DeviceError(text.data());
   return text.data();
+}
+
+std::unique_ptr<Device> CudaPlugin::make_device(void* compute_stream) const {
+  std::array<char, 4096> text{};
+  void* made = make_device_(compute_stream, text.data(), text.size());
+  if (made == nullptr) throw DeviceError(text.data());
+  return std::unique_ptr<Device>(static_cast<Device*>(made));
 }
 
 const CudaKernels& CudaPlugin::kernels() const { return *kernels_(); }

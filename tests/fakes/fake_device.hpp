@@ -16,12 +16,12 @@
 
 namespace th_test {
 
-/// A device with memory of its own on the host, for tests: its memory is out of the host's reach (a touch is a crash) but for its own copies and
-/// kernels and inside a Kernel, and what is enqueued runs at a time that the events allow and that finds most mistakes.
+/// A device with memory of its own on the host, for tests: its memory is out of the host's reach (a touch is a crash) but for its own
+/// copies and kernels and inside a Kernel, and what is enqueued runs at a time that the events allow and that finds most mistakes.
 class FakeDevice final : public th::runtime::Device {
  public:
-  /// kLate: nothing runs before somebody waits for it, and then no more than that. kCopiesEarly: queues of copies run as soon as they may, the compute
-  /// queue as late as it can.
+  /// kLate: nothing runs before somebody waits for it, and then no more than that. kCopiesEarly: queues of copies run as soon as they may,
+  /// the compute queue as late as it can.
   enum class Order { kLate, kCopiesEarly };
   /// The ways to wait, for tests that leave one out.
   enum class Wait { kHostForEvent, kComputeForEvent, kCopiesForEvent };
@@ -41,8 +41,8 @@ class FakeDevice final : public th::runtime::Device {
   [[nodiscard]] std::int64_t copied_to_host() const noexcept { return to_host_; }
   [[nodiscard]] std::int64_t copied_to_device() const noexcept { return to_device_; }
 
-  /// While it lives the host is a kernel of the compute queue: device memory can be touched, what was enqueued there has run, and what is enqueued there
-  /// meanwhile runs at once.
+  /// While it lives the host is a kernel of the compute queue: device memory can be touched, what was enqueued there has run, and what is
+  /// enqueued there meanwhile runs at once.
   class Kernel {
    public:
     explicit Kernel(FakeDevice& device) : device_(device) {
@@ -177,7 +177,9 @@ class FakeDevice final : public th::runtime::Device {
       if (device_.order_ == Order::kCopiesEarly) device_.run_copies();
       if (device_.kernels_ > 0 && this == device_.compute_.get()) synchronize();
     }
-    [[nodiscard]] bool may_run() const { return !work_.empty() && (!work_.front().after || work_.front().after->reached >= work_.front().number); }
+    [[nodiscard]] bool may_run() const {
+      return !work_.empty() && (!work_.front().after || work_.front().after->reached >= work_.front().number);
+    }
 
     FakeDevice& device_;
     std::deque<Work> work_;

@@ -11,8 +11,8 @@
 
 namespace th_test {
 
-/// The transport of tensors on a FakeDevice: its buffers are that device's memory, which it stages through `host`, as the GPU's transports do: in the order
-/// of the compute queue.
+/// The transport of tensors on a FakeDevice: its buffers are that device's memory, which it stages through `host`, as the GPU's transports
+/// do: in the order of the compute queue.
 class FakeTransport final : public th::runtime::Collectives {
  public:
   FakeTransport(th::runtime::Collectives& host, FakeDevice& device) : host_(host), device_(device) {}
@@ -36,7 +36,8 @@ class FakeTransport final : public th::runtime::Collectives {
     if (!gathered_) host_.finish_exchange();
     gathered_ = false;
   }
-  void all_gather(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
+  void all_gather(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice,
+                  float* full) override {
     const FakeDevice::Kernel kernel(device_);
     copy(buffer, offset + stride * rank(), slice);
     if (full != buffer.data() + offset) return host_.all_gather(staged(buffer), offset, stride, slice, full);

@@ -82,8 +82,9 @@ TEST(CudaPlugin, ItsErrorsAreCaughtAsThoseOfTheProgram) {
   try {
     (void)plugin.devices();
   } catch (const DeviceError&) {
-    EXPECT_THROW(plugin.kernels().block_square_sums(nullptr, 1, nullptr, nullptr), DeviceError);
+    EXPECT_THROW(plugin.kernels().block_square_sums(nullptr, ElementType::kFp32, 1, nullptr, nullptr), DeviceError);
     const auto control = make_mpi_collectives(MPI_COMM_WORLD);
+    EXPECT_THROW((void)plugin.make_device(nullptr), DeviceError);
     EXPECT_THROW((void)plugin.make_nccl_collectives(*control, 10, nullptr), DeviceError);
   }
 }

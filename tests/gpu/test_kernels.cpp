@@ -39,7 +39,7 @@ TEST(Kernels, AdamHasTheBitsOfTheCpu) {
     const std::vector<float> g = random_values(kCount, 2, 3);
     std::transform(v.begin(), v.end(), v.begin(), [](float x) { return std::fabs(x); });
     const OnDevice<float> dp(p), dg(g), dm(m), dv(v);
-    adam(reference::adam_factors(step), dp.get(), dg.get(), dm.get(), dv.get(), kCount, stream.get());
+    update(zero::update_factors(step), {dp.get(), dg.get(), dm.get(), dv.get(), nullptr, kCount}, stream.get());
     zero::apply_optimizer(step, p.data(), g.data(), m.data(), v.data(), kCount);
     EXPECT_TRUE(dp.values() == p);
     EXPECT_TRUE(dm.values() == m);
@@ -53,8 +53,7 @@ TEST(Kernels, SgdHasTheBitsOfTheCpu) {
   std::vector<float> p = random_values(kCount, 1, 1);
   const std::vector<float> g = random_values(kCount, 2, 3);
   const OnDevice<float> dp(p), dg(g);
-  sgd(static_cast<float>(step.gradient_factor), static_cast<float>(step.settings.weight_decay), static_cast<float>(step.lr), dp.get(), dg.get(), kCount,
-      stream.get());
+  update(zero::update_factors(step), {dp.get(), dg.get(), nullptr, nullptr, nullptr, kCount}, stream.get());
   zero::apply_optimizer(step, p.data(), g.data(), nullptr, nullptr, kCount);
   EXPECT_TRUE(dp.values() == p);
 }
@@ -99,7 +98,7 @@ TEST(Kernels, BlockSquareSumsHaveTheBitsOfTheCpu) {
     zero::block_square_sums(x.data(), blocks, cpu.data());
     const OnDevice<float> dx(x);
     const OnDevice<double> sums(std::vector<double>(cpu.size(), -1.0));
-    block_square_sums(dx.get(), blocks, sums.get(), stream.get());
+    block_square_sums(dx.get(), runtime::ElementType::kFp32, blocks, sums.get(), stream.get());
     EXPECT_TRUE(sums.values() == cpu) << blocks << " blocks";
   }
 }

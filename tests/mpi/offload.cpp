@@ -1,5 +1,5 @@
-// Training on a device with memory of its own, with and without zero.offload_*: the bits of a run on the host, the memory that was planned on both sides,
-// checkpoints that go on in another setting.
+// Training on a device with memory of its own, with and without zero.offload_*: the bits of a run on the host, the memory that was planned
+// on both sides, checkpoints that go on in another setting.
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -46,7 +46,8 @@ struct Setting {
 };
 constexpr Setting kSettings[] = {{false, false}, {true, false}, {false, true}, {true, true}};
 
-th::config::RunConfig make_config(std::int64_t stage, Setting setting, Precision dtype = Precision::kFp32, ReduceDtype reduced = ReduceDtype::kFp32) {
+th::config::RunConfig make_config(std::int64_t stage, Setting setting, Precision dtype = Precision::kFp32,
+                                  ReduceDtype reduced = ReduceDtype::kFp32) {
   th::config::RunConfig config = SmallRun::make_config(32, stage);
   config.model.dropout = 0.1;
   config.precision.dtype = dtype;
@@ -99,15 +100,16 @@ class Offload : public testing::TestWithParam<std::int64_t> {
 };
 
 TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
-  for (const auto& [dtype, reduced] : {std::pair(Precision::kFp32, ReduceDtype::kFp32), std::pair(Precision::kBf16, ReduceDtype::kFp32),
-                                       std::pair(Precision::kBf16, ReduceDtype::kWorking), std::pair(Precision::kFp16, ReduceDtype::kWorking)}) {
+  for (const auto& [dtype, reduced] :
+       {std::pair(Precision::kFp32, ReduceDtype::kFp32), std::pair(Precision::kBf16, ReduceDtype::kFp32),
+        std::pair(Precision::kBf16, ReduceDtype::kWorking), std::pair(Precision::kFp16, ReduceDtype::kWorking)}) {
     const Trace host = on_host(make_config(GetParam(), {false, false}, dtype, reduced), *collectives_);
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
       for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
         EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced), *collectives_, order), host)
-            << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters " << setting.parameters
-            << ", order " << static_cast<int>(order);
+            << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters "
+            << setting.parameters << ", order " << static_cast<int>(order);
       }
     }
   }
@@ -138,8 +140,9 @@ TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
 
 /// Use of the classes that the engine allocates; activations, batches and what the test adds are elsewhere.
 void expect_planned(const MemoryUse& planned, const MemoryUse& measured, const char* side, Setting setting) {
-  for (const MemoryClass kind : {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq,
-                                 MemoryClass::kGatherSlots, MemoryClass::kCommunication, MemoryClass::kOffloadStaging}) {
+  for (const MemoryClass kind :
+       {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq,
+        MemoryClass::kGatherSlots, MemoryClass::kCommunication, MemoryClass::kOffloadStaging}) {
     EXPECT_EQ(measured[kind], planned[kind]) << side << ", " << th::runtime::memory_class_name(kind) << ", offload of the optimizer "
                                              << setting.optimizer << ", of parameters " << setting.parameters;
   }
@@ -171,7 +174,8 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
       DeviceRun run(config, *collectives_, FakeDevice::Order::kLate);
       run.train(1);
       expect_planned(update.use, MemoryLedger::device().current(), "device", setting);
-      EXPECT_EQ(run.device.bytes(th::runtime::Place::kDevice), MemoryLedger::device().current().total()) << "device memory that no ledger has";
+      EXPECT_EQ(run.device.bytes(th::runtime::Place::kDevice), MemoryLedger::device().current().total())
+          << "device memory that no ledger has";
       // The host's block sums are gone at the step's end, and below 16 KiB nobody counts them.
       const th::zero::EngineBuffers& buffers = run.small.engine.buffers();
       MemoryUse host = update.host;
@@ -210,7 +214,8 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
         DeviceRun run(make_config(stage, to, dtype), *collectives_, FakeDevice::Order::kLate);
         load_checkpoint(reader, run.small.engine, run.transport, th::train::LoadWhat::kEverything);
         EXPECT_EQ(run.train(3), expected) << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
-        EXPECT_EQ(run.small.state(), straight.state()) << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
+        EXPECT_EQ(run.small.state(), straight.state())
+            << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
       }
       SmallRun host(plain, *collectives_);
       load_checkpoint(reader, host.engine, *collectives_, th::train::LoadWhat::kEverything);

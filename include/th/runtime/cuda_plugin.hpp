@@ -44,6 +44,8 @@ class CudaPlugin {
   [[nodiscard]] std::unique_ptr<Collectives> make_staged_collectives(Collectives& control, void* compute_stream) const;
   /// Collective: one call of each kind with a known answer. Returns the measured rates. Throws DeviceError.
   [[nodiscard]] std::string nccl_self_test(Collectives& nccl) const;
+  /// The current device for buffers and states of the engine; `compute_stream` must outlive it. Throws DeviceError.
+  [[nodiscard]] std::unique_ptr<Device> make_device(void* compute_stream) const;
   /// Kernels with the CPU's bits.
   [[nodiscard]] const CudaKernels& kernels() const;
 
@@ -57,6 +59,7 @@ class CudaPlugin {
   th_cuda_make_nccl_collectives_fn* make_nccl_collectives_ = nullptr;
   th_cuda_make_staged_collectives_fn* make_staged_collectives_ = nullptr;
   th_cuda_nccl_self_test_fn* nccl_self_test_ = nullptr;
+  th_cuda_make_device_fn* make_device_ = nullptr;
   th_cuda_kernels_fn* kernels_ = nullptr;
 };
 
