@@ -125,6 +125,17 @@ std::unique_ptr<Device> CudaPlugin::make_device(void* compute_stream) const {
 
 const CudaKernels& CudaPlugin::kernels() const { return *kernels_(); }
 
+std::string why_cpu(const std::string& driver) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(driver, ignored)) return "no NVIDIA driver on this machine";
+  try {
+    const std::size_t count = CudaPlugin().devices().size();
+    return std::to_string(count) + (count == 1 ? " GPU is" : " GPUs are") + " here, but run.device=cuda is not part of this build";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
 std::string device_list_text() {
   try {
     std::string out = "cpu";

@@ -45,6 +45,10 @@ TEST(CudaPlugin, TheDeviceListAlwaysBeginsWithTheCpu) {
   EXPECT_TRUE(contains(text, "\n  cuda:0 ") || contains(text, "cpu (cuda: ")) << text;
 }
 
+TEST(CudaPlugin, ARunWithoutADriverLoadsNothingAndSaysSo) {
+  EXPECT_EQ(why_cpu("/nonexistent"), "no NVIDIA driver on this machine");
+}
+
 #if TH_EXPECT_CUDA
 /// Whether the text is one of the answers for a machine without a usable GPU.
 bool says_what_is_missing(const std::string& text) {
@@ -61,6 +65,11 @@ TEST(CudaPlugin, LoadsOnThisMachineAndAnswersAboutDevices) {
   } catch (const DeviceError& error) {
     EXPECT_TRUE(says_what_is_missing(error.what())) << error.what();
   }
+}
+
+TEST(CudaPlugin, WithADriverTheReasonForTheCpuIsThePlugins) {
+  const std::string reason = why_cpu("/proc");
+  EXPECT_TRUE(says_what_is_missing(reason) || contains(reason, "here, but run.device=cuda is not part of this build")) << reason;
 }
 
 TEST(CudaPlugin, EveryRankHearsWhyItGetsNoDevice) {

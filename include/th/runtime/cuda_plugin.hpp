@@ -63,6 +63,10 @@ class CudaPlugin {
   th_cuda_kernels_fn* kernels_ = nullptr;
 };
 
+/// Why run.device=auto is the CPU on this machine: no driver (`driver` is the folder that NVIDIA's makes; nothing is loaded then), no plugin, no GPU, or a
+/// build whose model runs on CPUs alone. Does not throw.
+[[nodiscard]] std::string why_cpu(const std::string& driver = "/proc/driver/nvidia");
+
 /// The devices for --version: "cpu", then a line for each GPU, or "cpu (cuda: why there is none)". Does not throw.
 [[nodiscard]] std::string device_list_text();
 
