@@ -80,6 +80,8 @@ void CudaDevice::update(const runtime::UpdateFactors& factors, const runtime::Up
 void CudaDevice::block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out) {
   cuda::block_square_sums(x, type, blocks, out, stream_);
 }
+void CudaDevice::tree_sum(const runtime::TreeSum& sum) { cuda::tree_sum(sum, stream_); }
+void CudaDevice::accumulate(float* y, const float* x, std::int64_t count) { cuda::accumulate(y, x, count, stream_); }
 void CudaDevice::round(const float* from, runtime::ElementType type, void* to, std::int64_t count) {
   cuda::round(from, type, to, count, stream_);
 }

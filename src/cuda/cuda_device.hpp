@@ -22,6 +22,8 @@ class CudaDevice final : public runtime::Device {
   [[nodiscard]] std::unique_ptr<runtime::DeviceEvent> make_event() override;
   void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands) override;
   void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out) override;
+  void tree_sum(const runtime::TreeSum& sum) override;
+  void accumulate(float* y, const float* x, std::int64_t count) override;
   void round(const float* from, runtime::ElementType type, void* to, std::int64_t count) override;
 
  private:

@@ -10,6 +10,8 @@ const runtime::CudaKernels& kernel_table() {
   return kTable;
 }
 
+void accumulate(float* y, const float* x, std::int64_t count, void* stream) { model_kernels_fp32().add_to(y, x, count, stream); }
+
 void round(const float* from, runtime::ElementType type, void* to, std::int64_t count, void* stream) {
   ensure(type != runtime::ElementType::kFp32, "round: not to a 16-bit type");
   if (type == runtime::ElementType::kBf16) return model_kernels_bf16().narrow(from, static_cast<Bf16*>(to), count, stream);

@@ -12,6 +12,8 @@ namespace th::cuda {
 void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void* stream);
 void tree_sum(const runtime::TreeSum& sum, void* stream);
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream);
+/// y += x.
+void accumulate(float* y, const float* x, std::int64_t count, void* stream);
 /// `count` elements rounded to a 16-bit type.
 void round(const float* from, runtime::ElementType type, void* to, std::int64_t count, void* stream);
 

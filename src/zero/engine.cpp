@@ -57,7 +57,7 @@ void ZeroEngine::allocate() {
                                        : buffer(MemoryClass::kGradients, b.gradients, types.reduced);
   if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
   if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
-  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_.shard_optimizer);
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_);
   pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   block_sums_ = block(MemoryClass::kCommunication, b.device_block_sums() * static_cast<std::int64_t>(sizeof(double)));
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
@@ -179,8 +179,8 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
     if (!policy_.shard_gradients) return;
     auto* out = reinterpret_cast<float*>(reduced_gradient(unit));
     const float* mine = full + rank_ * u.shard;
-    for (std::int64_t i = 0; i < u.shard; ++i) out[i] = round_ == 0 ? mine[i] : out[i] + mine[i];
-    return;
+    if (round_ == 0) return device_.compute().copy(out, mine, u.shard * static_cast<std::int64_t>(sizeof(float)));
+    return device_.accumulate(out, mine, u.shard);
   }
   const config::Precision type = buffers_.types.reduced;
   const std::int64_t first = round_ * ranks_;
@@ -196,7 +196,7 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
     for (const runtime::Contribution& one : collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
       leaves.push_back({one.data, one.ranks});
     }
-    tree_->add<T>(first, leaves, u.shard_offset, u.shard, reinterpret_cast<T*>(reduced_gradient(unit)));
+    device_.tree_sum(tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type), reduced_gradient(unit)));
   });
   collectives_.finish_exchange();
 }

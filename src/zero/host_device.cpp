@@ -1,6 +1,7 @@
 #include "th/zero/host_device.hpp"
 
 #include "th/zero/optimizer.hpp"
+#include "th/zero/slot_tree.hpp"
 
 #include <cstdlib>
 #include <cstring>
@@ -45,6 +46,10 @@ std::unique_ptr<runtime::DeviceEvent> HostDevice::make_event() { return std::mak
 void HostDevice::update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands) { apply_update(factors, operands); }
 void HostDevice::block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out) {
   zero::block_square_sums(x, type, blocks, out);
+}
+void HostDevice::tree_sum(const runtime::TreeSum& sum) { zero::tree_sum(sum); }
+void HostDevice::accumulate(float* y, const float* x, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
 }
 void HostDevice::round(const float* from, runtime::ElementType type, void* to, std::int64_t count) {
   round_elements(from, type, to, count);

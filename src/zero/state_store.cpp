@@ -39,8 +39,8 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
 
 }  // namespace
 
-StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, bool sharded)
-    : device_(device), layout_(layout), buffers_(buffers), sharded_(sharded) {
+StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy)
+    : device_(device), layout_(layout), buffers_(buffers), policy_(policy) {
   const runtime::Place states = buffers.optimizer_on_host ? runtime::Place::kHost : runtime::Place::kDevice;
   const auto block = [&](MemoryClass kind, runtime::Place place, std::int64_t bytes) {
     const MemoryScope scope(kind);
@@ -81,7 +81,7 @@ StateStore::~StateStore() {
 
 std::int64_t StateStore::offset(const Slice& slice) const {
   const FlatLayout::Unit& unit = layout_.units()[index(slice.unit)];
-  return (sharded_ ? unit.shard_offset : unit.offset) + slice.begin;
+  return (policy_.shard_optimizer ? unit.shard_offset : unit.offset) + slice.begin;
 }
 
 float* StateStore::at(State state, const Slice& slice) const {

@@ -10,9 +10,12 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "th/runtime/device.hpp"
 #include "th/zero/optimizer.hpp"
+#include "th/zero/slot_tree.hpp"
 
 namespace th_test {
 
@@ -86,6 +89,17 @@ class FakeDevice final : public th::runtime::Device {
   }
   void block_square_sums(const void* x, th::runtime::ElementType type, std::int64_t blocks, double* out) override {
     compute_->enqueue([=] { th::zero::block_square_sums(x, type, blocks, out); });
+  }
+  void tree_sum(const th::runtime::TreeSum& sum) override {
+    compute_->enqueue([sum = th::runtime::TreeSum(sum), leaves = std::vector<th::runtime::TreeLeaf>(sum.leaves.begin(), sum.leaves.end())]() mutable {
+      sum.leaves = leaves;
+      th::zero::tree_sum(sum);
+    });
+  }
+  void accumulate(float* y, const float* x, std::int64_t count) override {
+    compute_->enqueue([=] {
+      for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
+    });
   }
   void round(const float* from, th::runtime::ElementType type, void* to, std::int64_t count) override {
     compute_->enqueue([=] { th::zero::round_elements(from, type, to, count); });

@@ -127,7 +127,7 @@ inline Outcome expected(const Case& c) {
   if (several_pieces && buffers.staging.piece > 0) buffers.staging.piece = kPiece;
   const BufferTypes types = buffers.types;
   const std::int64_t working = element_bytes(types.working), reduced = element_bytes(types.reduced);
-  StateStore store(device, layout, buffers, true);
+  StateStore store(device, layout, buffers, zero_policy(c.stage));
   const std::int64_t held = buffers.parameters_on_host ? 0 : layout.shard_total() * working;
   const DeviceBlock parameters(device, Place::kDevice, held), gradients(device, Place::kDevice, layout.shard_total() * reduced);
   const DeviceBlock made(device, Place::kHost, kSteps * layout.shard_total() * reduced);    // what backward passes will have made

@@ -6,6 +6,8 @@
 #include "kernels.hpp"
 #include "mpi_test.hpp"
 
+#include "th/zero/slot_tree.hpp"
+
 // The plugin's device over the fake GPU: its kernels are the bodies of the GPU's, run on the host in the order of the stream.
 namespace th::cuda {
 
@@ -14,6 +16,17 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
 }
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream), [=] { zero::block_square_sums(x, type, blocks, out); });
+}
+void tree_sum(const runtime::TreeSum& sum, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [sum = runtime::TreeSum(sum), leaves = std::vector(sum.leaves.begin(), sum.leaves.end())]() mutable {
+    sum.leaves = leaves;
+    zero::tree_sum(sum);
+  });
+}
+void accumulate(float* y, const float* x, std::int64_t count, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [=] {
+    for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
+  });
 }
 void round(const float* from, runtime::ElementType type, void* to, std::int64_t count, void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream), [=] { zero::round_elements(from, type, to, count); });

@@ -67,12 +67,11 @@ std::vector<float> tree_on_device(const std::vector<std::vector<float>>& leaves,
   for (int l = 0; l < 12; ++l) pending.emplace_back(std::vector<float>(leaves[0].size()));
   for (std::int64_t first = 0; first < slots; first += ranks) {
     runtime::TreeSum sum;
-    std::vector<const float*> pieces;
-    for (std::int64_t s = first; s < std::min(slots, first + ranks); ++s) pieces.push_back(slot_data[static_cast<std::size_t>(s)].get());
+    std::vector<runtime::TreeLeaf> pieces;
+    for (std::int64_t s = first; s < std::min(slots, first + ranks); ++s) pieces.push_back({slot_data[static_cast<std::size_t>(s)].get(), 1});
     sum.first_slot = first;
     sum.count = count;
-    sum.pieces = pieces.data();
-    sum.piece_count = static_cast<int>(pieces.size());
+    sum.leaves = pieces;
     for (std::size_t l = 0; l < pending.size(); ++l) sum.pending_before[l] = sum.pending_after[l] = pending[l].get();
     if (first + ranks >= slots) sum.out = slot_data[static_cast<std::size_t>(slots - 1)].get();  // `out` may be a piece
     tree_sum(sum, stream.get());

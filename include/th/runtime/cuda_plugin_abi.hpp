@@ -13,30 +13,14 @@ namespace th::runtime {
 /// Changes with every change to this header, to Collectives or to Device: a plugin of another build is refused.
 inline constexpr int kCudaPluginAbi = 5;
 
-/// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
-inline constexpr int kTreeLevels = 31;
-/// Most pieces in one call: ranks of a run.
+/// Most pieces in one sum over slots: ranks of a run.
 inline constexpr int kMaxTreePieces = 1024;
-
-/// Feeds slots [first_slot, first_slot + piece_count) into the tree of SlotTree (th/zero/slot_tree.hpp), element by element. All data
-/// pointers are device memory; `pieces` itself is a host array. Level l is pending before the call where bit l of first_slot is set, and
-/// after it where bit l of first_slot + piece_count is set: the pointers of those levels must not be null; a buffer may serve other
-/// levels before and after. With `out` set the slots are the last ones: their total is written there and nothing stays pending.
-/// `out` may be one of the pieces.
-struct TreeSum {
-  std::int64_t first_slot = 0;
-  std::int64_t count = 0;  ///< elements
-  const float* const* pieces = nullptr;
-  int piece_count = 0;
-  const float* pending_before[kTreeLevels] = {};
-  float* pending_after[kTreeLevels] = {};
-  float* out = nullptr;
-};
 
 /// Kernels on device memory, enqueued on `stream` (a cudaStream_t); the same bits as the CPU code they stand for. They throw
 /// DeviceError when the launch fails, InternalError on wrong arguments.
 struct CudaKernels {
   void (*update)(const UpdateFactors& factors, const UpdateOperands& operands, void* stream);
+  /// Leaves of one slot each.
   void (*tree_sum)(const TreeSum& sum, void* stream);
   /// fp64 sums of squares of `blocks` blocks of 256 elements each.
   void (*block_square_sums)(const void* x, ElementType type, std::int64_t blocks, double* out, void* stream);

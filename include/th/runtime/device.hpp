@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 
 namespace th::runtime {
@@ -36,6 +37,31 @@ struct UpdateOperands {
   void* working = nullptr;  ///< the new weights in `working_type`
   std::int64_t count = 0;   ///< elements
   ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
+};
+
+/// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
+inline constexpr int kTreeLevels = 31;
+
+/// What a sum over slots takes in: the contribution of one slot, or the fp32 sum of `slots` of them, a whole subtree: a power of two that
+/// divides the first one's number.
+struct TreeLeaf {
+  const void* data = nullptr;
+  std::int64_t slots = 1;
+};
+
+/// Feeds the slots of `leaves`, from `first_slot` on, into the tree of zero::SlotTree, element by element. Level l is pending before the
+/// call where bit l of first_slot is set, and after it where bit l of the next slot's number is set: the pointers of those levels must not
+/// be null; a buffer may serve other levels before and after. With `out` set the slots are the last ones: their total is written there, in
+/// `type`, and nothing stays pending. `out` may be one of the leaves. The leaves themselves are a host array, which is not needed after the
+/// call.
+struct TreeSum {
+  std::int64_t first_slot = 0;
+  std::int64_t count = 0;                 ///< elements
+  ElementType type = ElementType::kFp32;  ///< of contributions and of the total
+  std::span<const TreeLeaf> leaves;
+  const float* pending_before[kTreeLevels] = {};
+  float* pending_after[kTreeLevels] = {};
+  void* out = nullptr;
 };
 
 /// Where a block is. On the host itself, the device of a CPU run, both are the same memory.
@@ -89,6 +115,9 @@ class Device {
   virtual void update(const UpdateFactors& factors, const UpdateOperands& operands) = 0;
   /// fp64 sums of squares of `blocks` blocks of 256 elements each, into `out`.
   virtual void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out) = 0;
+  virtual void tree_sum(const TreeSum& sum) = 0;
+  /// y += x.
+  virtual void accumulate(float* y, const float* x, std::int64_t count) = 0;
   /// `count` elements rounded to 16 bits.
   virtual void round(const float* from, ElementType type, void* to, std::int64_t count) = 0;
 };

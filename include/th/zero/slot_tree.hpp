@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "th/runtime/device.hpp"
+
 namespace th::zero {
 
 /// Sums the slots' contributions to one flat shard in a binary tree that depends on the slot numbers alone: a binary counter of pending
@@ -22,14 +24,13 @@ class SlotTree {
   template <typename T>
   bool add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out);
 
-  /// What add() may be fed in a slot's place: the contribution of one slot (elements of T), or the fp32 sum of `slots` of them, a whole subtree: a power
-  /// of two that divides the first one's number, added by subtree_sum().
-  struct Leaf {
-    const void* data = nullptr;
-    std::int64_t slots = 1;
-  };
+  /// What add() may be fed in a slot's place: the contribution of one slot (elements of T), or the sum of a whole subtree, added by subtree_sum().
+  using Leaf = runtime::TreeLeaf;
   template <typename T>
   bool add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out);
+  /// What add() does, for a device; `leaves` must outlive the result. It has `out` where the slots are the last ones.
+  [[nodiscard]] runtime::TreeSum plan(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, runtime::ElementType type,
+                                      void* out) const;
 
   /// The fp32 sum of a power of two of contributions, halves first, in `out`.
   template <typename T>
@@ -47,5 +48,8 @@ class SlotTree {
   std::vector<std::vector<int>> storage_of_;    ///< round -> level -> index into pending_, -1: none
   std::int64_t ranks_;
 };
+
+/// The sum on host memory.
+void tree_sum(const runtime::TreeSum& sum);
 
 }  // namespace th::zero

@@ -30,8 +30,8 @@ class StateStore {
     void* parameters = nullptr;         ///< working type, device memory; null where the store keeps the parameters
   };
 
-  /// Allocates by `buffers`. `device` must outlive the store.
-  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, bool sharded);
+  /// Allocates by `buffers`. `device` and `layout` must outlive the store.
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy);
   ~StateStore();
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
@@ -76,7 +76,7 @@ class StateStore {
   runtime::Device& device_;
   const FlatLayout& layout_;
   EngineBuffers buffers_;
-  bool sharded_;
+  ZeroPolicy policy_;
   runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, staging_;
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
   std::unique_ptr<runtime::DeviceQueue> in_, out_;  ///< copies to the side that computes, and from it

@@ -33,7 +33,7 @@ TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
   const EngineBuffers buffers = engine_buffers(make_config(GetParam()), layout, {false, false}, kRanks, DeviceMemory::kOwn);
   runtime::MemoryLedger::process().restart();
   runtime::MemoryLedger::device().restart();
-  const StateStore store(device, layout, buffers, true);
+  const StateStore store(device, layout, buffers, zero_policy(3));
   using runtime::MemoryClass;
   const runtime::MemoryUse on_device = runtime::MemoryLedger::device().current(), on_host = runtime::MemoryLedger::process().current();
   for (const MemoryClass kind : {MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq, MemoryClass::kOffloadStaging}) {
@@ -73,7 +73,7 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
     FakeDevice device(FakeDevice::Order::kLate);
     const FlatLayout layout = make_layout();
     const EngineBuffers buffers = engine_buffers(make_config(c), layout, {false, false}, kRanks, DeviceMemory::kOwn);
-    StateStore store(device, layout, buffers, true);
+    StateStore store(device, layout, buffers, zero_policy(3));
     const DeviceBlock gradients(device, Place::kDevice, layout.shard_total() * 4),
         parameters(device, Place::kDevice, layout.shard_total() * 4);
     const std::int64_t count = layout.units()[0].shard;
@@ -103,7 +103,7 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
   const FlatLayout layout = make_layout();
   EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {false, false}, kRanks, DeviceMemory::kOwn);
   buffers.staging.piece = kPiece;
-  StateStore store(device, layout, buffers, true);
+  StateStore store(device, layout, buffers, zero_policy(3));
   const std::int64_t shard = layout.units()[1].shard, whole = layout.shard_total();
   const DeviceBlock gradients(device, Place::kDevice, whole * 4), parameters(device, Place::kDevice, whole * 4);
   device.compute().synchronize();
@@ -128,7 +128,7 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
 TEST(StateStore, AnUpdateThatNobodyAnnouncedIsRefused) {
   HostDevice host;
   const FlatLayout layout = make_layout();
-  StateStore store(host, layout, engine_buffers(make_config({}), layout, {false, false}, kRanks), true);
+  StateStore store(host, layout, engine_buffers(make_config({}), layout, {false, false}, kRanks), zero_policy(3));
   EXPECT_THROW(store.update_next({}), InternalError);
 }
 
