@@ -118,6 +118,13 @@ run_benchmark() {
   local reason
   reason=$("$folder/bin/th_app" --version 2>/dev/null | sed -n 's/^Devices: cpu (cuda: \(.*\))$/\1/p')
   if [ -n "$reason" ]; then skip "cuda: $reason"; return; fi
+  reason=$("$folder/bin/th_app" --explain run.device 2>/dev/null | sed -n 's/^ *\(not part of this build: .*\)$/\1/p')
+  if [ -n "$reason" ]; then skip "cuda: run.device=cuda is $reason"; return; fi
+  bench "cuda, 1 rank" 1 run.device=cuda monitor.tensorboard=false
+  bench "cuda, 1 rank, bf16" 1 run.device=cuda precision.dtype=bf16 monitor.tensorboard=false
+  bench "cuda, 1 rank, bf16, stage 3, offloaded" 1 run.device=cuda precision.dtype=bf16 zero.stage=3 zero.offload_optimizer=true \
+    zero.offload_parameters=true monitor.tensorboard=false
+  bench "cuda, 2 ranks on one GPU, stage 2" 2 run.device=cuda comm.backend=mpi zero.stage=2 monitor.tensorboard=false
 }
 
 describe_machine

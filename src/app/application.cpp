@@ -105,6 +105,7 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   info.mpi_library = runtime::mpi_library_version();
   info.torch_version = build_info().torch;
   info.device = "cpu, " + processor_name();
+  if (deck.config.run.device == config::DeviceKind::kAuto && collectives.rank() == 0) info.device += "; run.device=auto: " + runtime::why_cpu();
   info.stage = std::to_string(deck.config.zero.stage);
   info.ranks = collectives.size();
   info.nodes = collectives.nodes().nodes();

@@ -96,6 +96,8 @@ void check_training(Checker& k, const RunConfig& c) {
             "contradicts checkpoint.resume with a path; give one of them");
   k.require(c.precision.reduce_dtype == ReduceDtype::kFp32 || c.comm.reduction == Reduction::kExact, {"precision.reduce_dtype", "comm.reduction"},
             "working contradicts comm.reduction = fast, which sums fp32 alone; allowed fp32");
+  k.require(!c.zero.offload_parameters || c.zero.stage == 3, {"zero.offload_parameters", "zero.stage"},
+            "true moves this rank's shards of the parameters, and zero.stage = " + std::to_string(c.zero.stage) + " does not shard them; allowed with zero.stage = 3");
   k.warn(name != ScheduleKind::kNoam && !k.given("optimizer.lr"), {"optimizer.lr", "schedule.name"},
          "left at its default 1, which is a factor for noam; another schedule takes it as the rate itself");
   k.warn(c.train.max_steps > 0 && c.run.warmup_steps >= c.train.max_steps, {"run.warmup_steps", "train.max_steps"},

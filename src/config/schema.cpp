@@ -103,8 +103,8 @@ void add_training(std::vector<Key>& t) {
   t.push_back(number_key("precision.loss_scale", TH_AT(precision.loss_scale), 0x1p-10, 0x1p40, false, "fp16: the first loss scale"));
   t.push_back(integer_key("precision.loss_scale_window", TH_AT(precision.loss_scale_window), 1, kMost, "fp16: steps without overflow after which the loss scale doubles"));
   t.push_back(integer_key("zero.stage", TH_AT(zero.stage), 0, 3, "0 plain data parallel; 1 optimizer state, 2 also gradients, 3 also parameters sharded"));
-  t.push_back(boolean_key("zero.offload_optimizer", TH_AT(zero.offload_optimizer), "optimizer state in pinned host memory; no effect on a CPU"));
-  t.push_back(boolean_key("zero.offload_parameters", TH_AT(zero.offload_parameters), "parameters in pinned host memory; no effect on a CPU"));
+  t.push_back(boolean_key("zero.offload_optimizer", TH_AT(zero.offload_optimizer), "optimizer state and master weights in pinned host memory, where they are updated; no effect on a CPU"));
+  t.push_back(boolean_key("zero.offload_parameters", TH_AT(zero.offload_parameters), "this rank's shards of the parameters in pinned host memory; needs zero.stage = 3; no effect on a CPU"));
   t.push_back(integer_key("zero.prefetch_units", TH_AT(zero.prefetch_units), 0, 1024, "stage 3 with comm.overlap: units gathered ahead of the one in use; 0: none (DeepSpeed counts elements: stage3_prefetch_bucket_size)"));
   t.push_back(integer_key("zero.persistence_threshold", TH_AT(zero.persistence_threshold), 0, kMost, "stage 3: units (layers, embeddings, output) of at most so many parameters stay gathered between updates (DeepSpeed, by tensor: stage3_param_persistence_threshold)"));
   t.push_back(integer_key("zero.max_live_parameters", TH_AT(zero.max_live_parameters), 0, kMost, "stage 3: elements gathered at a time, padding counted; fewer units are gathered ahead to keep it; 0: no limit (DeepSpeed: stage3_max_live_parameters)"));

@@ -53,6 +53,8 @@ bool Event::reached() const {
   return true;
 }
 
+void Event::synchronize() const { check_cuda(cudaEventSynchronize(handle_.get()), "cudaEventSynchronize"); }
+
 double Event::seconds(const Event& from, const Event& to) {
   float milliseconds = 0;
   check_cuda(cudaEventElapsedTime(&milliseconds, from.handle_.get(), to.handle_.get()), "cudaEventElapsedTime");

@@ -51,6 +51,8 @@ class Event {
   /// `stream` goes on only when this event's last record is reached; the host does not wait.
   void make_wait(cudaStream_t stream) const;
   [[nodiscard]] bool reached() const;
+  /// The host waits for the last record.
+  void synchronize() const;
   /// Seconds between two reached events of kind kTimed.
   [[nodiscard]] static double seconds(const Event& from, const Event& to);
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "th/base/half_float.hpp"
 #include "th/runtime/cuda_plugin_abi.hpp"
 
 // The arithmetic of the kernels, element by element, in the order of the CPU code: src/zero/optimizer.cpp, src/zero/slot_tree.cpp.
@@ -29,6 +30,56 @@ TH_DEVICE_TOO inline void adam_element(const runtime::AdamFactors& f, float& p, 
 
 /// zero::sgd of one element.
 TH_DEVICE_TOO inline void sgd_element(float factor, float decay, float lr, float& p, float g) { p -= lr * (g * factor + p * decay); }
+
+/// zero::apply_update for elements: gradients of type G, and a copy of the new weights in the 16-bit type W unless `working` is null.
+template <typename G, typename W>
+struct UpdateElements {
+  runtime::UpdateFactors factors;
+  float* weights;
+  const G* gradients;
+  float* exp_avg;
+  float* exp_avg_sq;
+  W* working;
+  TH_DEVICE_TOO void operator()(std::int64_t i) const {
+    float weight = weights[i];
+    const float gradient = to_float(gradients[i]);
+    if (factors.sgd) {
+      sgd_element(factors.sgd_step.gradient, factors.sgd_step.decay, factors.sgd_step.lr, weight, gradient);
+    } else {
+      float first = exp_avg[i], second = exp_avg_sq[i];
+      adam_element(factors.adam_step, weight, gradient, first, second);
+      exp_avg[i] = first;
+      exp_avg_sq[i] = second;
+    }
+    weights[i] = weight;
+    if (working != nullptr) working[i] = from_float<W>(weight);
+  }
+};
+
+/// Calls body(G{}, W{}) for the types of an update, float where they are fp32; W counts only where there is a working copy.
+template <typename Body>
+void with_update_types(const runtime::UpdateOperands& o, const Body& body) {
+  using runtime::ElementType;
+  const auto with_working = [&](auto gradient) {
+    if (o.working_type == ElementType::kFp16) return body(gradient, Fp16{});
+    body(gradient, Bf16{});
+  };
+  if (o.gradient_type == ElementType::kBf16) return with_working(Bf16{});
+  if (o.gradient_type == ElementType::kFp16) return with_working(Fp16{});
+  with_working(float{});
+}
+
+/// An update as a launch of its elements.
+template <typename Launch>
+void launch_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o, void* stream) {
+  with_update_types(o, [&](auto gradient, auto working) {
+    using G = decltype(gradient);
+    using W = decltype(working);
+    Launch::elements("update", o.count,
+                     UpdateElements<G, W>{factors, o.weights, static_cast<const G*>(o.gradients), o.exp_avg, o.exp_avg_sq, static_cast<W*>(o.working)},
+                     stream);
+  });
+}
 
 /// Adds the value of slot number `slot` to the binary counter: level l holds the sum of 2^l consecutive slots.
 /// Every level is visited, so that the loop unrolls and the levels stay in registers.
@@ -68,11 +119,12 @@ TH_DEVICE_TOO inline float tree_total(const float (&level)[kLevels], std::uint32
 constexpr int kNormBlock = 256;
 constexpr int kNormLanes = 8;
 
-/// Partial sum of squares number `lane` of one block.
-TH_DEVICE_TOO inline double square_lane(const float* block, int lane) {
+/// Partial sum of squares number `lane` of one block of T.
+template <typename T>
+TH_DEVICE_TOO inline double square_lane(const T* block, int lane) {
   double sum = 0;
   for (int i = 0; i < kNormBlock; i += kNormLanes) {
-    const double value = static_cast<double>(block[i + lane]);
+    const double value = static_cast<double>(to_float(block[i + lane]));
     sum += value * value;
   }
   return sum;

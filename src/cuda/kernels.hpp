@@ -9,11 +9,13 @@
 namespace th::cuda {
 
 // Kernels as host functions without CUDA types; the contracts stand at runtime::CudaKernels. `stream` is a cudaStream_t.
-void adam(const runtime::AdamFactors& factors, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count,
-          void* stream);
-void sgd(float gradient_factor, float decay, float lr, float* parameters, const float* gradients, std::int64_t count, void* stream);
+void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void* stream);
 void tree_sum(const runtime::TreeSum& sum, void* stream);
-void block_square_sums(const float* x, std::int64_t blocks, double* out, void* stream);
+void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream);
+/// y += x.
+void accumulate(float* y, const float* x, std::int64_t count, void* stream);
+/// `count` elements rounded to a 16-bit type.
+void round(const float* from, runtime::ElementType type, void* to, std::int64_t count, void* stream);
 
 /// The model's kernels, a table for each element type.
 [[nodiscard]] const runtime::ModelKernels<float>& model_kernels_fp32();

@@ -1,3 +1,4 @@
+#include "cuda_device.hpp"
 #include "cuda_handles.hpp"
 #include "device.hpp"
 #include "kernels.hpp"
@@ -44,6 +45,7 @@ TH_EXPORT th_cuda_select_device_fn th_cuda_select_device;
 TH_EXPORT th_cuda_make_nccl_collectives_fn th_cuda_make_nccl_collectives;
 TH_EXPORT th_cuda_make_staged_collectives_fn th_cuda_make_staged_collectives;
 TH_EXPORT th_cuda_nccl_self_test_fn th_cuda_nccl_self_test;
+TH_EXPORT th_cuda_make_device_fn th_cuda_make_device;
 TH_EXPORT th_cuda_kernels_fn th_cuda_kernels;
 
 int th_cuda_plugin_abi() { return th::runtime::kCudaPluginAbi; }
@@ -95,6 +97,13 @@ int th_cuda_nccl_self_test(void* nccl, char* text, std::size_t capacity) {
   return guarded(-1, text, capacity, [&] {
     write_text(th::cuda::self_test(dynamic_cast<th::cuda::NcclCollectives&>(collectives(nccl))), text, capacity);
     return 0;
+  });
+}
+
+void* th_cuda_make_device(void* compute_stream, char* text, std::size_t capacity) {
+  return guarded(static_cast<void*>(nullptr), text, capacity, [&] {
+    th::runtime::Device* made = new th::cuda::CudaDevice(static_cast<cudaStream_t>(compute_stream));
+    return static_cast<void*>(made);
   });
 }
 

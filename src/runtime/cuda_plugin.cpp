@@ -74,6 +74,7 @@ void CudaPlugin::open(const std::string& path) {
   make_nccl_collectives_ = reinterpret_cast<th_cuda_make_nccl_collectives_fn*>(symbol("th_cuda_make_nccl_collectives"));
   make_staged_collectives_ = reinterpret_cast<th_cuda_make_staged_collectives_fn*>(symbol("th_cuda_make_staged_collectives"));
   nccl_self_test_ = reinterpret_cast<th_cuda_nccl_self_test_fn*>(symbol("th_cuda_nccl_self_test"));
+  make_device_ = reinterpret_cast<th_cuda_make_device_fn*>(symbol("th_cuda_make_device"));
   kernels_ = reinterpret_cast<th_cuda_kernels_fn*>(symbol("th_cuda_kernels"));
 }
 
@@ -115,7 +116,25 @@ std::string CudaPlugin::nccl_self_test(Collectives& nccl) const {
   return text.data();
 }
 
+std::unique_ptr<Device> CudaPlugin::make_device(void* compute_stream) const {
+  std::array<char, 4096> text{};
+  void* made = make_device_(compute_stream, text.data(), text.size());
+  if (made == nullptr) throw DeviceError(text.data());
+  return std::unique_ptr<Device>(static_cast<Device*>(made));
+}
+
 const CudaKernels& CudaPlugin::kernels() const { return *kernels_(); }
+
+std::string why_cpu(const std::string& driver) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(driver, ignored)) return "no NVIDIA driver on this machine";
+  try {
+    const std::size_t count = CudaPlugin().devices().size();
+    return std::to_string(count) + (count == 1 ? " GPU is" : " GPUs are") + " here, but run.device=cuda is not part of this build";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
 
 std::string device_list_text() {
   try {

@@ -46,6 +46,7 @@ const char* memory_class_name(MemoryClass kind) noexcept {
     case MemoryClass::kActivations: return "activations";
     case MemoryClass::kBatches: return "batches";
     case MemoryClass::kCheckpointStaging: return "checkpoint staging";
+    case MemoryClass::kOffloadStaging: return "offload staging";
     case MemoryClass::kUntagged: break;
   }
   return "untagged";

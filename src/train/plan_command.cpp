@@ -96,6 +96,20 @@ std::string precision_text(const config::PrecisionSection& precision) {
   return text + (precision.reduce_dtype == config::ReduceDtype::kFp32 ? ", gradients reduced in fp32" : ", gradients reduced in " + text);
 }
 
+/// Where the states lie on a GPU with everything offloaded that can be.
+std::string by_offload(const Planner& planner) {
+  std::string text = "\nOn a GPU with zero.offload_optimizer (and, at stage 3, zero.offload_parameters), MiB of model state and its staging on device + host\n";
+  text += format("%-20s", "device + host");
+  for (std::int64_t stage = 0; stage < 4; ++stage) {
+    config::RunConfig config = with(planner.config(), stage, planner.config().model.gradient_checkpointing);
+    config.zero.offload_optimizer = config.zero.offload_parameters = true;
+    const zero::MemoryPlan plan = planner.plan(config, zero::DeviceMemory::kOwn);
+    const auto state = [](const runtime::MemoryUse& use) { return mebibytes(use.model_state() + use[MemoryClass::kOffloadStaging]); };
+    text += format(" %10s", format("%.0f+%.0f", state(plan.peak().use), state(plan.peak().host)).c_str());
+  }
+  return text + "\nOn a CPU the two keys change nothing.\n";
+}
+
 std::string memory_tables(const Planner& planner) {
   const config::RunConfig& config = planner.config();
   std::array<zero::MemoryPlan, 4> plans;
@@ -126,14 +140,7 @@ std::string memory_tables(const Planner& planner) {
   }
   text += by_checkpointing(planner);
   text += by_precision(planner);
-  text += "\nOn a GPU with zero.offload_optimizer (and, at stage 3, zero.offload_parameters), MiB of model state on device + host\n";
-  row("device + host", [](const zero::MemoryPlan& p) {
-    runtime::MemoryUse use = p.peak().use;
-    std::int64_t host = use[MemoryClass::kExpAvg] + use[MemoryClass::kExpAvgSq] + use[MemoryClass::kMaster];
-    if (use[MemoryClass::kGatherSlots] > 0) host += use[MemoryClass::kParameters];
-    return format(" %4.0f+%-5.0f", mebibytes(use.model_state() - host), mebibytes(host));
-  });
-  text += "On a CPU the two keys change nothing.\n";
+  text += by_offload(planner);
   return text;
 }
 
@@ -212,14 +219,6 @@ std::string time_text(const Planner& planner) {
   return text;
 }
 
-/// What of a rank's memory is on its GPU: all but batches, staging copies and what the deck moves to the host.
-std::int64_t device_bytes(const config::RunConfig& config, const runtime::MemoryUse& use) {
-  std::int64_t host = use[MemoryClass::kBatches] + use[MemoryClass::kCheckpointStaging];
-  if (config.zero.offload_optimizer) host += use[MemoryClass::kExpAvg] + use[MemoryClass::kExpAvgSq] + use[MemoryClass::kMaster];
-  if (config.zero.offload_parameters && config.zero.stage == 3) host += use[MemoryClass::kParameters];
-  return use.total() - host;
-}
-
 std::string disk_text(const Planner& planner, const zero::MemoryPlan& plan) {
   namespace fs = std::filesystem;
   std::error_code ignored;
@@ -262,7 +261,7 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
                         plan.peak().name.c_str());
   answer.fits = available == 0 || wanted <= limit;
   if (config.plan.gpu_gbytes > 0) {
-    const double device = static_cast<double>(device_bytes(config, plan.peak().use));
+    const double device = static_cast<double>(planner.plan(config, zero::DeviceMemory::kOwn).peak().use.total());
     const bool on_gpu = device <= config.plan.gpu_gbytes * 1e9;
     answer.text += format("On a GPU of %g GB a rank takes %s of it, the rest is the host's: %s.\n", config.plan.gpu_gbytes,
                           monitor::bytes_text(static_cast<std::int64_t>(device)).c_str(), on_gpu ? "it fits" : "it does not fit");

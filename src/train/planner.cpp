@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/data/loader.hpp"
+#include "th/runtime/resource_usage.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/memory_watch.hpp"
 #include "th/train/training_data.hpp"
@@ -79,9 +80,10 @@ double Planner::sentences(const config::RunConfig& config) const {
   return std::clamp(asked, 1.0, lengths_.empty() ? asked + 1 : static_cast<double>(lengths_.size()));
 }
 
-zero::MemoryPlan Planner::plan(const config::RunConfig& config) const {
+zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemory memory) const {
   zero::PlanRequest request = request_;
   request.config = config;
+  request.memory = memory;
   request.training = training_shapes(config);
   if (dataset_.valid) request.evaluation = evaluation_shapes(*dataset_.valid, config);
   if (dataset_.test) {

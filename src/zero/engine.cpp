@@ -3,34 +3,35 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/element.hpp"
+#include "th/zero/host_device.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
-#include <cstring>
 
 namespace th::zero {
 
 namespace {
 
-at::Tensor zeros(std::int64_t elements, config::Precision type = config::Precision::kFp32) {
-  return at::zeros({elements}, at::TensorOptions().dtype(model::scalar_type(type)));
-}
-
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives,
-                       std::int64_t slots)
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
+                       runtime::Device* device)
     : ZeroEngine(config, model, collectives, slots,
-                 config.comm.overlap == config::Overlap::kOn ? runtime::threaded_streams() : runtime::inline_streams()) {}
+                 config.comm.overlap == config::Overlap::kOn && (device == nullptr || device->is_host()) ? runtime::threaded_streams()
+                                                                                                         : runtime::inline_streams(),
+                 device) {}
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives,
-                       std::int64_t slots, runtime::Streams streams)
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
+                       runtime::Streams streams, runtime::Device* device)
     : config_(config),
       collectives_(collectives),
+      host_(device == nullptr ? std::make_unique<HostDevice>() : nullptr),
+      device_(device == nullptr ? *host_ : *device),
       policy_(zero_policy(config.zero.stage)),
       layout_(model.units(), collectives.size()),
       slots_(slots),
@@ -38,7 +39,7 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
       rank_(collectives.rank()),
       ranks_(collectives.size()),
       use_(unit_use(model)),
-      buffers_(engine_buffers(config_, layout_, use_, slots)),
+      buffers_(engine_buffers(config_, layout_, use_, slots, device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)),
       streams_(std::move(streams)) {
   ensure(slots >= ranks_, "fewer slots than ranks");
   allocate();
@@ -56,40 +57,28 @@ void ZeroEngine::allocate() {
   tensors_.resize(units);
   const EngineBuffers& b = buffers_;
   const BufferTypes& types = b.types;
-  {
-    const MemoryScope scope(MemoryClass::kParameters);
-    parameters_ = collectives_.allocate(words(b.parameters, types.working));
-  }
-  if (b.masters > 0) {
-    const MemoryScope scope(MemoryClass::kMaster);
-    masters_ = zeros(b.masters);
-  }
-  if (b.gather_slots > 0) {
-    const MemoryScope scope(MemoryClass::kGatherSlots);
-    gather_ = zeros(b.gather_slots, types.working);
-  }
-  {
-    // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
-    const MemoryScope scope(policy_.shard_gradients ? MemoryClass::kCommunication : MemoryClass::kGradients);
-    const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
-    gradients_ = collectives_.allocate(words(policy_.shard_gradients ? in_flight : b.gradients, types.reduced));
-  }
-  if (types.short_gradients()) {
-    const MemoryScope scope(MemoryClass::kCommunication);
-    unit_gradients_ = zeros(b.unit_gradients);
-  }
-  if (policy_.shard_gradients) {
-    const MemoryScope scope(MemoryClass::kGradients);
-    shard_gradients_ = zeros(b.gradients, types.reduced);
-  }
-  if (b.moments > 0) {
-    const MemoryScope first(MemoryClass::kExpAvg);
-    exp_avg_ = zeros(b.moments);
-    const MemoryScope second(MemoryClass::kExpAvgSq);
-    exp_avg_sq_ = zeros(b.moments);
-  }
+  const auto block = [&](MemoryClass kind, std::int64_t bytes) {
+    const MemoryScope scope(kind);
+    return runtime::DeviceBlock(device_, runtime::Place::kDevice, bytes);
+  };
+  const auto buffer = [&](MemoryClass kind, std::int64_t elements, config::Precision type) {
+    const MemoryScope scope(kind);
+    return collectives_.allocate(words(elements, type));
+  };
+  if (!b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
+  if (b.parameters_on_host) gather_source_ = buffer(MemoryClass::kGatherSlots, b.gather_source, types.working);
+  gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
+  // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
+  const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
+  gradients_ = policy_.shard_gradients ? buffer(MemoryClass::kCommunication, in_flight, types.reduced)
+                                       : buffer(MemoryClass::kGradients, b.gradients, types.reduced);
+  if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
+  if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_);
+  pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
+  block_sums_ = block(MemoryClass::kCommunication, b.device_block_sums() * static_cast<std::int64_t>(sizeof(double)));
+  tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
-  tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard);
   slot_losses_.assign(index(rounds_), 0.0);
 }
 
@@ -102,19 +91,14 @@ std::byte* ZeroEngine::reduced_at(float* buffer, std::int64_t element) const {
 }
 
 std::byte* ZeroEngine::parameter_shard(std::int64_t unit) const {
+  if (buffers_.parameters_on_host) return nullptr;
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   return working_at(*parameters_, policy_.shard_parameters ? u.shard_offset : u.offset + rank_ * u.shard);
 }
 
-float* ZeroEngine::master_shard(std::int64_t unit) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (!buffers_.types.masters()) return reinterpret_cast<float*>(parameter_shard(unit));
-  return masters_.data_ptr<float>() + (policy_.shard_optimizer ? u.shard_offset : u.offset + rank_ * u.shard);
-}
-
 std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (policy_.shard_gradients) return reduced_at(static_cast<float*>(shard_gradients_.data_ptr()), u.shard_offset);
+  if (policy_.shard_gradients) return reduced_at(shard_gradients_.as<float>(), u.shard_offset);
   return reduced_at(gradients_->data(), u.offset + rank_ * u.shard);
 }
 
@@ -142,14 +126,16 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
 
 double ZeroEngine::gradient_norm() {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
-  std::vector<double> mine(index(layout_.shard_total() / FlatLayout::kBlock)), all(mine.size() * index(ranks_));
+  std::vector<double> mine(index(buffers_.shard_blocks)), all(mine.size() * index(ranks_));
+  double* sums = device_.is_host() ? mine.data() : block_sums_.as<double>();
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
     streams_.compute->touch(
         "norm", {runtime::reads(reduced_gradient(static_cast<std::int64_t>(u)), unit.shard * element_bytes(buffers_.types.reduced))});
-    block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), buffers_.types.reduced, unit.shard / FlatLayout::kBlock,
-                      mine.data() + unit.shard_offset / FlatLayout::kBlock);
+    device_.block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), element_type(buffers_.types.reduced), unit.shard / FlatLayout::kBlock,
+                              sums + unit.shard_offset / FlatLayout::kBlock);
   }
+  runtime::copy_now(device_, mine.data(), sums, buffers_.shard_blocks * static_cast<std::int64_t>(sizeof(double)));
   collectives_.all_gather_doubles(mine, all);
   double sum = 0;
   for (const FlatLayout::Unit& unit : layout_.units()) {
@@ -168,29 +154,30 @@ std::string ZeroEngine::first_not_finite() {
     const std::int64_t unit = layout_.tensors()[index(piece.tensor)].unit;
     const std::int64_t at = piece.shard_offset - layout_.units()[index(unit)].shard_offset;
     model::with_element(model::scalar_type(buffers_.types.reduced), [&](auto element) {
+      constexpr std::int64_t kChunk = 2048;
+      std::array<decltype(element), kChunk> values;
       const auto* gradients = reinterpret_cast<const decltype(element)*>(reduced_gradient(unit)) + at;
-      const bool finite = std::all_of(gradients, gradients + piece.count, [](auto g) { return std::isfinite(to_float(g)); });
-      if (!finite) found = std::min(found, piece.tensor);
+      for (std::int64_t i = 0; i < piece.count; i += kChunk) {
+        const std::int64_t n = std::min(kChunk, piece.count - i);
+        runtime::copy_now(device_, values.data(), gradients + i, n * static_cast<std::int64_t>(sizeof(element)));
+        const bool finite = std::all_of(values.begin(), values.begin() + n, [](auto g) { return std::isfinite(to_float(g)); });
+        if (!finite) found = std::min(found, piece.tensor);
+      }
     });
   }
   const std::int64_t first = -collectives_.maximum(-found);
   return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
 }
 
-OptimizerSlice ZeroEngine::slice_of(std::int64_t unit) const {
+StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  const bool sharded = policy_.shard_optimizer;
-  OptimizerSlice slice;
-  slice.count = sharded ? u.shard : u.padded;
-  slice.masters = sharded ? master_shard(unit) : master_shard(unit) - rank_ * u.shard;
-  slice.gradients = sharded ? reduced_gradient(unit) : reduced_at(gradients_->data(), u.offset);
-  if (buffers_.types.masters()) slice.working = sharded ? parameter_shard(unit) : working_at(*parameters_, u.offset);
-  if (has_moments()) {
-    const std::int64_t at = sharded ? u.shard_offset : u.offset;
-    slice.exp_avg = exp_avg_.data_ptr<float>() + at;
-    slice.exp_avg_sq = exp_avg_sq_.data_ptr<float>() + at;
-  }
-  return slice;
+  if (policy_.shard_optimizer) return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
+  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset), working_at(*parameters_, u.offset)};
+}
+
+StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
+  const std::int64_t shard = layout_.units()[index(unit)].shard;
+  return {unit, policy_.shard_optimizer ? 0 : rank_ * shard, shard, nullptr, parameter_shard(unit)};
 }
 
 StepResult ZeroEngine::step(const StepRequest& request) {
@@ -207,31 +194,34 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   OptimizerStep update{config_.optimizer, request.lr, 1.0, request.optimizer_step};
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
   update.gradient_factor /= request.loss_scale;
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) update_unit(static_cast<std::int64_t>(u), update);
+  const runtime::UpdateFactors factors = update_factors(update);
+  if (updates_own_part()) {
+    streams_.compute->enqueue("announce", [this] {
+      for (std::size_t u = 0; u < layout_.units().size(); ++u) store_->announce(slice_of(static_cast<std::int64_t>(u)));
+    }, {});
+  }
+  for (std::size_t u = 0; u < layout_.units().size(); ++u) update_unit(static_cast<std::int64_t>(u), factors);
   streams_.communication->drain();
   if (pool_) pool_->updated();
   return result;
 }
 
-void ZeroEngine::update_unit(std::int64_t unit, const OptimizerStep& update) {
-  // Without sharding everything is updated here, and with an exact sum each rank has that of its own shard.
-  if (!policy_.shard_optimizer && config_.comm.reduction == config::Reduction::kExact) return update_whole(unit, update);
-  update_shard(unit, update);
+void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& factors) {
+  if (updates_own_part()) return update_shard(unit, factors);
+  update_whole(unit, factors);  // everything is updated here, and each rank has the sum of its own shard
 }
 
-void ZeroEngine::update_shard(std::int64_t number, const OptimizerStep& update) {
-  const FlatLayout::Unit& unit = layout_.units()[index(number)];
-  const config::Precision type = buffers_.types.working;
+void ZeroEngine::update_shard(std::int64_t number, const runtime::UpdateFactors& factors) {
   runtime::Stream& compute = *streams_.compute;
   runtime::Stream& communication = *streams_.communication;
-  const OptimizerSlice slice = slice_of(number);
-  const runtime::Access mine = policy_.shard_optimizer ? runtime::writes(parameter_shard(number), unit.shard * element_bytes(type))
-                                                       : parameters_of(number, runtime::Access::Kind::kWrite);
+  const StateStore::Slice slice = slice_of(number);
+  const runtime::Access mine =
+      policy_.shard_optimizer ? shard_of(number, runtime::Access::Kind::kWrite) : parameters_of(number, runtime::Access::Kind::kWrite);
   compute.enqueue("update",
-                  [this, number, update, slice] {
+                  [this, number, factors] {
                     const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
                                                              runtime::FlightRecord::On::kCompute, number);
-                    apply_optimizer(update, slice, buffers_.types.reduced, buffers_.types.working);
+                    store_->update_next(factors);
                   },
                   {runtime::reads(slice.gradients, slice.count * element_bytes(buffers_.types.reduced)), mine});
   if (policy_.shard_parameters || !policy_.shard_optimizer) return;
@@ -240,15 +230,12 @@ void ZeroEngine::update_shard(std::int64_t number, const OptimizerStep& update) 
                         [this, number] {
                           const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
                                                                    runtime::FlightRecord::On::kCommunication, number);
-                          const FlatLayout::Unit& u = layout_.units()[index(number)];
-                          const std::int64_t offset = words(u.offset, buffers_.types.working),
-                                             shard = words(u.shard, buffers_.types.working);
-                          collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
+                          gather_parameters(number, reinterpret_cast<float*>(working_at(*parameters_, layout_.units()[index(number)].offset)));
                         },
                         {parameters_of(number, runtime::Access::Kind::kWrite)});
 }
 
-void ZeroEngine::update_whole(std::int64_t number, const OptimizerStep& update) {
+void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors& factors) {
   const BufferTypes& types = buffers_.types;
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   runtime::Stream& compute = *streams_.compute;
@@ -268,13 +255,14 @@ void ZeroEngine::update_whole(std::int64_t number, const OptimizerStep& update) 
                         {runtime::writes(gradient.begin, gradient.bytes)});
   compute.wait(communication.record());
   compute.enqueue("update",
-                  [this, number, shards, update, slice = slice_of(number)] {
+                  [this, number, shards, factors] {
                     const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
                                                              runtime::FlightRecord::On::kCompute, number);
-                    const std::int64_t shard = layout_.units()[index(number)].shard;
-                    const config::Precision working = buffers_.types.working;
-                    for (std::int64_t r = 0; r < ranks_; ++r)
-                      apply_optimizer(update, slice.part(r * shard, shard, (*shards)[index(r)], working), buffers_.types.reduced, working);
+                    const FlatLayout::Unit& u = layout_.units()[index(number)];
+                    for (std::int64_t r = 0; r < ranks_; ++r) {
+                      store_->announce({number, r * u.shard, u.shard, (*shards)[index(r)], working_at(*parameters_, u.offset + r * u.shard)});
+                    }
+                    for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors);
                   },
                   {gradient, parameters_of(number, runtime::Access::Kind::kWrite)});
   communication.wait(compute.record());

@@ -9,6 +9,10 @@ namespace th::zero {
 
 using runtime::MemoryClass;
 
+namespace {
+constexpr std::int64_t kFloat = 4, kDouble = 8;
+}  // namespace
+
 ZeroPolicy zero_policy(std::int64_t stage) {
   ensure(stage >= 0 && stage <= 3, "zero.stage is 0, 1, 2 or 3");
   return {stage >= 1, stage >= 2, stage >= 3};
@@ -22,25 +26,6 @@ BufferTypes buffer_types(const config::RunConfig& config) {
 std::int64_t element_bytes(config::Precision type) { return type == config::Precision::kFp32 ? 4 : 2; }
 
 namespace {
-
-/// Notes which units are opened that were closed.
-class OpensRecorder final : public model::ParameterSource {
- public:
-  OpensRecorder(std::size_t units, std::vector<std::int64_t>& opens) : open_(units, 0), tensors_(units), opens_(opens) {}
-  const model::UnitTensors& open_forward(std::int64_t unit) override { return opened(unit); }
-  void close_forward(std::int64_t unit) override { --open_[static_cast<std::size_t>(unit)]; }
-  model::UnitTensors& open_backward(std::int64_t unit) override { return opened(unit); }
-  void close_backward(std::int64_t unit) override { --open_[static_cast<std::size_t>(unit)]; }
-
- private:
-  model::UnitTensors& opened(std::int64_t unit) {
-    if (open_[static_cast<std::size_t>(unit)]++ == 0) opens_.push_back(unit);
-    return tensors_[static_cast<std::size_t>(unit)];
-  }
-  std::vector<int> open_;
-  std::vector<model::UnitTensors> tensors_;
-  std::vector<std::int64_t>& opens_;
-};
 
 /// Units for which `alone` holds have places of their own behind `shared` places for the others.
 UnitPlaces places(const FlatLayout& layout, const std::vector<bool>& alone, std::int64_t shared) {
@@ -75,6 +60,26 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
   return places(layout, alone, std::min(1 + std::min(ahead, room), in_turn));
 }
 
+/// What zero.offload_* move to the host, and how updates then travel.
+void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatLayout& layout) {
+  if (b.memory == DeviceMemory::kHost) return;
+  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  b.optimizer_on_host = config.zero.offload_optimizer && b.moments + b.masters > 0;
+  b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
+  // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by unit.
+  const bool whole_units = !policy.shard_optimizer && config.comm.reduction == config::Reduction::kFast;
+  std::int64_t slice = 0, shard = 0;
+  for (const FlatLayout::Unit& unit : layout.units()) {
+    shard = std::max(shard, unit.shard);
+    slice = std::max(slice, whole_units ? unit.padded : unit.shard);
+  }
+  if (b.parameters_on_host) b.gather_source = shard;
+  UpdateStaging& s = b.staging;
+  if (b.optimizer_on_host) s.gradients = element_bytes(b.types.reduced);
+  if (b.optimizer_on_host != b.parameters_on_host) (b.masters > 0 ? s.working : s.weights) = element_bytes(b.types.working);
+  if (s.gradients + s.weights + s.working > 0) s.piece = std::min(slice, UpdateStaging::kPiece);
+}
+
 }  // namespace
 
 std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout) {
@@ -88,14 +93,8 @@ std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& 
   return kept;
 }
 
-UnitUse unit_use(const model::Transformer& model) {
-  UnitUse use{model.long_lived(), {}};
-  OpensRecorder recorder(model.units().size(), use.opens);
-  model.idle_slot(recorder);
-  return use;
-}
-
-EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots) {
+EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
+                             DeviceMemory memory) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   const std::int64_t whole = layout.padded_total();
   const std::int64_t shard = layout.shard_total();
@@ -126,20 +125,37 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
     b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
   }
   b.block_sums = (whole + shard) / FlatLayout::kBlock;
+  b.shard_blocks = shard / FlatLayout::kBlock;
+  b.memory = memory;
+  place_states(b, config, layout);
   return b;
 }
 
+std::int64_t EngineBuffers::device_block_sums() const noexcept { return memory == DeviceMemory::kOwn ? shard_blocks : 0; }
+
 runtime::MemoryUse EngineBuffers::use() const {
-  constexpr std::int64_t kFloat = 4;
   const std::int64_t working = element_bytes(types.working);
   const std::int64_t reduced = element_bytes(types.reduced);
   runtime::MemoryUse use;
-  use[MemoryClass::kParameters] = parameters * working;
-  use[MemoryClass::kMaster] = masters * kFloat;
+  if (!parameters_on_host) use[MemoryClass::kParameters] = parameters * working;
+  if (!optimizer_on_host) {
+    use[MemoryClass::kMaster] = masters * kFloat;
+    use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
+  }
   use[MemoryClass::kGradients] = gradients * reduced;
+  use[MemoryClass::kGatherSlots] = (gather_slots + gather_source) * working;
+  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced + device_block_sums() * kDouble;
+  if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
+  return use;
+}
+
+runtime::MemoryUse EngineBuffers::host_use() const {
+  runtime::MemoryUse use;
+  if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_bytes(types.working);
+  if (!optimizer_on_host) return use;
+  use[MemoryClass::kMaster] = masters * kFloat;
   use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
-  use[MemoryClass::kGatherSlots] = gather_slots * working;
-  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
+  use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }
 

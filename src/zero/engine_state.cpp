@@ -5,12 +5,16 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 // The engine's state going in and out: initial values, checkpoints, and a whole copy for decoding.
 namespace th::zero {
 
 namespace {
+
+constexpr std::int64_t kFloat = 4;
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
@@ -19,21 +23,33 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 void ZeroEngine::initialise(std::uint64_t seed) {
   for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(piece.tensor)];
-    float* shard = master_shard(tensor.unit) - layout_.units()[index(tensor.unit)].shard_offset;
-    model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin, piece.count, shard + piece.shard_offset);
+    float* weights = store_->at(State::kParameters, my_shard(tensor.unit)) + piece.shard_offset - layout_.units()[index(tensor.unit)].shard_offset;
+    constexpr std::int64_t kChunk = 2048;
+    std::array<float, kChunk> values;
+    for (std::int64_t at = 0; at < piece.count; at += kChunk) {
+      const std::int64_t n = std::min(kChunk, piece.count - at);
+      model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin + at, n, values.data());
+      runtime::copy_now(device_, weights + at, values.data(), n * kFloat);
+    }
   }
   for (std::size_t u = 0; u < layout_.units().size(); ++u) share_unit(static_cast<std::int64_t>(u));
   collectives_.barrier();
 }
 
+float* ZeroEngine::whole_state(State state, std::int64_t unit) const {
+  ensure(!policy_.shard_optimizer, "ZeroEngine: sharded states are nowhere whole");
+  return store_->at(state, slice_of(unit));
+}
+
 void ZeroEngine::share_unit(std::int64_t number) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
-  const config::Precision type = buffers_.types.working;
+  const StateStore::Slice mine = my_shard(number);
   if (buffers_.types.masters()) {
-    round_elements(master_shard(number), type, parameter_shard(number), unit.shard);
-    if (!policy_.shard_optimizer) share_fp32(number, master_shard(number), masters_.data_ptr<float>() + unit.offset);
+    store_->publish(mine);
+    if (!policy_.shard_optimizer) share_fp32(number, store_->at(State::kParameters, mine), whole_state(State::kParameters, number));
   }
   if (policy_.shard_parameters) return;
+  const config::Precision type = buffers_.types.working;
   const std::int64_t offset = words(unit.offset, type);
   const std::int64_t shard = words(unit.shard, type);
   collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
@@ -44,11 +60,13 @@ void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole
   const std::int64_t offset = words(u.offset, buffers_.types.reduced);
   const std::int64_t part = words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
   float* buffer = gradients_->data() + offset;
+  runtime::DeviceQueue& queue = device_.compute();
   for (std::int64_t at = 0; at < u.shard; at += part) {
-    std::memcpy(buffer + rank_ * part, mine + at, index(part) * sizeof(float));
+    queue.copy(buffer + rank_ * part, mine + at, part * kFloat);
     collectives_.all_gather(*gradients_, offset, part, part, buffer);
-    for (std::int64_t r = 0; r < ranks_; ++r) std::memcpy(whole + r * u.shard + at, buffer + r * part, index(part) * sizeof(float));
+    for (std::int64_t r = 0; r < ranks_; ++r) queue.copy(whole + r * u.shard + at, buffer + r * part, part * kFloat);
   }
+  queue.synchronize();
 }
 
 std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
@@ -59,9 +77,7 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   std::vector<float> unit_values(index(words(layout_.largest_unit(), type)));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    const bool sharded = policy_.shard_parameters;
-    const std::int64_t shard = words(unit.shard, type);
-    collectives_.all_gather(*parameters_, words(sharded ? unit.shard_offset : unit.offset, type), sharded ? 0 : shard, shard, unit_values.data());
+    gather_parameters(static_cast<std::int64_t>(u), unit_values.data());
     std::memcpy(static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
                 index(unit.content * element_bytes(type)));
   }
@@ -79,12 +95,7 @@ void ZeroEngine::read_state(State state, std::span<float> out) const {
 void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> out) const {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(out) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
-  const float* from = master_shard(number);
-  if (state != State::kParameters) {
-    const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
-    from = moments.data_ptr<float>() + (policy_.shard_optimizer ? unit.shard_offset : unit.offset + rank_ * unit.shard);
-  }
-  std::memcpy(out.data(), from, index(unit.shard) * sizeof(float));
+  runtime::copy_now(device_, out.data(), store_->at(state, my_shard(number)), unit.shard * kFloat);
 }
 
 void ZeroEngine::write_state(State state, std::span<const float> in) {
@@ -99,17 +110,13 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
 void ZeroEngine::write_unit(State state, std::int64_t number, std::span<const float> in) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(in) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
-  const std::size_t bytes = index(unit.shard) * sizeof(float);
-  if (state == State::kParameters) {
-    std::memcpy(master_shard(number), in.data(), bytes);
+  if (state == State::kParameters || policy_.shard_optimizer) {
+    runtime::copy_now(device_, store_->at(state, my_shard(number)), in.data(), unit.shard * kFloat);
+    if (state != State::kParameters) return;
     if (pool_) pool_->updated();
-    return share_unit(number);
-  }
-  const at::Tensor& moments = state == State::kExpAvg ? exp_avg_ : exp_avg_sq_;
-  if (policy_.shard_optimizer) {
-    std::memcpy(moments.data_ptr<float>() + unit.shard_offset, in.data(), bytes);
+    share_unit(number);
   } else {
-    share_fp32(number, in.data(), moments.data_ptr<float>() + unit.offset);
+    share_fp32(number, in.data(), whole_state(state, number));
   }
 }
 

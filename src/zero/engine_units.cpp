@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cstring>
 
 // Units as the model opens and closes them: where their values and gradients lie meanwhile, and the collectives that this sets off.
 namespace th::zero {
@@ -34,11 +33,8 @@ void ZeroEngine::lay_out_places() {
   if (!policy_.shard_parameters) return;
   GatherPool::Source source;
   source.gather = [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to); };
-  source.shard = [this](std::int64_t unit) {
-    return runtime::reads(parameter_shard(unit), layout_.units()[index(unit)].shard * element_bytes(buffers_.types.working));
-  };
-  pool_ =
-      std::make_unique<GatherPool>(buffers_, layout_, use_.opens, static_cast<std::byte*>(gather_.data_ptr()), streams_, std::move(source));
+  source.shard = [this](std::int64_t unit) { return shard_of(unit, Access::Kind::kRead); };
+  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, gather_.data(), streams_, std::move(source));
 }
 
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
@@ -46,13 +42,18 @@ std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
 }
 
 float* ZeroEngine::unit_gradient(std::int64_t unit) const {
-  if (buffers_.types.short_gradients()) return unit_gradients_.data_ptr<float>() + buffers_.made.offset(unit, 0);
+  if (buffers_.types.short_gradients()) return unit_gradients_.as<float>() + buffers_.made.offset(unit, 0);
   return reinterpret_cast<float*>(travelling_gradient(unit));
 }
 
 Access ZeroEngine::parameters_of(std::int64_t unit, Access::Kind kind) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   return {kind, working_at(*parameters_, u.offset), u.padded * element_bytes(buffers_.types.working)};
+}
+
+Access ZeroEngine::shard_of(std::int64_t unit, Access::Kind kind) const {
+  const std::byte* kept = store_->parameters(unit);
+  return {kind, kept != nullptr ? kept : parameter_shard(unit), layout_.units()[index(unit)].shard * element_bytes(buffers_.types.working)};
 }
 
 std::vector<at::Tensor> ZeroEngine::value_views(std::int64_t unit, std::byte* values) const {
@@ -131,14 +132,17 @@ model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
 void ZeroEngine::zero_gradients(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   float* gradients = unit_gradient(unit);
+  const auto clear = [&](std::int64_t begin, std::int64_t end) {
+    device_.compute().clear(gradients + begin, (end - begin) * static_cast<std::int64_t>(sizeof(float)));
+  };
   std::int64_t done = 0;  // zeroed, or to be written by one product
   for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count && !idle_; ++t) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
     if (!tensor.spec.one_product) continue;
-    std::memset(gradients + done, 0, index(tensor.offset - done) * sizeof(float));
+    clear(done, tensor.offset);
     done = tensor.offset + tensor.count;
   }
-  std::memset(gradients + done, 0, index(u.padded - done) * sizeof(float));
+  clear(done, u.padded);
 }
 
 void ZeroEngine::close_backward(std::int64_t unit) {
@@ -147,8 +151,8 @@ void ZeroEngine::close_backward(std::int64_t unit) {
   if (buffers_.types.short_gradients()) {
     take_gradient_place(unit);
     streams_.compute->enqueue("round",
-                              [from = unit_gradient(unit), to = travelling_gradient(unit), padded, type = buffers_.types.reduced] {
-                                round_elements(from, type, to, padded);
+                              [this, from = unit_gradient(unit), to = travelling_gradient(unit), padded] {
+                                device_.round(from, element_type(buffers_.types.reduced), to, padded);
                               },
                               {runtime::reads(unit_gradient(unit), padded * 4),
                                runtime::writes(travelling_gradient(unit), padded * element_bytes(buffers_.types.reduced))});
@@ -183,7 +187,8 @@ void ZeroEngine::reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_
   if (!policy_.shard_gradients) return;
   auto* out = reinterpret_cast<float*>(reduced_gradient(unit));
   const float* mine = full + rank_ * u.shard;
-  for (std::int64_t i = 0; i < u.shard; ++i) out[i] = round == 0 ? mine[i] : out[i] + mine[i];
+  if (round == 0) return device_.compute().copy(out, mine, u.shard * static_cast<std::int64_t>(sizeof(float)));
+  device_.accumulate(out, mine, u.shard);
 }
 
 void ZeroEngine::reduce_exact(std::int64_t unit, std::int64_t offset, std::int64_t round) {
@@ -202,16 +207,26 @@ void ZeroEngine::reduce_exact(std::int64_t unit, std::int64_t offset, std::int64
     for (const runtime::Contribution& one : collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
       leaves.push_back({one.data, one.ranks});
     }
-    tree_->add<T>(first, leaves, u.shard_offset, u.shard, reinterpret_cast<T*>(reduced_gradient(unit)));
+    device_.tree_sum(tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type), reduced_gradient(unit)));
   });
   collectives_.finish_exchange();
 }
 
 void ZeroEngine::gather_unit(std::int64_t unit, std::byte* to) {
   const FlightRecord::Scope scope(flight_, FlightRecord::What::kGather, FlightRecord::On::kCommunication, unit);
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  gather_parameters(unit, reinterpret_cast<float*>(to));
+}
+
+void ZeroEngine::gather_parameters(std::int64_t number, float* full) {
+  const FlatLayout::Unit& unit = layout_.units()[index(number)];
   const config::Precision type = buffers_.types.working;
-  collectives_.all_gather(*parameters_, words(u.shard_offset, type), 0, words(u.shard, type), reinterpret_cast<float*>(to));
+  const std::int64_t shard = words(unit.shard, type);
+  if (const std::byte* kept = store_->parameters(number); kept != nullptr) {
+    device_.compute().copy(gather_source_->data(), kept, unit.shard * element_bytes(type));
+    return collectives_.all_gather(*gather_source_, 0, 0, shard, full);
+  }
+  const bool sharded = policy_.shard_parameters;
+  collectives_.all_gather(*parameters_, words(sharded ? unit.shard_offset : unit.offset, type), sharded ? 0 : shard, shard, full);
 }
 
 }  // namespace th::zero

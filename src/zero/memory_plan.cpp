@@ -91,7 +91,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
                                   model::Arithmetic::kShapesOnly);
   const FlatLayout layout(shapes.units(), request.ranks);
   const UnitUse units = unit_use(shapes);
-  const EngineBuffers buffers = engine_buffers(config, layout, units, request.slots);
+  const EngineBuffers buffers = engine_buffers(config, layout, units, request.slots, request.memory);
   const std::int64_t states = buffers.moments > 0 ? 3 : 1;
   const std::int64_t staging = states * layout.shard_total() * kFloat;
   std::int64_t unit_staging = 0;  // of the largest unit's slice: what a load, and a save that training waits for, hold beside the state
@@ -104,8 +104,9 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   plan.traffic = step_traffic(config, layout, units, request.slots);
   const runtime::NodeMap nodes = request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks));
   plan.between_nodes = traffic_between_nodes(config, layout, units, request.slots, nodes, request.rank);
-  MemoryUse base = buffers.use();
-  base[MemoryClass::kBatches] = request.batch_bytes;
+  MemoryUse base = buffers.use(), own_host = buffers.host_use();
+  MemoryUse& host = request.memory == DeviceMemory::kOwn ? own_host : base;  // a CPU run has one memory
+  host[MemoryClass::kBatches] = request.batch_bytes;
   base[MemoryClass::kActivations] = constants;
   const std::int64_t working = element_bytes(buffers.types.working);
   const bool sharded = buffers.gather_slots > 0;
@@ -116,32 +117,34 @@ MemoryPlan plan_memory(const PlanRequest& request) {
     between = node_buffers(config, layout, request.slots, nodes, request.rank);
     base[MemoryClass::kCommunication] += between.exchange + (sharded ? between.gather : 0);
   }
-  if (request.resumes) {
-    MemoryUse use = base;
-    use[MemoryClass::kCheckpointStaging] = unit_staging;
-    plan.phases.push_back({"resume", use});
-  }
-  if (request.saves && config.checkpoint.async) base[MemoryClass::kCheckpointStaging] = staging;
   const auto phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
-    MemoryUse use = base;
-    use[kind] += bytes;
-    plan.phases.push_back({name, use});
+    plan.phases.push_back({name, base, own_host});
+    plan.phases.back().use[kind] += bytes;
   };
-  phase("update", MemoryClass::kCommunication, buffers.block_sums * kDouble);
-  if (request.saves && !config.checkpoint.async) phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
+  const auto of_host = [&](MemoryClass kind, std::int64_t bytes) {
+    (request.memory == DeviceMemory::kOwn ? plan.phases.back().host : plan.phases.back().use)[kind] += bytes;
+  };
+  const auto host_phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
+    phase(name, kind, 0);
+    of_host(kind, bytes);
+  };
+  if (request.resumes) host_phase("resume", MemoryClass::kCheckpointStaging, unit_staging);
+  if (request.saves && config.checkpoint.async) host[MemoryClass::kCheckpointStaging] = staging;
+  host_phase("update", MemoryClass::kCommunication, buffers.block_sums * kDouble);
+  if (request.saves && !config.checkpoint.async) host_phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
   if (!request.training.empty()) phase("training", MemoryClass::kActivations, activation_bytes(request, Pass::kTraining, request.training) - constants);
   if (!request.evaluation.empty()) {
     phase("validation", MemoryClass::kActivations, activation_bytes(request, Pass::kEvaluation, request.evaluation) - constants);
-    plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
+    of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
   }
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
     // First the parameters are gathered, through a buffer of one unit, then sentences are decoded.
     if (!sharded) base[MemoryClass::kCommunication] += between.gather;
     phase("gathering", MemoryClass::kGatherSlots, (whole.padded_total() + layout.largest_unit()) * working);
-    plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
+    of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
     phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);
-    plan.phases.back().use[MemoryClass::kBatches] += request.evaluation_batch_bytes;
+    of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
     plan.phases.back().use[MemoryClass::kGatherSlots] += whole.padded_total() * working;
   }
   return plan;

@@ -14,9 +14,8 @@ namespace th::zero {
 
 namespace {
 
-struct AdamFactors {
-  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, eps, step_size, decay, l2;
-};
+using runtime::AdamFactors;
+using runtime::ElementType;
 
 TH_CLONES void adam(const AdamFactors& f, float* p, const float* g, float* m, float* v, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
@@ -36,27 +35,35 @@ TH_CLONES void sgd(float factor, float decay, float lr, float* p, const float* g
 
 }  // namespace
 
-void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count) {
+runtime::UpdateFactors update_factors(const OptimizerStep& step) {
   const config::OptimizerSection& o = step.settings;
-  const auto decay = static_cast<float>(o.weight_decay);
-  if (o.name == config::OptimizerKind::kSgd) {
-    sgd(static_cast<float>(step.gradient_factor), decay, static_cast<float>(step.lr), parameters, gradients, count);
-    return;
-  }
+  const auto gradient = static_cast<float>(step.gradient_factor), decay = static_cast<float>(o.weight_decay);
+  runtime::UpdateFactors out;
+  out.sgd = o.name == config::OptimizerKind::kSgd;
+  out.sgd_step = {gradient, decay, static_cast<float>(step.lr)};
   const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(step.step));
   const double correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(step.step));
   const bool decoupled = o.name == config::OptimizerKind::kAdamw;
-  const AdamFactors factors{static_cast<float>(step.gradient_factor),
-                            static_cast<float>(o.beta1),
-                            static_cast<float>(1.0 - o.beta1),
-                            static_cast<float>(o.beta2),
-                            static_cast<float>(1.0 - o.beta2),
-                            static_cast<float>(1.0 / std::sqrt(correction2)),
-                            static_cast<float>(o.eps),
-                            static_cast<float>(step.lr / correction1),
-                            decoupled ? static_cast<float>(1.0 - step.lr * o.weight_decay) : 1.0F,
-                            decoupled ? 0.0F : decay};
-  adam(factors, parameters, gradients, exp_avg, exp_avg_sq, count);
+  out.adam_step = {gradient,
+                   static_cast<float>(o.beta1),
+                   static_cast<float>(1.0 - o.beta1),
+                   static_cast<float>(o.beta2),
+                   static_cast<float>(1.0 - o.beta2),
+                   static_cast<float>(1.0 / std::sqrt(correction2)),
+                   static_cast<float>(o.eps),
+                   static_cast<float>(step.lr / correction1),
+                   decoupled ? static_cast<float>(1.0 - step.lr * o.weight_decay) : 1.0F,
+                   decoupled ? 0.0F : decay};
+  return out;
+}
+
+ElementType element_type(config::Precision precision) {
+  if (precision == config::Precision::kFp32) return ElementType::kFp32;
+  return precision == config::Precision::kBf16 ? ElementType::kBf16 : ElementType::kFp16;
+}
+
+void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count) {
+  apply_update(update_factors(step), {parameters, gradients, exp_avg, exp_avg_sq, nullptr, count});
 }
 
 namespace {
@@ -65,16 +72,16 @@ constexpr std::int64_t kChunk = 8 * FlatLayout::kBlock;  // elements widened at 
 
 /// Calls `body` with a value of the 16-bit type.
 template <typename Body>
-void with_short_element(config::Precision type, Body&& body) {
-  ensure(type != config::Precision::kFp32, "with_short_element: not a 16-bit type");
-  if (type == config::Precision::kBf16) return body(Bf16{});
+void with_short_element(ElementType type, Body&& body) {
+  ensure(type != ElementType::kFp32, "with_short_element: not a 16-bit type");
+  if (type == ElementType::kBf16) return body(Bf16{});
   body(Fp16{});
 }
 
 /// Calls body(offset, count, fp32 values) for all elements of a buffer of any type, piece by piece.
 template <typename Body>
-void for_fp32_chunks(const void* x, config::Precision type, std::int64_t count, Body&& body) {
-  if (type == config::Precision::kFp32) return body(std::int64_t{0}, count, static_cast<const float*>(x));
+void for_fp32_chunks(const void* x, ElementType type, std::int64_t count, Body&& body) {
+  if (type == ElementType::kFp32) return body(std::int64_t{0}, count, static_cast<const float*>(x));
   with_short_element(type, [&](auto element) {
     alignas(64) std::array<float, kChunk> wide;
     for (std::int64_t at = 0; at < count; at += kChunk) {
@@ -87,25 +94,20 @@ void for_fp32_chunks(const void* x, config::Precision type, std::int64_t count, 
 
 }  // namespace
 
-void round_elements(const float* from, config::Precision type, void* to, std::int64_t count) {
+void round_elements(const float* from, ElementType type, void* to, std::int64_t count) {
   with_short_element(type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
 }
 
-OptimizerSlice OptimizerSlice::part(std::int64_t begin, std::int64_t n, const void* from, config::Precision working_type) const {
-  const auto moved = [begin](float* p) { return p == nullptr ? nullptr : p + begin; };
-  const std::int64_t bytes = working_type == config::Precision::kFp32 ? 4 : 2;
-  return {moved(masters), from, moved(exp_avg), moved(exp_avg_sq), working == nullptr ? nullptr : static_cast<char*>(working) + begin * bytes, n};
-}
-
-void apply_optimizer(const OptimizerStep& step, const OptimizerSlice& slice, config::Precision gradient_type, config::Precision working_type) {
-  const auto at_offset = [](float* moments, std::int64_t offset) { return moments == nullptr ? nullptr : moments + offset; };
-  for_fp32_chunks(slice.gradients, gradient_type, slice.count, [&](std::int64_t at, std::int64_t n, const float* gradients) {
-    apply_optimizer(step, slice.masters + at, gradients, at_offset(slice.exp_avg, at), at_offset(slice.exp_avg_sq, at), n);
+void apply_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o) {
+  const runtime::SgdFactors& s = factors.sgd_step;
+  for_fp32_chunks(o.gradients, o.gradient_type, o.count, [&](std::int64_t at, std::int64_t n, const float* gradients) {
+    if (factors.sgd) return sgd(s.gradient, s.decay, s.lr, o.weights + at, gradients, n);
+    adam(factors.adam_step, o.weights + at, gradients, o.exp_avg + at, o.exp_avg_sq + at, n);
   });
-  if (slice.working != nullptr) round_elements(slice.masters, working_type, slice.working, slice.count);
+  if (o.working != nullptr) round_elements(o.weights, o.working_type, o.working, o.count);
 }
 
-void block_square_sums(const void* x, config::Precision type, std::int64_t blocks, double* out) {
+void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out) {
   for_fp32_chunks(x, type, blocks * FlatLayout::kBlock, [&](std::int64_t at, std::int64_t n, const float* values) {
     block_square_sums(values, n / FlatLayout::kBlock, out + at / FlatLayout::kBlock);
   });

@@ -13,10 +13,12 @@
 
 namespace th::zero {
 
+using runtime::ElementType;
+
 namespace {
 
 constexpr std::int64_t kBlock = 1024;  // elements summed at a time: all levels stay in the first cache
-constexpr int kLevels = 32;
+constexpr int kLevels = runtime::kTreeLevels;
 
 TH_CLONES void sum(const float* a, const float* b, float* out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) out[i] = a[i] + b[i];
@@ -90,10 +92,14 @@ std::int64_t SlotTree::pending_buffers(std::int64_t slots, std::int64_t ranks) {
   return most;
 }
 
-SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) : slots_(slots), ranks_(ranks) {
+SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) : SlotTree(slots, ranks, shard, nullptr) {
+  own_.resize(pending_.size() * static_cast<std::size_t>(shard));
+  for (std::size_t i = 0; i < pending_.size(); ++i) pending_[i] = own_.data() + i * static_cast<std::size_t>(shard);
+}
+
+SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums) : slots_(slots), ranks_(ranks) {
   ensure(slots >= 1 && slots < (std::int64_t{1} << 31), "SlotTree: train.micro_batches is out of range");
-  pending_.resize(static_cast<std::size_t>(pending_buffers(slots, ranks)));
-  for (std::vector<float>& buffer : pending_) buffer.resize(static_cast<std::size_t>(shard));
+  for (std::int64_t i = 0; i < pending_buffers(slots, ranks); ++i) pending_.push_back(pending_sums == nullptr ? nullptr : pending_sums + i * shard);
   // Which buffer holds which level at the end of each round: levels keep their buffer while they stay occupied.
   std::vector<int> held(kLevels, -1);
   storage_of_.push_back(held);
@@ -115,12 +121,6 @@ SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) :
     }
     storage_of_.push_back(held);
   }
-}
-
-std::int64_t SlotTree::bytes() const noexcept {
-  std::int64_t total = 0;
-  for (const auto& p : pending_) total += static_cast<std::int64_t>(p.size() * sizeof(float));
-  return total;
 }
 
 template <typename T>
@@ -147,47 +147,75 @@ bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::in
   return add<T>(first, leaves, offset, count, out);
 }
 
-template <typename T>
-bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out) {
+runtime::TreeSum SlotTree::plan(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, ElementType type,
+                                void* out) const {
   const auto round = static_cast<std::size_t>(first / ranks_);
   std::int64_t end = first;
   for (const Leaf& leaf : leaves) {
     ensure(std::has_single_bit(static_cast<std::uint64_t>(leaf.slots)) && end % leaf.slots == 0, "SlotTree: a sum that is no whole subtree of slots");
     end += leaf.slots;
   }
-  const bool last = end == slots_;
   ensure(end <= slots_, "SlotTree: more slots than announced");
-  if (std::is_same_v<T, float> && first == 0 && last && leaves.size() == 2) {  // two leaves in one round: the tree is one addition
-    sum(static_cast<const float*>(leaves[0].data), static_cast<const float*>(leaves[1].data), reinterpret_cast<float*>(out), count);
-    return true;
+  const bool last = end == slots_;
+  runtime::TreeSum sum{first, count, type, leaves, {}, {}, last ? out : nullptr};
+  const auto buffer = [&](std::size_t at, std::size_t level) {
+    const int held = storage_of_[at][level];
+    return held < 0 ? nullptr : pending_[static_cast<std::size_t>(held)] + offset;
+  };
+  for (std::size_t l = 0; l < kLevels; ++l) {
+    sum.pending_before[l] = buffer(round, l);
+    if (!last) sum.pending_after[l] = buffer(round + 1, l);
+  }
+  return sum;
+}
+
+template <typename T>
+bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out) {
+  const ElementType type = std::is_same_v<T, float> ? ElementType::kFp32 : std::is_same_v<T, Bf16> ? ElementType::kBf16 : ElementType::kFp16;
+  const runtime::TreeSum sum = plan(first, leaves, offset, count, type, out);
+  tree_sum(sum);
+  return sum.out != nullptr;
+}
+
+namespace {
+
+template <typename T>
+void tree_sum_of(const runtime::TreeSum& s) {
+  auto* out = static_cast<T*>(s.out);
+  if (std::is_same_v<T, float> && s.first_slot == 0 && out != nullptr && s.leaves.size() == 2) {  // two leaves in one round: the tree is one addition
+    sum(static_cast<const float*>(s.leaves[0].data), static_cast<const float*>(s.leaves[1].data), static_cast<float*>(s.out), s.count);
+    return;
   }
   Counter counter;
   Widened<T> widened;
-  for (std::int64_t at = 0; at < count; at += kBlock) {
-    const std::int64_t n = std::min(kBlock, count - at);
-    for (std::size_t l = 0; l < kLevels; ++l) {
-      const int buffer = storage_of_[round][l];
-      counter.level[l] = buffer < 0 ? nullptr : pending_[static_cast<std::size_t>(buffer)].data() + offset + at;
-    }
+  for (std::int64_t at = 0; at < s.count; at += kBlock) {
+    const std::int64_t n = std::min(kBlock, s.count - at);
+    for (std::size_t l = 0; l < kLevels; ++l) counter.level[l] = s.pending_before[l] == nullptr ? nullptr : s.pending_before[l] + at;
     const auto before = counter.level;
-    auto slot = static_cast<std::uint64_t>(first);
-    for (const Leaf& leaf : leaves) {
+    auto slot = static_cast<std::uint64_t>(s.first_slot);
+    for (const runtime::TreeLeaf& leaf : s.leaves) {
       const float* values = leaf.slots > 1 ? static_cast<const float*>(leaf.data) + at : widened(static_cast<const T*>(leaf.data) + at, n);
       counter.push(slot, values, n, static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(leaf.slots))));
       slot += static_cast<std::uint64_t>(leaf.slots);
     }
-    if (last) {
+    if (out != nullptr) {
       write_total(counter, out + at, n);
       continue;
     }
     // A buffer may change its level between rounds: read everything that moves before anything is overwritten.
     for (std::size_t l = kLevels; l-- > 0;) {
       if (counter.level[l] == nullptr || counter.level[l] == before[l]) continue;
-      float* to = pending_[static_cast<std::size_t>(storage_of_[round + 1][l])].data() + offset + at;
-      std::memcpy(to, counter.level[l], static_cast<std::size_t>(n) * sizeof(float));
+      std::memcpy(s.pending_after[l] + at, counter.level[l], static_cast<std::size_t>(n) * sizeof(float));
     }
   }
-  return last;
+}
+
+}  // namespace
+
+void tree_sum(const runtime::TreeSum& sum) {
+  if (sum.type == ElementType::kBf16) return tree_sum_of<Bf16>(sum);
+  if (sum.type == ElementType::kFp16) return tree_sum_of<Fp16>(sum);
+  tree_sum_of<float>(sum);
 }
 
 template bool SlotTree::add(std::int64_t, std::span<const float* const>, std::int64_t, std::int64_t, float*);

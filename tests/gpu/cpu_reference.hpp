@@ -51,24 +51,6 @@ inline zero::OptimizerStep sgd_step() {
   return step;
 }
 
-/// What apply_optimizer (src/zero/optimizer.cpp) makes of a step before its loop.
-inline runtime::AdamFactors adam_factors(const zero::OptimizerStep& step) {
-  const config::OptimizerSection& o = step.settings;
-  const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(step.step));
-  const double correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(step.step));
-  const bool decoupled = o.name == config::OptimizerKind::kAdamw;
-  return {static_cast<float>(step.gradient_factor),
-          static_cast<float>(o.beta1),
-          static_cast<float>(1.0 - o.beta1),
-          static_cast<float>(o.beta2),
-          static_cast<float>(1.0 - o.beta2),
-          static_cast<float>(1.0 / std::sqrt(correction2)),
-          static_cast<float>(o.eps),
-          static_cast<float>(step.lr / correction1),
-          decoupled ? static_cast<float>(1.0 - step.lr * o.weight_decay) : 1.0F,
-          decoupled ? 0.0F : static_cast<float>(o.weight_decay)};
-}
-
 /// The gradients of `slots` slots: values of unlike size, so that another order of the sum gives other bits.
 inline std::vector<std::vector<float>> leaves(std::int64_t slots, std::int64_t count) {
   std::vector<std::vector<float>> out;

@@ -83,6 +83,7 @@ void reset(Order order, cudaStream_t compute) {
   state().fault = Fault::kNone;
   state().aborted = state().destroyed = 0;
 }
+void launch(cudaStream_t stream, std::function<void()> run) { enqueue(stream, std::move(run)); }
 void set_fault(Fault fault) { state().fault = fault; }
 int aborted() { return state().aborted; }
 int destroyed() { return state().destroyed; }
@@ -133,6 +134,14 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const std::int64_t number = event->recorded;
   stream->queue.push_back({[event, number] { return event->reached >= number; }, [] {}});
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  drain();
+  return event->reached == event->recorded ? cudaSuccess : cudaErrorUnknown;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
   return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {

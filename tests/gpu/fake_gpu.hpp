@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -14,6 +16,8 @@ enum class Fault { kNone, kNeverReady, kInitFailsOnLastRank, kPeerDied, kWrongGa
 /// Forgets all streams and faults. `compute` is the stream that counts as the compute stream.
 void reset(Order order, cudaStream_t compute);
 void set_fault(Fault fault);
+/// Enqueues `run` as a kernel would be.
+void launch(cudaStream_t stream, std::function<void()> run);
 /// Communicators that were aborted, and destroyed in the orderly way, since reset().
 int aborted();
 int destroyed();

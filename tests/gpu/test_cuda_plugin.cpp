@@ -45,6 +45,10 @@ TEST(CudaPlugin, TheDeviceListAlwaysBeginsWithTheCpu) {
   EXPECT_TRUE(contains(text, "\n  cuda:0 ") || contains(text, "cpu (cuda: ")) << text;
 }
 
+TEST(CudaPlugin, ARunWithoutADriverLoadsNothingAndSaysSo) {
+  EXPECT_EQ(why_cpu("/nonexistent"), "no NVIDIA driver on this machine");
+}
+
 #if TH_EXPECT_CUDA
 /// Whether the text is one of the answers for a machine without a usable GPU.
 bool says_what_is_missing(const std::string& text) {
@@ -61,6 +65,11 @@ TEST(CudaPlugin, LoadsOnThisMachineAndAnswersAboutDevices) {
   } catch (const DeviceError& error) {
     EXPECT_TRUE(says_what_is_missing(error.what())) << error.what();
   }
+}
+
+TEST(CudaPlugin, WithADriverTheReasonForTheCpuIsThePlugins) {
+  const std::string reason = why_cpu("/proc");
+  EXPECT_TRUE(says_what_is_missing(reason) || contains(reason, "here, but run.device=cuda is not part of this build")) << reason;
 }
 
 TEST(CudaPlugin, EveryRankHearsWhyItGetsNoDevice) {
@@ -82,8 +91,9 @@ TEST(CudaPlugin, ItsErrorsAreCaughtAsThoseOfTheProgram) {
   try {
     (void)plugin.devices();
   } catch (const DeviceError&) {
-    EXPECT_THROW(plugin.kernels().block_square_sums(nullptr, 1, nullptr, nullptr), DeviceError);
+    EXPECT_THROW(plugin.kernels().block_square_sums(nullptr, ElementType::kFp32, 1, nullptr, nullptr), DeviceError);
     const auto control = make_mpi_collectives(MPI_COMM_WORLD);
+    EXPECT_THROW((void)plugin.make_device(nullptr), DeviceError);
     EXPECT_THROW((void)plugin.make_nccl_collectives(*control, 10, nullptr), DeviceError);
   }
 }

@@ -1,10 +1,12 @@
 #include "cpu_reference.hpp"
 #include "elementwise.hpp"
+#include "host_lanes.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 // The kernels' arithmetic, run on the CPU, against the engine's own code: equal bits, so no tolerance.
 namespace th::cuda {
@@ -18,7 +20,7 @@ TEST(Elementwise, AdamHasTheBitsOfTheEngineForEveryKindOfOptimizer) {
     std::transform(v.begin(), v.end(), v.begin(), [](float x) { return std::fabs(x); });
     std::vector<float> cpu_p = p, cpu_m = m, cpu_v = v;
     zero::apply_optimizer(step, cpu_p.data(), g.data(), cpu_m.data(), cpu_v.data(), 5000);
-    const runtime::AdamFactors factors = reference::adam_factors(step);
+    const runtime::AdamFactors factors = zero::update_factors(step).adam_step;
     for (std::size_t i = 0; i < p.size(); ++i) adam_element(factors, p[i], g[i], m[i], v[i]);
     EXPECT_EQ(p, cpu_p);
     EXPECT_EQ(m, cpu_m);
@@ -35,6 +37,39 @@ TEST(Elementwise, SgdHasTheBitsOfTheEngine) {
     sgd_element(static_cast<float>(step.gradient_factor), static_cast<float>(step.settings.weight_decay), static_cast<float>(step.lr), p[i], g[i]);
   }
   EXPECT_EQ(p, cpu);
+}
+
+TEST(Elementwise, UpdatesOfEveryTypeHaveTheBitsOfTheEngine) {
+  using runtime::ElementType;
+  constexpr std::int64_t kCount = 3000;
+  const std::vector<float> values = random_values(kCount, 2, 3);
+  std::vector<zero::OptimizerStep> steps = reference::adam_steps();
+  steps.push_back(reference::sgd_step());
+  for (const zero::OptimizerStep& step : steps) {
+    for (const ElementType gradient_type : {ElementType::kFp32, ElementType::kBf16, ElementType::kFp16}) {
+      for (const ElementType working_type : {ElementType::kFp32, ElementType::kBf16, ElementType::kFp16}) {
+        std::vector<std::byte> gradients(kCount * 4);
+        if (gradient_type == ElementType::kFp32) {
+          std::memcpy(gradients.data(), values.data(), gradients.size());
+        } else {
+          zero::round_elements(values.data(), gradient_type, gradients.data(), kCount);
+        }
+        struct State {
+          std::vector<float> p = random_values(kCount, 1, 1), m = random_values(kCount, 3, 0.1), v = std::vector<float>(kCount, 0.01F);
+          std::vector<std::uint16_t> working = std::vector<std::uint16_t>(kCount);
+          bool operator==(const State&) const = default;
+        };
+        State engine, body;
+        const auto operands = [&](State& s) {
+          void* working = working_type == ElementType::kFp32 ? nullptr : s.working.data();
+          return runtime::UpdateOperands{s.p.data(), gradients.data(), s.m.data(), s.v.data(), working, kCount, gradient_type, working_type};
+        };
+        zero::apply_update(zero::update_factors(step), operands(engine));
+        launch_update<HostLaunch>(zero::update_factors(step), operands(body), nullptr);
+        EXPECT_TRUE(engine == body) << "gradients " << static_cast<int>(gradient_type) << ", working " << static_cast<int>(working_type);
+      }
+    }
+  }
 }
 
 TEST(Elementwise, TreeHasTheBitsOfTheSlotTreeForEveryNumberOfSlots) {

@@ -39,7 +39,7 @@ TEST(Kernels, AdamHasTheBitsOfTheCpu) {
     const std::vector<float> g = random_values(kCount, 2, 3);
     std::transform(v.begin(), v.end(), v.begin(), [](float x) { return std::fabs(x); });
     const OnDevice<float> dp(p), dg(g), dm(m), dv(v);
-    adam(reference::adam_factors(step), dp.get(), dg.get(), dm.get(), dv.get(), kCount, stream.get());
+    update(zero::update_factors(step), {dp.get(), dg.get(), dm.get(), dv.get(), nullptr, kCount}, stream.get());
     zero::apply_optimizer(step, p.data(), g.data(), m.data(), v.data(), kCount);
     EXPECT_TRUE(dp.values() == p);
     EXPECT_TRUE(dm.values() == m);
@@ -53,8 +53,7 @@ TEST(Kernels, SgdHasTheBitsOfTheCpu) {
   std::vector<float> p = random_values(kCount, 1, 1);
   const std::vector<float> g = random_values(kCount, 2, 3);
   const OnDevice<float> dp(p), dg(g);
-  sgd(static_cast<float>(step.gradient_factor), static_cast<float>(step.settings.weight_decay), static_cast<float>(step.lr), dp.get(), dg.get(), kCount,
-      stream.get());
+  update(zero::update_factors(step), {dp.get(), dg.get(), nullptr, nullptr, nullptr, kCount}, stream.get());
   zero::apply_optimizer(step, p.data(), g.data(), nullptr, nullptr, kCount);
   EXPECT_TRUE(dp.values() == p);
 }
@@ -68,12 +67,11 @@ std::vector<float> tree_on_device(const std::vector<std::vector<float>>& leaves,
   for (int l = 0; l < 12; ++l) pending.emplace_back(std::vector<float>(leaves[0].size()));
   for (std::int64_t first = 0; first < slots; first += ranks) {
     runtime::TreeSum sum;
-    std::vector<const float*> pieces;
-    for (std::int64_t s = first; s < std::min(slots, first + ranks); ++s) pieces.push_back(slot_data[static_cast<std::size_t>(s)].get());
+    std::vector<runtime::TreeLeaf> pieces;
+    for (std::int64_t s = first; s < std::min(slots, first + ranks); ++s) pieces.push_back({slot_data[static_cast<std::size_t>(s)].get(), 1});
     sum.first_slot = first;
     sum.count = count;
-    sum.pieces = pieces.data();
-    sum.piece_count = static_cast<int>(pieces.size());
+    sum.leaves = pieces;
     for (std::size_t l = 0; l < pending.size(); ++l) sum.pending_before[l] = sum.pending_after[l] = pending[l].get();
     if (first + ranks >= slots) sum.out = slot_data[static_cast<std::size_t>(slots - 1)].get();  // `out` may be a piece
     tree_sum(sum, stream.get());
@@ -99,7 +97,7 @@ TEST(Kernels, BlockSquareSumsHaveTheBitsOfTheCpu) {
     zero::block_square_sums(x.data(), blocks, cpu.data());
     const OnDevice<float> dx(x);
     const OnDevice<double> sums(std::vector<double>(cpu.size(), -1.0));
-    block_square_sums(dx.get(), blocks, sums.get(), stream.get());
+    block_square_sums(dx.get(), runtime::ElementType::kFp32, blocks, sums.get(), stream.get());
     EXPECT_TRUE(sums.values() == cpu) << blocks << " blocks";
   }
 }

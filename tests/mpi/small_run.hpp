@@ -16,11 +16,11 @@
 struct SmallRun {
   static constexpr std::int64_t kVocabulary = 40, kSlots = 4;
 
-  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives)
+  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Device* device = nullptr)
       : config(the_config),
         collectives(the_collectives),
         model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
-        engine(config, model, collectives, kSlots) {}
+        engine(config, model, collectives, kSlots, device) {}
   SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Streams streams)
       : config(the_config),
         collectives(the_collectives),
@@ -39,6 +39,15 @@ struct SmallRun {
 
   /// Optimizer step `number`, from 1; its loss. Collective.
   double train(std::int64_t number) {
+    return train(number, [](const auto& accumulate) { accumulate(); });
+  }
+  /// The same with the model's passes run by `compute`.
+  template <typename Compute>
+  double train(std::int64_t number, const Compute& compute) {
+    return step(number, 1.0 / 48.0, compute).loss_sum;
+  }
+  template <typename Compute>
+  th::zero::StepResult step(std::int64_t number, double gradient_scale, const Compute& compute) {
     th::data::Batch b;
     b.sentences = 2;
     b.source_length = b.target_length = 6;
@@ -53,9 +62,9 @@ struct SmallRun {
     engine.begin_step();
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
       const bool mine = round * collectives.size() + collectives.rank() < kSlots;
-      engine.accumulate(model, mine ? &b : nullptr, static_cast<std::uint64_t>(number), 1.0 / 48.0, 0.1);
+      compute([&] { engine.accumulate(model, mine ? &b : nullptr, static_cast<std::uint64_t>(number), gradient_scale, 0.1); });
     }
-    return engine.step({1e-2, number}).loss_sum;
+    return engine.step({1e-2, number});
   }
 
   /// This rank's shard of parameters and both moments.

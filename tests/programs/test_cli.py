@@ -40,6 +40,16 @@ class CommandLine(th_run.ProgramTest):
         for library in ("LibTorch", "HDF5", "Boost", "MPI", "Devices: cpu"):
             self.assertIn(library, text)
 
+    def test_a_run_names_its_device_and_why_auto_took_it(self):
+        self.assertRegex(self.train(train__max_steps=1).out, r"(?m)device +cpu, .*; run\.device=auto: (no NVIDIA driver on this machine|.*GPU)")
+        out = self.train(train__max_steps=1, run__device="cpu").out
+        self.assertRegex(out, r"(?m)device +cpu, ")
+        self.assertNotIn("run.device=auto", out)
+
+    def test_a_run_on_a_gpu_is_refused_before_anything_is_done(self):
+        self.refused(th_run.DECK, "run.device=cuda", patterns=("run.device", "not part of this build"))
+        self.refused(th_run.DECK, "comm.backend=nccl", patterns=("comm.backend", "not part of this build"))
+
     def test_every_program_has_help(self):
         for name in ("th_app", "th_inspect", "th_translate", "th_corpus"):
             self.assertIn(name, self.program(name, "--help").out)

@@ -58,6 +58,40 @@ class GpuCheck(th_run.ProgramTest):
         for line in (BUILD / "gpu_tests.txt").read_text().splitlines():
             self.assertIn(line.split()[0], text)
 
+    def stand_in(self, devices, explanation):
+        """A build folder whose th_app answers as on a machine with these devices and writes the figures of each run that it is asked for."""
+        folder = self.folder / "stand_in"
+        (folder / "bin").mkdir(parents=True)
+        (folder / "inputs").mkdir()
+        (folder / "gpu_tests.txt").write_text("")
+        (folder / "inputs" / "benchmark.in").write_text("")
+        app = folder / "bin" / "th_app"
+        app.write_text(f"""#!/bin/bash
+case $1 in
+  --version) printf 'th_app 0\\nDevices: {devices}\\n' ;;
+  --explain) printf '{explanation}\\n' ;;
+  *) echo "$*" >>"{folder}/asked"; mkdir -p out; echo '{{"tokens_per_second":1234.5}}' >out/metrics.jsonl ;;
+esac
+""")
+        app.chmod(0o755)
+        return folder
+
+    def test_with_a_gpu_a_build_that_can_is_timed_on_it(self):
+        folder = self.stand_in("cpu\\n  cuda:0 NVIDIA H200", "run.device = auto\\n    choice, auto, cpu, cuda")
+        text = self.check(CHECK, folder, "report.txt").out
+        self.assertEqual(text, (self.folder / "report.txt").read_text())
+        timed = re.findall(r"(?m)^passed   (cuda, .*): 1234.5 tokens/s$", text)
+        self.assertEqual(len(timed), 4, text)
+        asked = [line.split() for line in (folder / "asked").read_text().splitlines() if "run.device=cuda" in line]
+        self.assertEqual(len(asked), 5, "a run a rank")
+        self.assertTrue(any("zero.offload_parameters=true" in words for words in asked))
+
+    def test_with_a_gpu_a_build_that_cannot_says_so(self):
+        folder = self.stand_in("cpu\\n  cuda:0 NVIDIA H200", "run.device = auto\\n    choice\\n    not part of this build: cuda")
+        text = self.check(CHECK, folder, "report.txt").out
+        self.assertIn("skipped  cuda: run.device=cuda is not part of this build: cuda", text)
+        self.assertNotIn("run.device=cuda", (folder / "asked").read_text())
+
     def test_a_folder_without_programs_is_refused(self):
         result = self.check(CHECK, self.folder, code=2)
         self.assert_one_message(result, "is no build folder and no package")

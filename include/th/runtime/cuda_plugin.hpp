@@ -44,6 +44,8 @@ class CudaPlugin {
   [[nodiscard]] std::unique_ptr<Collectives> make_staged_collectives(Collectives& control, void* compute_stream) const;
   /// Collective: one call of each kind with a known answer. Returns the measured rates. Throws DeviceError.
   [[nodiscard]] std::string nccl_self_test(Collectives& nccl) const;
+  /// The current device for buffers and states of the engine; `compute_stream` must outlive it. Throws DeviceError.
+  [[nodiscard]] std::unique_ptr<Device> make_device(void* compute_stream) const;
   /// Kernels with the CPU's bits.
   [[nodiscard]] const CudaKernels& kernels() const;
 
@@ -57,8 +59,13 @@ class CudaPlugin {
   th_cuda_make_nccl_collectives_fn* make_nccl_collectives_ = nullptr;
   th_cuda_make_staged_collectives_fn* make_staged_collectives_ = nullptr;
   th_cuda_nccl_self_test_fn* nccl_self_test_ = nullptr;
+  th_cuda_make_device_fn* make_device_ = nullptr;
   th_cuda_kernels_fn* kernels_ = nullptr;
 };
+
+/// Why run.device=auto is the CPU on this machine: no driver (`driver` is the folder that NVIDIA's makes; nothing is loaded then), no plugin, no GPU, or a
+/// build whose model runs on CPUs alone. Does not throw.
+[[nodiscard]] std::string why_cpu(const std::string& driver = "/proc/driver/nvidia");
 
 /// The devices for --version: "cpu", then a line for each GPU, or "cpu (cuda: why there is none)". Does not throw.
 [[nodiscard]] std::string device_list_text();

@@ -4,48 +4,26 @@
 #include <cstdint>
 
 #include "th/base/half_float.hpp"
+#include "th/runtime/device.hpp"
 #include "th/runtime/model_kernels.hpp"
 
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's headers and never links CUDA.
 namespace th::runtime {
 
-/// Changes with every change to this header or to Collectives: a plugin of another build is refused.
-inline constexpr int kCudaPluginAbi = 4;
+/// Changes with every change to this header, to Collectives or to Device: a plugin of another build is refused.
+inline constexpr int kCudaPluginAbi = 5;
 
-/// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that CPU and GPU start from the same bits.
-struct AdamFactors {
-  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, eps, step_size, decay, l2;
-};
-
-/// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
-inline constexpr int kTreeLevels = 31;
-/// Most pieces in one call: ranks of a run.
+/// Most pieces in one sum over slots: ranks of a run.
 inline constexpr int kMaxTreePieces = 1024;
-
-/// Feeds slots [first_slot, first_slot + piece_count) into the tree of SlotTree (th/zero/slot_tree.hpp), element by element. All data
-/// pointers are device memory; `pieces` itself is a host array. Level l is pending before the call where bit l of first_slot is set, and
-/// after it where bit l of first_slot + piece_count is set: the pointers of those levels must not be null; a buffer may serve other
-/// levels before and after. With `out` set the slots are the last ones: their total is written there and nothing stays pending.
-/// `out` may be one of the pieces.
-struct TreeSum {
-  std::int64_t first_slot = 0;
-  std::int64_t count = 0;  ///< elements
-  const float* const* pieces = nullptr;
-  int piece_count = 0;
-  const float* pending_before[kTreeLevels] = {};
-  float* pending_after[kTreeLevels] = {};
-  float* out = nullptr;
-};
 
 /// Kernels on device memory, enqueued on `stream` (a cudaStream_t); the same bits as the CPU code they stand for. They throw
 /// DeviceError when the launch fails, InternalError on wrong arguments.
 struct CudaKernels {
-  void (*adam)(const AdamFactors& factors, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count,
-               void* stream);
-  void (*sgd)(float gradient_factor, float decay, float lr, float* parameters, const float* gradients, std::int64_t count, void* stream);
+  void (*update)(const UpdateFactors& factors, const UpdateOperands& operands, void* stream);
+  /// Leaves of one slot each.
   void (*tree_sum)(const TreeSum& sum, void* stream);
   /// fp64 sums of squares of `blocks` blocks of 256 elements each.
-  void (*block_square_sums)(const float* x, std::int64_t blocks, double* out, void* stream);
+  void (*block_square_sums)(const void* x, ElementType type, std::int64_t blocks, double* out, void* stream);
   const ModelKernels<float>* fp32;
   const ModelKernels<Bf16>* bf16;
   const ModelKernels<Fp16>* fp16;
@@ -72,5 +50,8 @@ using th_cuda_make_nccl_collectives_fn = void*(void* control, double timeout_sec
 using th_cuda_make_staged_collectives_fn = void*(void* control, void* compute_stream, char* text, std::size_t capacity);
 /// Collective: one call of each kind with a known answer; 0 with the measured rates in `text`, -1 with the reason.
 using th_cuda_nccl_self_test_fn = int(void* collectives, char* text, std::size_t capacity);
+/// A th::runtime::Device* of the current device whose compute queue is `compute_stream`, which must outlive it; to be deleted by the caller. Null: the
+/// reason is in `text`.
+using th_cuda_make_device_fn = void*(void* compute_stream, char* text, std::size_t capacity);
 using th_cuda_kernels_fn = const th::runtime::CudaKernels*();
 }

@@ -19,9 +19,10 @@ enum class MemoryClass {
   kActivations,
   kBatches,
   kCheckpointStaging,
+  kOffloadStaging,
   kUntagged,
 };
-inline constexpr std::size_t kMemoryClasses = 11;
+inline constexpr std::size_t kMemoryClasses = 12;
 [[nodiscard]] const char* memory_class_name(MemoryClass kind) noexcept;
 
 /// Bytes by class.

@@ -10,6 +10,7 @@
 #include "th/config/run_config.hpp"
 #include "th/model/transformer.hpp"
 #include "th/runtime/collectives.hpp"
+#include "th/runtime/device.hpp"
 #include "th/runtime/flight_record.hpp"
 #include "th/runtime/stream.hpp"
 #include "th/zero/engine_buffers.hpp"
@@ -17,6 +18,7 @@
 #include "th/zero/gather_pool.hpp"
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
+#include "th/zero/state_store.hpp"
 
 namespace th::zero {
 
@@ -40,12 +42,13 @@ struct StepRequest {
 /// in the working type (precision.reduce_dtype). All calls are collective unless they say otherwise.
 class ZeroEngine final : public model::ParameterSource {
  public:
-  /// Allocates everything and initialises the parameters from (seed, tensor name). Communication has a thread of its own where comm.overlap
-  /// is on (auto counts as off).
-  ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots);
+  /// Allocates everything and initialises the parameters from (seed, tensor name). `device` is where the buffers of `collectives` are, null: the host;
+  /// both outlive the engine. On the host communication has a thread of its own where comm.overlap is on (auto counts as off).
+  ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
+             runtime::Device* device = nullptr);
   /// The same over given streams.
   ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
-             runtime::Streams streams);
+             runtime::Streams streams, runtime::Device* device = nullptr);
   ~ZeroEngine() override;
 
   /// Begins a step: no gradients, slot 0 next.
@@ -72,7 +75,7 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] const runtime::FlightRecord& flight() const noexcept { return flight_; }
 
   /// This rank's shard of parameters (the master weights) or of a moment in flat shard order, shard_total() elements. Not collective.
-  enum class State { kParameters, kExpAvg, kExpAvgSq };
+  using State = zero::State;
   void read_state(State state, std::span<float> out) const;
   /// Replaces the state from this rank's shard; where it is kept whole, the ranks' shards are gathered.
   void write_state(State state, std::span<const float> in);
@@ -107,29 +110,39 @@ class ZeroEngine final : public model::ParameterSource {
   /// Elements of the working or of the reduced type at an offset of a buffer.
   [[nodiscard]] std::byte* working_at(runtime::TransportBuffer& buffer, std::int64_t element) const;
   [[nodiscard]] std::byte* reduced_at(float* buffer, std::int64_t element) const;
+  /// This rank's shard of a unit's parameters on the device; null where the store keeps it on the host.
   [[nodiscard]] std::byte* parameter_shard(std::int64_t unit) const;
-  /// This rank's shard of the fp32 weights: the master weights, or the parameters themselves.
-  [[nodiscard]] float* master_shard(std::int64_t unit) const;
   [[nodiscard]] std::byte* reduced_gradient(std::int64_t unit) const;
   /// Where the unit's gradient is made, fp32, and from where it travels.
   [[nodiscard]] float* unit_gradient(std::int64_t unit) const;
   [[nodiscard]] std::byte* travelling_gradient(std::int64_t unit) const;
   [[nodiscard]] runtime::Access parameters_of(std::int64_t unit, runtime::Access::Kind kind) const;
+  /// This rank's shard of them, where parameters or the optimizer are sharded.
+  [[nodiscard]] runtime::Access shard_of(std::int64_t unit, runtime::Access::Kind kind) const;
   /// The part of a unit that this rank updates.
-  [[nodiscard]] OptimizerSlice slice_of(std::int64_t unit) const;
+  [[nodiscard]] StateStore::Slice slice_of(std::int64_t unit) const;
+  /// This rank's shard of it.
+  [[nodiscard]] StateStore::Slice my_shard(std::int64_t unit) const;
+  /// Whether every rank updates its own part alone, whose gradients are there for all units when a step's update begins.
+  [[nodiscard]] bool updates_own_part() const { return policy_.shard_optimizer || config_.comm.reduction == config::Reduction::kFast; }
   /// The optimizer's step on what this rank updates of a unit; what others updated is brought here, by the communication stream.
-  void update_unit(std::int64_t unit, const OptimizerStep& update);
-  void update_whole(std::int64_t unit, const OptimizerStep& update);
-  void update_shard(std::int64_t unit, const OptimizerStep& update);
+  void update_unit(std::int64_t unit, const runtime::UpdateFactors& factors);
+  void update_whole(std::int64_t unit, const runtime::UpdateFactors& factors);
+  void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors);
+  /// All ranks' shards of a unit's parameters into `full`. Collective.
+  void gather_parameters(std::int64_t unit, float* full);
   [[nodiscard]] double gradient_norm();
   [[nodiscard]] std::string first_not_finite();
   /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.
   void share_unit(std::int64_t unit);
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is free between steps.
   void share_fp32(std::int64_t unit, const float* mine, float* whole);
+  [[nodiscard]] float* whole_state(State state, std::int64_t unit) const;
 
   config::RunConfig config_;
   runtime::Collectives& collectives_;
+  std::unique_ptr<runtime::Device> host_;  ///< of an engine that was given no device
+  runtime::Device& device_;
   ZeroPolicy policy_;
   FlatLayout layout_;
   std::int64_t slots_, rounds_, rank_, ranks_;
@@ -139,11 +152,15 @@ class ZeroEngine final : public model::ParameterSource {
   UnitUse use_;
   EngineBuffers buffers_;
 
-  Buffer parameters_;       ///< working type: whole, or this rank's shards
+  Buffer parameters_;       ///< working type: whole, or this rank's shards; null where the store keeps them
+  Buffer gather_source_;    ///< working type: a shard of the store's on its way to a gather
   Buffer gradients_;        ///< reduced type: whole, or the units in flight
-  at::Tensor shard_gradients_;                       ///< reduced type
-  at::Tensor gather_;                                ///< working type
-  at::Tensor masters_, unit_gradients_, exp_avg_, exp_avg_sq_;  ///< fp32
+  runtime::DeviceBlock shard_gradients_;                    ///< reduced type
+  runtime::DeviceBlock gather_;                             ///< working type
+  runtime::DeviceBlock unit_gradients_;                     ///< fp32
+  runtime::DeviceBlock pending_;                            ///< fp32: the slot tree's
+  runtime::DeviceBlock block_sums_;                         ///< fp64: this rank's, on a device with memory of its own
+  std::unique_ptr<StateStore> store_;
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
   std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone

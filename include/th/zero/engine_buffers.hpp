@@ -4,10 +4,13 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/model/transformer.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
+
+namespace th::model {
+class Transformer;
+}
 
 namespace th::zero {
 
@@ -55,6 +58,21 @@ struct UnitPlaces {
   }
 };
 
+/// Whose memory a run's device has: the host's (a CPU), or its own (a GPU), where zero.offload_* may move states to the host.
+enum class DeviceMemory { kHost, kOwn };
+
+/// How the states of an update travel where device and host both hold some: piece by piece, through two places in the memory of the side that
+/// updates. Bytes of an element there; 0: it is read and written where it lies.
+struct UpdateStaging {
+  static constexpr std::int64_t kPiece = std::int64_t{1} << 20;  ///< elements at most in a place
+  static constexpr std::int64_t kPlaces = 2;                     ///< one is filled while the other is computed on
+  std::int64_t piece = 0;      ///< elements of a place; 0: nothing travels
+  std::int64_t gradients = 0;  ///< on the host alone
+  std::int64_t weights = 0;    ///< fp32, in and out
+  std::int64_t working = 0;    ///< 16 bits, out
+  [[nodiscard]] std::int64_t bytes() const noexcept { return kPlaces * piece * (gradients + weights + working); }
+};
+
 /// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates by it and the plan counts by it.
 struct EngineBuffers {
   BufferTypes types;
@@ -72,14 +90,25 @@ struct EngineBuffers {
   UnitPlaces made;         ///< where gradients are made, fp32: a buffer of its own where they are reduced in 16 bits, else `exchanged`
   UnitPlaces exchanged;    ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
   std::vector<bool> kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
+  std::int64_t shard_blocks = 0;     ///< of them this rank's
+  DeviceMemory memory = DeviceMemory::kHost;
+  bool optimizer_on_host = false;    ///< master weights and moments, beside a device with memory of its own
+  bool parameters_on_host = false;   ///< this rank's shards of the parameters, likewise
+  std::int64_t gather_source = 0;    ///< working type: a shard on its way from the host to a gather
+  UpdateStaging staging;
 
-  /// Bytes by class while a step runs, block sums left out.
+  /// Bytes by class on the device while a step runs, block sums left out.
   [[nodiscard]] runtime::MemoryUse use() const;
+  /// The same on the host beside a device with memory of its own; else nothing.
+  [[nodiscard]] runtime::MemoryUse host_use() const;
+  /// fp64 norms of this rank's blocks on a device with memory of its own, which stay; 0 on the host.
+  [[nodiscard]] std::int64_t device_block_sums() const noexcept;
 };
 
-/// comm.overlap must be resolved: auto counts as off. Throws DeckError where zero.max_live_parameters leaves no room for one gathered unit.
-[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
-                                           std::int64_t slots);
+/// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has memory of its own. Throws DeckError where
+/// zero.max_live_parameters leaves no room for one gathered unit.
+[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
+                                           DeviceMemory memory = DeviceMemory::kHost);
 
 /// By unit: at most zero.persistence_threshold parameters, and stage 3.
 [[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout);

@@ -28,13 +28,15 @@ struct PlanRequest {
   bool messages = false;            ///< gradients travel by messages alone: a unit's pieces are received into a buffer
   std::optional<runtime::NodeMap> nodes;  ///< where the ranks are; empty: all on one node
   int rank = 0;                     ///< whose plan this is, where nodes are unlike
+  DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds batches, staging copies and what is offloaded
 };
 
-/// Bytes of one rank by class in each phase; the peak is the phase with the largest total.
+/// Bytes of one rank by class in each phase; the peak is the phase with the largest total on the device.
 struct MemoryPlan {
   struct Phase {
     std::string name;
-    runtime::MemoryUse use;
+    runtime::MemoryUse use;   ///< on the device: of a CPU run all there is
+    runtime::MemoryUse host;  ///< beside a device with memory of its own
   };
   std::vector<Phase> phases;
   StepTraffic traffic;               ///< bytes sent a step

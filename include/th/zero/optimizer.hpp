@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "th/config/run_config.hpp"
+#include "th/runtime/device.hpp"
 
 namespace th::zero {
 
@@ -17,25 +18,19 @@ struct OptimizerStep {
 };
 void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count);
 
-/// The same with gradients of type `gradient_type`, and a copy of the new parameters rounded to `working_type` in `working` (null: no copy).
-/// Moments may be null for SGD.
-struct OptimizerSlice {
-  float* masters = nullptr;
-  const void* gradients = nullptr;
-  float* exp_avg = nullptr;
-  float* exp_avg_sq = nullptr;
-  void* working = nullptr;
-  std::int64_t count = 0;
-  /// Elements [begin, begin + n), with gradients from elsewhere.
-  [[nodiscard]] OptimizerSlice part(std::int64_t begin, std::int64_t n, const void* from, config::Precision working_type) const;
-};
-void apply_optimizer(const OptimizerStep& step, const OptimizerSlice& slice, config::Precision gradient_type, config::Precision working_type);
+/// The numbers of a step as kernels take them.
+[[nodiscard]] runtime::UpdateFactors update_factors(const OptimizerStep& step);
+/// The same with gradients of any type, and a copy of the new weights rounded to a 16-bit type, on host memory.
+void apply_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands);
+
+/// A deck's type as devices name it.
+[[nodiscard]] runtime::ElementType element_type(config::Precision precision);
 
 /// fp64 sums of squares of `blocks` blocks of 256 elements each, every block in one fixed order.
 void block_square_sums(const float* x, std::int64_t blocks, double* out);
-void block_square_sums(const void* x, config::Precision type, std::int64_t blocks, double* out);
+void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out);
 
 /// `count` elements at `from` rounded to `type` (16 bits) at `to`.
-void round_elements(const float* from, config::Precision type, void* to, std::int64_t count);
+void round_elements(const float* from, runtime::ElementType type, void* to, std::int64_t count);
 
 }  // namespace th::zero

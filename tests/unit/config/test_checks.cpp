@@ -46,6 +46,23 @@ TEST(Checks, SinusoidalPositionsNeedAnEvenWidth) {
             "a.in:8: model.d_model: 33 is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even widths");
 }
 
+TEST(Checks, OffloadOfParametersNeedsShardedOnes) {
+  for (const std::string stage : {"0", "1", "2"}) {
+    EXPECT_EQ(problem(kSound + "zero.offload_parameters = true", {"zero.stage=" + stage}),
+              "a.in:7: zero.offload_parameters: true moves this rank's shards of the parameters, and zero.stage = " + stage +
+                  " does not shard them; allowed with zero.stage = 3");
+  }
+  EXPECT_TRUE(problems(kSound, {"zero.offload_optimizer=true"}).empty());
+}
+
+TEST(Checks, OffloadHasNoEffectOnACpu) {
+  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=true"}).warnings, Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU"});
+  EXPECT_EQ(load(kSound, {"zero.stage=3", "zero.offload_parameters=true", "zero.offload_optimizer=true"}).warnings,
+            (Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU",
+                   "command line: zero.offload_parameters has no effect: the device is a CPU"}));
+  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=false"}).warnings, Lines());
+}
+
 TEST(Checks, SourceAndTargetComeTogether) {
   EXPECT_EQ(problem(kSound + "data.valid_source = v.en"),
             "a.in:7: data.valid_target: missing; data.valid_source and data.valid_target come together");

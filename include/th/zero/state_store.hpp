@@ -1,0 +1,89 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+
+#include "th/runtime/device.hpp"
+#include "th/zero/engine_buffers.hpp"
+#include "th/zero/flat_layout.hpp"
+
+namespace th::zero {
+
+/// What a rank keeps of its parameters: fp32 weights and the moments.
+enum class State { kParameters, kExpAvg, kExpAvgSq };
+
+/// A rank's fp32 states, master weights and moments, and where the deck says so its shards of the parameters: on the device, or in pinned
+/// host memory, which nobody above sees. States are updated where they live; what an update needs from the other side comes, and what it
+/// makes goes, piece by piece on queues of their own, so that the copies of a piece go on while another is computed.
+///
+/// Where the working type is fp32 there are no masters: the weights are the parameters. Not collective.
+class StateStore {
+ public:
+  /// A run of elements that is updated at once.
+  struct Slice {
+    std::int64_t unit = 0;
+    std::int64_t begin = 0, count = 0;  ///< elements of what this rank keeps of the unit: its shard, or all of it
+    const void* gradients = nullptr;    ///< reduced type, device memory; to be left alone until the update is done
+    void* parameters = nullptr;         ///< working type, device memory; null where the store keeps the parameters
+  };
+
+  /// Allocates by `buffers`. `device` and `layout` must outlive the store.
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy);
+  ~StateStore();
+  StateStore(const StateStore&) = delete;
+  StateStore& operator=(const StateStore&) = delete;
+
+  /// Says what update_next() will be asked for, in its order: copies begin, behind what the device's compute queue holds.
+  void announce(const Slice& slice);
+  /// Updates the next announced slice. What is enqueued on the compute queue from here on finds its new parameters.
+  void update_next(const runtime::UpdateFactors& factors);
+
+  /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory: for copies. `parameters` as in Slice.
+  [[nodiscard]] float* at(State state, const Slice& slice) const;
+  /// Makes the parameters of a slice from its master weights; nothing where there are none. Waits.
+  void publish(const Slice& slice);
+  /// This rank's shard of a unit's parameters in host memory, where the store keeps them; else null.
+  [[nodiscard]] std::byte* parameters(std::int64_t unit) const;
+
+ private:
+  /// A piece of a slice, with its operands where they live.
+  struct Piece {
+    runtime::UpdateOperands home;
+    bool ends_slice = false;
+  };
+  /// One of the places that pieces travel through.
+  struct StagingPlace {
+    std::byte* gradients = nullptr;
+    std::byte* weights = nullptr;
+    std::byte* working = nullptr;
+    std::unique_ptr<runtime::DeviceEvent> arrived;   ///< what comes is here
+    std::unique_ptr<runtime::DeviceEvent> computed;  ///< what goes is made (on the device)
+    std::unique_ptr<runtime::DeviceEvent> left;      ///< what goes is gone
+  };
+
+  [[nodiscard]] std::int64_t offset(const Slice& slice) const;
+  [[nodiscard]] runtime::UpdateOperands operands(const Slice& slice) const;
+  /// Starts the copies of pieces as places are free.
+  void fetch();
+  /// The operands in the memory of the side that computes.
+  [[nodiscard]] runtime::UpdateOperands staged(const Piece& piece, const StagingPlace& place) const;
+  void compute(const Piece& piece, StagingPlace& place, const runtime::UpdateFactors& factors);
+  void send(const Piece& piece, StagingPlace& place);
+
+  runtime::Device& device_;
+  const FlatLayout& layout_;
+  EngineBuffers buffers_;
+  ZeroPolicy policy_;
+  runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, staging_;
+  std::array<StagingPlace, UpdateStaging::kPlaces> places_;
+  std::unique_ptr<runtime::DeviceQueue> in_, out_;  ///< copies to the side that computes, and from it
+  std::unique_ptr<runtime::DeviceEvent> ready_, sent_;
+  std::deque<Piece> announced_;  ///< in order; the first `fetched_` have a place
+  std::size_t fetched_ = 0;
+  std::size_t next_place_ = 0;  ///< of the first announced piece
+};
+
+}  // namespace th::zero

@@ -1,0 +1,36 @@
+#include "th/model/transformer.hpp"
+#include "th/zero/engine_buffers.hpp"
+
+namespace th::zero {
+
+namespace {
+
+/// Notes which units are opened that were closed.
+class OpensRecorder final : public model::ParameterSource {
+ public:
+  OpensRecorder(std::size_t units, std::vector<std::int64_t>& opens) : open_(units, 0), tensors_(units), opens_(opens) {}
+  const model::UnitTensors& open_forward(std::int64_t unit) override { return opened(unit); }
+  void close_forward(std::int64_t unit) override { --open_[static_cast<std::size_t>(unit)]; }
+  model::UnitTensors& open_backward(std::int64_t unit) override { return opened(unit); }
+  void close_backward(std::int64_t unit) override { --open_[static_cast<std::size_t>(unit)]; }
+
+ private:
+  model::UnitTensors& opened(std::int64_t unit) {
+    if (open_[static_cast<std::size_t>(unit)]++ == 0) opens_.push_back(unit);
+    return tensors_[static_cast<std::size_t>(unit)];
+  }
+  std::vector<int> open_;
+  std::vector<model::UnitTensors> tensors_;
+  std::vector<std::int64_t>& opens_;
+};
+
+}  // namespace
+
+UnitUse unit_use(const model::Transformer& model) {
+  UnitUse use{model.long_lived(), {}};
+  OpensRecorder recorder(model.units().size(), use.opens);
+  model.idle_slot(recorder);
+  return use;
+}
+
+}  // namespace th::zero

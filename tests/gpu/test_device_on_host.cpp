@@ -1,0 +1,73 @@
+#include "cuda_device.hpp"
+#include "elementwise.hpp"
+#include "fake_gpu.hpp"
+#include "fakes/store_exam.hpp"
+#include "host_lanes.hpp"
+#include "kernels.hpp"
+#include "mpi_test.hpp"
+
+#include "th/zero/slot_tree.hpp"
+
+// The plugin's device over the fake GPU: its kernels are the bodies of the GPU's, run on the host in the order of the stream.
+namespace th::cuda {
+
+void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [=] { launch_update<HostLaunch>(factors, operands, nullptr); });
+}
+void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [=] { zero::block_square_sums(x, type, blocks, out); });
+}
+void tree_sum(const runtime::TreeSum& sum, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [sum = runtime::TreeSum(sum), leaves = std::vector(sum.leaves.begin(), sum.leaves.end())]() mutable {
+    sum.leaves = leaves;
+    zero::tree_sum(sum);
+  });
+}
+void accumulate(float* y, const float* x, std::int64_t count, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [=] {
+    for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
+  });
+}
+void round(const float* from, runtime::ElementType type, void* to, std::int64_t count, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [=] { zero::round_elements(from, type, to, count); });
+}
+
+namespace {
+
+using th_test::store::Case;
+
+class DeviceOnHost : public testing::TestWithParam<Case> {};
+
+TEST_P(DeviceOnHost, UpdatesToTheBitsOfTheHostWhereverTheStatesLive) {
+  const th_test::store::Outcome plain = th_test::store::expected(GetParam());
+  for (const fake::Order order : {fake::Order::kComputeFirst, fake::Order::kCommunicationFirst}) {
+    const Stream compute;
+    fake::reset(order, compute.get());
+    CudaDevice device(compute.get());
+    EXPECT_EQ(through_a_store(GetParam(), device), plain) << "order " << static_cast<int>(order);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Offload, DeviceOnHost, testing::ValuesIn(th_test::store::cases()), [](const auto& p) { return p.param.name(); });
+
+TEST(DeviceOnHost, QueuesEventsAndBlocksAreThoseOfTheRuntime) {
+  const Stream compute;
+  fake::reset(fake::Order::kCommunicationFirst, compute.get());
+  CudaDevice device(compute.get());
+  const runtime::DeviceBlock block(device, runtime::Place::kDevice, 64), pinned(device, runtime::Place::kHost, 64);
+  const auto queue = device.make_queue();
+  const auto event = device.make_event();
+  event->wait();  // of nothing: at once
+  *pinned.data() = std::byte{7};
+  device.compute().copy(block.data(), pinned.data(), 64);
+  event->record(device.compute());
+  queue->wait(*event);
+  queue->copy(pinned.data() + 1, block.data(), 1);
+  queue->synchronize();
+  EXPECT_EQ(pinned.data()[1], std::byte{7}) << "the second queue ran before what it waits for";
+}
+
+}  // namespace
+}  // namespace th::cuda
+
+TH_MPI_TEST_MAIN

@@ -1,0 +1,247 @@
+// Training on a device with memory of its own, with and without zero.offload_*: the bits of a run on the host, the memory that was planned
+// on both sides, checkpoints that go on in another setting.
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "fakes/fake_transport.hpp"
+#include "mpi_test.hpp"
+#include "small_run.hpp"
+#include "th/io/checkpoint_folder.hpp"
+#include "th/io/checkpoint_reader.hpp"
+#include "th/model/torch_memory.hpp"
+#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/mpi_collectives.hpp"
+#include "th/train/checkpointing.hpp"
+#include "th/zero/memory_plan.hpp"
+
+namespace {
+
+using th::config::Precision;
+using th::config::ReduceDtype;
+using th::runtime::MemoryClass;
+using th::runtime::MemoryLedger;
+using th::runtime::MemoryUse;
+using th_test::FakeDevice;
+
+/// A small run on a fake device, whose memory the host reaches while the model computes alone.
+struct DeviceRun {
+  DeviceRun(const th::config::RunConfig& config, th::runtime::Collectives& host, FakeDevice::Order order)
+      : device(order), transport(host, device), small(config, transport, &device) {}
+
+  double train(std::int64_t step) {
+    return small.train(step, [&](const auto& accumulate) {
+      const FakeDevice::Kernel model(device);
+      accumulate();
+    });
+  }
+
+  FakeDevice device;
+  th_test::FakeTransport transport;
+  SmallRun small;
+};
+
+struct Setting {
+  bool optimizer, parameters;
+};
+constexpr Setting kSettings[] = {{false, false}, {true, false}, {false, true}, {true, true}};
+
+th::config::RunConfig make_config(std::int64_t stage, Setting setting, Precision dtype = Precision::kFp32,
+                                  ReduceDtype reduced = ReduceDtype::kFp32) {
+  th::config::RunConfig config = SmallRun::make_config(32, stage);
+  config.model.dropout = 0.1;
+  config.precision.dtype = dtype;
+  config.precision.reduce_dtype = reduced;
+  config.zero.offload_optimizer = setting.optimizer;
+  config.zero.offload_parameters = setting.parameters;
+  return config;
+}
+
+/// The losses and the state of three steps.
+struct Trace {
+  std::vector<double> losses;
+  std::vector<float> state, whole;  ///< this rank's shard; all parameters as they are gathered
+  friend bool operator==(const Trace&, const Trace&) = default;
+};
+
+std::vector<float> gathered(SmallRun& run) {
+  std::vector<float> out;
+  const auto whole = run.engine.gather_all(run.model);
+  for (std::size_t u = 0; u < run.model.units().size(); ++u) {
+    for (const at::Tensor& working : whole->open_forward(static_cast<std::int64_t>(u)).values) {
+      const at::Tensor t = working.to(at::kFloat).contiguous();
+      out.insert(out.end(), t.data_ptr<float>(), t.data_ptr<float>() + t.numel());
+    }
+  }
+  return out;
+}
+
+Trace on_host(const th::config::RunConfig& config, th::runtime::Collectives& collectives) {
+  SmallRun run(config, collectives);
+  Trace trace;
+  for (std::int64_t step = 1; step <= 3; ++step) trace.losses.push_back(run.train(step));
+  trace.state = run.state();
+  trace.whole = gathered(run);
+  return trace;
+}
+
+Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& collectives, FakeDevice::Order order) {
+  DeviceRun run(config, collectives, order);
+  Trace trace;
+  for (std::int64_t step = 1; step <= 3; ++step) trace.losses.push_back(run.train(step));
+  trace.state = run.small.state();
+  trace.whole = gathered(run.small);
+  return trace;
+}
+
+class Offload : public testing::TestWithParam<std::int64_t> {
+ protected:
+  std::unique_ptr<th::runtime::Collectives> collectives_ = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+};
+
+TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
+  for (const auto& [dtype, reduced] :
+       {std::pair(Precision::kFp32, ReduceDtype::kFp32), std::pair(Precision::kBf16, ReduceDtype::kFp32),
+        std::pair(Precision::kBf16, ReduceDtype::kWorking), std::pair(Precision::kFp16, ReduceDtype::kWorking)}) {
+    const Trace host = on_host(make_config(GetParam(), {false, false}, dtype, reduced), *collectives_);
+    for (const Setting setting : kSettings) {
+      if (setting.parameters && GetParam() != 3) continue;
+      for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
+        EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced), *collectives_, order), host)
+            << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters "
+            << setting.parameters << ", order " << static_cast<int>(order);
+      }
+    }
+  }
+}
+
+TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
+  for (const auto optimizer : {th::config::OptimizerKind::kAdamw, th::config::OptimizerKind::kSgd}) {
+    for (const Setting setting : kSettings) {
+      if (setting.parameters && GetParam() != 3) continue;
+      th::config::RunConfig config = make_config(GetParam(), setting);
+      config.comm.reduction = th::config::Reduction::kFast;
+      config.optimizer.name = optimizer;
+      const auto trace = [&](const th::config::RunConfig& c, std::optional<FakeDevice::Order> order) {
+        std::vector<double> losses;
+        if (!order) {
+          SmallRun run(c, *collectives_);
+          for (std::int64_t step = 1; step <= 2; ++step) losses.push_back(run.train(step));
+        } else {
+          DeviceRun run(c, *collectives_, *order);
+          for (std::int64_t step = 1; step <= 2; ++step) losses.push_back(run.train(step));
+        }
+        return losses;
+      };
+      EXPECT_EQ(trace(config, FakeDevice::Order::kLate), trace(config, std::nullopt));
+    }
+  }
+}
+
+/// Use of the classes that the engine allocates; activations, batches and what the test adds are elsewhere.
+void expect_planned(const MemoryUse& planned, const MemoryUse& measured, const char* side, Setting setting) {
+  for (const MemoryClass kind :
+       {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq,
+        MemoryClass::kGatherSlots, MemoryClass::kCommunication, MemoryClass::kOffloadStaging}) {
+    EXPECT_EQ(measured[kind], planned[kind]) << side << ", " << th::runtime::memory_class_name(kind) << ", offload of the optimizer "
+                                             << setting.optimizer << ", of parameters " << setting.parameters;
+  }
+}
+
+TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer keeps its own operator new";
+#endif
+  th::model::observe_torch_memory();
+  for (const Precision dtype : {Precision::kFp32, Precision::kBf16}) {
+    for (const Setting setting : kSettings) {
+      if (setting.parameters && GetParam() != 3) continue;
+      th::config::RunConfig config = make_config(GetParam(), setting, dtype);
+      config.model.d_model = 128;  // block sums from 16 KiB on are in the ledger
+      config.model.d_ff = 1024;
+      th::zero::PlanRequest request;
+      request.config = config;
+      request.source_vocabulary = request.target_vocabulary = SmallRun::kVocabulary;
+      request.longest = 16;
+      request.ranks = collectives_->size();
+      request.slots = SmallRun::kSlots;
+      request.memory = th::zero::DeviceMemory::kOwn;
+      const th::zero::MemoryPlan plan = th::zero::plan_memory(request);
+      const auto& update = plan.peak();
+      ASSERT_EQ(update.name, "update");
+      MemoryLedger::process().restart();
+      MemoryLedger::device().restart();
+      DeviceRun run(config, *collectives_, FakeDevice::Order::kLate);
+      run.train(1);
+      expect_planned(update.use, MemoryLedger::device().current(), "device", setting);
+      EXPECT_EQ(run.device.bytes(th::runtime::Place::kDevice), MemoryLedger::device().current().total())
+          << "device memory that no ledger has";
+      // The host's block sums are gone at the step's end, and below 16 KiB nobody counts them.
+      const th::zero::EngineBuffers& buffers = run.small.engine.buffers();
+      MemoryUse host = update.host;
+      host[MemoryClass::kCommunication] -= buffers.block_sums * 8;
+      expect_planned(host, MemoryLedger::process().current(), "host", setting);
+      EXPECT_EQ(run.device.bytes(th::runtime::Place::kHost), buffers.host_use().total());
+      const bool moved = setting.optimizer || setting.parameters;
+      EXPECT_EQ(buffers.host_use().total() > 0, moved && !(setting.optimizer && !setting.parameters && buffers.moments == 0));
+    }
+  }
+}
+
+TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
+  SharedFolder folder(*collectives_);
+  const std::int64_t stage = GetParam();
+  for (const Precision dtype : {Precision::kFp32, Precision::kBf16}) {
+    const th::config::RunConfig plain = make_config(stage, {false, false}, dtype);
+    SmallRun straight(plain, *collectives_);
+    for (std::int64_t step = 1; step <= 2; ++step) (void)straight.train(step);
+    const double expected = straight.train(3);
+    std::int64_t number = 10 * (1 + static_cast<std::int64_t>(dtype));
+    for (const Setting from : kSettings) {
+      if (from.parameters && stage != 3) continue;
+      ++number;
+      {
+        DeviceRun run(make_config(stage, from, dtype), *collectives_, FakeDevice::Order::kLate);
+        for (std::int64_t step = 1; step <= 2; ++step) (void)run.train(step);
+        using Mode = th::train::CheckpointSaver::Mode;
+        th::train::CheckpointSaver saver(run.transport, folder.path(), 0, from.optimizer ? Mode::kBackground : Mode::kWait);
+        saver.save(run.small.engine, run.small.info(number));
+        saver.finish();
+      }
+      const th::io::CheckpointReader reader(folder.path() + "/" + th::io::step_name(number));
+      for (const Setting to : kSettings) {
+        if (to.parameters && stage != 3) continue;
+        DeviceRun run(make_config(stage, to, dtype), *collectives_, FakeDevice::Order::kLate);
+        load_checkpoint(reader, run.small.engine, run.transport, th::train::LoadWhat::kEverything);
+        EXPECT_EQ(run.train(3), expected) << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
+        EXPECT_EQ(run.small.state(), straight.state())
+            << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
+      }
+      SmallRun host(plain, *collectives_);
+      load_checkpoint(reader, host.engine, *collectives_, th::train::LoadWhat::kEverything);
+      EXPECT_EQ(host.train(3), expected);
+      EXPECT_EQ(host.state(), straight.state());
+    }
+  }
+}
+
+TEST_P(Offload, GradientsThatAreNotFiniteAreNamedFromTheDevicesMemory) {
+  th::config::RunConfig config = make_config(GetParam(), {true, GetParam() == 3});
+  DeviceRun run(config, *collectives_, FakeDevice::Order::kLate);
+  const std::vector<float> before = run.small.state();
+  const th::zero::StepResult result = run.small.step(1, 1e38, [&](const auto& accumulate) {
+    const FakeDevice::Kernel model(run.device);
+    accumulate();
+  });
+  SmallRun host(config, *collectives_);
+  const th::zero::StepResult expected = host.step(1, 1e38, [](const auto& accumulate) { accumulate(); });
+  EXPECT_FALSE(result.not_finite.empty());
+  EXPECT_EQ(result.not_finite, expected.not_finite);
+  EXPECT_EQ(run.small.state(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Stages, Offload, testing::Values(0, 1, 2, 3), [](const auto& p) { return "stage" + std::to_string(p.param); });
+
+}  // namespace
+
+TH_MPI_TEST_MAIN

@@ -1,0 +1,145 @@
+#include <gtest/gtest.h>
+
+#include "fakes/fake_device.hpp"
+#include "fakes/store_exam.hpp"
+#include "th/base/error.hpp"
+#include "th/runtime/memory_ledger.hpp"
+#include "th/zero/host_device.hpp"
+
+namespace th::zero {
+namespace {
+
+using th_test::FakeDevice;
+using namespace th_test::store;
+
+class Stores : public testing::TestWithParam<Case> {};
+
+TEST_P(Stores, UpdateToTheSameBitsWhereverTheStatesLive) {
+  const Outcome plain = expected(GetParam());
+  HostDevice host;
+  EXPECT_EQ(through_a_store(GetParam(), host), plain);
+  for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
+    for (const bool several_pieces : {false, true}) {
+      FakeDevice device(order);
+      EXPECT_EQ(through_a_store(GetParam(), device, several_pieces), plain)
+          << "order " << static_cast<int>(order) << ", pieces " << several_pieces;
+    }
+  }
+}
+
+TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
+  FakeDevice device(FakeDevice::Order::kLate);
+  const FlatLayout layout = make_layout();
+  const EngineBuffers buffers = engine_buffers(make_config(GetParam()), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  runtime::MemoryLedger::process().restart();
+  runtime::MemoryLedger::device().restart();
+  const StateStore store(device, layout, buffers, zero_policy(3));
+  using runtime::MemoryClass;
+  const runtime::MemoryUse on_device = runtime::MemoryLedger::device().current(), on_host = runtime::MemoryLedger::process().current();
+  for (const MemoryClass kind : {MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq, MemoryClass::kOffloadStaging}) {
+    EXPECT_EQ(on_device[kind], buffers.use()[kind]) << runtime::memory_class_name(kind);
+    EXPECT_EQ(on_host[kind], buffers.host_use()[kind]) << runtime::memory_class_name(kind);
+  }
+  EXPECT_EQ(on_host[MemoryClass::kParameters], buffers.host_use()[MemoryClass::kParameters]);
+  EXPECT_EQ(device.bytes(Place::kDevice), on_device.total());
+  EXPECT_EQ(device.bytes(Place::kHost), buffers.host_use().total());
+}
+
+INSTANTIATE_TEST_SUITE_P(Offload, Stores, testing::ValuesIn(cases()), [](const auto& p) { return p.param.name(); });
+
+TEST(StateStore, EveryKindOfWaitIsNeeded) {
+  using Wait = FakeDevice::Wait;
+  for (const Wait kind : {Wait::kHostForEvent, Wait::kComputeForEvent, Wait::kCopiesForEvent}) {
+    for (const bool optimizer : {false, true}) {
+      if (!optimizer && kind == Wait::kHostForEvent) continue;  // the device waits there
+      int seen = 0;
+      for (const Case& c : cases()) {
+        if (c.optimizer_on_host != optimizer) continue;
+        for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
+          FakeDevice device(order);
+          device.leave_out(kind);
+          seen += through_a_store(c, device) != expected(c) ? 1 : 0;
+        }
+      }
+      EXPECT_GT(seen, 0) << "kind " << static_cast<int>(kind) << ", optimizer on the host " << optimizer;
+    }
+  }
+}
+
+TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
+  // Bytes an element and step, to the host and to the device: gradients go down, new parameters up; fp32 weights that live on the device go
+  // both ways.
+  const auto traffic = [](const Case& c) {
+    FakeDevice device(FakeDevice::Order::kLate);
+    const FlatLayout layout = make_layout();
+    const EngineBuffers buffers = engine_buffers(make_config(c), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+    StateStore store(device, layout, buffers, zero_policy(3));
+    const DeviceBlock gradients(device, Place::kDevice, layout.shard_total() * 4),
+        parameters(device, Place::kDevice, layout.shard_total() * 4);
+    const std::int64_t count = layout.units()[0].shard;
+    store.announce({0, 0, count, gradients.data(), c.parameters_on_host ? nullptr : parameters.data()});
+    store.update_next(update_factors(step_number(make_config(c), 1)));
+    device.compute().synchronize();
+    return std::pair(device.copied_to_host() / count, device.copied_to_device() / count);
+  };
+  using Pair = std::pair<std::int64_t, std::int64_t>;
+  const auto with = [](config::Precision dtype, config::ReduceDtype reduced, bool optimizer, bool parameters) {
+    return Case{dtype, reduced, config::OptimizerKind::kAdam, optimizer, parameters, 3};
+  };
+  using config::Precision;
+  using config::ReduceDtype;
+  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, false, false)), Pair(0, 0));
+  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, true, false)), Pair(4, 2));
+  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kWorking, true, false)), Pair(2, 2));
+  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, true, true)), Pair(4, 0));
+  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, false, true)), Pair(2, 0));
+  EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, true, false)), Pair(8, 4));
+  EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, true, true)), Pair(4, 0));
+  EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, false, true)), Pair(4, 4));
+}
+
+TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
+  FakeDevice device(FakeDevice::Order::kCopiesEarly);
+  const FlatLayout layout = make_layout();
+  EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  buffers.staging.piece = kPiece;
+  StateStore store(device, layout, buffers, zero_policy(3));
+  const std::int64_t shard = layout.units()[1].shard, whole = layout.shard_total();
+  const DeviceBlock gradients(device, Place::kDevice, whole * 4), parameters(device, Place::kDevice, whole * 4);
+  device.compute().synchronize();
+  const auto slice = [&](std::int64_t unit, std::int64_t at, std::int64_t n) {
+    return StateStore::Slice{unit, 0, n, gradients.as<float>() + at, parameters.as<float>() + at};
+  };
+  const std::int64_t element = 8;      // a gradient and a weight
+  store.announce(slice(1, 0, shard));  // one piece
+  const auto copied = [&] {
+    device.compute().synchronize();
+    return device.copied_to_host();
+  };
+  EXPECT_EQ(copied(), element * shard);
+  store.announce(slice(0, shard, whole - shard));  // three pieces, of which one finds a place
+  EXPECT_EQ(copied(), element * (shard + kPiece)) << "the next unit's first piece comes before the first unit is computed";
+  store.update_next(update_factors(step_number(make_config({}), 1)));
+  EXPECT_EQ(copied(), element * (shard + 2 * kPiece)) << "each update makes room for a piece";
+  store.update_next(update_factors(step_number(make_config({}), 1)));
+  EXPECT_EQ(copied(), element * whole);
+}
+
+TEST(StateStore, AnUpdateThatNobodyAnnouncedIsRefused) {
+  HostDevice host;
+  const FlatLayout layout = make_layout();
+  StateStore store(host, layout, engine_buffers(make_config({}), layout, {{false, false}, {}}, kRanks), zero_policy(3));
+  EXPECT_THROW(store.update_next({}), InternalError);
+}
+
+TEST(FakeDevice, ItsMemoryIsOutOfTheHostsReach) {
+  FakeDevice device(FakeDevice::Order::kLate);
+  const DeviceBlock block(device, Place::kDevice, 64);
+  device.compute().synchronize();
+  EXPECT_DEATH(*block.data() = std::byte{1}, "");
+  const FakeDevice::Kernel kernel(device);
+  *block.data() = std::byte{1};
+}
+
+}  // namespace
+}  // namespace th::zero
