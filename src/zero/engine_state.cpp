@@ -49,10 +49,7 @@ void ZeroEngine::share_unit(std::int64_t number) {
     if (!policy_.shard_optimizer) share_fp32(number, store_->at(State::kParameters, mine), whole_state(State::kParameters, number));
   }
   if (policy_.shard_parameters) return;
-  const config::Precision type = buffers_.types.working;
-  const std::int64_t offset = words(unit.offset, type);
-  const std::int64_t shard = words(unit.shard, type);
-  collectives_.all_gather(*parameters_, offset, shard, shard, parameters_->data() + offset);
+  gather_parameters(number, reinterpret_cast<float*>(working_at(*parameters_, unit.offset)));
 }
 
 void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole) {

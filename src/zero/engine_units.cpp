@@ -21,13 +21,8 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 void ZeroEngine::lay_out_places() {
   const std::size_t units = layout_.units().size();
   const UnitPlaces& places = buffers_.exchanged;
-  gradient_places_.resize(index(places.shared) + units);
-  gradient_place_.assign(units, 0);
-  for (std::int64_t k = 0; k < places.shared; ++k) gradient_places_[index(k)].offset = k * places.shared_elements;
-  for (std::size_t u = 0; u < units; ++u) {
-    gradient_places_[index(places.shared) + u].offset = places.own[u];
-    gradient_place_[u] = places.own[u] < 0 ? 0 : index(places.shared) + u;
-  }
+  gradient_free_.resize(places.places());
+  for (std::size_t u = 0; u < units; ++u) gradient_place_.push_back(places.place(static_cast<std::int64_t>(u), 0));
   forward_event_.assign(units, 0);
   backward_event_.assign(units, 0);
   if (!policy_.shard_parameters) return;
@@ -38,11 +33,11 @@ void ZeroEngine::lay_out_places() {
 }
 
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
-  return reduced_at(gradients_->data(), gradient_places_[gradient_place_[index(unit)]].offset);
+  return reduced_at(gradients_->data(), buffers_.exchanged.offset(gradient_place_[index(unit)]));
 }
 
 float* ZeroEngine::unit_gradient(std::int64_t unit) const {
-  if (buffers_.types.short_gradients()) return unit_gradients_.as<float>() + buffers_.made.offset(unit, 0);
+  if (buffers_.types.short_gradients()) return unit_gradients_.as<float>() + buffers_.made.offset(buffers_.made.place(unit, 0));
   return reinterpret_cast<float*>(travelling_gradient(unit));
 }
 
@@ -56,23 +51,13 @@ Access ZeroEngine::shard_of(std::int64_t unit, Access::Kind kind) const {
   return {kind, kept != nullptr ? kept : parameter_shard(unit), layout_.units()[index(unit)].shard * element_bytes(buffers_.types.working)};
 }
 
-std::vector<at::Tensor> ZeroEngine::value_views(std::int64_t unit, std::byte* values) const {
+std::vector<at::Tensor> ZeroEngine::views(std::int64_t unit, void* base, config::Precision type) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  const at::TensorOptions working = at::TensorOptions().dtype(model::scalar_type(buffers_.types.working));
+  const at::TensorOptions options = at::TensorOptions().dtype(model::scalar_type(type));
   std::vector<at::Tensor> out;
   for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count; ++t) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
-    out.push_back(at::from_blob(values + tensor.offset * element_bytes(buffers_.types.working), tensor.spec.shape, working));
-  }
-  return out;
-}
-
-std::vector<at::Tensor> ZeroEngine::gradient_views(std::int64_t unit, float* gradients) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  std::vector<at::Tensor> out;
-  for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count; ++t) {
-    const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
-    out.push_back(at::from_blob(gradients + tensor.offset, tensor.spec.shape, at::TensorOptions().dtype(at::kFloat)));
+    out.push_back(at::from_blob(static_cast<std::byte*>(base) + tensor.offset * element_bytes(type), tensor.spec.shape, options));
   }
   return out;
 }
@@ -86,7 +71,7 @@ void ZeroEngine::acquire(std::int64_t unit) {
     values = working_at(*parameters_, layout_.units()[index(unit)].offset);
     streams_.compute->touch("open", {parameters_of(unit, Access::Kind::kRead)});
   }
-  tensors_[index(unit)].values = value_views(unit, values);
+  tensors_[index(unit)].values = views(unit, values, buffers_.types.working);
 }
 
 void ZeroEngine::release(std::int64_t unit) {
@@ -111,8 +96,8 @@ bool ZeroEngine::adds_over_rounds() const { return config_.comm.reduction == con
 
 void ZeroEngine::take_gradient_place(std::int64_t unit) {
   const UnitPlaces& places = buffers_.exchanged;
-  if (places.takes_turns(unit)) gradient_place_[index(unit)] = index(gradient_turn_++ % places.shared);
-  streams_.compute->wait(gradient_places_[gradient_place_[index(unit)]].free);
+  if (places.takes_turns(unit)) gradient_place_[index(unit)] = places.place(unit, gradient_turn_++);
+  streams_.compute->wait(gradient_free_[gradient_place_[index(unit)]]);
 }
 
 model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
@@ -122,7 +107,7 @@ model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   const bool keep = adds_over_rounds() && round_ > 0;
   model::UnitTensors& tensors = tensors_[index(unit)];
   if (!buffers_.types.short_gradients()) take_gradient_place(unit);
-  tensors.gradients = gradient_views(unit, unit_gradient(unit));
+  tensors.gradients = views(unit, unit_gradient(unit), config::Precision::kFp32);
   tensors.product_gradients = keep || idle_ ? model::Write::kAdd : model::Write::kSet;
   streams_.compute->touch("gradient", {runtime::writes(unit_gradient(unit), layout_.units()[index(unit)].padded * 4)});
   if (!keep) zero_gradients(unit);
@@ -166,18 +151,18 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   const bool fast = config_.comm.reduction == config::Reduction::kFast;
   ensure(!fast || !buffers_.types.short_gradients(), "comm.reduction=fast sums fp32 alone");
-  GradientPlace& place = gradient_places_[gradient_place_[index(unit)]];
+  const std::size_t place = gradient_place_[index(unit)];
   const std::int64_t width = element_bytes(buffers_.types.reduced);
   const Access gradient{fast ? Access::Kind::kWrite : Access::Kind::kRead, travelling_gradient(unit), u.padded * width};
   runtime::Stream& communication = *streams_.communication;
   communication.wait(streams_.compute->record());
   communication.enqueue("reduce",
-                        [this, unit, fast, offset = place.offset, round = round_] {
+                        [this, unit, fast, offset = buffers_.exchanged.offset(place), round = round_] {
                           const FlightRecord::Scope scope(flight_, FlightRecord::What::kReduce, FlightRecord::On::kCommunication, unit);
                           fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
                         },
                         {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
-  place.free = communication.record();
+  gradient_free_[place] = communication.record();
 }
 
 void ZeroEngine::reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round) {

@@ -21,12 +21,8 @@ GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, s
       element_bytes_(element_bytes(buffers.types.working)),
       streams_(streams),
       source_(std::move(source)),
-      places_(index(buffers.gathered.shared) + layout.units().size()),
-      used_(layout.units().size(), 0) {
-  const UnitPlaces& places = buffers_.gathered;
-  for (std::int64_t k = 0; k < places.shared; ++k) places_[index(k)].offset = k * places.shared_elements;
-  for (std::size_t u = 0; u < places.own.size(); ++u) places_[index(places.shared) + u].offset = places.own[u];
-}
+      places_(buffers.gathered.places()),
+      used_(layout.units().size(), 0) {}
 
 void GatherPool::begin_step(std::int64_t rounds) {
   opened_ = 0;
@@ -34,19 +30,16 @@ void GatherPool::begin_step(std::int64_t rounds) {
   ahead_.clear();
 }
 
-std::size_t GatherPool::next_place(std::int64_t unit) const {
-  const UnitPlaces& places = buffers_.gathered;
-  return places.takes_turns(unit) ? index(turn_ % places.shared) : index(places.shared + unit);
-}
+std::byte* GatherPool::memory(std::size_t place) const { return base_ + buffers_.gathered.offset(place) * element_bytes_; }
 
 std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
-  const std::size_t at = next_place(unit);
+  const std::size_t at = buffers_.gathered.place(unit, turn_);
   Place& place = places_[at];
   if (place.open) return std::nullopt;
   if (place.current) return at;
   if (buffers_.gathered.takes_turns(unit)) ++turn_;
   place.current = buffers_.kept[index(unit)];
-  std::byte* to = base_ + place.offset * element_bytes_;
+  std::byte* to = memory(at);
   runtime::Stream& communication = *streams_.communication;
   communication.wait(place.released);
   communication.enqueue("gather", [this, unit, to] { source_.gather(unit, to); },
@@ -72,7 +65,7 @@ std::byte* GatherPool::open(std::int64_t unit) {
   used_[index(unit)] = *at;
   streams_.compute->wait(place.gathered);
   streams_.compute->touch("open", {read_of(unit, *at)});
-  return base_ + place.offset * element_bytes_;
+  return memory(*at);
 }
 
 void GatherPool::gather_ahead() {
@@ -103,7 +96,7 @@ void GatherPool::updated() {
 }
 
 runtime::Access GatherPool::read_of(std::int64_t unit, std::size_t place) const {
-  return runtime::reads(base_ + places_[place].offset * element_bytes_, layout_.units()[index(unit)].padded * element_bytes_);
+  return runtime::reads(memory(place), layout_.units()[index(unit)].padded * element_bytes_);
 }
 
 }  // namespace th::zero

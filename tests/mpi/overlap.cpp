@@ -134,32 +134,34 @@ TEST(Overlap, AGatherRunsInsideAComputeIntervalAndAReductionInsideABackwardInter
   }
 }
 
+/// An engine after one step of one slot a rank.
+struct OneStep {
+  OneStep(const th::config::RunConfig& config, th::runtime::Collectives& collectives)
+      : model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64), engine(config, model, collectives, collectives.size()) {
+    const th::data::Batch batch = make_batch();
+    engine.begin_step();
+    engine.accumulate(model, &batch, 1, 1e-3, 0.1);
+    (void)engine.step({1e-3, 1});
+  }
+  th::model::Transformer model;
+  th::zero::ZeroEngine engine;
+};
+
 TEST(Overlap, NothingOverlapsWithoutAThread) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   th::config::RunConfig config = make_config(3);
   config.comm.overlap = th::config::Overlap::kOff;
-  th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
-  th::zero::ZeroEngine engine(config, model, *collectives, collectives->size());
-  const th::data::Batch batch = make_batch();
-  engine.begin_step();
-  engine.accumulate(model, &batch, 1, 1e-3, 0.1);
-  (void)engine.step({1e-3, 1});
-  EXPECT_FALSE(gathers_inside(engine.flight().events()));
-  EXPECT_FALSE(overlaps(engine.flight().events(), What::kReduce, What::kBackward));
+  const OneStep run(config, *collectives);
+  EXPECT_FALSE(gathers_inside(run.engine.flight().events()));
+  EXPECT_FALSE(overlaps(run.engine.flight().events(), What::kReduce, What::kBackward));
 }
 
 TEST(Overlap, EveryKindOfEventIsInTheRecordOfAStep) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
-  th::config::RunConfig config = make_config(3);
-  th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
-  th::zero::ZeroEngine engine(config, model, *collectives, collectives->size());
-  const th::data::Batch batch = make_batch();
-  engine.begin_step();
-  engine.accumulate(model, &batch, 1, 1e-3, 0.1);
-  (void)engine.step({1e-3, 1});
-  const auto units = std::ssize(model.units());
+  const OneStep run(make_config(3), *collectives);
+  const auto units = std::ssize(run.model.units());
   const auto count = [&](What what, On on) {
-    const auto events = engine.flight().events();
+    const auto events = run.engine.flight().events();
     return std::count_if(events.begin(), events.end(), [&](const auto& e) { return e.what == what && e.on == on && e.begin <= e.end; });
   };
   EXPECT_EQ(count(What::kForward, On::kCompute), units - 1) << "the output's forward pass is part of its backward pass";

@@ -105,8 +105,8 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] bool adds_over_rounds() const;
   /// Zeroes a unit's gradient but for what products write first; all of it on a rank without a slot.
   void zero_gradients(std::int64_t unit);
-  [[nodiscard]] std::vector<at::Tensor> value_views(std::int64_t unit, std::byte* values) const;
-  [[nodiscard]] std::vector<at::Tensor> gradient_views(std::int64_t unit, float* gradients) const;
+  /// The unit's tensors within the elements of `type` at `base`.
+  [[nodiscard]] std::vector<at::Tensor> views(std::int64_t unit, void* base, config::Precision type) const;
   /// Elements of the working or of the reduced type at an offset of a buffer.
   [[nodiscard]] std::byte* working_at(runtime::TransportBuffer& buffer, std::int64_t element) const;
   [[nodiscard]] std::byte* reduced_at(float* buffer, std::int64_t element) const;
@@ -165,12 +165,7 @@ class ZeroEngine final : public model::ParameterSource {
   std::vector<model::UnitTensors> tensors_;
   std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone
 
-  /// A place of gradients that travel.
-  struct GradientPlace {
-    std::int64_t offset = 0;  ///< elements
-    runtime::Event free;      ///< of communication: the reduction that read there last
-  };
-  std::vector<GradientPlace> gradient_places_;  ///< those that are taken in turn, then one a unit
+  std::vector<runtime::Event> gradient_free_;   ///< by place of buffers_.exchanged, of communication: the reduction that read there last
   std::vector<std::size_t> gradient_place_;     ///< by unit, the last that it took
   std::int64_t gradient_turn_ = 0;
   std::vector<std::uint64_t> forward_event_, backward_event_;  ///< by unit, in the flight record

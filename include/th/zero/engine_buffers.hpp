@@ -52,9 +52,16 @@ struct UnitPlaces {
   std::vector<std::int64_t> own;     ///< by unit: where its own place begins, -1: it takes turns
   std::int64_t total = 0;            ///< elements of the buffer
   [[nodiscard]] bool takes_turns(std::int64_t unit) const { return own[static_cast<std::size_t>(unit)] < 0; }
-  /// The offset of a unit that takes turns for the `turn`-th time, or of its own place.
-  [[nodiscard]] std::int64_t offset(std::int64_t unit, std::int64_t turn) const {
-    return takes_turns(unit) ? turn % shared * shared_elements : own[static_cast<std::size_t>(unit)];
+  /// Places are numbered: those that are taken in turn, then one a unit.
+  [[nodiscard]] std::size_t places() const { return static_cast<std::size_t>(shared) + own.size(); }
+  /// The place of a unit that takes turns for the `turn`-th time, or its own.
+  [[nodiscard]] std::size_t place(std::int64_t unit, std::int64_t turn) const {
+    return static_cast<std::size_t>(takes_turns(unit) ? turn % shared : shared + unit);
+  }
+  /// Elements before a place.
+  [[nodiscard]] std::int64_t offset(std::size_t place) const {
+    const auto in_turn = static_cast<std::size_t>(shared);
+    return place < in_turn ? static_cast<std::int64_t>(place) * shared_elements : own[place - in_turn];
   }
 };
 

@@ -43,13 +43,12 @@ class GatherPool {
 
  private:
   struct Place {
-    std::int64_t offset = 0;  ///< elements
     runtime::Event gathered;  ///< of communication
     runtime::Event released;  ///< of compute
     bool open = false;
     bool current = false;  ///< of a kept unit's place: it holds the unit since the last update
   };
-  [[nodiscard]] std::size_t next_place(std::int64_t unit) const;
+  [[nodiscard]] std::byte* memory(std::size_t place) const;
   /// Enqueues the gather of a unit into the place that is its next; none while that place is in use.
   [[nodiscard]] std::optional<std::size_t> gather(std::int64_t unit);
   [[nodiscard]] runtime::Access read_of(std::int64_t unit, std::size_t place) const;
