@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 
 #include "th/base/half_float.hpp"
 #include "th/base/target_clones.hpp"
+#include "th/base/vector_math.hpp"
 
 // Sums and maxima of a row that the kernels share.
 
@@ -27,12 +29,58 @@ static inline float lane_sum(std::int64_t n, F value) {
   return lanes[0];
 }
 
-/// The largest of n values, -infinity of none; what is not a number is passed over.
+/// The larger of two; what is not a number is passed over.
+static inline float larger(float value, float top) { return value > top ? value : top; }
+
+/// The largest of n values, -infinity of none; what is not a number is passed over. In lanes, which changes no result: a serial maximum waits for
+/// each comparison.
 template <typename T>
 static inline float row_maximum(const T* x, std::int64_t n) {
-  float top = -std::numeric_limits<float>::infinity();
-  for (std::int64_t i = 0; i < n; ++i) top = to_float(x[i]) > top ? to_float(x[i]) : top;
-  return top;
+  float lanes[kLanes];
+  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) lanes[l] = larger(to_float(x[i + l]), lanes[l]);
+  }
+  for (int l = 0; i < n; ++i, ++l) lanes[l] = larger(to_float(x[i]), lanes[l]);
+  for (int w = kLanes / 2; w > 0; w /= 2) {
+    for (int l = 0; l < w; ++l) lanes[l] = larger(lanes[l + w], lanes[l]);
+  }
+  return lanes[0];
+}
+
+/// In place softmax of n values, in blocks of lanes. The last block is filled up with values that count as nothing: most rows of attention are short,
+/// and a scalar tail would take longer than all whole blocks.
+template <typename T>
+static inline void softmax_row(T* s, std::int64_t n) {
+  const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
+  float last[kLanes], lanes[kLanes] = {};
+  for (int l = 0; l < kLanes; ++l) last[l] = l < rest ? to_float(s[whole + l]) : -std::numeric_limits<float>::infinity();
+  const float top = larger(row_maximum(s, whole), row_maximum(last, kLanes));
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float e = exp_fixed(to_float(s[i + l]) - top);
+      if constexpr (std::is_same_v<T, float>) s[i + l] = e;
+      lanes[l] += e;
+    }
+  }
+  for (int l = 0; l < kLanes; ++l) {
+    const float e = exp_fixed(last[l] - top);
+    last[l] = l < rest ? e : 0.0F;
+    lanes[l] += last[l];
+  }
+  for (int w = kLanes / 2; w > 0; w /= 2) {
+    for (int l = 0; l < w; ++l) lanes[l] += lanes[l + w];
+  }
+  const float inverse = 1.0F / lanes[0];
+  for (std::int64_t i = 0; i < whole; ++i) {
+    if constexpr (std::is_same_v<T, float>) {
+      s[i] *= inverse;
+    } else {  // the exponential again rather than rounded in between
+      s[i] = from_float<T>(exp_fixed(to_float(s[i]) - top) * inverse);
+    }
+  }
+  for (int l = 0; l < rest; ++l) s[whole + l] = from_float<T>(last[l] * inverse);
 }
 
 }  // namespace th::model
