@@ -28,7 +28,7 @@ using th::runtime::MemoryLedger;
 using th::runtime::MemoryUse;
 using th::runtime::TransportChoice;
 
-constexpr std::int64_t kVocabulary = 1000, kSlots = 8, kLongest = 64;
+constexpr std::int64_t kVocabulary = 1000, kLongest = 64;
 constexpr double kTolerance = 0.05;  // of the total, what issue and contract ask for
 constexpr GradientCheckpointing kKinds[] = {GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kFull,
                                             GradientCheckpointing::kSqrt};
@@ -36,7 +36,9 @@ constexpr GradientCheckpointing kKinds[] = {GradientCheckpointing::kNone, Gradie
 struct Size {
   std::int64_t width, layers, sentences, length;
 };
-constexpr Size kSizes[] = {{64, 2, 16, 24}, {128, 5, 8, 40}};
+constexpr Size kSizes[] = {{64, 2, 16, 24}, {128, 4, 6, 36}};
+constexpr Size kDeep{128, 3, 4, 24};  // for 16-bit types, whose products are widened on most processors
+
 
 th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointing kind, const Size& size) {
   th::config::RunConfig c;
@@ -63,19 +65,29 @@ th::data::Batch make_batch(const Size& size) {
   return b;
 }
 
+int ranks() {
+  int n = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &n);
+  return n;
+}
+
+/// Two rounds, the second a ragged one where that can be: partial sums wait between them.
+std::int64_t slots_of_a_step() { return 2 * ranks() - (ranks() > 2 ? 1 : 0); }
+
 /// Peak use of one optimizer step, the engine's making included, with `planted` bytes that nobody plans.
 MemoryUse measure(const th::config::RunConfig& config, const th::data::Batch& batch, std::int64_t planted, TransportChoice transport,
                   const std::function<void()>& at_end = [] {}, const std::vector<int>& pretended_nodes = {}) {
+  const std::int64_t slots = slots_of_a_step();
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
   MemoryLedger::process().restart();
   const auto table = std::make_unique<th::runtime::MemoryScope>(MemoryClass::kActivations);
   th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::resolve_gemm(config.run.gemm), kLongest);
-  th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
+  th::zero::ZeroEngine engine(config, model, *collectives, slots);
   const th::runtime::MemoryScope outside(MemoryClass::kUntagged);
   const at::Tensor stowaway = at::empty({planted});
   engine.begin_step();
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
-    const bool mine = round * collectives->size() + collectives->rank() < kSlots;
+    const bool mine = round * collectives->size() + collectives->rank() < slots;
     engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
   }
   (void)engine.step({1e-3, 1});
@@ -88,19 +100,13 @@ MemoryUse measure(const th::config::RunConfig& config, const Size& size, std::in
   return measure(config, make_batch(size), planted, transport, at_end, pretended_nodes);
 }
 
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
-
 th::zero::PlanRequest plan_request(const th::config::RunConfig& config, const Size& size, bool messages) {
   th::zero::PlanRequest request;
   request.config = config;
   request.source_vocabulary = request.target_vocabulary = kVocabulary;
   request.longest = std::max(kLongest, size.length);
   request.ranks = ranks();
-  request.slots = kSlots;
+  request.slots = slots_of_a_step();
   request.training = {th::data::BatchShape::uniform(size.sentences, size.length, size.length)};
   request.messages = messages;
   return request;
@@ -129,7 +135,7 @@ TEST_F(MemoryPlanTest, GrowthOfTheProcessIsWithinTenPercentOfTheLedger) {
     (void)measure(config, {256, 4, 2, 8}, 0, TransportChoice::kBest);
     const th::model::Transformer shapes(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1);
     const th::zero::FlatLayout layout(shapes.units(), ranks());
-    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, th::zero::unit_use(shapes), kSlots);
+    const th::zero::EngineBuffers b = th::zero::engine_buffers(config, layout, th::zero::unit_use(shapes), slots_of_a_step());
     // Windows of one rank alone are ordinary memory.
     const std::int64_t windows = ranks() == 1 ? 0 : 4 * (b.parameters + (b.unit_gradients > 0 ? b.unit_gradients : b.gradients));
     std::int64_t before = th::runtime::rss_anon_bytes(), after = 0;
@@ -157,11 +163,11 @@ TEST_F(MemoryPlanTest, PeakOfShortTypesIsWithinFivePercentOfTheLedger) {
   for (const th::config::Precision dtype : {th::config::Precision::kBf16, th::config::Precision::kFp16}) {
     for (const th::config::ReduceDtype reduced : {th::config::ReduceDtype::kFp32, th::config::ReduceDtype::kWorking}) {
       for (std::int64_t stage = 0; stage <= 3; ++stage) {
-        th::config::RunConfig config = make_config(stage, stage % 2 == 0 ? GradientCheckpointing::kNone : GradientCheckpointing::kFull, kSizes[1]);
+        th::config::RunConfig config = make_config(stage, stage % 2 == 0 ? GradientCheckpointing::kNone : GradientCheckpointing::kFull, kDeep);
         config.precision.dtype = dtype;
         config.precision.reduce_dtype = reduced;
-        const double planned = static_cast<double>(plan(config, kSizes[1], false).total());
-        const double measured = static_cast<double>(measure(config, kSizes[1], 0, TransportChoice::kBest).total());
+        const double planned = static_cast<double>(plan(config, kDeep, false).total());
+        const double measured = static_cast<double>(measure(config, kDeep, 0, TransportChoice::kBest).total());
         EXPECT_NEAR(measured / planned, 1.0, kTolerance) << "stage " << stage << ", dtype " << static_cast<int>(dtype) << ", reduced " << static_cast<int>(reduced);
       }
     }
@@ -204,7 +210,7 @@ TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
         MemoryLedger::process().restart();
         const th::runtime::MemoryScope scope(MemoryClass::kActivations);
         const th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::resolve_gemm(config.run.gemm), kLongest);
-        th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
+        th::zero::ZeroEngine engine(config, model, *collectives, slots_of_a_step());
         const auto source = engine.gather_all(model);
         const auto outputs = th::model::translate(model, *source, batch, {beam, 1.0, kDecoded, 1});
         ASSERT_EQ(std::ssize(outputs), size.sentences);
