@@ -66,7 +66,7 @@ std::vector<const float*> NcclCollectives::exchange(runtime::TransportBuffer& bu
 }
 
 void NcclCollectives::finish_exchange() {
-  ensure(exchanging_, "NcclCollectives: finish_exchange() without exchange()");
+  ensure(exchanging_, "NcclCollectives: finish_exchange() without exchange() or shards()");
   exchanging_ = false;  // the streams keep the order: the next call's receives follow the readers of this one's
   communicator_.poll("the exchange of gradients");
 }
@@ -80,6 +80,13 @@ void NcclCollectives::all_gather(runtime::TransportBuffer& buffer, std::int64_t 
   }
   enqueued("ncclAllGather");
   moved_.all_gather += slice * 4 * (size_ - 1);
+}
+
+std::vector<const float*> NcclCollectives::shards(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) {
+  ensure(!exchanging_, "NcclCollectives: shards() before finish_exchange() of the one before");
+  std::vector<const float*> all = Collectives::shards(buffer, offset, slice);
+  exchanging_ = true;
+  return all;
 }
 
 void NcclCollectives::all_reduce_fast(float* data, std::int64_t count) {

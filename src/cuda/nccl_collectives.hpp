@@ -31,6 +31,7 @@ class NcclCollectives final : public runtime::Collectives {
   [[nodiscard]] std::vector<const float*> exchange(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   void finish_exchange() override;
   void all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override;
+  [[nodiscard]] std::vector<const float*> shards(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   void all_reduce_fast(float* data, std::int64_t count) override;
 
   void sum_in_rank_order(std::span<double> values) override { control_.sum_in_rank_order(values); }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 // The engine's state going in and out: initial values, checkpoints, and a whole copy for decoding.
 namespace th::zero {
@@ -71,12 +70,12 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = buffers_.types.working;
   at::Tensor flat = at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
-  std::vector<float> unit_values(index(words(layout_.largest_unit(), type)));
+  const runtime::DeviceBlock unit_values(device_, runtime::Place::kDevice, words(layout_.largest_unit(), type) * kFloat);
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    gather_parameters(static_cast<std::int64_t>(u), unit_values.data());
-    std::memcpy(static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
-                index(unit.content * element_bytes(type)));
+    gather_parameters(static_cast<std::int64_t>(u), unit_values.as<float>());
+    runtime::copy_now(device_, static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
+                      unit.content * element_bytes(type));
   }
   return std::make_unique<ResidentSource>(whole, std::move(flat));
 }
