@@ -139,4 +139,11 @@ std::int64_t available_memory_bytes() {
   return std::min(node.value_or(kNone), groups.value_or(kNone));
 }
 
+std::optional<std::int64_t> address_space_left() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return std::nullopt;
+  const std::int64_t taken = kilobyte_field("/proc/self/status", "VmSize").value_or(0);
+  return std::max<std::int64_t>(0, static_cast<std::int64_t>(limit.rlim_cur) - taken);
+}
+
 }  // namespace th::runtime

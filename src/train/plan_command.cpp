@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -133,6 +134,14 @@ std::string memory_tables(const Planner& planner) {
   row("total", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.peak().use.total())); });
   row("reached in", [](const zero::MemoryPlan& p) { return format(" %10s", p.peak().name.c_str()); });
   row("bytes sent a step", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.traffic.total())); });
+  const bool exact = config.comm.reduction == config::Reduction::kExact;
+  text += format("%-20s", exact ? "  reduction=fast" : "  reduction=exact");
+  for (std::int64_t stage = 0; stage < 4; ++stage) {
+    config::RunConfig other = with(config, stage, config.model.gradient_checkpointing);
+    other.comm.reduction = exact ? config::Reduction::kFast : config::Reduction::kExact;
+    text += format(" %10.2f", mebibytes(planner.plan(other).traffic.total()));
+  }
+  text += "\n";
   if (planner.several_nodes()) row("between nodes", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.between_nodes.total())); });
   for (std::size_t stage = 1; stage < plans.size(); ++stage) {
     if (plans[stage].peak().use.total() <= plans[stage - 1].peak().use.total()) continue;
@@ -144,12 +153,48 @@ std::string memory_tables(const Planner& planner) {
   return text;
 }
 
-/// The largest data.batch_tokens whose plan stays within `limit` bytes a rank; 0: none does.
-std::int64_t largest_batch_tokens(const Planner& planner, double limit) {
+/// What a rank takes at its peaks: of its GPU's memory, and of its node's. On a CPU all is the node's.
+struct Need {
+  std::int64_t device = 0, host = 0;
+};
+
+/// What it may take, bytes.
+struct Room {
+  bool gpu = false;  ///< the run is planned for GPUs
+  double device = std::numeric_limits<double>::infinity(), host = 0;
+  [[nodiscard]] bool holds(const Need& need) const { return static_cast<double>(need.device) <= device && static_cast<double>(need.host) <= host; }
+  /// By how much a need is beyond it, on the side where it is worse.
+  [[nodiscard]] double excess(const Need& need) const {
+    return std::max(static_cast<double>(need.device) - device, static_cast<double>(need.host) - host);
+  }
+};
+
+Need need_of(const Planner& planner, const config::RunConfig& config, const Room& room) {
+  const zero::MemoryPlan plan = planner.plan(config, room.gpu ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost);
+  if (!room.gpu) return {0, plan.peak().use.total()};
+  return {plan.peak().use.total(), plan.host_peak().host.total()};
+}
+
+/// Beside the program itself. Not known: no limit.
+Room room_of(const Planner& planner) {
+  constexpr double kProcess = 200.0 * kMebi;  // the program, LibTorch and MPI before the model, measured
+  const config::PlanSection& asked = planner.config().plan;
+  Room room;
+  room.gpu = asked.gpu_gbytes > 0 || planner.memory() == zero::DeviceMemory::kOwn;
+  if (asked.gpu_gbytes > 0) room.device = asked.gpu_gbytes * 1e9;
+  const std::int64_t ranks = planner.request().ranks, here = asked.ranks_per_node > 0 ? std::min(ranks, asked.ranks_per_node) : ranks;
+  const auto available = static_cast<double>(runtime::available_memory_bytes());
+  room.host = available > 0 ? available / static_cast<double>(here) - kProcess : std::numeric_limits<double>::infinity();
+  if (const auto left = runtime::address_space_left()) room.host = std::min(room.host, static_cast<double>(*left));
+  return room;
+}
+
+/// The largest data.batch_tokens whose plan has room; 0: none has.
+std::int64_t largest_batch_tokens(const Planner& planner, const Room& room) {
   const auto fits = [&](std::int64_t tokens) {
     config::RunConfig config = planner.config();
     config.data.batch_tokens = tokens;
-    return static_cast<double>(planner.plan(config).peak().use.total()) <= limit;
+    return room.holds(need_of(planner, config, room));
   };
   std::int64_t low = 0, high = 256;
   for (; high < (std::int64_t{1} << 24) && fits(high); high *= 2) low = high;
@@ -162,20 +207,22 @@ std::int64_t largest_batch_tokens(const Planner& planner, double limit) {
 
 /// What to change, in the order of least harm: a smaller batch, gradient checkpointing, a higher stage, no staging copy, offload. Each step is taken
 /// on top of those before it that helped, until the run fits.
-std::string advice(const Planner& planner, double limit) {
+std::string advice(const Planner& planner, const Room& room) {
   std::string text = "It does not fit. In this order, each with those before it:\n";
   config::RunConfig config = planner.config();
-  std::int64_t least = planner.plan(config).peak().use.total();
-  const auto fits = [&] { return static_cast<double>(least) <= limit; };
+  Need least = need_of(planner, config, room);
   const auto take = [&](const std::string& change, const config::RunConfig& changed) {
-    const std::int64_t total = planner.plan(changed).peak().use.total();
-    if (fits() || total >= least) return;
+    if (room.holds(least)) return;
+    const Need need = need_of(planner, changed, room);
+    if (room.excess(need) >= room.excess(least)) return;
     config = changed;
-    least = total;
-    text += "  " + change + ": " + monitor::bytes_text(total) + " a rank" + (fits() ? ", fits" : "") + "\n";
+    least = need;
+    text += "  " + change + ": ";
+    text += room.gpu ? monitor::bytes_text(need.device) + " of the GPU and " + monitor::bytes_text(need.host) + " of the host" : monitor::bytes_text(need.host);
+    text += std::string(" a rank") + (room.holds(need) ? ", fits" : "") + "\n";
   };
   const bool by_tokens = config.data.batch_tokens > 0;
-  for (int halvings = 0; !fits() && halvings < 4; ++halvings) {
+  for (int halvings = 0; !room.holds(least) && halvings < 4; ++halvings) {
     config::RunConfig smaller = config;
     std::int64_t& size = by_tokens ? smaller.data.batch_tokens : smaller.data.batch_size;
     if (size < 2) break;
@@ -189,8 +236,16 @@ std::string advice(const Planner& planner, double limit) {
   config::RunConfig waiting = config;
   waiting.checkpoint.async = false;
   take("checkpoint.async=false", waiting);
-  if (fits()) return text;
-  text += "  zero.offload_optimizer=true moves optimizer state to the host, on a GPU only\n";
+  if (room.gpu) {
+    config::RunConfig offloaded = config;
+    offloaded.zero.offload_optimizer = true;
+    take("zero.offload_optimizer=true", offloaded);
+    offloaded = config;
+    offloaded.zero.offload_parameters = true;
+    take("zero.offload_parameters=true", offloaded);
+  }
+  if (room.holds(least)) return text;
+  if (!room.gpu) text += "  zero.offload_optimizer=true moves optimizer state to the host, on a GPU only\n";
   text += "  more nodes: fewer ranks share a node's memory (plan.ranks_per_node)\n";
   return text;
 }
@@ -236,7 +291,6 @@ std::string disk_text(const Planner& planner, const zero::MemoryPlan& plan) {
 }  // namespace
 
 PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks) {
-  constexpr double kProcess = 200.0 * kMebi;  // the program, LibTorch and MPI before the model, measured
   const Planner planner(deck, launched_ranks);
   const config::RunConfig& config = planner.config();
   const zero::MemoryPlan plan = planner.plan(config);
@@ -251,27 +305,25 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   answer.text += '\n';
   answer.text += disk_text(planner, plan);
   answer.text += time_text(planner);
-  const double available = static_cast<double>(runtime::available_memory_bytes());
+  const Room room = room_of(planner);
+  const Need need = need_of(planner, config, room);
   const std::int64_t here = config.plan.ranks_per_node > 0 ? std::min(ranks, config.plan.ranks_per_node) : ranks;
-  const double limit = available / static_cast<double>(here) - kProcess;
-  const double wanted = static_cast<double>(plan.peak().use.total());
   answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
-                        monitor::bytes_text(static_cast<std::int64_t>(available)).c_str(), static_cast<long long>(here),
-                        monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, limit))).c_str(), monitor::bytes_text(plan.peak().use.total()).c_str(),
-                        plan.peak().name.c_str());
-  answer.fits = available == 0 || wanted <= limit;
-  if (config.plan.gpu_gbytes > 0) {
-    const double device = static_cast<double>(planner.plan(config, zero::DeviceMemory::kOwn).peak().use.total());
-    const bool on_gpu = device <= config.plan.gpu_gbytes * 1e9;
-    answer.text += format("On a GPU of %g GB a rank takes %s of it, the rest is the host's: %s.\n", config.plan.gpu_gbytes,
-                          monitor::bytes_text(static_cast<std::int64_t>(device)).c_str(), on_gpu ? "it fits" : "it does not fit");
-    answer.fits = answer.fits && on_gpu;
+                        monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(here),
+                        room.host > 1e18 ? "any number of bytes" : monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, room.host))).c_str(),
+                        monitor::bytes_text(need.host).c_str(), room.gpu ? "of the host's memory" : plan.peak().name.c_str());
+  if (const auto left = runtime::address_space_left()) {
+    answer.text += "ulimit -v leaves " + monitor::bytes_text(*left) + " to a process: it counts above where it is less.\n";
   }
-  const std::int64_t tokens = largest_batch_tokens(planner, limit);
+  answer.fits = room.holds(need);
+  if (config.plan.gpu_gbytes > 0) {
+    answer.text += format("On a GPU of %g GB a rank takes %s of it, the rest is the host's: %s.\n", config.plan.gpu_gbytes,
+                          monitor::bytes_text(need.device).c_str(), static_cast<double>(need.device) <= room.device ? "it fits" : "it does not fit");
+  }
+  const std::int64_t tokens = largest_batch_tokens(planner, room);
   answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
                                   std::to_string(std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(tokens) / planner.mean_longest()))) + ".\n" : "No data.batch_tokens fits.\n";
-  const double least = config.plan.gpu_gbytes > 0 ? std::min(limit, config.plan.gpu_gbytes * 1e9) : limit;
-  answer.text += answer.fits ? "It fits.\n" : advice(planner, least);
+  answer.text += answer.fits ? "It fits.\n" : advice(planner, room);
   return answer;
 }
 

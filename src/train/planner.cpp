@@ -85,14 +85,25 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   request.config = config;
   request.memory = memory;
   if (memory == zero::DeviceMemory::kOwn) request.gemm = model::GemmLibrary::kCublas;
-  request.training = training_shapes(config);
-  if (dataset_.valid) request.evaluation = evaluation_shapes(*dataset_.valid, config);
+  const Shapes& batches = shapes(config);
+  request.training = batches.training;
+  request.evaluation = batches.evaluation;
+  request.decoding = batches.decoding;
+  return zero::plan_memory(request);
+}
+
+const Planner::Shapes& Planner::shapes(const config::RunConfig& config) const {
+  const auto [found, made] = shapes_.try_emplace({config.data.batch_size, config.data.batch_tokens});
+  Shapes& all = found->second;
+  if (!made) return all;
+  all.training = training_shapes(config);
+  if (dataset_.valid) all.evaluation = evaluation_shapes(*dataset_.valid, config);
   if (dataset_.test) {
     for (const zero::BatchShape& shape : evaluation_shapes(*dataset_.test, config)) {
-      data::keep_largest(request.decoding, decoding_shape(shape, config.decode.max_length));
+      data::keep_largest(all.decoding, decoding_shape(shape, config.decode.max_length));
     }
   }
-  return zero::plan_memory(request);
+  return all;
 }
 
 std::vector<zero::BatchShape> Planner::training_shapes(const config::RunConfig& config) const {
@@ -136,9 +147,9 @@ double Planner::slot_flops(const config::RunConfig& config) const {
 }
 
 std::string Planner::batch_text() const {
-  const std::vector<zero::BatchShape> shapes = training_shapes(config_);
+  const std::vector<zero::BatchShape>& training = shapes(config_).training;
   const auto tokens = [](const zero::BatchShape& shape) { return shape.source_tokens() + shape.target_tokens(); };
-  const zero::BatchShape& largest = *std::max_element(shapes.begin(), shapes.end(), [&](const auto& a, const auto& b) { return tokens(a) < tokens(b); });
+  const zero::BatchShape& largest = *std::max_element(training.begin(), training.end(), [&](const auto& a, const auto& b) { return tokens(a) < tokens(b); });
   return std::to_string(largest.sentences()) + " sentences, " + std::to_string(largest.source_tokens()) + " source + " +
          std::to_string(largest.target_tokens()) + " target ids";
 }

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "th/config/deck.hpp"
@@ -12,7 +14,7 @@
 
 namespace th::train {
 
-/// The deck's plan with some keys changed. Reads the corpus; not collective.
+/// The deck's plan with some keys changed; those that shape batches but data.batch_size and data.batch_tokens stay. Reads the corpus; not collective.
 class Planner {
  public:
   /// Plans for `launched_ranks` ranks unless plan.ranks says otherwise. Throws DeckError where the deck's slots are fewer than the ranks, and DataError as
@@ -40,6 +42,12 @@ class Planner {
   [[nodiscard]] std::string batch_text() const;
 
  private:
+  /// The batches of a batch size that may take most memory.
+  struct Shapes {
+    std::vector<zero::BatchShape> training, evaluation, decoding;
+  };
+  /// Made once for a batch size: some fifty plans ask for a few of them.
+  [[nodiscard]] const Shapes& shapes(const config::RunConfig& config) const;
   /// Of all slots of the first epoch, those that may take most. Where the corpus does not feed so many slots: its longest sentences in one.
   [[nodiscard]] std::vector<zero::BatchShape> training_shapes(const config::RunConfig& config) const;
   [[nodiscard]] zero::BatchShape longest_sentences(const config::DataSection& data) const;
@@ -58,6 +66,7 @@ class Planner {
   std::vector<data::SentenceLength> lengths_;  ///< of the training text; none for data.synthetic
   Means mean_;
   double mean_longest_ = 0;
+  mutable std::map<std::pair<std::int64_t, std::int64_t>, Shapes> shapes_;  ///< by data.batch_size and data.batch_tokens
 };
 
 }  // namespace th::train

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """--plan: what it says agrees with what a run then takes, sends and writes; what does not fit is exit 4, with advice."""
 import re
+import subprocess
 
 import th_run
 
@@ -80,6 +81,32 @@ class Plan(th_run.ProgramTest):
         self.assertIn("it does not fit", self.plan(code=4, plan__gpu_gbytes=0.15, **keys))
         text = self.plan(plan__gpu_gbytes=0.15, zero__offload_optimizer="true", **keys)
         self.assertRegex(text, r"On a GPU of 0.15 GB a rank takes [0-9.]+ MiB of it, the rest is the host's: it fits")
+
+    def test_advice_for_a_gpu_looks_at_both_memories(self):
+        keys = {"model__d_model": 512, "model__d_ff": 2048, "ranks": 1, "zero__stage": 1, "data__batch_size": 1}
+        text = self.plan(code=4, plan__gpu_gbytes=0.15, **keys)
+        advice = text[text.index("It does not fit."):].strip().splitlines()
+        self.assertRegex(advice[-1], r"^  zero.offload_optimizer=true: [0-9.]+ MiB of the GPU and [0-9.]+ MiB of the host a rank, fits$")
+        device = float(re.search(r"takes ([0-9.]+) MiB of it", text).group(1))
+        for line in advice[1:]:
+            now = float(re.search(r": ([0-9.]+) MiB of the GPU", line).group(1))
+            self.assertLess(now, device, "advice that makes it worse")
+            device = now
+
+    def test_the_other_reduction_is_in_the_table(self):
+        # Four slots on two ranks are two rounds: exact sends each, fast their sum; from stage 2 on every round is reduced either way.
+        exact, fast = (self.plan(comm__reduction=kind) for kind in ("exact", "fast"))
+        self.assertEqual(self.row(exact, "  reduction=fast"), self.row(fast, "bytes sent a step"))
+        self.assertEqual(self.row(fast, "  reduction=exact"), self.row(exact, "bytes sent a step"))
+        self.assertLess(self.row(exact, "  reduction=fast")[0], self.row(exact, "bytes sent a step")[0])
+
+    def test_a_limit_of_the_address_space_counts(self):
+        limit = str(64 << 20)  # KiB; LibTorch alone reserves gigabytes
+        words = self.command("th_app", [th_run.DECK, *self.overrides(SYNTHETIC), "--plan", "plan.ranks=2"], 0)
+        text = subprocess.run(["bash", "-c", 'ulimit -v "$0"; exec "$@"', limit, *words], cwd=self.folder, env=self.environment, capture_output=True,
+                              text=True, timeout=120, check=True).stdout
+        self.assertRegex(text, r"ulimit -v leaves [0-9.]+ GiB to a process")
+        self.assertNotIn("ulimit", self.plan())
 
     def test_advice_ends_where_it_fits(self):
         text = self.plan(code=4, data__batch_size=600000)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace th::runtime {
@@ -20,5 +21,7 @@ namespace th::runtime {
 /// Memory that can still be had on this node, in bytes: the smaller of MemAvailable and what the control groups (v1 and v2) above
 /// this process leave; 0 where neither is known. All processes of the node share it.
 [[nodiscard]] std::int64_t available_memory_bytes();
+/// Address space that this process may still take below its own limit (ulimit -v), in bytes; nothing where it has none.
+[[nodiscard]] std::optional<std::int64_t> address_space_left();
 
 }  // namespace th::runtime
