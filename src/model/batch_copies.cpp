@@ -2,6 +2,8 @@
 
 #include "th/runtime/memory_ledger.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 #include <span>
 
@@ -41,6 +43,12 @@ struct Layout {
   std::int64_t source, target_in, target_out, source_offsets, target_offsets, source_lengths, source_places, target_places, bytes;
 };
 
+/// Of a place that holds so many.
+std::int64_t capacity(std::int64_t bytes) {
+  constexpr std::uint64_t kLeast = 64 << 10;
+  return static_cast<std::int64_t>(std::bit_ceil(std::max(static_cast<std::uint64_t>(bytes), kLeast)));
+}
+
 template <typename T>
 void write(std::byte* to, std::span<const T> values) {
   if (!values.empty()) std::memcpy(to, values.data(), values.size_bytes());
@@ -67,7 +75,7 @@ BatchCopies::~BatchCopies() {
 }
 
 std::int64_t BatchCopies::bytes(std::int64_t sentences, std::int64_t source_rows, std::int64_t target_rows) {
-  return 2 * Layout(sentences, source_rows, target_rows).bytes;
+  return 2 * capacity(Layout(sentences, source_rows, target_rows).bytes);
 }
 
 void BatchCopies::grow(std::int64_t bytes) {
@@ -78,8 +86,8 @@ void BatchCopies::grow(std::int64_t bytes) {
   for (Place& place : places_) {
     place.pinned = {};
     place.memory = {};
-    place.pinned = runtime::DeviceBlock(device_, runtime::Place::kHost, bytes);
-    place.memory = runtime::DeviceBlock(device_, runtime::Place::kDevice, bytes);
+    place.pinned = runtime::DeviceBlock(device_, runtime::Place::kHost, capacity(bytes));
+    place.memory = runtime::DeviceBlock(device_, runtime::Place::kDevice, capacity(bytes));
     place.used->record(device_.compute());  // behind its zeroing
   }
 }

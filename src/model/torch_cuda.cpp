@@ -18,6 +18,7 @@ namespace {
 void make_exact() {
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(true, false);
+  context.setDeterministicFillUninitializedMemory(false);  // each element of a tensor is written before it is read
   context.setAllowTF32CuBLAS(false);
   context.setAllowFP16ReductionCuBLAS(false);
   context.setAllowBF16ReductionCuBLAS(false);

@@ -241,7 +241,7 @@ std::string advice(const Planner& planner, const Room& room) {
     offloaded.zero.offload_optimizer = true;
     take("zero.offload_optimizer=true", offloaded);
     offloaded = config;
-    offloaded.zero.offload_parameters = true;
+    offloaded.zero.offload_parameters = config.zero.stage == 3;
     take("zero.offload_parameters=true", offloaded);
   }
   if (room.holds(least)) return text;
@@ -251,6 +251,7 @@ std::string advice(const Planner& planner, const Room& room) {
 }
 
 std::string time_text(const Planner& planner) {
+  if (planner.memory() == zero::DeviceMemory::kOwn) return "\nThe time of a step on a GPU is not estimated: a plan needs no GPU and measures none.\n";
   const config::RunConfig& config = planner.config();
   const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
   const SpeedProbe probe = probe_speed(gemm, std::min<std::int64_t>(config.model.d_model, 1024), std::min<std::int64_t>(config.model.d_ff, 4096), config.precision.dtype);
@@ -306,17 +307,24 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   answer.text += disk_text(planner, plan);
   answer.text += time_text(planner);
   const Room room = room_of(planner);
+  const zero::MemoryPlan gpu_plan = room.gpu ? planner.plan(config, zero::DeviceMemory::kOwn) : zero::MemoryPlan{};
   const Need need = need_of(planner, config, room);
   const std::int64_t here = config.plan.ranks_per_node > 0 ? std::min(ranks, config.plan.ranks_per_node) : ranks;
+  const zero::MemoryPlan::Phase& most = room.gpu ? gpu_plan.host_peak() : plan.peak();
   answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
                         monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(here),
-                        room.host > 1e18 ? "any number of bytes" : monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, room.host))).c_str(),
-                        monitor::bytes_text(need.host).c_str(), room.gpu ? "of the host's memory" : plan.peak().name.c_str());
+                        std::isinf(room.host) ? "any number of bytes" : monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, room.host))).c_str(),
+                        monitor::bytes_text(need.host).c_str(), most.name.c_str());
   if (const auto left = runtime::address_space_left()) {
     answer.text += "ulimit -v leaves " + monitor::bytes_text(*left) + " to a process: it counts above where it is less.\n";
   }
   answer.fits = room.holds(need);
-  if (config.plan.gpu_gbytes > 0) {
+  if (room.gpu && std::isinf(room.device)) {
+    answer.text += "Of a GPU a rank takes " + monitor::bytes_text(need.device) + " (" + gpu_plan.peak().name + "); plan.gpu_gbytes says what it has.\n";
+    answer.text += answer.fits ? "It fits beside the GPU.\n" : "The host has not enough memory beside the GPU: fewer ranks share a node, or less is offloaded.\n";
+    return answer;
+  }
+  if (room.gpu) {
     answer.text += format("On a GPU of %g GB a rank takes %s of it, the rest is the host's: %s.\n", config.plan.gpu_gbytes,
                           monitor::bytes_text(need.device).c_str(), static_cast<double>(need.device) <= room.device ? "it fits" : "it does not fit");
   }

@@ -39,7 +39,8 @@ class BatchCopies {
   /// MemoryError.
   [[nodiscard]] BatchArrays take(const data::Batch& batch, const PackedRows& rows);
 
-  /// Bytes of the two places, on the device and again in pinned memory, once the largest batch has `sentences`, `source_rows`, `target_rows`.
+  /// Bytes of the two places, on the device and again in pinned memory, once the largest batch has `sentences`, `source_rows`, `target_rows`: powers
+  /// of two from 64 KiB on, so that batches of like sizes share them.
   [[nodiscard]] static std::int64_t bytes(std::int64_t sentences, std::int64_t source_rows, std::int64_t target_rows);
 
  private:
