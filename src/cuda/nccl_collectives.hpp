@@ -4,34 +4,32 @@
 #include <memory>
 #include <string>
 
+#include "counted_memory.hpp"
+#include "cuda_stream.hpp"
 #include "nccl_communicator.hpp"
 #include "th/runtime/collectives.hpp"
 
 namespace th::cuda {
 
-/// When work on the compute stream may use what a data-moving call brought.
-enum class Joining {
-  kEachCall,  ///< at once: the compute stream waits for each call
-  kExplicit,  ///< after join(): calls overlap with computation; what follows them at once (the ordered sum) goes on stream()
-};
-
-/// The transport over NCCL. Buffers and all pointers of the data-moving calls are memory of this rank's device; the calls are enqueued on
-/// a communication stream behind what the compute stream holds so far, and return without waiting for the device. Doubles, texts, the
-/// barrier and the maximum go to `control` (MPI on host memory).
-/// An error of NCCL or of a peer surfaces as NcclError at the next call, or in synchronize(); the communicator is aborted then.
+/// The transport over NCCL. Buffers and all pointers of the data-moving calls are memory of this rank's device; the calls are enqueued on one
+/// stream, and return without waiting for the device. Doubles, texts, the barrier and the maximum go to `control` (MPI on host memory).
+/// An error of NCCL or of a peer surfaces as NcclError at the next call, or where the host waits for the device; the communicator is
+/// aborted then.
 class NcclCollectives final : public runtime::Collectives {
  public:
-  /// Collective over `control`, which must outlive this object. Throws the same NcclError on every rank.
-  NcclCollectives(runtime::Collectives& control, std::chrono::duration<double> limit, cudaStream_t compute);
+  /// Collective over `control`, which must outlive this object. Calls are enqueued on `stream` until use_stream() names another. Throws the same
+  /// NcclError on every rank.
+  NcclCollectives(runtime::Collectives& control, std::chrono::duration<double> limit, cudaStream_t stream);
   ~NcclCollectives() override;
 
   [[nodiscard]] int rank() const noexcept override { return rank_; }
   [[nodiscard]] int size() const noexcept override { return size_; }
+  /// A CudaStream: while it is used the host watches for failures of peers wherever it waits for the streams of its device.
+  void use_stream(runtime::Stream* stream) override;
   [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t elements) override;
   [[nodiscard]] std::vector<const float*> exchange(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   void finish_exchange() override;
   void all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override;
-  [[nodiscard]] std::vector<const float*> shards(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   void all_reduce_fast(float* data, std::int64_t count) override;
 
   void sum_in_rank_order(std::span<double> values) override { control_.sum_in_rank_order(values); }
@@ -47,29 +45,18 @@ class NcclCollectives final : public runtime::Collectives {
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return received_.bytes(); }
   [[nodiscard]] std::string description() const override { return nccl_version(); }
 
-  void set_joining(Joining joining) noexcept { joining_ = joining; }
-  /// The compute stream goes on only after all communication enqueued so far. The host does not wait.
-  void join();
-  /// The communication stream.
-  [[nodiscard]] cudaStream_t stream() const noexcept { return stream_.get(); }
-  [[nodiscard]] cudaStream_t compute() const noexcept { return compute_; }
+  [[nodiscard]] cudaStream_t stream() const noexcept { return stream_; }
   [[nodiscard]] NcclCommunicator& communicator() noexcept { return communicator_; }
-  /// Waits on the host for both streams, watching for failures of peers.
+  /// Waits on the host for the stream, watching for failures of peers.
   void synchronize();
 
  private:
-  void follow_compute();
-  void enqueued(const char* call);
-
   runtime::Collectives& control_;
   int rank_, size_;
-  cudaStream_t compute_;
-  Stream stream_{StreamPriority::kHigh};
-  Event compute_done_, communication_done_;
-  DeviceBuffer received_;
+  cudaStream_t made_with_, stream_;
+  std::shared_ptr<StreamContext> watched_;  ///< of the stream that is used
+  Counted<DeviceBuffer> received_;
   NcclCommunicator communicator_;
-  Joining joining_ = Joining::kEachCall;
-  bool exchanging_ = false;
   runtime::ByteCounters moved_;          // data only
   mutable runtime::ByteCounters bytes_;  // with the control calls of `control_`
   std::int64_t control_before_;          // what `control_` had sent before this object

@@ -12,7 +12,7 @@ constexpr std::int64_t kSlice = 1 << 20;  // elements a rank: 4 MiB
 /// A value that names its rank, its receiver and its place; small integers, so that sums in any order are exact.
 float mark(int from, int to, std::int64_t i) { return static_cast<float>(from * 64 + to % 64 + i % 1000); }
 
-/// Copies between the self-test's host arrays and the device, in the order of the compute stream.
+/// Copies between the self-test's host arrays and the device, in the order of its stream.
 class Exam {
  public:
   explicit Exam(NcclCollectives& nccl) : nccl_(nccl), host_(kSlice * 4 * nccl.size()) {}
@@ -35,9 +35,9 @@ class Exam {
   template <class Call>
   double rate(std::int64_t bytes, const Call& call) const {
     const Event begin(EventKind::kTimed), end(EventKind::kTimed);
-    begin.record(nccl_.compute());
+    begin.record(nccl_.stream());
     call();
-    end.record(nccl_.compute());
+    end.record(nccl_.stream());
     nccl_.synchronize();
     return static_cast<double>(bytes) / Event::seconds(begin, end) * 1e-9;
   }
@@ -45,7 +45,7 @@ class Exam {
 
  private:
   void copy(void* to, const void* from, std::int64_t count, cudaMemcpyKind kind) const {
-    check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * 4, kind, nccl_.compute()), "cudaMemcpyAsync");
+    check_cuda(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * 4, kind, nccl_.stream()), "cudaMemcpyAsync");
   }
 
   NcclCollectives& nccl_;
@@ -57,15 +57,11 @@ class Exam {
 void send_to_next(NcclCollectives& nccl, const float* from, float* to) {
   NcclCommunicator& comm = nccl.communicator();
   const int next = (nccl.rank() + 1) % nccl.size(), before = (nccl.rank() + nccl.size() - 1) % nccl.size();
-  const Event ready;
-  ready.record(nccl.compute());
-  ready.make_wait(nccl.stream());
   comm.check(ncclGroupStart(), "ncclGroupStart");
   comm.check(ncclSend(from, kSlice, ncclFloat, next, comm.get(), nccl.stream()), "ncclSend");
   comm.check(ncclRecv(to, kSlice, ncclFloat, before, comm.get(), nccl.stream()), "ncclRecv");
   comm.check(ncclGroupEnd(), "ncclGroupEnd");
   comm.wait_enqueued("the self-test's send to the next rank");
-  nccl.join();
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include "counted_memory.hpp"
 #include "cuda_device.hpp"
 #include "cuda_handles.hpp"
 #include "device.hpp"
@@ -40,6 +41,7 @@ th::runtime::Collectives& collectives(void* pointer) { return *static_cast<th::r
 
 TH_EXPORT th_cuda_plugin_abi_fn th_cuda_plugin_abi;
 TH_EXPORT th_cuda_plugin_version_fn th_cuda_plugin_version;
+TH_EXPORT th_cuda_set_ledger_fn th_cuda_set_ledger;
 TH_EXPORT th_cuda_devices_fn th_cuda_devices;
 TH_EXPORT th_cuda_select_device_fn th_cuda_select_device;
 TH_EXPORT th_cuda_make_nccl_collectives_fn th_cuda_make_nccl_collectives;
@@ -56,6 +58,8 @@ const char* th_cuda_plugin_version() {
                                   std::to_string(CUDART_VERSION % 1000 / 10) + ", " + th::cuda::nccl_version();
   return text.c_str();
 }
+
+void th_cuda_set_ledger(const th::runtime::LedgerCalls* calls) { th::cuda::set_ledger(*calls); }
 
 int th_cuda_devices(char* text, std::size_t capacity) {
   return guarded(-1, text, capacity, [&] {

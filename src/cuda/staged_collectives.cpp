@@ -1,5 +1,6 @@
 #include "staged_collectives.hpp"
 
+#include "cuda_stream.hpp"
 #include "transport_memory.hpp"
 
 #include <algorithm>
@@ -17,28 +18,33 @@ PinnedRange::PinnedRange(void* memory, std::int64_t bytes) : memory_(memory) {
   check_cuda(cudaHostRegister(memory, static_cast<std::size_t>(bytes), cudaHostRegisterDefault), "cudaHostRegister");
 }
 
-StagedCollectives::StagedCollectives(runtime::Collectives& control, cudaStream_t compute, std::int64_t piece)
-    : control_(control), compute_(compute), piece_(piece) {
+StagedCollectives::StagedCollectives(runtime::Collectives& control, cudaStream_t stream, std::int64_t piece)
+    : control_(control), made_with_(stream), stream_(stream), piece_(piece) {
   ensure(piece >= 1, "StagedCollectives: pieces of nothing");
 }
 
 StagedCollectives::~StagedCollectives() = default;
 
-std::unique_ptr<runtime::TransportBuffer> StagedCollectives::allocate(std::int64_t elements) {
-  return std::make_unique<DeviceTransportBuffer>(elements, compute_);
+void StagedCollectives::use_stream(runtime::Stream* stream) {
+  stream_ = stream == nullptr ? made_with_ : dynamic_cast<CudaStream&>(*stream).get();
 }
 
-void StagedCollectives::wait() { check_cuda(cudaStreamSynchronize(compute_), "cudaStreamSynchronize"); }
+std::unique_ptr<runtime::TransportBuffer> StagedCollectives::allocate(std::int64_t elements) {
+  return std::make_unique<DeviceTransportBuffer>(elements, stream_);
+}
+
+void StagedCollectives::wait() { check_cuda(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
 
 void StagedCollectives::reserve(std::int64_t elements) {
   if (elements <= reserved_) return;
   wait();  // copies from the buffers that go
   leaving_pinned_.reset();
   leaving_.reset();
-  leaving_ = control_.allocate(elements * size());
+  const auto allocate = ledger().allocate;
+  leaving_ = allocate == nullptr ? control_.allocate(elements * size()) : std::unique_ptr<runtime::TransportBuffer>(allocate(control_, elements * size()));
   leaving_pinned_.emplace(leaving_->data(), elements * size() * 4);
-  arriving_ = PinnedBuffer();
-  arriving_ = PinnedBuffer(elements * size() * 4);
+  arriving_ = {};
+  arriving_ = {elements * size() * 4, runtime::CountedAs::kCommunication};
   reserved_ = elements;
 }
 
@@ -46,7 +52,7 @@ void StagedCollectives::copy_rows(float* to, std::int64_t to_pitch, const float*
                                   std::int64_t rows, cudaMemcpyKind kind) {
   if (width == 0 || rows == 0) return;
   check_cuda(cudaMemcpy2DAsync(to, bytes_of(to_pitch), from, bytes_of(from_pitch), bytes_of(width), static_cast<std::size_t>(rows), kind,
-                               compute_),
+                               stream_),
              "cudaMemcpy2DAsync");
 }
 
@@ -55,8 +61,8 @@ std::vector<const float*> StagedCollectives::exchange(runtime::TransportBuffer& 
   ensure(offset + slice * ranks <= buffer.elements(), "StagedCollectives: an exchange beyond its buffer");
   if (received_.bytes() < slice * 4 * (ranks - 1)) {
     wait();
-    received_ = DeviceBuffer();
-    received_ = DeviceBuffer(slice * 4 * (ranks - 1));
+    received_ = {};
+    received_ = {slice * 4 * (ranks - 1), runtime::CountedAs::kCommunication};
   }
   auto* received = static_cast<float*>(received_.get());
   auto* arriving = static_cast<float*>(arriving_.get());
@@ -104,7 +110,7 @@ void StagedCollectives::all_gather(runtime::TransportBuffer& buffer, std::int64_
 void StagedCollectives::all_reduce_fast(float* data, std::int64_t count) {
   for (std::int64_t at = 0; size() > 1 && at < count; at += piece_) {
     const std::int64_t n = std::min(piece_, count - at);
-    reserve(std::min(piece_, count));
+    reserve((std::min(piece_, count) + size() - 1) / size());
     auto* arriving = static_cast<float*>(arriving_.get());
     copy_rows(arriving, n, data + at, n, n, 1, cudaMemcpyDeviceToHost);
     wait();

@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "cuda_handles.hpp"
+#include "counted_memory.hpp"
 #include "th/runtime/collectives.hpp"
+#include "th/runtime/transport_memory.hpp"
 
 namespace th::cuda {
 
@@ -25,19 +26,20 @@ class PinnedRange {
 
 /// comm.backend=mpi with tensors on a device: buffers and all pointers of the data-moving calls are device memory, which travels piece by
 /// piece through pinned host memory and `control` (MPI, or the window of ranks on one node). Ranks may share a GPU, which NCCL refuses. All
-/// device work is enqueued on the compute stream; the host waits for it before `control` reads, so results are those of `control` to the
-/// bit.
+/// device work is enqueued on one stream; the host waits for it before `control` reads, so results are those of `control` to the bit, and the
+/// caller goes on only when peers have made the call too: compute that is enqueued goes on meanwhile, nothing new is enqueued.
 class StagedCollectives final : public runtime::Collectives {
  public:
-  /// Elements a rank that travel at once: 16 MiB.
-  static constexpr std::int64_t kPiece = std::int64_t{1} << 22;
+  static constexpr std::int64_t kPiece = runtime::kStagedPiece;
 
-  /// `control` must outlive this object; every rank gives the same `piece`.
-  StagedCollectives(runtime::Collectives& control, cudaStream_t compute, std::int64_t piece = kPiece);
+  /// `control` must outlive this object; every rank gives the same `piece`. Calls are enqueued on `stream` until use_stream() names another.
+  StagedCollectives(runtime::Collectives& control, cudaStream_t stream, std::int64_t piece = kPiece);
   ~StagedCollectives() override;
 
   [[nodiscard]] int rank() const noexcept override { return control_.rank(); }
   [[nodiscard]] int size() const noexcept override { return control_.size(); }
+  /// A CudaStream.
+  void use_stream(runtime::Stream* stream) override;
   [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t elements) override;
   [[nodiscard]] std::vector<const float*> exchange(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   /// The pieces are copies: nothing to wait for.
@@ -67,12 +69,12 @@ class StagedCollectives final : public runtime::Collectives {
                  cudaMemcpyKind kind);
 
   runtime::Collectives& control_;
-  cudaStream_t compute_;
+  cudaStream_t made_with_, stream_;
   std::int64_t piece_, reserved_ = 0;
   std::unique_ptr<runtime::TransportBuffer> leaving_;  ///< what peers read: size() * reserved_ elements
   std::optional<PinnedRange> leaving_pinned_;
-  PinnedBuffer arriving_;  ///< size() * reserved_ elements
-  DeviceBuffer received_;  ///< of exchange(): the other ranks' slices
+  Counted<PinnedBuffer> arriving_;  ///< size() * reserved_ elements
+  Counted<DeviceBuffer> received_;  ///< of exchange(): the other ranks' slices
 };
 
 }  // namespace th::cuda

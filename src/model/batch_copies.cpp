@@ -62,16 +62,11 @@ BatchArrays host_arrays(const data::Batch& batch, const PackedRows& rows) {
           rows.source_places().data_ptr<std::int32_t>(), rows.target_places().data_ptr<std::int32_t>()};
 }
 
-BatchCopies::BatchCopies(runtime::Device& device) : device_(device), queue_(device.make_queue()) {
-  for (Place& place : places_) {
-    place.copied = device.make_event();
-    place.used = device.make_event();
-  }
-}
+BatchCopies::BatchCopies(runtime::Device& device) : device_(device), copies_(device.make_stream(runtime::StreamUse::kCopies)) {}
 
 BatchCopies::~BatchCopies() {
-  device_.compute().synchronize();
-  queue_->synchronize();
+  device_.compute().drain();
+  copies_->drain();
 }
 
 std::int64_t BatchCopies::bytes(std::int64_t sentences, std::int64_t source_rows, std::int64_t target_rows) {
@@ -80,26 +75,27 @@ std::int64_t BatchCopies::bytes(std::int64_t sentences, std::int64_t source_rows
 
 void BatchCopies::grow(std::int64_t bytes) {
   if (bytes <= places_[0].memory.bytes()) return;
-  device_.compute().synchronize();
-  queue_->synchronize();
+  device_.compute().drain();
+  copies_->drain();
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   for (Place& place : places_) {
     place.pinned = {};
     place.memory = {};
     place.pinned = runtime::DeviceBlock(device_, runtime::Place::kHost, capacity(bytes));
     place.memory = runtime::DeviceBlock(device_, runtime::Place::kDevice, capacity(bytes));
-    place.used->record(device_.compute());  // behind its zeroing
+    place.used = device_.compute().record();  // behind its zeroing
   }
 }
 
 BatchArrays BatchCopies::take(const data::Batch& batch, const PackedRows& rows) {
   const Layout at(batch.sentences, batch.source_tokens, batch.target_tokens);
   grow(at.bytes);
-  places_[turn_].used->record(device_.compute());
+  places_[turn_].used = device_.compute().record();
   turn_ = 1 - turn_;
   Place& place = places_[turn_];
-  place.copied->wait();
+  device_.host().wait(place.copied);
   std::byte* to = place.pinned.data();
+  device_.host().touch("batch", {runtime::writes(to, at.bytes)});
   write<std::int64_t>(to + at.source, batch.source);
   write<std::int64_t>(to + at.target_in, batch.target_in);
   write<std::int64_t>(to + at.target_out, batch.target_out);
@@ -108,10 +104,12 @@ BatchArrays BatchCopies::take(const data::Batch& batch, const PackedRows& rows) 
   write<std::int32_t>(to + at.source_lengths, batch.source_lengths);
   write_places(batch.source_lengths, reinterpret_cast<std::int32_t*>(to + at.source_places));
   write_places(batch.target_lengths, reinterpret_cast<std::int32_t*>(to + at.target_places));
-  queue_->wait(*place.used);
-  queue_->copy(place.memory.data(), to, at.bytes);
-  place.copied->record(*queue_);
-  device_.compute().wait(*place.copied);
+  copies_->wait(place.used);
+  copies_->enqueue("batch", [this, from = to, &memory = place.memory, bytes = at.bytes] { copies_->copy(memory.data(), from, bytes); },
+                   {runtime::reads(to, at.bytes), runtime::writes(place.memory.data(), at.bytes)});
+  place.copied = copies_->record();
+  device_.compute().wait(place.copied);
+  device_.compute().touch("batch", {runtime::reads(place.memory.data(), at.bytes)});
   const auto wide = [&](std::int64_t offset) { return reinterpret_cast<const std::int64_t*>(place.memory.data() + offset); };
   const auto narrow = [&](std::int64_t offset) { return reinterpret_cast<const std::int32_t*>(place.memory.data() + offset); };
   return {wide(at.source),         wide(at.target_in),        wide(at.target_out),      wide(at.source_offsets),

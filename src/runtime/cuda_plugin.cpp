@@ -1,6 +1,7 @@
 #include "th/runtime/cuda_plugin.hpp"
 
 #include "th/base/error.hpp"
+#include "th/runtime/memory_ledger.hpp"
 
 #include <dlfcn.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ void CudaPlugin::open(const std::string& path) {
     throw DeviceError(path + " is of another build: its interface is " + std::to_string(abi) + ", th_app's " + std::to_string(kCudaPluginAbi) +
                       "; build th_app and it together");
   }
+  const LedgerCalls calls = ledger_calls();
+  reinterpret_cast<th_cuda_set_ledger_fn*>(symbol("th_cuda_set_ledger"))(&calls);
   version_ = reinterpret_cast<th_cuda_plugin_version_fn*>(symbol("th_cuda_plugin_version"));
   devices_ = reinterpret_cast<th_cuda_devices_fn*>(symbol("th_cuda_devices"));
   select_device_ = reinterpret_cast<th_cuda_select_device_fn*>(symbol("th_cuda_select_device"));
@@ -134,6 +137,18 @@ std::unique_ptr<Device> CudaPlugin::make_device(void* compute_stream) const {
 TensorMemory CudaPlugin::tensors() const { return tensors_() == 0 ? TensorMemory::kCuda : TensorMemory::kCpu; }
 
 const CudaKernels& CudaPlugin::kernels() const { return *kernels_(); }
+
+LedgerCalls ledger_calls() noexcept {
+  return {[](void* memory, std::size_t bytes, Place place, CountedAs kind) {
+            const MemoryScope scope(kind == CountedAs::kCallers ? MemoryScope::current() : MemoryClass::kCommunication);
+            note_allocation(memory, bytes, place == Place::kHost ? MemoryLedger::process() : MemoryLedger::device());
+          },
+          note_release,
+          [](Collectives& control, std::int64_t elements) {
+            const MemoryScope scope(MemoryClass::kCommunication);
+            return control.allocate(elements).release();
+          }};
+}
 
 std::string why_cpu(const std::string& driver) {
   std::error_code ignored;

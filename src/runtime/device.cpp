@@ -38,7 +38,7 @@ void DeviceBlock::release() noexcept {
 
 void copy_now(Device& device, void* to, const void* from, std::int64_t bytes) {
   device.compute().copy(to, from, bytes);
-  device.compute().synchronize();
+  device.compute().drain();
 }
 
 }  // namespace th::runtime

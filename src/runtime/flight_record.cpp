@@ -1,8 +1,8 @@
 #include "th/runtime/flight_record.hpp"
 
 #include <algorithm>
-#include <chrono>
 
+#include "th/base/error.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
 namespace th::runtime {
@@ -11,16 +11,12 @@ namespace {
 
 static_assert(sizeof(FlightRecord) < MemoryLedger::kSmallest);
 
-std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-constexpr std::array<const char*, 5> kWhat{"forward", "backward", "gather", "reduce", "update"};
-constexpr std::array<const char*, 2> kOn{"compute", "communication"};
+constexpr std::array<const char*, 6> kWhat{"forward", "backward", "gather", "reduce", "update", "fetch"};
+constexpr std::array<const char*, 3> kOn{"compute", "communication", "copies"};
 
 }  // namespace
 
-std::uint64_t FlightRecord::begin(What what, On on, std::int64_t unit) noexcept {
+std::uint64_t FlightRecord::open(What what, On on, std::int64_t unit) noexcept {
   const std::uint64_t handle = next_.fetch_add(1, std::memory_order_relaxed);
   Cell& cell = cells_[handle % kEvents];
   cell.begin.store(0, std::memory_order_relaxed);
@@ -28,13 +24,35 @@ std::uint64_t FlightRecord::begin(What what, On on, std::int64_t unit) noexcept 
   cell.unit.store(static_cast<std::int32_t>(unit), std::memory_order_relaxed);
   cell.what.store(what, std::memory_order_relaxed);
   cell.on.store(on, std::memory_order_relaxed);
-  cell.begin.store(now_ns(), std::memory_order_release);
   return handle;
 }
 
-void FlightRecord::end(std::uint64_t handle) noexcept {
-  // An event that outlasted the ring has lost its cell.
-  if (next_.load(std::memory_order_relaxed) - handle <= kEvents) cells_[handle % kEvents].end.store(now_ns(), std::memory_order_release);
+void FlightRecord::begin(std::uint64_t handle, std::int64_t ns) noexcept {
+  if (is_there(handle)) cells_[handle % kEvents].begin.store(ns, std::memory_order_release);
+}
+
+void FlightRecord::end(std::uint64_t handle, std::int64_t ns) noexcept {
+  if (is_there(handle)) cells_[handle % kEvents].end.store(ns, std::memory_order_release);
+}
+
+std::uint64_t FlightRecord::begin(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit) {
+  const std::uint64_t handle = record->open(what, on, unit);
+  stream.stamp([record, handle](std::int64_t ns) { record->begin(handle, ns); });
+  return handle;
+}
+
+void FlightRecord::end(const std::shared_ptr<FlightRecord>& record, Stream& stream, std::uint64_t handle) {
+  stream.stamp([record, handle](std::int64_t ns) { record->end(handle, ns); });
+}
+
+FlightRecord::Scope::Scope(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit)
+    : record_(record), stream_(stream), handle_(FlightRecord::begin(record, stream, what, on, unit)) {}
+
+FlightRecord::Scope::~Scope() {
+  try {
+    FlightRecord::end(record_, stream_, handle_);
+  } catch (const Error&) {  // of the device: the scope's own calls report it
+  }
 }
 
 std::vector<FlightRecord::Event> FlightRecord::events() const {
@@ -45,6 +63,7 @@ std::vector<FlightRecord::Event> FlightRecord::events() const {
     const Event event{cell.what.load(), cell.on.load(), cell.unit.load(), cell.begin.load(std::memory_order_acquire), cell.end.load()};
     if (event.begin != 0) out.push_back(event);
   }
+  std::stable_sort(out.begin(), out.end(), [](const Event& a, const Event& b) { return a.begin < b.begin; });
   return out;
 }
 

@@ -13,19 +13,6 @@ namespace th::runtime {
 
 namespace {
 
-/// The calling thread as a stream: what is enqueued has run.
-class InlineStream final : public Stream {
- public:
-  void enqueue(const char* /*name*/, Body body, std::initializer_list<Access> /*accesses*/) override { body(); }
-  Event record() override { return {}; }
-  void wait(const Event& event) override {
-    if (event.stream != nullptr) event.stream->reach(event.position);
-  }
-  void drain() override {}
-  [[nodiscard]] bool admits_caller() const noexcept override { return true; }
-  void reach(std::int64_t /*position*/) override {}
-};
-
 class ThreadStream final : public Stream {
  public:
   ThreadStream() {
@@ -52,6 +39,12 @@ class ThreadStream final : public Stream {
     ++enqueued_;
     arrived_.notify_one();
   }
+  void copy(void* to, const void* from, std::int64_t bytes) override {
+    run_here("copy", [=] { InlineStream().copy(to, from, bytes); });
+  }
+  void clear(void* memory, std::int64_t bytes) override {
+    run_here("clear", [=] { InlineStream().clear(memory, bytes); });
+  }
   Event record() override { return {this, enqueued_}; }
   void wait(const Event& event) override {
     if (event.stream == nullptr || event.stream == this) return;
@@ -59,8 +52,9 @@ class ThreadStream final : public Stream {
   }
   void drain() override { reach(enqueued_); }
   [[nodiscard]] bool admits_caller() const noexcept override {
-    return std::this_thread::get_id() == thread_.get_id() || done_.load(std::memory_order_acquire) == enqueued_;
+    return in_task() || done_.load(std::memory_order_acquire) == enqueued_;
   }
+  void run_bodies() override { drain(); }
   void reach(std::int64_t position) override {
     if (done_.load(std::memory_order_acquire) < position) {
       std::unique_lock lock(mutex_);
@@ -70,6 +64,11 @@ class ThreadStream final : public Stream {
   }
 
  private:
+  [[nodiscard]] bool in_task() const noexcept { return std::this_thread::get_id() == thread_.get_id(); }
+  template <typename Work>
+  void run_here(const char* name, const Work& work) {
+    in_task() ? work() : enqueue(name, work, {});
+  }
   void work() {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -106,7 +105,6 @@ class ThreadStream final : public Stream {
 
 }  // namespace
 
-Streams inline_streams() { return {std::make_unique<InlineStream>(), std::make_unique<InlineStream>()}; }
-Streams threaded_streams() { return {std::make_unique<InlineStream>(), std::make_unique<ThreadStream>()}; }
+std::unique_ptr<Stream> make_thread_stream() { return std::make_unique<ThreadStream>(); }
 
 }  // namespace th::runtime

@@ -41,6 +41,7 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] int rank() const noexcept override { return inner_.rank(); }
   [[nodiscard]] int size() const noexcept override { return inner_.size(); }
   [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
+  void use_stream(Stream* stream) override { inner_.use_stream(stream); }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
     auto buffer = watched("allocate", [&] { return inner_.allocate(elements); });
     data_of_[buffer.get()] = MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;

@@ -15,19 +15,14 @@ namespace th::zero {
 
 namespace {
 
+using runtime::FlightRecord;
+
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
 ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
                        runtime::Device* device)
-    : ZeroEngine(config, model, collectives, slots,
-                 config.comm.overlap == config::Overlap::kOn && (device == nullptr || device->is_host()) ? runtime::threaded_streams()
-                                                                                                         : runtime::inline_streams(),
-                 device) {}
-
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
-                       runtime::Streams streams, runtime::Device* device)
     : config_(config),
       collectives_(collectives),
       host_(device == nullptr ? std::make_unique<HostDevice>() : nullptr),
@@ -41,14 +36,27 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
       tensor_device_(model.device().tensors),
       use_(unit_use(model)),
       buffers_(engine_buffers(config_, layout_, use_, slots, device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)),
-      streams_(std::move(streams)) {
+      compute_(device_.compute()),
+      own_communication_(config.comm.overlap == config::Overlap::kOn ? device_.make_stream(runtime::StreamUse::kCommunication) : nullptr),
+      own_copies_(own_communication_ && buffers_.parameters_on_host ? device_.make_stream(runtime::StreamUse::kCopies) : nullptr),
+      communication_(own_communication_ ? *own_communication_ : compute_),
+      copies_(own_copies_ ? *own_copies_ : communication_) {
   ensure(slots >= ranks_, "fewer slots than ranks");
+  collectives_.use_stream(&communication_);
   allocate();
   lay_out_places();
   initialise(config.run.seed);
 }
 
-ZeroEngine::~ZeroEngine() = default;
+ZeroEngine::~ZeroEngine() {
+  try {
+    compute_.drain();  // its tasks use what goes
+  } catch (const Error&) {  // the error that ended the run was reported
+  }
+  own_copies_.reset();
+  own_communication_.reset();
+  collectives_.use_stream(nullptr);
+}
 
 void ZeroEngine::allocate() {
   using runtime::MemoryClass;
@@ -67,7 +75,7 @@ void ZeroEngine::allocate() {
     return collectives_.allocate(words(elements, type));
   };
   if (!b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
-  if (b.parameters_on_host) gather_source_ = buffer(MemoryClass::kGatherSlots, b.gather_source, types.working);
+  for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
   gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
   // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
   const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
@@ -82,6 +90,8 @@ void ZeroEngine::allocate() {
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
   slot_losses_.assign(index(rounds_), 0.0);
+  compute_.drain();  // zeros come by both
+  communication_.drain();
 }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
@@ -105,7 +115,8 @@ std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {
 }
 
 void ZeroEngine::begin_step() {
-  streams_.communication->drain();  // of a step that was given up
+  communication_.run_bodies();  // of a step that was given up
+  device_.settle();
   round_ = 0;
   std::fill(slot_losses_.begin(), slot_losses_.end(), 0.0);
   if (device_losses_.bytes() > 0) device_.compute().clear(device_losses_.data(), device_losses_.bytes());
@@ -125,18 +136,22 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
     model.idle_slot(*this);
   }
   ++round_;
+  device_.settle();
 }
 
 double ZeroEngine::gradient_norm() {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
   std::vector<double> mine(index(buffers_.shard_blocks)), all(mine.size() * index(ranks_));
   double* sums = device_.is_host() ? mine.data() : block_sums_.as<double>();
+  const config::Precision reduced = buffers_.types.reduced;
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    streams_.compute->touch(
-        "norm", {runtime::reads(reduced_gradient(static_cast<std::int64_t>(u)), unit.shard * element_bytes(buffers_.types.reduced))});
-    device_.block_square_sums(reduced_gradient(static_cast<std::int64_t>(u)), element_type(buffers_.types.reduced), unit.shard / FlatLayout::kBlock,
-                              sums + unit.shard_offset / FlatLayout::kBlock);
+    const std::int64_t blocks = unit.shard / FlatLayout::kBlock;
+    const std::byte* gradient = reduced_gradient(static_cast<std::int64_t>(u));
+    double* out = sums + unit.shard_offset / FlatLayout::kBlock;
+    compute_.enqueue("norm", [=, this] { device_.block_square_sums(compute_, gradient, element_type(reduced), blocks, out); },
+                     {runtime::reads(gradient, unit.shard * element_bytes(reduced)),
+                      runtime::writes(out, blocks * static_cast<std::int64_t>(sizeof(double)))});
   }
   runtime::copy_now(device_, mine.data(), sums, buffers_.shard_blocks * static_cast<std::int64_t>(sizeof(double)));
   collectives_.all_gather_doubles(mine, all);
@@ -185,7 +200,8 @@ StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
 
 StepResult ZeroEngine::step(const StepRequest& request) {
   ensure(round_ == rounds_, "ZeroEngine: step() before the last round");
-  streams_.communication->drain();
+  compute_.wait(communication_.record());
+  communication_.run_bodies();
   StepResult result;
   if (device_losses_.bytes() > 0) runtime::copy_now(device_, slot_losses_.data(), device_losses_.data(), device_losses_.bytes());
   std::vector<double> all(slot_losses_.size() * index(ranks_));
@@ -199,13 +215,10 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
   update.gradient_factor /= request.loss_scale;
   const runtime::UpdateFactors factors = update_factors(update);
-  if (updates_own_part()) {
-    streams_.compute->enqueue("announce", [this] {
-      for (std::size_t u = 0; u < layout_.units().size(); ++u) store_->announce(slice_of(static_cast<std::int64_t>(u)));
-    }, {});
-  }
-  for (std::size_t u = 0; u < layout_.units().size(); ++u) update_unit(static_cast<std::int64_t>(u), factors);
-  streams_.communication->drain();
+  const auto units = static_cast<std::int64_t>(layout_.units().size());
+  for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
+  for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors);
+  communication_.run_bodies();
   if (pool_) pool_->updated();
   return result;
 }
@@ -215,63 +228,44 @@ void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& fa
   update_whole(unit, factors);  // everything is updated here, and each rank has the sum of its own shard
 }
 
-void ZeroEngine::update_shard(std::int64_t number, const runtime::UpdateFactors& factors) {
-  runtime::Stream& compute = *streams_.compute;
-  runtime::Stream& communication = *streams_.communication;
-  const StateStore::Slice slice = slice_of(number);
-  const runtime::Access mine =
-      policy_.shard_optimizer ? shard_of(number, runtime::Access::Kind::kWrite) : parameters_of(number, runtime::Access::Kind::kWrite);
-  compute.enqueue("update",
-                  [this, number, factors] {
-                    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
-                                                             runtime::FlightRecord::On::kCompute, number);
-                    store_->update_next(factors);
-                  },
-                  {runtime::reads(slice.gradients, slice.count * element_bytes(buffers_.types.reduced)), mine});
+void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors) {
+  {
+    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, FlightRecord::On::kCompute, unit);
+    store_->update_next(factors);
+  }
+  updated_[index(unit)] = whole_[index(unit)] = store_->updated();
   if (policy_.shard_parameters || !policy_.shard_optimizer) return;
-  communication.wait(compute.record());
-  communication.enqueue("gather",
-                        [this, number] {
-                          const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
-                                                                   runtime::FlightRecord::On::kCommunication, number);
-                          gather_parameters(number, reinterpret_cast<float*>(working_at(*parameters_, layout_.units()[index(number)].offset)));
-                        },
-                        {parameters_of(number, runtime::Access::Kind::kWrite)});
+  gather_unit(unit, working_at(*parameters_, layout_.units()[index(unit)].offset));
+  whole_[index(unit)] = communication_.record();
 }
 
 void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors& factors) {
-  const BufferTypes& types = buffers_.types;
+  const config::Precision reduced = buffers_.types.reduced;
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
-  runtime::Stream& compute = *streams_.compute;
-  runtime::Stream& communication = *streams_.communication;
-  const runtime::Access gradient{runtime::Access::Kind::kRead, reduced_at(gradients_->data(), unit.offset),
-                                 unit.padded * element_bytes(types.reduced)};
+  const runtime::Access gradient = runtime::writes(reduced_at(gradients_->data(), unit.offset), unit.padded * element_bytes(reduced));
   const auto shards = std::make_shared<std::vector<const float*>>();
-  communication.wait(compute.record());
-  communication.enqueue("gather",
-                        [this, number, shards] {
-                          const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kGather,
-                                                                   runtime::FlightRecord::On::kCommunication, number);
-                          const FlatLayout::Unit& u = layout_.units()[index(number)];
-                          *shards = collectives_.shards(*gradients_, words(u.offset, buffers_.types.reduced),
-                                                        words(u.shard, buffers_.types.reduced));
-                        },
-                        {runtime::writes(gradient.begin, gradient.bytes)});
-  compute.wait(communication.record());
-  compute.enqueue("update",
-                  [this, number, shards, factors] {
-                    const runtime::FlightRecord::Scope scope(flight_, runtime::FlightRecord::What::kUpdate,
-                                                             runtime::FlightRecord::On::kCompute, number);
-                    const FlatLayout::Unit& u = layout_.units()[index(number)];
-                    for (std::int64_t r = 0; r < ranks_; ++r) {
-                      store_->announce({number, r * u.shard, u.shard, (*shards)[index(r)], working_at(*parameters_, u.offset + r * u.shard)});
-                    }
-                    for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors);
-                  },
-                  {gradient, parameters_of(number, runtime::Access::Kind::kWrite)});
-  communication.wait(compute.record());
+  communication_.wait(compute_.record());
+  communication_.enqueue("gather",
+                         [this, number, shards, offset = words(unit.offset, reduced), shard = words(unit.shard, reduced)] {
+                           const FlightRecord::Scope scope(flight_, communication_, FlightRecord::What::kGather,
+                                                           FlightRecord::On::kCommunication, number);
+                           *shards = collectives_.shards(*gradients_, offset, shard);
+                         },
+                         {gradient});
+  compute_.wait(communication_.record());
+  communication_.run_bodies();
+  for (std::int64_t r = 0; r < ranks_; ++r) {
+    store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)], working_at(*parameters_, unit.offset + r * unit.shard)});
+  }
+  {
+    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, FlightRecord::On::kCompute, number);
+    for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors);
+  }
+  updated_[index(number)] = whole_[index(number)] = store_->updated();
+  communication_.wait(store_->updating().record());
   // From here on the owners may write again what was read here.
-  communication.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {runtime::writes(gradient.begin, gradient.bytes)});
+  communication_.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {gradient});
+  gradient_free_[gradient_place_[index(number)]] = communication_.record();
 }
 
 }  // namespace th::zero

@@ -73,7 +73,10 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
     shard = std::max(shard, unit.shard);
     slice = std::max(slice, whole_units ? unit.padded : unit.shard);
   }
-  if (b.parameters_on_host) b.gather_source = shard;
+  if (b.parameters_on_host) {
+    b.gather_source = shard;
+    b.gather_sources = b.gathered.shared;
+  }
   UpdateStaging& s = b.staging;
   if (b.optimizer_on_host) s.gradients = element_bytes(b.types.reduced);
   if (b.optimizer_on_host != b.parameters_on_host) (b.masters > 0 ? s.working : s.weights) = element_bytes(b.types.working);
@@ -146,7 +149,7 @@ runtime::MemoryUse EngineBuffers::use() const {
     use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
   }
   use[MemoryClass::kGradients] = gradients * reduced;
-  use[MemoryClass::kGatherSlots] = (gather_slots + gather_source) * working;
+  use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
   use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced + (device_block_sums() + device_losses()) * kDouble;
   if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;

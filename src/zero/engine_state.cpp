@@ -32,7 +32,14 @@ void ZeroEngine::initialise(std::uint64_t seed) {
     }
   }
   for (std::size_t u = 0; u < layout_.units().size(); ++u) share_unit(static_cast<std::int64_t>(u));
+  parameters_changed();
   collectives_.barrier();
+}
+
+void ZeroEngine::parameters_changed() {
+  updated_.assign(layout_.units().size(), compute_.record());
+  whole_ = updated_;
+  if (pool_) pool_->updated();
 }
 
 float* ZeroEngine::whole_state(State state, std::int64_t unit) const {
@@ -48,7 +55,7 @@ void ZeroEngine::share_unit(std::int64_t number) {
     if (!policy_.shard_optimizer) share_fp32(number, store_->at(State::kParameters, mine), whole_state(State::kParameters, number));
   }
   if (policy_.shard_parameters) return;
-  gather_parameters(number, reinterpret_cast<float*>(working_at(*parameters_, unit.offset)));
+  gather_now(number, working_at(*parameters_, unit.offset));
 }
 
 void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole) {
@@ -56,13 +63,18 @@ void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole
   const std::int64_t offset = words(u.offset, buffers_.types.reduced);
   const std::int64_t part = words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
   float* buffer = gradients_->data() + offset;
-  runtime::DeviceQueue& queue = device_.compute();
-  for (std::int64_t at = 0; at < u.shard; at += part) {
-    queue.copy(buffer + rank_ * part, mine + at, part * kFloat);
-    collectives_.all_gather(*gradients_, offset, part, part, buffer);
-    for (std::int64_t r = 0; r < ranks_; ++r) queue.copy(whole + r * u.shard + at, buffer + r * part, part * kFloat);
-  }
-  queue.synchronize();
+  communication_.wait(compute_.record());
+  communication_.enqueue("share",
+                         [=, this, shard = u.shard] {
+                           for (std::int64_t at = 0; at < shard; at += part) {
+                             communication_.copy(buffer + rank_ * part, mine + at, part * kFloat);
+                             collectives_.all_gather(*gradients_, offset, part, part, buffer);
+                             for (std::int64_t r = 0; r < ranks_; ++r) communication_.copy(whole + r * shard + at, buffer + r * part, part * kFloat);
+                           }
+                         },
+                         {runtime::reads(mine, u.shard * kFloat), runtime::writes(buffer, part * ranks_ * kFloat),
+                          runtime::writes(whole, u.padded * kFloat)});
+  communication_.drain();
 }
 
 std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
@@ -70,10 +82,10 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = buffers_.types.working;
   at::Tensor flat = at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
-  const runtime::DeviceBlock unit_values(device_, runtime::Place::kDevice, words(layout_.largest_unit(), type) * kFloat);
+  const runtime::DeviceBlock unit_values(device_, runtime::Place::kDevice, layout_.largest_unit() * element_bytes(type));
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    gather_parameters(static_cast<std::int64_t>(u), unit_values.as<float>());
+    gather_now(static_cast<std::int64_t>(u), unit_values.data());
     runtime::copy_now(device_, static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
                       unit.content * element_bytes(type));
   }
@@ -91,6 +103,7 @@ void ZeroEngine::read_state(State state, std::span<float> out) const {
 void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> out) const {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(out) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
+  compute_.wait(whole_[index(number)]);
   runtime::copy_now(device_, out.data(), store_->at(state, my_shard(number)), unit.shard * kFloat);
 }
 
@@ -107,10 +120,11 @@ void ZeroEngine::write_unit(State state, std::int64_t number, std::span<const fl
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(in) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
   if (state == State::kParameters || policy_.shard_optimizer) {
+    compute_.wait(whole_[index(number)]);
     runtime::copy_now(device_, store_->at(state, my_shard(number)), in.data(), unit.shard * kFloat);
     if (state != State::kParameters) return;
-    if (pool_) pool_->updated();
     share_unit(number);
+    parameters_changed();
   } else {
     share_fp32(number, in.data(), whole_state(state, number));
   }

@@ -22,14 +22,14 @@ void ZeroEngine::lay_out_places() {
   const std::size_t units = layout_.units().size();
   const UnitPlaces& places = buffers_.exchanged;
   gradient_free_.resize(places.places());
+  updated_.resize(units);
+  whole_.resize(units);
   for (std::size_t u = 0; u < units; ++u) gradient_place_.push_back(places.place(static_cast<std::int64_t>(u), 0));
   forward_event_.assign(units, 0);
   backward_event_.assign(units, 0);
   if (!policy_.shard_parameters) return;
-  GatherPool::Source source;
-  source.gather = [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to); };
-  source.shard = [this](std::int64_t unit) { return shard_of(unit, Access::Kind::kRead); };
-  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, gather_.data(), streams_, std::move(source));
+  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, gather_.data(), compute_, communication_,
+                                       [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to); });
 }
 
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
@@ -39,16 +39,6 @@ std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
 float* ZeroEngine::unit_gradient(std::int64_t unit) const {
   if (buffers_.types.short_gradients()) return unit_gradients_.as<float>() + buffers_.made.offset(buffers_.made.place(unit, 0));
   return reinterpret_cast<float*>(travelling_gradient(unit));
-}
-
-Access ZeroEngine::parameters_of(std::int64_t unit, Access::Kind kind) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  return {kind, working_at(*parameters_, u.offset), u.padded * element_bytes(buffers_.types.working)};
-}
-
-Access ZeroEngine::shard_of(std::int64_t unit, Access::Kind kind) const {
-  const std::byte* kept = store_->parameters(unit);
-  return {kind, kept != nullptr ? kept : parameter_shard(unit), layout_.units()[index(unit)].shard * element_bytes(buffers_.types.working)};
 }
 
 std::vector<at::Tensor> ZeroEngine::views(std::int64_t unit, void* base, config::Precision type) const {
@@ -69,8 +59,10 @@ void ZeroEngine::acquire(std::int64_t unit) {
   if (pool_) {
     values = pool_->open(unit);
   } else {
-    values = working_at(*parameters_, layout_.units()[index(unit)].offset);
-    streams_.compute->touch("open", {parameters_of(unit, Access::Kind::kRead)});
+    const FlatLayout::Unit& u = layout_.units()[index(unit)];
+    values = working_at(*parameters_, u.offset);
+    compute_.wait(whole_[index(unit)]);
+    compute_.touch("open", {runtime::reads(values, u.padded * element_bytes(buffers_.types.working))});
   }
   tensors_[index(unit)].values = views(unit, values, buffers_.types.working);
 }
@@ -83,14 +75,14 @@ void ZeroEngine::release(std::int64_t unit) {
 const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
   const bool nested = open_[index(unit)] > 0;
   acquire(unit);
-  if (!nested) forward_event_[index(unit)] = flight_.begin(FlightRecord::What::kForward, FlightRecord::On::kCompute, unit);
+  if (!nested) forward_event_[index(unit)] = FlightRecord::begin(flight_, compute_, FlightRecord::What::kForward, FlightRecord::On::kCompute, unit);
   if (pool_) pool_->gather_ahead();
   return tensors_[index(unit)];
 }
 
 void ZeroEngine::close_forward(std::int64_t unit) {
   release(unit);
-  flight_.end(forward_event_[index(unit)]);  // of a unit that is open several times, the last one counts
+  FlightRecord::end(flight_, compute_, forward_event_[index(unit)]);  // of a unit that is open several times, the last one counts
 }
 
 bool ZeroEngine::adds_over_rounds() const { return config_.comm.reduction == config::Reduction::kFast && !policy_.shard_gradients; }
@@ -98,19 +90,19 @@ bool ZeroEngine::adds_over_rounds() const { return config_.comm.reduction == con
 void ZeroEngine::take_gradient_place(std::int64_t unit) {
   const UnitPlaces& places = buffers_.exchanged;
   if (places.takes_turns(unit)) gradient_place_[index(unit)] = places.place(unit, gradient_turn_++);
-  streams_.compute->wait(gradient_free_[gradient_place_[index(unit)]]);
+  compute_.wait(gradient_free_[gradient_place_[index(unit)]]);
 }
 
 model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   acquire(unit);
-  backward_event_[index(unit)] = flight_.begin(FlightRecord::What::kBackward, FlightRecord::On::kCompute, unit);
+  backward_event_[index(unit)] = FlightRecord::begin(flight_, compute_, FlightRecord::What::kBackward, FlightRecord::On::kCompute, unit);
   if (pool_) pool_->gather_ahead();
   const bool keep = adds_over_rounds() && round_ > 0;
   model::UnitTensors& tensors = tensors_[index(unit)];
   if (!buffers_.types.short_gradients()) take_gradient_place(unit);
   tensors.gradients = views(unit, unit_gradient(unit), config::Precision::kFp32);
   tensors.product_gradients = keep || idle_ ? model::Write::kAdd : model::Write::kSet;
-  streams_.compute->touch("gradient", {runtime::writes(unit_gradient(unit), layout_.units()[index(unit)].padded * 4)});
+  compute_.touch("gradient", {runtime::writes(unit_gradient(unit), layout_.units()[index(unit)].padded * 4)});
   if (!keep) zero_gradients(unit);
   return tensors;
 }
@@ -119,7 +111,7 @@ void ZeroEngine::zero_gradients(std::int64_t unit) {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   float* gradients = unit_gradient(unit);
   const auto clear = [&](std::int64_t begin, std::int64_t end) {
-    device_.compute().clear(gradients + begin, (end - begin) * static_cast<std::int64_t>(sizeof(float)));
+    compute_.clear(gradients + begin, (end - begin) * static_cast<std::int64_t>(sizeof(float)));
   };
   std::int64_t done = 0;  // zeroed, or to be written by one product
   for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count && !idle_; ++t) {
@@ -133,18 +125,18 @@ void ZeroEngine::zero_gradients(std::int64_t unit) {
 
 void ZeroEngine::close_backward(std::int64_t unit) {
   const std::int64_t padded = layout_.units()[index(unit)].padded;
-  streams_.compute->touch("gradient", {runtime::writes(unit_gradient(unit), padded * 4)});
+  compute_.touch("gradient", {runtime::writes(unit_gradient(unit), padded * 4)});
   if (buffers_.types.short_gradients()) {
     take_gradient_place(unit);
-    streams_.compute->enqueue("round",
+    compute_.enqueue("round",
                               [this, from = unit_gradient(unit), to = travelling_gradient(unit), padded] {
-                                device_.round(from, element_type(buffers_.types.reduced), to, padded);
+                                device_.round(compute_, from, element_type(buffers_.types.reduced), to, padded);
                               },
                               {runtime::reads(unit_gradient(unit), padded * 4),
                                runtime::writes(travelling_gradient(unit), padded * element_bytes(buffers_.types.reduced))});
   }
   release(unit);
-  flight_.end(backward_event_[index(unit)]);
+  FlightRecord::end(flight_, compute_, backward_event_[index(unit)]);
   if (!adds_over_rounds() || round_ + 1 == rounds_) reduce_unit(unit);
 }
 
@@ -155,15 +147,15 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
   const std::size_t place = gradient_place_[index(unit)];
   const std::int64_t width = element_bytes(buffers_.types.reduced);
   const Access gradient{fast ? Access::Kind::kWrite : Access::Kind::kRead, travelling_gradient(unit), u.padded * width};
-  runtime::Stream& communication = *streams_.communication;
-  communication.wait(streams_.compute->record());
-  communication.enqueue("reduce",
-                        [this, unit, fast, offset = buffers_.exchanged.offset(place), round = round_] {
-                          const FlightRecord::Scope scope(flight_, FlightRecord::What::kReduce, FlightRecord::On::kCommunication, unit);
-                          fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
-                        },
-                        {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
-  gradient_free_[place] = communication.record();
+  communication_.wait(compute_.record());
+  communication_.enqueue("reduce",
+                         [this, unit, fast, offset = buffers_.exchanged.offset(place), round = round_] {
+                           const FlightRecord::Scope scope(flight_, communication_, FlightRecord::What::kReduce,
+                                                           FlightRecord::On::kCommunication, unit);
+                           fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
+                         },
+                         {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
+  gradient_free_[place] = communication_.record();
 }
 
 void ZeroEngine::reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round) {
@@ -173,8 +165,8 @@ void ZeroEngine::reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_
   if (!policy_.shard_gradients) return;
   auto* out = reinterpret_cast<float*>(reduced_gradient(unit));
   const float* mine = full + rank_ * u.shard;
-  if (round == 0) return device_.compute().copy(out, mine, u.shard * static_cast<std::int64_t>(sizeof(float)));
-  device_.accumulate(out, mine, u.shard);
+  if (round == 0) return communication_.copy(out, mine, u.shard * static_cast<std::int64_t>(sizeof(float)));
+  device_.accumulate(communication_, out, mine, u.shard);
 }
 
 void ZeroEngine::reduce_exact(std::int64_t unit, std::int64_t offset, std::int64_t round) {
@@ -193,26 +185,52 @@ void ZeroEngine::reduce_exact(std::int64_t unit, std::int64_t offset, std::int64
     for (const runtime::Contribution& one : collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
       leaves.push_back({one.data, one.ranks});
     }
-    device_.tree_sum(tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type), reduced_gradient(unit)));
+    device_.tree_sum(communication_, tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type), reduced_gradient(unit)));
   });
   collectives_.finish_exchange();
 }
 
-void ZeroEngine::gather_unit(std::int64_t unit, std::byte* to) {
-  const FlightRecord::Scope scope(flight_, FlightRecord::What::kGather, FlightRecord::On::kCommunication, unit);
-  gather_parameters(unit, reinterpret_cast<float*>(to));
+ZeroEngine::GatherSource& ZeroEngine::fetch(std::int64_t unit, const std::byte* kept) {
+  GatherSource& source = gather_sources_[index(fetched_++ % std::ssize(gather_sources_))];
+  float* to = source.buffer->data();
+  const std::int64_t bytes = layout_.units()[index(unit)].shard * element_bytes(buffers_.types.working);
+  copies_.wait(updated_[index(unit)]);
+  copies_.wait(source.left);
+  copies_.enqueue("fetch",
+                  [this, unit, to, kept, bytes] {
+                    const FlightRecord::Scope scope(flight_, copies_, FlightRecord::What::kFetch, FlightRecord::On::kCopies, unit);
+                    copies_.copy(to, kept, bytes);
+                  },
+                  {runtime::reads(kept, bytes), runtime::writes(to, bytes)});
+  communication_.wait(copies_.record());
+  return source;
 }
 
-void ZeroEngine::gather_parameters(std::int64_t number, float* full) {
+void ZeroEngine::gather_unit(std::int64_t number, std::byte* to) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   const config::Precision type = buffers_.types.working;
   const std::int64_t shard = words(unit.shard, type);
-  if (const std::byte* kept = store_->parameters(number); kept != nullptr) {
-    device_.compute().copy(gather_source_->data(), kept, unit.shard * element_bytes(type));
-    return collectives_.all_gather(*gather_source_, 0, 0, shard, full);
-  }
-  const bool sharded = policy_.shard_parameters;
-  collectives_.all_gather(*parameters_, words(sharded ? unit.shard_offset : unit.offset, type), sharded ? 0 : shard, shard, full);
+  const std::byte* kept = store_->parameters(number);
+  GatherSource* source = kept == nullptr ? nullptr : &fetch(number, kept);
+  if (source == nullptr) communication_.wait(updated_[index(number)]);
+  const bool whole = !policy_.shard_parameters;
+  const std::int64_t offset = source != nullptr ? 0 : words(whole ? unit.offset : unit.shard_offset, type);
+  runtime::TransportBuffer* from = source != nullptr ? source->buffer.get() : parameters_.get();
+  communication_.enqueue("gather",
+                         [this, number, from, offset, stride = whole ? shard : 0, shard, to] {
+                           const FlightRecord::Scope scope(flight_, communication_, FlightRecord::What::kGather,
+                                                           FlightRecord::On::kCommunication, number);
+                           collectives_.all_gather(*from, offset, stride, shard, reinterpret_cast<float*>(to));
+                         },
+                         {runtime::reads(source != nullptr ? working_at(*from, 0) : parameter_shard(number), unit.shard * element_bytes(type)),
+                          runtime::writes(to, unit.padded * element_bytes(type))});
+  if (source != nullptr) source->left = communication_.record();
+}
+
+void ZeroEngine::gather_now(std::int64_t unit, std::byte* to) {
+  communication_.wait(compute_.record());
+  gather_unit(unit, to);
+  communication_.drain();
 }
 
 }  // namespace th::zero

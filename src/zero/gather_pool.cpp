@@ -13,14 +13,15 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 }  // namespace
 
 GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
-                       runtime::Streams& streams, Source source)
+                       runtime::Stream& compute, runtime::Stream& communication, Gather gather)
     : buffers_(buffers),
       layout_(layout),
       opens_(std::move(opens)),
       base_(base),
       element_bytes_(element_bytes(buffers.types.working)),
-      streams_(streams),
-      source_(std::move(source)),
+      compute_(compute),
+      communication_(communication),
+      gather_(std::move(gather)),
       places_(buffers.gathered.places()),
       used_(layout.units().size(), 0) {}
 
@@ -39,12 +40,9 @@ std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
   if (place.current) return at;
   if (buffers_.gathered.takes_turns(unit)) ++turn_;
   place.current = buffers_.kept[index(unit)];
-  std::byte* to = memory(at);
-  runtime::Stream& communication = *streams_.communication;
-  communication.wait(place.released);
-  communication.enqueue("gather", [this, unit, to] { source_.gather(unit, to); },
-                        {source_.shard(unit), runtime::writes(to, layout_.units()[index(unit)].padded * element_bytes_)});
-  place.gathered = communication.record();
+  communication_.wait(place.released);
+  gather_(unit, memory(at));
+  place.gathered = communication_.record();
   return at;
 }
 
@@ -63,8 +61,8 @@ std::byte* GatherPool::open(std::int64_t unit) {
   Place& place = places_[*at];
   place.open = true;
   used_[index(unit)] = *at;
-  streams_.compute->wait(place.gathered);
-  streams_.compute->touch("open", {read_of(unit, *at)});
+  compute_.wait(place.gathered);
+  compute_.touch("open", {read_of(unit, *at)});
   return memory(*at);
 }
 
@@ -80,18 +78,16 @@ void GatherPool::close(std::int64_t unit) {
   const std::size_t at = used_[index(unit)];
   Place& place = places_[at];
   ensure(place.open, "GatherPool: a unit was closed that was not open");
-  streams_.compute->touch("close", {read_of(unit, at)});
-  place.released = streams_.compute->record();
+  compute_.touch("close", {read_of(unit, at)});
+  place.released = compute_.record();
   place.open = false;
 }
 
 void GatherPool::updated() {
   ensure(ahead_.empty(), "GatherPool: a unit was gathered ahead of an update");
-  const runtime::Event now = streams_.compute->record();
   for (Place& place : places_) {
     ensure(!place.open, "GatherPool: a unit is open during an update");
     place.current = false;
-    place.released = now;
   }
 }
 

@@ -12,6 +12,8 @@ using runtime::DeviceBlock;
 using runtime::MemoryClass;
 using runtime::MemoryScope;
 using runtime::UpdateOperands;
+using runtime::reads;
+using runtime::writes;
 
 namespace {
 
@@ -54,6 +56,7 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
   }
   const UpdateStaging& s = buffers.staging;
   if (s.piece == 0) return;
+  ensure(layout.units().size() >= places_.size(), "StateStore: fewer units than places");
   staging_ = block(MemoryClass::kOffloadStaging, states, s.bytes());
   std::byte* next = staging_.data();
   const auto area = [&](std::int64_t bytes) { return bytes == 0 ? nullptr : std::exchange(next, next + s.piece * bytes); };
@@ -61,20 +64,15 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
     place.gradients = area(s.gradients);
     place.weights = area(s.weights);
     place.working = area(s.working);
-    place.arrived = device.make_event();
-    place.computed = device.make_event();
-    place.left = device.make_event();
   }
-  in_ = device.make_queue();
-  out_ = device.make_queue();
-  ready_ = device.make_event();
-  sent_ = device.make_event();
+  if (s.gradients + s.weights > 0) in_ = device.make_stream(runtime::StreamUse::kCopies);
+  if (s.weights + s.working > 0) out_ = device.make_stream(runtime::StreamUse::kCopies);
 }
 
 StateStore::~StateStore() {
   try {  // copies may be under way after an error
-    if (in_) in_->synchronize();
-    if (out_) out_->synchronize();
+    if (in_) in_->drain();
+    if (out_) out_->drain();
   } catch (const Error&) {  // the error that ended the run was reported
   }
 }
@@ -122,8 +120,7 @@ void StateStore::announce(const Slice& slice) {
     announced_.push_back({part(all, at, n, buffers_.types), at + n == slice.count});
   }
   if (buffers_.staging.piece == 0) return;
-  ready_->record(device_.compute());
-  in_->wait(*ready_);
+  if (buffers_.staging.gradients > 0) in_->wait(device_.compute().record());
   fetch();
 }
 
@@ -132,11 +129,20 @@ void StateStore::fetch() {
   for (; fetched_ < std::min(announced_.size(), places_.size()); ++fetched_) {
     const UpdateOperands& home = announced_[fetched_].home;
     StagingPlace& place = places_[(next_place_ + fetched_) % places_.size()];
-    // What has arrived thus tells that the place was free, and that the compute queue was done with gradients and parameters.
-    in_->wait(*place.left);
-    if (s.gradients > 0) in_->copy(place.gradients, home.gradients, home.count * s.gradients);
-    if (s.weights > 0) in_->copy(place.weights, home.weights, home.count * s.weights);
-    place.arrived->record(*in_);
+    // What has arrived thus tells that the place was free, and that compute was done with gradients and parameters.
+    if (!in_) {
+      place.arrived = place.left;
+      continue;
+    }
+    in_->wait(place.left);  // and with at least as many units as places the weights that come have gone before
+    const std::int64_t gradients = home.count * s.gradients, weights = home.count * s.weights;
+    in_->enqueue("fetch",
+                 [this, home, to = place.gradients, weights_to = place.weights, gradients, weights] {
+                   if (gradients > 0) in_->copy(to, home.gradients, gradients);
+                   if (weights > 0) in_->copy(weights_to, home.weights, weights);
+                 },
+                 {reads(home.gradients, gradients), reads(home.weights, weights), writes(place.gradients, gradients), writes(place.weights, weights)});
+    place.arrived = in_->record();
   }
 }
 
@@ -154,40 +160,54 @@ void StateStore::update_next(const runtime::UpdateFactors& factors) {
     const Piece piece = announced_.front();
     done = piece.ends_slice;
     if (buffers_.staging.piece == 0) {
-      device_.update(factors, piece.home);
+      compute(piece.home, factors);
       announced_.pop_front();
       continue;
     }
     StagingPlace& place = places_[next_place_];
-    compute(piece, place, factors);
+    updating().wait(place.arrived);
+    compute(staged(piece, place), factors);
     send(piece, place);
     announced_.pop_front();
     --fetched_;
     next_place_ = (next_place_ + 1) % places_.size();
     fetch();
   }
-  if (buffers_.staging.piece == 0) return;
-  sent_->record(*out_);
-  device_.compute().wait(*sent_);
 }
 
-void StateStore::compute(const Piece& piece, StagingPlace& place, const runtime::UpdateFactors& factors) {
-  const UpdateOperands here = staged(piece, place);
-  if (buffers_.optimizer_on_host) {
-    place.arrived->wait();
-    return apply_update(factors, here);
-  }
-  device_.compute().wait(*place.arrived);
-  device_.update(factors, here);
-  place.computed->record(device_.compute());
-  out_->wait(*place.computed);
+runtime::Event StateStore::updated() {
+  return (out_ ? *out_ : updating()).record();  // each piece leaves behind its update
+}
+
+void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactors& factors) {
+  const BufferTypes& types = buffers_.types;
+  const std::int64_t moments = here.exp_avg == nullptr ? 0 : here.count * kFloat;
+  const std::int64_t working = here.working == nullptr ? 0 : here.count * element_bytes(types.working);
+  updating().enqueue("update",
+                     [this, here, factors] {
+                       if (buffers_.optimizer_on_host) return apply_update(factors, here);
+                       device_.update(device_.compute(), factors, here);
+                     },
+                     {reads(here.gradients, here.count * element_bytes(types.reduced)), writes(here.weights, here.count * kFloat),
+                      writes(here.exp_avg, moments), writes(here.exp_avg_sq, moments), writes(here.working, working)});
 }
 
 void StateStore::send(const Piece& piece, StagingPlace& place) {
   const UpdateStaging& s = buffers_.staging;
-  if (s.weights > 0) out_->copy(piece.home.weights, place.weights, piece.home.count * s.weights);
-  if (s.working > 0) out_->copy(piece.home.working, place.working, piece.home.count * s.working);
-  place.left->record(*out_);
+  const std::int64_t weights = piece.home.count * s.weights, working = piece.home.count * s.working;
+  if (!out_) {
+    place.left = updating().record();
+    return;
+  }
+  out_->wait(updating().record());
+  out_->enqueue("send",
+                [this, home = piece.home, from = place.working, weights_from = place.weights, weights, working] {
+                  if (weights > 0) out_->copy(home.weights, weights_from, weights);
+                  if (working > 0) out_->copy(home.working, from, working);
+                },
+                {reads(place.weights, weights), reads(place.working, working), writes(piece.home.weights, weights),
+                 writes(piece.home.working, working)});
+  place.left = out_->record();
 }
 
 void StateStore::publish(const Slice& slice) {
@@ -200,14 +220,17 @@ void StateStore::publish(const Slice& slice) {
   for (std::int64_t at = 0; at < slice.count; at += most) {
     const UpdateOperands home = part(all, at, std::min(most, slice.count - at), types);
     void* to = through ? places_[0].working : home.working;
-    if (buffers_.optimizer_on_host) {
-      device_.compute().synchronize();  // the masters come by it, and it waited for what left the place
-      round_elements(home.weights, home.working_type, to, home.count);
-    } else {
-      device_.round(home.weights, home.working_type, to, home.count);
-    }
-    if (through) device_.compute().copy(home.working, to, home.count * element_bytes(types.working));
-    device_.compute().synchronize();
+    runtime::Stream& compute = device_.compute();
+    compute.wait(updated());  // what left the place
+    if (buffers_.optimizer_on_host) compute.drain();  // the masters come by it
+    updating().enqueue("publish",
+                       [this, home, to] {
+                         if (buffers_.optimizer_on_host) return round_elements(home.weights, home.working_type, to, home.count);
+                         device_.round(device_.compute(), home.weights, home.working_type, to, home.count);
+                       },
+                       {reads(home.weights, home.count * kFloat), writes(to, home.count * element_bytes(types.working))});
+    if (through) compute.copy(home.working, to, home.count * element_bytes(types.working));
+    compute.drain();
   }
 }
 

@@ -6,19 +6,21 @@
 #include <vector>
 
 #include "fakes/fake_device.hpp"
+#include "th/base/error.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
 namespace th_test {
 
-/// The transport of tensors on a FakeDevice: its buffers are that device's memory, which it stages through `host`, as the GPU's transports
-/// do: in the order of the compute queue.
+/// The transport of tensors on a FakeDevice: its buffers are that device's memory, which it stages through `host`. Calls that move data must come
+/// out of a task of the stream that it was told to use.
 class FakeTransport final : public th::runtime::Collectives {
  public:
   FakeTransport(th::runtime::Collectives& host, FakeDevice& device) : host_(host), device_(device) {}
 
   [[nodiscard]] int rank() const noexcept override { return host_.rank(); }
   [[nodiscard]] int size() const noexcept override { return host_.size(); }
+  void use_stream(th::runtime::Stream* stream) override { stream_ = stream; }
   [[nodiscard]] std::unique_ptr<th::runtime::TransportBuffer> allocate(std::int64_t elements) override {
     auto made = std::make_unique<Buffer>();
     made->memory = th::runtime::DeviceBlock(device_, th::runtime::Place::kDevice, elements * 4);
@@ -27,18 +29,17 @@ class FakeTransport final : public th::runtime::Collectives {
     return made;
   }
   [[nodiscard]] std::vector<const float*> exchange(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
-    const FakeDevice::Kernel kernel(device_);
+    expect_task();
     copy(buffer, offset, slice * size());
     return host_.exchange(staged(buffer), offset, slice);
   }
   void finish_exchange() override {
-    device_.compute().synchronize();
     if (!gathered_) host_.finish_exchange();
     gathered_ = false;
   }
   void all_gather(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice,
                   float* full) override {
-    const FakeDevice::Kernel kernel(device_);
+    expect_task();
     copy(buffer, offset + stride * rank(), slice);
     if (full != buffer.data() + offset) return host_.all_gather(staged(buffer), offset, stride, slice, full);
     float* in_place = staged(buffer).data() + offset;
@@ -50,7 +51,7 @@ class FakeTransport final : public th::runtime::Collectives {
     return Collectives::shards(buffer, offset, slice);
   }
   void all_reduce_fast(float* data, std::int64_t count) override {
-    const FakeDevice::Kernel kernel(device_);
+    expect_task();
     host_.all_reduce_fast(data, count);
   }
   void sum_in_rank_order(std::span<double> values) override { host_.sum_in_rank_order(values); }
@@ -58,10 +59,7 @@ class FakeTransport final : public th::runtime::Collectives {
   [[nodiscard]] std::int64_t maximum(std::int64_t value) override { return host_.maximum(value); }
   void broadcast(std::string& text, int root) override { host_.broadcast(text, root); }
   [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override { return host_.gather_texts(text); }
-  void barrier() override {
-    device_.compute().synchronize();
-    host_.barrier();
-  }
+  void barrier() override { host_.barrier(); }
   [[nodiscard]] const th::runtime::ByteCounters& bytes_sent() const noexcept override { return host_.bytes_sent(); }
   [[nodiscard]] th::runtime::NodeMap nodes() const override { return host_.nodes(); }
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return host_.communication_bytes(); }
@@ -74,6 +72,9 @@ class FakeTransport final : public th::runtime::Collectives {
     th::runtime::DeviceBlock memory;
     std::unique_ptr<th::runtime::TransportBuffer> staged;
   };
+  void expect_task() const {
+    th::ensure(stream_ != nullptr && device_.streams().runs(*stream_), "a transport was called outside of its stream");
+  }
   static std::size_t bytes(std::int64_t elements) { return static_cast<std::size_t>(elements) * sizeof(float); }
   static th::runtime::TransportBuffer& staged(th::runtime::TransportBuffer& buffer) { return *static_cast<Buffer&>(buffer).staged; }
   static void copy(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t elements) {
@@ -82,6 +83,7 @@ class FakeTransport final : public th::runtime::Collectives {
 
   th::runtime::Collectives& host_;
   FakeDevice& device_;
+  th::runtime::Stream* stream_ = nullptr;
   bool gathered_ = false;  ///< shards() lie in the device's own buffer: nobody reads a peer
 };
 

@@ -90,7 +90,7 @@ inline Bytes in_type(const std::vector<float>& x, config::Precision type) {
 inline OptimizerStep step_number(const config::RunConfig& config, std::int64_t step) { return {config.optimizer, 1e-2, 0.5, step}; }
 
 /// What a training run sees and keeps, as bytes: weights and moments at the end, and of every step the parameters that its forward pass
-/// read.
+/// read, with those of one more.
 using Outcome = std::vector<Bytes>;
 
 /// The plain way: arrays and the optimizer.
@@ -100,12 +100,13 @@ inline Outcome expected(const Case& c) {
   const BufferTypes types = buffer_types(config);
   std::vector<float> weights = values(1, layout.shard_total()), first(weights.size()), second(weights.size());
   Outcome out;
-  for (std::int64_t step = 1; step <= kSteps; ++step) {
+  for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     const Bytes parameters = in_type(weights, types.working);
     for (const FlatLayout::Unit& u : layout.units()) {
       const auto at = parameters.begin() + u.shard_offset * element_bytes(types.working);
       out.emplace_back(at, at + u.shard * element_bytes(types.working));
     }
+    if (step > kSteps) break;
     const Bytes gradients = in_type(values(100 + static_cast<std::uint64_t>(step), layout.shard_total()), types.reduced);
     apply_update(update_factors(step_number(config, step)), {weights.data(), gradients.data(), first.data(), second.data(), nullptr,
                                                              layout.shard_total(), element_type(types.reduced)});
@@ -131,7 +132,7 @@ inline Outcome expected(const Case& c) {
   const std::int64_t held = buffers.parameters_on_host ? 0 : layout.shard_total() * working;
   const DeviceBlock parameters(device, Place::kDevice, held), gradients(device, Place::kDevice, layout.shard_total() * reduced);
   const DeviceBlock made(device, Place::kHost, kSteps * layout.shard_total() * reduced);    // what backward passes will have made
-  const DeviceBlock seen(device, Place::kDevice, kSteps * layout.shard_total() * working);  // what forward passes have read
+  const DeviceBlock seen(device, Place::kDevice, (kSteps + 1) * layout.shard_total() * working);  // what forward passes have read
   const auto slice = [&](std::int64_t unit) {
     const FlatLayout::Unit& u = layout.units()[static_cast<std::size_t>(unit)];
     void* mine = buffers.parameters_on_host ? nullptr : parameters.data() + u.shard_offset * working;
@@ -141,26 +142,28 @@ inline Outcome expected(const Case& c) {
   std::memcpy(initial.data(), values(1, layout.shard_total()).data(), static_cast<std::size_t>(initial.bytes()));
   for (std::int64_t u = 0; u < 2; ++u) {
     const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
-    device.compute().copy(store.at(State::kParameters, slice(u)), initial.data() + unit.shard_offset * 4, unit.shard * 4);
+    runtime::copy_now(device, store.at(State::kParameters, slice(u)), initial.data() + unit.shard_offset * 4, unit.shard * 4);
     store.publish(slice(u));
   }
   for (std::int64_t step = 1; step <= kSteps; ++step) {
     const Bytes next = in_type(values(100 + static_cast<std::uint64_t>(step), layout.shard_total()), types.reduced);
     std::memcpy(made.data() + (step - 1) * layout.shard_total() * reduced, next.data(), next.size());
   }
-  runtime::DeviceQueue& compute = device.compute();
-  for (std::int64_t step = 1; step <= kSteps; ++step) {
+  runtime::Stream& compute = device.compute();
+  for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     for (std::int64_t u = 0; u < 2; ++u) {
       const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
       const void* from = buffers.parameters_on_host ? store.parameters(u) : slice(u).parameters;
       compute.copy(seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working, from, unit.shard * working);
     }
+    if (step > kSteps) break;
     compute.copy(gradients.data(), made.data() + (step - 1) * layout.shard_total() * reduced, layout.shard_total() * reduced);
     for (std::int64_t u = 0; u < 2; ++u) store.announce(slice(u));
     for (std::int64_t u = 0; u < 2; ++u) store.update_next(update_factors(step_number(config, step)));
+    compute.wait(store.updated());
   }
   Outcome out;
-  for (std::int64_t step = 1; step <= kSteps; ++step) {
+  for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     for (const FlatLayout::Unit& unit : layout.units()) {
       out.emplace_back(static_cast<std::size_t>(unit.shard * working));
       runtime::copy_now(device, out.back().data(), seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working,

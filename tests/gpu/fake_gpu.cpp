@@ -14,6 +14,7 @@
 
 struct CUevent_st {
   std::int64_t recorded = 0, reached = 0;
+  float milliseconds = 0;
 };
 
 struct CUstream_st {
@@ -40,6 +41,7 @@ struct State {
   int devices = 1;
   std::vector<cudaStream_t> streams;
   int aborted = 0, destroyed = 0;
+  float milliseconds = 0;
   std::set<const void*> registered;
   bool grouping = false;
   cudaStream_t group_stream = nullptr;
@@ -105,6 +107,7 @@ void reset(Order order, cudaStream_t compute) {
 }
 void launch(cudaStream_t stream, std::function<void()> run) { enqueue(stream, std::move(run)); }
 void set_devices(int count) { state().devices = count; }
+void advance(float milliseconds) { state().milliseconds += milliseconds; }
 void set_fault(Fault fault) { state().fault = fault; }
 int aborted() { return state().aborted; }
 int destroyed() { return state().destroyed; }
@@ -149,7 +152,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::int64_t number = ++event->recorded;
-  enqueue(stream, [event, number] { event->reached = number; });
+  enqueue(stream, [event, number] {
+    event->reached = number;
+    event->milliseconds = state().milliseconds;
+  });
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -189,8 +195,9 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   drain();
   return event->reached == event->recorded ? cudaSuccess : cudaErrorNotReady;
 }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
-  *milliseconds = 1;
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  drain();
+  *milliseconds = to->milliseconds - from->milliseconds;
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {

@@ -6,6 +6,7 @@
 #include "kernels.hpp"
 #include "mpi_test.hpp"
 
+#include "th/runtime/flight_record.hpp"
 #include "th/zero/slot_tree.hpp"
 
 // The plugin's device over the fake GPU: its kernels are the bodies of the GPU's, run on the host in the order of the stream.
@@ -50,21 +51,50 @@ TEST_P(DeviceOnHost, UpdatesToTheBitsOfTheHostWhereverTheStatesLive) {
 
 INSTANTIATE_TEST_SUITE_P(Offload, DeviceOnHost, testing::ValuesIn(th_test::store::cases()), [](const auto& p) { return p.param.name(); });
 
-TEST(DeviceOnHost, QueuesEventsAndBlocksAreThoseOfTheRuntime) {
+TEST(DeviceOnHost, StreamsEventsAndBlocksAreThoseOfTheRuntime) {
   const Stream compute;
   fake::reset(fake::Order::kCommunicationFirst, compute.get());
   CudaDevice device(compute.get());
   const runtime::DeviceBlock block(device, runtime::Place::kDevice, 64), pinned(device, runtime::Place::kHost, 64);
-  const auto queue = device.make_queue();
-  const auto event = device.make_event();
-  event->wait();  // of nothing: at once
+  const auto stream = device.make_stream(runtime::StreamUse::kCopies);
+  device.host().wait({});  // of nothing: at once
   *pinned.data() = std::byte{7};
   device.compute().copy(block.data(), pinned.data(), 64);
-  event->record(device.compute());
-  queue->wait(*event);
-  queue->copy(pinned.data() + 1, block.data(), 1);
-  queue->synchronize();
-  EXPECT_EQ(pinned.data()[1], std::byte{7}) << "the second queue ran before what it waits for";
+  stream->wait(device.compute().record());
+  stream->copy(pinned.data() + 1, block.data(), 1);
+  const runtime::Event copied = stream->record();
+  device.host().wait(copied);
+  EXPECT_EQ(pinned.data()[1], std::byte{7}) << "the second stream ran before what it waits for";
+  for (int i = 0; i < 3; ++i) (void)stream->record();
+  device.compute().wait(copied);  // has passed, and its event may serve another point
+  device.compute().drain();
+}
+
+TEST(DeviceOnHost, StampsComeWithTheTimesOfTheirStreamsWhenTheyHavePassed) {
+  const Stream compute;
+  fake::reset(fake::Order::kComputeFirst, compute.get());
+  CudaDevice device(compute.get());
+  const auto record = std::make_shared<runtime::FlightRecord>();
+  const auto communication = device.make_stream(runtime::StreamUse::kCommunication);
+  using On = runtime::FlightRecord::On;
+  using What = runtime::FlightRecord::What;
+  const std::int64_t before = runtime::monotonic_ns();
+  const auto backward = runtime::FlightRecord::begin(record, device.compute(), What::kBackward, On::kCompute, 2);
+  fake::advance(5);
+  communication->enqueue("reduce", [&] {
+    const runtime::FlightRecord::Scope scope(record, *communication, What::kReduce, On::kCommunication, 3);
+    fake::launch(static_cast<CudaStream&>(*communication).get(), [] { fake::advance(20); });
+  }, {});
+  device.compute().wait(communication->record());
+  runtime::FlightRecord::end(record, device.compute(), backward);
+  EXPECT_TRUE(record->events().empty()) << "nobody has asked";
+  device.settle();
+  const std::vector<runtime::FlightRecord::Event> events = record->events();
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].what, What::kBackward);
+  EXPECT_GE(events[0].begin, before);
+  EXPECT_TRUE(events[1].within(events[0]));
+  EXPECT_EQ(events[1].end - events[1].begin, 20'000'000);
 }
 
 }  // namespace

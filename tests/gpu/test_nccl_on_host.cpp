@@ -2,7 +2,10 @@
 #include "mpi_test.hpp"
 #include "nccl_collectives.hpp"
 
+#include "th/runtime/cuda_plugin.hpp"
+#include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/transport_memory.hpp"
 
 #include <vector>
 
@@ -64,31 +67,95 @@ TEST_P(NcclOnHost, ExchangesInTheOrderOfTheComputeStream) {
   }
 }
 
-TEST_P(NcclOnHost, SumsOnTheCommunicationStreamNeedNoJoinUntilTheResultIsUsed) {
+TEST_P(NcclOnHost, GoesOnTheStreamThatItIsGivenWithEventsAroundIt) {
   const auto nccl = make();
-  nccl->set_joining(Joining::kExplicit);
+  const auto context = std::make_shared<StreamContext>();
+  CudaStream compute(context, compute_.get()), communication(context, StreamPriority::kHigh);
+  nccl->use_stream(&communication);
   const std::int64_t whole = kSlice * nccl->size();
   const auto buffers = {nccl->allocate(whole), nccl->allocate(whole)};
+  communication.drain();
   std::vector<std::vector<float>> sent, got;
+  std::vector<float> used(static_cast<std::size_t>(whole));
   int turn = 0;
   for (const auto& buffer : buffers) {
     sent.push_back(data(whole, turn));
-    copy(buffer->data(), sent.back().data(), whole, compute_.get());
-    const std::vector<const float*> pieces = nccl->exchange(*buffer, 0, kSlice);
-    // The ordered sum's stand-in: each piece into its place of the same buffer's end of the line.
+    compute.copy(buffer->data(), sent.back().data(), whole * 4);
+    communication.wait(compute.record());
     got.emplace_back(static_cast<std::size_t>(whole));
-    for (int r = 0; r < nccl->size(); ++r) copy(got.back().data() + kSlice * r, pieces[static_cast<std::size_t>(r)], kSlice, nccl->stream());
-    nccl->finish_exchange();
+    communication.enqueue("reduce",
+                          [&] {
+                            const std::vector<const float*> pieces = nccl->exchange(*buffer, 0, kSlice);
+                            // The ordered sum's stand-in: each piece into its place.
+                            for (int r = 0; r < nccl->size(); ++r)
+                              communication.copy(got.back().data() + kSlice * r, pieces[static_cast<std::size_t>(r)], kSlice * 4);
+                            nccl->finish_exchange();
+                          },
+                          {});
     ++turn;
   }
-  std::vector<float> used(static_cast<std::size_t>(whole));
-  nccl->join();
-  copy(used.data(), got.back().data(), whole, compute_.get());
-  nccl->synchronize();
+  compute.wait(communication.record());
+  compute.copy(used.data(), got.back().data(), whole * 4);
+  compute.drain();
   for (int r = 0; r < nccl->size(); ++r) {
     const float* at = used.data() + kSlice * r;
     EXPECT_EQ(std::vector<float>(at, at + kSlice), expected(r, 1)) << "from rank " << r;
   }
+  nccl->use_stream(nullptr);
+}
+
+TEST_P(NcclOnHost, ADeadPeerEndsAnyWaitForTheDevice) {
+  const auto nccl = make();
+  const auto context = std::make_shared<StreamContext>();
+  CudaStream compute(context, compute_.get()), communication(context, StreamPriority::kHigh);
+  nccl->use_stream(&communication);
+  compute.drain();
+  const runtime::Event point = compute.record();
+  fake::set_fault(fake::Fault::kPeerDied);
+  EXPECT_THROW(compute.drain(), NcclError) << "of another stream than NCCL's too";
+  EXPECT_THROW(communication.drain(), NcclError);
+  EXPECT_THROW(compute.reach(point.position), NcclError);
+  nccl->use_stream(nullptr);
+  compute.drain();
+}
+
+TEST_P(NcclOnHost, GathersInPlaceForReadersAsForACopy) {
+  const auto nccl = make();
+  const std::int64_t whole = kSlice * nccl->size();
+  const auto buffer = nccl->allocate(whole);
+  const std::vector<float> values = data(whole, 0);
+  copy(buffer->data(), values.data(), whole, compute_.get());
+  const std::vector<const float*> pointers = nccl->shards(*buffer, 0, kSlice);
+  nccl->finish_exchange();
+  nccl->synchronize();
+  for (int r = 0; r < nccl->size(); ++r) {
+    EXPECT_EQ(pointers[static_cast<std::size_t>(r)], buffer->data() + kSlice * r);
+    EXPECT_EQ(*pointers[static_cast<std::size_t>(r)], static_cast<float>(10000 * r + kSlice * r)) << "from rank " << r;
+  }
+}
+
+TEST_P(NcclOnHost, ItsBuffersAreInTheLedgersAsTheyArePlanned) {
+  set_ledger(runtime::ledger_calls());
+  runtime::MemoryLedger& ledger = runtime::MemoryLedger::device();
+  ledger.restart();
+  {
+    const auto nccl = make();
+    const std::int64_t whole = kSlice * nccl->size();
+    const auto buffer = [&] {
+      const runtime::MemoryScope scope(runtime::MemoryClass::kParameters);
+      return nccl->allocate(whole);
+    }();
+    EXPECT_EQ(ledger.current()[runtime::MemoryClass::kParameters], whole * 4);
+    for (const std::int64_t slice : {std::int64_t{10}, kSlice, std::int64_t{20}}) {
+      (void)nccl->exchange(*buffer, 0, slice);
+      nccl->finish_exchange();
+    }
+    nccl->synchronize();
+    EXPECT_EQ(ledger.current()[runtime::MemoryClass::kCommunication], runtime::transport_memory(runtime::Transport::kNccl, nccl->size(), {kSlice, kSlice, 0}).device);
+    EXPECT_EQ(nccl->communication_bytes(), ledger.current()[runtime::MemoryClass::kCommunication]);
+  }
+  EXPECT_EQ(ledger.current().total(), 0);
+  set_ledger({});
 }
 
 TEST_P(NcclOnHost, BringsWhatMpiBringsAndCountsTheSameBytes) {

@@ -2,7 +2,11 @@
 #include "mpi_test.hpp"
 #include "staged_collectives.hpp"
 
+#include "cuda_stream.hpp"
+#include "th/runtime/cuda_plugin.hpp"
+#include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/transport_memory.hpp"
 
 #include <algorithm>
 #include <tuple>
@@ -118,6 +122,50 @@ TEST_P(StagedOnHost, BuffersBeginAsZerosAndPinnedMemoryIsGivenBack) {
   }
   staged_.reset();
   EXPECT_EQ(fake::registered(), 0);
+}
+
+TEST_P(StagedOnHost, ItsBuffersAreInTheLedgersAsTheyArePlanned) {
+  set_ledger(runtime::ledger_calls());
+  runtime::MemoryLedger &device = runtime::MemoryLedger::device(), &host = runtime::MemoryLedger::process();
+  constexpr std::int64_t kLong = 9216;  // 16 KiB and more a rank, so that the ledger sees every block of host memory; 64-byte blocks
+  const std::int64_t ranks = control_->size(), piece = std::get<1>(GetParam()) == 100 ? 4992 : std::get<1>(GetParam());
+  const auto buffer = [&] {
+    const runtime::MemoryScope scope(runtime::MemoryClass::kGradients);
+    return staged_->allocate(kLong * ranks);
+  }();
+  StagedCollectives staged(*control_, compute_.get(), piece);
+  device.restart();
+  host.restart();
+  (void)staged.exchange(*buffer, 0, 4480);
+  staged.all_gather(*buffer, 0, kLong, kLong, buffer->data());
+  (void)staged.exchange(*buffer, 0, kLong - 16);
+  staged.all_reduce_fast(buffer->data(), kLong * ranks);
+  staged.barrier();
+  const runtime::TransportMemory planned = runtime::transport_memory(runtime::Transport::kStaged, ranks, {kLong - 16, kLong, kLong * ranks}, piece);
+  EXPECT_EQ(device.current()[runtime::MemoryClass::kCommunication], planned.device);
+  EXPECT_EQ(host.current()[runtime::MemoryClass::kCommunication] - control_->communication_bytes(), planned.host);
+  EXPECT_EQ(device.current().total() + host.current().total(), planned.device + planned.host + control_->communication_bytes());
+  set_ledger({});
+}
+
+TEST_P(StagedOnHost, GoesOnTheStreamThatItIsGiven) {
+  const auto context = std::make_shared<StreamContext>();
+  CudaStream compute(context, compute_.get()), communication(context, StreamPriority::kHigh);
+  staged_->use_stream(&communication);
+  const std::int64_t whole = kSlice * staged_->size();
+  const auto buffer = staged_->allocate(whole);
+  communication.drain();
+  const std::vector<float> mine = data(whole, 0);
+  std::vector<float> full(static_cast<std::size_t>(whole));
+  compute.copy(buffer->data(), mine.data(), whole * 4);
+  communication.wait(compute.record());
+  staged_->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
+  compute.wait(communication.record());
+  compute.copy(full.data(), buffer->data(), whole * 4);
+  compute.drain();
+  for (std::int64_t r = 0; r < staged_->size(); ++r)
+    EXPECT_EQ(full[static_cast<std::size_t>(kSlice * r)], static_cast<float>(100000 * r + kSlice * r) + 0.25F) << "from rank " << r;
+  staged_->use_stream(nullptr);
 }
 
 TEST_P(StagedOnHost, ACallBeyondItsBufferIsRefused) {

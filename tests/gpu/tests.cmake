@@ -32,7 +32,8 @@ if(TH_CUDA)
   function(th_add_on_host_test name)
     cmake_parse_arguments(A "" "" "RANKS;SOURCES;LIBS" ${ARGN})
     set(program th_mpi_${name}_on_host)
-    th_add_gpu_program(${program} LIBS th_runtime GTest::gtest ${A_LIBS} SOURCES gpu/test_${name}_on_host.cpp gpu/fake_gpu.cpp ${cuda}/cuda_handles.cpp ${A_SOURCES})
+    th_add_gpu_program(${program} LIBS th_runtime GTest::gtest ${A_LIBS} SOURCES gpu/test_${name}_on_host.cpp gpu/fake_gpu.cpp ${cuda}/counted_memory.cpp
+      ${cuda}/cuda_handles.cpp ${cuda}/cuda_stream.cpp ${A_SOURCES})
     target_include_directories(${program} SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
     foreach(np IN LISTS A_RANKS)
       add_test(NAME mpi.${name}_on_host.np${np} COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe -np ${np} $<TARGET_FILE:${program}> --gtest_brief=1)
@@ -44,7 +45,7 @@ if(TH_CUDA)
   th_add_on_host_test(staged RANKS 1 2 3 4 SOURCES ${cuda}/staged_collectives.cpp)
 
   # A plugin for whole programs on machines without a GPU (fake_plugin.cpp), in a folder of its own: program.gpu_run names it by TH_CUDA_PLUGIN.
-  add_library(th_fake_cuda MODULE gpu/fake_plugin.cpp gpu/fake_gpu.cpp ${cuda}/plugin.cpp ${cuda}/cuda_device.cpp ${cuda}/cuda_handles.cpp
+  add_library(th_fake_cuda MODULE gpu/fake_plugin.cpp gpu/fake_gpu.cpp ${cuda}/plugin.cpp ${cuda}/counted_memory.cpp ${cuda}/cuda_device.cpp ${cuda}/cuda_stream.cpp ${cuda}/cuda_handles.cpp
     ${cuda}/device.cpp ${cuda}/device_map.cpp ${cuda}/kernel_table.cpp ${cuda}/nccl_collectives.cpp ${cuda}/nccl_communicator.cpp
     ${cuda}/nccl_self_test.cpp ${cuda}/staged_collectives.cpp ${zero}/slot_tree.cpp ${zero}/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/model/kernels.cpp)
   set_target_properties(th_fake_cuda PROPERTIES OUTPUT_NAME th_cuda LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake_cuda

@@ -1,8 +1,12 @@
-// The engine's events order every access: no read before its write, no write over what may still be read, whatever moment the
-// communication's tasks run at. Every event that is left out is found.
+// The engine's events order every access: no read before its write, no write over what may still be read, whatever moment tasks of
+// communication, copies and a device's compute run at, on the host and on a device with memory of its own, with and without offload. Every
+// event that is left out is found.
 #include <gtest/gtest.h>
 
-#include "fake_streams.hpp"
+#include <optional>
+
+#include "fakes/fake_device.hpp"
+#include "fakes/fake_transport.hpp"
 #include "mpi_test.hpp"
 #include "small_run.hpp"
 #include "th/runtime/mpi_collectives.hpp"
@@ -20,36 +24,52 @@ using th_test::FakeStreams;
 struct Variant {
   std::string name;
   RunConfig config;
+  bool own_memory = false;
 };
 
 /// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings, recomputation, 16-bit gradients, sums in the
-/// backend's order.
+/// backend's order. On a device all kinds of offload too.
 std::vector<Variant> variants() {
   std::vector<Variant> out;
-  const auto add = [&](const std::string& name, std::int64_t stage, const auto& change) {
+  const auto add = [&](const std::string& name, std::int64_t stage, const auto& change, bool own_memory = false) {
     RunConfig config = SmallRun::make_config(32, stage);
     config.comm.overlap = Overlap::kOn;
     change(config);
-    out.push_back({"stage " + std::to_string(stage) + ", " + name, config});
+    out.push_back({(own_memory ? "device, stage " : "stage ") + std::to_string(stage) + ", " + name, config, own_memory});
   };
+  const auto tied = [](RunConfig& c) {
+    c.model.num_decoder_layers = 2;
+    c.model.tie_embeddings = true;
+    c.model.gradient_checkpointing = GradientCheckpointing::kSqrt;
+  };
+  const auto shorten = [](RunConfig& c) {
+    c.precision.dtype = Precision::kBf16;
+    c.precision.reduce_dtype = ReduceDtype::kWorking;
+  };
+  for (const bool own_memory : {false, true}) {
+    for (std::int64_t stage = 0; stage <= 3; ++stage) {
+      add("plain", stage, [](RunConfig&) {}, own_memory);
+      add("tied, recompute", stage, tied, own_memory);
+      add("bf16, reduced in 16 bits", stage, shorten, own_memory);
+      add("fast", stage, [](RunConfig& c) { c.comm.reduction = Reduction::kFast; }, own_memory);
+    }
+    for (const std::int64_t ahead : {0, 2, 3}) {
+      add(std::to_string(ahead) + " ahead", 3, [&](RunConfig& c) { c.zero.prefetch_units = ahead; }, own_memory);
+    }
+    add("small units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 2000; }, own_memory);
+    add("all units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 1 << 20; }, own_memory);
+  }
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
-    add("plain", stage, [](RunConfig&) {});
-    add("tied, recompute", stage, [](RunConfig& c) {
-      c.model.num_decoder_layers = 2;
-      c.model.tie_embeddings = true;
-      c.model.gradient_checkpointing = GradientCheckpointing::kSqrt;
-    });
-    add("bf16, reduced in 16 bits", stage, [](RunConfig& c) {
-      c.precision.dtype = Precision::kBf16;
-      c.precision.reduce_dtype = ReduceDtype::kWorking;
-    });
-    add("fast", stage, [](RunConfig& c) { c.comm.reduction = Reduction::kFast; });
+    add("offloaded optimizer", stage, [](RunConfig& c) { c.zero.offload_optimizer = true; }, true);
+    add("offloaded optimizer, bf16", stage, [&](RunConfig& c) { shorten(c), c.zero.offload_optimizer = true; }, true);
   }
-  for (const std::int64_t ahead : {0, 2, 3}) {
-    add(std::to_string(ahead) + " ahead", 3, [&](RunConfig& c) { c.zero.prefetch_units = ahead; });
+  for (const bool optimizer : {false, true}) {
+    const std::string name = optimizer ? "offloaded optimizer and parameters" : "offloaded parameters";
+    const auto offload = [=](RunConfig& c) { c.zero.offload_parameters = true, c.zero.offload_optimizer = optimizer; };
+    add(name, 3, offload, true);
+    add(name + ", 2 ahead, tied, bf16", 3, [&](RunConfig& c) { offload(c), tied(c), shorten(c), c.zero.prefetch_units = 2; }, true);
+    add(name + ", small units kept", 3, [&](RunConfig& c) { offload(c), c.zero.persistence_threshold = 2000; }, true);
   }
-  add("small units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 2000; });
-  add("all units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 1 << 20; });
   return out;
 }
 
@@ -59,13 +79,55 @@ struct Result {
   friend bool operator==(const Result&, const Result&) = default;
 };
 
-Result two_steps(const RunConfig& config, th::runtime::Streams streams) {
+/// Without fakes: on the host, one thing after the other.
+Result at_once(RunConfig config) {
+  config.comm.overlap = Overlap::kOff;
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
-  SmallRun run(config, *collectives, std::move(streams));
+  SmallRun run(config, *collectives);
   Result result;
   for (std::int64_t step = 1; step <= 2; ++step) result.losses.push_back(run.train(step));
   result.state = run.state();
   return result;
+}
+
+/// What a run over fake streams gave, and what its streams saw.
+struct Checked {
+  Result result;
+  std::unique_ptr<th_test::AccessOrder> order;
+  std::int64_t first_wait = 0, last_wait = 0;  ///< waits of the two steps, without those of the start and of the steps after
+  std::int64_t delayed = 0;
+};
+
+/// Two steps, and a third one for what the ends of the first ones left behind.
+Checked two_steps(const Variant& v, FakeStreams::Pace pace, std::uint64_t seed = 0, std::optional<std::int64_t> left_out = {}) {
+  const auto host = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  Checked out;
+  const auto train = [&](FakeStreams& streams, th::runtime::Collectives& collectives, th::runtime::Device& device) {
+    SmallRun run(v.config, collectives, &device);
+    out.first_wait = streams.order().waits();
+    if (left_out) streams.leave_out(out.first_wait + *left_out);
+    const auto step = [&](std::int64_t number) {
+      return run.train(number, [&](const auto& accumulate) {
+        const FakeStreams::Kernel model(streams);
+        accumulate();
+      });
+    };
+    for (std::int64_t number = 1; number <= 2; ++number) out.result.losses.push_back(step(number));
+    out.last_wait = streams.order().waits();
+    out.result.state = run.state();
+    (void)step(3);
+    out.order = std::make_unique<th_test::AccessOrder>(streams.order());
+    out.delayed = streams.delayed();
+  };
+  if (v.own_memory) {
+    th_test::FakeDevice device(pace, seed);
+    th_test::FakeTransport transport(*host, device);
+    train(device.streams(), transport, device);
+  } else {
+    th_test::CheckedHost device(pace, seed);
+    train(device.streams(), *host, device);
+  }
+  return out;
 }
 
 int rank() {
@@ -76,38 +138,37 @@ int rank() {
 
 TEST(EventOrder, TasksThatRunAsLateAsTheyMayFindWhatTheyNeed) {
   for (const Variant& v : variants()) {
-    FakeStreams streams(FakeStreams::Pace::kLatest);
-    const Result late = two_steps(v.config, streams.make());
-    EXPECT_EQ(streams.violations(), std::vector<std::string>{}) << v.name;
-    EXPECT_GT(streams.delayed(), 0) << v.name;
-    EXPECT_GT(streams.accesses(), 50) << v.name;
+    const Checked late = two_steps(v, FakeStreams::Pace::kLatest);
+    EXPECT_EQ(late.order->violations(), std::vector<std::string>{}) << v.name;
+    EXPECT_GT(late.delayed, 0) << v.name;
+    EXPECT_GT(late.order->accesses(), 50) << v.name;
     if (v.config.comm.reduction == Reduction::kFast) continue;
-    EXPECT_TRUE(late == two_steps(v.config, th::runtime::inline_streams())) << v.name << ": other bits";
+    EXPECT_TRUE(late.result == at_once(v.config)) << v.name << ": other bits";
   }
 }
 
 TEST(EventOrder, TasksThatRunAtAnyMomentFindWhatTheyNeed) {
   for (const Variant& v : variants()) {
     if (v.config.comm.reduction == Reduction::kFast) continue;
-    const Result at_once = two_steps(v.config, th::runtime::inline_streams());
-    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-      FakeStreams streams(FakeStreams::Pace::kChance, th::hash_pair(seed, static_cast<std::uint64_t>(rank())));
-      EXPECT_TRUE(at_once == two_steps(v.config, streams.make())) << v.name << ", seed " << seed << ": other bits";
-      EXPECT_EQ(streams.violations(), std::vector<std::string>{}) << v.name << ", seed " << seed;
+    const Result expected = at_once(v.config);
+    const Checked early = two_steps(v, FakeStreams::Pace::kCopiesEarly);
+    EXPECT_TRUE(expected == early.result) << v.name << ", early: other bits";
+    EXPECT_EQ(early.order->violations(), std::vector<std::string>{}) << v.name << ", early";
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+      const Checked run = two_steps(v, FakeStreams::Pace::kChance, th::hash_pair(seed, static_cast<std::uint64_t>(rank())));
+      EXPECT_TRUE(expected == run.result) << v.name << ", seed " << seed << ": other bits";
+      EXPECT_EQ(run.order->violations(), std::vector<std::string>{}) << v.name << ", seed " << seed;
     }
   }
 }
 
 TEST(EventOrder, EveryWaitThatIsLeftOutIsFound) {
   for (const Variant& v : variants()) {
-    FakeStreams whole(FakeStreams::Pace::kLatest);
-    (void)two_steps(v.config, whole.make());
-    ASSERT_GT(whole.waits(), 4) << v.name;
-    for (std::int64_t number = 0; number < whole.waits(); ++number) {
-      FakeStreams streams(FakeStreams::Pace::kLatest);
-      streams.leave_out(number, FakeStreams::Drop::kGuaranteeAlone);
-      (void)two_steps(v.config, streams.make());
-      EXPECT_FALSE(streams.violations().empty()) << v.name << ": wait " << number << " of " << whole.waits() << " guarantees nothing";
+    const Checked run = two_steps(v, FakeStreams::Pace::kLatest);
+    ASSERT_GT(run.last_wait - run.first_wait, 4) << v.name;
+    for (std::int64_t number = run.first_wait; number < run.last_wait; ++number) {
+      EXPECT_FALSE(run.order->violations_without(number).empty())
+          << v.name << ": wait " << number - run.first_wait << " of " << run.last_wait - run.first_wait << " guarantees nothing: " << run.order->wait_text(number);
     }
   }
 }
@@ -115,40 +176,54 @@ TEST(EventOrder, EveryWaitThatIsLeftOutIsFound) {
 TEST(EventOrder, AWaitThatIsReallyLeftOutGivesOtherBits) {
   // A gather that compute does not wait for: it reads what the place held before. The first one that compute waits for is among the first
   // waits.
-  const RunConfig config = variants()[12].config;
-  ASSERT_EQ(config.zero.stage, 3);
-  const Result right = two_steps(config, th::runtime::inline_streams());
-  int other_bits = 0;
-  for (std::int64_t number = 0; number < 6; ++number) {
-    FakeStreams streams(FakeStreams::Pace::kLatest);
-    streams.leave_out(number, FakeStreams::Drop::kReally);
-    const Result wrong = two_steps(config, streams.make());
-    EXPECT_FALSE(streams.violations().empty()) << "wait " << number;
-    other_bits += wrong == right ? 0 : 1;
+  for (const Variant& v : variants()) {
+    if (v.config.zero.stage != 3 || v.name.find("plain") == std::string::npos) continue;
+    const Result right = at_once(v.config);
+    int other_bits = 0;
+    for (std::int64_t number = 0; number < 6; ++number) {
+      const Checked wrong = two_steps(v, FakeStreams::Pace::kLatest, 0, number);
+      EXPECT_FALSE(wrong.order->violations().empty()) << v.name << ", wait " << number;
+      other_bits += wrong.result == right ? 0 : 1;
+    }
+    EXPECT_GT(other_bits, 0) << v.name;
   }
-  EXPECT_GT(other_bits, 0);
 }
 
 TEST(FakeStreams, FindAReadBeforeItsWriteAndAWriteOverAPendingReader) {
   const float buffer[8] = {};
   FakeStreams streams(FakeStreams::Pace::kLatest);
-  const th::runtime::Streams s = streams.make();
-  const auto copies = streams.add();  // a third stream, as that of offload's copies
-  s.communication->enqueue("gather", [] {}, {th::runtime::writes(buffer, 16)});
-  s.compute->touch("use", {th::runtime::reads(buffer + 4, 16)});
+  th::runtime::Stream& compute = streams.compute();
+  const auto communication = streams.add(), copies = streams.add();
+  communication->enqueue("gather", [] {}, {th::runtime::writes(buffer, 16)});
+  compute.touch("use", {th::runtime::reads(buffer + 4, 16)});
   EXPECT_TRUE(streams.violations().empty()) << "other bytes";
-  s.compute->touch("use", {th::runtime::reads(buffer + 3, 4)});
+  compute.touch("use", {th::runtime::reads(buffer + 3, 4)});
   EXPECT_EQ(streams.violations(), std::vector<std::string>{"use reads what gather writes, with no event between them"});
-  copies->wait(s.communication->record());
+  copies->wait(communication->record());
   copies->enqueue("copy", [] {}, {th::runtime::reads(buffer, 16)});
   EXPECT_EQ(streams.violations().size(), 1U) << "ordered by its event";
-  s.compute->wait(s.communication->record());
-  s.compute->touch("use", {th::runtime::reads(buffer, 16)});
+  compute.wait(communication->record());
+  compute.touch("use", {th::runtime::reads(buffer, 16)});
   EXPECT_EQ(streams.violations().size(), 1U) << "two readers";
-  s.communication->wait(s.compute->record());
-  s.communication->enqueue("gather", [] {}, {th::runtime::writes(buffer, 16)});
+  communication->wait(compute.record());
+  communication->enqueue("gather", [] {}, {th::runtime::writes(buffer, 16)});
   ASSERT_EQ(streams.violations().size(), 2U);
   EXPECT_EQ(streams.violations().back(), "gather writes what copy reads, with no event between them");
+}
+
+TEST(FakeStreams, OfADeviceFindWhatTheHostDoesTooEarly) {
+  const float buffer[8] = {};
+  FakeStreams streams(FakeStreams::Pace::kLatest, 0, FakeStreams::Compute::kDeferred);
+  const auto copies = streams.add();
+  copies->enqueue("fetch", [] {}, {th::runtime::writes(buffer, 16)});
+  const th::runtime::Event fetched = copies->record();
+  streams.host().touch("use", {th::runtime::reads(buffer, 16)});
+  EXPECT_EQ(streams.violations(), std::vector<std::string>{"use reads what fetch writes, with no event between them"});
+  streams.host().wait(fetched);
+  streams.host().touch("use", {th::runtime::writes(buffer, 16)});
+  EXPECT_EQ(streams.violations().size(), 1U);
+  streams.compute().enqueue("use", [] {}, {th::runtime::reads(buffer, 16)});
+  EXPECT_EQ(streams.violations().size(), 1U) << "what the host has done is there for what it enqueues";
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ using th_test::FakeDevice;
 
 /// A small run on a fake device, whose memory the host reaches while the model computes alone.
 struct DeviceRun {
-  DeviceRun(const th::config::RunConfig& config, th::runtime::Collectives& host, FakeDevice::Order order)
-      : device(order), transport(host, device), small(config, transport, &device) {}
+  DeviceRun(const th::config::RunConfig& config, th::runtime::Collectives& host, FakeDevice::Pace pace)
+      : device(pace), transport(host, device), small(config, transport, &device) {}
 
   double train(std::int64_t step) {
     return small.train(step, [&](const auto& accumulate) {
@@ -85,8 +85,8 @@ Trace on_host(const th::config::RunConfig& config, th::runtime::Collectives& col
   return trace;
 }
 
-Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& collectives, FakeDevice::Order order) {
-  DeviceRun run(config, collectives, order);
+Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& collectives, FakeDevice::Pace pace) {
+  DeviceRun run(config, collectives, pace);
   Trace trace;
   for (std::int64_t step = 1; step <= 3; ++step) trace.losses.push_back(run.train(step));
   trace.state = run.small.state();
@@ -106,10 +106,10 @@ TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
     const Trace host = on_host(make_config(GetParam(), {false, false}, dtype, reduced), *collectives_);
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
-      for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
-        EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced), *collectives_, order), host)
+      for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
+        EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced), *collectives_, pace), host)
             << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters "
-            << setting.parameters << ", order " << static_cast<int>(order);
+            << setting.parameters << ", pace " << static_cast<int>(pace);
       }
     }
   }
@@ -122,18 +122,18 @@ TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
       th::config::RunConfig config = make_config(GetParam(), setting);
       config.comm.reduction = th::config::Reduction::kFast;
       config.optimizer.name = optimizer;
-      const auto trace = [&](const th::config::RunConfig& c, std::optional<FakeDevice::Order> order) {
+      const auto trace = [&](const th::config::RunConfig& c, std::optional<FakeDevice::Pace> pace) {
         std::vector<double> losses;
-        if (!order) {
+        if (!pace) {
           SmallRun run(c, *collectives_);
           for (std::int64_t step = 1; step <= 2; ++step) losses.push_back(run.train(step));
         } else {
-          DeviceRun run(c, *collectives_, *order);
+          DeviceRun run(c, *collectives_, *pace);
           for (std::int64_t step = 1; step <= 2; ++step) losses.push_back(run.train(step));
         }
         return losses;
       };
-      EXPECT_EQ(trace(config, FakeDevice::Order::kLate), trace(config, std::nullopt));
+      EXPECT_EQ(trace(config, FakeDevice::Pace::kLatest), trace(config, std::nullopt));
     }
   }
 }
@@ -171,7 +171,7 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
       ASSERT_EQ(update.name, "update");
       MemoryLedger::process().restart();
       MemoryLedger::device().restart();
-      DeviceRun run(config, *collectives_, FakeDevice::Order::kLate);
+      DeviceRun run(config, *collectives_, FakeDevice::Pace::kLatest);
       run.train(1);
       expect_planned(update.use, MemoryLedger::device().current(), "device", setting);
       EXPECT_EQ(run.device.bytes(th::runtime::Place::kDevice), MemoryLedger::device().current().total())
@@ -201,7 +201,7 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
       if (from.parameters && stage != 3) continue;
       ++number;
       {
-        DeviceRun run(make_config(stage, from, dtype), *collectives_, FakeDevice::Order::kLate);
+        DeviceRun run(make_config(stage, from, dtype), *collectives_, FakeDevice::Pace::kLatest);
         for (std::int64_t step = 1; step <= 2; ++step) (void)run.train(step);
         using Mode = th::train::CheckpointSaver::Mode;
         th::train::CheckpointSaver saver(run.transport, folder.path(), 0, from.optimizer ? Mode::kBackground : Mode::kWait);
@@ -211,7 +211,7 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
       const th::io::CheckpointReader reader(folder.path() + "/" + th::io::step_name(number));
       for (const Setting to : kSettings) {
         if (to.parameters && stage != 3) continue;
-        DeviceRun run(make_config(stage, to, dtype), *collectives_, FakeDevice::Order::kLate);
+        DeviceRun run(make_config(stage, to, dtype), *collectives_, FakeDevice::Pace::kLatest);
         load_checkpoint(reader, run.small.engine, run.transport, th::train::LoadWhat::kEverything);
         EXPECT_EQ(run.train(3), expected) << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
         EXPECT_EQ(run.small.state(), straight.state())
@@ -227,7 +227,7 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
 
 TEST_P(Offload, GradientsThatAreNotFiniteAreNamedFromTheDevicesMemory) {
   th::config::RunConfig config = make_config(GetParam(), {true, GetParam() == 3});
-  DeviceRun run(config, *collectives_, FakeDevice::Order::kLate);
+  DeviceRun run(config, *collectives_, FakeDevice::Pace::kLatest);
   const std::vector<float> before = run.small.state();
   const th::zero::StepResult result = run.small.step(1, 1e38, [&](const auto& accumulate) {
     const FakeDevice::Kernel model(run.device);

@@ -21,12 +21,6 @@ struct SmallRun {
         collectives(the_collectives),
         model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
         engine(config, model, collectives, kSlots, device) {}
-  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Streams streams)
-      : config(the_config),
-        collectives(the_collectives),
-        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
-        engine(config, model, collectives, kSlots, std::move(streams)) {}
-
   static th::config::RunConfig make_config(std::int64_t width, std::int64_t stage) {
     th::config::RunConfig c;
     c.model.d_model = width;

@@ -25,7 +25,7 @@ struct BatchArrays {
 /// The batch's own arrays, for kernels of the host.
 [[nodiscard]] BatchArrays host_arrays(const data::Batch& batch, const PackedRows& rows);
 
-/// Batches on their way to a device with memory of its own: through pinned memory on a queue of its own into two places in turn, so that a batch is
+/// Batches on their way to a device with memory of its own: through pinned memory on a stream of its own into two places in turn, so that a batch is
 /// copied while the one before computes, and the host waits for neither.
 class BatchCopies {
  public:
@@ -46,12 +46,12 @@ class BatchCopies {
  private:
   struct Place {
     runtime::DeviceBlock pinned, memory;
-    std::unique_ptr<runtime::DeviceEvent> copied, used;
+    runtime::Event copied, used;  ///< the copy; what reads the place
   };
   void grow(std::int64_t bytes);
 
   runtime::Device& device_;
-  std::unique_ptr<runtime::DeviceQueue> queue_;
+  std::unique_ptr<runtime::Stream> copies_;
   std::array<Place, 2> places_;
   std::size_t turn_ = 0;  ///< of the place that was taken last
 };

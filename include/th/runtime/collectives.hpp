@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "th/runtime/node_map.hpp"
+#include "th/runtime/stream.hpp"
 
 namespace th::runtime {
 
@@ -61,6 +62,12 @@ class Collectives {
 
   [[nodiscard]] virtual int rank() const noexcept = 0;
   [[nodiscard]] virtual int size() const noexcept = 0;
+
+  /// A transport of a device's memory enqueues what exchange(), exchange_sums(), all_gather(), shards() and all_reduce_fast() move, and the
+  /// zeros of new buffers, on `stream` from here on: a stream of its device that lives until another takes its place; null: the one that it
+  /// was made with. Memory that their results and arguments name is touched in that stream's order. A transport of host memory moves data
+  /// in the call. Not collective.
+  virtual void use_stream(Stream* /*stream*/) {}
 
   /// A buffer of `elements` floats for exchange() and all_gather(). Collective; all ranks ask for the same size.
   [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) = 0;

@@ -40,10 +40,11 @@ class CudaPlugin {
   [[nodiscard]] Selection select_device(Collectives& control, const std::string& host, DeviceSharing sharing) const;
 
   /// Collective: the transport over NCCL on this rank's device; small calls go to `control`, which must outlive the result. Its buffers
-  /// are device memory, its results are ready for work enqueued on `compute_stream` (a cudaStream_t). Throws DeviceError on every rank.
+  /// are device memory, its work is enqueued on `compute_stream` (a cudaStream_t), or the stream that use_stream() names. Throws DeviceError on
+  /// every rank.
   [[nodiscard]] std::unique_ptr<Collectives> make_nccl_collectives(Collectives& control, double timeout_seconds, void* compute_stream) const;
   /// The transport through pinned host memory and `control`, which must outlive the result: ranks may share a device. Its buffers are memory of
-  /// the current device, its work is enqueued on `compute_stream`. Throws DeviceError.
+  /// the current device, its work is enqueued as that of NCCL's transport is, and its calls make the host wait. Throws DeviceError.
   [[nodiscard]] std::unique_ptr<Collectives> make_staged_collectives(Collectives& control, void* compute_stream) const;
   /// Collective: one call of each kind with a known answer. Returns the measured rates. Throws DeviceError.
   [[nodiscard]] std::string nccl_self_test(Collectives& nccl) const;
@@ -67,6 +68,9 @@ class CudaPlugin {
   th_cuda_tensors_fn* tensors_ = nullptr;
   th_cuda_kernels_fn* kernels_ = nullptr;
 };
+
+/// This program's ledger, for a plugin's transports.
+[[nodiscard]] LedgerCalls ledger_calls() noexcept;
 
 /// Why run.device=auto is the CPU on this machine: no driver (`driver` is the folder that NVIDIA's makes; nothing is loaded then, unless TH_CUDA_PLUGIN
 /// names a plugin), no plugin, no GPU. Empty: there is one. Does not throw.

@@ -4,14 +4,15 @@
 #include <cstdint>
 
 #include "th/base/half_float.hpp"
+#include "th/runtime/collectives.hpp"
 #include "th/runtime/device.hpp"
 #include "th/runtime/model_kernels.hpp"
 
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's headers and never links CUDA.
 namespace th::runtime {
 
-/// Changes with every change to this header, to Collectives or to Device: a plugin of another build is refused.
-inline constexpr int kCudaPluginAbi = 6;
+/// Changes with every change to this header, to Collectives, Stream or Device: a plugin of another build is refused.
+inline constexpr int kCudaPluginAbi = 7;
 
 /// Most pieces in one sum over slots: ranks of a run.
 inline constexpr int kMaxTreePieces = 1024;
@@ -29,6 +30,17 @@ struct CudaKernels {
   const ModelKernels<Fp16>* fp16;
 };
 
+/// Whose bytes a buffer of a transport is: of the class that its caller allocates for, or the transport's own.
+enum class CountedAs { kCallers, kCommunication };
+
+/// How the plugin tells the program's ledger of transport buffers (th/runtime/memory_ledger.hpp); null: not at all.
+struct LedgerCalls {
+  void (*taken)(void* memory, std::size_t bytes, Place place, CountedAs kind) = nullptr;
+  void (*given)(void* memory) = nullptr;
+  /// `control.allocate(elements)` of the class kCommunication, owned by the caller. Collective.
+  TransportBuffer* (*allocate)(Collectives& control, std::int64_t elements) = nullptr;
+};
+
 }  // namespace th::runtime
 
 // The entry points. Each writes text, cut to `capacity` bytes with its zero: an answer, or the reason of a failure.
@@ -37,13 +49,16 @@ extern "C" {
 using th_cuda_plugin_abi_fn = int();
 /// "0.1.0, CUDA 13.0, NCCL 2.28.9".
 using th_cuda_plugin_version_fn = const char*();
+/// Whom transports tell of their buffers from here on.
+using th_cuda_set_ledger_fn = void(const th::runtime::LedgerCalls* calls);
 /// How many devices there are, one line each in `text`; -1: the reason why none can be used.
 using th_cuda_devices_fn = int(char* text, std::size_t capacity);
 /// Collective over `control` (a th::runtime::Collectives*): gives each rank its device, makes it the current one and returns its number;
 /// `text` is the map of all ranks, a line each. -1: the reason, the same on every rank. `allow_sharing` not 0: ranks may share a device.
 using th_cuda_select_device_fn = int(void* control, const char* host, int allow_sharing, char* text, std::size_t capacity);
 /// Collective over `control`, which must outlive the result: a th::runtime::Collectives* over NCCL on the current device, to be deleted by
-/// the caller; null with the reason in `text`, on every rank. `compute_stream` is a cudaStream_t, null for the default stream.
+/// the caller; null with the reason in `text`, on every rank. `compute_stream` is a cudaStream_t, null for the default stream: what
+/// the transport moves goes there until Collectives::use_stream() names another.
 using th_cuda_make_nccl_collectives_fn = void*(void* control, double timeout_seconds, void* compute_stream, char* text, std::size_t capacity);
 /// A th::runtime::Collectives* for tensors on the current device that travel through pinned host memory and `control`, which must outlive it;
 /// to be deleted by the caller. Null: the reason is in `text`.

@@ -6,6 +6,8 @@
 #include <span>
 #include <utility>
 
+#include "th/runtime/stream.hpp"
+
 namespace th::runtime {
 
 /// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that every device starts from the same bits.
@@ -67,30 +69,8 @@ struct TreeSum {
 /// Where a block is. On the host itself, the device of a CPU run, both are the same memory.
 enum class Place { kDevice, kHost };  ///< kHost: pinned, so that copies from and to it go on beside the host
 
-class DeviceQueue;
-
-/// A point in the work of a queue: of the last record(), or reached where there was none.
-class DeviceEvent {
- public:
-  virtual ~DeviceEvent() = default;
-  virtual void record(DeviceQueue& queue) = 0;
-  /// The host waits for the point.
-  virtual void wait() = 0;
-};
-
-/// Work in the order in which it is enqueued; the host goes on meanwhile. Memory that enqueued work uses must stay until it is done.
-class DeviceQueue {
- public:
-  virtual ~DeviceQueue() = default;
-  /// Between device memory and host memory in any direction. Host memory that is not pinned may make the host wait.
-  virtual void copy(void* to, const void* from, std::int64_t bytes) = 0;
-  /// Zeroes device memory.
-  virtual void clear(void* memory, std::int64_t bytes) = 0;
-  /// What is enqueued from here on waits for the event's last record; the host does not.
-  virtual void wait(DeviceEvent& event) = 0;
-  /// The host waits for all that is enqueued.
-  virtual void synchronize() = 0;
-};
+/// What a stream beside compute is for: a device may prefer one to another.
+enum class StreamUse { kCommunication, kCopies };
 
 /// Where a rank's tensors live and who computes on its flat buffers: the host itself (zero::HostDevice) or a GPU of the CUDA plugin.
 /// No call is collective. Failed device calls throw DeviceError, at once or at a later call.
@@ -98,7 +78,7 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  /// Whether device memory is host memory: queues then run their work at once.
+  /// Whether device memory is host memory: compute() is then the calling thread.
   [[nodiscard]] virtual bool is_host() const noexcept = 0;
 
   /// `bytes` of memory, 64-byte aligned, not initialised; given back with the same place. Throws MemoryError, on the host
@@ -106,20 +86,25 @@ class Device {
   [[nodiscard]] virtual void* take(Place place, std::int64_t bytes) = 0;
   virtual void give(Place place, void* memory) noexcept = 0;
 
-  /// The queue of kernels and of the transport.
-  [[nodiscard]] virtual DeviceQueue& compute() = 0;
-  [[nodiscard]] virtual std::unique_ptr<DeviceQueue> make_queue() = 0;
-  [[nodiscard]] virtual std::unique_ptr<DeviceEvent> make_event() = 0;
+  /// The calling thread: its tasks run at once, it waits for events itself. What it has done is there for what it enqueues elsewhere.
+  [[nodiscard]] virtual Stream& host() = 0;
+  /// The stream of the model's kernels.
+  [[nodiscard]] virtual Stream& compute() = 0;
+  /// A stream beside them, for collectives or for copies. The device outlives it.
+  [[nodiscard]] virtual std::unique_ptr<Stream> make_stream(StreamUse use) = 0;
+  /// Hands out the times of stamps that have passed (Stream::stamp). Does not wait.
+  virtual void settle() {}
 
-  // Kernels, enqueued on compute(); every pointer is device memory. The same bits on every device.
-  virtual void update(const UpdateFactors& factors, const UpdateOperands& operands) = 0;
+  // Kernels, within a task of `stream` or as a task of its own: compute(), or one that this device made. Every pointer is device memory. The
+  // same bits on every device.
+  virtual void update(Stream& stream, const UpdateFactors& factors, const UpdateOperands& operands) = 0;
   /// fp64 sums of squares of `blocks` blocks of 256 elements each, into `out`.
-  virtual void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out) = 0;
-  virtual void tree_sum(const TreeSum& sum) = 0;
+  virtual void block_square_sums(Stream& stream, const void* x, ElementType type, std::int64_t blocks, double* out) = 0;
+  virtual void tree_sum(Stream& stream, const TreeSum& sum) = 0;
   /// y += x.
-  virtual void accumulate(float* y, const float* x, std::int64_t count) = 0;
+  virtual void accumulate(Stream& stream, float* y, const float* x, std::int64_t count) = 0;
   /// `count` elements rounded to 16 bits.
-  virtual void round(const float* from, ElementType type, void* to, std::int64_t count) = 0;
+  virtual void round(Stream& stream, const float* from, ElementType type, void* to, std::int64_t count) = 0;
 };
 
 /// Owned memory of a device, zeroed, entered into MemoryLedger::device() or, where the host can read it, MemoryLedger::process(), in this
@@ -151,7 +136,7 @@ class DeviceBlock {
   std::int64_t bytes_ = 0;
 };
 
-/// Copies behind what compute() holds and waits until it is done.
+/// Copies behind what compute() holds; the caller waits until it is done.
 void copy_now(Device& device, void* to, const void* from, std::int64_t bytes);
 
 }  // namespace th::runtime

@@ -3,18 +3,22 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "th/runtime/stream.hpp"
+
 namespace th::runtime {
 
 /// What the last steps did and when: a ring of events, written by several threads without locks, about a tenth of a microsecond each. Below the
-/// ledger's smallest block. Times in nanoseconds of the node's monotonic clock, alike for all processes of a node.
+/// ledger's smallest block. Times in nanoseconds of the node's monotonic clock, alike for all processes of a node; those of a device come
+/// later, by Device::settle().
 class FlightRecord {
  public:
-  enum class What : std::uint8_t { kForward, kBackward, kGather, kReduce, kUpdate };
-  enum class On : std::uint8_t { kCompute, kCommunication };
+  enum class What : std::uint8_t { kForward, kBackward, kGather, kReduce, kUpdate, kFetch };
+  enum class On : std::uint8_t { kCompute, kCommunication, kCopies };
   static constexpr std::size_t kEvents = 400;
 
   struct Event {
@@ -25,31 +29,38 @@ class FlightRecord {
     [[nodiscard]] bool within(const Event& other) const noexcept { return other.begin <= begin && end != 0 && end <= other.end; }
   };
 
-  /// An event that begins now; its handle for end().
-  [[nodiscard]] std::uint64_t begin(What what, On on, std::int64_t unit) noexcept;
-  void end(std::uint64_t handle) noexcept;
+  /// An event to come; its handle for begin() and end(). Handles rise.
+  [[nodiscard]] std::uint64_t open(What what, On on, std::int64_t unit) noexcept;
+  void begin(std::uint64_t handle, std::int64_t ns) noexcept;
+  void end(std::uint64_t handle, std::int64_t ns) noexcept;
 
-  /// The events that are there, in the order in which they began. Complete while nobody writes; an event that is written meanwhile may be
-  /// mixed.
+  /// The events that have begun, in the order of their times. Complete while nobody writes; an event that is written meanwhile may be mixed.
   [[nodiscard]] std::vector<Event> events() const;
   /// One JSON object a line: {"what":"gather","unit":"encoder.layers.0","on":"communication","begin_ns":…,"end_ns":…}, end_ns null for what
   /// still goes on.
   [[nodiscard]] std::string text(std::span<const std::string> unit_names) const;
 
-  /// An event as long as the scope.
+  /// An event as long as what the stream does in the scope: within a task, or around calls that follow the stream by themselves.
   class Scope {
    public:
-    Scope(FlightRecord& record, What what, On on, std::int64_t unit) noexcept : record_(record), handle_(record.begin(what, on, unit)) {}
-    ~Scope() { record_.end(handle_); }
+    Scope(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit);
+    ~Scope();
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
-    FlightRecord& record_;
+    std::shared_ptr<FlightRecord> record_;
+    Stream& stream_;
     std::uint64_t handle_;
   };
+  /// The two ends of one that outlasts a scope.
+  [[nodiscard]] static std::uint64_t begin(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit);
+  static void end(const std::shared_ptr<FlightRecord>& record, Stream& stream, std::uint64_t handle);
 
  private:
+  /// Whether the event still has its cell: it may have outlasted the ring.
+  [[nodiscard]] bool is_there(std::uint64_t handle) const noexcept { return next_.load(std::memory_order_relaxed) - handle <= kEvents; }
+
   struct Cell {
     std::atomic<std::int64_t> begin{0}, end{0};
     std::atomic<std::int32_t> unit{0};

@@ -43,12 +43,9 @@ struct StepRequest {
 class ZeroEngine final : public model::ParameterSource {
  public:
   /// Allocates everything and initialises the parameters from (seed, tensor name). `device` is where the buffers of `collectives` are, null: the host;
-  /// both outlive the engine. On the host communication has a thread of its own where comm.overlap is on (auto counts as off).
+  /// both outlive the engine. Where comm.overlap is on communication has a stream of its own (auto counts as off), else it is part of compute.
   ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
              runtime::Device* device = nullptr);
-  /// The same over given streams.
-  ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
-             runtime::Streams streams, runtime::Device* device = nullptr);
   ~ZeroEngine() override;
 
   /// Begins a step: no gradients, slot 0 next.
@@ -71,8 +68,8 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] const EngineBuffers& buffers() const noexcept { return buffers_; }
   [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }
   /// The stream of the collectives, and what the last steps did. Not collective.
-  [[nodiscard]] const runtime::Stream& communication() const noexcept { return *streams_.communication; }
-  [[nodiscard]] const runtime::FlightRecord& flight() const noexcept { return flight_; }
+  [[nodiscard]] const runtime::Stream& communication() const noexcept { return communication_; }
+  [[nodiscard]] const runtime::FlightRecord& flight() const noexcept { return *flight_; }
 
   /// This rank's shard of parameters (the master weights) or of a moment in flat shard order, shard_total() elements. Not collective.
   using State = zero::State;
@@ -86,16 +83,29 @@ class ZeroEngine final : public model::ParameterSource {
 
  private:
   using Buffer = std::unique_ptr<runtime::TransportBuffer>;
+  /// Where this rank's shard of a unit that the store keeps lies for a gather.
+  struct GatherSource {
+    Buffer buffer;
+    runtime::Event left;  ///< of communication: the gather that read it last
+  };
+
+  /// Enqueues the copy of a kept shard into the next source, for communication.
+  GatherSource& fetch(std::int64_t unit, const std::byte* kept);
 
   void allocate();
   void lay_out_places();
   void initialise(std::uint64_t seed);
+  /// All of them, by what compute holds so far: nothing that was gathered before is current.
+  void parameters_changed();
   /// Enqueues the reduction of a unit's gradient.
   void reduce_unit(std::int64_t unit);
   /// What that does, on the communication stream.
   void reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round);
   void reduce_exact(std::int64_t unit, std::int64_t offset, std::int64_t round);
+  /// Enqueues the gather of all ranks' shards of a unit's parameters into `to`. Collective.
   void gather_unit(std::int64_t unit, std::byte* to);
+  /// The same behind what compute holds; waits.
+  void gather_now(std::int64_t unit, std::byte* to);
   /// Makes a unit's values readable.
   void acquire(std::int64_t unit);
   void release(std::int64_t unit);
@@ -116,9 +126,6 @@ class ZeroEngine final : public model::ParameterSource {
   /// Where the unit's gradient is made, fp32, and from where it travels.
   [[nodiscard]] float* unit_gradient(std::int64_t unit) const;
   [[nodiscard]] std::byte* travelling_gradient(std::int64_t unit) const;
-  [[nodiscard]] runtime::Access parameters_of(std::int64_t unit, runtime::Access::Kind kind) const;
-  /// This rank's shard of them, where parameters or the optimizer are sharded.
-  [[nodiscard]] runtime::Access shard_of(std::int64_t unit, runtime::Access::Kind kind) const;
   /// The part of a unit that this rank updates.
   [[nodiscard]] StateStore::Slice slice_of(std::int64_t unit) const;
   /// This rank's shard of it.
@@ -129,8 +136,6 @@ class ZeroEngine final : public model::ParameterSource {
   void update_unit(std::int64_t unit, const runtime::UpdateFactors& factors);
   void update_whole(std::int64_t unit, const runtime::UpdateFactors& factors);
   void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors);
-  /// All ranks' shards of a unit's parameters into `full`. Collective.
-  void gather_parameters(std::int64_t unit, float* full);
   [[nodiscard]] double gradient_norm();
   [[nodiscard]] std::string first_not_finite();
   /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.
@@ -154,7 +159,7 @@ class ZeroEngine final : public model::ParameterSource {
   EngineBuffers buffers_;
 
   Buffer parameters_;       ///< working type: whole, or this rank's shards; null where the store keeps them
-  Buffer gather_source_;    ///< working type: a shard of the store's on its way to a gather
+  std::vector<GatherSource> gather_sources_;  ///< working type, taken in turn
   Buffer gradients_;        ///< reduced type: whole, or the units in flight
   runtime::DeviceBlock shard_gradients_;                    ///< reduced type
   runtime::DeviceBlock gather_;                             ///< working type
@@ -171,9 +176,15 @@ class ZeroEngine final : public model::ParameterSource {
   std::vector<std::size_t> gradient_place_;     ///< by unit, the last that it took
   std::int64_t gradient_turn_ = 0;
   std::vector<std::uint64_t> forward_event_, backward_event_;  ///< by unit, in the flight record
-  runtime::FlightRecord flight_;
+  std::shared_ptr<runtime::FlightRecord> flight_ = std::make_shared<runtime::FlightRecord>();
   std::unique_ptr<GatherPool> pool_;  ///< stage 3
-  runtime::Streams streams_;          ///< the last member: its tasks use the others
+  std::int64_t fetched_ = 0;          ///< turns of gather_sources_
+  std::vector<runtime::Event> updated_;  ///< by unit: what this rank updates of the parameters is that of the last update
+  std::vector<runtime::Event> whole_;    ///< by unit: so are all of them, where they are kept whole
+  runtime::Stream& compute_;
+  std::unique_ptr<runtime::Stream> own_communication_, own_copies_;  ///< where they are not compute's; the last members: tasks use the others
+  runtime::Stream& communication_;
+  runtime::Stream& copies_;           ///< of kept shards to their gathers
 };
 
 }  // namespace th::zero

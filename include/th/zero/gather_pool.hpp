@@ -20,15 +20,11 @@ namespace th::zero {
 /// there.
 class GatherPool {
  public:
-  /// What the engine knows of a unit.
-  struct Source {
-    std::function<void(std::int64_t unit, std::byte* to)>
-        gather;  ///< brings all shards of a unit to `to`; called by the communication stream, collective
-    std::function<runtime::Access(std::int64_t unit)> shard;  ///< this rank's part, which peers read
-  };
+  /// Enqueues on the communication stream what brings all shards of a unit to `to`. Collective.
+  using Gather = std::function<void(std::int64_t unit, std::byte* to)>;
   /// `base`: buffers.gather_slots elements. `opens`: UnitUse::opens. All outlive the pool.
   GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
-             runtime::Streams& streams, Source source);
+             runtime::Stream& compute, runtime::Stream& communication, Gather gather);
 
   /// So many rounds of openings follow, in the order of `opens`: units may be gathered ahead.
   void begin_step(std::int64_t rounds);
@@ -38,7 +34,7 @@ class GatherPool {
   /// Enqueues the gathers of the openings to come, as many as have places. Collective.
   void gather_ahead();
   void close(std::int64_t unit);
-  /// The parameters have changed on compute: nothing that was gathered before is current.
+  /// The parameters have changed: nothing that was gathered before is current.
   void updated();
 
  private:
@@ -58,8 +54,9 @@ class GatherPool {
   std::vector<std::int64_t> opens_;
   std::byte* base_;
   std::int64_t element_bytes_;
-  runtime::Streams& streams_;
-  Source source_;
+  runtime::Stream& compute_;
+  runtime::Stream& communication_;
+  Gather gather_;
   std::vector<Place> places_;      ///< those that are taken in turn, then one a unit
   std::vector<std::size_t> used_;  ///< by unit: the place that it is open in
   std::int64_t turn_ = 0;

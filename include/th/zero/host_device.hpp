@@ -4,25 +4,24 @@
 
 namespace th::zero {
 
-/// The device of a CPU run: its memory is the host's, its queues run what they get at once, its kernels are the engine's own code.
-class HostDevice final : public runtime::Device {
+/// The device of a CPU run: its memory is the host's, compute is the calling thread, streams beside it are threads, its kernels are the engine's
+/// own code and run where they are called.
+class HostDevice : public runtime::Device {
  public:
-  HostDevice();
-  ~HostDevice() override;
-  [[nodiscard]] bool is_host() const noexcept override { return true; }
-  [[nodiscard]] void* take(runtime::Place place, std::int64_t bytes) override;
-  void give(runtime::Place place, void* memory) noexcept override;
-  [[nodiscard]] runtime::DeviceQueue& compute() override { return *compute_; }
-  [[nodiscard]] std::unique_ptr<runtime::DeviceQueue> make_queue() override;
-  [[nodiscard]] std::unique_ptr<runtime::DeviceEvent> make_event() override;
-  void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands) override;
-  void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out) override;
-  void tree_sum(const runtime::TreeSum& sum) override;
-  void accumulate(float* y, const float* x, std::int64_t count) override;
-  void round(const float* from, runtime::ElementType type, void* to, std::int64_t count) override;
+  [[nodiscard]] bool is_host() const noexcept final { return true; }
+  [[nodiscard]] void* take(runtime::Place place, std::int64_t bytes) final;
+  void give(runtime::Place place, void* memory) noexcept final;
+  [[nodiscard]] runtime::Stream& host() override { return caller_; }
+  [[nodiscard]] runtime::Stream& compute() override { return caller_; }
+  [[nodiscard]] std::unique_ptr<runtime::Stream> make_stream(runtime::StreamUse use) override;
+  void update(runtime::Stream& stream, const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands) final;
+  void block_square_sums(runtime::Stream& stream, const void* x, runtime::ElementType type, std::int64_t blocks, double* out) final;
+  void tree_sum(runtime::Stream& stream, const runtime::TreeSum& sum) final;
+  void accumulate(runtime::Stream& stream, float* y, const float* x, std::int64_t count) final;
+  void round(runtime::Stream& stream, const float* from, runtime::ElementType type, void* to, std::int64_t count) final;
 
  private:
-  std::unique_ptr<runtime::DeviceQueue> compute_;
+  runtime::InlineStream caller_;
 };
 
 }  // namespace th::zero

@@ -17,7 +17,8 @@ enum class State { kParameters, kExpAvg, kExpAvgSq };
 
 /// A rank's fp32 states, master weights and moments, and where the deck says so its shards of the parameters: on the device, or in pinned
 /// host memory, which nobody above sees. States are updated where they live; what an update needs from the other side comes, and what it
-/// makes goes, piece by piece on queues of their own, so that the copies of a piece go on while another is computed.
+/// makes goes, piece by piece on streams of their own, so that the copies of a piece go on while another is computed. An update on the host
+/// makes the host wait for what it needs, one on the device makes nobody wait.
 ///
 /// Where the working type is fp32 there are no masters: the weights are the parameters. Not collective.
 class StateStore {
@@ -36,10 +37,14 @@ class StateStore {
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
 
-  /// Says what update_next() will be asked for, in its order: copies begin, behind what the device's compute queue holds.
+  /// Says what update_next() will be asked for, in its order: copies begin, of gradients behind what the device's compute stream holds.
   void announce(const Slice& slice);
-  /// Updates the next announced slice. What is enqueued on the compute queue from here on finds its new parameters.
+  /// Updates the next announced slice, on updating().
   void update_next(const runtime::UpdateFactors& factors);
+  /// Where updates are computed: the device's compute stream, or the host.
+  [[nodiscard]] runtime::Stream& updating() const { return buffers_.optimizer_on_host ? device_.host() : device_.compute(); }
+  /// The point from which on the device or the host finds the new parameters of all slices that were updated so far.
+  [[nodiscard]] runtime::Event updated();
 
   /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory: for copies. `parameters` as in Slice.
   [[nodiscard]] float* at(State state, const Slice& slice) const;
@@ -59,9 +64,8 @@ class StateStore {
     std::byte* gradients = nullptr;
     std::byte* weights = nullptr;
     std::byte* working = nullptr;
-    std::unique_ptr<runtime::DeviceEvent> arrived;   ///< what comes is here
-    std::unique_ptr<runtime::DeviceEvent> computed;  ///< what goes is made (on the device)
-    std::unique_ptr<runtime::DeviceEvent> left;      ///< what goes is gone
+    runtime::Event arrived;  ///< what comes is here
+    runtime::Event left;     ///< what goes is gone
   };
 
   [[nodiscard]] std::int64_t offset(const Slice& slice) const;
@@ -70,7 +74,7 @@ class StateStore {
   void fetch();
   /// The operands in the memory of the side that computes.
   [[nodiscard]] runtime::UpdateOperands staged(const Piece& piece, const StagingPlace& place) const;
-  void compute(const Piece& piece, StagingPlace& place, const runtime::UpdateFactors& factors);
+  void compute(const runtime::UpdateOperands& here, const runtime::UpdateFactors& factors);
   void send(const Piece& piece, StagingPlace& place);
 
   runtime::Device& device_;
@@ -79,8 +83,7 @@ class StateStore {
   ZeroPolicy policy_;
   runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, staging_;
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
-  std::unique_ptr<runtime::DeviceQueue> in_, out_;  ///< copies to the side that computes, and from it
-  std::unique_ptr<runtime::DeviceEvent> ready_, sent_;
+  std::unique_ptr<runtime::Stream> in_, out_;  ///< copies to the side that computes, and from it; null where nothing comes, or goes
   std::deque<Piece> announced_;  ///< in order; the first `fetched_` have a place
   std::size_t fetched_ = 0;
   std::size_t next_place_ = 0;  ///< of the first announced piece

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <future>
+#include <memory>
 #include <numeric>
 #include <thread>
 #include <vector>
@@ -12,20 +13,43 @@
 namespace {
 
 using th::runtime::Event;
-using th::runtime::Streams;
+using th::runtime::InlineStream;
+using th::runtime::Stream;
 
-TEST(InlineStreams, RunATaskAtOnceAndPassItsErrorOn) {
-  const Streams s = th::runtime::inline_streams();
+/// Compute is the caller, communication a thread.
+struct Streams {
+  std::unique_ptr<Stream> compute = std::make_unique<InlineStream>(), communication = th::runtime::make_thread_stream();
+};
+
+TEST(InlineStream, RunsATaskAtOnceAndPassesItsErrorOn) {
+  InlineStream stream, other;
   int runs = 0;
-  s.communication->enqueue("task", [&] { ++runs; }, {});
+  stream.enqueue("task", [&] { ++runs; }, {});
   EXPECT_EQ(runs, 1);
-  EXPECT_TRUE(s.communication->admits_caller());
-  s.compute->wait(s.communication->record());
-  EXPECT_THROW(s.communication->enqueue("task", [] { throw th::MpiError("gone"); }, {}), th::MpiError);
+  EXPECT_TRUE(stream.admits_caller());
+  other.wait(stream.record());
+  EXPECT_THROW(stream.enqueue("task", [] { throw th::MpiError("gone"); }, {}), th::MpiError);
+}
+
+TEST(ThreadedStreams, CopyWithinATaskAndAsTasksOfTheirOwn) {
+  const Streams s;
+  std::promise<void> go;
+  const int from[2] = {7, 8};
+  int to[2] = {}, then = 1;
+  s.communication->enqueue("held", [&] { go.get_future().wait(); }, {});
+  s.communication->enqueue("task", [&] { s.communication->copy(to, from, sizeof to), then = to[1]; }, {});
+  s.communication->clear(to, sizeof(int));
+  EXPECT_EQ(to[0], 0);
+  EXPECT_EQ(then, 1) << "held";
+  go.set_value();
+  s.communication->run_bodies();
+  EXPECT_EQ(then, 8) << "the task's copy was made in the task";
+  EXPECT_EQ(to[0], 0) << "zeroed behind it";
+  EXPECT_EQ(to[1], 8);
 }
 
 TEST(ThreadedStreams, RunTasksInOrderBesideTheCaller) {
-  const Streams s = th::runtime::threaded_streams();
+  const Streams s;
   std::promise<void> go;
   std::vector<int> order;
   s.communication->enqueue("wait", [&] { go.get_future().wait(); }, {});
@@ -40,7 +64,7 @@ TEST(ThreadedStreams, RunTasksInOrderBesideTheCaller) {
 }
 
 TEST(ThreadedStreams, ATaskIsAdmittedWhileOthersWait) {
-  const Streams s = th::runtime::threaded_streams();
+  const Streams s;
   bool admitted = false;
   s.communication->enqueue("task", [&] { admitted = s.communication->admits_caller(); }, {});
   s.communication->enqueue("task", [] {}, {});
@@ -49,7 +73,7 @@ TEST(ThreadedStreams, ATaskIsAdmittedWhileOthersWait) {
 }
 
 TEST(ThreadedStreams, ComputeWaitsForAnEventAndForNoMore) {
-  const Streams s = th::runtime::threaded_streams();
+  const Streams s;
   std::promise<void> go;
   std::atomic<int> done = 0;
   s.communication->enqueue("first", [&] { done = 1; }, {});
@@ -64,7 +88,7 @@ TEST(ThreadedStreams, ComputeWaitsForAnEventAndForNoMore) {
 }
 
 TEST(ThreadedStreams, WaitForEachOther) {
-  const Streams one = th::runtime::threaded_streams(), other = th::runtime::threaded_streams();
+  const Streams one, other;
   std::promise<void> go;
   std::atomic<int> value = 0;
   one.communication->enqueue("copy", [&] { go.get_future().wait(), value = 7; }, {});
@@ -77,7 +101,7 @@ TEST(ThreadedStreams, WaitForEachOther) {
 }
 
 TEST(ThreadedStreams, AnErrorComesOutOfEveryLaterWaitAndTasksBehindItAreDropped) {
-  const Streams s = th::runtime::threaded_streams();
+  const Streams s;
   s.communication->enqueue("breaks", [] { throw th::MpiError("MPI_Alltoall failed"); }, {});
   int runs = 0;
   s.communication->enqueue("behind it", [&] { ++runs; }, {});
@@ -96,7 +120,7 @@ TEST(ThreadedStreams, AnErrorComesOutOfEveryLaterWaitAndTasksBehindItAreDropped)
 TEST(ThreadedStreams, RunWhatIsPendingBeforeTheyEnd) {
   int runs = 0;
   {
-    const Streams s = th::runtime::threaded_streams();
+    const Streams s;
     for (int i = 0; i < 50; ++i) s.communication->enqueue("task", [&] { ++runs; }, {});
   }
   EXPECT_EQ(runs, 50) << "peers wait for these collectives";

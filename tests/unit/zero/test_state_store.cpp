@@ -18,17 +18,17 @@ TEST_P(Stores, UpdateToTheSameBitsWhereverTheStatesLive) {
   const Outcome plain = expected(GetParam());
   HostDevice host;
   EXPECT_EQ(through_a_store(GetParam(), host), plain);
-  for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
+  for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     for (const bool several_pieces : {false, true}) {
-      FakeDevice device(order);
+      FakeDevice device(pace);
       EXPECT_EQ(through_a_store(GetParam(), device, several_pieces), plain)
-          << "order " << static_cast<int>(order) << ", pieces " << several_pieces;
+          << "pace " << static_cast<int>(pace) << ", pieces " << several_pieces;
     }
   }
 }
 
 TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
-  FakeDevice device(FakeDevice::Order::kLate);
+  FakeDevice device(FakeDevice::Pace::kLatest);
   const FlatLayout layout = make_layout();
   const EngineBuffers buffers = engine_buffers(make_config(GetParam()), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
   runtime::MemoryLedger::process().restart();
@@ -47,22 +47,33 @@ TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
 
 INSTANTIATE_TEST_SUITE_P(Offload, Stores, testing::ValuesIn(cases()), [](const auto& p) { return p.param.name(); });
 
-TEST(StateStore, EveryKindOfWaitIsNeeded) {
-  using Wait = FakeDevice::Wait;
-  for (const Wait kind : {Wait::kHostForEvent, Wait::kComputeForEvent, Wait::kCopiesForEvent}) {
-    for (const bool optimizer : {false, true}) {
-      if (!optimizer && kind == Wait::kHostForEvent) continue;  // the device waits there
-      int seen = 0;
-      for (const Case& c : cases()) {
-        if (c.optimizer_on_host != optimizer) continue;
-        for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
-          FakeDevice device(order);
-          device.leave_out(kind);
-          seen += through_a_store(c, device) != expected(c) ? 1 : 0;
-        }
+TEST_P(Stores, NeedEveryWait) {
+  FakeDevice device(FakeDevice::Pace::kLatest);
+  (void)through_a_store(GetParam(), device);
+  const th_test::AccessOrder& order = device.streams().order();
+  EXPECT_EQ(order.violations(), std::vector<std::string>{});
+  const bool states = GetParam().dtype != config::Precision::kFp32 || GetParam().optimizer != config::OptimizerKind::kSgd;
+  EXPECT_EQ(order.waits() > 0, (GetParam().optimizer_on_host && states) || GetParam().parameters_on_host);
+  for (std::int64_t number = 0; number < order.waits(); ++number) {
+    EXPECT_FALSE(order.violations_without(number).empty()) << "wait " << number << " of " << order.waits() << " guarantees nothing: " << order.wait_text(number);
+  }
+}
+
+TEST(StateStore, AWaitThatIsReallyLeftOutGivesOtherBits) {
+  for (const bool optimizer : {false, true}) {
+    const Case c{config::Precision::kFp32, config::ReduceDtype::kFp32, config::OptimizerKind::kAdam, optimizer, !optimizer, 3};
+    const Outcome plain = expected(c);
+    FakeDevice whole(FakeDevice::Pace::kLatest);
+    (void)through_a_store(c, whole);
+    std::int64_t other_bits = 0;
+    for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
+      for (std::int64_t number = 0; number < whole.streams().order().waits(); ++number) {
+        FakeDevice device(pace);
+        device.streams().leave_out(number);
+        other_bits += through_a_store(c, device) != plain ? 1 : 0;
       }
-      EXPECT_GT(seen, 0) << "kind " << static_cast<int>(kind) << ", optimizer on the host " << optimizer;
     }
+    EXPECT_GT(other_bits, 0) << "optimizer on the host " << optimizer;
   }
 }
 
@@ -70,7 +81,7 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
   // Bytes an element and step, to the host and to the device: gradients go down, new parameters up; fp32 weights that live on the device go
   // both ways.
   const auto traffic = [](const Case& c) {
-    FakeDevice device(FakeDevice::Order::kLate);
+    FakeDevice device(FakeDevice::Pace::kLatest);
     const FlatLayout layout = make_layout();
     const EngineBuffers buffers = engine_buffers(make_config(c), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
     StateStore store(device, layout, buffers, zero_policy(3));
@@ -79,7 +90,8 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
     const std::int64_t count = layout.units()[0].shard;
     store.announce({0, 0, count, gradients.data(), c.parameters_on_host ? nullptr : parameters.data()});
     store.update_next(update_factors(step_number(make_config(c), 1)));
-    device.compute().synchronize();
+    device.compute().wait(store.updated());
+    device.compute().drain();
     return std::pair(device.copied_to_host() / count, device.copied_to_device() / count);
   };
   using Pair = std::pair<std::int64_t, std::int64_t>;
@@ -99,21 +111,21 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
 }
 
 TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
-  FakeDevice device(FakeDevice::Order::kCopiesEarly);
+  FakeDevice device(FakeDevice::Pace::kCopiesEarly);
   const FlatLayout layout = make_layout();
   EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
   buffers.staging.piece = kPiece;
   StateStore store(device, layout, buffers, zero_policy(3));
   const std::int64_t shard = layout.units()[1].shard, whole = layout.shard_total();
   const DeviceBlock gradients(device, Place::kDevice, whole * 4), parameters(device, Place::kDevice, whole * 4);
-  device.compute().synchronize();
+  device.compute().drain();
   const auto slice = [&](std::int64_t unit, std::int64_t at, std::int64_t n) {
     return StateStore::Slice{unit, 0, n, gradients.as<float>() + at, parameters.as<float>() + at};
   };
   const std::int64_t element = 8;      // a gradient and a weight
   store.announce(slice(1, 0, shard));  // one piece
   const auto copied = [&] {
-    device.compute().synchronize();
+    device.compute().drain();
     return device.copied_to_host();
   };
   EXPECT_EQ(copied(), element * shard);
@@ -133,9 +145,9 @@ TEST(StateStore, AnUpdateThatNobodyAnnouncedIsRefused) {
 }
 
 TEST(FakeDevice, ItsMemoryIsOutOfTheHostsReach) {
-  FakeDevice device(FakeDevice::Order::kLate);
+  FakeDevice device(FakeDevice::Pace::kLatest);
   const DeviceBlock block(device, Place::kDevice, 64);
-  device.compute().synchronize();
+  device.compute().drain();
   EXPECT_DEATH(*block.data() = std::byte{1}, "");
   const FakeDevice::Kernel kernel(device);
   *block.data() = std::byte{1};
