@@ -76,6 +76,11 @@ if(TH_CUDA)
     th_add_gpu_test(nccl.np${np} ${np} th_gpu_nccl)
     th_add_gpu_test(staged.np${np} ${np} th_gpu_staged)
   endforeach()
+  # Whole runs of th_app; gpu_check.sh calls the script by itself.
+  if(TARGET th_app)
+    add_test(NAME gpu.stages COMMAND bash ${CMAKE_SOURCE_DIR}/tools/gpu_stages.sh ${CMAKE_BINARY_DIR})
+    set_tests_properties(gpu.stages PROPERTIES LABELS gpu TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT "${gpu_mpi_environment}")
+  endif()
   file(WRITE ${CMAKE_BINARY_DIR}/gpu_tests.txt "${gpu_tests}")
 
   # A folder that runs on a machine with a GPU and LibTorch alone.

@@ -3,6 +3,7 @@
 same run on the CPU at every stage, rank count, transport and precision, resumes, validation, translation, and what is said where something is
 missing."""
 import re
+import subprocess
 
 import th_run
 
@@ -111,6 +112,19 @@ class GpuRun(th_run.ProgramTest):
         result = self.program("th_app", th_run.DECK, "--selfcheck", *words, ranks=2)
         self.assertIn("All stages and kinds of recomputation give the same bits.", result.out)
         self.assertNotIn("Offload has no effect", result.out)
+
+    def test_the_script_that_compares_the_stages_on_a_gpu(self):
+        self.environment["TH_FAKE_GPU_SUMS"] = "gpu"
+        small = ["model.d_model=16", "model.num_heads=2", "model.num_encoder_layers=1", "model.num_decoder_layers=2", "model.d_ff=32", "data.batch_size=2"]
+        script = [th_run.SOURCE / "tools" / "gpu_stages.sh", th_run.BIN.parent, *small]
+        done = subprocess.run(["bash", *script], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for dtype in ("fp32", "bf16"):
+            self.assertRegex(done.stdout, rf"(?m)^{dtype}: .*: the same bits \(\S+ \S+ \S+\)$")
+        self.environment["TH_FAKE_GPU_TENSORS"] = "cuda"
+        done = subprocess.run(["bash", *script], cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 77)
+        self.assertRegex(done.stdout, r"\Askipped: run.device=cuda needs LibTorch")
 
     def test_more_ranks_than_gpus_is_an_error_that_names_both_unless_mpi_moves_the_tensors(self):
         result = self.gpu(1, 2, code=7)
