@@ -84,6 +84,9 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   zero::PlanRequest request = request_;
   request.config = config;
   request.memory = memory;
+  if (memory == zero::DeviceMemory::kOwn) {
+    request.transport = config.comm.backend == config::Backend::kMpi ? runtime::Transport::kStaged : runtime::Transport::kNccl;
+  }
   request.training = training_shapes(config);
   if (dataset_.valid) request.evaluation = evaluation_shapes(*dataset_.valid, config);
   if (dataset_.test) {
