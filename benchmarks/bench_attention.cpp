@@ -33,7 +33,8 @@ struct Block {
     for (std::int64_t row = 0; row <= kRows; row += length) offsets.push_back(row);
     groups = {{0, kRows / length, length, length}};
     site.groups = groups;
-    site.query_offsets = site.key_offsets = offsets;
+    site.query_offsets = site.key_offsets = offsets.data();
+    site.query_rows = site.key_rows = kRows;
     site.mask = {lengths.data(), kind == Kind::kCausal};
     site.dropout = context.site(0, 0);
   }

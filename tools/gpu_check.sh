@@ -4,11 +4,12 @@
 #            script, else build/ of this repository
 #   REPORT   default gpu_check.txt in the working directory
 #   TH_LIBTORCH=/path   LibTorch (with lib/) for a package; default: the folder of python3's torch
-# Runs the programs of ctest's label gpu, compute-sanitizer over the kernels, and a short benchmark; what cannot run is skipped with its reason.
+# Runs the programs of ctest's label gpu, the equality of the ZeRO stages' bits (gpu_stages.sh), compute-sanitizer over the kernels, a short benchmark and,
+# where python3 has a PyTorch with CUDA, the same model by PyTorch; what cannot run is skipped with its reason.
 # Exit code 0: nothing failed (skips are no failures), 1: something failed, 2: wrong use.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-case ${1:-} in -h|--help) sed -n '2,8p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case ${1:-} in -h|--help) sed -n '2,9p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 if [ -e "$here/package.txt" ]; then folder=${1:-$here}; else folder=${1:-$here/../build}; fi
 report=${2:-gpu_check.txt}
 [ -x "$folder/bin/th_app" ] && [ -e "$folder/gpu_tests.txt" ] ||
@@ -18,7 +19,7 @@ folder=$(cd "$folder" && pwd)
 report=$(readlink -f "$report")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-passed=0 skipped=0 failed=0
+passed=0 skipped=0 failed=0 cuda_bf16=
 
 say() { printf '%s\n' "$*" | tee -a "$report"; }
 section() { say ""; say "== $* =="; }
@@ -100,9 +101,41 @@ run_sanitizer() {
   done
 }
 
-# bench NAME RANKS KEY=VALUE…: th_app on random ids, tokens a second.
+run_stages() {
+  section "stages, bit by bit"
+  limited bash "$here/gpu_stages.sh" "$folder"
+  local code=$?
+  judge "stage equality on the GPU" $code
+  if [ $code = 0 ]; then indent "$work/log"; fi
+}
+
+# peer_rate MODE: what run_peers measured of it in bf16, tokens a second.
+peer_rate() { sed -n "s/.*\"engine\": \"$1\", \"dtype\": \"bf16\".*\"tokens_per_second\": \([0-9.]*\).*/\1/p" "$work/peers" 2>/dev/null; }
+
+# The model of inputs/benchmark.in by PyTorch, eager and compiled, on the same GPU with as many sentences.
+run_peers() {
+  section "PyTorch on the same GPU, 128 sentences"
+  : >"$work/peers"
+  if ! python3 -c 'import torch' 2>/dev/null; then skip "python3 has no torch: nothing to compare with"; return; fi
+  local script=$here/../benchmarks/peers/peer_gpu.py name
+  [ -e "$script" ] || script=$folder/benchmarks/peer_gpu.py
+  for name in eager compile; do
+    limited python3 "$script" --batch 128 --steps 20 --modes $name
+    judge "PyTorch $name, bf16" $?
+    grep -a '^{' "$work/log" | tee -a "$work/peers" >"$work/line"
+    indent "$work/line"
+  done
+  for name in eager compile; do
+    if [ -n "$cuda_bf16" ] && [ -n "$(peer_rate $name)" ]; then
+      say "th_app : PyTorch $name = $(awk -v a="$cuda_bf16" -v b="$(peer_rate $name)" 'BEGIN {printf "%.2f", a / b}')"
+    fi
+  done
+}
+
+# bench NAME RANKS KEY=VALUE…: th_app on random ids, tokens a second, which it leaves in `rate`.
+rate=""
 bench() {
-  local name=$1 ranks=$2 rate code
+  local name=$1 ranks=$2 code
   shift 2
   (cd "$work" && rm -rf out* && limited mpirun --oversubscribe -np "$ranks" "$folder/bin/th_app" "$inputs/benchmark.in" run.output_dir=out "$@")
   code=$?
@@ -118,12 +151,17 @@ run_benchmark() {
   local reason
   reason=$("$folder/bin/th_app" --version 2>/dev/null | sed -n 's/^Devices: cpu (cuda: \(.*\))$/\1/p')
   if [ -n "$reason" ]; then skip "cuda: $reason"; return; fi
-  reason=$("$folder/bin/th_app" --explain run.device 2>/dev/null | sed -n 's/^ *\(not part of this build: .*\)$/\1/p')
-  if [ -n "$reason" ]; then skip "cuda: run.device=cuda is $reason"; return; fi
+  reason=$("$folder/bin/th_app" "$inputs/benchmark.in" run.output_dir="$work/first" run.device=cuda train.max_steps=1 monitor.tensorboard=false 2>&1 |
+    sed -n 's/.*\(run.device=cuda needs LibTorch.*\)/\1/p')
+  if [ -n "$reason" ]; then skip "cuda: $reason"; return; fi
   bench "cuda, 1 rank" 1 run.device=cuda monitor.tensorboard=false
   bench "cuda, 1 rank, bf16" 1 run.device=cuda precision.dtype=bf16 monitor.tensorboard=false
+  bench "cuda, 1 rank, 128 sentences" 1 run.device=cuda data.batch_size=128 monitor.tensorboard=false
+  bench "cuda, 1 rank, bf16, 128 sentences" 1 run.device=cuda precision.dtype=bf16 data.batch_size=128 train.max_steps=23 monitor.tensorboard=false
+  cuda_bf16=$rate
   bench "cuda, 1 rank, bf16, stage 3, offloaded" 1 run.device=cuda precision.dtype=bf16 zero.stage=3 zero.offload_optimizer=true \
     zero.offload_parameters=true monitor.tensorboard=false
+  bench "cuda, 2 ranks on one GPU, bf16, stage 2" 2 run.device=cuda comm.backend=mpi precision.dtype=bf16 zero.stage=2 monitor.tensorboard=false
   bench "cuda, 2 ranks on one GPU, stage 2" 2 run.device=cuda comm.backend=mpi zero.stage=2 monitor.tensorboard=false
 }
 
@@ -143,8 +181,10 @@ if [ $ready = 1 ]; then
   indent "$work/log"
   if [ $code = 0 ]; then pass "th_app --version"; else fail "th_app --version: exit code $code"; fi
   run_tests
+  run_stages
   run_sanitizer
   run_benchmark
+  run_peers
 fi
 section summary
 say "$passed passed, $skipped skipped, $failed failed; report: $report"

@@ -24,8 +24,8 @@ rm -rf "$place" "$place.tar.gz"
 mkdir -p "$place"/{bin,lib,benchmarks}
 cp "$build"/bin/th_{app,translate,inspect,corpus} "$build"/bin/th_gpu_* "$place/bin/"
 cp "$build/lib/libth_cuda.so" "$place/lib/"
-cp "$build/gpu_tests.txt" "$root/tools/gpu_check.sh" "$root/tools/run_env.sh" "$root/LICENSE" "$place/"
-cp "$root"/benchmarks/peers/peer_train.py "$place/benchmarks/"
+cp "$build/gpu_tests.txt" "$root/tools/gpu_check.sh" "$root/tools/gpu_stages.sh" "$root/tools/run_env.sh" "$root/LICENSE" "$place/"
+cp "$root"/benchmarks/peers/peer_{train,gpu}.py "$place/benchmarks/"
 cp -r "$root/inputs" "$place/"
 mpirun=$(readlink -f "$(command -v mpirun)")
 cp "$mpirun" "$place/bin/mpirun"

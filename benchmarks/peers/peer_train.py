@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 ADAM = {"lr": 1e-4, "betas": (0.9, 0.98), "eps": 1e-9}
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", choices=("ddp", "fsdp2", "zero1", "zero2", "zero3"), default="ddp")
+def make_parser(description):
+    """The model's and the measurement's size; the defaults are those of inputs/benchmark.in."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--d-model", type=int, default=512)
     parser.add_argument("--heads", type=int, default=8)
     parser.add_argument("--layers", type=int, default=6, help="of encoder and of decoder")
@@ -32,8 +32,14 @@ def arguments():
     parser.add_argument("--length", type=int, default=32, help="ids of a sentence, each way")
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--checkpoint", action="store_true", help="gradient checkpointing of every layer")
+    return parser
+
+
+def arguments():
+    parser = make_parser(__doc__)
+    parser.add_argument("--engine", choices=("ddp", "fsdp2", "zero1", "zero2", "zero3"), default="ddp")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16 (DeepSpeed: its own bf16 mode)")
     parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()

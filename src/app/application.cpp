@@ -16,10 +16,12 @@
 #include "th/runtime/watched_collectives.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/plan_command.hpp"
+#include "th/train/run_device.hpp"
 #include "th/train/selfcheck.hpp"
 #include "th/train/trainer.hpp"
 
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 
 #include <array>
 #include <cstdio>
@@ -91,7 +93,8 @@ std::string self_test_text(runtime::Collectives& collectives) {
   return text.data();
 }
 
-void print_header(const config::LoadedDeck& deck, const std::string& deck_path, runtime::Collectives& collectives, const std::string& self_test, Log& log) {
+void print_header(const config::LoadedDeck& deck, const std::string& deck_path, const train::RunDevice& device, runtime::Collectives& collectives,
+                  const std::string& self_test, Log& log) {
   const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
   const std::vector<std::string> sets = collectives.gather_texts(instruction_set());
   for (std::size_t r = 1; r < sets.size(); ++r) {
@@ -104,8 +107,8 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   info.output_dir = deck.config.run.output_dir;
   info.mpi_library = runtime::mpi_library_version();
   info.torch_version = build_info().torch;
-  info.device = "cpu, " + processor_name();
-  if (deck.config.run.device == config::DeviceKind::kAuto && collectives.rank() == 0) info.device += "; run.device=auto: " + runtime::why_cpu();
+  info.device = device.kind() + ", " + processor_name();
+  if (!device.why_cpu().empty()) info.device += "; run.device=auto: " + device.why_cpu();
   info.stage = std::to_string(deck.config.zero.stage);
   info.ranks = collectives.size();
   info.nodes = collectives.nodes().nodes();
@@ -113,11 +116,16 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   info.cpus = runtime::cpu_mask_text();
   info.more = {{"hosts", hosts_text(hosts)}};
   if (const std::string pretended = pretended_text(collectives.nodes()); !pretended.empty()) info.more.emplace_back("pretended nodes", pretended);
-  info.more.emplace_back("backend", collectives.description());
+  info.more.emplace_back("backend", device.collectives().description());
   info.more.emplace_back("self-test", self_test);
+  info.more.insert(info.more.end(), device.lines().begin(), device.lines().end());
   log.info(monitor::header_text(info));
   for (const std::string& warning : deck.warnings) {
     if (collectives.rank() == 0) log.warn(warning);  // every rank reads the same deck
+  }
+  const config::ZeroSection& zero = deck.config.zero;
+  if (!device.on_gpu() && deck.config.run.device == config::DeviceKind::kAuto && (zero.offload_optimizer || zero.offload_parameters)) {
+    if (collectives.rank() == 0) log.warn("zero.offload_optimizer and zero.offload_parameters have no effect: the device is a CPU");
   }
   if (const auto warning = runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers); warning && collectives.rank() == 0) log.warn(*warning);
 }
@@ -136,12 +144,14 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
   collectives.broadcast(token, 0);
   runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
   watchdog.enter("self-test", 0);
-  print_header(deck, line.deck_path, collectives, self_test_text(*runtime::make_watched_collectives(collectives, watchdog)), log);
+  const std::string self_test = self_test_text(*runtime::make_watched_collectives(collectives, watchdog));
+  const train::RunDevice device(deck.config, collectives);
+  print_header(deck, line.deck_path, device, collectives, self_test, log);
+  const std::unique_ptr<runtime::WatchedCollectives> watched = runtime::make_watched_collectives(device.collectives(), watchdog);
   if (line.action == config::Action::kSelfcheck) {
-    return static_cast<int>(train::selfcheck(deck, collectives, node, log) ? ExitCode::kCompleted : ExitCode::kDiffers);
+    return static_cast<int>(train::selfcheck(deck, device, *watched, node, log) ? ExitCode::kCompleted : ExitCode::kDiffers);
   }
-  const std::unique_ptr<runtime::WatchedCollectives> watched = runtime::make_watched_collectives(collectives, watchdog);
-  return train::Trainer(deck, *watched, watchdog, node, log).run();
+  return train::Trainer(deck, device, *watched, watchdog, node, log).run();
 }
 
 }  // namespace
@@ -196,6 +206,11 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
     } catch (const std::bad_alloc&) {
       std::fprintf(stderr, "[rank %d %s] error: out of memory; th_app %s --plan shows what the run takes by class and stage and what to change\n", rank,
                    runtime::hostname().c_str(), line.deck_path.c_str());
+      std::fflush(stderr);
+      MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kMemory));
+    } catch (const c10::OutOfMemoryError& error) {
+      std::fprintf(stderr, "[rank %d %s] error: the GPU is out of memory; th_app %s --plan run.device=cuda shows what the run takes (%s)\n", rank,
+                   runtime::hostname().c_str(), line.deck_path.c_str(), error.what_without_backtrace());
       std::fflush(stderr);
       MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kMemory));
     } catch (const std::exception& error) {

@@ -96,6 +96,8 @@ void check_training(Checker& k, const RunConfig& c) {
             "contradicts checkpoint.resume with a path; give one of them");
   k.require(c.precision.reduce_dtype == ReduceDtype::kFp32 || c.comm.reduction == Reduction::kExact, {"precision.reduce_dtype", "comm.reduction"},
             "working contradicts comm.reduction = fast, which sums fp32 alone; allowed fp32");
+  k.require(c.comm.backend != Backend::kNccl || c.run.device != DeviceKind::kCpu, {"comm.backend", "run.device"},
+            "nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");
   k.require(!c.zero.offload_parameters || c.zero.stage == 3, {"zero.offload_parameters", "zero.stage"},
             "true moves this rank's shards of the parameters, and zero.stage = " + std::to_string(c.zero.stage) + " does not shard them; allowed with zero.stage = 3");
   k.warn(name != ScheduleKind::kNoam && !k.given("optimizer.lr"), {"optimizer.lr", "schedule.name"},
@@ -110,8 +112,9 @@ void find_idle(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   const bool saves = c.checkpoint.every_epochs > 0 || c.checkpoint.every_steps > 0;
   const ScheduleKind name = c.schedule.name;
-  k.idle_if(c.zero.offload_optimizer, {"zero.offload_optimizer"}, "the device is a CPU");
-  k.idle_if(c.zero.offload_parameters, {"zero.offload_parameters"}, "the device is a CPU");
+  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer, {"zero.offload_optimizer"}, "the device is a CPU");
+  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters, {"zero.offload_parameters"}, "the device is a CPU");
+  k.idle_if(c.run.device == DeviceKind::kCuda, {"run.gemm"}, "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
   k.idle_if(c.zero.stage != 3, {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");
   k.idle_if(c.zero.stage == 3 && c.comm.overlap == Overlap::kOff, {"zero.prefetch_units"},

@@ -25,10 +25,10 @@ void add_run(std::vector<Key>& t) {
   t.push_back(path_key("run.output_dir", TH_AT(run.output_dir), "all output goes below it; default runs/NAME, NAME the deck's; relative to the working directory"));
   t.push_back(number_key("run.max_minutes", TH_AT(run.max_minutes), 0, kUnbounded, false, "ends with a checkpoint and exit 75 in time; 0: Slurm's end time if there is one"));
   t.push_back(choice_key("run.device", TH_AT(run.device), std::vector<std::pair<std::string, DeviceKind>>{{"auto", DeviceKind::kAuto}, {"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda}},
-                         "where tensors live", {"cuda"}));
+                         "where tensors live and the model computes; auto: a GPU where every rank can have one (docs/gpu.md), else the CPU, with the reason in the header"));
   t.push_back(integer_key("run.threads", TH_AT(run.threads), 1, 1024, "compute threads a rank; part of the run's identity"));
   t.push_back(choice_key("run.gemm", TH_AT(run.gemm), std::vector<std::pair<std::string, Gemm>>{{"auto", Gemm::kAuto}, {"onednn", Gemm::kOnednn}, {"mkl", Gemm::kMkl}},
-                         "the CPU's matrix products; auto goes by the processor"));
+                         "the CPU's matrix products; auto goes by the processor; on a GPU they are cuBLAS's"));
 }
 
 void add_model(std::vector<Key>& t) {
@@ -108,9 +108,9 @@ void add_training(std::vector<Key>& t) {
   t.push_back(integer_key("zero.prefetch_units", TH_AT(zero.prefetch_units), 0, 1024, "stage 3 with comm.overlap: units gathered ahead of the one in use; 0: none (DeepSpeed counts elements: stage3_prefetch_bucket_size)"));
   t.push_back(integer_key("zero.persistence_threshold", TH_AT(zero.persistence_threshold), 0, kMost, "stage 3: units (layers, embeddings, output) of at most so many parameters stay gathered between updates (DeepSpeed, by tensor: stage3_param_persistence_threshold)"));
   t.push_back(integer_key("zero.max_live_parameters", TH_AT(zero.max_live_parameters), 0, kMost, "stage 3: elements gathered at a time, padding counted; fewer units are gathered ahead to keep it; 0: no limit (DeepSpeed: stage3_max_live_parameters)"));
-  t.push_back(choice_key("comm.backend", TH_AT(comm.backend), std::vector<std::pair<std::string, Backend>>{{"auto", Backend::kAuto}, {"mpi", Backend::kMpi}, {"nccl", Backend::kNccl}}, "transport of the tensors", {"nccl"}));
+  t.push_back(choice_key("comm.backend", TH_AT(comm.backend), std::vector<std::pair<std::string, Backend>>{{"auto", Backend::kAuto}, {"mpi", Backend::kMpi}, {"nccl", Backend::kNccl}}, "transport of the tensors; auto: nccl between GPUs, else mpi; mpi takes a GPU's tensors through pinned host memory, and ranks may share a GPU"));
   t.push_back(choice_key("comm.reduction", TH_AT(comm.reduction), std::vector<std::pair<std::string, Reduction>>{{"exact", Reduction::kExact}, {"fast", Reduction::kFast}}, "exact: same bits for every rank count; fast: the backend's own order"));
-  t.push_back(choice_key("comm.overlap", TH_AT(comm.overlap), std::vector<std::pair<std::string, Overlap>>{{"auto", Overlap::kAuto}, {"on", Overlap::kOn}, {"off", Overlap::kOff}}, "collectives on a thread of their own beside compute, same bits; auto: on where every node has a core for it beside the compute threads of its ranks"));
+  t.push_back(choice_key("comm.overlap", TH_AT(comm.overlap), std::vector<std::pair<std::string, Overlap>>{{"auto", Overlap::kAuto}, {"on", Overlap::kOn}, {"off", Overlap::kOff}}, "collectives beside compute, same bits: on a thread of their own, on a GPU on a stream; auto: on where every node has a core for it beside the compute threads of its ranks, and on GPUs with NCCL"));
   t.push_back(number_key("comm.timeout_seconds", TH_AT(comm.timeout_seconds), 1, kUnbounded, false, "the watchdog's limit"));
 }
 

@@ -52,7 +52,8 @@ void throw_first(runtime::Collectives& control, const std::string& mine) {
 
 std::vector<DeviceInfo> devices() {
   int count = 0;
-  const std::string reason = missing(cudaGetDeviceCount(&count), count);
+  const cudaError_t code = cudaGetDeviceCount(&count);
+  const std::string reason = missing(code, count);
   if (!reason.empty()) throw DeviceError(reason);
   std::vector<DeviceInfo> out;
   for (int d = 0; d < count; ++d) {

@@ -121,4 +121,16 @@ struct Embed {
   }
 };
 
+/// One element alone: the sum has the CPU's order.
+struct AddTotal {
+  const double* x;
+  double* out;
+  std::int64_t n;
+  TH_HOST_DEVICE void operator()(std::int64_t) const {
+    double total = 0;
+    for (std::int64_t i = 0; i < n; ++i) total += x[i];
+    *out += total;
+  }
+};
+
 }  // namespace th::cuda

@@ -24,6 +24,9 @@ void round(const float* from, runtime::ElementType type, void* to, std::int64_t 
 /// Throws DeviceError when this build holds no kernels that the current device can run.
 void check_kernel_image();
 
+/// th_cuda_tensors_fn's answer for this build.
+[[nodiscard]] int tensor_memory();
+
 /// All of them, for the plugin's caller.
 [[nodiscard]] const runtime::CudaKernels& kernel_table();
 

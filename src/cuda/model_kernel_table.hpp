@@ -78,6 +78,7 @@ struct KernelsBy {
                             float g_scale, void* stream) {
     Launch::rows("cross_entropy", rows, CrossEntropy<T>{logits, labels, row_losses, vocabulary, smoothing, g_scale}, stream);
   }
+  static void add_total(const double* x, double* out, Count n, void* stream) { Launch::elements("add_total", 1, AddTotal{x, out, n}, stream); }
 };
 
 template <typename T, typename Launch>
@@ -101,7 +102,8 @@ template <typename T, typename Launch>
           K::merge_heads,
           K::embed,
           K::embed_backward,
-          K::cross_entropy};
+          K::cross_entropy,
+          K::add_total};
 }
 
 }  // namespace th::cuda

@@ -48,6 +48,7 @@ TH_EXPORT th_cuda_make_nccl_collectives_fn th_cuda_make_nccl_collectives;
 TH_EXPORT th_cuda_make_staged_collectives_fn th_cuda_make_staged_collectives;
 TH_EXPORT th_cuda_nccl_self_test_fn th_cuda_nccl_self_test;
 TH_EXPORT th_cuda_make_device_fn th_cuda_make_device;
+TH_EXPORT th_cuda_tensors_fn th_cuda_tensors;
 TH_EXPORT th_cuda_kernels_fn th_cuda_kernels;
 
 int th_cuda_plugin_abi() { return th::runtime::kCudaPluginAbi; }
@@ -110,5 +111,7 @@ void* th_cuda_make_device(void* compute_stream, char* text, std::size_t capacity
     return static_cast<void*>(made);
   });
 }
+
+int th_cuda_tensors() { return th::cuda::tensor_memory(); }
 
 const th::runtime::CudaKernels* th_cuda_kernels() { return &th::cuda::kernel_table(); }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 namespace th::model {
 
@@ -20,6 +21,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
       capacity_(batch.sentences * rows_per_sentence),
       steps_(steps) {
   ensure(steps <= model.longest(), "IncrementalDecoder: more steps than positions");
+  ensure(model.device().memory == ComputeDevice::Memory::kHost, "IncrementalDecoder: decoding is the host's");
   const std::int64_t width = model_.model_.d_model;
   model_.open_tied(source_, *pass_);
   {
@@ -46,10 +48,9 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids, std::span
   const std::vector<std::int32_t> places(ids.size(), static_cast<std::int32_t>(step_));
   const UnitTensors& target = source_.open_forward(model_.target_unit_);
   at::Tensor x = at::empty({rows, width}, target.values[0].options());
-  pass_->context.run(x, [&](auto element) {
-    using T = decltype(element);
-    embed(elements<T>(target.values[0]), inputs.data(), model_.positions_.data_ptr<float>(), places.data(), elements<T>(x), rows, width,
-          std::sqrt(static_cast<float>(width)), {});
+  pass_->context.run(x, [&](const auto& k) {
+    k->embed(k.elements(target.values[0]), inputs.data(), model_.positions_.data_ptr<float>(), places.data(), k.elements(x), rows, width,
+             std::sqrt(static_cast<float>(width)), {}, k.stream);
   });
   source_.close_forward(model_.target_unit_);
   for (std::int64_t l = 0; l < model_.model_.num_decoder_layers; ++l) {
@@ -99,20 +100,19 @@ at::Tensor IncrementalDecoder::self_attention(std::int64_t index, const Paramete
   const std::int64_t rows = x_RD.size(0), width = x_RD.size(1), heads = c.heads, keys = step_ + 1;
   const at::Tensor qkv = linear(c, x_RD, p.values[0], p.values[1]);
   at::Tensor out = at::empty({rows, width}, x_RD.options());
-  c.run(qkv, [&](auto element) {
-    using T = decltype(element);
-    T* cache = elements<T>(self_[static_cast<std::size_t>(index)]);
+  c.run(qkv, [&](const auto& k) {
+    auto* cache = k.elements(self_[static_cast<std::size_t>(index)]);
     const std::int64_t pair = 2 * width;
     for (std::int64_t r = 0; r < rows; ++r) {
-      std::memcpy(cache + (step_ * capacity_ + r) * pair, elements<T>(qkv) + r * 3 * width + width,
-                  static_cast<std::size_t>(pair) * sizeof(T));
+      std::memcpy(cache + (step_ * capacity_ + r) * pair, k.elements(qkv) + r * 3 * width + width,
+                  static_cast<std::size_t>(pair) * sizeof(*cache));
     }
     std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(keys, heads, width / heads)));
-    std::vector<const T*> pairs(static_cast<std::size_t>(keys));
+    std::vector<std::add_const_t<std::remove_pointer_t<decltype(cache)>>*> pairs(static_cast<std::size_t>(keys));
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::vector<std::int32_t>& line = lineage_[static_cast<std::size_t>(r)];
       for (std::size_t t = 0; t < pairs.size(); ++t) pairs[t] = cache + (static_cast<std::int64_t>(t) * capacity_ + line[t]) * pair;
-      attend_one(elements<T>(qkv) + r * 3 * width, pairs.data(), keys, heads, width / heads, scratch.data(), elements<T>(out) + r * width);
+      attend_one(k.elements(qkv) + r * 3 * width, pairs.data(), keys, heads, width / heads, scratch.data(), k.elements(out) + r * width);
     }
   });
   return linear(c, out, p.values[2], p.values[3]);
@@ -124,18 +124,17 @@ at::Tensor IncrementalDecoder::cross_attention(std::int64_t index, const Paramet
   const std::int64_t rows = x_RD.size(0), width = x_RD.size(1), heads = c.heads;
   const at::Tensor query = linear(c, x_RD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
   at::Tensor out = at::empty({rows, width}, x_RD.options());
-  c.run(query, [&](auto element) {
-    using T = decltype(element);
-    const T* cache = elements<T>(cross_[static_cast<std::size_t>(index)]);
+  c.run(query, [&](const auto& k) {
+    const auto* cache = k.elements(cross_[static_cast<std::size_t>(index)]);
     std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(batch.source_length, heads, width / heads)));
-    std::vector<const T*> pairs;
+    std::vector<decltype(cache)> pairs;
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int64_t sentence = sentence_[static_cast<std::size_t>(r)];
       const auto rows_of = pass_->rows.source_offsets().subspan(static_cast<std::size_t>(sentence), 2);
       const std::int64_t keys = rows_of[1] - rows_of[0];
       pairs.clear();
       for (std::int64_t row = rows_of[0]; row < rows_of[1]; ++row) pairs.push_back(cache + row * 2 * width);
-      attend_one(elements<T>(query) + r * width, pairs.data(), keys, heads, width / heads, scratch.data(), elements<T>(out) + r * width);
+      attend_one(k.elements(query) + r * width, pairs.data(), keys, heads, width / heads, scratch.data(), k.elements(out) + r * width);
     }
   });
   return linear(c, out, p.values[2], p.values[3]);

@@ -17,17 +17,26 @@ GemmLibrary resolve_gemm(config::Gemm requested) {
   return processor_vendor() == "AuthenticAMD" && instruction_set() == "avx512" ? GemmLibrary::kOnednn : GemmLibrary::kMkl;
 }
 
-const char* gemm_name(GemmLibrary library) { return library == GemmLibrary::kOnednn ? "onednn" : "mkl"; }
+GemmLibrary resolve_gemm(config::Gemm requested, at::Device device) { return device.is_cuda() ? GemmLibrary::kCublas : resolve_gemm(requested); }
+
+const char* gemm_name(GemmLibrary library) {
+  if (library == GemmLibrary::kCublas) return "cublas";
+  return library == GemmLibrary::kOnednn ? "onednn" : "mkl";
+}
 
 Gemm::Gemm(GemmLibrary library, Arithmetic arithmetic)
     : library_(library), arithmetic_(arithmetic), native_bf16_(has_bf16_instructions()) {
+  if (library == GemmLibrary::kCublas) {
+    fp32_ = bf16_ = cublas_products();
+    return;
+  }
   bf16_ = onednn_products();
   if (!bf16_) bf16_ = torch_onednn_products();
   fp32_ = library == GemmLibrary::kOnednn ? bf16_ : mkl_products();
 }
 
 std::string Gemm::identity(config::Precision precision) const {
-  const bool other = precision == config::Precision::kBf16 && native_bf16_;
+  const bool other = precision == config::Precision::kBf16 && native_bf16_ && library_ != GemmLibrary::kCublas;
   std::string text = fp32_->name();
   if (other) text += "+bf16";
   if (other && bf16_ != fp32_) text.append("-").append(bf16_->name());

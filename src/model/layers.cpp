@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <type_traits>
 
 namespace th::model {
 
@@ -15,15 +14,14 @@ namespace {
 float* fp32(const at::Tensor& t) { return t.data_ptr<float>(); }
 
 at::Tensor empty_like_rows(const at::Tensor& like, at::IntArrayRef shape) { return at::empty(shape, like.options()); }
-at::Tensor empty_fp32(std::int64_t n) { return at::empty({n}, at::TensorOptions().dtype(at::kFloat)); }
+at::Tensor empty_fp32(const at::Tensor& like, std::int64_t n) { return at::empty({n}, like.options().dtype(at::kFloat)); }
 
 /// Adds weight and bias gradients and returns the input's.
 at::Tensor linear_backward(const PassContext& context, const at::Tensor& g, const at::Tensor& x, const at::Tensor& weight,
                            at::Tensor g_weight, const at::Tensor& g_bias, Write write) {
   context.gemm->weight_gradient(g, x, g_weight, write);
-  context.run(g, [&](auto element) {
-    using T = decltype(element);
-    add_column_sums(elements<T>(g), fp32(g_bias), g.size(0), g.size(1));
+  context.run(g, [&](const auto& k) {
+    k->add_column_sums(k.elements(g), fp32(g_bias), g.size(0), g.size(1), k.stream);
   });
   return context.gemm->input_gradient(g, weight);
 }
@@ -41,22 +39,22 @@ class Heads {
 
   [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, Side side, float factor) const {
     at::Tensor out = rows(packed, side);
-    context_.run(packed, [&](auto element) {
-      using T = decltype(element);
-      T* to = elements<T>(out);
+    context_.run(packed, [&](const auto& k) {
+      auto* to = k.elements(out);
       for (const AttentionGroup& g : site_.groups) {
-        split_heads(elements<T>(packed) + column, offsets(side, g), to, g.sentences, length(side, g), count_, head_width_, packed.size(1), factor);
+        k->split_heads(k.elements(packed) + column, offsets(side, g), to, g.sentences, length(side, g), count_, head_width_, packed.size(1), factor,
+                       k.stream);
         to += g.sentences * count_ * length(side, g) * head_width_;
       }
     });
     return out;
   }
   void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, Side side, float factor) const {
-    context_.run(from, [&](auto element) {
-      using T = decltype(element);
-      const T* h = elements<T>(from);
+    context_.run(from, [&](const auto& k) {
+      const auto* h = k.elements(from);
       for (const AttentionGroup& g : site_.groups) {
-        merge_heads(h, offsets(side, g), elements<T>(packed) + column, g.sentences, length(side, g), count_, head_width_, packed.size(1), factor);
+        k->merge_heads(h, offsets(side, g), k.elements(packed) + column, g.sentences, length(side, g), count_, head_width_, packed.size(1), factor,
+                       k.stream);
         h += g.sentences * count_ * length(side, g) * head_width_;
       }
     });
@@ -81,32 +79,31 @@ class Heads {
   }
   [[nodiscard]] at::Tensor probabilities(const AttentionTape& tape) const {
     at::Tensor p = scores(tape.q, tape.k);
-    each_scores(p, [&](auto* row, const AttentionGroup& g, std::size_t) {
+    each_scores(p, [&](const auto& k, auto* row, const AttentionGroup& g, std::size_t) {
       const std::int32_t* lengths = site_.mask.key_lengths == nullptr ? nullptr : site_.mask.key_lengths + g.first;
-      masked_softmax(row, g.sentences, count_, g.queries, g.keys, {lengths, site_.mask.causal});
+      k->masked_softmax(row, lengths, site_.mask.causal, g.sentences, count_, g.queries, g.keys, k.stream);
     });
     return p;
   }
   [[nodiscard]] at::Tensor dropped(const at::Tensor& p) const {
     if (site_.dropout.rate == 0.0F) return p;
     at::Tensor out = at::empty_like(p);
-    each_scores(p, [&](auto* row, const AttentionGroup& g, std::size_t number) {
-      using T = std::remove_pointer_t<decltype(row)>;
-      apply_dropout(row, elements<T>(out) + (row - elements<T>(p)), g.sentences * count_ * g.queries * g.keys, site_.group_dropout(number));
+    each_scores(p, [&](const auto& k, auto* row, const AttentionGroup& g, std::size_t number) {
+      k->apply_dropout(row, k.elements(out) + (row - k.elements(p)), g.sentences * count_ * g.queries * g.keys, site_.group_dropout(number),
+                       k.stream);
     });
     return out;
   }
   /// In place: the scores' gradient from that of the dropped probabilities.
   void softmax_backward(const at::Tensor& p, at::Tensor& g_scores) const {
-    each_scores(p, [&](auto* row, const AttentionGroup& g, std::size_t number) {
-      using T = std::remove_pointer_t<decltype(row)>;
-      softmax_dropout_backward(row, elements<T>(g_scores) + (row - elements<T>(p)), g.sentences * count_ * g.queries, g.keys,
-                               site_.group_dropout(number));
+    each_scores(p, [&](const auto& k, auto* row, const AttentionGroup& g, std::size_t number) {
+      k->softmax_dropout_backward(row, k.elements(g_scores) + (row - k.elements(p)), g.sentences * count_ * g.queries, g.keys,
+                                  site_.group_dropout(number), k.stream);
     });
   }
   [[nodiscard]] at::Tensor merged(const at::Tensor& dropped_p, const at::Tensor& v) const {
     const at::Tensor out = weighted(dropped_p, v);
-    at::Tensor packed = empty_like_rows(v, {site_.query_rows(), width});
+    at::Tensor packed = empty_like_rows(v, {site_.query_rows, width});
     merge(out, packed, 0, Side::kQueries, 1.0F);
     return packed;
   }
@@ -126,7 +123,7 @@ class Heads {
 
   [[nodiscard]] static std::int64_t length(Side side, const AttentionGroup& g) { return side == Side::kQueries ? g.queries : g.keys; }
   [[nodiscard]] const std::int64_t* offsets(Side side, const AttentionGroup& g) const {
-    return (side == Side::kQueries ? site_.query_offsets : site_.key_offsets).data() + g.first;
+    return (side == Side::kQueries ? site_.query_offsets : site_.key_offsets) + g.first;
   }
   /// Room for `cells` of each sentence and head, group after group.
   template <typename Cells>
@@ -148,14 +145,14 @@ class Heads {
       score += g.sentences * count_ * g.queries * g.keys;
     }
   }
-  /// Calls kernel(scores of the group, group, its number).
+  /// Calls kernel(kernels, scores of the group, group, its number).
   template <typename Kernel>
   void each_scores(const at::Tensor& p, const Kernel& kernel) const {
-    context_.run(p, [&](auto element) {
-      auto* row = elements<decltype(element)>(p);
+    context_.run(p, [&](const auto& k) {
+      auto* row = k.elements(p);
       for (std::size_t i = 0; i < site_.groups.size(); ++i) {
         const AttentionGroup& g = site_.groups[i];
-        kernel(row, g, i);
+        kernel(k, row, g, i);
         row += g.sentences * count_ * g.queries * g.keys;
       }
     });
@@ -181,26 +178,24 @@ ParameterSpan ParameterSpan::part(std::size_t first, std::size_t count) const {
 }
 
 at::Tensor layer_norm_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, LayerNormTape& tape) {
-  tape = {x_MD, empty_fp32(x_MD.size(0)), empty_fp32(x_MD.size(0))};
+  tape = {x_MD, empty_fp32(x_MD, x_MD.size(0)), empty_fp32(x_MD, x_MD.size(0))};
   return layer_norm_again(context, p, tape);
 }
 
 at::Tensor layer_norm_again(const PassContext& context, const ParameterSpan& p, const LayerNormTape& tape) {
   at::Tensor y = at::empty_like(tape.x);
-  context.run(tape.x, [&](auto element) {
-    using T = decltype(element);
-    layer_norm(elements<T>(tape.x), elements<T>(p.values[0]), elements<T>(p.values[1]), elements<T>(y), fp32(tape.mean), fp32(tape.rstd), y.size(0),
-               y.size(1));
+  context.run(tape.x, [&](const auto& k) {
+    k->layer_norm(k.elements(tape.x), k.elements(p.values[0]), k.elements(p.values[1]), k.elements(y), fp32(tape.mean), fp32(tape.rstd), y.size(0),
+                  y.size(1), k.stream);
   });
   return y;
 }
 
 at::Tensor layer_norm_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const LayerNormTape& tape) {
   at::Tensor g_x = at::empty_like(g_MD);
-  context.run(g_MD, [&](auto element) {
-    using T = decltype(element);
-    layer_norm_backward(elements<T>(g_MD), elements<T>(tape.x), elements<T>(p.values[0]), fp32(tape.mean), fp32(tape.rstd), elements<T>(g_x),
-                        fp32(p.gradients[0]), fp32(p.gradients[1]), g_MD.size(0), g_MD.size(1));
+  context.run(g_MD, [&](const auto& k) {
+    k->layer_norm_backward(k.elements(g_MD), k.elements(tape.x), k.elements(p.values[0]), fp32(tape.mean), fp32(tape.rstd), k.elements(g_x),
+                           fp32(p.gradients[0]), fp32(p.gradients[1]), g_MD.size(0), g_MD.size(1), k.stream);
   });
   return g_x;
 }
@@ -248,22 +243,21 @@ at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p
   const at::Tensor g_q = heads.weighted(g_scores, tape.k);
   const at::Tensor g_k = heads.weighted_keys(g_scores, tape.q);
   if (!memory_MD.defined()) {
-    at::Tensor g_qkv = empty_like_rows(g_MD, {site.query_rows(), 3 * width});
+    at::Tensor g_qkv = empty_like_rows(g_MD, {site.query_rows, 3 * width});
     heads.merge(g_q, g_qkv, 0, Side::kQueries, heads.scale);
     heads.merge(g_k, g_qkv, width, Side::kKeys, 1.0F);
     heads.merge(g_v, g_qkv, 2 * width, Side::kKeys, 1.0F);
     return linear_backward(context, g_qkv, x_MD, p.values[0], p.gradients[0], p.gradients[1], p.write);
   }
-  at::Tensor g_query = empty_like_rows(g_MD, {site.query_rows(), width});
-  at::Tensor g_kv = empty_like_rows(g_MD, {site.key_rows(), 2 * width});
+  at::Tensor g_query = empty_like_rows(g_MD, {site.query_rows, width});
+  at::Tensor g_kv = empty_like_rows(g_MD, {site.key_rows, 2 * width});
   heads.merge(g_q, g_query, 0, Side::kQueries, heads.scale);
   heads.merge(g_k, g_kv, 0, Side::kKeys, 1.0F);
   heads.merge(g_v, g_kv, width, Side::kKeys, 1.0F);
   const at::Tensor g_keys = linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
                                             p.gradients[0].narrow(0, width, 2 * width), p.gradients[1].narrow(0, width, 2 * width), p.write);
-  context.run(*g_memory, [&](auto element) {
-    using T = decltype(element);
-    add_to(elements<T>(*g_memory), elements<T>(g_keys), g_keys.numel());
+  context.run(*g_memory, [&](const auto& k) {
+    k->add_to(k.elements(*g_memory), k.elements(g_keys), g_keys.numel(), k.stream);
   });
   return linear_backward(context, g_query, x_MD, p.values[0].narrow(0, 0, width), p.gradients[0].narrow(0, 0, width),
                          p.gradients[1].narrow(0, 0, width), p.write);
@@ -272,9 +266,8 @@ at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p
 at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, Dropout dropout,
                         FeedForwardTape& tape) {
   tape.hidden = context.gemm->forward(x_MD, p.values[0]);  // bias_relu_dropout adds the bias
-  context.run(tape.hidden, [&](auto element) {
-    using T = decltype(element);
-    bias_relu_dropout(elements<T>(tape.hidden), elements<T>(p.values[1]), tape.hidden.size(0), tape.hidden.size(1), dropout);
+  context.run(tape.hidden, [&](const auto& k) {
+    k->bias_relu_dropout(k.elements(tape.hidden), k.elements(p.values[1]), tape.hidden.size(0), tape.hidden.size(1), dropout, k.stream);
   });
   return linear(context, tape.hidden, p.values[2], p.values[3]);
 }
@@ -282,9 +275,8 @@ at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, cons
 at::Tensor feed_forward_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
                                  Dropout dropout, const FeedForwardTape& tape) {
   const at::Tensor g_hidden = linear_backward(context, g_MD, tape.hidden, p.values[2], p.gradients[2], p.gradients[3], p.write);
-  context.run(tape.hidden, [&](auto element) {
-    using T = decltype(element);
-    relu_dropout_backward(elements<T>(tape.hidden), elements<T>(g_hidden), g_hidden.numel(), dropout);
+  context.run(tape.hidden, [&](const auto& k) {
+    k->relu_dropout_backward(k.elements(tape.hidden), k.elements(g_hidden), g_hidden.numel(), dropout, k.stream);
   });
   return linear_backward(context, g_hidden, x_MD, p.values[0], p.gradients[0], p.gradients[1], p.write);
 }
@@ -296,17 +288,15 @@ at::Tensor residual_forward(const PassContext& context, const ParameterSpan& nor
     if (context.keep_cheap) tape.body_input = h;
     const at::Tensor s = body(h);
     at::Tensor y = at::empty_like(x_MD);
-    context.run(x_MD, [&](auto element) {
-      using T = decltype(element);
-      add_dropout(elements<T>(x_MD), elements<T>(s), elements<T>(y), y.numel(), dropout);
+    context.run(x_MD, [&](const auto& k) {
+      k->add_dropout(k.elements(x_MD), k.elements(s), k.elements(y), y.numel(), dropout, k.stream);
     });
     return y;
   }
   tape.body_input = x_MD;
   const at::Tensor s = body(x_MD);
-  context.run(x_MD, [&](auto element) {
-    using T = decltype(element);
-    add_dropout(elements<T>(x_MD), elements<T>(s), elements<T>(s), s.numel(), dropout);
+  context.run(x_MD, [&](const auto& k) {
+    k->add_dropout(k.elements(x_MD), k.elements(s), k.elements(s), s.numel(), dropout, k.stream);
   });
   return layer_norm_forward(context, norm, s, tape.norm);
 }
@@ -317,16 +307,14 @@ at::Tensor residual_backward(const PassContext& context, const ParameterSpan& no
   at::Tensor g_x;
   {
     at::Tensor g_s = at::empty_like(g_sum);
-    context.run(g_sum, [&](auto element) {
-      using T = decltype(element);
-      dropout_backward(elements<T>(g_sum), elements<T>(g_s), g_s.numel(), dropout);
+    context.run(g_sum, [&](const auto& k) {
+      k->dropout_backward(k.elements(g_sum), k.elements(g_s), g_s.numel(), dropout, k.stream);
     });
     g_x = body_backward(g_s, tape.body_input.defined() ? tape.body_input : layer_norm_again(context, norm, tape.norm));
   }
   if (context.pre_norm) g_x = layer_norm_backward(context, norm, g_x, tape.norm);
-  context.run(g_x, [&](auto element) {
-    using T = decltype(element);
-    add_to(elements<T>(g_x), elements<T>(g_sum), g_x.numel());
+  context.run(g_x, [&](const auto& k) {
+    k->add_to(k.elements(g_x), k.elements(g_sum), g_x.numel(), k.stream);
   });
   return g_x;
 }

@@ -15,23 +15,26 @@ std::vector<std::int64_t> offsets_of(std::span<const std::int32_t> lengths) {
   return offsets;
 }
 
-at::Tensor places_of(std::span<const std::int32_t> lengths, std::int64_t rows, Arithmetic arithmetic) {
+at::Tensor places_of(std::span<const std::int32_t> lengths, std::int64_t rows, PackedRows::Places kind) {
+  if (kind == PackedRows::Places::kLeftOut) return {};
   at::Tensor places = at::empty({rows}, at::TensorOptions().dtype(at::kInt));
-  if (arithmetic == Arithmetic::kShapesOnly) return places;
-  auto* to = places.data_ptr<std::int32_t>();
-  for (const std::int32_t length : lengths) {
-    std::iota(to, to + length, 0);
-    to += length;
-  }
+  if (kind == PackedRows::Places::kMade) write_places(lengths, places.data_ptr<std::int32_t>());
   return places;
 }
 
 }  // namespace
 
-PackedRows::PackedRows(const data::Batch& batch, Arithmetic arithmetic)
+void write_places(std::span<const std::int32_t> lengths, std::int32_t* to) {
+  for (const std::int32_t length : lengths) {
+    std::iota(to, to + length, 0);
+    to += length;
+  }
+}
+
+PackedRows::PackedRows(const data::Batch& batch, Places places)
     : source_offsets_(offsets_of(batch.source_lengths)), target_offsets_(offsets_of(batch.target_lengths)),
-      source_places_(places_of(batch.source_lengths, batch.source_tokens, arithmetic)),
-      target_places_(places_of(batch.target_lengths, batch.target_tokens, arithmetic)) {
+      source_places_(places_of(batch.source_lengths, batch.source_tokens, places)),
+      target_places_(places_of(batch.target_lengths, batch.target_tokens, places)) {
   for (const data::SentenceGroup& g : data::sentence_groups(batch.source_lengths, batch.target_lengths)) {
     source_groups_.push_back({g.first, g.sentences, g.source_length, g.source_length});
     target_groups_.push_back({g.first, g.sentences, g.target_length, g.target_length});

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "th/model/batch_copies.hpp"
 #include "th/model/transformer.hpp"
 
 namespace th::model {
@@ -21,7 +22,11 @@ struct Transformer::Pass {
   PassContext context;
   bool keep = false;       ///< training: tapes are kept
   bool recompute = false;  ///< full and sqrt checkpointing: keep inputs of layers (of segments) alone
-  PackedRows rows{batch, context.gemm->computes() ? Arithmetic::kCompute : Arithmetic::kShapesOnly};
+  BatchCopies* copies = nullptr;  ///< to a device with memory of its own, where anything is computed
+  PackedRows rows{batch, places()};
+  BatchArrays arrays = context.memory == ComputeDevice::Memory::kHost ? host_arrays(batch, rows)
+                       : copies != nullptr                            ? copies->take(batch, rows)
+                                                                      : BatchArrays();
   std::vector<EncoderTape> encoder{};
   std::vector<DecoderTape> decoder{};
   LayerNormTape final_norm{};
@@ -29,13 +34,19 @@ struct Transformer::Pass {
   at::Tensor tied{};    ///< the tied embedding matrix while its unit is open
 
   [[nodiscard]] AttentionSite encoder_site(Dropout dropout) const {
-    return {rows.source_groups(), rows.source_offsets(), rows.source_offsets(), {batch.source_lengths.data(), false}, dropout};
+    return {rows.source_groups(), arrays.source_offsets, arrays.source_offsets, batch.source_tokens, batch.source_tokens,
+            {arrays.source_lengths, false}, dropout};
   }
   [[nodiscard]] AttentionSite decoder_site(Dropout dropout) const {
-    return {rows.target_groups(), rows.target_offsets(), rows.target_offsets(), {nullptr, true}, dropout};
+    return {rows.target_groups(), arrays.target_offsets, arrays.target_offsets, batch.target_tokens, batch.target_tokens, {nullptr, true}, dropout};
   }
   [[nodiscard]] AttentionSite cross_site(Dropout dropout) const {
-    return {rows.cross_groups(), rows.target_offsets(), rows.source_offsets(), {batch.source_lengths.data(), false}, dropout};
+    return {rows.cross_groups(), arrays.target_offsets, arrays.source_offsets, batch.target_tokens, batch.source_tokens,
+            {arrays.source_lengths, false}, dropout};
+  }
+  [[nodiscard]] PackedRows::Places places() const {
+    if (context.memory == ComputeDevice::Memory::kOwn) return PackedRows::Places::kLeftOut;
+    return context.gemm->computes() ? PackedRows::Places::kMade : PackedRows::Places::kShapesOnly;
   }
 };
 

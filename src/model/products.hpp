@@ -7,7 +7,7 @@
 
 namespace th::model {
 
-/// One library's matrix products on the CPU, fp32 sums. Called by one thread.
+/// One library's matrix products, fp32 sums. Called by one thread.
 class Products {
  public:
   virtual ~Products() = default;
@@ -30,5 +30,7 @@ class Products {
 [[nodiscard]] std::shared_ptr<Products> torch_onednn_products();
 /// LibTorch's MKL. fp32.
 [[nodiscard]] std::shared_ptr<Products> mkl_products();
+/// LibTorch's cuBLAS, for tensors on a GPU: fp32, bf16 and fp16, and fp32 results of 16-bit operands.
+[[nodiscard]] std::shared_ptr<Products> cublas_products();
 
 }  // namespace th::model

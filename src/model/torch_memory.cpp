@@ -7,6 +7,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/ThreadLocalDebugInfo.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -20,6 +21,8 @@ constexpr std::size_t kReserve = std::size_t{1} << 40;  // addresses, not memory
 // Planned blocks get addresses that no process has: no page of the upper half of a canonical address space is ever mapped for users.
 constexpr std::uintptr_t kPlanned = std::uintptr_t{1} << 60;
 thread_local std::uintptr_t next_planned = kPlanned;
+
+std::atomic<runtime::MemoryLedger*> activation_ledger = nullptr;  // null: the process's
 
 bool is_planned(const void* block) { return reinterpret_cast<std::uintptr_t>(block) >= kPlanned; }
 
@@ -58,7 +61,13 @@ class ObservedAllocator final : public c10::Allocator {
       } else {
         block = take(rounded);
       }
-      runtime::note_allocation(block, bytes);
+      runtime::MemoryLedger* ledger = activation_ledger;
+      const bool apart = ledger != nullptr && runtime::MemoryScope::current() == runtime::MemoryClass::kActivations;
+      if (apart && runtime::PlanningScope::active() == nullptr) {
+        runtime::note_allocation(block, bytes, *ledger);
+      } else {
+        runtime::note_allocation(block, bytes);
+      }
     }
     return {block, block, &release, c10::Device(c10::DeviceType::CPU)};
   }
@@ -94,5 +103,8 @@ class DeviceMemoryObserver::Guard {
 
 DeviceMemoryObserver::DeviceMemoryObserver() : guard_(std::make_unique<Guard>()) {}
 DeviceMemoryObserver::~DeviceMemoryObserver() = default;
+
+ActivationLedger::ActivationLedger(runtime::MemoryLedger& ledger) : before_(activation_ledger.exchange(&ledger)) {}
+ActivationLedger::~ActivationLedger() { activation_ledger = before_; }
 
 }  // namespace th::model

@@ -28,13 +28,14 @@ at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
 }  // namespace
 
 Transformer::Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
-                         std::int64_t max_length, Arithmetic arithmetic)
-    : Transformer(model, parameter_units(model, source_vocabulary, target_vocabulary), gemm, max_length, arithmetic) {}
+                         std::int64_t max_length, Arithmetic arithmetic, const ComputeDevice& device)
+    : Transformer(model, parameter_units(model, source_vocabulary, target_vocabulary), gemm, max_length, arithmetic, device) {}
 
 Transformer::Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm, std::int64_t max_length,
-                         Arithmetic arithmetic)
-    : model_(model), gemm_(gemm, arithmetic), units_(std::move(parameters.units)), aliases_(std::move(parameters.aliases)),
-      positions_(sinusoidal_positions(max_length, model.d_model)) {
+                         Arithmetic arithmetic, const ComputeDevice& device)
+    : model_(model), gemm_(gemm, arithmetic), units_(std::move(parameters.units)), aliases_(std::move(parameters.aliases)), device_(device),
+      positions_(sinusoidal_positions(max_length, model.d_model).to(device.tensors)),
+      copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
   ensure(model.d_model % model.num_heads == 0, "Transformer: d_model must be a multiple of num_heads");
   index_units();
 }
@@ -57,19 +58,17 @@ void Transformer::index_units() {
 
 PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
   const bool keep_cheap = training && model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
-  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap};
+  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap, device_.kernels, device_.memory};
 }
 
-at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids,
-                                  const at::Tensor& places, std::uint64_t site) const {
+at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, std::int64_t rows, const std::int64_t* ids,
+                                  const std::int32_t* places, std::uint64_t site) const {
   const std::int64_t d = model_.d_model;
-  const std::int64_t rows = places.size(0);
   const at::Tensor& weight = unit.values[0];
   at::Tensor y = at::empty({rows, d}, weight.options());
-  pass.context.run(weight, [&](auto element) {
-    using T = decltype(element);
-    embed(elements<T>(weight), ids.data(), positions_.data_ptr<float>(), places.data_ptr<std::int32_t>(), elements<T>(y), rows, d, std::sqrt(static_cast<float>(d)),
-          pass.context.site(kEmbeddingBlock, site));
+  pass.context.run(weight, [&](const auto& k) {
+    k->embed(k.elements(weight), ids, positions_.data_ptr<float>(), places, k.elements(y), rows, d, std::sqrt(static_cast<float>(d)),
+             pass.context.site(kEmbeddingBlock, site), k.stream);
   });
   return y;
 }
@@ -80,7 +79,7 @@ void Transformer::require_places(std::int64_t length) const {
 
 at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
   require_places(pass.batch.source_length);
-  at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), pass.batch.source, pass.rows.source_places(), 0);
+  at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), pass.batch.source_tokens, pass.arrays.source, pass.arrays.source_places, 0);
   source.close_forward(source_unit_);
   const std::int64_t segment = segment_length(model_.num_encoder_layers);
   for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
@@ -100,7 +99,8 @@ at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
 
 at::Tensor Transformer::decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const {
   require_places(pass.batch.target_length);
-  at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), pass.batch.target_in, pass.rows.target_places(), 1);
+  at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), pass.batch.target_tokens, pass.arrays.target_in,
+                           pass.arrays.target_places, 1);
   source.close_forward(target_unit_);
   const std::int64_t segment = segment_length(model_.num_decoder_layers);
   for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
@@ -129,7 +129,7 @@ at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const
 
 at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
   c10::InferenceMode no_grad;
-  Pass pass{.batch = batch, .context = context(0.0, 0, false)};
+  Pass pass{.batch = batch, .context = context(0.0, 0, false), .copies = copies_.get()};
   open_tied(source, pass);
   const at::Tensor memory = encode(source, pass);
   LayerNormTape tape;
@@ -138,38 +138,47 @@ at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch
   return scores;
 }
 
-double Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& bias, float smoothing,
-                                float gradient_scale, const LogitSlice& each) const {
-  double loss = 0;
+at::Tensor Transformer::new_total() const {
+  at::Tensor total = at::empty({1}, at::TensorOptions().dtype(at::kDouble).device(device_.tensors));
+  if (gemm_.computes()) total.zero_();
+  return total;
+}
+
+double Transformer::read_total(const at::Tensor& total) const { return gemm_.computes() ? total.item<double>() : 0; }
+
+void Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& bias, float smoothing,
+                              float gradient_scale, double* loss, const LogitSlice& each) const {
+  const at::Tensor row_losses = at::empty({std::min(kLogitRows, hidden.size(0))}, hidden.options().dtype(at::kDouble));
   const std::int64_t all = gemm_.computes() ? hidden.size(0) : std::min(kLogitRows, hidden.size(0));  // a plan needs the largest slice alone
   for (std::int64_t first = 0; first < all; first += kLogitRows) {
     const std::int64_t rows = std::min(kLogitRows, all - first);
     const at::Tensor h = hidden.narrow(0, first, rows);
     at::Tensor scores = linear(pass.context, h, weight, bias);
-    pass.context.run(scores, [&](auto element) {
-      loss += cross_entropy(elements<decltype(element)>(scores), pass.batch.target_out.data() + first, rows, scores.size(1), smoothing, gradient_scale);
+    pass.context.run(scores, [&](const auto& k) {
+      auto* of_rows = row_losses.data_ptr<double>();
+      k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows, scores.size(1), smoothing, gradient_scale, k.stream);
+      k->add_total(of_rows, loss, rows, k.stream);
     });
     if (each) each(first, h, scores);
   }
-  return loss;
 }
 
 LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
   c10::InferenceMode no_grad;
-  Pass pass{.batch = batch, .context = context(0.0, 0, false)};
+  Pass pass{.batch = batch, .context = context(0.0, 0, false), .copies = copies_.get()};
   open_tied(source, pass);
   const at::Tensor memory = encode(source, pass);
   const at::Tensor x = decode(source, pass, memory);
-  LossSum sum{0, batch.target_tokens};
+  const at::Tensor total = new_total();
   {
     const UnitTensors& unit = source.open_forward(output_unit_);
     LayerNormTape tape;
     const at::Tensor hidden = layer_norm_forward(pass.context, ParameterSpan{unit.values, {}}.part(0, 2), x, tape);
-    sum.loss_sum = loss_slices(pass, hidden, output_weight(pass, unit), unit.values[2], 0.0F, 0.0F, {});
+    loss_slices(pass, hidden, output_weight(pass, unit), unit.values[2], 0.0F, 0.0F, total.data_ptr<double>(), {});
     source.close_forward(output_unit_);
   }
   if (model_.tie_embeddings) source.close_forward(source_unit_);
-  return sum;
+  return {read_total(total), batch.target_tokens};
 }
 
 const at::Tensor& Transformer::output_weight(const Pass& pass, const UnitTensors& unit) const {
@@ -178,17 +187,23 @@ const at::Tensor& Transformer::output_weight(const Pass& pass, const UnitTensors
 
 LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale,
                                 double label_smoothing) {
+  c10::InferenceMode no_grad;
+  const at::Tensor total = new_total();
+  train_slot(source, batch, dropout_key, gradient_scale, label_smoothing, total.data_ptr<double>());
+  return {read_total(total), batch.target_tokens};
+}
+
+void Transformer::train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale,
+                             double label_smoothing, double* loss) {
   ensure(gradient_scale != 0, "Transformer: a gradient scale of 0 gives no gradients");
   c10::InferenceMode no_grad;
   const config::GradientCheckpointing kind = model_.gradient_checkpointing;
   const bool recompute = kind == config::GradientCheckpointing::kFull || kind == config::GradientCheckpointing::kSqrt;
-  Pass pass{.batch = batch, .context = context(model_.dropout, dropout_key, true), .keep = true, .recompute = recompute};
+  Pass pass{.batch = batch, .context = context(model_.dropout, dropout_key, true), .keep = true, .recompute = recompute, .copies = copies_.get()};
   open_tied(source, pass);
   pass.memory = encode(source, pass);
   at::Tensor x = decode(source, pass, pass.memory);
-  LossSum sum{0, batch.target_tokens};
-  sum.loss_sum = backward(source, pass, std::move(x), static_cast<float>(label_smoothing), static_cast<float>(gradient_scale));
-  return sum;
+  backward(source, pass, std::move(x), static_cast<float>(label_smoothing), static_cast<float>(gradient_scale), loss);
 }
 
 std::int64_t Transformer::segment_length(std::int64_t layers) const {

@@ -88,15 +88,14 @@ at::Tensor Transformer::decoder_layer_backward(const Pass& pass, std::int64_t la
                            });
 }
 
-double Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing, float gradient_scale) const {
+void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing, float gradient_scale, double* loss) const {
   const bool tied = model_.tie_embeddings;
   const PassContext& c = pass.context;
-  const data::Batch& b = pass.batch;
   const float scale = std::sqrt(static_cast<float>(model_.d_model));
-  const auto embedding_gradient = [&](UnitTensors& unit, const at::Tensor& g, const std::vector<std::int64_t>& ids, std::uint64_t site) {
-    c.run(g, [&](auto element) {
-      embed_backward(elements<decltype(element)>(g), ids.data(), unit.gradients[0].data_ptr<float>(), g.size(0), g.size(1), scale,
-                     c.site(kEmbeddingBlock, site));
+  const auto embedding_gradient = [&](UnitTensors& unit, const at::Tensor& g, const std::int64_t* ids, std::uint64_t site) {
+    c.run(g, [&](const auto& k) {
+      k->embed_backward(k.elements(g), ids, unit.gradients[0].data_ptr<float>(), g.size(0), g.size(1), scale,
+                        c.site(kEmbeddingBlock, site), k.stream);
     });
   };
   UnitTensors* embeddings = tied ? &source.open_backward(source_unit_) : nullptr;
@@ -109,14 +108,13 @@ double Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, 
   at::Tensor& g_weight = tied ? embeddings->gradients[0] : p.gradients[weight];
   Write write = tied ? Write::kAdd : p.write;
   at::Tensor g = at::empty_like(x);
-  double loss = 0;
   {
     const at::Tensor hidden = layer_norm_forward(c, p.part(0, kNorm), x, pass.final_norm);
     x = at::Tensor();
-    loss = loss_slices(pass, hidden, w, p.values[bias], smoothing, gradient_scale, [&](std::int64_t first, const at::Tensor& h, const at::Tensor& g_logits) {
+    loss_slices(pass, hidden, w, p.values[bias], smoothing, gradient_scale, loss, [&](std::int64_t first, const at::Tensor& h, const at::Tensor& g_logits) {
       gemm_.weight_gradient(g_logits, h, g_weight, std::exchange(write, Write::kAdd));
-      c.run(g_logits, [&](auto element) {
-        add_column_sums(elements<decltype(element)>(g_logits), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1));
+      c.run(g_logits, [&](const auto& k) {
+        k->add_column_sums(k.elements(g_logits), p.gradients[bias].data_ptr<float>(), g_logits.size(0), g_logits.size(1), k.stream);
       });
       gemm_.input_gradient(g_logits, w, g.narrow(0, first, h.size(0)));
     });
@@ -125,7 +123,7 @@ double Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, 
   source.close_backward(output_unit_);
 
   at::Tensor g_memory = at::empty_like(pass.memory);
-  c.run(g_memory, [&](auto) { g_memory.zero_(); });
+  c.run(g_memory, [&](const auto&) { g_memory.zero_(); });
   backward_layers(
       model_.num_decoder_layers,
       [&](std::int64_t k) {
@@ -143,7 +141,7 @@ double Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, 
         source.close_backward(first_decoder_ + l);
       });
   UnitTensors& target = tied ? *embeddings : source.open_backward(target_unit_);
-  embedding_gradient(target, g, b.target_in, 1);
+  embedding_gradient(target, g, pass.arrays.target_in, 1);
   if (!tied) source.close_backward(target_unit_);
 
   g = g_memory;
@@ -166,9 +164,8 @@ double Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, 
         source.close_backward(first_encoder_ + l);
       });
   UnitTensors& first = tied ? *embeddings : source.open_backward(source_unit_);
-  embedding_gradient(first, g, b.source, 0);
+  embedding_gradient(first, g, pass.arrays.source, 0);
   source.close_backward(source_unit_);
-  return loss;
 }
 
 }  // namespace th::model

@@ -64,7 +64,8 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned, const ru
 }
 
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available) {
-  const runtime::MemoryUse use = zero::plan_memory(request).peak().use;
+  const zero::MemoryPlan plan = zero::plan_memory(request);
+  const runtime::MemoryUse use = request.memory == zero::DeviceMemory::kOwn ? plan.host_peak().host : plan.peak().use;
   if (available <= 0 || use.total() * ranks_here <= available) return;
   std::string text = "the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need " +
                      monitor::bytes_text(use.total()) + " each (";

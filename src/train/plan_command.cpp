@@ -189,13 +189,20 @@ std::string advice(const Planner& planner, double limit) {
   config::RunConfig waiting = config;
   waiting.checkpoint.async = false;
   take("checkpoint.async=false", waiting);
+  const bool on_gpu = planner.memory() == zero::DeviceMemory::kOwn;
+  config::RunConfig offloaded = config;
+  offloaded.zero.offload_optimizer = true;
+  if (on_gpu) take("zero.offload_optimizer=true", offloaded);
+  offloaded.zero.offload_parameters = config.zero.stage == 3;
+  if (on_gpu) take("zero.offload_parameters=true", offloaded);
   if (fits()) return text;
-  text += "  zero.offload_optimizer=true moves optimizer state to the host, on a GPU only\n";
+  if (!on_gpu) text += "  zero.offload_optimizer=true moves optimizer state to the host, on a GPU only\n";
   text += "  more nodes: fewer ranks share a node's memory (plan.ranks_per_node)\n";
   return text;
 }
 
 std::string time_text(const Planner& planner) {
+  if (planner.memory() == zero::DeviceMemory::kOwn) return "\nThe time of a step on a GPU is not estimated: a plan needs no GPU and measures none.\n";
   const config::RunConfig& config = planner.config();
   const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
   const SpeedProbe probe = probe_speed(gemm, std::min<std::int64_t>(config.model.d_model, 1024), std::min<std::int64_t>(config.model.d_ff, 4096), config.precision.dtype);
@@ -254,23 +261,31 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   const double available = static_cast<double>(runtime::available_memory_bytes());
   const std::int64_t here = config.plan.ranks_per_node > 0 ? std::min(ranks, config.plan.ranks_per_node) : ranks;
   const double limit = available / static_cast<double>(here) - kProcess;
-  const double wanted = static_cast<double>(plan.peak().use.total());
+  const bool on_gpu = planner.memory() == zero::DeviceMemory::kOwn;
+  const zero::MemoryPlan::Phase& most = on_gpu ? plan.host_peak() : plan.peak();
+  const std::int64_t wanted = (on_gpu ? most.host : most.use).total();
   answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
                         monitor::bytes_text(static_cast<std::int64_t>(available)).c_str(), static_cast<long long>(here),
-                        monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, limit))).c_str(), monitor::bytes_text(plan.peak().use.total()).c_str(),
-                        plan.peak().name.c_str());
-  answer.fits = available == 0 || wanted <= limit;
-  if (config.plan.gpu_gbytes > 0) {
+                        monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, limit))).c_str(), monitor::bytes_text(wanted).c_str(), most.name.c_str());
+  answer.fits = available == 0 || static_cast<double>(wanted) <= limit;
+  if (on_gpu && config.plan.gpu_gbytes == 0) {
+    answer.text += "Of a GPU a rank takes " + monitor::bytes_text(plan.peak().use.total()) + " (" + plan.peak().name + "); plan.gpu_gbytes says what it has.\n";
+  } else if (config.plan.gpu_gbytes > 0) {
     const double device = static_cast<double>(planner.plan(config, zero::DeviceMemory::kOwn).peak().use.total());
-    const bool on_gpu = device <= config.plan.gpu_gbytes * 1e9;
+    const bool fits = device <= config.plan.gpu_gbytes * 1e9;
     answer.text += format("On a GPU of %g GB a rank takes %s of it, the rest is the host's: %s.\n", config.plan.gpu_gbytes,
-                          monitor::bytes_text(static_cast<std::int64_t>(device)).c_str(), on_gpu ? "it fits" : "it does not fit");
-    answer.fits = answer.fits && on_gpu;
+                          monitor::bytes_text(static_cast<std::int64_t>(device)).c_str(), fits ? "it fits" : "it does not fit");
+    answer.fits = answer.fits && fits;
   }
-  const std::int64_t tokens = largest_batch_tokens(planner, limit);
+  const double gpu = config.plan.gpu_gbytes * 1e9;
+  if (on_gpu && gpu == 0) {
+    answer.text += answer.fits ? "It fits beside the GPU.\n" : "The host has not enough memory beside the GPU: fewer ranks share a node, or less is offloaded.\n";
+    return answer;
+  }
+  const std::int64_t tokens = largest_batch_tokens(planner, on_gpu ? gpu : limit);
   answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
                                   std::to_string(std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(tokens) / planner.mean_longest()))) + ".\n" : "No data.batch_tokens fits.\n";
-  const double least = config.plan.gpu_gbytes > 0 ? std::min(limit, config.plan.gpu_gbytes * 1e9) : limit;
+  const double least = on_gpu ? gpu : gpu > 0 ? std::min(limit, gpu) : limit;
   answer.text += answer.fits ? "It fits.\n" : advice(planner, least);
   return answer;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,17 @@ class Planner {
   [[nodiscard]] double sentences(const config::RunConfig& config) const;
   /// Ids of a sentence's longer side, in the mean.
   [[nodiscard]] double mean_longest() const noexcept { return mean_longest_; }
-  [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config, zero::DeviceMemory memory = zero::DeviceMemory::kHost) const;
+  [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config, zero::DeviceMemory memory) const;
+  /// Of the deck's own device; auto is taken for the CPU, which a login node is.
+  [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config) const { return plan(config, memory()); }
+  /// How tensors of a GPU travel by comm.backend; empty for a run on the host.
+  [[nodiscard]] std::optional<runtime::Transport> transport(zero::DeviceMemory memory) const noexcept {
+    if (memory == zero::DeviceMemory::kHost) return std::nullopt;
+    return config_.comm.backend == config::Backend::kMpi ? runtime::Transport::kStaged : runtime::Transport::kNccl;
+  }
+  [[nodiscard]] zero::DeviceMemory memory() const noexcept {
+    return config_.run.device == config::DeviceKind::kCuda ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost;
+  }
   /// Floating point operations of one slot's forward and backward pass, in the mean: the products of linear layers and attention.
   [[nodiscard]] double slot_flops(const config::RunConfig& config) const;
 

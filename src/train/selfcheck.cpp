@@ -42,9 +42,11 @@ std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::Collective
   return total;
 }
 
-Outcome three_steps(const config::RunConfig& config, const TrainingData& data, std::int64_t slots, runtime::Collectives& collectives) {
-  model::Transformer model(config.model, data.source_vocabulary, data.target_vocabulary, model::resolve_gemm(config.run.gemm), data.longest);
-  zero::ZeroEngine engine(config, model, collectives, slots);
+Outcome three_steps(const config::RunConfig& config, const TrainingData& data, std::int64_t slots, const RunDevice& device,
+                    runtime::Collectives& collectives) {
+  model::Transformer model(config.model, data.source_vocabulary, data.target_vocabulary, device.gemm(), data.longest, model::Arithmetic::kCompute,
+                           device.compute());
+  zero::ZeroEngine engine(config, model, collectives, slots, device.device());
   Outcome outcome;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const data::StepBatches batches = data.source->make(0, step % data.source->steps(0));
@@ -69,7 +71,8 @@ std::string row(const std::string& stage, const char* kind, const Outcome& o, co
 
 }  // namespace
 
-bool selfcheck(const config::LoadedDeck& deck, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log) {
+bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device, runtime::Collectives& collectives, const runtime::Communicator& node,
+               Log& log) {
   using config::GradientCheckpointing;
   constexpr std::array<std::pair<GradientCheckpointing, const char*>, 4> kKinds{{{GradientCheckpointing::kNone, "none"},
                                                                                {GradientCheckpointing::kSelective, "selective"},
@@ -85,10 +88,11 @@ bool selfcheck(const config::LoadedDeck& deck, runtime::Collectives& collectives
     log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
     config.comm.reduction = config::Reduction::kExact;
   }
-  config.comm.overlap = resolve_overlap(config, collectives, node).overlap;
+  config.comm.overlap = resolve_overlap(config, collectives, node, device.way()).overlap;
   if (config.zero.stage != 3) config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = open_training_data(config, slots, collectives, node);
-  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step. Offload has no effect on a CPU.");
+  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step." +
+           (device.on_gpu() ? "" : " Offload has no effect on a CPU."));
   log.info("stage  recompute   loss of step 3       gradient norm        parameters' hash  bits");
   const Outcome* first = nullptr;
   std::vector<Outcome> outcomes;
@@ -98,7 +102,7 @@ bool selfcheck(const config::LoadedDeck& deck, runtime::Collectives& collectives
     for (const auto& [kind, name] : kKinds) {
       config.zero.stage = stage;
       config.model.gradient_checkpointing = kind;
-      outcomes.push_back(three_steps(config, data, slots, collectives));
+      outcomes.push_back(three_steps(config, data, slots, device, collectives));
       if (first == nullptr) first = &outcomes.front();
       const bool equal = outcomes.back() == *first;
       same = same && equal;

@@ -165,7 +165,7 @@ void Trainer::judge(double loss, const zero::StepResult& result) {
 
 void Trainer::report_memory() {
   if (!is_root()) return;
-  say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use, runtime::MemoryLedger::process().at_peak()));
+  say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use, ledger().at_peak()));
 }
 
 double Trainer::evaluate() {
@@ -222,6 +222,10 @@ Trainer::Border Trainer::agree() {
   return border;
 }
 
+const runtime::MemoryLedger& Trainer::ledger() const {
+  return device_.on_gpu() ? runtime::MemoryLedger::device() : runtime::MemoryLedger::process();
+}
+
 bool Trainer::saving() const { return config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0; }
 
 double Trainer::probe() {
@@ -261,7 +265,13 @@ void Trainer::translate_test_set() {
   {
     const EvaluationBatches batches(*dataset_.test, config_.data, collectives_.rank(), collectives_.size());
     memory_->saw_decoding(batches.shapes(), batches.bytes(), config_.decode.max_length);
-    lines = translate_corpus(*model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
+    std::optional<model::Transformer> host;  // decodes in place of a GPU's
+    const model::ActivationLedger of_host(runtime::MemoryLedger::process());
+    if (device_.on_gpu()) {
+      const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
+      host.emplace(config_.model, data_.source_vocabulary, data_.target_vocabulary, model::resolve_gemm(config_.run.gemm), data_.longest);
+    }
+    lines = translate_corpus(host ? *host : *model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
                              {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
   }
   std::vector<std::string> references;

@@ -26,10 +26,10 @@ namespace fs = std::filesystem;
 namespace {
 
 /// The run's identity (contract.md): what the bits depend on beside the deck.
-std::string make_identity(const config::RunConfig& config) {
-  const model::Gemm gemm(model::resolve_gemm(config.run.gemm));
+std::string make_identity(const config::RunConfig& config, const RunDevice& device) {
+  const model::Gemm gemm(device.gemm());
   return "isa=" + instruction_set() + " gemm=" + gemm.identity(config.precision.dtype) +
-         " threads=" + std::to_string(config.run.threads) + " device=cpu torch=" + build_info().torch +
+         " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() + " torch=" + build_info().torch +
          " numerics=" + std::to_string(kNumericsRevision);
 }
 
@@ -59,11 +59,13 @@ std::string set_aside(const fs::path& folder) {
 
 }  // namespace
 
-Trainer::Trainer(const config::LoadedDeck& deck, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node,
-                 Log& log)
-    : deck_(deck), config_(deck_.config), collectives_(collectives), watchdog_(watchdog), log_(log), identity_(make_identity(deck.config)),
+Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
+                 const runtime::Communicator& node, Log& log)
+    : deck_(deck), config_(deck_.config), device_(device), collectives_(collectives), watchdog_(watchdog), log_(log),
       deadline_(deck.config.run.max_minutes), loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
+  identity_ = make_identity(config_, device_);
+  collectives_.broadcast(identity_, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) open_checkpoint();
   resolve_slots();
   watchdog_.enter("data", state_.step);
@@ -189,7 +191,7 @@ void Trainer::prepare_output() {
 }
 
 void Trainer::build_engine(const runtime::Communicator& node) {
-  const OverlapChoice choice = resolve_overlap(config_, collectives_, node);
+  const OverlapChoice choice = resolve_overlap(config_, collectives_, node, device_.way());
   log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
             ")");
   config::RunConfig config = config_;
@@ -210,6 +212,9 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   request.saves = saving();
   request.nodes = collectives_.nodes();
   request.rank = collectives_.rank();
+  request.memory = device_.memory();
+  request.transport = device_.way();
+  request.gemm = device_.gemm();
   run_agreed(collectives_, [&] {
     zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
     first.training = source_->largest_shapes(state_.epoch);
@@ -217,10 +222,11 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   });
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
+  runtime::MemoryLedger::device().restart();
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
   model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
-                                                model::resolve_gemm(config_.run.gemm), data_.longest);
-  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches);
+                                                device_.gemm(), data_.longest, model::Arithmetic::kCompute, device_.compute());
+  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches, device_.device());
   watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
 }
@@ -338,7 +344,7 @@ void Trainer::write_summary(const std::string& exit) {
   record.attention_padding_fraction = waste(totals_.score_cells, totals_.padded_score_cells);
   record.rss_before_model_bytes = gather(rss_before_model_);
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
-  record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state());
+  record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state() + runtime::MemoryLedger::device().current().model_state());
   const runtime::ByteCounters sent = collectives_.bytes_sent(), between = collectives_.bytes_between_nodes();
   const std::int64_t payload = sent.total() - sent.control, crossed = between.total() - between.control;
   const std::int64_t peers = collectives_.nodes().node_size(collectives_.rank()) - 1, others = collectives_.size() - 1;
@@ -346,7 +352,7 @@ void Trainer::write_summary(const std::string& exit) {
   record.bytes_on_node = gather(others > 0 ? payload / others * peers : 0);
   record.bytes_between_nodes = gather(crossed);
   record.planned_bytes = gather(memory_->plan().peak().use.total());
-  record.measured_bytes = gather(runtime::MemoryLedger::process().at_peak().total());
+  record.measured_bytes = gather(ledger().at_peak().total());
   record.exit = exit;
   std::string traffic;
   for (const runtime::TrafficRow& row : collectives_.traffic()) {

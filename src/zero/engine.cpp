@@ -33,6 +33,7 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
       rounds_((slots + collectives.size() - 1) / collectives.size()),
       rank_(collectives.rank()),
       ranks_(collectives.size()),
+      tensor_device_(model.device().tensors),
       use_(unit_use(model)),
       buffers_(engine_buffers(config_, layout_, use_, slots, device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)),
       compute_(device_.compute()),
@@ -85,6 +86,7 @@ void ZeroEngine::allocate() {
   store_ = std::make_unique<StateStore>(device_, layout_, b, policy_);
   pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   block_sums_ = block(MemoryClass::kCommunication, b.device_block_sums() * static_cast<std::int64_t>(sizeof(double)));
+  device_losses_ = block(MemoryClass::kCommunication, b.device_losses() * static_cast<std::int64_t>(sizeof(double)));
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
   slot_losses_.assign(index(rounds_), 0.0);
@@ -116,22 +118,23 @@ void ZeroEngine::begin_step() {
   communication_.run_bodies();  // of a step that was given up
   device_.settle();
   round_ = 0;
+  std::fill(slot_losses_.begin(), slot_losses_.end(), 0.0);
+  if (device_losses_.bytes() > 0) compute_.clear(device_losses_.data(), device_losses_.bytes());
   if (pool_) pool_->begin_step(rounds_);
 }
 
 void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale,
                             double label_smoothing) {
   ensure(round_ < rounds_, "ZeroEngine: more rounds than the step has");
-  double loss = 0;
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   idle_ = batch == nullptr || batch->sentences == 0;
   if (!idle_) {
     const auto slot = static_cast<std::uint64_t>(round_ * ranks_ + rank_);
-    loss = model.train_slot(*this, *batch, hash_pair(step_key, slot), gradient_scale, label_smoothing).loss_sum;
+    double* losses = device_.is_host() ? slot_losses_.data() : device_losses_.as<double>();
+    model.train_slot(*this, *batch, hash_pair(step_key, slot), gradient_scale, label_smoothing, losses + round_);
   } else {
     model.idle_slot(*this);
   }
-  slot_losses_[index(round_)] = loss;
   ++round_;
   device_.settle();
 }
@@ -200,6 +203,7 @@ StepResult ZeroEngine::step(const StepRequest& request) {
   compute_.wait(communication_.record());
   communication_.run_bodies();
   StepResult result;
+  if (device_losses_.bytes() > 0) runtime::copy_now(device_, slot_losses_.data(), device_losses_.data(), device_losses_.bytes());
   std::vector<double> all(slot_losses_.size() * index(ranks_));
   collectives_.all_gather_doubles(slot_losses_, all);
   for (std::int64_t s = 0; s < slots_; ++s) result.loss_sum += all[index(s % ranks_ * rounds_ + s / ranks_)];

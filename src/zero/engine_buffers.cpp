@@ -129,12 +129,15 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   }
   b.block_sums = (whole + shard) / FlatLayout::kBlock;
   b.shard_blocks = shard / FlatLayout::kBlock;
+  b.rounds = (slots + layout.ranks() - 1) / layout.ranks();
   b.memory = memory;
   place_states(b, config, layout);
   return b;
 }
 
 std::int64_t EngineBuffers::device_block_sums() const noexcept { return memory == DeviceMemory::kOwn ? shard_blocks : 0; }
+
+std::int64_t EngineBuffers::device_losses() const noexcept { return memory == DeviceMemory::kOwn ? rounds : 0; }
 
 runtime::MemoryUse EngineBuffers::use() const {
   const std::int64_t working = element_bytes(types.working);
@@ -147,7 +150,7 @@ runtime::MemoryUse EngineBuffers::use() const {
   }
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
-  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced + device_block_sums() * kDouble;
+  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced + (device_block_sums() + device_losses()) * kDouble;
   if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }

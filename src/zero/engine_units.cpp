@@ -43,11 +43,12 @@ float* ZeroEngine::unit_gradient(std::int64_t unit) const {
 
 std::vector<at::Tensor> ZeroEngine::views(std::int64_t unit, void* base, config::Precision type) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  const at::TensorOptions options = at::TensorOptions().dtype(model::scalar_type(type));
+  const at::TensorOptions options = at::TensorOptions().dtype(model::scalar_type(type)).device(tensor_device_);
   std::vector<at::Tensor> out;
   for (std::int64_t t = u.first_tensor; t < u.first_tensor + u.tensor_count; ++t) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
-    out.push_back(at::from_blob(static_cast<std::byte*>(base) + tensor.offset * element_bytes(type), tensor.spec.shape, options));
+    std::byte* begin = static_cast<std::byte*>(base) + tensor.offset * element_bytes(type);
+    out.push_back(at::for_blob(begin, tensor.spec.shape).options(options).target_device(tensor_device_).make_tensor());
   }
   return out;
 }

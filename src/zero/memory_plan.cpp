@@ -1,6 +1,7 @@
 #include "th/zero/memory_plan.hpp"
 
 #include "th/base/error.hpp"
+#include "th/model/batch_copies.hpp"
 #include "th/model/decoding.hpp"
 #include "th/model/element.hpp"
 #include "th/model/transformer.hpp"
@@ -58,8 +59,12 @@ enum class Pass { kTraining, kEvaluation, kDecoding };
 /// Peak bytes of activations over the shapes, each run without data.
 std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::vector<BatchShape>& shapes) {
   if (shapes.empty()) return 0;
-  model::Transformer model(request.config.model, request.source_vocabulary, request.target_vocabulary, model::resolve_gemm(request.config.run.gemm),
-                           request.longest, model::Arithmetic::kShapesOnly);
+  const bool apart = request.memory == DeviceMemory::kOwn && pass != Pass::kDecoding;  // the host decodes
+  model::ComputeDevice device;
+  device.memory = apart ? model::ComputeDevice::Memory::kOwn : model::ComputeDevice::Memory::kHost;
+  const model::GemmLibrary on_cpu = model::resolve_gemm(request.config.run.gemm);
+  model::Transformer model(request.config.model, request.source_vocabulary, request.target_vocabulary, apart ? request.gemm.value_or(on_cpu) : on_cpu,
+                           request.longest, model::Arithmetic::kShapesOnly, device);
   const FlatLayout layout(model.units(), 1);
   std::int64_t most = 0;
   for (const BatchShape& shape : shapes) {
@@ -69,7 +74,8 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::
     const runtime::MemoryScope scope(MemoryClass::kActivations);
     PlannedSource source(layout, model::scalar_type(request.config.precision.dtype));
     ledger.restart();
-    if (pass == Pass::kTraining) model.train_slot(source, batch, 0, 1.0, request.config.train.label_smoothing);
+    double loss = 0;
+    if (pass == Pass::kTraining) model.train_slot(source, batch, 0, 1.0, request.config.train.label_smoothing, &loss);
     if (pass == Pass::kEvaluation) model.evaluate(source, batch);
     if (pass == Pass::kDecoding) model::plan_decoding(model, source, batch, request.config.decode.beam);
     most = std::max(most, ledger.at_peak().total());
@@ -91,7 +97,21 @@ runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatL
   return out;
 }
 
+/// What copies of batches to a device take, there and again in pinned memory.
+std::int64_t batch_copies(const PlanRequest& request) {
+  std::int64_t most = 0;
+  for (const std::vector<BatchShape>* shapes : {&request.training, &request.evaluation}) {
+    for (const BatchShape& s : *shapes) most = std::max(most, model::BatchCopies::bytes(s.sentences(), s.source_tokens(), s.target_tokens()));
+  }
+  return most;
+}
+
 }  // namespace
+
+const MemoryPlan::Phase& MemoryPlan::host_peak() const {
+  ensure(!phases.empty(), "MemoryPlan: no phases");
+  return *std::max_element(phases.begin(), phases.end(), [](const Phase& a, const Phase& b) { return a.host.total() < b.host.total(); });
+}
 
 const MemoryPlan::Phase& MemoryPlan::peak() const {
   ensure(!phases.empty(), "MemoryPlan: no phases");
@@ -121,6 +141,11 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   MemoryUse base = buffers.use(), own_host = buffers.host_use();
   MemoryUse& host = request.memory == DeviceMemory::kOwn ? own_host : base;  // a CPU run has one memory
   host[MemoryClass::kBatches] = request.batch_bytes;
+  const bool apart = request.memory == DeviceMemory::kOwn;
+  if (apart) {
+    base[MemoryClass::kBatches] = batch_copies(request);
+    own_host[MemoryClass::kBatches] += batch_copies(request);
+  }
   base[MemoryClass::kActivations] = constants;
   const std::int64_t working = element_bytes(buffers.types.working);
   const bool sharded = buffers.gather_slots > 0;
@@ -142,7 +167,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
     plan.phases.back().use[kind] += bytes;
   };
   const auto of_host = [&](MemoryClass kind, std::int64_t bytes) {
-    (request.memory == DeviceMemory::kOwn ? plan.phases.back().host : plan.phases.back().use)[kind] += bytes;
+    (apart ? plan.phases.back().host : plan.phases.back().use)[kind] += bytes;
   };
   const auto host_phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
     phase(name, kind, 0);
@@ -165,7 +190,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
     phase("gathering", MemoryClass::kGatherSlots, layout.largest_unit() * working);
     of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
     of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
-    phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - constants);
+    // A GPU's host has a table of positions of its own for it.
+    host_phase("decoding", MemoryClass::kActivations, activation_bytes(request, Pass::kDecoding, request.decoding) - (apart ? 0 : constants));
     of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
     of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
   }

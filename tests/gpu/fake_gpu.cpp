@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -37,6 +38,7 @@ struct State {
   Order order = Order::kComputeFirst;
   Fault fault = Fault::kNone;
   cudaStream_t compute = nullptr;
+  int devices = 1;
   std::vector<cudaStream_t> streams;
   int aborted = 0, destroyed = 0;
   float milliseconds = 0;
@@ -51,7 +53,25 @@ State& state() {
   return instance;
 }
 
-void enqueue(cudaStream_t stream, std::function<void()> run) { stream->queue.push_back({[] { return true; }, std::move(run)}); }
+/// The default stream, where null is given.
+cudaStream_t known(cudaStream_t stream) {
+  static const cudaStream_t standard = [] {
+    state().streams.push_back(new CUstream_st);
+    return state().streams.back();
+  }();
+  return stream == nullptr ? standard : stream;
+}
+
+void drain();
+
+void enqueue_after(cudaStream_t stream, std::function<bool()> may_start, std::function<void()> run) {
+  known(stream)->queue.push_back({std::move(may_start), std::move(run)});
+  if (state().order == Order::kAtOnce) drain();
+}
+
+void enqueue(cudaStream_t stream, std::function<void()> run) {
+  enqueue_after(stream, [] { return true; }, std::move(run));
+}
 
 bool run_one(cudaStream_t stream) {
   if (stream->queue.empty() || !stream->queue.front().may_start()) return false;
@@ -87,6 +107,7 @@ void reset(Order order, cudaStream_t compute) {
 }
 void launch(cudaStream_t stream, std::function<void()> run) { enqueue(stream, std::move(run)); }
 void advance(float milliseconds) { state().milliseconds += milliseconds; }
+void set_devices(int count) { state().devices = count; }
 void set_fault(Fault fault) { state().fault = fault; }
 int aborted() { return state().aborted; }
 int destroyed() { return state().destroyed; }
@@ -118,7 +139,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   drain();
-  return stream->queue.empty() ? cudaSuccess : cudaErrorUnknown;
+  return known(stream)->queue.empty() ? cudaSuccess : cudaErrorUnknown;
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = new CUevent_st;
@@ -139,13 +160,33 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const std::int64_t number = event->recorded;
-  stream->queue.push_back({[event, number] { return event->reached >= number; }, [] {}});
+  enqueue_after(stream, [event, number] { return event->reached >= number; }, [] {});
   return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   drain();
   return event->reached == event->recorded ? cudaSuccess : cudaErrorUnknown;
 }
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = state().devices;
+  return state().devices > 0 ? cudaSuccess : cudaErrorNoDevice;
+}
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  *properties = {};
+  std::strcpy(properties->name, "Fake GPU");
+  properties->uuid.bytes[0] = static_cast<char>(device + 1);
+  properties->totalGlobalMem = std::size_t{1} << 30;
+  return device < state().devices ? cudaSuccess : cudaErrorInvalidDevice;
+}
+cudaError_t cudaDeviceGetPCIBusId(char* text, int capacity, int device) {
+  std::snprintf(text, static_cast<std::size_t>(capacity), "0000:%02x:00.0", static_cast<unsigned>(device));
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) { return device < state().devices ? cudaSuccess : cudaErrorInvalidDevice; }
 cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;

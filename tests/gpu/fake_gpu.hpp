@@ -10,12 +10,18 @@
 // event does not hold back happens too early (compute first) or too late (communication first).
 namespace th::fake {
 
-enum class Order { kComputeFirst, kCommunicationFirst };
+enum class Order {
+  kComputeFirst,
+  kCommunicationFirst,
+  kAtOnce,  ///< work runs when it is enqueued: for whole programs, whose LibTorch knows nothing of these streams
+};
 enum class Fault { kNone, kNeverReady, kInitFailsOnLastRank, kPeerDied, kWrongGather };
 
 /// Forgets all streams and faults. `compute` is the stream that counts as the compute stream.
 void reset(Order order, cudaStream_t compute);
 void set_fault(Fault fault);
+/// How many devices there are; one unless it is said.
+void set_devices(int count);
 /// Enqueues `run` as a kernel would be.
 void launch(cudaStream_t stream, std::function<void()> run);
 /// The GPU's clock goes on by so many milliseconds; it stands still otherwise. Within a launch: while that runs.

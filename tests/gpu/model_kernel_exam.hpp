@@ -200,6 +200,9 @@ class ModelKernelExam {
             [&](T* z) { k_.cross_entropy(z, dlabels.get(), dlosses.get(), rows, vocabulary, smoothing, g_scale, nullptr); });
         double sum = 0;
         for (const double loss : dlosses.values()) sum += loss;
+        const Array<double> total(std::vector<double>{0.5});
+        k_.add_total(dlosses.get(), total.get(), rows, nullptr);
+        EXPECT_EQ(total.values()[0], 0.5 + sum) << "the total is added in row order";
         EXPECT_NEAR(sum, expected, 1e-12 * expected) << "fp64 logarithms of two libraries differ in the last bit";
       }
     }

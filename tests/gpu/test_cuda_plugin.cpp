@@ -69,7 +69,7 @@ TEST(CudaPlugin, LoadsOnThisMachineAndAnswersAboutDevices) {
 
 TEST(CudaPlugin, WithADriverTheReasonForTheCpuIsThePlugins) {
   const std::string reason = why_cpu("/proc");
-  EXPECT_TRUE(says_what_is_missing(reason) || contains(reason, "here, but run.device=cuda is not part of this build")) << reason;
+  EXPECT_TRUE(reason.empty() || says_what_is_missing(reason)) << reason;
 }
 
 TEST(CudaPlugin, EveryRankHearsWhyItGetsNoDevice) {

@@ -172,7 +172,9 @@ TEST_P(NcclOnHost, BringsWhatMpiBringsAndCountsTheSameBytes) {
   nccl->finish_exchange();
   (void)mpi->exchange(*on_host, 0, kSlice);
   mpi->finish_exchange();
-  nccl->all_gather(*on_gpu, 0, kSlice, kSlice, on_gpu->data());  // in place
+  const std::vector<const float*> all = nccl->shards(*on_gpu, 0, kSlice);  // an all-gather in place
+  nccl->finish_exchange();
+  for (int r = 0; r < nccl->size(); ++r) EXPECT_EQ(all[static_cast<std::size_t>(r)], on_gpu->data() + r * kSlice);
   mpi->all_gather(*on_host, 0, kSlice, kSlice, on_host->data());
   nccl->all_gather(*on_gpu, 17, 0, kSlice - 17, shards.data());  // a buffer of shards
   mpi->all_gather(*on_host, 17, 0, kSlice - 17, shards_by_mpi.data());

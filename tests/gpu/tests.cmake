@@ -44,6 +44,20 @@ if(TH_CUDA)
   th_add_on_host_test(device RANKS 1 SOURCES ${cuda}/cuda_device.cpp LIBS th_cpu_reference)
   th_add_on_host_test(staged RANKS 1 2 3 4 SOURCES ${cuda}/staged_collectives.cpp)
 
+  # A plugin for whole programs on machines without a GPU (fake_plugin.cpp), in a folder of its own: program.gpu_run names it by TH_CUDA_PLUGIN.
+  add_library(th_fake_cuda MODULE gpu/fake_plugin.cpp gpu/fake_gpu.cpp ${cuda}/plugin.cpp ${cuda}/counted_memory.cpp ${cuda}/cuda_device.cpp
+    ${cuda}/cuda_handles.cpp ${cuda}/cuda_stream.cpp
+    ${cuda}/device.cpp ${cuda}/device_map.cpp ${cuda}/kernel_table.cpp ${cuda}/nccl_collectives.cpp ${cuda}/nccl_communicator.cpp
+    ${cuda}/nccl_self_test.cpp ${cuda}/staged_collectives.cpp ${zero}/slot_tree.cpp ${zero}/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/model/kernels.cpp)
+  set_target_properties(th_fake_cuda PROPERTIES OUTPUT_NAME th_cuda LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake_cuda
+    CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  target_compile_definitions(th_fake_cuda PRIVATE TH_CUDA_VERSION="fake" OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+  target_include_directories(th_fake_cuda PRIVATE ${CMAKE_SOURCE_DIR}/include ${cuda} ${CMAKE_SOURCE_DIR}/tests)
+  target_include_directories(th_fake_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
+  target_link_libraries(th_fake_cuda PRIVATE MPI::MPI_CXX)
+  target_link_options(th_fake_cuda PRIVATE LINKER:--no-undefined)
+  th_apply_options(th_fake_cuda)
+
   # th_add_gpu_test(name RANKS program): label gpu, skipped without a device; RANKS 0: without mpirun. tools/gpu_check.sh reads the same list.
   set(gpu_tests "")
   function(th_add_gpu_test name ranks program)
@@ -63,6 +77,11 @@ if(TH_CUDA)
     th_add_gpu_test(nccl.np${np} ${np} th_gpu_nccl)
     th_add_gpu_test(staged.np${np} ${np} th_gpu_staged)
   endforeach()
+  # Whole runs of th_app; gpu_check.sh calls the script by itself.
+  if(TARGET th_app)
+    add_test(NAME gpu.stages COMMAND bash ${CMAKE_SOURCE_DIR}/tools/gpu_stages.sh ${CMAKE_BINARY_DIR})
+    set_tests_properties(gpu.stages PROPERTIES LABELS gpu TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT "${gpu_mpi_environment}")
+  endif()
   file(WRITE ${CMAKE_BINARY_DIR}/gpu_tests.txt "${gpu_tests}")
 
   # A folder that runs on a machine with a GPU and LibTorch alone.

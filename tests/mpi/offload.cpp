@@ -2,6 +2,8 @@
 // on both sides, checkpoints that go on in another setting.
 #include <gtest/gtest.h>
 
+#include <ATen/record_function.h>
+
 #include <optional>
 
 #include "fakes/fake_transport.hpp"
@@ -141,6 +143,82 @@ TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
       };
       EXPECT_EQ(trace(config, FakeDevice::Pace::kLatest), trace(config, std::nullopt));
     }
+  }
+}
+
+/// The host's kernels as those of a device: its memory can be touched within them alone.
+FakeDevice* guarded_device = nullptr;
+template <auto Member>
+struct Guarded;
+template <typename T, typename... A, void (*th::runtime::ModelKernels<T>::*Member)(A...)>
+struct Guarded<Member> {
+  static void call(A... arguments) {
+    const FakeDevice::Kernel kernel(*guarded_device);
+    (th::model::host_kernels().table<T>().*Member)(arguments...);
+  }
+};
+template <typename T>
+constexpr th::runtime::ModelKernels<T> guarded_table() {
+  using K = th::runtime::ModelKernels<T>;
+  return {Guarded<&K::add_dropout>::call,
+          Guarded<&K::dropout_backward>::call,
+          Guarded<&K::bias_relu_dropout>::call,
+          Guarded<&K::relu_dropout_backward>::call,
+          Guarded<&K::add_column_sums>::call,
+          Guarded<&K::add_to>::call,
+          Guarded<&K::accumulate>::call,
+          Guarded<&K::widen>::call,
+          Guarded<&K::narrow>::call,
+          Guarded<&K::layer_norm>::call,
+          Guarded<&K::layer_norm_backward>::call,
+          Guarded<&K::masked_softmax>::call,
+          Guarded<&K::apply_dropout>::call,
+          Guarded<&K::softmax_dropout_backward>::call,
+          Guarded<&K::split_heads>::call,
+          Guarded<&K::merge_heads>::call,
+          Guarded<&K::embed>::call,
+          Guarded<&K::embed_backward>::call,
+          Guarded<&K::cross_entropy>::call,
+          Guarded<&K::add_total>::call};
+}
+
+/// While it lives, LibTorch's operators are kernels of the device too, as those on CUDA tensors are.
+class GuardedOperators {
+ public:
+  explicit GuardedOperators(FakeDevice& device) {
+    guarded_device = &device;
+    handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(&open).scopes({at::RecordScope::FUNCTION}));
+  }
+  ~GuardedOperators() { at::removeCallback(handle_); }
+  GuardedOperators(const GuardedOperators&) = delete;
+  GuardedOperators& operator=(const GuardedOperators&) = delete;
+
+ private:
+  struct Open : at::ObserverContext {
+    FakeDevice::Kernel kernel{*guarded_device};
+  };
+  static std::unique_ptr<at::ObserverContext> open(const at::RecordFunction&) { return std::make_unique<Open>(); }
+  at::CallbackHandle handle_;
+};
+
+TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
+  static constexpr th::runtime::ModelKernels<float> kTable = guarded_table<float>();
+  const th::model::KernelSet kernels{&kTable, nullptr, nullptr, nullptr};
+  for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
+    th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});
+    config.model.tie_embeddings = pace == FakeDevice::Pace::kLatest;
+    config.comm.overlap = Overlap::kOn;
+    SmallRun host(config, *collectives_);
+    FakeDevice device(pace);
+    th_test::FakeTransport transport(*collectives_, device);
+    SmallRun run(config, transport, &device, {c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, &device});
+    const GuardedOperators operators(device);
+    for (std::int64_t step = 1; step <= 2; ++step) EXPECT_EQ(run.train(step), host.train(step)) << "step " << step;
+    EXPECT_EQ(run.state(), host.state());
+    const th::data::Batch batch = SmallRun::make_batch(9);
+    EXPECT_EQ(run.model.evaluate(run.engine, batch).loss_sum, host.model.evaluate(host.engine, batch).loss_sum);
+    EXPECT_EQ(gathered(run), gathered(host));
+    EXPECT_EQ(device.streams().violations(), std::vector<std::string>{});
   }
 }
 

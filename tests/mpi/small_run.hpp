@@ -16,10 +16,11 @@
 struct SmallRun {
   static constexpr std::int64_t kVocabulary = 40, kSlots = 4;
 
-  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Device* device = nullptr)
+  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Device* device = nullptr,
+           const th::model::ComputeDevice& compute = {})
       : config(the_config),
         collectives(the_collectives),
-        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16),
+        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16, th::model::Arithmetic::kCompute, compute),
         engine(config, model, collectives, kSlots, device) {}
   static th::config::RunConfig make_config(std::int64_t width, std::int64_t stage) {
     th::config::RunConfig c;
@@ -40,8 +41,8 @@ struct SmallRun {
   double train(std::int64_t number, const Compute& compute) {
     return step(number, 1.0 / 48.0, compute).loss_sum;
   }
-  template <typename Compute>
-  th::zero::StepResult step(std::int64_t number, double gradient_scale, const Compute& compute) {
+  /// The batch of a step.
+  static th::data::Batch make_batch(std::int64_t number) {
     th::data::Batch b;
     b.sentences = 2;
     b.source_length = b.target_length = 6;
@@ -53,6 +54,11 @@ struct SmallRun {
     b.source_lengths.assign(2, 6);
     b.target_lengths = b.source_lengths;
     b.source_tokens = b.target_tokens = 12;
+    return b;
+  }
+  template <typename Compute>
+  th::zero::StepResult step(std::int64_t number, double gradient_scale, const Compute& compute) {
+    const th::data::Batch b = make_batch(number);
     engine.begin_step();
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
       const bool mine = round * collectives.size() + collectives.rank() < kSlots;

@@ -46,9 +46,8 @@ class CommandLine(th_run.ProgramTest):
         self.assertRegex(out, r"(?m)device +cpu, ")
         self.assertNotIn("run.device=auto", out)
 
-    def test_a_run_on_a_gpu_is_refused_before_anything_is_done(self):
-        self.refused(th_run.DECK, "run.device=cuda", patterns=("run.device", "not part of this build"))
-        self.refused(th_run.DECK, "comm.backend=nccl", patterns=("comm.backend", "not part of this build"))
+    def test_nccl_on_a_cpu_is_refused_before_anything_is_done(self):
+        self.refused(th_run.DECK, "run.device=cpu", "comm.backend=nccl", patterns=("comm.backend", "run.device is cpu; allowed auto, mpi"))
 
     def test_every_program_has_help(self):
         for name in ("th_app", "th_inspect", "th_translate", "th_corpus"):

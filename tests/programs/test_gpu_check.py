@@ -40,7 +40,8 @@ class GpuCheck(th_run.ProgramTest):
     def assert_whole_report(self, result, report):
         text = (self.folder / report).read_text()
         self.assertEqual(text, result.out, "the report is what the terminal showed")
-        for part in ("machine", "programs", "tests of label gpu", "compute-sanitizer", "benchmark", "summary"):
+        for part in ("machine", "programs", "tests of label gpu", "stages, bit by bit", "compute-sanitizer", "benchmark",
+                     "PyTorch on the same GPU, 128 sentences", "summary"):
             self.assertIn(f"== {part} ==", text)
         self.assertRegex(text, r"passed   cpu, 2 ranks, stage 2, 2\+2 layers: [0-9.]+ tokens/s")
         for line in text.splitlines():
@@ -58,39 +59,44 @@ class GpuCheck(th_run.ProgramTest):
         for line in (BUILD / "gpu_tests.txt").read_text().splitlines():
             self.assertIn(line.split()[0], text)
 
-    def stand_in(self, devices, explanation):
-        """A build folder whose th_app answers as on a machine with these devices and writes the figures of each run that it is asked for."""
+    def stand_in(self, devices, error=""):
+        """A build folder whose th_app answers as on a machine with these devices, writes the figures of each run that it is asked for, and says the error
+        in place of one on a GPU."""
         folder = self.folder / "stand_in"
         (folder / "bin").mkdir(parents=True)
         (folder / "inputs").mkdir()
         (folder / "gpu_tests.txt").write_text("")
         (folder / "inputs" / "benchmark.in").write_text("")
+        rows = "".join(f"    {stage}  {kind}  1.5  2.5  00ff  same\\n" for stage in range(4) for kind in ("none", "selective", "full", "sqrt"))
         app = folder / "bin" / "th_app"
         app.write_text(f"""#!/bin/bash
-case $1 in
-  --version) printf 'th_app 0\\nDevices: {devices}\\n' ;;
-  --explain) printf '{explanation}\\n' ;;
-  *) echo "$*" >>"{folder}/asked"; mkdir -p out; echo '{{"tokens_per_second":1234.5}}' >out/metrics.jsonl ;;
-esac
+if [ "$1" = --version ]; then printf 'th_app 0\\nDevices: {devices}\\n'; exit; fi
+echo "$*" >>"{folder}/asked"
+if [[ "$*" = *run.device=cuda* ]] && [ -n "{error}" ]; then echo "error: {error}"; exit 7; fi
+if [[ "$*" = *--selfcheck* ]]; then [ "${{OMPI_COMM_WORLD_RANK:-0}}" != 0 ] || printf '{rows}'; exit; fi
+mkdir -p out
+echo '{{"tokens_per_second":1234.5}}' >out/metrics.jsonl
 """)
         app.chmod(0o755)
         return folder
 
     def test_with_a_gpu_a_build_that_can_is_timed_on_it(self):
-        folder = self.stand_in("cpu\\n  cuda:0 NVIDIA H200", "run.device = auto\\n    choice, auto, cpu, cuda")
+        folder = self.stand_in("cpu\\n  cuda:0 NVIDIA H200")
         text = self.check(CHECK, folder, "report.txt").out
         self.assertEqual(text, (self.folder / "report.txt").read_text())
         timed = re.findall(r"(?m)^passed   (cuda, .*): 1234.5 tokens/s$", text)
-        self.assertEqual(len(timed), 4, text)
-        asked = [line.split() for line in (folder / "asked").read_text().splitlines() if "run.device=cuda" in line]
-        self.assertEqual(len(asked), 5, "a run a rank")
+        self.assertEqual(len(timed), 7, text)
+        self.assertIn("bf16: 1 rank over NCCL, 1, 2 and 4 ranks over MPI, stages 0 to 3: the same bits (1.5 2.5 00ff)", text)
+        asked = [line.split() for line in (folder / "asked").read_text().splitlines() if "run.device=cuda" in line and "--selfcheck" not in line]
+        self.assertEqual(len(asked), 1 + 9, "one to see that it can, then a run a rank")
         self.assertTrue(any("zero.offload_parameters=true" in words for words in asked))
 
-    def test_with_a_gpu_a_build_that_cannot_says_so(self):
-        folder = self.stand_in("cpu\\n  cuda:0 NVIDIA H200", "run.device = auto\\n    choice\\n    not part of this build: cuda")
+    def test_with_a_gpu_a_libtorch_without_cuda_is_said(self):
+        needs = "run.device=cuda needs LibTorch 2 with CUDA: libtorch_cuda.so is not here"
+        folder = self.stand_in("cpu\\n  cuda:0 NVIDIA H200", needs)
         text = self.check(CHECK, folder, "report.txt").out
-        self.assertIn("skipped  cuda: run.device=cuda is not part of this build: cuda", text)
-        self.assertNotIn("run.device=cuda", (folder / "asked").read_text())
+        self.assertIn(f"skipped  cuda: {needs}", text)
+        self.assertIn(f"skipped  stage equality on the GPU: {needs}", text)
 
     def test_a_folder_without_programs_is_refused(self):
         result = self.check(CHECK, self.folder, code=2)

@@ -11,12 +11,14 @@
 
 namespace th::model {
 
-/// Which library multiplies fp32 matrices on the CPU. Part of a run's identity: the two round differently.
-enum class GemmLibrary { kOnednn, kMkl };
+/// Which library multiplies matrices: of a CPU's tensors oneDNN or MKL, of a GPU's cuBLAS. Part of a run's identity: they round differently.
+enum class GemmLibrary { kOnednn, kMkl, kCublas };
 
 /// Resolves run.gemm. `auto` goes by the processor alone: oneDNN on AMD processors with AVX-512, where LibTorch's MKL runs a slower
 /// path, and MKL elsewhere. Never by a timing, which would let noise decide the bits.
 [[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested);
+/// The same for tensors on `device`: a GPU's are cuBLAS's, whatever is asked for the CPU.
+[[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested, at::Device device);
 [[nodiscard]] const char* gemm_name(GemmLibrary library);
 
 /// Whether products and kernels are computed, or only their results allocated: the memory plan runs the model's own code without data.
@@ -26,7 +28,7 @@ class Products;
 
 /// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N].
 /// Sums are fp32. bf16 goes through oneDNN where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened, multiplied
-/// by the fp32 library and the result rounded. oneDNN is a library of its own where there is one, else LibTorch's copy. Used by one thread;
+/// by the fp32 library and the result rounded; cuBLAS takes all three types. oneDNN is a library of its own where there is one, else LibTorch's copy. Used by one thread;
 /// copies share the compiled products.
 class Gemm {
  public:
@@ -43,7 +45,7 @@ class Gemm {
   void batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN, const at::Tensor& c_BMN) const;
   [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
-  /// The libraries as the run's identity names them: "mkl", "onednn-3.2.0", "onednn-torch"; "+bf16" where bf16 has products of its own.
+  /// The libraries as the run's identity names them: "mkl", "onednn-3.2.0", "onednn-torch", "cublas"; "+bf16" where bf16 has products of its own.
   [[nodiscard]] std::string identity(config::Precision precision) const;
 
  private:
@@ -53,7 +55,9 @@ class Gemm {
   /// The tensor in fp32, with the same strides.
   [[nodiscard]] at::Tensor widened(const at::Tensor& x) const;
   /// Whether products of this type are made without going through fp32.
-  [[nodiscard]] bool direct(at::ScalarType type) const { return type == at::kFloat || (type == at::kBFloat16 && native_bf16_); }
+  [[nodiscard]] bool direct(at::ScalarType type) const {
+    return library_ == GemmLibrary::kCublas || type == at::kFloat || (type == at::kBFloat16 && native_bf16_);
+  }
 
   GemmLibrary library_;
   Arithmetic arithmetic_;

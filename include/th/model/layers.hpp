@@ -3,6 +3,7 @@
 #include <functional>
 #include <span>
 
+#include "th/model/compute_device.hpp"
 #include "th/model/element.hpp"
 #include "th/model/gemm.hpp"
 #include "th/model/kernels.hpp"
@@ -22,10 +23,12 @@ struct PassContext {
   float dropout = 0;           ///< 0 outside training
   std::uint64_t dropout_key = 0;  ///< hash of (seed, step, slot)
   bool keep_cheap = true;  ///< false (selective checkpointing): what is cheap to compute again is not kept
-  /// Runs `kernel`, given a value of the element type of `like`, or not when the pass is only planned.
-  template <typename Kernel>
-  void run(const at::Tensor& like, Kernel&& kernel) const {
-    if (gemm->computes()) with_element(like, static_cast<Kernel&&>(kernel));
+  const KernelSet* kernels = &host_kernels();  ///< of the device that the tensors are on
+  ComputeDevice::Memory memory = ComputeDevice::Memory::kHost;
+  /// Calls `work` with the kernels of the element type of `like`, or not when the pass is only planned.
+  template <typename Work>
+  void run(const at::Tensor& like, Work&& work) const {
+    if (gemm->computes()) with_kernels(*kernels, like, static_cast<Work&&>(work));
   }
   /// The dropout site `site` of block `block`.
   [[nodiscard]] Dropout site(std::uint64_t block, std::uint64_t site_number) const;
@@ -60,11 +63,10 @@ struct AttentionTape {
 /// One attention's place in the model: the rows of its sentences, mask and dropout.
 struct AttentionSite {
   std::span<const AttentionGroup> groups;
-  std::span<const std::int64_t> query_offsets, key_offsets;  ///< of all sentences, as PackedRows has them
-  AttentionMask mask;                                        ///< key lengths of all sentences
+  const std::int64_t *query_offsets = nullptr, *key_offsets = nullptr;  ///< of all sentences, as PackedRows has them, in the kernels' memory
+  std::int64_t query_rows = 0, key_rows = 0;                            ///< their last entries
+  AttentionMask mask;                                                   ///< key lengths of all sentences, in the kernels' memory
   Dropout dropout;
-  [[nodiscard]] std::int64_t query_rows() const { return query_offsets.back(); }
-  [[nodiscard]] std::int64_t key_rows() const { return key_offsets.back(); }
   /// The draws of one group's scores [B*H, T, S].
   [[nodiscard]] Dropout group_dropout(std::size_t group) const;
 };

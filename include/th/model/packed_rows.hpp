@@ -7,7 +7,6 @@
 #include <ATen/core/Tensor.h>
 
 #include "th/data/batch.hpp"
-#include "th/model/gemm.hpp"
 
 namespace th::model {
 
@@ -20,13 +19,14 @@ struct AttentionGroup {
 /// Attention alone pads, group by group (data::sentence_groups).
 class PackedRows {
  public:
-  /// With kShapesOnly the places are left out.
-  PackedRows(const data::Batch& batch, Arithmetic arithmetic);
+  /// What becomes of the places: made, made room for (a plan), or left to write_places.
+  enum class Places { kMade, kShapesOnly, kLeftOut };
+  PackedRows(const data::Batch& batch, Places places);
 
   /// B+1 entries.
   [[nodiscard]] std::span<const std::int64_t> source_offsets() const noexcept { return source_offsets_; }
   [[nodiscard]] std::span<const std::int64_t> target_offsets() const noexcept { return target_offsets_; }
-  /// Each row's position within its sentence, int32 [M].
+  /// Each row's position within its sentence, int32 [M]; undefined where they are left out.
   [[nodiscard]] const at::Tensor& source_places() const noexcept { return source_places_; }
   [[nodiscard]] const at::Tensor& target_places() const noexcept { return target_places_; }
   /// Groups of the encoder's self attention, the decoder's, and of the decoder's over the encoder's result.
@@ -39,5 +39,8 @@ class PackedRows {
   at::Tensor source_places_, target_places_;
   std::vector<AttentionGroup> source_groups_, target_groups_, cross_groups_;
 };
+
+/// The places of sentences of these lengths, one behind the other.
+void write_places(std::span<const std::int32_t> lengths, std::int32_t* to);
 
 }  // namespace th::model

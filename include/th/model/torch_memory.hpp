@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "th/runtime/memory_ledger.hpp"
+
 namespace th::model {
 
 /// Makes LibTorch take its CPU memory through the project's allocator from now on: 64-byte aligned, every block entered into
@@ -21,6 +23,19 @@ class DeviceMemoryObserver {
  private:
   class Guard;
   std::unique_ptr<Guard> guard_;
+};
+
+/// While it lives, LibTorch's CPU blocks of class kActivations are entered into `ledger` in place of MemoryLedger::process(): for a stand-in of a GPU,
+/// whose tensors are the CPU's. They may nest; one thread makes and ends them.
+class ActivationLedger {
+ public:
+  explicit ActivationLedger(runtime::MemoryLedger& ledger);
+  ~ActivationLedger();
+  ActivationLedger(const ActivationLedger&) = delete;
+  ActivationLedger& operator=(const ActivationLedger&) = delete;
+
+ private:
+  runtime::MemoryLedger* before_;
 };
 
 }  // namespace th::model

@@ -2,11 +2,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
+#include "th/model/batch_copies.hpp"
+#include "th/model/compute_device.hpp"
 #include "th/model/layers.hpp"
 #include "th/model/parameter_units.hpp"
 #include "th/model/parameters.hpp"
@@ -26,17 +29,23 @@ struct LossSum {
 /// Its units are those of parameter_units().
 class Transformer {
  public:
+  /// Parameters come from, and gradients go to, tensors on `device`, and its kernels compute.
   Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
-              std::int64_t max_length, Arithmetic arithmetic = Arithmetic::kCompute);
+              std::int64_t max_length, Arithmetic arithmetic = Arithmetic::kCompute, const ComputeDevice& device = {});
 
   [[nodiscard]] const std::vector<zero::UnitSpec>& units() const noexcept { return units_; }
   [[nodiscard]] const std::vector<zero::TensorAlias>& aliases() const noexcept { return aliases_; }
   /// Units that stay open while others are opened and closed (the tied embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
+  [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
   /// Bytes of tables that the model holds beside its parameters.
   [[nodiscard]] std::int64_t constant_bytes() const noexcept { return positions_.numel() * 4; }
 
-  /// Forward and backward over one micro-batch; gradients of loss_sum * `gradient_scale` are added through `source`.
+  /// Forward and backward over one micro-batch; gradients of loss_sum * `gradient_scale` are added through `source`, and loss_sum to `loss`, a number in
+  /// the device's memory. On a device with memory of its own all of it is enqueued, and the host waits for nothing.
+  void train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing,
+                  double* loss);
+  /// The same, and waits for the loss.
   LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key, double gradient_scale, double label_smoothing);
   /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a round joins the others' collectives.
   void idle_slot(ParameterSource& source) const;
@@ -68,7 +77,8 @@ class Transformer {
   };
   struct Pass;
 
-  Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm, std::int64_t max_length, Arithmetic arithmetic);
+  Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm, std::int64_t max_length, Arithmetic arithmetic,
+              const ComputeDevice& device);
   void index_units();
   [[nodiscard]] PassContext context(double dropout, std::uint64_t key, bool training) const;
   [[nodiscard]] at::Tensor encoder_layer(const Pass& pass, std::int64_t layer, const UnitTensors& unit, const at::Tensor& x, EncoderTape& tape) const;
@@ -80,8 +90,11 @@ class Transformer {
                                                   const DecoderTape& tape, at::Tensor& g_memory) const;
   /// Throws InternalError unless the position table has so many rows.
   void require_places(std::int64_t length) const;
-  [[nodiscard]] at::Tensor embed_ids(const Pass& pass, const UnitTensors& unit, const std::vector<std::int64_t>& ids,
-                                     const at::Tensor& places, std::uint64_t site) const;
+  [[nodiscard]] at::Tensor embed_ids(const Pass& pass, const UnitTensors& unit, std::int64_t rows, const std::int64_t* ids,
+                                     const std::int32_t* places, std::uint64_t site) const;
+  /// An fp64 number on the device, 0, and what is there once the device is done.
+  [[nodiscard]] at::Tensor new_total() const;
+  [[nodiscard]] double read_total(const at::Tensor& total) const;
   [[nodiscard]] at::Tensor encode(ParameterSource& source, Pass& pass) const;
   [[nodiscard]] at::Tensor decode(ParameterSource& source, Pass& pass, const at::Tensor& memory) const;
   [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x, LayerNormTape& tape) const;
@@ -89,12 +102,12 @@ class Transformer {
   [[nodiscard]] const at::Tensor& output_weight(const Pass& pass, const UnitTensors& unit) const;
   /// What is done with the scores of the rows from `first` on: their logits or, where gradients are asked for, their gradient.
   using LogitSlice = std::function<void(std::int64_t first, const at::Tensor& hidden_RD, const at::Tensor& scores_RV)>;
-  /// The sum of the batch's token losses from the output layer's input [M, D]. No more than kLogitRows rows of logits exist at a time; with
-  /// `gradient_scale` != 0 they become their gradient.
-  [[nodiscard]] double loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& bias, float smoothing,
-                                   float gradient_scale, const LogitSlice& each) const;
+  /// Adds the sum of the batch's token losses to `loss`, from the output layer's input [M, D]. No more than kLogitRows rows of logits exist at a time;
+  /// with `gradient_scale` != 0 they become their gradient.
+  void loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight, const at::Tensor& bias, float smoothing,
+                   float gradient_scale, double* loss, const LogitSlice& each) const;
   /// Loss and all gradients from the decoder's result `x`.
-  [[nodiscard]] double backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing, float gradient_scale) const;
+  void backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing, float gradient_scale, double* loss) const;
   /// Opens and closes the units of encoder and decoder as their forward passes do, and leaves tied embeddings open.
   void idle_stacks(ParameterSource& source) const;
   [[nodiscard]] std::int64_t segment_length(std::int64_t layers) const;
@@ -111,7 +124,9 @@ class Transformer {
   std::vector<bool> long_lived_;
   std::vector<std::int64_t> forward_order_;  ///< of encoder and decoder
   std::int64_t source_unit_ = 0, target_unit_ = 0, output_unit_ = 0, first_encoder_ = 0, first_decoder_ = 0;
-  at::Tensor positions_;  ///< [max length, D], sinusoidal, interleaved
+  ComputeDevice device_;
+  at::Tensor positions_;                 ///< [max length, D], sinusoidal, interleaved
+  std::unique_ptr<BatchCopies> copies_;  ///< on a device with memory of its own
 };
 
 /// Writes the initial value of a tensor's elements [begin, begin + count): counter based on (seed, tensor name), so that every rank

@@ -12,6 +12,9 @@ namespace th::runtime {
 /// Whether several ranks may take one GPU: NCCL refuses that, tensors staged through the host over MPI do not mind.
 enum class DeviceSharing { kForbidden, kAllowed };
 
+/// What LibTorch's tensors over device memory are; kCpu: of a stand-in for tests, whose device memory is the host's.
+enum class TensorMemory { kCuda, kCpu };
+
 /// The CUDA part of th_app, libth_cuda.so, loaded only when a run asks for it: a program linked to CUDA starts later and is larger.
 /// The library stays loaded until the process ends, so what it made may outlive this object.
 class CudaPlugin {
@@ -20,7 +23,7 @@ class CudaPlugin {
   /// of another build.
   explicit CudaPlugin(const std::vector<std::string>& folders = default_folders());
 
-  /// The folder of the running program, and lib, lib64 and the build's library folder beside it.
+  /// The folder of the running program, and lib, lib64 and the build's library folder beside it; TH_CUDA_PLUGIN, where that is set, alone.
   [[nodiscard]] static std::vector<std::string> default_folders();
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
@@ -47,6 +50,7 @@ class CudaPlugin {
   [[nodiscard]] std::string nccl_self_test(Collectives& nccl) const;
   /// The current device for buffers and states of the engine; `compute_stream` must outlive it. Throws DeviceError.
   [[nodiscard]] std::unique_ptr<Device> make_device(void* compute_stream) const;
+  [[nodiscard]] TensorMemory tensors() const;
   /// Kernels with the CPU's bits.
   [[nodiscard]] const CudaKernels& kernels() const;
 
@@ -61,14 +65,15 @@ class CudaPlugin {
   th_cuda_make_staged_collectives_fn* make_staged_collectives_ = nullptr;
   th_cuda_nccl_self_test_fn* nccl_self_test_ = nullptr;
   th_cuda_make_device_fn* make_device_ = nullptr;
+  th_cuda_tensors_fn* tensors_ = nullptr;
   th_cuda_kernels_fn* kernels_ = nullptr;
 };
 
 /// This program's ledger, for a plugin's transports.
 [[nodiscard]] LedgerCalls ledger_calls() noexcept;
 
-/// Why run.device=auto is the CPU on this machine: no driver (`driver` is the folder that NVIDIA's makes; nothing is loaded then), no plugin, no GPU, or a
-/// build whose model runs on CPUs alone. Does not throw.
+/// Why run.device=auto is the CPU on this machine: no driver (`driver` is the folder that NVIDIA's makes; nothing is loaded then, unless TH_CUDA_PLUGIN
+/// names a plugin), no plugin, no GPU. Empty: there is one. Does not throw.
 [[nodiscard]] std::string why_cpu(const std::string& driver = "/proc/driver/nvidia");
 
 /// The devices for --version: "cpu", then a line for each GPU, or "cpu (cuda: why there is none)". Does not throw.

@@ -68,5 +68,7 @@ using th_cuda_nccl_self_test_fn = int(void* collectives, char* text, std::size_t
 /// A th::runtime::Device* of the current device whose compute queue is `compute_stream`, which must outlive it; to be deleted by the caller. Null: the
 /// reason is in `text`.
 using th_cuda_make_device_fn = void*(void* compute_stream, char* text, std::size_t capacity);
+/// What LibTorch's tensors over this plugin's memory are: 0 CUDA tensors, 1 CPU tensors (a stand-in for tests, whose device memory is the host's).
+using th_cuda_tensors_fn = int();
 using th_cuda_kernels_fn = const th::runtime::CudaKernels*();
 }

@@ -42,6 +42,8 @@ struct ModelKernels {
   /// `row_losses` [rows] is filled: its sum in row order is the CPU's result up to the rounding of log. Nothing is read back.
   void (*cross_entropy)(T* logits, const std::int64_t* labels, double* row_losses, Count rows, Count vocabulary, float smoothing,
                         float g_scale, void* stream);
+  /// *out += x[0] + … + x[n-1], added in order: the total of row losses, in device memory.
+  void (*add_total)(const double* x, double* out, Count n, void* stream);
 };
 
 }  // namespace th::runtime

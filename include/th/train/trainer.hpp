@@ -23,6 +23,7 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/training_data.hpp"
 #include "th/zero/engine.hpp"
@@ -32,8 +33,10 @@ namespace th::train {
 /// A run of the loop: data, model, engine, checkpoints and reports, put together from a checked deck. All ranks make one and call run().
 class Trainer {
  public:
-  /// Opens the data, prepares the output folder, builds the engine, resumes. Collective. Throws the same Error on every rank.
-  Trainer(const config::LoadedDeck& deck, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog, const runtime::Communicator& node, Log& log);
+  /// Opens the data, prepares the output folder, builds the engine on `device`, whose transport `collectives` watches, resumes. Collective. Throws the
+  /// same Error on every rank.
+  Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
+          const runtime::Communicator& node, Log& log);
   ~Trainer();
 
   /// Trains to the end, or to a stop signal or the time limit with a checkpoint. Collective. Returns the process' exit code.
@@ -83,10 +86,13 @@ class Trainer {
   void translate_test_set();
   void write_summary(const std::string& exit);
   [[nodiscard]] bool saving() const;
+  /// Of the memory that the tensors are in.
+  [[nodiscard]] const runtime::MemoryLedger& ledger() const;
   [[nodiscard]] bool is_root() const { return collectives_.rank() == 0; }
 
   config::LoadedDeck deck_;
   config::RunConfig& config_;
+  const RunDevice& device_;
   runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;
   Log& log_;

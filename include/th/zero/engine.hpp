@@ -61,7 +61,7 @@ class ZeroEngine final : public model::ParameterSource {
   model::UnitTensors& open_backward(std::int64_t unit) override;
   void close_backward(std::int64_t unit) override;
 
-  /// A copy of all parameters on every rank, in the layout of one rank: for decoding, where ranks take unlike numbers of steps.
+  /// A copy of all parameters in every rank's host memory, in the layout of one rank: for decoding, where ranks take unlike numbers of steps.
   [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);
 
   [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
@@ -154,6 +154,7 @@ class ZeroEngine final : public model::ParameterSource {
   std::int64_t round_ = 0;
   bool idle_ = false;  ///< this rank has no slot in the round
   std::vector<double> slot_losses_;  ///< this rank's, by round
+  at::Device tensor_device_;         ///< of the model's tensors
   UnitUse use_;
   EngineBuffers buffers_;
 
@@ -165,6 +166,7 @@ class ZeroEngine final : public model::ParameterSource {
   runtime::DeviceBlock unit_gradients_;                     ///< fp32
   runtime::DeviceBlock pending_;                            ///< fp32: the slot tree's
   runtime::DeviceBlock block_sums_;                         ///< fp64: this rank's, on a device with memory of its own
+  runtime::DeviceBlock device_losses_;                      ///< fp64: slot_losses_ in the making, on a device with memory of its own
   std::unique_ptr<StateStore> store_;
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;

@@ -98,6 +98,7 @@ struct EngineBuffers {
   UnitPlaces exchanged;    ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
   std::vector<bool> kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
   std::int64_t shard_blocks = 0;     ///< of them this rank's
+  std::int64_t rounds = 0;           ///< of a step
   DeviceMemory memory = DeviceMemory::kHost;
   bool optimizer_on_host = false;    ///< master weights and moments, beside a device with memory of its own
   bool parameters_on_host = false;   ///< this rank's shards of the parameters, likewise
@@ -111,6 +112,8 @@ struct EngineBuffers {
   [[nodiscard]] runtime::MemoryUse host_use() const;
   /// fp64 norms of this rank's blocks on a device with memory of its own, which stay; 0 on the host.
   [[nodiscard]] std::int64_t device_block_sums() const noexcept;
+  /// fp64 losses of this rank's slots likewise.
+  [[nodiscard]] std::int64_t device_losses() const noexcept;
 };
 
 /// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has memory of its own. Throws DeckError where

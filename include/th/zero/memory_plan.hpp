@@ -7,6 +7,7 @@
 
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
+#include "th/model/gemm.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/transport_memory.hpp"
 #include "th/zero/engine_buffers.hpp"
@@ -29,6 +30,7 @@ struct PlanRequest {
   bool messages = false;            ///< gradients travel by messages alone: a unit's pieces are received into a buffer
   std::optional<runtime::NodeMap> nodes;  ///< where the ranks are; empty: all on one node
   int rank = 0;                     ///< whose plan this is, where nodes are unlike
+  std::optional<model::GemmLibrary> gemm;  ///< empty: that of run.gemm
   DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds batches, staging copies and what is offloaded
   std::optional<runtime::Transport> transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
 };
@@ -46,6 +48,8 @@ struct MemoryPlan {
   std::int64_t checkpoint_bytes = 0; ///< of all shards together
   std::int64_t parameters = 0;       ///< without padding
   [[nodiscard]] const Phase& peak() const;
+  /// Beside a device with memory of its own: the phase that takes most of the host's.
+  [[nodiscard]] const Phase& host_peak() const;
 };
 
 /// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine allocates by, and activations by running the

@@ -55,12 +55,27 @@ TEST(Checks, OffloadOfParametersNeedsShardedOnes) {
   EXPECT_TRUE(problems(kSound, {"zero.offload_optimizer=true"}).empty());
 }
 
+TEST(Checks, NcclNeedsAGpu) {
+  EXPECT_EQ(problem(kSound, {"run.device=cpu", "comm.backend=nccl"}),
+            "command line: comm.backend: nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");
+  EXPECT_TRUE(problems(kSound, {"run.device=cuda", "comm.backend=nccl"}).empty());
+  EXPECT_TRUE(problems(kSound, {"comm.backend=nccl"}).empty());
+}
+
+TEST(Checks, TheCpusProductsHaveNoEffectOnAGpu) {
+  EXPECT_EQ(load(kSound, {"run.device=cuda", "run.gemm=mkl"}).warnings,
+            Lines{"command line: run.gemm has no effect: a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone"});
+  EXPECT_EQ(load(kSound, {"run.gemm=mkl"}).warnings, Lines());
+}
+
 TEST(Checks, OffloadHasNoEffectOnACpu) {
-  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=true"}).warnings, Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU"});
-  EXPECT_EQ(load(kSound, {"zero.stage=3", "zero.offload_parameters=true", "zero.offload_optimizer=true"}).warnings,
+  EXPECT_EQ(load(kSound, {"run.device=cuda", "zero.offload_optimizer=true"}).warnings, Lines());
+  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=true"}).warnings, Lines()) << "auto is told at the start";
+  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.offload_optimizer=true"}).warnings, Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU"});
+  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.stage=3", "zero.offload_parameters=true", "zero.offload_optimizer=true"}).warnings,
             (Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU",
                    "command line: zero.offload_parameters has no effect: the device is a CPU"}));
-  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=false"}).warnings, Lines());
+  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.offload_optimizer=false"}).warnings, Lines());
 }
 
 TEST(Checks, SourceAndTargetComeTogether) {

@@ -46,11 +46,11 @@ struct Problem {
     } else {
       groups.push_back({0, 3, queries, keys});
     }
-    site = {groups, query_offsets, key_offsets, {c.padded ? lengths.data() : nullptr, c.causal}, {99, c.dropout}};
-    x = normal({site.query_rows(), kWidth}, 50);
-    if (cross) memory = normal({site.key_rows(), kWidth}, 51);
-    g = normal({site.query_rows(), kWidth}, 52);
-    g_memory = at::full({site.key_rows(), kWidth}, kBefore);
+    site = {groups, query_offsets.data(), key_offsets.data(), query_offsets.back(), key_offsets.back(), {c.padded ? lengths.data() : nullptr, c.causal}, {99, c.dropout}};
+    x = normal({site.query_rows, kWidth}, 50);
+    if (cross) memory = normal({site.key_rows, kWidth}, 51);
+    g = normal({site.query_rows, kWidth}, 52);
+    g_memory = at::full({site.key_rows, kWidth}, kBefore);
   }
   Problem(const Problem&) = delete;  // the site points into the vectors
   Problem& operator=(const Problem&) = delete;
@@ -196,10 +196,10 @@ TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
   Problem all(both);
   all.forward(context_);
   all.backward(context_);
-  const std::int64_t first = all.query_offsets[1], rows = all.site.query_rows() - first;
+  const std::int64_t first = all.query_offsets[1], rows = all.site.query_rows - first;
   const std::vector<std::int64_t> offsets{0, all.query_offsets[2] - first, rows};
   const std::vector<AttentionGroup> group{{0, 2, all.groups[1].queries, all.groups[1].keys}};
-  const AttentionSite site{group, offsets, offsets, {all.lengths.data() + 1, true}, all.site.group_dropout(1)};
+  const AttentionSite site{group, offsets.data(), offsets.data(), rows, rows, {all.lengths.data() + 1, true}, all.site.group_dropout(1)};
   AttentionTape tape;
   const at::Tensor x = all.x.narrow(0, first, rows).contiguous(), g = all.g.narrow(0, first, rows).contiguous();
   const at::Tensor y = attention_forward(context_, all.p.span(), x, {}, site, tape);

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/model/compute_device.hpp"
+#include "th/model/gemm.hpp"
+#include "th/model/torch_memory.hpp"
+#include "th/runtime/collectives.hpp"
+#include "th/runtime/cuda_plugin.hpp"
+#include "th/runtime/transport_memory.hpp"
+#include "th/zero/engine_buffers.hpp"
+
+namespace th::train {
+
+/// Where this rank's tensors live and what moves them: the host and MPI, or a GPU and NCCL, or a GPU and MPI by way of pinned memory.
+class RunDevice {
+ public:
+  /// Resolves run.device and comm.backend, the same on every rank. auto is a GPU where every rank can have one (of its own, unless comm.backend is
+  /// mpi), with a plugin, a driver and a LibTorch that serve it; else the CPU. `control`, which outlives this object, is the host's transport. Collective.
+  /// Throws the same DeviceError on every rank where a GPU is asked for (run.device=cuda, comm.backend=nccl) and cannot be had.
+  RunDevice(const config::RunConfig& config, runtime::Collectives& control);
+  ~RunDevice();
+  RunDevice(const RunDevice&) = delete;
+  RunDevice& operator=(const RunDevice&) = delete;
+
+  [[nodiscard]] bool on_gpu() const noexcept { return device_ != nullptr; }
+  /// The tensors' transport.
+  [[nodiscard]] runtime::Collectives& collectives() const noexcept { return transport_ ? *transport_ : control_; }
+  /// The engine's; null: the host.
+  [[nodiscard]] runtime::Device* device() const noexcept { return device_.get(); }
+  [[nodiscard]] zero::DeviceMemory memory() const noexcept { return on_gpu() ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost; }
+  /// How tensors of a GPU travel; empty: they are the host's.
+  [[nodiscard]] std::optional<runtime::Transport> way() const noexcept { return way_; }
+  /// The model's.
+  [[nodiscard]] model::ComputeDevice compute() const;
+  [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(gemm_, tensors_); }
+  /// As the run's identity names it: "cpu", "cuda:NVIDIA-H200" (of rank 0).
+  [[nodiscard]] const std::string& kind() const noexcept { return kind_; }
+  /// Lines of the header, name and value.
+  [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& lines() const noexcept { return lines_; }
+  /// Why run.device=auto is the CPU; else empty.
+  [[nodiscard]] const std::string& why_cpu() const noexcept { return why_cpu_; }
+
+ private:
+  void open(const config::RunConfig& config);
+
+  runtime::Collectives& control_;
+  config::Gemm gemm_;
+  c10::Device tensors_{c10::kCPU};
+  std::string kind_ = "cpu", why_cpu_;
+  std::vector<std::pair<std::string, std::string>> lines_;
+  std::unique_ptr<runtime::CudaPlugin> plugin_;
+  model::KernelSet kernels_;
+  std::unique_ptr<model::ActivationLedger> activations_;  ///< of a stand-in, whose tensors are the CPU's
+  std::unique_ptr<runtime::Device> device_;
+  std::unique_ptr<runtime::Collectives> transport_;
+  std::optional<runtime::Transport> way_;
+};
+
+}  // namespace th::train

@@ -1,0 +1,85 @@
+#include "th/train/run_device.hpp"
+
+#include "th/base/error.hpp"
+#include "th/model/torch_cuda.hpp"
+#include "th/runtime/resource_usage.hpp"
+#include "th/train/agreement.hpp"
+
+#include <algorithm>
+
+namespace th::train {
+
+namespace {
+
+/// LibTorch enqueues its own work there unless it is told otherwise.
+constexpr void* kDefaultStream = nullptr;
+
+/// "rank 0 on node01: cuda:0 NVIDIA H200 (PCI 0000:19:00.0)" -> "NVIDIA-H200".
+std::string name_of_first(const std::string& map) {
+  const std::size_t device = map.find(": cuda:");
+  const std::size_t begin = map.find(' ', device + 2) + 1;
+  std::string name = map.substr(begin, map.find(" (", begin) - begin);
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return name;
+}
+
+}  // namespace
+
+RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& control) : control_(control), gemm_(config.run.gemm) {
+  using config::DeviceKind;
+  const bool asked = config.run.device == DeviceKind::kCuda || config.comm.backend == config::Backend::kNccl;
+  if (config.run.device == DeviceKind::kCpu) return;
+  if (asked) {
+    open(config);
+    return;
+  }
+  for (const std::string& reason : control.gather_texts(runtime::why_cpu())) {
+    if (why_cpu_.empty()) why_cpu_ = reason;
+  }
+  if (!why_cpu_.empty()) return;
+  try {
+    open(config);
+  } catch (const Error& error) {
+    if (error.exit_code() != ExitCode::kCommunication) throw;
+    why_cpu_ = error.what();
+    tensors_ = c10::kCPU;
+    lines_.clear();
+  }
+}
+
+RunDevice::~RunDevice() = default;
+
+void RunDevice::open(const config::RunConfig& config) {
+  const bool nccl = config.comm.backend != config::Backend::kMpi;
+  run_agreed(control_, [&] { plugin_ = std::make_unique<runtime::CudaPlugin>(); });
+  const runtime::CudaPlugin::Selection selection =
+      plugin_->select_device(control_, runtime::hostname(), nccl ? runtime::DeviceSharing::kForbidden : runtime::DeviceSharing::kAllowed);
+  run_agreed(control_, [&] {
+    if (plugin_->tensors() == runtime::TensorMemory::kCuda) tensors_ = model::load_torch_cuda(selection.device);
+  });
+  std::string map = selection.map;
+  std::replace(map.begin(), map.end(), '\n', ';');
+  lines_ = {{"gpus", map}, {"cuda", plugin_->version() + ", " + plugin_->path()}};
+  const runtime::CudaKernels& kernels = plugin_->kernels();
+  kernels_ = {kernels.fp32, kernels.bf16, kernels.fp16, kDefaultStream};
+  std::unique_ptr<runtime::Device> device;
+  run_agreed(control_, [&] { device = plugin_->make_device(kDefaultStream); });
+  if (nccl) {
+    transport_ = plugin_->make_nccl_collectives(control_, config.comm.timeout_seconds, kDefaultStream);
+    lines_.emplace_back("nccl", plugin_->nccl_self_test(*transport_));
+  } else {
+    run_agreed(control_, [&] { transport_ = plugin_->make_staged_collectives(control_, kDefaultStream); });
+  }
+  lines_.emplace_back("decoding", "on the host's processors, from a copy of the parameters");
+  if (tensors_.is_cpu()) activations_ = std::make_unique<model::ActivationLedger>(runtime::MemoryLedger::device());
+  way_ = nccl ? runtime::Transport::kNccl : runtime::Transport::kStaged;
+  device_ = std::move(device);
+  kind_ = "cuda:" + name_of_first(selection.map);
+}
+
+model::ComputeDevice RunDevice::compute() const {
+  if (!on_gpu()) return {};
+  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn, device_.get()};
+}
+
+}  // namespace th::train
