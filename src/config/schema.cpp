@@ -110,7 +110,7 @@ void add_training(std::vector<Key>& t) {
   t.push_back(integer_key("zero.max_live_parameters", TH_AT(zero.max_live_parameters), 0, kMost, "stage 3: elements gathered at a time, padding counted; fewer units are gathered ahead to keep it; 0: no limit (DeepSpeed: stage3_max_live_parameters)"));
   t.push_back(choice_key("comm.backend", TH_AT(comm.backend), std::vector<std::pair<std::string, Backend>>{{"auto", Backend::kAuto}, {"mpi", Backend::kMpi}, {"nccl", Backend::kNccl}}, "transport of the tensors; auto: nccl between GPUs, else mpi; mpi takes a GPU's tensors through pinned host memory, and ranks may share a GPU"));
   t.push_back(choice_key("comm.reduction", TH_AT(comm.reduction), std::vector<std::pair<std::string, Reduction>>{{"exact", Reduction::kExact}, {"fast", Reduction::kFast}}, "exact: same bits for every rank count; fast: the backend's own order"));
-  t.push_back(choice_key("comm.overlap", TH_AT(comm.overlap), std::vector<std::pair<std::string, Overlap>>{{"auto", Overlap::kAuto}, {"on", Overlap::kOn}, {"off", Overlap::kOff}}, "collectives on a thread of their own beside compute, same bits; auto: on where every node has a core for it beside the compute threads of its ranks"));
+  t.push_back(choice_key("comm.overlap", TH_AT(comm.overlap), std::vector<std::pair<std::string, Overlap>>{{"auto", Overlap::kAuto}, {"on", Overlap::kOn}, {"off", Overlap::kOff}}, "collectives beside compute, same bits: on a thread of their own, on a GPU on a stream; auto: on where every node has a core for it beside the compute threads of its ranks, and on GPUs with NCCL"));
   t.push_back(number_key("comm.timeout_seconds", TH_AT(comm.timeout_seconds), 1, kUnbounded, false, "the watchdog's limit"));
 }
 

@@ -1,5 +1,6 @@
 #include "th/model/batch_copies.hpp"
 
+#include "th/base/error.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
 #include <algorithm>
@@ -65,8 +66,11 @@ BatchArrays host_arrays(const data::Batch& batch, const PackedRows& rows) {
 BatchCopies::BatchCopies(runtime::Device& device) : device_(device), copies_(device.make_stream(runtime::StreamUse::kCopies)) {}
 
 BatchCopies::~BatchCopies() {
-  device_.compute().drain();
-  copies_->drain();
+  try {
+    device_.compute().drain();
+    copies_->drain();
+  } catch (const Error&) {  // the error that ended the run was reported
+  }
 }
 
 std::int64_t BatchCopies::bytes(std::int64_t sentences, std::int64_t source_rows, std::int64_t target_rows) {
@@ -90,12 +94,15 @@ void BatchCopies::grow(std::int64_t bytes) {
 BatchArrays BatchCopies::take(const data::Batch& batch, const PackedRows& rows) {
   const Layout at(batch.sentences, batch.source_tokens, batch.target_tokens);
   grow(at.bytes);
-  places_[turn_].used = device_.compute().record();
+  runtime::Stream& compute = device_.compute();
+  Place& last = places_[turn_];
+  compute.touch("read a batch", {runtime::reads(last.memory.data(), last.memory.bytes())});
+  last.used = compute.record();
   turn_ = 1 - turn_;
   Place& place = places_[turn_];
   device_.host().wait(place.copied);
+  device_.host().touch("write a batch", {runtime::writes(place.pinned.data(), at.bytes)});
   std::byte* to = place.pinned.data();
-  device_.host().touch("batch", {runtime::writes(to, at.bytes)});
   write<std::int64_t>(to + at.source, batch.source);
   write<std::int64_t>(to + at.target_in, batch.target_in);
   write<std::int64_t>(to + at.target_out, batch.target_out);
@@ -105,11 +112,9 @@ BatchArrays BatchCopies::take(const data::Batch& batch, const PackedRows& rows) 
   write_places(batch.source_lengths, reinterpret_cast<std::int32_t*>(to + at.source_places));
   write_places(batch.target_lengths, reinterpret_cast<std::int32_t*>(to + at.target_places));
   copies_->wait(place.used);
-  copies_->enqueue("batch", [this, from = to, &memory = place.memory, bytes = at.bytes] { copies_->copy(memory.data(), from, bytes); },
-                   {runtime::reads(to, at.bytes), runtime::writes(place.memory.data(), at.bytes)});
+  copies_->copy(place.memory.data(), to, at.bytes);
   place.copied = copies_->record();
-  device_.compute().wait(place.copied);
-  device_.compute().touch("batch", {runtime::reads(place.memory.data(), at.bytes)});
+  compute.wait(place.copied);
   const auto wide = [&](std::int64_t offset) { return reinterpret_cast<const std::int64_t*>(place.memory.data() + offset); };
   const auto narrow = [&](std::int64_t offset) { return reinterpret_cast<const std::int32_t*>(place.memory.data() + offset); };
   return {wide(at.source),         wide(at.target_in),        wide(at.target_out),      wide(at.source_offsets),

@@ -7,7 +7,7 @@ namespace th::train {
 
 using config::Overlap;
 
-OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores, zero::DeviceMemory memory) {
+OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores, std::optional<runtime::Transport> transport) {
   const bool room = cores >= ranks * (config.run.threads + 1);
   const std::string seen = std::to_string(cores) + (cores == 1 ? " core for " : " cores for ") + std::to_string(ranks) +
                            (ranks == 1 ? " rank" : " ranks") + " with " + std::to_string(config.run.threads) +
@@ -16,17 +16,19 @@ OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cor
     case Overlap::kOff:
       return {Overlap::kOff, "as the deck says"};
     case Overlap::kOn:
-      return {Overlap::kOn, room ? "as the deck says" : "as the deck says; no core is free for it: " + seen};
+      return {Overlap::kOn, room || transport ? "as the deck says" : "as the deck says; no core is free for it: " + seen};
     case Overlap::kAuto:
-      if (memory == zero::DeviceMemory::kOwn) return {Overlap::kOff, "auto: the tensors are on a GPU"};
+      if (transport == runtime::Transport::kNccl) return {Overlap::kOn, "auto: streams of the GPU"};
+      if (transport == runtime::Transport::kStaged) return {Overlap::kOff, "auto: the host stages tensors of the GPU"};
       break;
   }
   return {room ? Overlap::kOn : Overlap::kOff, "auto: " + seen};
 }
 
 OverlapChoice resolve_overlap(const config::RunConfig& config, runtime::Collectives& collectives, const runtime::Communicator& node,
-                              zero::DeviceMemory memory) {
-  OverlapChoice choice = choose_overlap(config, node.size(), runtime::cores_of(node), memory);
+                              std::optional<runtime::Transport> transport) {
+  OverlapChoice choice = choose_overlap(config, node.size(), runtime::cores_of(node), transport);
+  if (transport) return choice;
   if (collectives.maximum(choice.overlap == Overlap::kOff ? 1 : 0) == 1 && choice.overlap == Overlap::kOn) {
     choice = {Overlap::kOff, "auto: another node has no free cores"};
   }

@@ -51,7 +51,7 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks) : 
   lengths_alone.data.batch_size = 1;
   lengths_alone.data.batch_tokens = 0;
   const int here = static_cast<int>(config_.plan.ranks_per_node > 0 ? std::min(request_.ranks, config_.plan.ranks_per_node) : request_.ranks);
-  overlap_ = choose_overlap(config_, here, runtime::cpus_in_mask(), memory());
+  overlap_ = choose_overlap(config_, here, runtime::cpus_in_mask(), transport(memory()));
   config_.comm.overlap = overlap_.overlap;
   if (config_.zero.stage != 3) config_.zero.max_live_parameters = 0;  // without effect in the deck's own run
   request_.nodes = runtime::NodeMap::block(static_cast<int>(request_.ranks), static_cast<int>(config_.plan.ranks_per_node));
@@ -84,6 +84,7 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   zero::PlanRequest request = request_;
   request.config = config;
   request.memory = memory;
+  request.transport = transport(memory);
   if (memory == zero::DeviceMemory::kOwn) request.gemm = model::GemmLibrary::kCublas;
   const Shapes& batches = shapes(config);
   request.training = batches.training;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,11 @@ class Planner {
   [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config, zero::DeviceMemory memory) const;
   /// Of the deck's own device; auto is taken for the CPU, which a login node is.
   [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config) const { return plan(config, memory()); }
+  /// How tensors of a GPU travel by comm.backend; empty for a run on the host.
+  [[nodiscard]] std::optional<runtime::Transport> transport(zero::DeviceMemory memory) const noexcept {
+    if (memory == zero::DeviceMemory::kHost) return std::nullopt;
+    return config_.comm.backend == config::Backend::kMpi ? runtime::Transport::kStaged : runtime::Transport::kNccl;
+  }
   [[nodiscard]] zero::DeviceMemory memory() const noexcept {
     return config_.run.device == config::DeviceKind::kCuda ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost;
   }

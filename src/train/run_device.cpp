@@ -72,6 +72,7 @@ void RunDevice::open(const config::RunConfig& config) {
   }
   lines_.emplace_back("decoding", "on the host's processors, from a copy of the parameters");
   if (tensors_.is_cpu()) activations_ = std::make_unique<model::ActivationLedger>(runtime::MemoryLedger::device());
+  way_ = nccl ? runtime::Transport::kNccl : runtime::Transport::kStaged;
   device_ = std::move(device);
   kind_ = "cuda:" + name_of_first(selection.map);
 }

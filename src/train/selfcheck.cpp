@@ -88,7 +88,7 @@ bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device, runtime:
     log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
     config.comm.reduction = config::Reduction::kExact;
   }
-  config.comm.overlap = resolve_overlap(config, collectives, node, device.memory()).overlap;
+  config.comm.overlap = resolve_overlap(config, collectives, node, device.way()).overlap;
   if (config.zero.stage != 3) config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = open_training_data(config, slots, collectives, node);
   log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step." +

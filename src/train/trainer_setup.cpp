@@ -191,7 +191,7 @@ void Trainer::prepare_output() {
 }
 
 void Trainer::build_engine(const runtime::Communicator& node) {
-  const OverlapChoice choice = resolve_overlap(config_, collectives_, node, device_.memory());
+  const OverlapChoice choice = resolve_overlap(config_, collectives_, node, device_.way());
   log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
             ")");
   config::RunConfig config = config_;
@@ -213,6 +213,7 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   request.nodes = collectives_.nodes();
   request.rank = collectives_.rank();
   request.memory = device_.memory();
+  request.transport = device_.way();
   request.gemm = device_.gemm();
   run_agreed(collectives_, [&] {
     zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch

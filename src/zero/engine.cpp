@@ -119,7 +119,7 @@ void ZeroEngine::begin_step() {
   device_.settle();
   round_ = 0;
   std::fill(slot_losses_.begin(), slot_losses_.end(), 0.0);
-  if (device_losses_.bytes() > 0) device_.compute().clear(device_losses_.data(), device_losses_.bytes());
+  if (device_losses_.bytes() > 0) compute_.clear(device_losses_.data(), device_losses_.bytes());
   if (pool_) pool_->begin_step(rounds_);
 }
 

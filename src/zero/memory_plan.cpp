@@ -83,6 +83,20 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::
   return most + model.constant_bytes();
 }
 
+/// The largest of the engine's calls to its transport.
+runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatLayout& layout, const BufferTypes& types) {
+  const std::int64_t shard = layout.largest_unit() / layout.ranks();
+  runtime::LargestCalls out;
+  out.all_gather = words(shard, types.working);
+  if (!zero_policy(config.zero.stage).shard_optimizer) out.all_gather = std::max(out.all_gather, words(shard, types.reduced));
+  if (config.comm.reduction == config::Reduction::kFast) {
+    out.all_reduce = layout.largest_unit();
+  } else {
+    out.exchange = words(shard, types.reduced);
+  }
+  return out;
+}
+
 /// What copies of batches to a device take, there and again in pinned memory.
 std::int64_t batch_copies(const PlanRequest& request) {
   std::int64_t most = 0;
@@ -136,11 +150,17 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   const std::int64_t working = element_bytes(buffers.types.working);
   const bool sharded = buffers.gather_slots > 0;
   NodeBuffers between;
-  if (request.messages) {
-    base[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
-  } else {
+  const bool through_host = request.memory == DeviceMemory::kHost || request.transport == runtime::Transport::kStaged;
+  if (request.transport) {
+    const runtime::TransportMemory own = runtime::transport_memory(*request.transport, request.ranks, largest_calls(config, layout, buffers.types));
+    base[MemoryClass::kCommunication] += own.device;
+    host[MemoryClass::kCommunication] += own.host;
+  }
+  if (request.messages && through_host) {
+    host[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
+  } else if (through_host) {
     between = node_buffers(config, layout, request.slots, nodes, request.rank);
-    base[MemoryClass::kCommunication] += between.exchange + (sharded ? between.gather : 0);
+    host[MemoryClass::kCommunication] += between.exchange + (sharded ? between.gather : 0);
   }
   const auto phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
     plan.phases.push_back({name, base, own_host});
@@ -165,7 +185,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
     // First the parameters are gathered, through a buffer of one unit, then sentences are decoded.
-    if (!sharded) base[MemoryClass::kCommunication] += between.gather;
+    if (!sharded) host[MemoryClass::kCommunication] += between.gather;
+    // Through a buffer of the device into a copy on the host.
     phase("gathering", MemoryClass::kGatherSlots, layout.largest_unit() * working);
     of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
     of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);

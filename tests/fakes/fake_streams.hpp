@@ -180,8 +180,10 @@ class FakeStreams {
 
   std::int64_t record(std::size_t at) {
     if (order_.is_stale(at, lane(at).enqueued)) push(at, {[] {}, {}, 0, lane(kHost).time});  // another position
-    order_.record(at, lane(at).enqueued);
-    return lane(at).enqueued;
+    Lane& l = lane(at);
+    order_.record(at, l.enqueued);
+    if (l.done == l.enqueued) l.times.back() = l.time;  // with what was touched since
+    return l.enqueued;
   }
 
   void wait(std::size_t at, const th::runtime::Event& event) {

@@ -106,8 +106,8 @@ void reset(Order order, cudaStream_t compute) {
   state().aborted = state().destroyed = 0;
 }
 void launch(cudaStream_t stream, std::function<void()> run) { enqueue(stream, std::move(run)); }
-void set_devices(int count) { state().devices = count; }
 void advance(float milliseconds) { state().milliseconds += milliseconds; }
+void set_devices(int count) { state().devices = count; }
 void set_fault(Fault fault) { state().fault = fault; }
 int aborted() { return state().aborted; }
 int destroyed() { return state().destroyed; }

@@ -45,7 +45,8 @@ if(TH_CUDA)
   th_add_on_host_test(staged RANKS 1 2 3 4 SOURCES ${cuda}/staged_collectives.cpp)
 
   # A plugin for whole programs on machines without a GPU (fake_plugin.cpp), in a folder of its own: program.gpu_run names it by TH_CUDA_PLUGIN.
-  add_library(th_fake_cuda MODULE gpu/fake_plugin.cpp gpu/fake_gpu.cpp ${cuda}/plugin.cpp ${cuda}/counted_memory.cpp ${cuda}/cuda_device.cpp ${cuda}/cuda_stream.cpp ${cuda}/cuda_handles.cpp
+  add_library(th_fake_cuda MODULE gpu/fake_plugin.cpp gpu/fake_gpu.cpp ${cuda}/plugin.cpp ${cuda}/counted_memory.cpp ${cuda}/cuda_device.cpp
+    ${cuda}/cuda_handles.cpp ${cuda}/cuda_stream.cpp
     ${cuda}/device.cpp ${cuda}/device_map.cpp ${cuda}/kernel_table.cpp ${cuda}/nccl_collectives.cpp ${cuda}/nccl_communicator.cpp
     ${cuda}/nccl_self_test.cpp ${cuda}/staged_collectives.cpp ${zero}/slot_tree.cpp ${zero}/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/model/kernels.cpp)
   set_target_properties(th_fake_cuda PROPERTIES OUTPUT_NAME th_cuda LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake_cuda

@@ -43,19 +43,22 @@ struct DeviceRun {
   SmallRun small;
 };
 
+using th::config::Overlap;
+
 struct Setting {
   bool optimizer, parameters;
 };
 constexpr Setting kSettings[] = {{false, false}, {true, false}, {false, true}, {true, true}};
 
 th::config::RunConfig make_config(std::int64_t stage, Setting setting, Precision dtype = Precision::kFp32,
-                                  ReduceDtype reduced = ReduceDtype::kFp32) {
+                                  ReduceDtype reduced = ReduceDtype::kFp32, Overlap overlap = Overlap::kOff) {
   th::config::RunConfig config = SmallRun::make_config(32, stage);
   config.model.dropout = 0.1;
   config.precision.dtype = dtype;
   config.precision.reduce_dtype = reduced;
   config.zero.offload_optimizer = setting.optimizer;
   config.zero.offload_parameters = setting.parameters;
+  config.comm.overlap = overlap;
   return config;
 }
 
@@ -93,6 +96,7 @@ Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& c
   for (std::int64_t step = 1; step <= 3; ++step) trace.losses.push_back(run.train(step));
   trace.state = run.small.state();
   trace.whole = gathered(run.small);
+  EXPECT_EQ(run.device.streams().violations(), std::vector<std::string>{});
   return trace;
 }
 
@@ -109,9 +113,11 @@ TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
       for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
-        EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced), *collectives_, pace), host)
-            << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters "
-            << setting.parameters << ", pace " << static_cast<int>(pace);
+        for (const Overlap overlap : {Overlap::kOff, Overlap::kOn}) {
+          EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced, overlap), *collectives_, pace), host)
+              << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters "
+              << setting.parameters << ", pace " << static_cast<int>(pace) << ", overlap " << static_cast<int>(overlap);
+        }
       }
     }
   }
@@ -198,11 +204,12 @@ class GuardedOperators {
 TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
   static constexpr th::runtime::ModelKernels<float> kTable = guarded_table<float>();
   const th::model::KernelSet kernels{&kTable, nullptr, nullptr, nullptr};
-  for (const auto order : {FakeDevice::Order::kLate, FakeDevice::Order::kCopiesEarly}) {
+  for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});
-    config.model.tie_embeddings = order == FakeDevice::Order::kLate;
+    config.model.tie_embeddings = pace == FakeDevice::Pace::kLatest;
+    config.comm.overlap = Overlap::kOn;
     SmallRun host(config, *collectives_);
-    FakeDevice device(order);
+    FakeDevice device(pace);
     th_test::FakeTransport transport(*collectives_, device);
     SmallRun run(config, transport, &device, {c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, &device});
     const GuardedOperators operators(device);
@@ -211,6 +218,7 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
     const th::data::Batch batch = SmallRun::make_batch(9);
     EXPECT_EQ(run.model.evaluate(run.engine, batch).loss_sum, host.model.evaluate(host.engine, batch).loss_sum);
     EXPECT_EQ(gathered(run), gathered(host));
+    EXPECT_EQ(device.streams().violations(), std::vector<std::string>{});
   }
 }
 
@@ -229,10 +237,13 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
   GTEST_SKIP() << "the address sanitizer keeps its own operator new";
 #endif
   th::model::observe_torch_memory();
-  for (const Precision dtype : {Precision::kFp32, Precision::kBf16}) {
+  using Way = std::pair<Overlap, std::int64_t>;  // units ahead
+  for (const auto& [dtype, way] : {std::pair(Precision::kFp32, Way(Overlap::kOff, 1)), std::pair(Precision::kBf16, Way(Overlap::kOn, 1)),
+                                   std::pair(Precision::kFp32, Way(Overlap::kOn, 2))}) {
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
-      th::config::RunConfig config = make_config(GetParam(), setting, dtype);
+      th::config::RunConfig config = make_config(GetParam(), setting, dtype, ReduceDtype::kFp32, way.first);
+      config.zero.prefetch_units = way.second;
       config.model.d_model = 128;  // block sums from 16 KiB on are in the ledger
       config.model.d_ff = 1024;
       th::zero::PlanRequest request;
@@ -258,6 +269,8 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
       host[MemoryClass::kCommunication] -= buffers.block_sums * 8;
       expect_planned(host, MemoryLedger::process().current(), "host", setting);
       EXPECT_EQ(run.device.bytes(th::runtime::Place::kHost), buffers.host_use().total());
+      const std::int64_t in_flight = way.first == Overlap::kOff ? 1 : 1 + way.second;
+      EXPECT_EQ(buffers.gather_sources, setting.parameters ? in_flight : 0) << "a source for each gather in flight";
       const bool moved = setting.optimizer || setting.parameters;
       EXPECT_EQ(buffers.host_use().total() > 0, moved && !(setting.optimizer && !setting.parameters && buffers.moments == 0));
     }

@@ -1,4 +1,5 @@
-// Communication on its own thread: what the flight record's times show, the rule of one thread at a time, and errors of the thread.
+// Communication beside compute: what the flight record's times show, of a thread and of the streams of a device; the rule of one thread at a time,
+// and errors of the thread.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,7 +9,10 @@
 #include <thread>
 #include <utility>
 
+#include "fakes/fake_device.hpp"
+#include "fakes/fake_transport.hpp"
 #include "mpi_test.hpp"
+#include "small_run.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/transformer.hpp"
@@ -131,6 +135,59 @@ TEST(Overlap, AGatherRunsInsideAComputeIntervalAndAReductionInsideABackwardInter
     EXPECT_TRUE(
         within_thirty_steps(stage, collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
         << "stage " << stage;
+  }
+}
+
+/// The record of two steps on a device with memory of its own, by its pretended times.
+std::vector<FlightRecord::Event> on_device(std::int64_t stage, th::config::Overlap overlap, bool offload) {
+  const auto host = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  th::config::RunConfig config = SmallRun::make_config(32, stage);
+  config.model.num_encoder_layers = config.model.num_decoder_layers = 3;  // alike, one after the other
+  config.comm.overlap = overlap;
+  config.zero.offload_optimizer = offload;
+  config.zero.offload_parameters = offload && stage == 3;
+  th_test::FakeDevice device(th_test::FakeDevice::Pace::kLatest);
+  th_test::FakeTransport transport(*host, device);
+  SmallRun run(config, transport, &device);
+  for (std::int64_t step = 1; step <= 2; ++step) {
+    run.train(step, [&](const auto& accumulate) {
+      const th_test::FakeDevice::Kernel model(device);
+      accumulate();
+    });
+  }
+  return run.engine.flight().events();
+}
+
+/// An event that has time in common with one of another stream and unit: pretended times have no chance in them.
+bool beside(const std::vector<FlightRecord::Event>& events, What what, What other) {
+  return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& one) {
+    return one.what == what && std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& two) {
+             return two.what == other && two.on != one.on && two.unit != one.unit && two.begin < one.end && one.begin < two.end;
+           });
+  });
+}
+
+TEST(Overlap, OnADeviceReductionsGathersAndCopiesGoOnBesideComputeAlsoWithOffload) {
+  for (const bool offload : {false, true}) {
+    for (const std::int64_t stage : {0, 1, 2, 3}) {
+      const auto events = on_device(stage, th::config::Overlap::kOn, offload);
+      EXPECT_TRUE(beside(events, What::kReduce, What::kBackward)) << "stage " << stage << ", offload " << offload;
+      if (stage != 3) continue;
+      for (const What compute : {What::kForward, What::kBackward}) {
+        EXPECT_TRUE(beside(events, What::kGather, compute)) << "offload " << offload;
+        EXPECT_EQ(beside(events, What::kFetch, compute), offload);
+      }
+      EXPECT_EQ(beside(events, What::kFetch, What::kGather), offload);
+    }
+  }
+}
+
+TEST(Overlap, OnADeviceNothingOverlapsWhereItIsOff) {
+  for (const std::int64_t stage : {0, 3}) {
+    const auto events = on_device(stage, th::config::Overlap::kOff, true);
+    for (const What compute : {What::kForward, What::kBackward}) {
+      for (const What other : {What::kReduce, What::kGather, What::kFetch}) EXPECT_FALSE(beside(events, other, compute)) << "stage " << stage;
+    }
   }
 }
 

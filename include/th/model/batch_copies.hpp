@@ -46,7 +46,8 @@ class BatchCopies {
  private:
   struct Place {
     runtime::DeviceBlock pinned, memory;
-    runtime::Event copied, used;  ///< the copy; what reads the place
+    runtime::Event copied;  ///< of the copies: the batch is here
+    runtime::Event used;    ///< of compute: the batch was read
   };
   void grow(std::int64_t bytes);
 

@@ -1,11 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "th/config/run_config.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/mpi.hpp"
-#include "th/zero/engine_buffers.hpp"
+#include "th/runtime/transport_memory.hpp"
 
 namespace th::train {
 
@@ -15,13 +16,13 @@ struct OverlapChoice {
   std::string reason;  ///< "auto: 4 cores for 2 ranks with 1 compute thread each"
 };
 
-/// What auto comes to on a node whose `ranks` may run on `cores` together: on where a core is left for each rank's communication; off on a GPU.
-[[nodiscard]] OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores,
-                                           zero::DeviceMemory memory = zero::DeviceMemory::kHost);
+/// What auto comes to on a node whose `ranks` may run on `cores` together: on where a core is left for each rank's communication. On a GPU, which
+/// has a `transport`: on with NCCL, off where the host stages, which then waits in each call.
+[[nodiscard]] OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores, std::optional<runtime::Transport> transport = {});
 
 /// The same answer on every rank, by the affinity masks of each node's ranks: on where it is on for every node. Collective. Throws
 /// DeckError where comm.overlap is on and MPI lets one thread alone call it. `node`: the ranks of this node.
 [[nodiscard]] OverlapChoice resolve_overlap(const config::RunConfig& config, runtime::Collectives& collectives,
-                                            const runtime::Communicator& node, zero::DeviceMemory memory);
+                                            const runtime::Communicator& node, std::optional<runtime::Transport> transport);
 
 }  // namespace th::train

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "th/model/torch_memory.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/cuda_plugin.hpp"
+#include "th/runtime/transport_memory.hpp"
 #include "th/zero/engine_buffers.hpp"
 
 namespace th::train {
@@ -32,6 +34,8 @@ class RunDevice {
   /// The engine's; null: the host.
   [[nodiscard]] runtime::Device* device() const noexcept { return device_.get(); }
   [[nodiscard]] zero::DeviceMemory memory() const noexcept { return on_gpu() ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost; }
+  /// How tensors of a GPU travel; empty: they are the host's.
+  [[nodiscard]] std::optional<runtime::Transport> way() const noexcept { return way_; }
   /// The model's.
   [[nodiscard]] model::ComputeDevice compute() const;
   [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(gemm_, tensors_); }
@@ -55,6 +59,7 @@ class RunDevice {
   std::unique_ptr<model::ActivationLedger> activations_;  ///< of a stand-in, whose tensors are the CPU's
   std::unique_ptr<runtime::Device> device_;
   std::unique_ptr<runtime::Collectives> transport_;
+  std::optional<runtime::Transport> way_;
 };
 
 }  // namespace th::train

@@ -9,6 +9,7 @@
 #include "th/data/batch.hpp"
 #include "th/model/gemm.hpp"
 #include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/transport_memory.hpp"
 #include "th/zero/engine_buffers.hpp"
 
 namespace th::zero {
@@ -31,6 +32,7 @@ struct PlanRequest {
   int rank = 0;                     ///< whose plan this is, where nodes are unlike
   std::optional<model::GemmLibrary> gemm;  ///< empty: that of run.gemm
   DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds batches, staging copies and what is offloaded
+  std::optional<runtime::Transport> transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
 };
 
 /// Bytes of one rank by class in each phase; the peak is the phase with the largest total on the device.

@@ -29,7 +29,8 @@ TEST(Overlap, AutoWantsACoreForEachRankBesideItsComputeThreads) {
 
 TEST(Overlap, TheDecksWordStandsAndTheReasonIsTold) {
   EXPECT_EQ(th::train::choose_overlap(with(Overlap::kOff, 1), 1, 64).overlap, Overlap::kOff);
-  EXPECT_EQ(th::train::choose_overlap(with(Overlap::kAuto, 1), 1, 64, th::zero::DeviceMemory::kOwn).overlap, Overlap::kOff);
+  EXPECT_EQ(th::train::choose_overlap(with(Overlap::kAuto, 1), 1, 64, th::runtime::Transport::kStaged).overlap, Overlap::kOff);
+  EXPECT_EQ(th::train::choose_overlap(with(Overlap::kAuto, 1), 4, 4, th::runtime::Transport::kNccl).overlap, Overlap::kOn) << "a GPU needs no core";
   const th::train::OverlapChoice crowded = th::train::choose_overlap(with(Overlap::kOn, 1), 2, 2);
   EXPECT_EQ(crowded.overlap, Overlap::kOn);
   EXPECT_EQ(crowded.reason, "as the deck says; no core is free for it: 2 cores for 2 ranks with 1 compute thread each");
