@@ -198,7 +198,7 @@ int main(int argc, char** argv) {
     if (config.data.synthetic == config::Synthetic::kNone)
       throw DeckError("bench_step wants a deck with data.synthetic=random_ids, as inputs/benchmark.in");
     at::set_num_threads(static_cast<int>(config.run.threads));
-    const train::OverlapChoice overlap = train::resolve_overlap(config, *collectives, node);
+    const train::OverlapChoice overlap = train::resolve_overlap(config, *collectives, node, zero::DeviceMemory::kHost);
     config.comm.overlap = overlap.overlap;
     if (collectives->rank() == 0) {
       std::printf("Communication beside compute: %s (%s)\n", overlap.overlap == config::Overlap::kOn ? "on" : "off", overlap.reason.c_str());

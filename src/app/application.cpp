@@ -192,6 +192,11 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
   const int rank = collectives->rank();
   int code = static_cast<int>(ExitCode::kCompleted);
+  const auto give_up = [rank](const std::string& text, ExitCode with) {  // an error that the other ranks do not know of
+    std::fprintf(stderr, "[rank %d %s] %s\n", rank, runtime::hostname().c_str(), text.c_str());
+    std::fflush(stderr);
+    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(with));
+  };
   {
     Log log(rank, runtime::hostname());
     if (const auto message = runtime::broken_launch(collectives->size(), environment)) {
@@ -204,19 +209,15 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
       code = static_cast<int>(error.exit_code());
       if (rank == 0) log.error(error.what());
     } catch (const std::bad_alloc&) {
-      std::fprintf(stderr, "[rank %d %s] error: out of memory; th_app %s --plan shows what the run takes by class and stage and what to change\n", rank,
-                   runtime::hostname().c_str(), line.deck_path.c_str());
-      std::fflush(stderr);
-      MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kMemory));
+      give_up("error: out of memory; th_app " + line.deck_path + " --plan shows what the run takes by class and stage and what to change", ExitCode::kMemory);
     } catch (const c10::OutOfMemoryError& error) {
-      std::fprintf(stderr, "[rank %d %s] error: the GPU is out of memory; th_app %s --plan run.device=cuda shows what the run takes (%s)\n", rank,
-                   runtime::hostname().c_str(), line.deck_path.c_str(), error.what_without_backtrace());
-      std::fflush(stderr);
-      MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kMemory));
+      give_up("error: the GPU is out of memory; th_app " + line.deck_path + " --plan run.device=cuda shows what the run takes by class and stage (" +
+                  error.what_without_backtrace() + ")",
+              ExitCode::kMemory);
+    } catch (const c10::AcceleratorError& error) {
+      give_up(std::string("error: the GPU failed: ") + error.what_without_backtrace(), ExitCode::kCommunication);
     } catch (const std::exception& error) {
-      std::fprintf(stderr, "[rank %d %s] internal error: %s\n", rank, runtime::hostname().c_str(), error.what());
-      std::fflush(stderr);
-      MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::kDiffers));
+      give_up(std::string("internal error: ") + error.what(), ExitCode::kDiffers);
     }
   }
   std::fflush(stdout);

@@ -57,8 +57,8 @@ void RunDevice::open(const config::RunConfig& config) {
   run_agreed(control_, [&] {
     if (plugin_->tensors() == runtime::TensorMemory::kCuda) tensors_ = model::load_torch_cuda(selection.device);
   });
-  std::string map = selection.map;
-  std::replace(map.begin(), map.end(), '\n', ';');
+  std::string map;
+  for (const char c : selection.map) map += c == '\n' ? std::string("; ") : std::string(1, c);
   lines_ = {{"gpus", map}, {"cuda", plugin_->version() + ", " + plugin_->path()}};
   const runtime::CudaKernels& kernels = plugin_->kernels();
   kernels_ = {kernels.fp32, kernels.bf16, kernels.fp16, kDefaultStream};
