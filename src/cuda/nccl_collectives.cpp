@@ -82,6 +82,11 @@ void NcclCollectives::synchronize() {
   communicator_.wait(done, "communication on the GPU");
 }
 
+void NcclCollectives::release_buffer() {
+  synchronize();
+  received_ = {};
+}
+
 void NcclCollectives::barrier() {
   synchronize();
   control_.barrier();

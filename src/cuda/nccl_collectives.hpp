@@ -49,6 +49,8 @@ class NcclCollectives final : public runtime::Collectives {
   [[nodiscard]] NcclCommunicator& communicator() noexcept { return communicator_; }
   /// Waits on the host for the stream, watching for failures of peers.
   void synchronize();
+  /// Gives the receive buffer back, which the next exchange makes as large as it needs. Waits.
+  void release_buffer();
 
  private:
   runtime::Collectives& control_;

@@ -200,6 +200,7 @@ TEST_P(NcclOnHost, BringsWhatMpiBringsAndCountsTheSameBytes) {
 TEST_P(NcclOnHost, SelfTestPassesAndFindsAWrongAnswerOnEveryRank) {
   const auto nccl = make();
   EXPECT_NE(self_test(*nccl).find("passed"), std::string::npos);
+  EXPECT_EQ(nccl->communication_bytes(), 0) << "the run's own buffer is another one";
   fake::set_fault(fake::Fault::kWrongGather);
   try {
     (void)self_test(*nccl);

@@ -106,6 +106,17 @@ class GpuRun(th_run.ProgramTest):
                 planned, measured = re.search(rf"{kind} (\S+ \S+) / (\S+ \S+) \(", found).groups()
                 self.assertEqual(planned, measured, found)
 
+    def test_device_memory_is_planned_to_the_byte_with_the_transports_buffers(self):
+        both = {"zero__offload_optimizer": "true", "zero__offload_parameters": "true"}
+        for ranks, gpus, keys in ((2, 2, {"zero__stage": 0}), (3, 3, {"zero__stage": 3, "zero__prefetch_units": 2}), (2, 2, {"zero__stage": 3, **both}),
+                                  (3, 1, {"zero__stage": 0, "comm__backend": "mpi", "precision__dtype": "bf16"}),
+                                  (2, 1, {"zero__stage": 3, "comm__backend": "mpi"})):
+            with self.subTest(ranks=ranks, **keys):
+                overlap = "off" if "comm__backend" in keys else "on"
+                self.assertIn(f"Communication beside compute: {overlap} (auto: ", self.gpu(gpus, ranks, **keys).out)
+                summary = self.metrics(kind="summary")[0]
+                self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
+
     def test_selfcheck_compares_the_stages_on_the_gpu(self):
         self.environment["TH_FAKE_GPU_SUMS"] = "gpu"
         words = self.overrides({"run__device": "cuda", "comm__backend": "mpi"})
