@@ -17,6 +17,7 @@ if(TARGET th_app)
     set_tests_properties(program.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 PROCESSORS 2 SKIP_RETURN_CODE 77
       ENVIRONMENT "TH_SOURCE_DIR=${CMAKE_SOURCE_DIR};TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};TH_MPIRUN=${MPIEXEC_EXECUTABLE}")
   endforeach()
+  set_tests_properties(program.gpu_run PROPERTIES TIMEOUT 1200)  # some sixty runs
   # Every point of a save, by SIGKILL.
   add_test(NAME program.save_killed_everywhere COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_save_killed.py --everywhere)
   set_tests_properties(program.save_killed_everywhere PROPERTIES LABELS "long" TIMEOUT 7200 PROCESSORS 2
