@@ -81,7 +81,7 @@ class Plan(th_run.ProgramTest):
         self.assertIn("The time of a step on a GPU is not estimated", text)
         self.assertRegex(self.plan(run__device="cuda", plan__gpu_gbytes=80), r"On a GPU of 80 GB a rank takes .*: it fits(.|\n)*It fits\.")
         text = self.plan(code=4, run__device="cuda", plan__gpu_gbytes=0.3, data__batch_size=20000)
-        self.assertRegex(text, r"data\.batch_size=10000: [0-9.]+ [MG]iB a rank")
+        self.assertRegex(text, r"data\.batch_size=10000: [0-9.]+ [MG]iB of the GPU and [0-9.]+ [KMG]iB of the host a rank")
 
     def test_a_gpu_has_a_limit_of_its_own_which_offload_eases(self):
         keys = {"model__d_model": 512, "model__d_ff": 2048, "ranks": 1, "zero__stage": 1}
