@@ -64,15 +64,17 @@ void RunDevice::open(const config::RunConfig& config) {
   kernels_ = {kernels.fp32, kernels.bf16, kernels.fp16, kDefaultStream};
   std::unique_ptr<runtime::Device> device;
   run_agreed(control_, [&] { device = plugin_->make_device(kDefaultStream); });
+  std::unique_ptr<runtime::Collectives> transport;
   if (nccl) {
-    transport_ = plugin_->make_nccl_collectives(control_, config.comm.timeout_seconds, kDefaultStream);
-    lines_.emplace_back("nccl", plugin_->nccl_self_test(*transport_));
+    transport = plugin_->make_nccl_collectives(control_, config.comm.timeout_seconds, kDefaultStream);
+    lines_.emplace_back("nccl", plugin_->nccl_self_test(*transport));
   } else {
-    run_agreed(control_, [&] { transport_ = plugin_->make_staged_collectives(control_, kDefaultStream); });
+    run_agreed(control_, [&] { transport = plugin_->make_staged_collectives(control_, kDefaultStream); });
   }
   lines_.emplace_back("decoding", "on the host's processors, from a copy of the parameters");
   if (tensors_.is_cpu()) activations_ = std::make_unique<model::ActivationLedger>(runtime::MemoryLedger::device());
   way_ = nccl ? runtime::Transport::kNccl : runtime::Transport::kStaged;
+  transport_ = std::move(transport);
   device_ = std::move(device);
   kind_ = "cuda:" + name_of_first(selection.map);
 }
