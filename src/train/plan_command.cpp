@@ -169,11 +169,16 @@ struct Room {
   }
 };
 
-Need need_of(const Planner& planner, const config::RunConfig& config, const Room& room) {
-  const zero::MemoryPlan plan = planner.plan(config, room.gpu ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost);
+zero::MemoryPlan plan_for(const Planner& planner, const config::RunConfig& config, const Room& room) {
+  return planner.plan(config, room.gpu ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost);
+}
+
+Need need_of(const zero::MemoryPlan& plan, const Room& room) {
   if (!room.gpu) return {0, plan.peak().use.total()};
   return {plan.peak().use.total(), plan.host_peak().host.total()};
 }
+
+Need need_of(const Planner& planner, const config::RunConfig& config, const Room& room) { return need_of(plan_for(planner, config, room), room); }
 
 /// Beside the program itself. Not known: no limit.
 Room room_of(const Planner& planner) {
@@ -182,7 +187,7 @@ Room room_of(const Planner& planner) {
   Room room;
   room.gpu = asked.gpu_gbytes > 0 || planner.memory() == zero::DeviceMemory::kOwn;
   if (asked.gpu_gbytes > 0) room.device = asked.gpu_gbytes * 1e9;
-  const std::int64_t ranks = planner.request().ranks, here = asked.ranks_per_node > 0 ? std::min(ranks, asked.ranks_per_node) : ranks;
+  const int here = planner.request().nodes->node_size(0);
   const auto available = static_cast<double>(runtime::available_memory_bytes());
   room.host = available > 0 ? available / static_cast<double>(here) - kProcess : std::numeric_limits<double>::infinity();
   if (const auto left = runtime::address_space_left()) room.host = std::min(room.host, static_cast<double>(*left));
@@ -307,12 +312,11 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   answer.text += disk_text(planner, plan);
   answer.text += time_text(planner);
   const Room room = room_of(planner);
-  const zero::MemoryPlan gpu_plan = room.gpu ? planner.plan(config, zero::DeviceMemory::kOwn) : zero::MemoryPlan{};
-  const Need need = need_of(planner, config, room);
-  const std::int64_t here = config.plan.ranks_per_node > 0 ? std::min(ranks, config.plan.ranks_per_node) : ranks;
-  const zero::MemoryPlan::Phase& most = room.gpu ? gpu_plan.host_peak() : plan.peak();
+  const zero::MemoryPlan run = plan_for(planner, config, room);
+  const Need need = need_of(run, room);
+  const zero::MemoryPlan::Phase& most = room.gpu ? run.host_peak() : run.peak();
   answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
-                        monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(here),
+                        monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(planner.request().nodes->node_size(0)),
                         std::isinf(room.host) ? "any number of bytes" : monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, room.host))).c_str(),
                         monitor::bytes_text(need.host).c_str(), most.name.c_str());
   if (const auto left = runtime::address_space_left()) {
@@ -320,7 +324,7 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   }
   answer.fits = room.holds(need);
   if (room.gpu && std::isinf(room.device)) {
-    answer.text += "Of a GPU a rank takes " + monitor::bytes_text(need.device) + " (" + gpu_plan.peak().name + "); plan.gpu_gbytes says what it has.\n";
+    answer.text += "Of a GPU a rank takes " + monitor::bytes_text(need.device) + " (" + run.peak().name + "); plan.gpu_gbytes says what it has.\n";
     answer.text += answer.fits ? "It fits beside the GPU.\n" : "The host has not enough memory beside the GPU: fewer ranks share a node, or less is offloaded.\n";
     return answer;
   }
