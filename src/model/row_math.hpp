@@ -14,6 +14,18 @@ namespace th::model {
 
 inline constexpr int kLanes = 16;
 
+/// All lanes in one, by a fixed tree.
+template <typename Join>
+static inline float join_lanes(float (&lanes)[kLanes], Join join) {
+  for (int w = kLanes / 2; w > 0; w /= 2) {
+    for (int l = 0; l < w; ++l) lanes[l] = join(lanes[l], lanes[l + w]);
+  }
+  return lanes[0];
+}
+static inline float sum_lanes(float (&lanes)[kLanes]) {
+  return join_lanes(lanes, [](float a, float b) { return a + b; });
+}
+
 /// Sum over n values in a fixed tree of 16 lanes: vectorises, and gives one result on every instruction set.
 template <typename F>
 static inline float lane_sum(std::int64_t n, F value) {
@@ -23,10 +35,7 @@ static inline float lane_sum(std::int64_t n, F value) {
     for (int l = 0; l < kLanes; ++l) lanes[l] += value(i + l);
   }
   for (int l = 0; i < n; ++i, ++l) lanes[l] += value(i);
-  for (int w = kLanes / 2; w > 0; w /= 2) {
-    for (int l = 0; l < w; ++l) lanes[l] += lanes[l + w];
-  }
-  return lanes[0];
+  return sum_lanes(lanes);
 }
 
 /// The larger of two; what is not a number is passed over.
@@ -43,10 +52,7 @@ static inline float row_maximum(const T* x, std::int64_t n) {
     for (int l = 0; l < kLanes; ++l) lanes[l] = larger(to_float(x[i + l]), lanes[l]);
   }
   for (int l = 0; i < n; ++i, ++l) lanes[l] = larger(to_float(x[i]), lanes[l]);
-  for (int w = kLanes / 2; w > 0; w /= 2) {
-    for (int l = 0; l < w; ++l) lanes[l] = larger(lanes[l + w], lanes[l]);
-  }
-  return lanes[0];
+  return join_lanes(lanes, [](float a, float b) { return larger(b, a); });
 }
 
 /// In place softmax of n values, in blocks of lanes. The last block is filled up with values that count as nothing: most rows of attention are short,
@@ -69,10 +75,7 @@ static inline void softmax_row(T* s, std::int64_t n) {
     last[l] = l < rest ? e : 0.0F;
     lanes[l] += last[l];
   }
-  for (int w = kLanes / 2; w > 0; w /= 2) {
-    for (int l = 0; l < w; ++l) lanes[l] += lanes[l + w];
-  }
-  const float inverse = 1.0F / lanes[0];
+  const float inverse = 1.0F / sum_lanes(lanes);
   for (std::int64_t i = 0; i < whole; ++i) {
     if constexpr (std::is_same_v<T, float>) {
       s[i] *= inverse;
