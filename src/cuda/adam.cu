@@ -11,7 +11,7 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
 
 void check_kernel_image() {
   cudaFuncAttributes attributes{};
-  check_cuda(cudaFuncGetAttributes(&attributes, elements_kernel<UpdateElements<float, Bf16>>),
+  check_cuda(cudaFuncGetAttributes(&attributes, elements_kernel<1, UpdateElements<float, Bf16>>),
              "cudaFuncGetAttributes (a kernel of this build on this GPU)");
 }
 

@@ -40,7 +40,11 @@ struct UpdateElements {
   float* exp_avg;
   float* exp_avg_sq;
   W* working;
-  TH_DEVICE_TOO void operator()(std::int64_t i) const {
+  static constexpr int kPack = 1;
+  [[nodiscard]] static bool packs() { return false; }
+  template <int N>
+  TH_DEVICE_TOO void run(std::int64_t i) const {
+    static_assert(N == 1);
     float weight = weights[i];
     const float gradient = to_float(gradients[i]);
     if (factors.sgd) {

@@ -24,6 +24,13 @@ void round(const float* from, runtime::ElementType type, void* to, std::int64_t 
 /// Throws DeviceError when this build holds no kernels that the current device can run.
 void check_kernel_image();
 
+/// Who multiplies matrices (matrix_products.hpp); nobody for a stand-in.
+struct ProductFunctions {
+  runtime::MultiplyFn* multiply = nullptr;
+  const char* (*library)() = nullptr;
+};
+[[nodiscard]] ProductFunctions product_functions();
+
 /// th_cuda_tensors_fn's answer for this build.
 [[nodiscard]] int tensor_memory();
 

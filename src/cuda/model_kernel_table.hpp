@@ -25,7 +25,7 @@ struct KernelsBy {
     Launch::elements("relu_dropout_backward", n, ReluDropoutBackward<T>{h, g, scale}, stream);
   }
   static void add_column_sums(const T* x, float* out, Count rows, Count columns, void* stream) {
-    Launch::columns("add_column_sums", columns, AddColumnSums<T>{x, out, rows, columns}, stream);
+    Launch::columns("add_column_sums", AddColumnSums<T>{x, out, rows, columns}, stream);
   }
   static void add_to(T* y, const T* x, Count n, void* stream) { Launch::elements("add_to", n, AddElements<T, T>{y, x}, stream); }
   static void accumulate(float* y, const T* x, Count n, void* stream) {
@@ -37,21 +37,20 @@ struct KernelsBy {
   }
   static void layer_norm(const T* x, const T* gamma, const T* beta, T* y, float* mean, float* rstd, Count rows, Count columns,
                          void* stream) {
-    Launch::rows("layer_norm", rows, LayerNorm<T>{x, gamma, beta, y, mean, rstd, columns}, stream);
+    Launch::rows("layer_norm", rows, columns, LayerNorm<T>{x, gamma, beta, y, mean, rstd, columns}, stream);
   }
   static void layer_norm_backward(const T* g, const T* x, const T* gamma, const float* mean, const float* rstd, T* g_x, float* g_gamma,
                                   float* g_beta, Count rows, Count columns, void* stream) {
     // The columns first: g_x may be g.
-    Launch::columns("layer_norm_backward", columns, LayerNormParameterGradient<T>{g, x, mean, rstd, g_gamma, g_beta, rows, columns},
-                    stream);
-    Launch::rows("layer_norm_backward", rows, LayerNormInputGradient<T>{g, x, gamma, mean, rstd, g_x, columns}, stream);
+    Launch::columns("layer_norm_backward", LayerNormParameterGradient<T>{g, x, mean, rstd, g_gamma, g_beta, rows, columns}, stream);
+    Launch::rows("layer_norm_backward", rows, columns, LayerNormInputGradient<T>{g, x, gamma, mean, rstd, g_x, columns}, stream);
   }
   static void masked_softmax(T* scores, const std::int32_t* key_lengths, bool causal, Count batch, Count heads, Count queries, Count keys,
                              void* stream) {
-    Launch::rows("masked_softmax", batch * heads * queries, MaskedSoftmax<T>{scores, key_lengths, causal, heads, queries, keys}, stream);
+    Launch::rows("masked_softmax", batch * heads * queries, keys, MaskedSoftmax<T>{scores, key_lengths, causal, heads, queries, keys}, stream);
   }
   static void softmax_dropout_backward(const T* p, T* g, Count rows, Count keys, Dropout dropout, void* stream) {
-    Launch::rows("softmax_dropout_backward", rows, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F},
+    Launch::rows("softmax_dropout_backward", rows, keys, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F},
                  stream);
   }
   static void split_heads(const T* x, const std::int64_t* offsets, T* out, Count batch, Count length, Count heads, Count width, Count stride,
@@ -71,14 +70,13 @@ struct KernelsBy {
   }
   static void embed_backward(const T* g, const std::int64_t* ids, float* g_weight, Count rows, Count width, float scale, Dropout dropout,
                              void* stream) {
-    Launch::rows("embed_backward", rows,
-                 EmbedBackward<T>{g, ids, g_weight, rows, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
+    Launch::ids("embed_backward", EmbedBackward<T>{g, ids, g_weight, rows, width, scale, DropoutDraws(dropout), dropout.rate != 0.0F}, stream);
   }
   static void cross_entropy(T* logits, const std::int64_t* labels, double* row_losses, Count rows, Count vocabulary, float smoothing,
                             float g_scale, void* stream) {
-    Launch::rows("cross_entropy", rows, CrossEntropy<T>{logits, labels, row_losses, vocabulary, smoothing, g_scale}, stream);
+    Launch::long_rows("cross_entropy", rows, CrossEntropy<T>{logits, labels, row_losses, vocabulary, smoothing, g_scale}, stream);
   }
-  static void add_total(const double* x, double* out, Count n, void* stream) { Launch::elements("add_total", 1, AddTotal{x, out, n}, stream); }
+  static void add_total(const double* x, double* out, Count n, void* stream) { Launch::total("add_total", x, out, n, stream); }
 };
 
 template <typename T, typename Launch>
@@ -103,7 +101,9 @@ template <typename T, typename Launch>
           K::embed,
           K::embed_backward,
           K::cross_entropy,
-          K::add_total};
+          K::add_total,
+          nullptr,
+          nullptr};
 }
 
 }  // namespace th::cuda

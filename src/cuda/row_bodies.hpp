@@ -3,14 +3,15 @@
 #include <cmath>
 #include <cstdint>
 
+#include "element_bodies.hpp"
 #include "th/base/dropout.hpp"
 #include "th/base/half_float.hpp"
 #include "th/base/host_device.hpp"
 #include "th/base/vector_math.hpp"
 
-// The kernels of a row (or column) whose sums 16 lanes share: body(row, lanes). `lanes` is RowLanes or ColumnLanes on a GPU and HostLanes
-// in tests; sums have the bits of the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. nvcc compiles each
-// body for both sides; the host's half is instantiated with HostLanes alone.
+// The kernels of a row whose sums lanes share: body(row, lanes). `lanes` is RowLanes or BlockLanes on a GPU and HostLanes in tests; with 16 lanes sums
+// have the bits of the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. Sums over rows: body.add<N>(row, column, sums)
+// and body.write(column, sums). nvcc compiles each body for both sides; the host's half is instantiated with HostLanes alone.
 namespace th::cuda {
 
 template <typename T>
@@ -19,10 +20,12 @@ struct LayerNorm {
   T* y;
   float *mean, *rstd;
   std::int64_t columns;
+  static constexpr int kStages = 1;
+  using Staged = T;
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
     const float inverse = 1.0F / static_cast<float>(columns);
-    const T* in = x + m * columns;
+    const T* in = lanes.stage(0, x + m * columns, columns);
     T* out = y + m * columns;
     const float mu = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(in[d]); }) * inverse;
     const float variance =
@@ -43,10 +46,12 @@ struct LayerNormInputGradient {
   const float *mean, *rstd;
   T* g_x;
   std::int64_t columns;
+  static constexpr int kStages = 2;
+  using Staged = T;
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
     const float inverse = 1.0F / static_cast<float>(columns);
-    const T *go = g + m * columns, *in = x + m * columns;
+    const T *go = lanes.stage(0, g + m * columns, columns), *in = lanes.stage(1, x + m * columns, columns);
     T* gi = g_x + m * columns;
     const float mu = mean[m], r = rstd[m];
     const float a = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(go[d]) * to_float(gamma[d]); }) * inverse;
@@ -60,36 +65,40 @@ struct LayerNormInputGradient {
   }
 };
 
-/// The gradients of gamma and beta, a column; column -1 takes part in the sums and writes nothing.
+/// The gradients of gamma and beta, a column each.
 template <typename T>
 struct LayerNormParameterGradient {
+  static constexpr int kSums = 2, kPack = kPackOf<T>;
   const T *g, *x;
   const float *mean, *rstd;
   float *g_gamma, *g_beta;
   std::int64_t rows, columns;
-  template <typename Lanes>
-  TH_HOST_DEVICE void operator()(std::int64_t column, const Lanes& lanes) const {
-    const std::int64_t d = column < 0 ? 0 : column;
-    const float of_gamma = lanes.template sum<float>(
-        rows, [&](std::int64_t m) { return to_float(g[m * columns + d]) * ((to_float(x[m * columns + d]) - mean[m]) * rstd[m]); });
-    const float of_beta = lanes.template sum<float>(rows, [&](std::int64_t m) { return to_float(g[m * columns + d]); });
-    if (column < 0 || !lanes.first()) return;
-    g_gamma[d] += of_gamma;
-    g_beta[d] += of_beta;
+  [[nodiscard]] bool packs() const { return aligned(g, x) && columns % kPack == 0; }
+  template <int N>
+  TH_HOST_DEVICE void add(std::int64_t m, std::int64_t d, float (&sums)[kSums][N]) const {
+    const Pack<T, N> of_g = load<N>(g + m * columns + d), of_x = load<N>(x + m * columns + d);
+    const float mu = mean[m], r = rstd[m];
+    for (int j = 0; j < N; ++j) {
+      sums[0][j] += to_float(of_g.at[j]) * ((to_float(of_x.at[j]) - mu) * r);
+      sums[1][j] += to_float(of_g.at[j]);
+    }
   }
+  TH_HOST_DEVICE void write(std::int64_t d, int which, float sum) const { (which == 0 ? g_gamma : g_beta)[d] += sum; }
 };
 
 template <typename T>
 struct AddColumnSums {
+  static constexpr int kSums = 1, kPack = kPackOf<T>;
   const T* x;
   float* out;
   std::int64_t rows, columns;
-  template <typename Lanes>
-  TH_HOST_DEVICE void operator()(std::int64_t column, const Lanes& lanes) const {
-    const std::int64_t d = column < 0 ? 0 : column;
-    const float sum = lanes.template sum<float>(rows, [&](std::int64_t m) { return to_float(x[m * columns + d]); });
-    if (column >= 0 && lanes.first()) out[d] += sum;
+  [[nodiscard]] bool packs() const { return aligned(x) && columns % kPack == 0; }
+  template <int N>
+  TH_HOST_DEVICE void add(std::int64_t m, std::int64_t d, float (&sums)[kSums][N]) const {
+    const Pack<T, N> of_x = load<N>(x + m * columns + d);
+    for (int j = 0; j < N; ++j) sums[0][j] += to_float(of_x.at[j]);
   }
+  TH_HOST_DEVICE void write(std::int64_t d, int, float sum) const { out[d] += sum; }
 };
 
 /// Whether exponentials stay in the row between two passes: 16-bit rows would round them, and compute them again.
@@ -98,6 +107,8 @@ inline constexpr bool kKeepsExponentials = sizeof(T) == sizeof(float);
 
 template <typename T>
 struct MaskedSoftmax {
+  static constexpr int kStages = 0;
+  using Staged = T;
   T* scores;
   const std::int32_t* key_lengths;
   bool causal;
@@ -123,6 +134,8 @@ struct MaskedSoftmax {
 
 template <typename T>
 struct SoftmaxDropoutBackward {
+  static constexpr int kStages = 0;
+  using Staged = T;
   const T* p;
   T* g;
   std::int64_t keys;
@@ -148,21 +161,10 @@ struct EmbedBackward {
   float scale;
   DropoutDraws draws;
   bool drops;
-  template <typename Lanes>
-  TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
-    const std::int64_t id = ids[m];
-    if (id == 0) return;
-    for (std::int64_t before = 0; before < m; ++before) {
-      if (ids[before] == id) return;
-    }
-    float* to = g_weight + id * width;
-    for (std::int64_t row = m; row < rows; ++row) {
-      if (ids[row] != id) continue;
-      const T* from = g + row * width;
-      lanes.each(width, [&](std::int64_t d) {
-        to[d] += drops ? to_float(from[d]) * draws.factor(row * width + d) * scale : to_float(from[d]) * scale;
-      });
-    }
+  /// What row `row` adds to element d of its id's gradient.
+  TH_HOST_DEVICE float term(std::int64_t row, std::int64_t d) const {
+    const float of_g = to_float(g[row * width + d]);
+    return drops ? of_g * draws.factor(row * width + d) * scale : of_g * scale;
   }
 };
 

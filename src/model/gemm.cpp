@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
 #include <vector>
 
 namespace th::model {
@@ -27,13 +28,17 @@ const char* gemm_name(GemmLibrary library) {
 Gemm::Gemm(GemmLibrary library, Arithmetic arithmetic)
     : library_(library), arithmetic_(arithmetic), native_bf16_(has_bf16_instructions()) {
   if (library == GemmLibrary::kCublas) {
-    fp32_ = bf16_ = cublas_products();
+    fp32_ = bf16_ = device_products(nullptr, {});
     return;
   }
   bf16_ = onednn_products();
   if (!bf16_) bf16_ = torch_onednn_products();
   fp32_ = library == GemmLibrary::kOnednn ? bf16_ : mkl_products();
 }
+
+Gemm::Gemm(const KernelSet& kernels, at::Tensor workspace)
+    : library_(GemmLibrary::kCublas), arithmetic_(Arithmetic::kCompute), native_bf16_(true), fp32_(device_products(&kernels, std::move(workspace))),
+      bf16_(fp32_) {}
 
 std::string Gemm::identity(config::Precision precision) const {
   const bool other = precision == config::Precision::kBf16 && native_bf16_ && library_ != GemmLibrary::kCublas;

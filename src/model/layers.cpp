@@ -4,7 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace th::model {
 
@@ -163,6 +165,74 @@ class Heads {
   std::int64_t count_, head_width_;
 };
 
+/// Attention in one kernel over packed rows: nothing is split into heads, and no scores are kept.
+class FusedHeads {
+ public:
+  FusedHeads(const PassContext& c, const AttentionSite& s, std::int64_t width) : context_(c), site_(s), width_(width) {
+    for (const AttentionGroup& g : s.groups) {
+      sentences_ = g.first + g.sentences;
+      queries_ = std::max(queries_, g.queries);
+      keys_ = std::max(keys_, g.keys);
+    }
+  }
+  [[nodiscard]] bool take(const at::Tensor& like) const {
+    return context_.fused_attention && like.scalar_type() != at::kFloat && runtime::fuses_attention(queries_, keys_, width_ / context_.heads);
+  }
+  [[nodiscard]] at::Tensor merged(const AttentionTape& tape) const {
+    at::Tensor out = empty_like_rows(tape.q, {site_.query_rows, width_});
+    context_.run(out, [&](const auto& k) { k->attention(operands(k, tape), k.elements(out), k.stream); });
+    return out;
+  }
+  /// Gradients where q, k and v are in the tape: undefined `g_kv`, all three in `g_q`.
+  void backward(const AttentionTape& tape, const at::Tensor& g_merged, const at::Tensor& g_q, const at::Tensor& g_kv) const {
+    context_.run(g_q, [&](const auto& k) {
+      auto* of_q = k.elements(g_q);
+      auto* of_k = g_kv.defined() ? k.elements(g_kv) : of_q + width_;
+      k->attention_backward(operands(k, tape), k.elements(g_merged), of_q, of_k, of_k + width_, k.stream);
+    });
+  }
+
+ private:
+  template <typename T>
+  [[nodiscard]] runtime::AttentionOperands<T> operands(const Kernels<T>& k, const AttentionTape& tape) const {
+    const std::int64_t head_width = width_ / context_.heads;
+    const T* keys = tape.k.defined() ? k.elements(tape.k) : k.elements(tape.q) + width_;
+    return {.q = k.elements(tape.q),
+            .k = keys,
+            .v = keys + width_,
+            .q_stride = tape.q.size(1),
+            .kv_stride = tape.k.defined() ? tape.k.size(1) : tape.q.size(1),
+            .query_offsets = site_.query_offsets,
+            .key_offsets = site_.key_offsets,
+            .batch = sentences_,
+            .heads = context_.heads,
+            .queries = queries_,
+            .keys = keys_,
+            .width = head_width,
+            .causal = site_.mask.causal,
+            .scale = 1.0F / std::sqrt(static_cast<float>(head_width)),
+            .dropout = site_.dropout};
+  }
+
+  const PassContext& context_;
+  const AttentionSite& site_;
+  std::int64_t width_, sentences_ = 0, queries_ = 0, keys_ = 0;
+};
+
+/// Gradients of the projections of q, k and v: of x, and added to `g_memory` for cross attention. `g_kv` undefined: g_q has all three.
+at::Tensor projections_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_q, const at::Tensor& g_kv, const at::Tensor& x_MD,
+                                const at::Tensor& memory_MD, at::Tensor* g_memory) {
+  if (!g_kv.defined()) return linear_backward(context, g_q, x_MD, p.values[0], p.gradients[0], p.gradients[1], p.write);
+  const std::int64_t width = x_MD.size(1);
+  const at::Tensor g_keys = linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
+                                            p.gradients[0].narrow(0, width, 2 * width), p.gradients[1].narrow(0, width, 2 * width), p.write);
+  context.run(*g_memory, [&](const auto& k) {
+    k->add_to(k.elements(*g_memory), k.elements(g_keys), g_keys.numel(), k.stream);
+  });
+  return linear_backward(context, g_q, x_MD, p.values[0].narrow(0, 0, width), p.gradients[0].narrow(0, 0, width),
+                         p.gradients[1].narrow(0, 0, width), p.write);
+}
+
 }  // namespace
 
 at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -204,20 +274,30 @@ Dropout AttentionSite::group_dropout(std::size_t group) const { return group == 
 
 at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, const at::Tensor& memory_MD,
                              const AttentionSite& site, AttentionTape& tape) {
+  const FusedHeads fused(context, site, x_MD.size(1));
   const Heads heads(context, site, x_MD.size(1));
   const std::int64_t width = heads.width;
-  if (memory_MD.defined()) {
-    const at::Tensor q = linear(context, x_MD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
-    tape.q = heads.split(q, 0, Side::kQueries, heads.scale);
-    const at::Tensor kv = linear(context, memory_MD, p.values[0].narrow(0, width, 2 * width), p.values[1].narrow(0, width, 2 * width));
-    tape.k = heads.split(kv, 0, Side::kKeys, 1.0F);
-    tape.v = heads.split(kv, width, Side::kKeys, 1.0F);
+  const bool self = !memory_MD.defined();
+  at::Tensor q, kv;
+  if (self) {
+    q = linear(context, x_MD, p.values[0], p.values[1]);
   } else {
-    const at::Tensor qkv = linear(context, x_MD, p.values[0], p.values[1]);
-    tape.q = heads.split(qkv, 0, Side::kQueries, heads.scale);
-    tape.k = heads.split(qkv, width, Side::kKeys, 1.0F);
-    tape.v = heads.split(qkv, 2 * width, Side::kKeys, 1.0F);
+    q = linear(context, x_MD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
   }
+  const bool fuse = fused.take(q);
+  if (!fuse) tape.q = heads.split(q, 0, Side::kQueries, heads.scale);
+  if (!self) kv = linear(context, memory_MD, p.values[0].narrow(0, width, 2 * width), p.values[1].narrow(0, width, 2 * width));
+  if (fuse) {
+    tape.q = std::move(q);
+    tape.k = std::move(kv);
+    const at::Tensor merged = fused.merged(tape);
+    if (context.keep_cheap) tape.merged = merged;
+    return linear(context, merged, p.values[2], p.values[3]);
+  }
+  const at::Tensor& keys = self ? q : kv;
+  tape.k = heads.split(keys, self ? width : 0, Side::kKeys, 1.0F);
+  tape.v = heads.split(keys, self ? 2 * width : width, Side::kKeys, 1.0F);
+  q = kv = at::Tensor();
   const at::Tensor probabilities = heads.probabilities(tape);
   const at::Tensor merged = heads.merged(heads.dropped(probabilities), tape.v);
   if (context.keep_cheap) {
@@ -229,6 +309,14 @@ at::Tensor attention_forward(const PassContext& context, const ParameterSpan& p,
 
 at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p, const at::Tensor& g_MD, const at::Tensor& x_MD,
                               const at::Tensor& memory_MD, const AttentionSite& site, const AttentionTape& tape, at::Tensor* g_memory) {
+  const FusedHeads fused(context, site, g_MD.size(1));
+  if (fused.take(tape.q)) {
+    const at::Tensor merged = tape.merged.defined() ? tape.merged : fused.merged(tape);
+    const at::Tensor g_merged = linear_backward(context, g_MD, merged, p.values[2], p.gradients[2], p.gradients[3], p.write);
+    const at::Tensor g_q = at::empty_like(tape.q), g_kv = tape.k.defined() ? at::empty_like(tape.k) : at::Tensor();
+    fused.backward(tape, g_merged, g_q, g_kv);
+    return projections_backward(context, p, g_q, g_kv, x_MD, memory_MD, g_memory);
+  }
   const Heads heads(context, site, g_MD.size(1));
   const std::int64_t width = heads.width;
   const at::Tensor probabilities = tape.probabilities.defined() ? tape.probabilities : heads.probabilities(tape);
@@ -240,27 +328,16 @@ at::Tensor attention_backward(const PassContext& context, const ParameterSpan& p
   dropped = at::Tensor();
   at::Tensor g_scores = heads.scores(g_out, tape.v);
   heads.softmax_backward(probabilities, g_scores);
-  const at::Tensor g_q = heads.weighted(g_scores, tape.k);
-  const at::Tensor g_k = heads.weighted_keys(g_scores, tape.q);
-  if (!memory_MD.defined()) {
-    at::Tensor g_qkv = empty_like_rows(g_MD, {site.query_rows, 3 * width});
-    heads.merge(g_q, g_qkv, 0, Side::kQueries, heads.scale);
-    heads.merge(g_k, g_qkv, width, Side::kKeys, 1.0F);
-    heads.merge(g_v, g_qkv, 2 * width, Side::kKeys, 1.0F);
-    return linear_backward(context, g_qkv, x_MD, p.values[0], p.gradients[0], p.gradients[1], p.write);
-  }
-  at::Tensor g_query = empty_like_rows(g_MD, {site.query_rows, width});
-  at::Tensor g_kv = empty_like_rows(g_MD, {site.key_rows, 2 * width});
-  heads.merge(g_q, g_query, 0, Side::kQueries, heads.scale);
-  heads.merge(g_k, g_kv, 0, Side::kKeys, 1.0F);
-  heads.merge(g_v, g_kv, width, Side::kKeys, 1.0F);
-  const at::Tensor g_keys = linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
-                                            p.gradients[0].narrow(0, width, 2 * width), p.gradients[1].narrow(0, width, 2 * width), p.write);
-  context.run(*g_memory, [&](const auto& k) {
-    k->add_to(k.elements(*g_memory), k.elements(g_keys), g_keys.numel(), k.stream);
-  });
-  return linear_backward(context, g_query, x_MD, p.values[0].narrow(0, 0, width), p.gradients[0].narrow(0, 0, width),
-                         p.gradients[1].narrow(0, 0, width), p.write);
+  const at::Tensor g_heads_q = heads.weighted(g_scores, tape.k);
+  const at::Tensor g_heads_k = heads.weighted_keys(g_scores, tape.q);
+  const bool self = !memory_MD.defined();
+  at::Tensor g_q = empty_like_rows(g_MD, {site.query_rows, self ? 3 * width : width});
+  at::Tensor g_kv = self ? at::Tensor() : empty_like_rows(g_MD, {site.key_rows, 2 * width});
+  at::Tensor& g_keys = self ? g_q : g_kv;
+  heads.merge(g_heads_q, g_q, 0, Side::kQueries, heads.scale);
+  heads.merge(g_heads_k, g_keys, self ? width : 0, Side::kKeys, 1.0F);
+  heads.merge(g_v, g_keys, self ? 2 * width : width, Side::kKeys, 1.0F);
+  return projections_backward(context, p, g_q, g_kv, x_MD, memory_MD, g_memory);
 }
 
 at::Tensor feed_forward(const PassContext& context, const ParameterSpan& p, const at::Tensor& x_MD, Dropout dropout,

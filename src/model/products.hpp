@@ -4,6 +4,7 @@
 #include <string>
 
 #include "th/model/gemm.hpp"
+#include "th/model/kernel_set.hpp"
 
 namespace th::model {
 
@@ -30,7 +31,8 @@ class Products {
 [[nodiscard]] std::shared_ptr<Products> torch_onednn_products();
 /// LibTorch's MKL. fp32.
 [[nodiscard]] std::shared_ptr<Products> mkl_products();
-/// LibTorch's cuBLAS, for tensors on a GPU: fp32, bf16 and fp16, and fp32 results of 16-bit operands.
-[[nodiscard]] std::shared_ptr<Products> cublas_products();
+/// The plugin's, for tensors on a GPU: fp32, bf16 and fp16, and fp32 results of 16-bit operands. `workspace`: runtime::kProductWorkspace bytes there. Both
+/// null: products of a plan, which are not computed.
+[[nodiscard]] std::shared_ptr<Products> device_products(const KernelSet* kernels, at::Tensor workspace);
 
 }  // namespace th::model

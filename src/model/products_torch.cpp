@@ -1,5 +1,4 @@
 #include "products.hpp"
-#include "th/base/error.hpp"
 #include "th/model/element.hpp"
 #include "th/model/kernels.hpp"
 
@@ -43,21 +42,12 @@ class TorchOnednnProducts final : public Products {
   }
 };
 
-/// LibTorch's own products, which are those of the library of the tensors' device.
-class AtenProducts final : public Products {
+class MklProducts final : public Products {
  public:
-  explicit AtenProducts(const char* name) : name_(name) {}
   void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& c, Write write, Arithmetic arithmetic) override {
     if (arithmetic == Arithmetic::kShapesOnly) return;
     at::Tensor out = c;
-    if (a.scalar_type() != c.scalar_type()) {  // a 16-bit product that stays in fp32
-      ensure(a.dim() == 2 && !bias.defined(), "AtenProducts: fp32 results are those of weight gradients");
-      if (write == Write::kAdd) {
-        at::addmm_out(out, c, a, b, c.scalar_type());
-      } else {
-        at::mm_out(out, a, b, c.scalar_type());
-      }
-    } else if (a.dim() == 3) {
+    if (a.dim() == 3) {
       at::bmm_out(out, a, b);
     } else if (write == Write::kAdd) {
       at::addmm_out(out, c, a, b);
@@ -67,16 +57,12 @@ class AtenProducts final : public Products {
       at::mm_out(out, a, b);
     }
   }
-  [[nodiscard]] std::string name() const override { return name_; }
-
- private:
-  const char* name_;
+  [[nodiscard]] std::string name() const override { return "mkl"; }
 };
 
 }  // namespace
 
 std::shared_ptr<Products> torch_onednn_products() { return std::make_shared<TorchOnednnProducts>(); }
-std::shared_ptr<Products> mkl_products() { return std::make_shared<AtenProducts>("mkl"); }
-std::shared_ptr<Products> cublas_products() { return std::make_shared<AtenProducts>("cublas"); }
+std::shared_ptr<Products> mkl_products() { return std::make_shared<MklProducts>(); }
 
 }  // namespace th::model

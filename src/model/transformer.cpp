@@ -12,6 +12,12 @@ namespace th::model {
 
 namespace {
 
+/// What products of a device with memory of its own keep; a plan counts it (Transformer::constant_bytes).
+at::Tensor make_workspace(const ComputeDevice& device, Arithmetic arithmetic) {
+  if (device.memory == ComputeDevice::Memory::kHost || arithmetic == Arithmetic::kShapesOnly) return {};
+  return at::empty({runtime::kProductWorkspace}, at::TensorOptions().dtype(at::kByte).device(device.tensors));
+}
+
 at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
   at::Tensor table = at::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
   float* p = table.data_ptr<float>();
@@ -33,7 +39,8 @@ Transformer::Transformer(const config::ModelSection& model, std::int64_t source_
 
 Transformer::Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm, std::int64_t max_length,
                          Arithmetic arithmetic, const ComputeDevice& device)
-    : model_(model), gemm_(gemm, arithmetic), units_(std::move(parameters.units)), aliases_(std::move(parameters.aliases)), device_(device),
+    : model_(model), workspace_(make_workspace(device, arithmetic)),
+      gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_) : Gemm(gemm, arithmetic)), units_(std::move(parameters.units)), aliases_(std::move(parameters.aliases)), device_(device),
       positions_(sinusoidal_positions(max_length, model.d_model).to(device.tensors)),
       copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
   ensure(model.d_model % model.num_heads == 0, "Transformer: d_model must be a multiple of num_heads");
@@ -58,7 +65,8 @@ void Transformer::index_units() {
 
 PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
   const bool keep_cheap = training && model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
-  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap, device_.kernels, device_.memory};
+  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap, device_.kernels, device_.memory,
+          device_.memory == ComputeDevice::Memory::kOwn && gemm_.library() == GemmLibrary::kCublas};
 }
 
 at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, std::int64_t rows, const std::int64_t* ids,

@@ -61,7 +61,10 @@ void RunDevice::open(const config::RunConfig& config) {
   for (const char c : selection.map) map += c == '\n' ? std::string("; ") : std::string(1, c);
   lines_ = {{"gpus", map}, {"cuda", plugin_->version() + ", " + plugin_->path()}};
   const runtime::CudaKernels& kernels = plugin_->kernels();
-  kernels_ = {kernels.fp32, kernels.bf16, kernels.fp16, kDefaultStream};
+  kernels_ = {kernels.fp32, kernels.bf16, kernels.fp16, kDefaultStream, kernels.multiply};
+  run_agreed(control_, [&] {
+    if (kernels.product_library != nullptr) product_library_ = kernels.product_library();
+  });
   std::unique_ptr<runtime::Device> device;
   run_agreed(control_, [&] { device = plugin_->make_device(kDefaultStream); });
   std::unique_ptr<runtime::Collectives> transport;

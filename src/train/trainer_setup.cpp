@@ -27,9 +27,9 @@ namespace {
 
 /// The run's identity (contract.md): what the bits depend on beside the deck.
 std::string make_identity(const config::RunConfig& config, const RunDevice& device) {
-  const model::Gemm gemm(device.gemm());
-  return "isa=" + instruction_set() + " gemm=" + gemm.identity(config.precision.dtype) +
-         " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() + " torch=" + build_info().torch +
+  std::string gemm = device.product_library();
+  if (gemm.empty()) gemm = model::Gemm(device.gemm()).identity(config.precision.dtype);
+  return "isa=" + instruction_set() + " gemm=" + gemm + " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() + " torch=" + build_info().torch +
          " numerics=" + std::to_string(kNumericsRevision);
 }
 

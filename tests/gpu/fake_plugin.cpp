@@ -35,7 +35,7 @@ const bool kReady = [] {
 
 template <typename T>
 runtime::ModelKernels<T> table() {
-  runtime::ModelKernels<T> kernels = model_kernel_table<T, HostLaunch>();
+  runtime::ModelKernels<T> kernels = model_kernel_table<T, HostLaunch<kRowLanes>>();
   if (!says("TH_FAKE_GPU_SUMS", "cpu")) return kernels;
   kernels.add_column_sums = [](const T* x, float* out, std::int64_t rows, std::int64_t columns, void*) {
     model::add_column_sums(x, out, rows, columns);
@@ -50,10 +50,11 @@ runtime::ModelKernels<T> table() {
 }  // namespace
 
 int tensor_memory() { return says("TH_FAKE_GPU_TENSORS", "cuda") ? 0 : 1; }
+ProductFunctions product_functions() { return {}; }
 void check_kernel_image() { ensure(kReady, "the fake GPU is not ready"); }
 
 void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void*) {
-  launch_update<HostLaunch>(factors, operands, nullptr);
+  launch_update<HostLaunch<kRowLanes>>(factors, operands, nullptr);
 }
 void tree_sum(const runtime::TreeSum& sum, void*) { zero::tree_sum(sum); }
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void*) {

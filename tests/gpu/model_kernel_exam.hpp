@@ -6,13 +6,14 @@
 #include <cstdint>
 #include <cstring>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "th/base/half_float.hpp"
-#include "th/model/kernels.hpp"
 #include "th/runtime/model_kernels.hpp"
 
-// The model's kernels of a table against those of the CPU, for each element type: run on the host by the bodies alone, and on a GPU.
+// The model's kernels of a table against those of another, which work on host memory, for each element type: the GPU's bodies run on the host against
+// the CPU's kernels, a GPU against its bodies on the host.
 // `Memory` is the place of the arrays: Memory::Array<T>(values) with get() and values().
 namespace th::reference {
 
@@ -41,48 +42,51 @@ inline void expect_near_sums(const std::vector<float>& seen, const std::vector<f
   for (std::size_t i = 0; i < seen.size(); ++i) ASSERT_NEAR(seen[i], expected[i], tolerance) << what << " at " << i;
 }
 
+/// Whether sums over rows have the reference's order.
+enum class Sums { kSame, kOtherOrder };
+
 template <typename T, typename Memory>
 class ModelKernelExam {
  public:
-  explicit ModelKernelExam(const runtime::ModelKernels<T>& kernels) : k_(kernels) {}
+  ModelKernelExam(const runtime::ModelKernels<T>& kernels, const runtime::ModelKernels<T>& reference, Sums sums) : k_(kernels), r_(reference), sums_(sums) {}
 
-  void elementwise(float rate) const {
+  /// Columns that are whole packs of a GPU's, and others.
+  void elementwise(float rate, std::int64_t columns) const {
     const Dropout dropout{77, rate};
-    const std::int64_t rows = 37, columns = 91, n = rows * columns;
+    const std::int64_t rows = 37, n = rows * columns;
     const auto x = random_elements<T>(n, 1), s = random_elements<T>(n, 2), bias = random_elements<T>(columns, 3);
     const Array<T> dx(x), ds(s), dbias(bias);
     std::vector<T> y(x.size());
     compare(
-        "add_dropout", y, [&](T* out) { model::add_dropout(x.data(), s.data(), out, n, dropout); },
+        "add_dropout", y, [&](T* out) { r_.add_dropout(x.data(), s.data(), out, n, dropout, nullptr); },
         [&](T* out) { k_.add_dropout(dx.get(), ds.get(), out, n, dropout, nullptr); });
     compare(
-        "dropout_backward", y, [&](T* out) { model::dropout_backward(x.data(), out, n, dropout); },
+        "dropout_backward", y, [&](T* out) { r_.dropout_backward(x.data(), out, n, dropout, nullptr); },
         [&](T* out) { k_.dropout_backward(dx.get(), out, n, dropout, nullptr); });
     compare(
-        "apply_dropout", y, [&](T* out) { model::apply_dropout(x.data(), out, n, dropout); },
+        "apply_dropout", y, [&](T* out) { r_.apply_dropout(x.data(), out, n, dropout, nullptr); },
         [&](T* out) { k_.apply_dropout(dx.get(), out, n, dropout, nullptr); });
     compare(
-        "bias_relu_dropout", x, [&](T* h) { model::bias_relu_dropout(h, bias.data(), rows, columns, dropout); },
+        "bias_relu_dropout", x, [&](T* h) { r_.bias_relu_dropout(h, bias.data(), rows, columns, dropout, nullptr); },
         [&](T* h) { k_.bias_relu_dropout(h, dbias.get(), rows, columns, dropout, nullptr); });
     compare(
-        "relu_dropout_backward", s, [&](T* g) { model::relu_dropout_backward(x.data(), g, n, dropout); },
+        "relu_dropout_backward", s, [&](T* g) { r_.relu_dropout_backward(x.data(), g, n, dropout, nullptr); },
         [&](T* g) { k_.relu_dropout_backward(dx.get(), g, n, dropout, nullptr); });
     compare(
-        "add_to", s, [&](T* out) { model::add_to(out, x.data(), n); }, [&](T* out) { k_.add_to(out, dx.get(), n, nullptr); });
+        "add_to", s, [&](T* out) { r_.add_to(out, x.data(), n, nullptr); }, [&](T* out) { k_.add_to(out, dx.get(), n, nullptr); });
     const auto wide = random_elements<float>(n, 4, 100);
     const Array<float> dwide(wide);
     compare(
-        "accumulate", wide, [&](float* out) { model::accumulate(out, x.data(), n); },
+        "accumulate", wide, [&](float* out) { r_.accumulate(out, x.data(), n, nullptr); },
         [&](float* out) { k_.accumulate(out, dx.get(), n, nullptr); });
     compare(
-        "widen", wide, [&](float* out) { model::widen(x.data(), out, n); }, [&](float* out) { k_.widen(dx.get(), out, n, nullptr); });
+        "widen", wide, [&](float* out) { r_.widen(x.data(), out, n, nullptr); }, [&](float* out) { k_.widen(dx.get(), out, n, nullptr); });
     compare(
-        "narrow", y, [&](T* out) { model::narrow(wide.data(), out, n); }, [&](T* out) { k_.narrow(dwide.get(), out, n, nullptr); });
+        "narrow", y, [&](T* out) { r_.narrow(wide.data(), out, n, nullptr); }, [&](T* out) { k_.narrow(dwide.get(), out, n, nullptr); });
   }
 
   void normalisation() const {
-    for (const std::int64_t columns : {1, 15, 64, 100}) {
-      const std::int64_t rows = 43;
+    for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{43, 1}, {43, 15}, {43, 64}, {43, 100}, {700, 72}, {43, 9000}}) {
       const auto x = random_elements<T>(rows * columns, 5, 3), g = random_elements<T>(rows * columns, 6),
                  gamma = random_elements<T>(columns, 7), beta = random_elements<T>(columns, 8);
       const Array<T> dx(x), dg(g), dgamma(gamma), dbeta(beta);
@@ -91,7 +95,7 @@ class ModelKernelExam {
       std::vector<T> out(x.size());
       compare(
           "layer_norm", out,
-          [&](T* y) { model::layer_norm(x.data(), gamma.data(), beta.data(), y, mean.data(), rstd.data(), rows, columns); },
+          [&](T* y) { r_.layer_norm(x.data(), gamma.data(), beta.data(), y, mean.data(), rstd.data(), rows, columns, nullptr); },
           [&](T* y) { k_.layer_norm(dx.get(), dgamma.get(), dbeta.get(), y, dmean.get(), drstd.get(), rows, columns, nullptr); });
       expect_same_bits(dmean.values(), mean, "mean");
       expect_same_bits(drstd.values(), rstd, "rstd");
@@ -100,20 +104,20 @@ class ModelKernelExam {
       compare(
           "layer_norm_backward", out,
           [&](T* g_x) {
-            model::layer_norm_backward(g.data(), x.data(), gamma.data(), mean.data(), rstd.data(), g_x, g_gamma.data(), g_beta.data(), rows,
-                                       columns);
+            r_.layer_norm_backward(g.data(), x.data(), gamma.data(), mean.data(), rstd.data(), g_x, g_gamma.data(), g_beta.data(), rows,
+                                       columns, nullptr);
           },
           [&](T* g_x) {
             k_.layer_norm_backward(dg.get(), dx.get(), dgamma.get(), dmean.get(), drstd.get(), g_x, dg_gamma.get(), dg_beta.get(), rows,
                                    columns, nullptr);
           });
-      expect_near_sums(dg_gamma.values(), g_gamma, rows, "g_gamma");
-      expect_near_sums(dg_beta.values(), g_beta, rows, "g_beta");
+      compare_sums(dg_gamma.values(), g_gamma, rows, "g_gamma");
+      compare_sums(dg_beta.values(), g_beta, rows, "g_beta");
       std::vector<float> sums(gamma.size(), 1.0F);
       const Array<float> dsums(sums);
-      model::add_column_sums(g.data(), sums.data(), rows, columns);
+      r_.add_column_sums(g.data(), sums.data(), rows, columns, nullptr);
       k_.add_column_sums(dg.get(), dsums.get(), rows, columns, nullptr);
-      expect_near_sums(dsums.values(), sums, rows, "add_column_sums");
+      compare_sums(dsums.values(), sums, rows, "add_column_sums");
     }
   }
 
@@ -128,19 +132,19 @@ class ModelKernelExam {
         compare(
             "masked_softmax", scores,
             [&](T* s) {
-              model::masked_softmax(s, batch, heads, queries, keys, {masked ? lengths.data() : nullptr, causal});
+              r_.masked_softmax(s, masked ? lengths.data() : nullptr, causal, batch, heads, queries, keys, nullptr);
             },
             [&](T* s) { k_.masked_softmax(s, masked ? dlengths.get() : nullptr, causal, batch, heads, queries, keys, nullptr); });
       }
     }
     std::vector<T> p = scores;
-    model::masked_softmax(p.data(), batch, heads, queries, keys, {lengths.data(), false});
+    r_.masked_softmax(p.data(), lengths.data(), false, batch, heads, queries, keys, nullptr);
     const Array<T> dp(p);
     const Dropout dropout{78, rate};
     // fp32: the CPU stores the dropped gradient in between, which is the same product; 16-bit types draw it again, as here.
     compare(
         "softmax_dropout_backward", g,
-        [&](T* out) { model::softmax_dropout_backward(p.data(), out, batch * heads * queries, keys, dropout); },
+        [&](T* out) { r_.softmax_dropout_backward(p.data(), out, batch * heads * queries, keys, dropout, nullptr); },
         [&](T* out) { k_.softmax_dropout_backward(dp.get(), out, batch * heads * queries, keys, dropout, nullptr); });
     const std::int64_t stride = 3 * heads * width;
     const std::vector<std::int64_t> offsets{0, 19, 22, 38};  // a full sentence and two that end before
@@ -150,18 +154,18 @@ class ModelKernelExam {
     std::vector<T> split(static_cast<std::size_t>(batch * heads * queries * width));
     compare(
         "split_heads", split,
-        [&](T* out) { model::split_heads(packed.data() + 16, offsets.data(), out, batch, queries, heads, width, stride, 0.3F); },
+        [&](T* out) { r_.split_heads(packed.data() + 16, offsets.data(), out, batch, queries, heads, width, stride, 0.3F, nullptr); },
         [&](T* out) { k_.split_heads(dpacked.get() + 16, doffsets.get(), out, batch, queries, heads, width, stride, 0.3F, nullptr); });
     const auto split_values = random_elements<T>(std::ssize(split), 12);
     const Array<T> dsplit(split_values);
     compare(
         "merge_heads", packed,
-        [&](T* out) { model::merge_heads(split_values.data(), offsets.data(), out + 16, batch, queries, heads, width, stride, 0.3F); },
+        [&](T* out) { r_.merge_heads(split_values.data(), offsets.data(), out + 16, batch, queries, heads, width, stride, 0.3F, nullptr); },
         [&](T* out) { k_.merge_heads(dsplit.get(), doffsets.get(), out + 16, batch, queries, heads, width, stride, 0.3F, nullptr); });
   }
 
-  void embedding(float rate) const {
-    const std::int64_t length = 9, rows = 5 * length, width = 20, vocabulary = 7;
+  void embedding(float rate, std::int64_t sentences, std::int64_t width) const {
+    const std::int64_t length = 9, rows = sentences * length, vocabulary = 7;
     const Dropout dropout{79, rate};
     const auto weight = random_elements<T>(vocabulary * width, 13), g = random_elements<T>(rows * width, 14);
     const auto position = random_elements<float>(length * width, 15), start = random_elements<float>(vocabulary * width, 16);
@@ -178,28 +182,29 @@ class ModelKernelExam {
     std::vector<T> y(g.size());
     compare(
         "embed", y,
-        [&](T* out) { model::embed(weight.data(), ids.data(), position.data(), places.data(), out, rows, width, 4.5F, dropout); },
+        [&](T* out) { r_.embed(weight.data(), ids.data(), position.data(), places.data(), out, rows, width, 4.5F, dropout, nullptr); },
         [&](T* out) { k_.embed(dweight.get(), dids.get(), dposition.get(), dplaces.get(), out, rows, width, 4.5F, dropout, nullptr); });
     compare(
-        "embed_backward", start, [&](float* out) { model::embed_backward(g.data(), ids.data(), out, rows, width, 4.5F, dropout); },
+        "embed_backward", start, [&](float* out) { r_.embed_backward(g.data(), ids.data(), out, rows, width, 4.5F, dropout, nullptr); },
         [&](float* out) { k_.embed_backward(dg.get(), dids.get(), out, rows, width, 4.5F, dropout, nullptr); });
   }
 
-  void loss() const {
-    const std::int64_t rows = 23, vocabulary = 131;
+  void loss(std::int64_t vocabulary) const {
+    const std::int64_t rows = 23;
     const auto logits = random_elements<T>(rows * vocabulary, 17, 3);
     std::vector<std::int64_t> labels;
     for (std::int64_t m = 0; m < rows; ++m) labels.push_back(m * 29 % vocabulary);  // the first is padding
     const Array<std::int64_t> dlabels(labels);
     for (const float smoothing : {0.0F, 0.1F}) {
       for (const float g_scale : {0.0F, 0.01F}) {
-        double expected = 0;
+        std::vector<double> losses(static_cast<std::size_t>(rows));
         const Array<double> dlosses(std::vector<double>(static_cast<std::size_t>(rows), -1.0));
         compare(
-            "cross_entropy", logits, [&](T* z) { expected = model::cross_entropy(z, labels.data(), rows, vocabulary, smoothing, g_scale); },
+            "cross_entropy", logits, [&](T* z) { r_.cross_entropy(z, labels.data(), losses.data(), rows, vocabulary, smoothing, g_scale, nullptr); },
             [&](T* z) { k_.cross_entropy(z, dlabels.get(), dlosses.get(), rows, vocabulary, smoothing, g_scale, nullptr); });
-        double sum = 0;
+        double sum = 0, expected = 0;
         for (const double loss : dlosses.values()) sum += loss;
+        for (const double loss : losses) expected += loss;
         const Array<double> total(std::vector<double>{0.5});
         k_.add_total(dlosses.get(), total.get(), rows, nullptr);
         EXPECT_EQ(total.values()[0], 0.5 + sum) << "the total is added in row order";
@@ -222,19 +227,25 @@ class ModelKernelExam {
     expect_same_bits(seen.values(), expected, what);
   }
 
-  const runtime::ModelKernels<T>& k_;
+  void compare_sums(const std::vector<float>& seen, const std::vector<float>& expected, std::int64_t rows, const char* what) const {
+    sums_ == Sums::kSame ? expect_same_bits(seen, expected, what) : expect_near_sums(seen, expected, rows, what);
+  }
+
+  const runtime::ModelKernels<T>&k_, &r_;
+  Sums sums_;
 };
 
 template <typename T, typename Memory>
-void examine_model_kernels(const runtime::ModelKernels<T>& kernels) {
-  const ModelKernelExam<T, Memory> exam(kernels);
+void examine_model_kernels(const runtime::ModelKernels<T>& kernels, const runtime::ModelKernels<T>& reference, Sums sums) {
+  const ModelKernelExam<T, Memory> exam(kernels, reference, sums);
   for (const float rate : {0.0F, 0.1F}) {
-    exam.elementwise(rate);
+    for (const std::int64_t columns : {91, 96}) exam.elementwise(rate, columns);
     exam.attention(rate);
-    exam.embedding(rate);
+    exam.embedding(rate, 5, 20);
+    exam.embedding(rate, 40, 520);
   }
   exam.normalisation();
-  exam.loss();
+  for (const std::int64_t vocabulary : {131, 1100}) exam.loss(vocabulary);
 }
 
 }  // namespace th::reference

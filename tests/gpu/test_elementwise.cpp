@@ -65,7 +65,7 @@ TEST(Elementwise, UpdatesOfEveryTypeHaveTheBitsOfTheEngine) {
           return runtime::UpdateOperands{s.p.data(), gradients.data(), s.m.data(), s.v.data(), working, kCount, gradient_type, working_type};
         };
         zero::apply_update(zero::update_factors(step), operands(engine));
-        launch_update<HostLaunch>(zero::update_factors(step), operands(body), nullptr);
+        launch_update<HostLaunch<kRowLanes>>(zero::update_factors(step), operands(body), nullptr);
         EXPECT_TRUE(engine == body) << "gradients " << static_cast<int>(gradient_type) << ", working " << static_cast<int>(working_type);
       }
     }

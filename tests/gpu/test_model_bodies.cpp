@@ -1,3 +1,4 @@
+#include "../../src/model/host_kernel_table.hpp"
 #include "host_lanes.hpp"
 #include "model_kernel_exam.hpp"
 #include "model_kernel_table.hpp"
@@ -21,8 +22,8 @@ struct HostMemory {
 
 template <typename T>
 void examine() {
-  const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch>();
-  reference::examine_model_kernels<T, HostMemory>(table);
+  const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch<kRowLanes>>();
+  reference::examine_model_kernels<T, HostMemory>(table, model::host_kernel_table<T>(), reference::Sums::kOtherOrder);
 }
 
 TEST(ModelBodies, HaveTheBitsOfTheCpuInFp32) { examine<float>(); }

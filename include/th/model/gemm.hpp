@@ -7,6 +7,7 @@
 #include <c10/core/ScalarType.h>
 
 #include "th/config/run_config.hpp"
+#include "th/model/kernel_set.hpp"
 #include "th/model/parameters.hpp"
 
 namespace th::model {
@@ -33,6 +34,8 @@ class Products;
 class Gemm {
  public:
   explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute);
+  /// Products of the device whose kernels these are, kCublas; `workspace`: runtime::kProductWorkspace bytes of its memory.
+  Gemm(const KernelSet& kernels, at::Tensor workspace);
   /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK, const at::Tensor& bias_N = {}) const;
   /// g W -> [M,K].

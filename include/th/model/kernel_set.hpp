@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "th/model/element.hpp"
+#include "th/runtime/matrix_product.hpp"
 #include "th/runtime/model_kernels.hpp"
 
 namespace th::model {
@@ -13,6 +14,7 @@ struct KernelSet {
   const runtime::ModelKernels<Bf16>* bf16 = nullptr;
   const runtime::ModelKernels<Fp16>* fp16 = nullptr;
   void* stream = nullptr;  ///< a cudaStream_t; null: the default stream, on the host nothing
+  runtime::MultiplyFn* multiply = nullptr;  ///< matrix products in that device's memory; null: LibTorch's or oneDNN's, of the host
 
   template <typename T>
   [[nodiscard]] const runtime::ModelKernels<T>& table() const {

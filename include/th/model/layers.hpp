@@ -25,6 +25,7 @@ struct PassContext {
   bool keep_cheap = true;  ///< false (selective checkpointing): what is cheap to compute again is not kept
   const KernelSet* kernels = &host_kernels();  ///< of the device that the tensors are on
   ComputeDevice::Memory memory = ComputeDevice::Memory::kHost;
+  bool fused_attention = false;  ///< the kernels have attention of short sentences in 16-bit types (runtime::fuses_attention)
   /// Calls `work` with the kernels of the element type of `like`, or not when the pass is only planned.
   template <typename Work>
   void run(const at::Tensor& like, Work&& work) const {
@@ -56,7 +57,7 @@ struct LayerNormTape {
 /// Scaled dot-product attention of several heads (Vaswani et al. 2017, 3.2), parameters as torch.nn.MultiheadAttention:
 /// in_proj_weight [3D,D], in_proj_bias [3D], out_proj.weight [D,D], out_proj.bias [D].
 struct AttentionTape {
-  at::Tensor q, k, v;        ///< group after group [B*H, T|S, K]; q is scaled by 1/sqrt(K)
+  at::Tensor q, k, v;        ///< group after group [B*H, T|S, K]; q is scaled by 1/sqrt(K). Fused: packed rows, q k v [M, 3D], or q [M, D] and k v [M, 2D] in k
   at::Tensor probabilities;  ///< group after group [B*H, T, S], before dropout; not kept by selective checkpointing
   at::Tensor merged;         ///< [M, D], the input of out_proj; not kept by selective checkpointing
 };

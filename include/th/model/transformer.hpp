@@ -38,8 +38,10 @@ class Transformer {
   /// Units that stay open while others are opened and closed (the tied embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
-  /// Bytes of tables that the model holds beside its parameters.
-  [[nodiscard]] std::int64_t constant_bytes() const noexcept { return positions_.numel() * 4; }
+  /// Bytes of tables, and on a device of its own of the products' workspace, that the model holds beside its parameters.
+  [[nodiscard]] std::int64_t constant_bytes() const noexcept {
+    return positions_.numel() * 4 + (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
+  }
 
   /// Forward and backward over one micro-batch; gradients of loss_sum * `gradient_scale` are added through `source`, and loss_sum to `loss`, a number in
   /// the device's memory. On a device with memory of its own all of it is enqueued, and the host waits for nothing.
@@ -118,6 +120,7 @@ class Transformer {
   void open_tied(ParameterSource& source, Pass& pass) const;
 
   config::ModelSection model_;
+  at::Tensor workspace_;  ///< of products on a device with memory of its own
   Gemm gemm_;
   std::vector<zero::UnitSpec> units_;
   std::vector<zero::TensorAlias> aliases_;

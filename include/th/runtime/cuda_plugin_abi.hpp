@@ -6,13 +6,14 @@
 #include "th/base/half_float.hpp"
 #include "th/runtime/collectives.hpp"
 #include "th/runtime/device.hpp"
+#include "th/runtime/matrix_product.hpp"
 #include "th/runtime/model_kernels.hpp"
 
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's headers and never links CUDA.
 namespace th::runtime {
 
 /// Changes with every change to this header, to Collectives, Stream or Device: a plugin of another build is refused.
-inline constexpr int kCudaPluginAbi = 7;
+inline constexpr int kCudaPluginAbi = 8;
 
 /// Most pieces in one sum over slots: ranks of a run.
 inline constexpr int kMaxTreePieces = 1024;
@@ -28,6 +29,10 @@ struct CudaKernels {
   const ModelKernels<float>* fp32;
   const ModelKernels<Bf16>* bf16;
   const ModelKernels<Fp16>* fp16;
+  /// Matrix products, and the name of their library for a run's identity, "cublaslt-13.1.0" (throws DeviceError where it cannot be loaded). Null for a
+  /// stand-in, whose tensors are the CPU's.
+  MultiplyFn* multiply;
+  const char* (*product_library)();
 };
 
 /// Whose bytes a buffer of a transport is: of the class that its caller allocates for, or the transport's own.

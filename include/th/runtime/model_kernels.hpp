@@ -6,10 +6,44 @@
 
 namespace th::runtime {
 
+/// Scaled dot-product attention of packed rows in one kernel: B sentences, H heads of width K, T queries and S keys in the longest. Row r of head h lies
+/// at q + r * q_stride + h * K; sentence b has the query rows [query_offsets[b], query_offsets[b+1]) and the key rows of key_offsets. Query t sees the
+/// keys of its sentence and, where it is causal, those up to t. The draw of a probability is that of its place in [B, H, T, S].
+template <typename T>
+struct AttentionOperands {
+  const T *q = nullptr, *k = nullptr, *v = nullptr;
+  std::int64_t q_stride = 0, kv_stride = 0;
+  const std::int64_t *query_offsets = nullptr, *key_offsets = nullptr;  ///< [B+1] each
+  std::int64_t batch = 0, heads = 0, queries = 0, keys = 0, width = 0;
+  bool causal = false;
+  float scale = 1;  ///< of the queries
+  Dropout dropout;
+};
+
+/// Bytes of fast memory that one sentence and head take in the forward pass, and in the backward pass: 16-bit elements, rows in whole matrix instructions
+/// (16) and 8 elements apart, fp32 sums.
+struct FusedAttentionBytes {
+  std::int64_t forward = 0, backward = 0;
+};
+[[nodiscard]] constexpr FusedAttentionBytes fused_attention_bytes(std::int64_t queries, std::int64_t keys, std::int64_t width) {
+  const auto padded = [](std::int64_t n) { return (n + 15) / 16 * 16; };
+  const std::int64_t t = padded(queries), s = padded(keys);
+  const std::int64_t of_rows = 2 * (width + 8), of_scores = 2 * t * (s + 8);
+  const std::int64_t sums = 4 * (t > s ? t : s) * ((s > width ? s : width) + 4);
+  const std::int64_t forward = (t + 2 * s) * of_rows + of_scores + sums;
+  return {forward, forward + t * of_rows + 2 * of_scores};
+}
+
+/// Whether the kernels take attention of this size: what a block may have on GPUs from compute capability 8.0 on, heads in whole matrix instructions.
+[[nodiscard]] constexpr bool fuses_attention(std::int64_t queries, std::int64_t keys, std::int64_t width) {
+  constexpr std::int64_t kMost = std::int64_t{160} << 10;  // bytes
+  return width % 16 == 0 && fused_attention_bytes(queries, keys, width).backward <= kMost;
+}
+
 /// The model's kernels (th/model/kernels.hpp has the formulas, under the same names) on memory of one device for elements T: float, Bf16,
 /// Fp16. Every pointer is memory of that device; the work is enqueued on `stream` (a cudaStream_t) and nothing waits for it. The same bits
-/// as the CPU's kernels except where a sum runs over rows (add_column_sums, layer_norm_backward's g_gamma and g_beta), which is taken in 16
-/// strands of every 16th row: always in the same order, but in another one than the CPU's. They throw DeviceError when a launch fails.
+/// as the CPU's kernels except where a GPU adds in another order, which is always the same: sums over rows (add_column_sums, layer_norm_backward's g_gamma
+/// and g_beta) and over a vocabulary (cross_entropy), in 256 strands, and fused attention. They throw DeviceError when a launch fails.
 template <typename T>
 struct ModelKernels {
   using Count = std::int64_t;
@@ -44,6 +78,11 @@ struct ModelKernels {
                         float g_scale, void* stream);
   /// *out += x[0] + … + x[n-1], added in order: the total of row losses, in device memory.
   void (*add_total)(const double* x, double* out, Count n, void* stream);
+  /// out [query rows, H*K]: the heads' results. Null for fp32, on the host and on a stand-in; else for sizes that fuses_attention() takes and rows that
+  /// begin at 16 bytes. Products of 16-bit operands with fp32 sums, fp32 scores; probabilities are rounded to T before and after their draws.
+  void (*attention)(const AttentionOperands<T>& operands, T* out, void* stream);
+  /// Gradients of q [query rows], k and v [key rows], with the operands' strides, from that of `out`, g [query rows, H*K]. Probabilities are computed again.
+  void (*attention_backward)(const AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, void* stream);
 };
 
 }  // namespace th::runtime

@@ -39,6 +39,8 @@ class RunDevice {
   /// The model's.
   [[nodiscard]] model::ComputeDevice compute() const;
   [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(gemm_, tensors_); }
+  /// Whose products a GPU's are, as the run's identity names it: "cublaslt-13.1.0"; else empty.
+  [[nodiscard]] const std::string& product_library() const noexcept { return product_library_; }
   /// As the run's identity names it: "cpu", "cuda:NVIDIA-H200" (of rank 0).
   [[nodiscard]] const std::string& kind() const noexcept { return kind_; }
   /// Lines of the header, name and value.
@@ -52,7 +54,7 @@ class RunDevice {
   runtime::Collectives& control_;
   config::Gemm gemm_;
   c10::Device tensors_{c10::kCPU};
-  std::string kind_ = "cpu", why_cpu_;
+  std::string kind_ = "cpu", why_cpu_, product_library_;
   std::vector<std::pair<std::string, std::string>> lines_;
   std::unique_ptr<runtime::CudaPlugin> plugin_;
   model::KernelSet kernels_;
