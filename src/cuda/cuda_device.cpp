@@ -48,6 +48,7 @@ void CudaDevice::update(runtime::Stream& stream, const runtime::UpdateFactors& f
 void CudaDevice::block_square_sums(runtime::Stream& stream, const void* x, runtime::ElementType type, std::int64_t blocks, double* out) {
   cuda::block_square_sums(x, type, blocks, out, handle(stream));
 }
+void CudaDevice::end_step(runtime::Stream& stream, const runtime::StepRecords& records) { cuda::end_step(records, handle(stream)); }
 void CudaDevice::tree_sum(runtime::Stream& stream, const runtime::TreeSum& sum) { cuda::tree_sum(sum, handle(stream)); }
 void CudaDevice::accumulate(runtime::Stream& stream, float* y, const float* x, std::int64_t count) {
   cuda::accumulate(y, x, count, handle(stream));

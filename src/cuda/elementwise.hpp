@@ -18,8 +18,8 @@
 namespace th::cuda {
 
 /// zero::adam of one element.
-TH_DEVICE_TOO inline void adam_element(const runtime::AdamFactors& f, float& p, float g, float& m, float& v) {
-  const float gradient = g * f.gradient + p * f.l2;
+TH_DEVICE_TOO inline void adam_element(const runtime::AdamFactors& f, float factor, float& p, float g, float& m, float& v) {
+  const float gradient = g * factor + p * f.l2;
   const float first = m * f.beta1 + gradient * f.one_minus_beta1;
   const float second = v * f.beta2 + gradient * gradient * f.one_minus_beta2;
   const float denominator = sqrtf(second) * f.inverse_root_correction2 + f.eps;
@@ -40,18 +40,21 @@ struct UpdateElements {
   float* exp_avg;
   float* exp_avg_sq;
   W* working;
+  const runtime::StepOutcome* outcome;
   static constexpr int kPack = 1;
   [[nodiscard]] static bool packs() { return false; }
   template <int N>
   TH_DEVICE_TOO void run(std::int64_t i) const {
     static_assert(N == 1);
+    if (outcome != nullptr && outcome->finite == 0) return;
     float weight = weights[i];
     const float gradient = to_float(gradients[i]);
+    const float factor = outcome != nullptr ? outcome->gradient_factor : factors.sgd ? factors.sgd_step.gradient : factors.adam_step.gradient;
     if (factors.sgd) {
-      sgd_element(factors.sgd_step.gradient, factors.sgd_step.decay, factors.sgd_step.lr, weight, gradient);
+      sgd_element(factor, factors.sgd_step.decay, factors.sgd_step.lr, weight, gradient);
     } else {
       float first = exp_avg[i], second = exp_avg_sq[i];
-      adam_element(factors.adam_step, weight, gradient, first, second);
+      adam_element(factors.adam_step, factor, weight, gradient, first, second);
       exp_avg[i] = first;
       exp_avg_sq[i] = second;
     }
@@ -80,7 +83,7 @@ void launch_update(const runtime::UpdateFactors& factors, const runtime::UpdateO
     using G = decltype(gradient);
     using W = decltype(working);
     Launch::elements("update", o.count,
-                     UpdateElements<G, W>{factors, o.weights, static_cast<const G*>(o.gradients), o.exp_avg, o.exp_avg_sq, static_cast<W*>(o.working)},
+                     UpdateElements<G, W>{factors, o.weights, static_cast<const G*>(o.gradients), o.exp_avg, o.exp_avg_sq, static_cast<W*>(o.working), o.outcome},
                      stream);
   });
 }
@@ -131,6 +134,34 @@ TH_DEVICE_TOO inline double square_lane(const T* block, int lane) {
     const double value = static_cast<double>(to_float(block[i + lane]));
     sum += value * value;
   }
+  return sum;
+}
+
+/// Strands of the norm's sum over blocks on a GPU.
+constexpr int kNormStrands = 1024;
+
+/// Adds the squares' sums of the unit's blocks t, t + kNormStrands, … of all ranks, one rank's behind the other's, to strand t: the places of blocks, and
+/// so the sum, do not depend on the rank count, since a unit's padding adds zeros. Returns the first of them that is not finite, -1: none.
+TH_DEVICE_TOO inline std::int64_t norm_strand(const runtime::StepRecords& s, const runtime::StepRecords::Unit& unit, int t, double& sum) {
+  std::int64_t bad = -1;
+  const auto blocks = static_cast<std::uint32_t>(unit.blocks);
+  const std::uint32_t all = blocks * static_cast<std::uint32_t>(s.ranks);
+#ifdef __CUDA_ARCH__
+#pragma unroll 8
+#endif
+  for (auto j = static_cast<std::uint32_t>(t); j < all; j += kNormStrands) {
+    const std::uint32_t rank = j / blocks;
+    const double squares = s.records[rank * s.record + unit.first + (j - rank * blocks)];
+    sum += squares;
+    if (bad < 0 && !std::isfinite(squares)) bad = j;
+  }
+  return bad;
+}
+
+/// The losses in slot order.
+TH_DEVICE_TOO inline double loss_total(const runtime::StepRecords& s) {
+  double sum = 0;
+  for (std::int64_t slot = 0; slot < s.slots; ++slot) sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];
   return sum;
 }
 

@@ -10,6 +10,8 @@ namespace th::cuda {
 
 // Kernels as host functions without CUDA types; the contracts stand at runtime::CudaKernels. `stream` is a cudaStream_t.
 void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void* stream);
+/// runtime::Device::end_step; the norm's blocks are added in kNormStrands strands (elementwise.hpp).
+void end_step(const runtime::StepRecords& records, void* stream);
 void tree_sum(const runtime::TreeSum& sum, void* stream);
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream);
 /// y += x.

@@ -95,6 +95,7 @@ void tree_sum(const runtime::TreeSum& sum, void* stream) {
     ensure(sum.out != nullptr || ((end >> l) & 1U) == 0U || sum.pending_after[l] != nullptr, "tree_sum: a pending level has no buffer to write");
   }
   if (sum.count == 0) return;
+  if (end == 1 && sum.out == sum.leaves[0].data) return;  // the only slot's gradient is the sum
   const auto on = static_cast<cudaStream_t>(stream);
   if (sum.type == runtime::ElementType::kBf16) return tree_sum_of<Bf16>(sum, end, on);
   if (sum.type == runtime::ElementType::kFp16) return tree_sum_of<Fp16>(sum, end, on);

@@ -8,6 +8,7 @@
 #include "th/data/text.hpp"
 #include "th/train/lr_schedule.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -65,6 +66,7 @@ int Trainer::run() {
     if (!finished() && (by_epoch || by_step || border.checkpoint)) save();
   }
   loader_.reset();
+  finish_steps();
   if (!stopped) {
     state_.exit = "completed";
     if (dataset_.valid && validated_step_ != state_.step) validate_in_between();
@@ -99,44 +101,61 @@ void Trainer::train_step() {
   const data::StepBatches batches = loader_->next();
   const std::int64_t optimizer_step = state_.step - state_.skipped_steps + 1;
   const double lr = learning_rate(config_, total_steps_, optimizer_step);
-  const zero::StepResult result = run_step(config_, *model_, *engine_, batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
-  const double loss = result.loss_sum / static_cast<double>(batches.target_tokens);
-  const double seconds = seconds_since(start);
-  if (metrics_) {
-    metrics_->step({state_.step + 1, state_.epoch, loss, result.grad_norm, lr, batches.source_tokens, batches.target_tokens, seconds,
-                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt});
-  }
-  judge(loss, result);
-  const std::int64_t tokens = batches.source_tokens + batches.target_tokens;
-  if (tensorboard_) {
-    tensorboard_->scalar("train/loss", loss, state_.step + 1);
-    tensorboard_->scalar("train/lr", lr, state_.step + 1);
-    tensorboard_->scalar("train/grad_norm", result.grad_norm, state_.step + 1);
-    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds, state_.step + 1);
-  }
+  enqueue_step(config_, *model_, *engine_, batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
   ++state_.step;
   ++state_.step_in_epoch;
+  under_way_.push_back({state_.step, lr, start, batches.source_tokens, batches.target_tokens, batches.padded_tokens, batches.score_cells,
+                        batches.padded_score_cells});
+  memory_->saw_training(batches.rounds, config_.data.num_workers > 0 ? kStepsInMemory : 1);
+  // The next loss scale depends on this step's gradients.
+  const std::size_t ahead = engine_->runs_ahead() && !scales_loss() ? 1 : 0;
+  while (under_way_.size() > ahead) finish_step();
+}
+
+void Trainer::finish_step() {
+  const UnderWay step = under_way_.front();
+  under_way_.pop_front();
+  const zero::StepResult result = engine_->result();
+  const auto now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - std::max(step.start, last_result_)).count();
+  last_result_ = now;
+  const double loss = result.loss_sum / static_cast<double>(step.target_tokens);
+  if (metrics_) {
+    metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens, step.target_tokens, seconds,
+                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt});
+  }
+  judge(step.step, loss, result);
+  const std::int64_t tokens = step.source_tokens + step.target_tokens;
+  if (tensorboard_) {
+    tensorboard_->scalar("train/loss", loss, step.step);
+    tensorboard_->scalar("train/lr", step.lr, step.step);
+    tensorboard_->scalar("train/grad_norm", result.grad_norm, step.step);
+    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds, step.step);
+  }
   state_.epoch_loss_sum += result.loss_sum;
-  state_.epoch_tokens += batches.target_tokens;
+  state_.epoch_tokens += step.target_tokens;
   state_.epoch_seconds += seconds;
   ++totals_.steps;
   totals_.seconds += seconds;
   totals_.real_tokens += tokens;
-  totals_.padded_tokens += batches.padded_tokens;
-  totals_.score_cells += batches.score_cells;
-  totals_.padded_score_cells += batches.padded_score_cells;
-  if (state_.step > config_.run.warmup_steps) {
+  totals_.padded_tokens += step.padded_tokens;
+  totals_.score_cells += step.score_cells;
+  totals_.padded_score_cells += step.padded_score_cells;
+  if (step.step > config_.run.warmup_steps) {
     totals_.timed_tokens += tokens;
     totals_.timed_seconds += seconds;
   }
-  memory_->saw_training(batches.rounds, config_.data.num_workers > 0 ? kStepsInMemory : 1);
   if (totals_.steps == 1) report_memory();
   show_progress(loss, seconds);
 }
 
-void Trainer::judge(double loss, const zero::StepResult& result) {
+void Trainer::finish_steps() {
+  while (!under_way_.empty()) finish_step();
+}
+
+void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& result) {
   const bool overflow = std::isfinite(loss) && !std::isfinite(result.grad_norm);
-  const std::string step = "step " + std::to_string(state_.step + 1);
+  const std::string step = "step " + std::to_string(number);
   if (!std::isfinite(loss) || (overflow && !scales_loss())) {
     saver_->finish();  // the checkpoint before it is the way out
     throw NumericsError(step + ": loss " + std::to_string(loss) + ", gradient norm " + std::to_string(result.grad_norm) + " are not finite" +
@@ -177,6 +196,7 @@ double Trainer::evaluate() {
 }
 
 void Trainer::end_epoch() {
+  finish_steps();
   const auto start = Clock::now();
   const double loss = state_.epoch_loss_sum / static_cast<double>(state_.epoch_tokens);
   std::optional<double> valid;
@@ -198,6 +218,7 @@ void Trainer::end_epoch() {
 }
 
 void Trainer::validate_in_between() {
+  finish_steps();
   if (!dataset_.valid) return;
   const double valid = evaluate();
   if (metrics_) metrics_->eval("valid_loss", valid);
@@ -236,6 +257,7 @@ double Trainer::probe() {
 }
 
 void Trainer::save() {
+  finish_steps();
   watchdog_.enter("checkpoint", state_.step);
   state_.probe_loss = probe();
   io::CheckpointInfo info;

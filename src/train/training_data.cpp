@@ -87,8 +87,8 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   return data;
 }
 
-zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,
-                          std::int64_t step, const zero::StepRequest& request) {
+void enqueue_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,
+                  std::int64_t step, const zero::StepRequest& request) {
   constexpr std::uint64_t kDropoutStream = 0x64726f70;
   const std::uint64_t key = hash_pair(hash_pair(config.run.seed, kDropoutStream), static_cast<std::uint64_t>(step));
   engine.begin_step();
@@ -97,7 +97,13 @@ zero::StepResult run_step(const config::RunConfig& config, model::Transformer& m
     engine.accumulate(model, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key,
                       request.loss_scale / static_cast<double>(batches.target_tokens), config.train.label_smoothing);
   }
-  return engine.step(request);
+  engine.end_step(request);
+}
+
+zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,
+                          std::int64_t step, const zero::StepRequest& request) {
+  enqueue_step(config, model, engine, batches, step, request);
+  return engine.result();
 }
 
 }  // namespace th::train

@@ -2,20 +2,21 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/model/element.hpp"
 #include "th/zero/host_device.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <utility>
 
 namespace th::zero {
 
 namespace {
 
 using runtime::FlightRecord;
+
+constexpr std::int64_t kDouble = 8, kWordsOfDouble = 2;  // bytes, floats
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
@@ -85,14 +86,21 @@ void ZeroEngine::allocate() {
   if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
   store_ = std::make_unique<StateStore>(device_, layout_, b, policy_);
   pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
-  block_sums_ = block(MemoryClass::kCommunication, b.device_block_sums() * static_cast<std::int64_t>(sizeof(double)));
-  device_losses_ = block(MemoryClass::kCommunication, b.device_losses() * static_cast<std::int64_t>(sizeof(double)));
+  if (!device_.is_host()) {
+    const MemoryScope scope(MemoryClass::kCommunication);
+    record_ = collectives_.allocate(b.record * kWordsOfDouble);
+    records_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, b.records * kDouble);
+    outcome_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, sizeof(runtime::StepOutcome));
+    read_outcomes_ = runtime::DeviceBlock(device_, runtime::Place::kHost, EngineBuffers::kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)});
+  }
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
   slot_losses_.assign(index(rounds_), 0.0);
   compute_.drain();  // zeros come by both
   communication_.drain();
 }
+
+double* ZeroEngine::device_losses() const { return reinterpret_cast<double*>(record_->data()) + buffers_.shard_blocks; }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
   return reinterpret_cast<std::byte*>(buffer.data()) + element * element_bytes(buffers_.types.working);
@@ -119,7 +127,7 @@ void ZeroEngine::begin_step() {
   device_.settle();
   round_ = 0;
   std::fill(slot_losses_.begin(), slot_losses_.end(), 0.0);
-  if (device_losses_.bytes() > 0) compute_.clear(device_losses_.data(), device_losses_.bytes());
+  if (record_) compute_.clear(device_losses(), rounds_ * kDouble);
   if (pool_) pool_->begin_step(rounds_);
 }
 
@@ -130,7 +138,7 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
   idle_ = batch == nullptr || batch->sentences == 0;
   if (!idle_) {
     const auto slot = static_cast<std::uint64_t>(round_ * ranks_ + rank_);
-    double* losses = device_.is_host() ? slot_losses_.data() : device_losses_.as<double>();
+    double* losses = device_.is_host() ? slot_losses_.data() : device_losses();
     model.train_slot(*this, *batch, hash_pair(step_key, slot), gradient_scale, label_smoothing, losses + round_);
   } else {
     model.idle_slot(*this);
@@ -139,49 +147,65 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
   device_.settle();
 }
 
-double ZeroEngine::gradient_norm() {
-  const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
-  std::vector<double> mine(index(buffers_.shard_blocks)), all(mine.size() * index(ranks_));
-  double* sums = device_.is_host() ? mine.data() : block_sums_.as<double>();
+void ZeroEngine::sum_squares(double* record) {
   const config::Precision reduced = buffers_.types.reduced;
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
     const std::int64_t blocks = unit.shard / FlatLayout::kBlock;
     const std::byte* gradient = reduced_gradient(static_cast<std::int64_t>(u));
-    double* out = sums + unit.shard_offset / FlatLayout::kBlock;
+    double* out = record + unit.shard_offset / FlatLayout::kBlock;
     compute_.enqueue("norm", [=, this] { device_.block_square_sums(compute_, gradient, element_type(reduced), blocks, out); },
-                     {runtime::reads(gradient, unit.shard * element_bytes(reduced)),
-                      runtime::writes(out, blocks * static_cast<std::int64_t>(sizeof(double)))});
+                     {runtime::reads(gradient, unit.shard * element_bytes(reduced)), runtime::writes(out, blocks * kDouble)});
   }
-  runtime::copy_now(device_, mine.data(), sums, buffers_.shard_blocks * static_cast<std::int64_t>(sizeof(double)));
-  collectives_.all_gather_doubles(mine, all);
-  double sum = 0;
-  for (const FlatLayout::Unit& unit : layout_.units()) {
-    for (std::int64_t r = 0; r < ranks_; ++r) {
-      const double* blocks = all.data() + index(r) * mine.size() + unit.shard_offset / FlatLayout::kBlock;
-      for (std::int64_t b = 0; b < unit.shard / FlatLayout::kBlock; ++b) sum += blocks[b];
-    }
-  }
-  return std::sqrt(sum);
 }
 
-std::string ZeroEngine::first_not_finite() {
+const double* ZeroEngine::gather_records() {
+  if (ranks_ == 1) return reinterpret_cast<const double*>(record_->data());
+  const std::int64_t bytes = buffers_.record * kDouble;
+  communication_.wait(compute_.record());
+  communication_.enqueue("gather of records",
+                         [this] { collectives_.all_gather(*record_, 0, 0, buffers_.record * kWordsOfDouble, records_.as<float>()); },
+                         {runtime::reads(record_->data(), bytes), runtime::writes(records_.data(), bytes * ranks_)});
+  compute_.wait(communication_.record());
+  communication_.run_bodies();
+  return records_.as<double>();
+}
+
+void ZeroEngine::conclude(const StepRequest& request, const double* records, runtime::StepOutcome* outcome) {
+  const auto units = std::make_shared<std::vector<runtime::StepRecords::Unit>>();
+  for (std::size_t u = 0; u < layout_.units().size(); ++u) {
+    const FlatLayout::Unit& unit = layout_.units()[u];
+    const std::byte* gradient = reduced_gradient(static_cast<std::int64_t>(u));
+    units->push_back({unit.shard_offset / FlatLayout::kBlock, unit.shard / FlatLayout::kBlock, gradient});
+    compute_.touch("end of a step", {runtime::reads(gradient, unit.shard * element_bytes(buffers_.types.reduced))});
+  }
+  runtime::StepRecords all;
+  all.type = element_type(buffers_.types.reduced);
+  all.records = records;
+  all.record = buffers_.record;
+  all.losses = buffers_.shard_blocks;
+  all.rank = rank_;
+  all.ranks = ranks_;
+  all.slots = slots_;
+  all.clip = config_.train.gradient_clip;
+  all.loss_scale = request.loss_scale;
+  all.outcome = outcome;
+  compute_.enqueue("end of a step",
+                   [this, all, units]() mutable {
+                     all.units = *units;
+                     device_.end_step(compute_, all);
+                   },
+                   {runtime::reads(records, buffers_.record * ranks_ * kDouble), runtime::writes(outcome, sizeof(runtime::StepOutcome))});
+}
+
+std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
   constexpr std::int64_t kNone = std::int64_t{1} << 62;
   std::int64_t found = kNone;  // tensor, in the layout's order
-  for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
-    const std::int64_t unit = layout_.tensors()[index(piece.tensor)].unit;
-    const std::int64_t at = piece.shard_offset - layout_.units()[index(unit)].shard_offset;
-    model::with_element(model::scalar_type(buffers_.types.reduced), [&](auto element) {
-      constexpr std::int64_t kChunk = 2048;
-      std::array<decltype(element), kChunk> values;
-      const auto* gradients = reinterpret_cast<const decltype(element)*>(reduced_gradient(unit)) + at;
-      for (std::int64_t i = 0; i < piece.count; i += kChunk) {
-        const std::int64_t n = std::min(kChunk, piece.count - i);
-        runtime::copy_now(device_, values.data(), gradients + i, n * static_cast<std::int64_t>(sizeof(element)));
-        const bool finite = std::all_of(values.begin(), values.begin() + n, [](auto g) { return std::isfinite(to_float(g)); });
-        if (!finite) found = std::min(found, piece.tensor);
-      }
-    });
+  if (outcome.bad_element >= 0) {
+    for (std::int64_t t = 0; t < std::ssize(layout_.tensors()); ++t) {
+      const FlatLayout::Tensor& tensor = layout_.tensors()[index(t)];
+      if (tensor.unit == outcome.bad_unit && tensor.offset <= outcome.bad_element) found = t;
+    }
   }
   const std::int64_t first = -collectives_.maximum(-found);
   return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
@@ -199,39 +223,76 @@ StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
 }
 
 StepResult ZeroEngine::step(const StepRequest& request) {
-  ensure(round_ == rounds_, "ZeroEngine: step() before the last round");
+  end_step(request);
+  return result();
+}
+
+void ZeroEngine::end_step(const StepRequest& request) {
+  ensure(round_ == rounds_, "ZeroEngine: the end of a step before its last round");
+  ensure(std::ssize(ended_) < EngineBuffers::kOutcomes, "ZeroEngine: too many results wait to be taken");
   compute_.wait(communication_.record());
   communication_.run_bodies();
-  StepResult result;
-  if (device_losses_.bytes() > 0) runtime::copy_now(device_, slot_losses_.data(), device_losses_.data(), device_losses_.bytes());
-  std::vector<double> all(slot_losses_.size() * index(ranks_));
-  collectives_.all_gather_doubles(slot_losses_, all);
-  for (std::int64_t s = 0; s < slots_; ++s) result.loss_sum += all[index(s % ranks_ * rounds_ + s / ranks_)];
-  result.grad_norm = gradient_norm() / request.loss_scale;
-  if (!std::isfinite(result.grad_norm)) result.not_finite = first_not_finite();
-  if (!std::isfinite(result.loss_sum) || !std::isfinite(result.grad_norm)) return result;
-  const double clip = config_.train.gradient_clip;
-  OptimizerStep update{config_.optimizer, request.lr, 1.0, request.optimizer_step};
-  if (clip > 0) update.gradient_factor = std::min(1.0, clip / (result.grad_norm + 1e-6));
-  update.gradient_factor /= request.loss_scale;
-  const runtime::UpdateFactors factors = update_factors(update);
-  const auto units = static_cast<std::int64_t>(layout_.units().size());
-  for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
-  for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors);
-  communication_.run_bodies();
-  if (pool_) pool_->updated();
+  Ended ended;
+  if (device_.is_host()) {
+    const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
+    std::vector<double> mine(index(buffers_.record)), all(index(buffers_.records));
+    sum_squares(mine.data());
+    std::copy(slot_losses_.begin(), slot_losses_.end(), mine.begin() + buffers_.shard_blocks);
+    collectives_.all_gather_doubles(mine, all);
+    conclude(request, all.data(), &ended.outcome);
+  } else {
+    sum_squares(reinterpret_cast<double*>(record_->data()));
+    conclude(request, gather_records(), outcome_.as<runtime::StepOutcome>());
+    auto* to = read_outcomes_.as<runtime::StepOutcome>() + ends_ % EngineBuffers::kOutcomes;
+    compute_.copy(to, outcome_.data(), sizeof(runtime::StepOutcome));
+    ended.arriving = to;
+    ended.arrived = compute_.record();
+  }
+  ++ends_;
+  if (runs_ahead()) {
+    update(request, 1.0, outcome_.as<runtime::StepOutcome>());
+  } else {
+    arrive(ended);
+    if (ended.outcome.finite != 0) update(request, ended.outcome.gradient_factor, nullptr);
+  }
+  ended_.push_back(ended);
+}
+
+void ZeroEngine::arrive(Ended& ended) {
+  if (ended.arriving == nullptr) return;
+  device_.host().wait(ended.arrived);
+  device_.host().touch("read an outcome", {runtime::reads(ended.arriving, sizeof(runtime::StepOutcome))});
+  ended.outcome = *std::exchange(ended.arriving, nullptr);
+}
+
+StepResult ZeroEngine::result() {
+  ensure(!ended_.empty(), "ZeroEngine: no step has ended");
+  Ended ended = ended_.front();
+  ended_.pop_front();
+  arrive(ended);
+  StepResult result{ended.outcome.loss_sum, ended.outcome.grad_norm, {}};
+  if (!std::isfinite(result.grad_norm)) result.not_finite = first_not_finite(ended.outcome);
   return result;
 }
 
-void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& factors) {
-  if (updates_own_part()) return update_shard(unit, factors);
-  update_whole(unit, factors);  // everything is updated here, and each rank has the sum of its own shard
+void ZeroEngine::update(const StepRequest& request, double gradient_factor, const runtime::StepOutcome* outcome) {
+  const runtime::UpdateFactors factors = update_factors({config_.optimizer, request.lr, gradient_factor, request.optimizer_step});
+  const auto units = static_cast<std::int64_t>(layout_.units().size());
+  for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
+  for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors, outcome);
+  communication_.run_bodies();
+  if (pool_) pool_->updated();
 }
 
-void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors) {
+void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
+  if (updates_own_part()) return update_shard(unit, factors, outcome);
+  update_whole(unit, factors, outcome);  // everything is updated here, and each rank has the sum of its own shard
+}
+
+void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, FlightRecord::On::kCompute, unit);
-    store_->update_next(factors);
+    store_->update_next(factors, outcome);
   }
   updated_[index(unit)] = whole_[index(unit)] = store_->updated();
   if (policy_.shard_parameters || !policy_.shard_optimizer) return;
@@ -239,7 +300,7 @@ void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& f
   whole_[index(unit)] = communication_.record();
 }
 
-void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors& factors) {
+void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
   const config::Precision reduced = buffers_.types.reduced;
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   const runtime::Access gradient = runtime::writes(reduced_at(gradients_->data(), unit.offset), unit.padded * element_bytes(reduced));
@@ -259,7 +320,7 @@ void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors&
   }
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, FlightRecord::On::kCompute, number);
-    for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors);
+    for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors, outcome);
   }
   updated_[index(number)] = whole_[index(number)] = store_->updated();
   communication_.wait(store_->updating().record());

@@ -1,5 +1,7 @@
 #include "th/zero/engine_buffers.hpp"
 
+#include "th/runtime/step_outcome.hpp"
+
 #include "th/base/error.hpp"
 #include "th/zero/slot_tree.hpp"
 
@@ -127,17 +129,14 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
     b.pending_shard = shard;
     b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
   }
-  b.block_sums = (whole + shard) / FlatLayout::kBlock;
   b.shard_blocks = shard / FlatLayout::kBlock;
   b.rounds = (slots + layout.ranks() - 1) / layout.ranks();
+  b.record = b.shard_blocks + b.rounds;
+  b.records = memory == DeviceMemory::kOwn && layout.ranks() == 1 ? 0 : b.record * layout.ranks();
   b.memory = memory;
   place_states(b, config, layout);
   return b;
 }
-
-std::int64_t EngineBuffers::device_block_sums() const noexcept { return memory == DeviceMemory::kOwn ? shard_blocks : 0; }
-
-std::int64_t EngineBuffers::device_losses() const noexcept { return memory == DeviceMemory::kOwn ? rounds : 0; }
 
 runtime::MemoryUse EngineBuffers::use() const {
   const std::int64_t working = element_bytes(types.working);
@@ -150,13 +149,15 @@ runtime::MemoryUse EngineBuffers::use() const {
   }
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
-  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced + (device_block_sums() + device_losses()) * kDouble;
+  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
+  if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] += (record + records) * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
   if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }
 
 runtime::MemoryUse EngineBuffers::host_use() const {
   runtime::MemoryUse use;
+  if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] = kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)};
   if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_bytes(types.working);
   if (!optimizer_on_host) return use;
   use[MemoryClass::kMaster] = masters * kFloat;

@@ -24,6 +24,7 @@ void HostDevice::update(Stream&, const runtime::UpdateFactors& factors, const ru
 void HostDevice::block_square_sums(Stream&, const void* x, runtime::ElementType type, std::int64_t blocks, double* out) {
   zero::block_square_sums(x, type, blocks, out);
 }
+void HostDevice::end_step(Stream&, const runtime::StepRecords& records) { zero::end_step(records); }
 void HostDevice::tree_sum(Stream&, const runtime::TreeSum& sum) { zero::tree_sum(sum); }
 void HostDevice::accumulate(Stream&, float* y, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];

@@ -84,11 +84,13 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::
 }
 
 /// The largest of the engine's calls to its transport.
-runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatLayout& layout, const BufferTypes& types) {
+runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatLayout& layout, const EngineBuffers& buffers) {
+  const BufferTypes& types = buffers.types;
   const std::int64_t shard = layout.largest_unit() / layout.ranks();
   runtime::LargestCalls out;
   out.all_gather = words(shard, types.working);
   if (!zero_policy(config.zero.stage).shard_optimizer) out.all_gather = std::max(out.all_gather, words(shard, types.reduced));
+  if (buffers.memory == DeviceMemory::kOwn) out.all_gather = std::max(out.all_gather, 2 * buffers.record);  // words of its doubles
   if (config.comm.reduction == config::Reduction::kFast) {
     out.all_reduce = layout.largest_unit();
   } else {
@@ -152,7 +154,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   NodeBuffers between;
   const bool through_host = request.memory == DeviceMemory::kHost || request.transport == runtime::Transport::kStaged;
   if (request.transport) {
-    const runtime::TransportMemory own = runtime::transport_memory(*request.transport, request.ranks, largest_calls(config, layout, buffers.types));
+    const runtime::TransportMemory own = runtime::transport_memory(*request.transport, request.ranks, largest_calls(config, layout, buffers));
     base[MemoryClass::kCommunication] += own.device;
     host[MemoryClass::kCommunication] += own.host;
   }
@@ -175,7 +177,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   };
   if (request.resumes) host_phase("resume", MemoryClass::kCheckpointStaging, unit_staging);
   if (request.saves && config.checkpoint.async) host[MemoryClass::kCheckpointStaging] = staging;
-  host_phase("update", MemoryClass::kCommunication, buffers.block_sums * kDouble);
+  host_phase("update", MemoryClass::kCommunication, buffers.records_at_end() * kDouble);
   if (request.saves && !config.checkpoint.async) host_phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
   if (!request.training.empty()) phase("training", MemoryClass::kActivations, activation_bytes(request, Pass::kTraining, request.training) - constants);
   if (!request.evaluation.empty()) {

@@ -98,13 +98,57 @@ void round_elements(const float* from, ElementType type, void* to, std::int64_t 
   with_short_element(type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
 }
 
-void apply_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o) {
+void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOperands& o) {
+  runtime::UpdateFactors factors = planned;
+  if (o.outcome != nullptr) {
+    if (o.outcome->finite == 0) return;
+    factors.adam_step.gradient = factors.sgd_step.gradient = o.outcome->gradient_factor;
+  }
   const runtime::SgdFactors& s = factors.sgd_step;
   for_fp32_chunks(o.gradients, o.gradient_type, o.count, [&](std::int64_t at, std::int64_t n, const float* gradients) {
     if (factors.sgd) return sgd(s.gradient, s.decay, s.lr, o.weights + at, gradients, n);
     adam(factors.adam_step, o.weights + at, gradients, o.exp_avg + at, o.exp_avg_sq + at, n);
   });
   if (o.working != nullptr) round_elements(o.weights, o.working_type, o.working, o.count);
+}
+
+namespace {
+
+/// Of a block with an element that is not finite: the first of those.
+std::int64_t first_not_finite(const void* gradients, ElementType type, std::int64_t block) {
+  std::int64_t found = -1;
+  const auto search = [&](const auto* elements) {
+    for (std::int64_t i = 0; i < FlatLayout::kBlock && found < 0; ++i) {
+      if (!std::isfinite(to_float(elements[block * FlatLayout::kBlock + i]))) found = i;
+    }
+  };
+  if (type == ElementType::kFp32) search(static_cast<const float*>(gradients));
+  if (type == ElementType::kBf16) search(static_cast<const Bf16*>(gradients));
+  if (type == ElementType::kFp16) search(static_cast<const Fp16*>(gradients));
+  return found;
+}
+
+}  // namespace
+
+void end_step(const runtime::StepRecords& s) {
+  runtime::StepOutcome out;
+  for (std::int64_t slot = 0; slot < s.slots; ++slot) out.loss_sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];
+  double sum = 0;
+  for (std::int64_t u = 0; u < std::ssize(s.units); ++u) {
+    const runtime::StepRecords::Unit& unit = s.units[static_cast<std::size_t>(u)];
+    for (std::int64_t r = 0; r < s.ranks; ++r) {
+      for (std::int64_t b = 0; b < unit.blocks; ++b) {
+        const double squares = s.records[r * s.record + unit.first + b];
+        sum += squares;
+        if (std::isfinite(squares) || out.bad_unit >= 0) continue;
+        out.bad_unit = u;
+        const std::int64_t element = r == s.rank ? first_not_finite(unit.gradient, s.type, b) : -1;
+        if (element >= 0) out.bad_element = (r * unit.blocks + b) * FlatLayout::kBlock + element;
+      }
+    }
+  }
+  conclude(out, sum, s.clip, s.loss_scale);
+  *s.outcome = out;
 }
 
 void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out) {

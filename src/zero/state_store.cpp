@@ -154,10 +154,11 @@ UpdateOperands StateStore::staged(const Piece& piece, const StagingPlace& place)
   return out;
 }
 
-void StateStore::update_next(const runtime::UpdateFactors& factors) {
+void StateStore::update_next(const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
   for (bool done = false; !done;) {
     ensure(!announced_.empty(), "StateStore: an update of nothing");
-    const Piece piece = announced_.front();
+    Piece piece = announced_.front();
+    piece.home.outcome = outcome;
     done = piece.ends_slice;
     if (buffers_.staging.piece == 0) {
       compute(piece.home, factors);
@@ -188,7 +189,8 @@ void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactor
                        if (buffers_.optimizer_on_host) return apply_update(factors, here);
                        device_.update(device_.compute(), factors, here);
                      },
-                     {reads(here.gradients, here.count * element_bytes(types.reduced)), writes(here.weights, here.count * kFloat),
+                     {reads(here.outcome, here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
+                      reads(here.gradients, here.count * element_bytes(types.reduced)), writes(here.weights, here.count * kFloat),
                       writes(here.exp_avg, moments), writes(here.exp_avg_sq, moments), writes(here.working, working)});
 }
 

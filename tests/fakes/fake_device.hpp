@@ -76,6 +76,13 @@ class FakeDevice final : public th::runtime::Device {
   void block_square_sums(th::runtime::Stream& stream, const void* x, th::runtime::ElementType type, std::int64_t blocks, double* out) override {
     streams_.run(stream, "block square sums", [=] { th::zero::block_square_sums(x, type, blocks, out); });
   }
+  void end_step(th::runtime::Stream& stream, const th::runtime::StepRecords& records) override {
+    using Unit = th::runtime::StepRecords::Unit;
+    streams_.run(stream, "end of step", [all = records, units = std::vector<Unit>(records.units.begin(), records.units.end())]() mutable {
+      all.units = units;
+      th::zero::end_step(all);
+    });
+  }
   void tree_sum(th::runtime::Stream& stream, const th::runtime::TreeSum& sum) override {
     streams_.run(stream, "tree sum", [sum = th::runtime::TreeSum(sum), leaves = std::vector<th::runtime::TreeLeaf>(sum.leaves.begin(), sum.leaves.end())]() mutable {
       sum.leaves = leaves;

@@ -56,6 +56,7 @@ void check_kernel_image() { ensure(kReady, "the fake GPU is not ready"); }
 void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void*) {
   launch_update<HostLaunch<kRowLanes>>(factors, operands, nullptr);
 }
+void end_step(const runtime::StepRecords& records, void*) { zero::end_step(records); }
 void tree_sum(const runtime::TreeSum& sum, void*) { zero::tree_sum(sum); }
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void*) {
   zero::block_square_sums(x, type, blocks, out);

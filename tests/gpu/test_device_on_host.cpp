@@ -18,6 +18,12 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream), [=] { zero::block_square_sums(x, type, blocks, out); });
 }
+void end_step(const runtime::StepRecords& records, void* stream) {
+  fake::launch(static_cast<cudaStream_t>(stream), [all = records, units = std::vector(records.units.begin(), records.units.end())]() mutable {
+    all.units = units;
+    zero::end_step(all);
+  });
+}
 void tree_sum(const runtime::TreeSum& sum, void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream), [sum = runtime::TreeSum(sum), leaves = std::vector(sum.leaves.begin(), sum.leaves.end())]() mutable {
     sum.leaves = leaves;

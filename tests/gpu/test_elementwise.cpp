@@ -1,6 +1,7 @@
 #include "cpu_reference.hpp"
 #include "elementwise.hpp"
 #include "host_lanes.hpp"
+#include "step_of_records.hpp"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +22,7 @@ TEST(Elementwise, AdamHasTheBitsOfTheEngineForEveryKindOfOptimizer) {
     std::vector<float> cpu_p = p, cpu_m = m, cpu_v = v;
     zero::apply_optimizer(step, cpu_p.data(), g.data(), cpu_m.data(), cpu_v.data(), 5000);
     const runtime::AdamFactors factors = zero::update_factors(step).adam_step;
-    for (std::size_t i = 0; i < p.size(); ++i) adam_element(factors, p[i], g[i], m[i], v[i]);
+    for (std::size_t i = 0; i < p.size(); ++i) adam_element(factors, factors.gradient, p[i], g[i], m[i], v[i]);
     EXPECT_EQ(p, cpu_p);
     EXPECT_EQ(m, cpu_m);
     EXPECT_EQ(v, cpu_v);
@@ -69,6 +70,51 @@ TEST(Elementwise, UpdatesOfEveryTypeHaveTheBitsOfTheEngine) {
         EXPECT_TRUE(engine == body) << "gradients " << static_cast<int>(gradient_type) << ", working " << static_cast<int>(working_type);
       }
     }
+  }
+}
+
+TEST(Elementwise, AnUpdateTakesItsFactorFromAStepsOutcome) {
+  constexpr std::int64_t kCount = 100;
+  for (const zero::OptimizerStep& step : {reference::adam_steps().front(), reference::sgd_step()}) {
+    const std::vector<float> start = reference::random_values(kCount, 1, 1), g = reference::random_values(kCount, 2, 1), zeros(kCount);
+    const auto updated = [&](const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome, bool by_body) {
+      std::vector<float> p = start, m = zeros, v = zeros;
+      const runtime::UpdateOperands o{.weights = p.data(), .gradients = g.data(), .exp_avg = m.data(), .exp_avg_sq = v.data(), .working = nullptr,
+                                      .count = kCount, .gradient_type = runtime::ElementType::kFp32, .working_type = runtime::ElementType::kFp32,
+                                      .outcome = outcome};
+      by_body ? launch_update<HostLaunch<kRowLanes>>(factors, o, nullptr) : zero::apply_update(factors, o);
+      return p;
+    };
+    zero::OptimizerStep clipped = step;
+    clipped.gradient_factor = 0.25;
+    runtime::StepOutcome outcome;
+    outcome.gradient_factor = 0.25F;
+    runtime::StepOutcome not_finite = outcome;
+    not_finite.finite = 0;
+    for (const bool by_body : {false, true}) {
+      EXPECT_EQ(updated(zero::update_factors(step), &outcome, by_body), updated(zero::update_factors(clipped), nullptr, by_body));
+      EXPECT_EQ(updated(zero::update_factors(step), &not_finite, by_body), start);
+    }
+  }
+}
+
+TEST(Elementwise, TheNormsStrandsAreThoseOfAnyRankCount) {
+  for (const int bad : {-1, 5, 700}) {
+    const reference::StepOfRecords one(1, bad), four(4, bad);
+    const runtime::StepOutcome alone = reference::end_of_step_in_strands(one.step()), among = reference::end_of_step_in_strands(four.step());
+    EXPECT_EQ(std::bit_cast<std::uint64_t>(alone.grad_norm), std::bit_cast<std::uint64_t>(among.grad_norm));
+    runtime::StepOutcome cpu;
+    runtime::StepRecords of_cpu = one.step();
+    of_cpu.outcome = &cpu;
+    zero::end_step(of_cpu);
+    EXPECT_EQ(alone.loss_sum, cpu.loss_sum);
+    EXPECT_EQ(alone.finite, cpu.finite);
+    EXPECT_EQ(alone.bad_unit, cpu.bad_unit);
+    EXPECT_EQ(alone.bad_element, cpu.bad_element);
+    EXPECT_EQ(cpu.finite == 1, bad < 0);
+    if (bad >= 0) continue;
+    EXPECT_NEAR(alone.grad_norm, cpu.grad_norm, 1e-12 * cpu.grad_norm);
+    EXPECT_EQ(alone.gradient_factor, cpu.gradient_factor);
   }
 }
 

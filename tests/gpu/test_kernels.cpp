@@ -1,8 +1,11 @@
 #include "cpu_reference.hpp"
-#include "cuda_handles.hpp"
 #include "elementwise.hpp"
+#include "gpu_memory.hpp"
 #include "gpu_test.hpp"
 #include "kernels.hpp"
+#include "step_of_records.hpp"
+
+#include <bit>
 
 // The kernels on a GPU against the engine's code on the CPU: equal bits, so no tolerance.
 namespace th::cuda {
@@ -10,25 +13,8 @@ namespace {
 
 using reference::random_values;
 
-/// An array on the device.
 template <class T>
-class OnDevice {
- public:
-  explicit OnDevice(const std::vector<T>& values) : memory_(static_cast<std::int64_t>(values.size() * sizeof(T))), count_(values.size()) {
-    check_cuda(cudaMemcpy(memory_.get(), values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
-  }
-  [[nodiscard]] T* get() const { return static_cast<T*>(memory_.get()); }
-  [[nodiscard]] std::vector<T> values() const {
-    std::vector<T> out(count_);
-    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-    check_cuda(cudaMemcpy(out.data(), memory_.get(), count_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
-    return out;
-  }
-
- private:
-  DeviceBuffer memory_;
-  std::size_t count_;
-};
+using OnDevice = GpuArray<T>;
 
 constexpr std::int64_t kCount = 5'000'003;  // more than one turn of the largest grid, and ragged
 
@@ -99,6 +85,33 @@ TEST(Kernels, BlockSquareSumsHaveTheBitsOfTheCpu) {
     const OnDevice<double> sums(std::vector<double>(cpu.size(), -1.0));
     block_square_sums(dx.get(), runtime::ElementType::kFp32, blocks, sums.get(), stream.get());
     EXPECT_TRUE(sums.values() == cpu) << blocks << " blocks";
+  }
+}
+
+TEST(Kernels, TheEndOfAStepIsThatOfItsStrandsOnTheHost) {
+  const Stream stream;
+  for (const std::int64_t ranks : {1, 4}) {
+    for (const int bad : {-1, 5, 700}) {
+      const reference::StepOfRecords data(ranks, bad);
+      const OnDevice<double> records(data.records());
+      const OnDevice<float> first(data.gradient(0)), second(data.gradient(1));
+      const OnDevice<runtime::StepOutcome> outcome(std::vector<runtime::StepOutcome>(1));
+      runtime::StepRecords step = data.step();
+      std::vector<runtime::StepRecords::Unit> units(step.units.begin(), step.units.end());
+      units[0].gradient = first.get();
+      units[1].gradient = second.get();
+      step.units = units;
+      step.records = records.get();
+      step.outcome = outcome.get();
+      end_step(step, stream.get());
+      const runtime::StepOutcome seen = outcome.values()[0], expected = reference::end_of_step_in_strands(data.step());
+      EXPECT_EQ(std::bit_cast<std::uint64_t>(seen.grad_norm), std::bit_cast<std::uint64_t>(expected.grad_norm)) << ranks << " ranks";
+      EXPECT_EQ(seen.loss_sum, expected.loss_sum);
+      EXPECT_EQ(seen.gradient_factor, bad < 0 ? expected.gradient_factor : seen.gradient_factor);
+      EXPECT_EQ(seen.finite, expected.finite);
+      EXPECT_EQ(seen.bad_unit, expected.bad_unit);
+      EXPECT_EQ(seen.bad_element, expected.bad_element) << ranks << " ranks, block " << bad;
+    }
   }
 }
 

@@ -58,13 +58,18 @@ struct SmallRun {
   }
   template <typename Compute>
   th::zero::StepResult step(std::int64_t number, double gradient_scale, const Compute& compute) {
+    enqueue(number, gradient_scale, compute);
+    return engine.result();
+  }
+  template <typename Compute>
+  void enqueue(std::int64_t number, double gradient_scale, const Compute& compute) {
     const th::data::Batch b = make_batch(number);
     engine.begin_step();
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
       const bool mine = round * collectives.size() + collectives.rank() < kSlots;
       compute([&] { engine.accumulate(model, mine ? &b : nullptr, static_cast<std::uint64_t>(number), gradient_scale, 0.1); });
     }
-    return engine.step({1e-2, number});
+    engine.end_step({1e-2, number});
   }
 
   /// This rank's shard of parameters and both moments.

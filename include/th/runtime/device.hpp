@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "th/runtime/step_outcome.hpp"
 #include "th/runtime/stream.hpp"
 
 namespace th::runtime {
@@ -30,6 +31,24 @@ struct UpdateFactors {
 /// Element types of flat buffers.
 enum class ElementType { kFp32, kBf16, kFp16 };
 
+/// What the end of a step is made from, in memory of the side that computes it. Every rank has left a record: fp64 sums of squares of its shard's
+/// blocks (block_square_sums), unit after unit, and the losses of its slots by round.
+struct StepRecords {
+  /// Blocks of a rank's shard of one unit, and this rank's reduced gradient of it.
+  struct Unit {
+    std::int64_t first = 0, blocks = 0;
+    const void* gradient = nullptr;
+  };
+  std::span<const Unit> units;  ///< a host array, not needed after the call; at most kMaxUnits
+  ElementType type = ElementType::kFp32;  ///< of gradients
+  const double* records = nullptr;        ///< one after the other, in rank order
+  std::int64_t record = 0, losses = 0;    ///< doubles of a record, and before its losses
+  std::int64_t rank = 0, ranks = 1, slots = 1;
+  double clip = 0, loss_scale = 1;  ///< clip 0: none
+  StepOutcome* outcome = nullptr;
+};
+inline constexpr std::int64_t kMaxUnits = 1024;
+
 /// What an update reads and writes, all in memory of the side that computes it. Null moments: SGD. Null working: no rounded copy.
 struct UpdateOperands {
   float* weights = nullptr;         ///< fp32
@@ -39,6 +58,7 @@ struct UpdateOperands {
   void* working = nullptr;  ///< the new weights in `working_type`
   std::int64_t count = 0;   ///< elements
   ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
+  const StepOutcome* outcome = nullptr;  ///< where it is set its factor takes the place of the gradients' one, and nothing is updated unless it is finite
 };
 
 /// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
@@ -100,6 +120,8 @@ class Device {
   virtual void update(Stream& stream, const UpdateFactors& factors, const UpdateOperands& operands) = 0;
   /// fp64 sums of squares of `blocks` blocks of 256 elements each, into `out`.
   virtual void block_square_sums(Stream& stream, const void* x, ElementType type, std::int64_t blocks, double* out) = 0;
+  /// Loss, norm and the update's factor. The norm's sum over blocks has an order of the device's own, which does not depend on the rank count.
+  virtual void end_step(Stream& stream, const StepRecords& records) = 0;
   virtual void tree_sum(Stream& stream, const TreeSum& sum) = 0;
   /// y += x.
   virtual void accumulate(Stream& stream, float* y, const float* x, std::int64_t count) = 0;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -70,9 +71,21 @@ class Trainer {
   void print_sizes();
 
   [[nodiscard]] bool finished() const;
+  /// A step that was enqueued and whose result nobody has read.
+  struct UnderWay {
+    std::int64_t step = 0;  ///< from 1
+    double lr = 0;
+    Clock::time_point start;
+    std::int64_t source_tokens = 0, target_tokens = 0, padded_tokens = 0, score_cells = 0, padded_score_cells = 0;
+  };
+  /// Enqueues a step and reads the result of the one before, where a GPU runs ahead of the host; else its own.
   void train_step();
+  /// Reads the result of the earliest step under way: records, and the verdict on it.
+  void finish_step();
+  /// Of all of them: what follows needs the state that they leave.
+  void finish_steps();
   /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else a NumericsError.
-  void judge(double loss, const zero::StepResult& result);
+  void judge(std::int64_t step, double loss, const zero::StepResult& result);
   [[nodiscard]] bool scales_loss() const { return config_.precision.dtype == config::Precision::kFp16; }
   void show_progress(double loss, double seconds);
   [[nodiscard]] double evaluate();
@@ -119,6 +132,8 @@ class Trainer {
   LossScale loss_scale_;
   RunState state_;
   Totals totals_;
+  std::deque<UnderWay> under_way_;
+  Clock::time_point last_result_;  ///< when the last result was read
   std::int64_t total_steps_ = 0;
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   std::int64_t rss_before_model_ = 0;

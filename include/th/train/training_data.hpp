@@ -27,8 +27,11 @@ struct TrainingData {
 /// The same for one process alone, as rank 0 of `ranks`. Not collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks);
 
-/// One optimizer step: every round's micro-batches forward and backward, reduction, update. `step` counts from 0 and draws the dropout; the
-/// optimizer's own count is in `request`. Collective.
+/// One optimizer step: every round's micro-batches forward and backward, reduction, update; engine.result() has its result. `step` counts from 0 and
+/// draws the dropout; the optimizer's own count is in `request`. Collective.
+void enqueue_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,
+                  const zero::StepRequest& request);
+/// The same, and waits for its result.
 [[nodiscard]] zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine,
                                         const data::StepBatches& batches, std::int64_t step, const zero::StepRequest& request);
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -54,6 +55,12 @@ class ZeroEngine final : public model::ParameterSource {
   void accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale, double label_smoothing);
   /// Reduces what is left, clips, updates the parameters. With a loss or norm that is not finite nothing is updated.
   StepResult step(const StepRequest& request);
+  /// step() in two: enqueues the end of a step, and waits for that of the earliest one whose result nobody took. Where runs_ahead() the next step may be
+  /// enqueued before: the host waits for nothing, and clipping and the verdict on what is not finite are the device's. At most two results wait.
+  void end_step(const StepRequest& request);
+  [[nodiscard]] StepResult result();
+  /// Whether the device has the step's end to itself: memory of its own, and the optimizer's states there. Not collective.
+  [[nodiscard]] bool runs_ahead() const noexcept { return !device_.is_host() && !buffers_.optimizer_on_host; }
 
   // ParameterSource
   const model::UnitTensors& open_forward(std::int64_t unit) override;
@@ -133,11 +140,20 @@ class ZeroEngine final : public model::ParameterSource {
   /// Whether every rank updates its own part alone, whose gradients are there for all units when a step's update begins.
   [[nodiscard]] bool updates_own_part() const { return policy_.shard_optimizer || config_.comm.reduction == config::Reduction::kFast; }
   /// The optimizer's step on what this rank updates of a unit; what others updated is brought here, by the communication stream.
-  void update_unit(std::int64_t unit, const runtime::UpdateFactors& factors);
-  void update_whole(std::int64_t unit, const runtime::UpdateFactors& factors);
-  void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors);
-  [[nodiscard]] double gradient_norm();
-  [[nodiscard]] std::string first_not_finite();
+  void update_unit(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome);
+  void update_whole(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome);
+  void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome);
+  /// All units, by the outcome where the device has it.
+  void update(const StepRequest& request, double gradient_factor, const runtime::StepOutcome* outcome);
+  /// Enqueues the squares' sums of this rank's blocks into its record at `record`.
+  void sum_squares(double* record);
+  /// All ranks' records from this rank's, in device memory.
+  [[nodiscard]] const double* gather_records();
+  /// Enqueues the outcome of `records` into `outcome`, both in device memory.
+  void conclude(const StepRequest& request, const double* records, runtime::StepOutcome* outcome);
+  [[nodiscard]] std::string first_not_finite(const runtime::StepOutcome& outcome);
+  /// This rank's losses in the making, in the device's own memory.
+  [[nodiscard]] double* device_losses() const;
   /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.
   void share_unit(std::int64_t unit);
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is free between steps.
@@ -152,6 +168,16 @@ class ZeroEngine final : public model::ParameterSource {
   FlatLayout layout_;
   std::int64_t slots_, rounds_, rank_, ranks_;
   std::int64_t round_ = 0;
+  /// A step whose result nobody took.
+  struct Ended {
+    runtime::StepOutcome outcome;
+    const runtime::StepOutcome* arriving = nullptr;  ///< where the host will find it; null: it is here
+    runtime::Event arrived;
+  };
+  /// Waits until the outcome is here.
+  void arrive(Ended& ended);
+  std::deque<Ended> ended_;
+  std::int64_t ends_ = 0;  ///< steps that ended
   bool idle_ = false;  ///< this rank has no slot in the round
   std::vector<double> slot_losses_;  ///< this rank's, by round
   at::Device tensor_device_;         ///< of the model's tensors
@@ -165,8 +191,10 @@ class ZeroEngine final : public model::ParameterSource {
   runtime::DeviceBlock gather_;                             ///< working type
   runtime::DeviceBlock unit_gradients_;                     ///< fp32
   runtime::DeviceBlock pending_;                            ///< fp32: the slot tree's
-  runtime::DeviceBlock block_sums_;                         ///< fp64: this rank's, on a device with memory of its own
-  runtime::DeviceBlock device_losses_;                      ///< fp64: slot_losses_ in the making, on a device with memory of its own
+  Buffer record_;                       ///< fp64: this rank's of the step, with the losses in the making, on a device with memory of its own
+  runtime::DeviceBlock records_;        ///< fp64: all ranks'
+  runtime::DeviceBlock outcome_;        ///< of the last step
+  runtime::DeviceBlock read_outcomes_;  ///< pinned: those on their way to the host, in turn
   std::unique_ptr<StateStore> store_;
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;

@@ -92,7 +92,8 @@ struct EngineBuffers {
   std::int64_t travel = 0;           ///< reduced type: unreduced gradients of the units in flight (gradients sharded and reduced in 16 bits)
   std::int64_t pending_shard = 0;    ///< of one pending partial sum, fp32
   std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
-  std::int64_t block_sums = 0;       ///< fp64 norms of blocks, this rank's and all ranks', while step() runs
+  std::int64_t record = 0;           ///< fp64: what a rank leaves at a step's end, norms of its blocks and losses of its slots (runtime::StepRecords)
+  std::int64_t records = 0;          ///< those of all ranks
   UnitPlaces gathered;               ///< in the gather slots: the unit in use, those that are gathered ahead, those that stay
   UnitPlaces made;         ///< where gradients are made, fp32: a buffer of its own where they are reduced in 16 bits, else `exchanged`
   UnitPlaces exchanged;    ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
@@ -106,14 +107,14 @@ struct EngineBuffers {
   std::int64_t gather_sources = 0;   ///< how many: one for each gather that may be under way
   UpdateStaging staging;
 
-  /// Bytes by class on the device while a step runs, block sums left out.
+  /// Bytes by class on the device while a step runs; the records of a CPU's step end are left out.
   [[nodiscard]] runtime::MemoryUse use() const;
   /// The same on the host beside a device with memory of its own; else nothing.
   [[nodiscard]] runtime::MemoryUse host_use() const;
-  /// fp64 norms of this rank's blocks on a device with memory of its own, which stay; 0 on the host.
-  [[nodiscard]] std::int64_t device_block_sums() const noexcept;
-  /// fp64 losses of this rank's slots likewise.
-  [[nodiscard]] std::int64_t device_losses() const noexcept;
+  /// Doubles of a record and of all ranks' records (none of a lone rank, whose own is that) that a CPU has while a step ends.
+  [[nodiscard]] std::int64_t records_at_end() const noexcept { return memory == DeviceMemory::kHost ? record + records : 0; }
+  /// Outcomes of steps that may wait to be read, on a device with memory of its own.
+  static constexpr std::int64_t kOutcomes = 2;
 };
 
 /// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has memory of its own. Throws DeckError where

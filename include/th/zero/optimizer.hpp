@@ -30,6 +30,9 @@ void apply_update(const runtime::UpdateFactors& factors, const runtime::UpdateOp
 void block_square_sums(const float* x, std::int64_t blocks, double* out);
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out);
 
+/// runtime::Device::end_step on host memory: blocks are added unit by unit, rank by rank.
+void end_step(const runtime::StepRecords& records);
+
 /// `count` elements at `from` rounded to `type` (16 bits) at `to`.
 void round_elements(const float* from, runtime::ElementType type, void* to, std::int64_t count);
 

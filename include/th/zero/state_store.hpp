@@ -39,8 +39,8 @@ class StateStore {
 
   /// Says what update_next() will be asked for, in its order: copies begin, of gradients behind what the device's compute stream holds.
   void announce(const Slice& slice);
-  /// Updates the next announced slice, on updating().
-  void update_next(const runtime::UpdateFactors& factors);
+  /// Updates the next announced slice, on updating(); by `outcome`, which is in its memory, where that is not null.
+  void update_next(const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome = nullptr);
   /// Where updates are computed: the device's compute stream, or the host.
   [[nodiscard]] runtime::Stream& updating() const { return buffers_.optimizer_on_host ? device_.host() : device_.compute(); }
   /// The point from which on the device or the host finds the new parameters of all slices that were updated so far.
