@@ -3,25 +3,14 @@
 #include "element_bodies.hpp"
 #include "host_lanes.hpp"
 #include "launch.hpp"
+#include "th/base/error.hpp"
 
 // The launch of the model's kernels; for nvcc alone.
 namespace th::cuda {
 
-/// Copies a row into shared memory by `lanes` threads, 16 bytes at a time where it begins and ends at 16 bytes.
-template <typename T>
-__device__ void copy_row(T* to, const T* row, std::int64_t n, int lane, int lanes) {
-  const std::int64_t bytes = n * static_cast<std::int64_t>(sizeof(T));
-  if ((reinterpret_cast<std::uintptr_t>(row) | reinterpret_cast<std::uintptr_t>(to) | static_cast<std::uintptr_t>(bytes)) % 16 == 0) {
-    for (std::int64_t i = lane; i < bytes / 16; i += lanes) reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(row)[i];
-  } else {
-    for (std::int64_t i = lane; i < n; i += lanes) to[i] = row[i];
-  }
-}
-
-/// Half a warp for one row. All its threads come here together. `memory`: room for the rows that the body stages, or null: they stay where they are.
+/// Half a warp for one row. All its threads come here together.
 class RowLanes {
  public:
-  __device__ RowLanes(unsigned char* memory, std::int64_t row_bytes) : memory_(memory), row_bytes_(row_bytes) {}
   template <typename Number, typename Value>
   __device__ Number sum(std::int64_t n, const Value& value) const {
     Number own = 0;
@@ -47,13 +36,21 @@ class RowLanes {
     for (std::int64_t i = lane(); i < n; i += kRowLanes) body(i);
   }
   template <typename T>
-  __device__ const T* stage(int place, const T* row, std::int64_t n) const {
-    if (memory_ == nullptr) return row;
-    T* to = reinterpret_cast<T*>(memory_ + place * row_bytes_);
-    __syncwarp(mask());  // the row before may still be read
-    copy_row(to, row, n, lane(), kRowLanes);
-    __syncwarp(mask());
-    return to;
+  struct Row {
+    const T* values;
+    __device__ float at(int, std::int64_t d) const { return to_float(values[d]); }
+  };
+  template <typename T>
+  __device__ Row<T> row(const T* values) const {
+    return {values};
+  }
+  template <typename Value>
+  __device__ float sum_row(std::int64_t n, const Value& value) const {
+    return sum<float>(n, [&](std::int64_t i) { return value(0, i); });
+  }
+  template <typename T, typename Value>
+  __device__ void store_row(T* to, std::int64_t n, const Value& value) const {
+    each(n, [&](std::int64_t i) { to[i] = from_float<T>(value(0, i)); });
   }
   __device__ void meet() const { __syncwarp(mask()); }
   __device__ bool first() const { return lane() == 0; }
@@ -61,8 +58,49 @@ class RowLanes {
  private:
   __device__ static int lane() { return static_cast<int>(threadIdx.x) % kRowLanes; }
   __device__ static unsigned mask() { return 0xffffU << (threadIdx.x % 32 / kRowLanes * kRowLanes); }
-  unsigned char* memory_;
-  std::int64_t row_bytes_;
+};
+
+/// A warp for one row of kPacks packs a lane, which stay in its registers.
+template <typename T, int kPacks>
+class PackedLanes {
+ public:
+  static constexpr int kPack = kPackOf<T>;
+  struct Row {
+    float values[kPacks * kPack];
+    __device__ float at(int k, std::int64_t) const { return values[k]; }
+  };
+  __device__ Row row(const T* from) const {
+    Row out;
+#pragma unroll
+    for (int p = 0; p < kPacks; ++p) {
+      const Pack<T, kPack> a = load<kPack>(from + column(p));
+#pragma unroll
+      for (int j = 0; j < kPack; ++j) out.values[p * kPack + j] = to_float(a.at[j]);
+    }
+    return out;
+  }
+  template <typename Value>
+  __device__ float sum_row(std::int64_t, const Value& value) const {
+    float own = 0;
+#pragma unroll
+    for (int k = 0; k < kPacks * kPack; ++k) own += value(k, column(k / kPack) + k % kPack);
+    for (int w = kPackedLanes / 2; w > 0; w /= 2) own += __shfl_down_sync(0xffffffffU, own, static_cast<unsigned>(w));
+    return __shfl_sync(0xffffffffU, own, 0);
+  }
+  template <typename Value>
+  __device__ void store_row(T* to, std::int64_t, const Value& value) const {
+#pragma unroll
+    for (int p = 0; p < kPacks; ++p) {
+      Pack<T, kPack> a;
+#pragma unroll
+      for (int j = 0; j < kPack; ++j) a.at[j] = from_float<T>(value(p * kPack + j, column(p) + j));
+      store<kPack>(to + column(p), a);
+    }
+  }
+  __device__ bool first() const { return threadIdx.x % kPackedLanes == 0; }
+
+ private:
+  __device__ static std::int64_t column(int pack) { return (pack * kPackedLanes + static_cast<int>(threadIdx.x) % kPackedLanes) * kPack; }
 };
 
 /// A block of kWideLanes threads for one long row. All of them come here together.
@@ -114,12 +152,16 @@ __global__ void elements_kernel(const Body body, std::int64_t n) {
 }
 
 template <typename Body>
-__global__ void rows_kernel(const Body body, std::int64_t n, std::int64_t row_bytes) {
-  extern __shared__ __align__(16) unsigned char memory[];
-  const int in_block = static_cast<int>(threadIdx.x) / kRowLanes, rows_of_block = static_cast<int>(blockDim.x) / kRowLanes;
-  unsigned char* own = row_bytes == 0 ? nullptr : memory + in_block * Body::kStages * row_bytes;
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * rows_of_block;
-  for (std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * rows_of_block + in_block; row < n; row += stride) body(row, RowLanes(own, row_bytes));
+__global__ void rows_kernel(const Body body, std::int64_t n) {
+  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x / kRowLanes;
+  const std::int64_t first = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kRowLanes;
+  for (std::int64_t row = first; row < n; row += stride) body(row, RowLanes());
+}
+
+template <int kPacks, typename Body>
+__global__ void __launch_bounds__(kThreads) kept_rows_kernel(const Body body, std::int64_t n) {
+  const std::int64_t row = (static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kPackedLanes;
+  if (row < n) body(row, PackedLanes<typename Body::Element, kPacks>());
 }
 
 template <typename Body>
@@ -127,34 +169,25 @@ __global__ void __launch_bounds__(kWideLanes) long_rows_kernel(const Body body) 
   body(static_cast<std::int64_t>(blockIdx.x), BlockLanes());
 }
 
-/// Columns of one block of a sum over rows: whole sectors of memory for packs of them.
-template <int N>
-inline constexpr int kColumnsPerBlock = N == 1 ? 4 : 16;
-
-/// kWideLanes threads for a pack of N columns: each adds every kWideLanes-th row, then a tree.
+/// A block for a pack of N columns: each of kColumnLanes threads adds every kColumnLanes-th row, then a tree.
 template <int N, typename Body>
-__global__ void __launch_bounds__(kColumnsPerBlock<N> / N * kWideLanes) columns_kernel(const Body body) {
-  constexpr int kColumns = kColumnsPerBlock<N>, kRow = Body::kSums * kColumns, kThreadCount = kColumns / N * kWideLanes;
-  __shared__ float lanes[kWideLanes][kRow];
-  const int pack = static_cast<int>(threadIdx.x) % (kColumns / N), lane = static_cast<int>(threadIdx.x) / (kColumns / N);
-  const std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * kColumns;
-  const std::int64_t d = first + pack * N;
+__global__ void __launch_bounds__(kColumnLanes) columns_kernel(const Body body) {
+  constexpr int kRow = Body::kSums * N;
+  __shared__ float lanes[kColumnLanes][kRow];
+  const int lane = static_cast<int>(threadIdx.x);
+  const std::int64_t d = static_cast<std::int64_t>(blockIdx.x) * N;
   float own[Body::kSums][N] = {};
-  if (d < body.columns) {
-#pragma unroll 4
-    for (std::int64_t m = lane; m < body.rows; m += kWideLanes) body.template add<N>(m, d, own);
-  }
+#pragma unroll 8
+  for (std::int64_t m = lane; m < body.rows; m += kColumnLanes) body.template add<N>(m, d, own);
   for (int s = 0; s < Body::kSums; ++s) {
-    for (int j = 0; j < N; ++j) lanes[lane][s * kColumns + pack * N + j] = own[s][j];
+    for (int j = 0; j < N; ++j) lanes[lane][s * N + j] = own[s][j];
   }
-  for (int w = kWideLanes / 2; w > 0; w /= 2) {
+  for (int w = kColumnLanes / 2; w > 0; w /= 2) {
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < w * kRow; i += kThreadCount) (&lanes[0][0])[i] += (&lanes[w][0])[i];
+    for (int i = lane; i < w * kRow; i += kColumnLanes) (&lanes[0][0])[i] += (&lanes[w][0])[i];
   }
   __syncthreads();
-  const int column = static_cast<int>(threadIdx.x);
-  if (column >= kRow || first + column % kColumns >= body.columns) return;
-  body.write(first + column % kColumns, column / kColumns, lanes[0][column]);
+  if (lane < kRow) body.write(d + lane % N, lane / N, lanes[0][lane]);
 }
 
 constexpr int kIdThreads = 128;
@@ -226,16 +259,19 @@ struct DeviceLaunch {
     check_launch(name);
   }
   template <typename Body>
-  static void rows(const char* name, std::int64_t n, std::int64_t columns, const Body& body, void* stream) {
+  static void rows(const char* name, std::int64_t n, const Body& body, void* stream) {
     if (n == 0) return;
-    constexpr std::int64_t kRoom = 48 << 10;  // bytes of shared memory that any kernel may have
-    std::int64_t row_bytes = (columns * static_cast<std::int64_t>(sizeof(typename Body::Staged)) + 15) / 16 * 16;
-    if (Body::kStages == 0 || 2 * Body::kStages * row_bytes > kRoom) row_bytes = 0;  // a warp has two rows
-    const std::int64_t row_room = Body::kStages * row_bytes;
-    const std::int64_t room_for = kRoom / std::max<std::int64_t>(row_room, 1) / 2 * 2;
-    const std::int64_t together = std::clamp<std::int64_t>(room_for, 2, kThreads / kRowLanes);
-    const auto blocks = static_cast<unsigned>(std::clamp<std::int64_t>((n + together - 1) / together, 1, 1 << 20));
-    rows_kernel<<<blocks, static_cast<unsigned>(together * kRowLanes), static_cast<std::size_t>(together * row_room), on(stream)>>>(body, n, row_bytes);
+    rows_kernel<<<grid_for(n * kRowLanes), kThreads, 0, on(stream)>>>(body, n);
+    check_launch(name);
+  }
+  /// Rows of body.columns that are read several times.
+  template <typename Body>
+  static void kept_rows(const char* name, std::int64_t n, const Body& body, void* stream) {
+    const int packs = packs_of_lane<typename Body::Element>(body.columns);
+    if (packs == 0) return rows(name, n, body, stream);
+    ensure(body.packs(), "rows of whole packs begin at 16 bytes");
+    if (n == 0) return;
+    launch_kept<1>(packs, n, body, stream);
     check_launch(name);
   }
   template <typename Body>
@@ -266,9 +302,16 @@ struct DeviceLaunch {
   static cudaStream_t on(void* stream) { return static_cast<cudaStream_t>(stream); }
   template <int N, typename Body>
   static void launch_columns(const Body& body, void* stream) {
-    constexpr int kColumns = kColumnsPerBlock<N>;
-    const auto blocks = static_cast<unsigned>((body.columns + kColumns - 1) / kColumns);
-    columns_kernel<N><<<blocks, kColumns / N * kWideLanes, 0, on(stream)>>>(body);
+    columns_kernel<N><<<static_cast<unsigned>(body.columns / N), kColumnLanes, 0, on(stream)>>>(body);
+  }
+  /// kept_rows_kernel for `packs`, which is at least kPacks.
+  template <int kPacks, typename Body>
+  static void launch_kept(int packs, std::int64_t n, const Body& body, void* stream) {
+    constexpr std::int64_t kRows = kThreads / kPackedLanes;
+    if constexpr (packs_of_lane<typename Body::Element>(std::int64_t{kPacks} * kPackedLanes * kPackOf<typename Body::Element>) != 0) {
+      if (packs != kPacks) return launch_kept<kPacks + 1>(packs, n, body, stream);
+      kept_rows_kernel<kPacks><<<static_cast<unsigned>((n + kRows - 1) / kRows), kThreads, 0, on(stream)>>>(body, n);
+    }
   }
 };
 

@@ -151,6 +151,7 @@ class AttentionBlock {
 
   __device__ void load_rows(const T* from, std::int64_t stride, std::int64_t first, int rows, const SharedRows<T>& to, float scale) const {
     const int packs = width_ / kPack;
+#pragma unroll 4
     for (int i = static_cast<int>(threadIdx.x); i < padded_rows(rows) * packs; i += kAttentionThreads) {
       const int r = i / packs, c = i % packs * kPack;
       Pack<T, kPack> a{};

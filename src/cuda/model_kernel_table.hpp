@@ -37,20 +37,20 @@ struct KernelsBy {
   }
   static void layer_norm(const T* x, const T* gamma, const T* beta, T* y, float* mean, float* rstd, Count rows, Count columns,
                          void* stream) {
-    Launch::rows("layer_norm", rows, columns, LayerNorm<T>{x, gamma, beta, y, mean, rstd, columns}, stream);
+    Launch::kept_rows("layer_norm", rows, LayerNorm<T>{x, gamma, beta, y, mean, rstd, columns}, stream);
   }
   static void layer_norm_backward(const T* g, const T* x, const T* gamma, const float* mean, const float* rstd, T* g_x, float* g_gamma,
                                   float* g_beta, Count rows, Count columns, void* stream) {
     // The columns first: g_x may be g.
     Launch::columns("layer_norm_backward", LayerNormParameterGradient<T>{g, x, mean, rstd, g_gamma, g_beta, rows, columns}, stream);
-    Launch::rows("layer_norm_backward", rows, columns, LayerNormInputGradient<T>{g, x, gamma, mean, rstd, g_x, columns}, stream);
+    Launch::kept_rows("layer_norm_backward", rows, LayerNormInputGradient<T>{g, x, gamma, mean, rstd, g_x, columns}, stream);
   }
   static void masked_softmax(T* scores, const std::int32_t* key_lengths, bool causal, Count batch, Count heads, Count queries, Count keys,
                              void* stream) {
-    Launch::rows("masked_softmax", batch * heads * queries, keys, MaskedSoftmax<T>{scores, key_lengths, causal, heads, queries, keys}, stream);
+    Launch::rows("masked_softmax", batch * heads * queries, MaskedSoftmax<T>{scores, key_lengths, causal, heads, queries, keys}, stream);
   }
   static void softmax_dropout_backward(const T* p, T* g, Count rows, Count keys, Dropout dropout, void* stream) {
-    Launch::rows("softmax_dropout_backward", rows, keys, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F},
+    Launch::rows("softmax_dropout_backward", rows, SoftmaxDropoutBackward<T>{p, g, keys, DropoutDraws(dropout), dropout.rate != 0.0F},
                  stream);
   }
   static void split_heads(const T* x, const std::int64_t* offsets, T* out, Count batch, Count length, Count heads, Count width, Count stride,

@@ -9,30 +9,28 @@
 #include "th/base/host_device.hpp"
 #include "th/base/vector_math.hpp"
 
-// The kernels of a row whose sums lanes share: body(row, lanes). `lanes` is RowLanes or BlockLanes on a GPU and HostLanes in tests; with 16 lanes sums
-// have the bits of the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. Sums over rows: body.add<N>(row, column, sums)
+// The kernels of a row whose sums lanes share: body(row, lanes). `lanes` is RowLanes, PackedLanes or BlockLanes on a GPU and HostLanes in tests; with 16
+// lanes sums have the bits of the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. Rows that are read several times come
+// by lanes.row(), value k of a lane being that of column d. Sums over rows: body.add<N>(row, column, sums)
 // and body.write(column, sums). nvcc compiles each body for both sides; the host's half is instantiated with HostLanes alone.
 namespace th::cuda {
 
 template <typename T>
 struct LayerNorm {
+  using Element = T;
   const T *x, *gamma, *beta;
   T* y;
   float *mean, *rstd;
   std::int64_t columns;
-  static constexpr int kStages = 1;
-  using Staged = T;
+  [[nodiscard]] bool packs() const { return aligned(x, gamma, beta, y); }
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
     const float inverse = 1.0F / static_cast<float>(columns);
-    const T* in = lanes.stage(0, x + m * columns, columns);
-    T* out = y + m * columns;
-    const float mu = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(in[d]); }) * inverse;
-    const float variance =
-        lanes.template sum<float>(columns, [&](std::int64_t d) { return (to_float(in[d]) - mu) * (to_float(in[d]) - mu); }) * inverse;
+    const auto in = lanes.row(x + m * columns), scale = lanes.row(gamma), shift = lanes.row(beta);
+    const float mu = lanes.sum_row(columns, [&](int k, std::int64_t d) { return in.at(k, d); }) * inverse;
+    const float variance = lanes.sum_row(columns, [&](int k, std::int64_t d) { return (in.at(k, d) - mu) * (in.at(k, d) - mu); }) * inverse;
     const float r = 1.0F / sqrtf(variance + 1e-5F);
-    lanes.each(columns,
-               [&](std::int64_t d) { out[d] = from_float<T>((to_float(in[d]) - mu) * r * to_float(gamma[d]) + to_float(beta[d])); });
+    lanes.store_row(y + m * columns, columns, [&](int k, std::int64_t d) { return (in.at(k, d) - mu) * r * scale.at(k, d) + shift.at(k, d); });
     if (!lanes.first()) return;
     mean[m] = mu;
     rstd[m] = r;
@@ -42,26 +40,22 @@ struct LayerNorm {
 /// The input's gradient, a row.
 template <typename T>
 struct LayerNormInputGradient {
+  using Element = T;
   const T *g, *x, *gamma;
   const float *mean, *rstd;
   T* g_x;
   std::int64_t columns;
-  static constexpr int kStages = 2;
-  using Staged = T;
+  [[nodiscard]] bool packs() const { return aligned(g, x, gamma, g_x); }
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
     const float inverse = 1.0F / static_cast<float>(columns);
-    const T *go = lanes.stage(0, g + m * columns, columns), *in = lanes.stage(1, x + m * columns, columns);
-    T* gi = g_x + m * columns;
+    const auto go = lanes.row(g + m * columns), in = lanes.row(x + m * columns), scale = lanes.row(gamma);
     const float mu = mean[m], r = rstd[m];
-    const float a = lanes.template sum<float>(columns, [&](std::int64_t d) { return to_float(go[d]) * to_float(gamma[d]); }) * inverse;
-    const float b = lanes.template sum<float>(columns, [&](std::int64_t d) {
-      return to_float(go[d]) * to_float(gamma[d]) * ((to_float(in[d]) - mu) * r);
-    }) * inverse;
-    lanes.each(columns, [&](std::int64_t d) {
-      const float hat = (to_float(in[d]) - mu) * r;
-      gi[d] = from_float<T>((to_float(go[d]) * to_float(gamma[d]) - a - hat * b) * r);
-    });
+    const auto hat = [&](int k, std::int64_t d) { return (in.at(k, d) - mu) * r; };
+    const float a = lanes.sum_row(columns, [&](int k, std::int64_t d) { return go.at(k, d) * scale.at(k, d); }) * inverse;
+    const float b = lanes.sum_row(columns, [&](int k, std::int64_t d) { return go.at(k, d) * scale.at(k, d) * hat(k, d); }) * inverse;
+    lanes.store_row(g_x + m * columns, columns,
+                    [&](int k, std::int64_t d) { return (go.at(k, d) * scale.at(k, d) - a - hat(k, d) * b) * r; });
   }
 };
 
@@ -107,8 +101,6 @@ inline constexpr bool kKeepsExponentials = sizeof(T) == sizeof(float);
 
 template <typename T>
 struct MaskedSoftmax {
-  static constexpr int kStages = 0;
-  using Staged = T;
   T* scores;
   const std::int32_t* key_lengths;
   bool causal;
@@ -134,8 +126,6 @@ struct MaskedSoftmax {
 
 template <typename T>
 struct SoftmaxDropoutBackward {
-  static constexpr int kStages = 0;
-  using Staged = T;
   const T* p;
   T* g;
   std::int64_t keys;

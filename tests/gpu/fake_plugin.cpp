@@ -35,7 +35,7 @@ const bool kReady = [] {
 
 template <typename T>
 runtime::ModelKernels<T> table() {
-  runtime::ModelKernels<T> kernels = model_kernel_table<T, HostLaunch<kRowLanes>>();
+  runtime::ModelKernels<T> kernels = model_kernel_table<T, HostLaunch<CpuOrder>>();
   if (!says("TH_FAKE_GPU_SUMS", "cpu")) return kernels;
   kernels.add_column_sums = [](const T* x, float* out, std::int64_t rows, std::int64_t columns, void*) {
     model::add_column_sums(x, out, rows, columns);
@@ -54,7 +54,7 @@ ProductFunctions product_functions() { return {}; }
 void check_kernel_image() { ensure(kReady, "the fake GPU is not ready"); }
 
 void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void*) {
-  launch_update<HostLaunch<kRowLanes>>(factors, operands, nullptr);
+  launch_update<HostLaunch<CpuOrder>>(factors, operands, nullptr);
 }
 void end_step(const runtime::StepRecords& records, void*) { zero::end_step(records); }
 void tree_sum(const runtime::TreeSum& sum, void*) { zero::tree_sum(sum); }

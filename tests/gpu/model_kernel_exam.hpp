@@ -86,7 +86,7 @@ class ModelKernelExam {
   }
 
   void normalisation() const {
-    for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{43, 1}, {43, 15}, {43, 64}, {43, 100}, {700, 72}, {43, 9000}}) {
+    for (const auto& [rows, columns] : {std::pair<std::int64_t, std::int64_t>{43, 1}, {43, 15}, {43, 64}, {43, 100}, {1300, 72}, {43, 9000}, {43, 512}, {43, 384}, {43, 768}}) {
       const auto x = random_elements<T>(rows * columns, 5, 3), g = random_elements<T>(rows * columns, 6),
                  gamma = random_elements<T>(columns, 7), beta = random_elements<T>(columns, 8);
       const Array<T> dx(x), dg(g), dgamma(gamma), dbeta(beta);

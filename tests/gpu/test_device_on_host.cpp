@@ -13,7 +13,7 @@
 namespace th::cuda {
 
 void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands, void* stream) {
-  fake::launch(static_cast<cudaStream_t>(stream), [=] { launch_update<HostLaunch<kRowLanes>>(factors, operands, nullptr); });
+  fake::launch(static_cast<cudaStream_t>(stream), [=] { launch_update<HostLaunch<CpuOrder>>(factors, operands, nullptr); });
 }
 void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out, void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream), [=] { zero::block_square_sums(x, type, blocks, out); });

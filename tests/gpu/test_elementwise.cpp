@@ -66,7 +66,7 @@ TEST(Elementwise, UpdatesOfEveryTypeHaveTheBitsOfTheEngine) {
           return runtime::UpdateOperands{s.p.data(), gradients.data(), s.m.data(), s.v.data(), working, kCount, gradient_type, working_type};
         };
         zero::apply_update(zero::update_factors(step), operands(engine));
-        launch_update<HostLaunch<kRowLanes>>(zero::update_factors(step), operands(body), nullptr);
+        launch_update<HostLaunch<CpuOrder>>(zero::update_factors(step), operands(body), nullptr);
         EXPECT_TRUE(engine == body) << "gradients " << static_cast<int>(gradient_type) << ", working " << static_cast<int>(working_type);
       }
     }
@@ -82,7 +82,7 @@ TEST(Elementwise, AnUpdateTakesItsFactorFromAStepsOutcome) {
       const runtime::UpdateOperands o{.weights = p.data(), .gradients = g.data(), .exp_avg = m.data(), .exp_avg_sq = v.data(), .working = nullptr,
                                       .count = kCount, .gradient_type = runtime::ElementType::kFp32, .working_type = runtime::ElementType::kFp32,
                                       .outcome = outcome};
-      by_body ? launch_update<HostLaunch<kRowLanes>>(factors, o, nullptr) : zero::apply_update(factors, o);
+      by_body ? launch_update<HostLaunch<CpuOrder>>(factors, o, nullptr) : zero::apply_update(factors, o);
       return p;
     };
     zero::OptimizerStep clipped = step;

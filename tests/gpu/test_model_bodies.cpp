@@ -22,7 +22,7 @@ struct HostMemory {
 
 template <typename T>
 void examine() {
-  const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch<kRowLanes>>();
+  const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch<CpuOrder>>();
   reference::examine_model_kernels<T, HostMemory>(table, model::host_kernel_table<T>(), reference::Sums::kOtherOrder);
 }
 

@@ -15,7 +15,7 @@ struct GpuMemory {
 
 template <typename T>
 void examine(const runtime::ModelKernels<T>& kernels) {
-  reference::examine_model_kernels<T, GpuMemory>(kernels, model_kernel_table<T, HostLaunch<kWideLanes>>(), reference::Sums::kSame);
+  reference::examine_model_kernels<T, GpuMemory>(kernels, model_kernel_table<T, HostLaunch<GpuOrder>>(), reference::Sums::kSame);
 }
 
 TEST(ModelKernels, HaveTheBitsOfTheirBodiesInFp32) { examine(model_kernels_fp32()); }

@@ -43,7 +43,7 @@ struct FusedAttentionBytes {
 /// The model's kernels (th/model/kernels.hpp has the formulas, under the same names) on memory of one device for elements T: float, Bf16,
 /// Fp16. Every pointer is memory of that device; the work is enqueued on `stream` (a cudaStream_t) and nothing waits for it. The same bits
 /// as the CPU's kernels except where a GPU adds in another order, which is always the same: sums over rows (add_column_sums, layer_norm_backward's g_gamma
-/// and g_beta) and over a vocabulary (cross_entropy), in 256 strands, and fused attention. They throw DeviceError when a launch fails.
+/// and g_beta), over rows of whole packs (layer_norm) and a vocabulary (cross_entropy), and fused attention. They throw DeviceError when a launch fails.
 template <typename T>
 struct ModelKernels {
   using Count = std::int64_t;
