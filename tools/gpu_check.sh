@@ -54,6 +54,8 @@ describe_machine() {
 # A package: Open MPI and the libraries come with it, LibTorch is this machine's. Returns 1 where th_app cannot run.
 use_package() {
   export OPAL_PREFIX=$folder PMIX_INSTALL_PREFIX=$folder PATH=$folder/bin:$PATH
+  # This machine's own PMIx may have plugins that do not fit the package's library.
+  export PMIX_MCA_mca_base_component_show_load_errors=0 PMIX_MCA_pcompress_base_silence_warning=1
   say "package of $(field git); needs C library $(field glibc) and LibTorch $(field torch)"
   local have newest torch version
   have=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)
@@ -125,6 +127,17 @@ run_peers() {
     grep -a '^{' "$work/log" | tee -a "$work/peers" >"$work/line"
     indent "$work/line"
   done
+  # Products of a token of this model (peer_gpu.py) times th_app's rate, and their share of the peak where peer_gpu.py knows the GPU's.
+  if [ -n "$cuda_bf16" ] && [ -s "$work/peers" ]; then
+    head -n 1 "$work/peers" | python3 -c '
+import json, sys
+peer, rate = json.load(sys.stdin), float(sys.argv[1])
+scale = rate / peer["tokens_per_second"]
+share = ", %.3f of the peak" % (scale * peer["share_of_peak"]) if "share_of_peak" in peer else ""
+print("th_app, bf16, 128 sentences: %.1f TFLOP/s of products%s" % (scale * peer["tflops"], share))
+' "$cuda_bf16" >"$work/share" 2>&1
+    say "$(cat "$work/share")"
+  fi
   for name in eager compile; do
     if [ -n "$cuda_bf16" ] && [ -n "$(peer_rate $name)" ]; then
       say "th_app : PyTorch $name = $(awk -v a="$cuda_bf16" -v b="$(peer_rate $name)" 'BEGIN {printf "%.2f", a / b}')"
@@ -157,8 +170,10 @@ run_benchmark() {
   bench "cuda, 1 rank" 1 run.device=cuda monitor.tensorboard=false
   bench "cuda, 1 rank, bf16" 1 run.device=cuda precision.dtype=bf16 monitor.tensorboard=false
   bench "cuda, 1 rank, 128 sentences" 1 run.device=cuda data.batch_size=128 monitor.tensorboard=false
-  bench "cuda, 1 rank, bf16, 128 sentences" 1 run.device=cuda precision.dtype=bf16 data.batch_size=128 train.max_steps=23 monitor.tensorboard=false
+  bench "cuda, 1 rank, bf16, 128 sentences" 1 run.device=cuda precision.dtype=bf16 data.batch_size=128 train.max_steps=53 monitor.tensorboard=false
   cuda_bf16=$rate
+  bench "cuda, 1 rank, bf16, 128 sentences, stage 2" 1 run.device=cuda precision.dtype=bf16 data.batch_size=128 train.max_steps=53 zero.stage=2 monitor.tensorboard=false
+  bench "cuda, 1 rank, bf16, 128 sentences, stage 3" 1 run.device=cuda precision.dtype=bf16 data.batch_size=128 train.max_steps=53 zero.stage=3 monitor.tensorboard=false
   bench "cuda, 1 rank, bf16, stage 3, offloaded" 1 run.device=cuda precision.dtype=bf16 zero.stage=3 zero.offload_optimizer=true \
     zero.offload_parameters=true monitor.tensorboard=false
   bench "cuda, 2 ranks on one GPU, bf16, stage 2" 2 run.device=cuda comm.backend=mpi precision.dtype=bf16 zero.stage=2 monitor.tensorboard=false

@@ -44,6 +44,8 @@ cp "$(ompi_info --path pkgdatadir --parsable | cut -d: -f3)"/*.txt "$place/$help
 # All libraries of the programs and plugins; those of libraries are in ldd's answer already.
 mapfile -t needed < <(libraries "$place"/bin/* "$place"/lib/*.so "$place/$plugins"/*.so)
 cp -L "${needed[@]}" "$place/lib/"
+# Symbols that no loader needs are a fifth of it; before patchelf, whose sections strip would move.
+strip --strip-unneeded "$place"/bin/* "$place"/lib/*.so* "$place/$plugins"/*.so
 up=$(printf '%s' "$plugins" | sed 's|[^/][^/]*|..|g')  # from the plugins' folder back to the package
 torch_path="\$ORIGIN/../libtorch/lib:\$ORIGIN/../libtorch/../nvidia/nccl/lib:\$ORIGIN/../libtorch/../nvidia/cu13/lib"
 for file in "$place"/bin/*; do patchelf --set-rpath "\$ORIGIN/../lib:$torch_path" "$file"; done

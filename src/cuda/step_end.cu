@@ -22,6 +22,7 @@ constexpr std::int64_t kNone = std::int64_t{1} << 62;
 /// The smallest value of a block of kNormStrands threads.
 __device__ std::int64_t block_minimum(std::int64_t value) {
   __shared__ std::int64_t values[kNormStrands];
+  __syncthreads();  // an earlier minimum may still be read
   values[threadIdx.x] = value;
   for (unsigned w = kNormStrands / 2; w > 0; w /= 2) {
     __syncthreads();

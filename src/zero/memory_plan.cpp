@@ -9,6 +9,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace th::zero {
 
@@ -140,6 +141,9 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   plan.traffic = step_traffic(config, layout, units, request.slots);
   const runtime::NodeMap nodes = request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks));
   plan.between_nodes = traffic_between_nodes(config, layout, units, request.slots, nodes, request.rank);
+  if (request.memory == DeviceMemory::kOwn) {  // records of a step's end are gathered on the devices
+    for (StepTraffic* traffic : {&plan.traffic, &plan.between_nodes}) traffic->all_gather += std::exchange(traffic->remainder, 0);
+  }
   MemoryUse base = buffers.use(), own_host = buffers.host_use();
   MemoryUse& host = request.memory == DeviceMemory::kOwn ? own_host : base;  // a CPU run has one memory
   host[MemoryClass::kBatches] = request.batch_bytes;
