@@ -253,7 +253,11 @@ void ZeroEngine::end_step(const StepRequest& request) {
     update(request, 1.0, outcome_.as<runtime::StepOutcome>());
   } else {
     arrive(ended);
-    if (ended.outcome.finite != 0) update(request, ended.outcome.gradient_factor, nullptr);
+    if (ended.outcome.finite != 0) {
+      update(request, ended.outcome.gradient_factor, nullptr);
+    } else {
+      store_->leave_gradients();
+    }
   }
   ended_.push_back(ended);
 }

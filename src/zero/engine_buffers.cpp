@@ -80,7 +80,13 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
     b.gather_sources = b.gathered.shared;
   }
   UpdateStaging& s = b.staging;
-  if (b.optimizer_on_host) s.gradients = element_bytes(b.types.reduced);
+  if (b.optimizer_on_host && policy.shard_optimizer) {
+    b.host_gradients = layout.shard_total();
+  } else if (b.optimizer_on_host && whole_units) {
+    b.host_gradients = layout.padded_total();
+  } else if (b.optimizer_on_host) {
+    s.gradients = element_bytes(b.types.reduced);
+  }
   if (b.optimizer_on_host != b.parameters_on_host) (b.masters > 0 ? s.working : s.weights) = element_bytes(b.types.working);
   if (s.gradients + s.weights + s.working > 0) s.piece = std::min(slice, UpdateStaging::kPiece);
 }
@@ -160,6 +166,7 @@ runtime::MemoryUse EngineBuffers::host_use() const {
   if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] = kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)};
   if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_bytes(types.working);
   if (!optimizer_on_host) return use;
+  use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);
   use[MemoryClass::kMaster] = masters * kFloat;
   use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
   use[MemoryClass::kOffloadStaging] = staging.bytes();

@@ -156,6 +156,7 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
                          },
                          {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
   gradient_free_[place] = communication_.record();
+  if (round_ + 1 == rounds_ && updates_own_part()) store_->bring(slice_of(unit), gradient_free_[place], flight_);
 }
 
 void ZeroEngine::reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round) {

@@ -5,6 +5,7 @@
 #include "th/zero/optimizer.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace th::zero {
 
@@ -54,6 +55,11 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
   if (buffers.parameters_on_host) {
     parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost, buffers.parameters * element_bytes(buffers.types.working));
   }
+  if (buffers.host_gradients > 0) {
+    gradients_ = block(MemoryClass::kGradients, runtime::Place::kHost, buffers.host_gradients * element_bytes(buffers.types.reduced));
+    bringing_ = device.make_stream(runtime::StreamUse::kCopies);
+    brought_.resize(layout.units().size());
+  }
   const UpdateStaging& s = buffers.staging;
   if (s.piece == 0) return;
   ensure(layout.units().size() >= places_.size(), "StateStore: fewer units than places");
@@ -71,6 +77,7 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
 
 StateStore::~StateStore() {
   try {  // copies may be under way after an error
+    if (bringing_) bringing_->drain();
     if (in_) in_->drain();
     if (out_) out_->drain();
   } catch (const Error&) {  // the error that ended the run was reported
@@ -100,7 +107,7 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   if (buffers_.parameters_on_host) parameters = this->parameters(slice.unit) + slice.begin * element_bytes(types.working);
   UpdateOperands out;
   out.weights = buffers_.masters > 0 ? masters_.as<float>() + begin : static_cast<float*>(parameters);
-  out.gradients = slice.gradients;
+  out.gradients = buffers_.host_gradients > 0 ? gradients_.data() + begin * element_bytes(types.reduced) : slice.gradients;
   if (buffers_.moments > 0) {
     out.exp_avg = exp_avg_.as<float>() + begin;
     out.exp_avg_sq = exp_avg_sq_.as<float>() + begin;
@@ -112,12 +119,31 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   return out;
 }
 
+void StateStore::bring(const Slice& slice, const runtime::Event& reduced, const std::shared_ptr<runtime::FlightRecord>& flight) {
+  if (!bringing_) return;
+  const std::int64_t width = element_bytes(buffers_.types.reduced), bytes = slice.count * width;
+  std::byte* to = gradients_.data() + offset(slice) * width;
+  bringing_->wait(reduced);
+  bringing_->enqueue("bring a gradient",
+                     [this, to, from = slice.gradients, bytes, unit = slice.unit, flight] {
+                       const runtime::FlightRecord::Scope scope(flight, *bringing_, runtime::FlightRecord::What::kFetch, runtime::FlightRecord::On::kCopies, unit);
+                       bringing_->copy(to, from, bytes);
+                     },
+                     {reads(slice.gradients, bytes), writes(to, bytes)});
+  brought_[index(slice.unit)] = bringing_->record();
+}
+
+void StateStore::leave_gradients() {
+  if (bringing_) bringing_->drain();
+}
+
 void StateStore::announce(const Slice& slice) {
+  ensure(!bringing_ || brought_[index(slice.unit)].stream != nullptr, "StateStore: an update on the host of gradients that did not come");
   const UpdateOperands all = operands(slice);
   const std::int64_t most = buffers_.staging.piece > 0 ? buffers_.staging.piece : slice.count;
   for (std::int64_t at = 0; at < slice.count; at += most) {
     const std::int64_t n = std::min(most, slice.count - at);
-    announced_.push_back({part(all, at, n, buffers_.types), at + n == slice.count});
+    announced_.push_back({part(all, at, n, buffers_.types), slice.unit, at == 0, at + n == slice.count});
   }
   if (buffers_.staging.piece == 0) return;
   if (buffers_.staging.gradients > 0) in_->wait(device_.compute().record());
@@ -160,6 +186,7 @@ void StateStore::update_next(const runtime::UpdateFactors& factors, const runtim
     Piece piece = announced_.front();
     piece.home.outcome = outcome;
     done = piece.ends_slice;
+    if (bringing_ && piece.begins_slice) updating().wait(std::exchange(brought_[index(piece.unit)], {}));
     if (buffers_.staging.piece == 0) {
       compute(piece.home, factors);
       announced_.pop_front();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -150,6 +151,7 @@ inline Outcome expected(const Case& c) {
     std::memcpy(made.data() + (step - 1) * layout.shard_total() * reduced, next.data(), next.size());
   }
   runtime::Stream& compute = device.compute();
+  const auto flight = std::make_shared<runtime::FlightRecord>();
   for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     for (std::int64_t u = 0; u < 2; ++u) {
       const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
@@ -158,6 +160,7 @@ inline Outcome expected(const Case& c) {
     }
     if (step > kSteps) break;
     compute.copy(gradients.data(), made.data() + (step - 1) * layout.shard_total() * reduced, layout.shard_total() * reduced);
+    for (std::int64_t u = 0; u < 2; ++u) store.bring(slice(u), compute.record(), flight);
     for (std::int64_t u = 0; u < 2; ++u) store.announce(slice(u));
     for (std::int64_t u = 0; u < 2; ++u) store.update_next(update_factors(step_number(config, step)));
     compute.wait(store.updated());

@@ -329,6 +329,27 @@ TEST_P(Offload, GradientsThatAreNotFiniteAreNamedFromTheDevicesMemory) {
   EXPECT_EQ(run.small.state(), before);
 }
 
+TEST_P(Offload, GradientsLeaveForTheHostWhileBackwardGoesOn) {
+  for (const auto reduction : {th::config::Reduction::kExact, th::config::Reduction::kFast}) {
+    th::config::RunConfig config = make_config(GetParam(), {true, false}, Precision::kFp32, ReduceDtype::kFp32, Overlap::kOn);
+    config.comm.reduction = reduction;
+    DeviceRun run(config, *collectives_, FakeDevice::Pace::kCopiesEarly);
+    const th::zero::EngineBuffers& buffers = run.small.engine.buffers();
+    const bool own_part = GetParam() > 0 || reduction == th::config::Reduction::kFast;
+    EXPECT_EQ(buffers.host_gradients, !own_part ? 0 : GetParam() > 0 ? run.small.engine.layout().shard_total() : run.small.engine.layout().padded_total());
+    const std::int64_t before = run.device.copied_to_host();
+    std::int64_t backward_done = 0;
+    run.small.enqueue(1, 1.0 / 48.0, [&](const auto& accumulate) {
+      const FakeDevice::Kernel model(run.device);
+      accumulate();
+      backward_done = run.device.copied_to_host() - before;
+    });
+    (void)run.small.engine.result();
+    const std::int64_t last = run.small.engine.layout().largest_unit() * 4;  // of the unit whose backward is the last
+    EXPECT_GE(backward_done, own_part ? buffers.host_gradients * 4 - last : 0) << "in the last round, and copies as early as they may";
+  }
+}
+
 /// The results of four steps, each taken when the next one was enqueued.
 std::vector<th::zero::StepResult> run_ahead(DeviceRun& run, double scale_of_third) {
   std::vector<th::zero::StepResult> results;

@@ -74,7 +74,7 @@ struct UpdateStaging {
   static constexpr std::int64_t kPiece = std::int64_t{1} << 20;  ///< elements at most in a place
   static constexpr std::int64_t kPlaces = 2;                     ///< one is filled while the other is computed on
   std::int64_t piece = 0;      ///< elements of a place; 0: nothing travels
-  std::int64_t gradients = 0;  ///< on the host alone
+  std::int64_t gradients = 0;  ///< on the host alone, and where it updates what other ranks reduced (else EngineBuffers::host_gradients)
   std::int64_t weights = 0;    ///< fp32, in and out
   std::int64_t working = 0;    ///< 16 bits, out
   [[nodiscard]] std::int64_t bytes() const noexcept { return kPlaces * piece * (gradients + weights + working); }
@@ -103,6 +103,7 @@ struct EngineBuffers {
   DeviceMemory memory = DeviceMemory::kHost;
   bool optimizer_on_host = false;    ///< master weights and moments, beside a device with memory of its own
   bool parameters_on_host = false;   ///< this rank's shards of the parameters, likewise
+  std::int64_t host_gradients = 0;   ///< reduced type: what this rank updates, which comes to such an optimizer as backward goes on
   std::int64_t gather_source = 0;    ///< working type: a shard on its way from the host to a gather
   std::int64_t gather_sources = 0;   ///< how many: one for each gather that may be under way
   UpdateStaging staging;

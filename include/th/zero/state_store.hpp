@@ -5,8 +5,10 @@
 #include <deque>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "th/runtime/device.hpp"
+#include "th/runtime/flight_record.hpp"
 #include "th/zero/engine_buffers.hpp"
 #include "th/zero/flat_layout.hpp"
 
@@ -37,6 +39,11 @@ class StateStore {
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
 
+  /// Enqueues the copy of a slice's gradients to an update on the host, behind `reduced`: while backward goes on with other units. Each step, each slice
+  /// that will be announced; nothing where the gradients stay or come piece by piece.
+  void bring(const Slice& slice, const runtime::Event& reduced, const std::shared_ptr<runtime::FlightRecord>& flight);
+  /// Waits for what was brought in a step that updates nothing.
+  void leave_gradients();
   /// Says what update_next() will be asked for, in its order: copies begin, of gradients behind what the device's compute stream holds.
   void announce(const Slice& slice);
   /// Updates the next announced slice, on updating(); by `outcome`, which is in its memory, where that is not null.
@@ -57,7 +64,8 @@ class StateStore {
   /// A piece of a slice, with its operands where they live.
   struct Piece {
     runtime::UpdateOperands home;
-    bool ends_slice = false;
+    std::int64_t unit = 0;
+    bool begins_slice = false, ends_slice = false;
   };
   /// One of the places that pieces travel through.
   struct StagingPlace {
@@ -81,8 +89,10 @@ class StateStore {
   const FlatLayout& layout_;
   EngineBuffers buffers_;
   ZeroPolicy policy_;
-  runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, staging_;
+  runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, gradients_, staging_;
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
+  std::unique_ptr<runtime::Stream> bringing_;  ///< of gradients to the host, all of them; null where they do not come so
+  std::vector<runtime::Event> brought_;        ///< by unit
   std::unique_ptr<runtime::Stream> in_, out_;  ///< copies to the side that computes, and from it; null where nothing comes, or goes
   std::deque<Piece> announced_;  ///< in order; the first `fetched_` have a place
   std::size_t fetched_ = 0;

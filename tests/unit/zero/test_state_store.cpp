@@ -88,7 +88,9 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
     const DeviceBlock gradients(device, Place::kDevice, layout.shard_total() * 4),
         parameters(device, Place::kDevice, layout.shard_total() * 4);
     const std::int64_t count = layout.units()[0].shard;
-    store.announce({0, 0, count, gradients.data(), c.parameters_on_host ? nullptr : parameters.data()});
+    const StateStore::Slice slice{0, 0, count, gradients.data(), c.parameters_on_host ? nullptr : parameters.data()};
+    store.bring(slice, device.compute().record(), std::make_shared<runtime::FlightRecord>());
+    store.announce(slice);
     store.update_next(update_factors(step_number(make_config(c), 1)));
     device.compute().wait(store.updated());
     device.compute().drain();
@@ -122,19 +124,36 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
   const auto slice = [&](std::int64_t unit, std::int64_t at, std::int64_t n) {
     return StateStore::Slice{unit, 0, n, gradients.as<float>() + at, parameters.as<float>() + at};
   };
-  const std::int64_t element = 8;      // a gradient and a weight
-  store.announce(slice(1, 0, shard));  // one piece
+  const auto flight = std::make_shared<runtime::FlightRecord>();
+  store.bring(slice(1, 0, shard), device.compute().record(), flight);
+  store.bring(slice(0, shard, whole - shard), device.compute().record(), flight);
+  const std::int64_t element = 4, gradients_bytes = 4 * whole;  // a weight
+  store.announce(slice(1, 0, shard));                           // one piece
   const auto copied = [&] {
     device.compute().drain();
     return device.copied_to_host();
   };
-  EXPECT_EQ(copied(), element * shard);
+  EXPECT_EQ(copied(), gradients_bytes + element * shard) << "gradients come before anything is announced";
   store.announce(slice(0, shard, whole - shard));  // three pieces, of which one finds a place
-  EXPECT_EQ(copied(), element * (shard + kPiece)) << "the next unit's first piece comes before the first unit is computed";
+  EXPECT_EQ(copied(), gradients_bytes + element * (shard + kPiece)) << "the next unit's first piece comes before the first unit is computed";
   store.update_next(update_factors(step_number(make_config({}), 1)));
-  EXPECT_EQ(copied(), element * (shard + 2 * kPiece)) << "each update makes room for a piece";
+  EXPECT_EQ(copied(), gradients_bytes + element * (shard + 2 * kPiece)) << "each update makes room for a piece";
   store.update_next(update_factors(step_number(make_config({}), 1)));
-  EXPECT_EQ(copied(), element * whole);
+  EXPECT_EQ(copied(), gradients_bytes + element * whole);
+}
+
+TEST(StateStore, AnUpdateOnTheHostOfGradientsThatDidNotComeIsRefused) {
+  FakeDevice device(FakeDevice::Pace::kLatest);
+  const FlatLayout layout = make_layout();
+  const EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  StateStore store(device, layout, buffers, zero_policy(3));
+  const DeviceBlock memory(device, Place::kDevice, layout.shard_total() * 4);
+  const StateStore::Slice slice{0, 0, layout.units()[0].shard, memory.data(), memory.data()};
+  EXPECT_THROW(store.announce(slice), InternalError);
+  store.bring(slice, device.compute().record(), std::make_shared<runtime::FlightRecord>());
+  EXPECT_NO_THROW(store.announce(slice));
+  store.update_next(update_factors(step_number(make_config({}), 1)));
+  EXPECT_THROW(store.announce(slice), InternalError) << "each step anew";
 }
 
 TEST(StateStore, AnUpdateThatNobodyAnnouncedIsRefused) {
