@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -64,6 +65,15 @@ std::string fixed(double value, int digits) {
   return text.data();
 }
 
+std::int64_t last_of(const config::ProfileSection& keys) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  return keys.first_step > kMost - (keys.steps - 1) ? kMost : keys.first_step + keys.steps - 1;
+}
+
+std::string range_text(std::int64_t first, std::int64_t last) {
+  return first == last ? "step " + std::to_string(first) : "steps " + std::to_string(first) + " to " + std::to_string(last);
+}
+
 std::string seconds_text(std::int64_t ns) { return fixed(static_cast<double>(ns) * 1e-9, 3) + " s"; }
 double overlapped_share(const runtime::BusyTime& busy) {
   return busy.communication == 0 ? 1 : static_cast<double>(busy.overlapped) / static_cast<double>(busy.communication);
@@ -77,15 +87,15 @@ std::string communication_text(const runtime::BusyTime& busy) {
 
 Profile::Profile(const config::RunConfig& config, std::int64_t first, zero::ZeroEngine& engine, runtime::Collectives& collectives,
                  std::string place, Log& log)
-    : keys_(config.profile), stage_(config.zero.stage), first_(first), engine_(engine), collectives_(collectives), place_(std::move(place)),
-      path_(config.run.output_dir + "/trace.json"), log_(log) {
-  log_.info("Profile: steps from " + std::to_string(keys_.first_step) + " on, " + std::to_string(keys_.steps) + " of them, go to " + path_);
+    : asked_first_(config.profile.first_step), asked_last_(last_of(config.profile)), stage_(config.zero.stage), run_first_(first), engine_(engine),
+      collectives_(collectives), place_(std::move(place)), path_(config.run.output_dir + "/trace.json"), log_(log) {
+  log_.info("Profile: " + range_text(asked_first_, asked_last_) + " of all ranks, to " + path_);
 }
 
 void Profile::begin_step(std::int64_t step) {
   step_ = step;
   engine_.flight_record()->set_step(step);
-  if (begun_ != 0 || step < keys_.first_step || step - keys_.first_step >= keys_.steps) return;
+  if (begun_ != 0 || step < asked_first_ || step > asked_last_) return;
   engine_.settle();
   clock_ = runtime::measure_clock_offset(collectives_);
   events_ = engine_.flight_record()->start_log();
@@ -93,14 +103,14 @@ void Profile::begin_step(std::int64_t step) {
 }
 
 void Profile::end_step() {
-  if (events_ && step_ - keys_.first_step == keys_.steps - 1) write(Ranks::kAll);
+  if (events_ && step_ == asked_last_) write(Ranks::kAll);
 }
 
 void Profile::end_run() {
   if (events_) write(Ranks::kAll);
   if (begun_ != 0 || step_ == 0 || collectives_.rank() != 0) return;
-  log_.warn("profile.first_step=" + std::to_string(keys_.first_step) + " and profile.steps=" + std::to_string(keys_.steps) +
-            " have no effect: this run had the steps " + std::to_string(first_) + " to " + std::to_string(step_) + "; there is no trace of it");
+  log_.warn("profile.first_step and profile.steps ask for " + range_text(asked_first_, asked_last_) + ", and this run had " +
+            range_text(run_first_, step_) + ": there is no trace of it");
 }
 
 void Profile::give_up(const Error& error) noexcept {
@@ -135,10 +145,6 @@ std::vector<Profile::Part> Profile::gather_parts(Ranks ranks) const {
     out.push_back({number(0), number(1), number(2), {number(3), number(4), number(5)}, {number(6), number(7)}});
   }
   return out;
-}
-
-std::string Profile::steps_text() const {
-  return begun_ == step_ ? "step " + std::to_string(step_) : "steps " + std::to_string(begun_) + " to " + std::to_string(step_);
 }
 
 void Profile::write(Ranks ranks) {
@@ -187,10 +193,12 @@ std::string Profile::write_file(const std::vector<Part>& parts, const std::vecto
     }
   }
   attempt([&] {
-    std::vector<std::pair<std::string, std::string>> notes{{"run", path_}, {"steps", steps_text()}};
+    std::vector<std::pair<std::string, std::string>> notes{{"run", path_}, {"steps", range_text(begun_, step_)}};
     for (std::size_t r = 0; r < parts.size(); ++r) {
       const runtime::ClockOffset& clock = parts[r].clock;
-      if (clock.error_ns > 0) notes.emplace_back("clock of rank " + std::to_string(r), std::to_string(clock.ns) + " ns taken off, right to " + std::to_string(clock.error_ns) + " ns");
+      if (clock.error_ns == 0) continue;
+      notes.emplace_back("clock of rank " + std::to_string(r),
+                         std::to_string(clock.ns) + " ns taken off, right to " + std::to_string(clock.error_ns) + " ns");
     }
     writer->finish(notes);
     file->commit();
@@ -208,7 +216,7 @@ void Profile::report(const std::vector<Part>& parts) {
     log_.warn(path_ + " has the first " + std::to_string(parts[r].events) + " events of rank " + std::to_string(r) + ", " +
               std::to_string(parts[r].lost) + " are missing: take fewer profile.steps");
   }
-  std::string text = "Trace of " + steps_text() + ", " + std::to_string(parts.size()) + (parts.size() == 1 ? " rank, " : " ranks, ") +
+  std::string text = "Trace of " + range_text(begun_, step_) + ", " + std::to_string(parts.size()) + (parts.size() == 1 ? " rank, " : " ranks, ") +
                      std::to_string(events) + " events: " + path_ + ". Rank 0: compute " + seconds_text(parts[0].busy.compute) + ", " +
                      communication_text(parts[0].busy);
   if (worst != 0) text += "; least on rank " + std::to_string(worst) + ": " + communication_text(parts[worst].busy);

@@ -46,10 +46,8 @@ class Profile {
   void report(const std::vector<Part>& parts);
   [[nodiscard]] Part my_part() const;
   [[nodiscard]] std::vector<Part> gather_parts(Ranks ranks) const;
-  [[nodiscard]] std::string steps_text() const;
 
-  config::ProfileSection keys_;
-  std::int64_t stage_, first_, step_ = 0;
+  std::int64_t asked_first_, asked_last_, stage_, run_first_, step_ = 0;
   zero::ZeroEngine& engine_;
   runtime::Collectives& collectives_;
   std::string place_, path_;
