@@ -73,8 +73,8 @@ class Profile(th_run.ProgramTest):
             self.assertEqual({key: forward[key] for key in without_output}, without_output)
             self.assertEqual(trace.count(rank, "communication", "reduce"), expected)
             self.assertEqual(trace.count(rank, "host", "slot"), {(step, None): mine for step in steps})
-            for kind in ("step", "batch", "optimizer", "norm"):
-                self.assertEqual(trace.count(rank, "host", kind), {(step, None): 1 for step in steps}, kind)
+            for stream, kind in (("host", "step"), ("host", "batch"), ("host", "optimizer"), ("compute", "norm")):
+                self.assertEqual(trace.count(rank, stream, kind), {(step, None): 1 for step in steps}, kind)
             of_slots = {e["args"]["slot"] for e in trace.streams[rank, "compute"] if e["cat"] == "backward" and "slot" in e["args"]}
             self.assertEqual(of_slots, set(range(rank, slots, ranks)))
 
@@ -193,6 +193,7 @@ class Profile(th_run.ProgramTest):
                 for rank in range(2):
                     self.assertEqual(trace.count(rank, "batch copies", "batch"), {(step, None): 4 for step in (3, 4)})
                     self.assertEqual(trace.count(rank, "copies", "fetch") == trace.count(rank, "communication", "gather"), "zero__offload_parameters" in keys)
+                    self.assertEqual(trace.count(rank, "host", "result"), {(step, None): 1 for step in (3, 4)})
                     on = "host" if "zero__offload_optimizer" in keys else "compute"
                     self.assertEqual(trace.count(rank, on, "update"), {(step, unit): 1 for step in (3, 4) for unit in UNITS})
                 self.assert_same_run("out", "whole")

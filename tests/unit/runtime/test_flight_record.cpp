@@ -76,11 +76,11 @@ TEST(FlightRecord, IsOneJsonObjectALineWithTheUnitsNames) {
 TEST(FlightRecord, WhatTheHostDoesHasNoUnit) {
   FlightRecord record;
   const std::int64_t before = th::runtime::monotonic_ns();
-  { const FlightRecord::HostScope scope(record, What::kNorm); }
+  { const FlightRecord::HostScope scope(record, What::kOptimizer); }
   const FlightRecord::Event e = record.events().at(0);
   EXPECT_LE(before, e.begin);
   EXPECT_LE(e.begin, e.end);
-  EXPECT_EQ(record.text({}), R"({"what":"norm","on":"host","begin_ns":)" + std::to_string(e.begin) + R"(,"end_ns":)" + std::to_string(e.end) + "}\n");
+  EXPECT_EQ(record.text({}), R"({"what":"optimizer","on":"host","begin_ns":)" + std::to_string(e.begin) + R"(,"end_ns":)" + std::to_string(e.end) + "}\n");
 }
 
 TEST(FlightRecord, AnEventThatIsRestartedBeginsThen) {
