@@ -136,7 +136,7 @@ void add_rest(std::vector<Key>& t) {
   t.push_back(integer_key("decode.max_length", TH_AT(decode.max_length), 1, 1 << 20, "longest translation, ids; its end not counted"));
   t.push_back(boolean_key("monitor.tensorboard", TH_AT(monitor.tensorboard), "event files below output_dir/tensorboard"));
   t.push_back(choice_key("monitor.progress", TH_AT(monitor.progress), std::vector<std::pair<std::string, Progress>>{{"auto", Progress::kAuto}, {"on", Progress::kOn}, {"off", Progress::kOff}}, "progress line; auto: on a terminal"));
-  t.push_back(boolean_key("profile.enabled", TH_AT(profile.enabled), "Chrome trace of all ranks in one file", {"true"}));
+  t.push_back(boolean_key("profile.enabled", TH_AT(profile.enabled), "Chrome trace of all ranks in one file, output_dir/trace.json (docs/profile.md)"));
   t.push_back(integer_key("profile.first_step", TH_AT(profile.first_step), 1, kMost, "first step in the trace"));
   t.push_back(integer_key("profile.steps", TH_AT(profile.steps), 1, kMost, "steps in the trace"));
   t.push_back(integer_key("plan.ranks", TH_AT(plan.ranks), 0, 1 << 24, "ranks that --plan reckons with; 0: those of this launch"));

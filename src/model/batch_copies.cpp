@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <optional>
 #include <span>
 
 namespace th::model {
@@ -112,7 +113,12 @@ BatchArrays BatchCopies::take(const data::Batch& batch, const PackedRows& rows) 
   write_places(batch.source_lengths, reinterpret_cast<std::int32_t*>(to + at.source_places));
   write_places(batch.target_lengths, reinterpret_cast<std::int32_t*>(to + at.target_places));
   copies_->wait(place.used);
-  copies_->copy(place.memory.data(), to, at.bytes);
+  {
+    using runtime::FlightRecord;
+    std::optional<FlightRecord::Scope> event;
+    if (record_) event.emplace(record_, *copies_, FlightRecord::What::kBatch, FlightRecord::On::kBatchCopies, FlightRecord::kNone);
+    copies_->copy(place.memory.data(), to, at.bytes);
+  }
   place.copied = copies_->record();
   compute.wait(place.copied);
   const auto wide = [&](std::int64_t offset) { return reinterpret_cast<const std::int64_t*>(place.memory.data() + offset); };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "th/base/error.hpp"
+#include "th/runtime/event_log.hpp"
 #include "th/runtime/memory_ledger.hpp"
 
 namespace th::runtime {
@@ -11,12 +12,27 @@ namespace {
 
 static_assert(sizeof(FlightRecord) < MemoryLedger::kSmallest);
 
-constexpr std::array<const char*, 6> kWhat{"forward", "backward", "gather", "reduce", "update", "fetch"};
-constexpr std::array<const char*, 3> kOn{"compute", "communication", "copies"};
+constexpr std::array<const char*, 14> kWhat{"forward", "backward",  "gather", "reduce", "update",     "fetch",     "norm", "batch",
+                                            "slot",    "optimizer", "result", "step",   "validation", "checkpoint"};
+constexpr std::array<const char*, FlightRecord::kStreams> kOn{"compute", "communication", "copies", "batch copies", "host"};
 
 }  // namespace
 
-std::uint64_t FlightRecord::open(What what, On on, std::int64_t unit) noexcept {
+const char* FlightRecord::name(What what) noexcept { return kWhat[static_cast<std::size_t>(what)]; }
+const char* FlightRecord::name(On on) noexcept { return kOn[static_cast<std::size_t>(on)]; }
+
+std::shared_ptr<const EventLog> FlightRecord::start_log() {
+  kept_ = std::make_shared<EventLog>(next_.load());
+  log_.store(kept_.get(), std::memory_order_release);
+  return kept_;
+}
+
+void FlightRecord::stop_log() noexcept {
+  log_.store(nullptr);
+  kept_.reset();
+}
+
+std::uint64_t FlightRecord::open(What what, On on, std::int64_t unit, std::int64_t slot) noexcept {
   const std::uint64_t handle = next_.fetch_add(1, std::memory_order_relaxed);
   Cell& cell = cells_[handle % kEvents];
   cell.begin.store(0, std::memory_order_relaxed);
@@ -24,29 +40,40 @@ std::uint64_t FlightRecord::open(What what, On on, std::int64_t unit) noexcept {
   cell.unit.store(static_cast<std::int32_t>(unit), std::memory_order_relaxed);
   cell.what.store(what, std::memory_order_relaxed);
   cell.on.store(on, std::memory_order_relaxed);
+  if (EventLog* log = log_.load(std::memory_order_acquire)) {
+    log->open(handle, {what, on, static_cast<std::int32_t>(unit), 0, 0, static_cast<std::int32_t>(slot), step_.load(std::memory_order_relaxed)});
+  }
   return handle;
 }
 
 void FlightRecord::begin(std::uint64_t handle, std::int64_t ns) noexcept {
   if (is_there(handle)) cells_[handle % kEvents].begin.store(ns, std::memory_order_release);
+  if (EventLog* log = log_.load(std::memory_order_acquire)) log->begin(handle, ns);
 }
 
 void FlightRecord::end(std::uint64_t handle, std::int64_t ns) noexcept {
   if (is_there(handle)) cells_[handle % kEvents].end.store(ns, std::memory_order_release);
+  if (EventLog* log = log_.load(std::memory_order_acquire)) log->end(handle, ns);
 }
 
-std::uint64_t FlightRecord::begin(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit) {
-  const std::uint64_t handle = record->open(what, on, unit);
-  stream.stamp([record, handle](std::int64_t ns) { record->begin(handle, ns); });
+std::uint64_t FlightRecord::begin(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit,
+                                  std::int64_t slot) {
+  const std::uint64_t handle = record->open(what, on, unit, slot);
+  restart(record, stream, handle);
   return handle;
+}
+
+void FlightRecord::restart(const std::shared_ptr<FlightRecord>& record, Stream& stream, std::uint64_t handle) {
+  stream.stamp([record, handle](std::int64_t ns) { record->begin(handle, ns); });
 }
 
 void FlightRecord::end(const std::shared_ptr<FlightRecord>& record, Stream& stream, std::uint64_t handle) {
   stream.stamp([record, handle](std::int64_t ns) { record->end(handle, ns); });
 }
 
-FlightRecord::Scope::Scope(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit)
-    : record_(record), stream_(stream), handle_(FlightRecord::begin(record, stream, what, on, unit)) {}
+FlightRecord::Scope::Scope(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on, std::int64_t unit,
+                           std::int64_t slot)
+    : record_(record), stream_(stream), handle_(FlightRecord::begin(record, stream, what, on, unit, slot)) {}
 
 FlightRecord::Scope::~Scope() {
   try {
@@ -54,6 +81,13 @@ FlightRecord::Scope::~Scope() {
   } catch (const Error&) {  // of the device: the scope's own calls report it
   }
 }
+
+FlightRecord::HostScope::HostScope(FlightRecord& record, What what, std::int64_t slot) noexcept
+    : record_(record), handle_(record.open(what, On::kHost, kNone, slot)) {
+  record_.begin(handle_, monotonic_ns());
+}
+
+FlightRecord::HostScope::~HostScope() { record_.end(handle_, monotonic_ns()); }
 
 std::vector<FlightRecord::Event> FlightRecord::events() const {
   const std::uint64_t next = next_.load();
@@ -71,9 +105,9 @@ std::string FlightRecord::text(std::span<const std::string> unit_names) const {
   std::string out;
   for (const Event& e : events()) {
     const auto unit = static_cast<std::size_t>(e.unit);
-    out += std::string(R"({"what":")") + kWhat[static_cast<std::size_t>(e.what)] + R"(","unit":")" +
-           (unit < unit_names.size() ? unit_names[unit] : std::to_string(unit)) + R"(","on":")" + kOn[static_cast<std::size_t>(e.on)] +
-           R"(","begin_ns":)" + std::to_string(e.begin) + R"(,"end_ns":)" + (e.end == 0 ? "null" : std::to_string(e.end)) + "}\n";
+    out += std::string(R"({"what":")") + name(e.what) + R"(",)";
+    if (e.unit != kNone) out += R"("unit":")" + (unit < unit_names.size() ? unit_names[unit] : std::to_string(unit)) + R"(",)";
+    out += std::string(R"("on":")") + name(e.on) + R"(","begin_ns":)" + std::to_string(e.begin) + R"(,"end_ns":)" + (e.end == 0 ? "null" : std::to_string(e.end)) + "}\n";
   }
   return out;
 }

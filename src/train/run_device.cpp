@@ -14,11 +14,16 @@ namespace {
 /// LibTorch enqueues its own work there unless it is told otherwise.
 constexpr void* kDefaultStream = nullptr;
 
-/// "rank 0 on node01: cuda:0 NVIDIA H200 (PCI 0000:19:00.0)" -> "NVIDIA-H200".
-std::string name_of_first(const std::string& map) {
-  const std::size_t device = map.find(": cuda:");
-  const std::size_t begin = map.find(' ', device + 2) + 1;
-  std::string name = map.substr(begin, map.find(" (", begin) - begin);
+/// Of a map with a line a rank, "rank 0 on node01: cuda:0 NVIDIA H200 (PCI 0000:19:00.0)": "cuda:0 NVIDIA H200".
+std::string place_of(int rank, const std::string& map) {
+  const std::size_t line = map.find("rank " + std::to_string(rank) + " on ");
+  const std::size_t begin = map.find(": cuda:", line) + 2;
+  return map.substr(begin, map.find(" (PCI ", begin) - begin);
+}
+
+/// "cuda:0 NVIDIA H200" -> "NVIDIA-H200".
+std::string name_of(const std::string& place) {
+  std::string name = place.substr(place.find(' ') + 1);
   std::replace(name.begin(), name.end(), ' ', '-');
   return name;
 }
@@ -79,7 +84,8 @@ void RunDevice::open(const config::RunConfig& config) {
   way_ = nccl ? runtime::Transport::kNccl : runtime::Transport::kStaged;
   transport_ = std::move(transport);
   device_ = std::move(device);
-  kind_ = "cuda:" + name_of_first(selection.map);
+  kind_ = "cuda:" + name_of(place_of(0, selection.map));
+  place_ = place_of(control_.rank(), selection.map);
 }
 
 model::ComputeDevice RunDevice::compute() const {

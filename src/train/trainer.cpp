@@ -16,6 +16,8 @@
 
 namespace th::train {
 
+using runtime::FlightRecord;
+
 namespace {
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -47,10 +49,21 @@ int Trainer::run() {
     return static_cast<int>(ExitCode::kCompleted);
   }
   open_monitors();
+  try {
+    return run_to_the_end();
+  } catch (const Error& error) {
+    if (profile_) profile_->give_up(error);
+    throw;
+  }
+}
+
+int Trainer::run_to_the_end() {
   loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch, config_.data.num_workers);
   bool stopped = false;
   while (!finished()) {
+    if (profile_) profile_->begin_step(state_.step + 1);
     train_step();
+    if (profile_) profile_->end_step();
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
     if (epoch_ended) end_epoch();
     if (!epoch_ended && config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0) validate_in_between();
@@ -76,6 +89,7 @@ int Trainer::run() {
     if (saved_step_ != state_.step) save();
     saver_->finish();
   }
+  if (profile_) profile_->end_run();
   write_summary(stopped ? "stopped" : "completed");
   if (stopped) say("Stopped at step " + std::to_string(state_.step) + " with a checkpoint; start the same command with checkpoint.resume=latest.");
   return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
@@ -97,8 +111,9 @@ void Trainer::show_progress(double loss, double seconds) {
 
 void Trainer::train_step() {
   const auto start = Clock::now();
+  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kStep);
   watchdog_.enter("training", state_.step + 1);
-  const data::StepBatches batches = loader_->next();
+  const data::StepBatches batches = next_batches();
   const std::int64_t optimizer_step = state_.step - state_.skipped_steps + 1;
   const double lr = learning_rate(config_, total_steps_, optimizer_step);
   enqueue_step(config_, *model_, *engine_, batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
@@ -149,6 +164,11 @@ void Trainer::finish_step() {
   show_progress(loss, seconds);
 }
 
+data::StepBatches Trainer::next_batches() {
+  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kBatch);
+  return loader_->next();
+}
+
 void Trainer::finish_steps() {
   while (!under_way_.empty()) finish_step();
 }
@@ -189,6 +209,7 @@ void Trainer::report_memory() {
 
 double Trainer::evaluate() {
   watchdog_.enter("validation", state_.step);
+  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
   const EvaluationBatches batches(*dataset_.valid, config_.data, collectives_.rank(), collectives_.size());
   memory_->saw_evaluation(batches.shapes(), batches.bytes());
   validated_step_ = state_.step;
@@ -259,6 +280,7 @@ double Trainer::probe() {
 void Trainer::save() {
   finish_steps();
   watchdog_.enter("checkpoint", state_.step);
+  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kCheckpoint);
   state_.probe_loss = probe();
   io::CheckpointInfo info;
   info.step = state_.step;

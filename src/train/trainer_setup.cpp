@@ -227,6 +227,7 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
                                                 device_.gemm(), data_.longest, model::Arithmetic::kCompute, device_.compute());
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches, device_.device());
+  model_->record_on(engine_->flight_record());
   watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
 }
@@ -300,6 +301,7 @@ void Trainer::check_probe() {
 }
 
 void Trainer::open_monitors() {
+  if (config_.profile.enabled) profile_ = std::make_unique<Profile>(config_, state_.step + 1, *engine_, collectives_, device_.place(), log_);
   if (!is_root()) return;
   const std::string path = config_.run.output_dir + "/metrics.jsonl";
   const bool append = reader_ != nullptr && fs::exists(path);

@@ -131,15 +131,24 @@ void ZeroEngine::begin_step() {
   if (pool_) pool_->begin_step(rounds_);
 }
 
+void ZeroEngine::settle() {
+  compute_.drain();
+  communication_.drain();
+  copies_.drain();
+  device_.settle();
+}
+
 void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale,
                             double label_smoothing) {
   ensure(round_ < rounds_, "ZeroEngine: more rounds than the step has");
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   idle_ = batch == nullptr || batch->sentences == 0;
   if (!idle_) {
-    const auto slot = static_cast<std::uint64_t>(round_ * ranks_ + rank_);
+    slot_ = round_ * ranks_ + rank_;
+    const FlightRecord::HostScope event(*flight_, FlightRecord::What::kSlot, slot_);
     double* losses = device_.is_host() ? slot_losses_.data() : device_losses();
-    model.train_slot(*this, *batch, hash_pair(step_key, slot), gradient_scale, label_smoothing, losses + round_);
+    model.train_slot(*this, *batch, hash_pair(step_key, static_cast<std::uint64_t>(slot_)), gradient_scale, label_smoothing, losses + round_);
+    slot_ = FlightRecord::kNone;
   } else {
     model.idle_slot(*this);
   }
@@ -230,8 +239,26 @@ StepResult ZeroEngine::step(const StepRequest& request) {
 void ZeroEngine::end_step(const StepRequest& request) {
   ensure(round_ == rounds_, "ZeroEngine: the end of a step before its last round");
   ensure(std::ssize(ended_) < EngineBuffers::kOutcomes, "ZeroEngine: too many results wait to be taken");
+  const FlightRecord::HostScope event(*flight_, FlightRecord::What::kOptimizer);
   compute_.wait(communication_.record());
   communication_.run_bodies();
+  Ended ended = find_outcome(request);
+  ++ends_;
+  if (runs_ahead()) {
+    update(request, 1.0, outcome_.as<runtime::StepOutcome>());
+  } else {
+    arrive(ended);
+    if (ended.outcome.finite != 0) {
+      update(request, ended.outcome.gradient_factor, nullptr);
+    } else {
+      store_->leave_gradients();
+    }
+  }
+  ended_.push_back(ended);
+}
+
+ZeroEngine::Ended ZeroEngine::find_outcome(const StepRequest& request) {
+  const FlightRecord::Scope event(flight_, compute_, FlightRecord::What::kNorm, FlightRecord::On::kCompute, FlightRecord::kNone);
   Ended ended;
   if (device_.is_host()) {
     const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
@@ -248,22 +275,12 @@ void ZeroEngine::end_step(const StepRequest& request) {
     ended.arriving = to;
     ended.arrived = compute_.record();
   }
-  ++ends_;
-  if (runs_ahead()) {
-    update(request, 1.0, outcome_.as<runtime::StepOutcome>());
-  } else {
-    arrive(ended);
-    if (ended.outcome.finite != 0) {
-      update(request, ended.outcome.gradient_factor, nullptr);
-    } else {
-      store_->leave_gradients();
-    }
-  }
-  ended_.push_back(ended);
+  return ended;
 }
 
 void ZeroEngine::arrive(Ended& ended) {
   if (ended.arriving == nullptr) return;
+  const FlightRecord::HostScope event(*flight_, FlightRecord::What::kResult);
   device_.host().wait(ended.arrived);
   device_.host().touch("read an outcome", {runtime::reads(ended.arriving, sizeof(runtime::StepOutcome))});
   ended.outcome = *std::exchange(ended.arriving, nullptr);
@@ -295,7 +312,7 @@ void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& fa
 
 void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
   {
-    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, FlightRecord::On::kCompute, unit);
+    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, updates_on(), unit);
     store_->update_next(factors, outcome);
   }
   updated_[index(unit)] = whole_[index(unit)] = store_->updated();
@@ -323,7 +340,7 @@ void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors&
     store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)], working_at(*parameters_, unit.offset + r * unit.shard)});
   }
   {
-    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, FlightRecord::On::kCompute, number);
+    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, updates_on(), number);
     for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors, outcome);
   }
   updated_[index(number)] = whole_[index(number)] = store_->updated();

@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 // Units as the model opens and closes them: where their values and gradients lie meanwhile, and the collectives that this sets off.
 namespace th::zero {
@@ -25,7 +27,7 @@ void ZeroEngine::lay_out_places() {
   updated_.resize(units);
   whole_.resize(units);
   for (std::size_t u = 0; u < units; ++u) gradient_place_.push_back(places.place(static_cast<std::int64_t>(u), 0));
-  forward_event_.assign(units, 0);
+  forward_event_.resize(units);
   backward_event_.assign(units, 0);
   if (!policy_.shard_parameters) return;
   pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, gather_.data(), compute_, communication_,
@@ -73,16 +75,20 @@ void ZeroEngine::release(std::int64_t unit) {
 }
 
 const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
-  const bool nested = open_[index(unit)] > 0;
   acquire(unit);
-  if (!nested) forward_event_[index(unit)] = FlightRecord::begin(flight_, compute_, FlightRecord::What::kForward, FlightRecord::On::kCompute, unit);
+  std::optional<std::uint64_t>& event = forward_event_[index(unit)];
+  if (event) {  // what opened it before was to hold it, and computed nothing yet
+    FlightRecord::restart(flight_, compute_, *event);
+  } else {
+    event = FlightRecord::begin(flight_, compute_, FlightRecord::What::kForward, FlightRecord::On::kCompute, unit, slot_);
+  }
   if (pool_) pool_->gather_ahead();
   return tensors_[index(unit)];
 }
 
 void ZeroEngine::close_forward(std::int64_t unit) {
   release(unit);
-  FlightRecord::end(flight_, compute_, forward_event_[index(unit)]);  // of a unit that is open several times, the last one counts
+  if (const auto event = std::exchange(forward_event_[index(unit)], std::nullopt)) FlightRecord::end(flight_, compute_, *event);
 }
 
 bool ZeroEngine::adds_over_rounds() const { return config_.comm.reduction == config::Reduction::kFast && !policy_.shard_gradients; }
@@ -95,11 +101,11 @@ void ZeroEngine::take_gradient_place(std::int64_t unit) {
 
 model::UnitTensors& ZeroEngine::open_backward(std::int64_t unit) {
   acquire(unit);
-  backward_event_[index(unit)] = FlightRecord::begin(flight_, compute_, FlightRecord::What::kBackward, FlightRecord::On::kCompute, unit);
   if (pool_) pool_->gather_ahead();
   const bool keep = adds_over_rounds() && round_ > 0;
   model::UnitTensors& tensors = tensors_[index(unit)];
   if (!buffers_.types.short_gradients()) take_gradient_place(unit);
+  backward_event_[index(unit)] = FlightRecord::begin(flight_, compute_, FlightRecord::What::kBackward, FlightRecord::On::kCompute, unit, slot_);
   tensors.gradients = views(unit, unit_gradient(unit), config::Precision::kFp32);
   tensors.product_gradients = keep || idle_ ? model::Write::kAdd : model::Write::kSet;
   compute_.touch("gradient", {runtime::writes(unit_gradient(unit), layout_.units()[index(unit)].padded * 4)});
@@ -149,9 +155,9 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
   const Access gradient{fast ? Access::Kind::kWrite : Access::Kind::kRead, travelling_gradient(unit), u.padded * width};
   communication_.wait(compute_.record());
   communication_.enqueue("reduce",
-                         [this, unit, fast, offset = buffers_.exchanged.offset(place), round = round_] {
+                         [this, unit, fast, offset = buffers_.exchanged.offset(place), round = round_, slot = slot_] {
                            const FlightRecord::Scope scope(flight_, communication_, FlightRecord::What::kReduce,
-                                                           FlightRecord::On::kCommunication, unit);
+                                                           FlightRecord::On::kCommunication, unit, slot);
                            fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
                          },
                          {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});

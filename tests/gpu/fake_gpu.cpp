@@ -3,6 +3,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +15,7 @@
 
 struct CUevent_st {
   std::int64_t recorded = 0, reached = 0;
-  float milliseconds = 0;
+  double milliseconds = 0;
 };
 
 struct CUstream_st {
@@ -41,7 +42,7 @@ struct State {
   int devices = 1;
   std::vector<cudaStream_t> streams;
   int aborted = 0, destroyed = 0;
-  float milliseconds = 0;
+  double milliseconds = 0;
   std::set<const void*> registered;
   bool grouping = false;
   cudaStream_t group_stream = nullptr;
@@ -63,6 +64,12 @@ cudaStream_t known(cudaStream_t stream) {
 }
 
 void drain();
+
+/// The GPU's clock: of whole programs the host's.
+double now_milliseconds() {
+  if (state().order != Order::kAtOnce) return state().milliseconds;
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 void enqueue_after(cudaStream_t stream, std::function<bool()> may_start, std::function<void()> run) {
   known(stream)->queue.push_back({std::move(may_start), std::move(run)});
@@ -154,7 +161,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::int64_t number = ++event->recorded;
   enqueue(stream, [event, number] {
     event->reached = number;
-    event->milliseconds = state().milliseconds;
+    event->milliseconds = now_milliseconds();
   });
   return cudaSuccess;
 }
@@ -197,7 +204,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 }
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
   drain();
-  *milliseconds = to->milliseconds - from->milliseconds;
+  *milliseconds = static_cast<float>(to->milliseconds - from->milliseconds);
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {

@@ -24,7 +24,8 @@ void set_fault(Fault fault);
 void set_devices(int count);
 /// Enqueues `run` as a kernel would be.
 void launch(cudaStream_t stream, std::function<void()> run);
-/// The GPU's clock goes on by so many milliseconds; it stands still otherwise. Within a launch: while that runs.
+/// The GPU's clock goes on by so many milliseconds; it stands still otherwise, or, where work runs at once, is the host's. Within a launch: while
+/// that runs.
 void advance(float milliseconds);
 /// Communicators that were aborted, and destroyed in the orderly way, since reset().
 int aborted();

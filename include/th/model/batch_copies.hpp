@@ -3,10 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "th/data/batch.hpp"
 #include "th/model/packed_rows.hpp"
 #include "th/runtime/device.hpp"
+#include "th/runtime/flight_record.hpp"
 
 namespace th::model {
 
@@ -35,6 +37,9 @@ class BatchCopies {
   BatchCopies(const BatchCopies&) = delete;
   BatchCopies& operator=(const BatchCopies&) = delete;
 
+  /// Copies are events of `record` from here on.
+  void record_on(std::shared_ptr<runtime::FlightRecord> record) { record_ = std::move(record); }
+
   /// Enqueues the copy, and compute() behind it. The arrays may be read by what is enqueued on compute() before the next call but one. Throws
   /// MemoryError.
   [[nodiscard]] BatchArrays take(const data::Batch& batch, const PackedRows& rows);
@@ -53,6 +58,7 @@ class BatchCopies {
 
   runtime::Device& device_;
   std::unique_ptr<runtime::Stream> copies_;
+  std::shared_ptr<runtime::FlightRecord> record_;  ///< null: nowhere
   std::array<Place, 2> places_;
   std::size_t turn_ = 0;  ///< of the place that was taken last
 };

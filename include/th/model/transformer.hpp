@@ -38,6 +38,10 @@ class Transformer {
   /// Units that stay open while others are opened and closed (the tied embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
+  /// Batches' copies to a device are events of `record` from here on.
+  void record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
+    if (copies_) copies_->record_on(record);
+  }
   /// Bytes of tables, and on a device of its own of the products' workspace, that the model holds beside its parameters.
   [[nodiscard]] std::int64_t constant_bytes() const noexcept {
     return positions_.numel() * 4 + (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);

@@ -43,6 +43,8 @@ class RunDevice {
   [[nodiscard]] const std::string& product_library() const noexcept { return product_library_; }
   /// As the run's identity names it: "cpu", "cuda:NVIDIA-H200" (of rank 0).
   [[nodiscard]] const std::string& kind() const noexcept { return kind_; }
+  /// What this rank computes on: "cpu", "cuda:1 NVIDIA H200".
+  [[nodiscard]] const std::string& place() const noexcept { return place_; }
   /// Lines of the header, name and value.
   [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& lines() const noexcept { return lines_; }
   /// Why run.device=auto is the CPU; else empty.
@@ -54,7 +56,7 @@ class RunDevice {
   runtime::Collectives& control_;
   config::Gemm gemm_;
   c10::Device tensors_{c10::kCPU};
-  std::string kind_ = "cpu", why_cpu_, product_library_;
+  std::string kind_ = "cpu", place_ = "cpu", why_cpu_, product_library_;
   std::vector<std::pair<std::string, std::string>> lines_;
   std::unique_ptr<runtime::CudaPlugin> plugin_;
   model::KernelSet kernels_;

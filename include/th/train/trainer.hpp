@@ -24,6 +24,7 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/training_data.hpp"
@@ -71,6 +72,7 @@ class Trainer {
   void print_sizes();
 
   [[nodiscard]] bool finished() const;
+  [[nodiscard]] int run_to_the_end();
   /// A step that was enqueued and whose result nobody has read.
   struct UnderWay {
     std::int64_t step = 0;  ///< from 1
@@ -84,6 +86,7 @@ class Trainer {
   void finish_step();
   /// Of all of them: what follows needs the state that they leave.
   void finish_steps();
+  [[nodiscard]] data::StepBatches next_batches();
   /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else a NumericsError.
   void judge(std::int64_t step, double loss, const zero::StepResult& result);
   [[nodiscard]] bool scales_loss() const { return config_.precision.dtype == config::Precision::kFp16; }
@@ -126,6 +129,7 @@ class Trainer {
   std::unique_ptr<monitor::TensorboardWriter> tensorboard_;
   std::unique_ptr<monitor::Progress> progress_;
   std::unique_ptr<MemoryWatch> memory_;
+  std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
   std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
   runtime::Deadline deadline_;
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype

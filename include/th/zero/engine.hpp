@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -77,6 +78,9 @@ class ZeroEngine final : public model::ParameterSource {
   /// The stream of the collectives, and what the last steps did. Not collective.
   [[nodiscard]] const runtime::Stream& communication() const noexcept { return communication_; }
   [[nodiscard]] const runtime::FlightRecord& flight() const noexcept { return *flight_; }
+  [[nodiscard]] const std::shared_ptr<runtime::FlightRecord>& flight_record() const noexcept { return flight_; }
+  /// Waits for all that was enqueued; the record has its times then.
+  void settle();
 
   /// This rank's shard of parameters (the master weights) or of a moment in flat shard order, shard_total() elements. Not collective.
   using State = zero::State;
@@ -154,6 +158,10 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] std::string first_not_finite(const runtime::StepOutcome& outcome);
   /// This rank's losses in the making, in the device's own memory.
   [[nodiscard]] double* device_losses() const;
+  /// Where store_->updating() stands in the flight record.
+  [[nodiscard]] runtime::FlightRecord::On updates_on() const {
+    return buffers_.optimizer_on_host ? runtime::FlightRecord::On::kHost : runtime::FlightRecord::On::kCompute;
+  }
   /// The working copy of this rank's shard from its master weights, and every rank's shard to everyone, where they are kept whole.
   void share_unit(std::int64_t unit);
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is free between steps.
@@ -174,11 +182,14 @@ class ZeroEngine final : public model::ParameterSource {
     const runtime::StepOutcome* arriving = nullptr;  ///< where the host will find it; null: it is here
     runtime::Event arrived;
   };
+  /// From all ranks' gradients and losses; enqueues it.
+  [[nodiscard]] Ended find_outcome(const StepRequest& request);
   /// Waits until the outcome is here.
   void arrive(Ended& ended);
   std::deque<Ended> ended_;
   std::int64_t ends_ = 0;  ///< steps that ended
   bool idle_ = false;  ///< this rank has no slot in the round
+  std::int64_t slot_ = runtime::FlightRecord::kNone;  ///< that this rank is in
   std::vector<double> slot_losses_;  ///< this rank's, by round
   at::Device tensor_device_;         ///< of the model's tensors
   UnitUse use_;
@@ -203,7 +214,8 @@ class ZeroEngine final : public model::ParameterSource {
   std::vector<runtime::Event> gradient_free_;   ///< by place of buffers_.exchanged, of communication: the reduction that read there last
   std::vector<std::size_t> gradient_place_;     ///< by unit, the last that it took
   std::int64_t gradient_turn_ = 0;
-  std::vector<std::uint64_t> forward_event_, backward_event_;  ///< by unit, in the flight record
+  std::vector<std::optional<std::uint64_t>> forward_event_;  ///< by unit, in the flight record: the one that goes on
+  std::vector<std::uint64_t> backward_event_;
   std::shared_ptr<runtime::FlightRecord> flight_ = std::make_shared<runtime::FlightRecord>();
   std::unique_ptr<GatherPool> pool_;  ///< stage 3
   std::int64_t fetched_ = 0;          ///< turns of gather_sources_

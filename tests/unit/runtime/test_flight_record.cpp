@@ -73,6 +73,28 @@ TEST(FlightRecord, IsOneJsonObjectALineWithTheUnitsNames) {
                                 "\n");
 }
 
+TEST(FlightRecord, WhatTheHostDoesHasNoUnit) {
+  FlightRecord record;
+  const std::int64_t before = th::runtime::monotonic_ns();
+  { const FlightRecord::HostScope scope(record, What::kOptimizer); }
+  const FlightRecord::Event e = record.events().at(0);
+  EXPECT_LE(before, e.begin);
+  EXPECT_LE(e.begin, e.end);
+  EXPECT_EQ(record.text({}), R"({"what":"optimizer","on":"host","begin_ns":)" + std::to_string(e.begin) + R"(,"end_ns":)" + std::to_string(e.end) + "}\n");
+}
+
+TEST(FlightRecord, AnEventThatIsRestartedBeginsThen) {
+  const auto record = std::make_shared<FlightRecord>();
+  th::runtime::InlineStream stream;
+  const auto event = FlightRecord::begin(record, stream, What::kForward, On::kCompute, 1);
+  const std::int64_t between = th::runtime::monotonic_ns();
+  FlightRecord::restart(record, stream, event);
+  FlightRecord::end(record, stream, event);
+  ASSERT_EQ(record->events().size(), 1U);
+  EXPECT_GE(record->events()[0].begin, between);
+  EXPECT_GE(record->events()[0].end, record->events()[0].begin);
+}
+
 TEST(FlightRecord, TakesEventsOfTwoThreads) {
   const auto record = std::make_shared<FlightRecord>();
   const auto write = [&](On on) {
