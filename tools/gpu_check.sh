@@ -4,8 +4,8 @@
 #            script, else build/ of this repository
 #   REPORT   default gpu_check.txt in the working directory
 #   TH_LIBTORCH=/path   LibTorch (with lib/) for a package; default: the folder of python3's torch
-# Runs the programs of ctest's label gpu, the equality of the ZeRO stages' bits (gpu_stages.sh), compute-sanitizer over the kernels, a short benchmark and,
-# where python3 has a PyTorch with CUDA, the same model by PyTorch; what cannot run is skipped with its reason.
+# Runs the programs of ctest's label gpu, the equality of the ZeRO stages' bits (gpu_stages.sh), compute-sanitizer over the kernels, a short benchmark, two traces
+# (beside the report) and, where python3 has a PyTorch with CUDA, the same model by PyTorch; what cannot run is skipped with its reason.
 # Exit code 0: nothing failed (skips are no failures), 1: something failed, 2: wrong use.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -180,6 +180,25 @@ run_benchmark() {
   bench "cuda, 2 ranks on one GPU, stage 2" 2 run.device=cuda comm.backend=mpi zero.stage=2 monitor.tensorboard=false
 }
 
+# trace NAME KEY=VALUE…: three steps as trace.json beside the report, and what of communication and copies went on beside compute.
+trace() {
+  local name=$1 to=${report%.txt}_trace_$1.json code
+  shift
+  (cd "$work" && rm -rf out* && limited "$folder/bin/th_app" "$inputs/benchmark.in" run.output_dir=out run.device=cuda precision.dtype=bf16 data.batch_size=128 \
+    monitor.tensorboard=false profile.enabled=true profile.first_step=8 profile.steps=3 "$@")
+  code=$?
+  if [ $code = 0 ] && cp "$work/out/trace.json" "$to"; then pass "trace $name: $to"; else fail "trace $name: exit code $code"; fi
+  sed -n 's/.*\(Trace of steps.*\)/\1/p' "$work/log" >"$work/line"
+  indent "$work/line"
+}
+
+run_traces() {
+  section "traces of steps 8 to 10, 128 sentences, bf16"
+  if [ -z "$cuda_bf16" ]; then skip "no run on a GPU"; return; fi
+  trace stage0
+  trace stage3_offload zero.stage=3 zero.offload_optimizer=true zero.offload_parameters=true
+}
+
 describe_machine
 inputs=$folder/inputs
 [ -d "$inputs" ] || inputs=$(cd "$here/../inputs" 2>/dev/null && pwd)
@@ -199,6 +218,7 @@ if [ $ready = 1 ]; then
   run_stages
   run_sanitizer
   run_benchmark
+  run_traces
   run_peers
 fi
 section summary
