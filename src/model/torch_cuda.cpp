@@ -8,7 +8,6 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 namespace th::model {
@@ -19,9 +18,6 @@ void make_exact() {
   at::Context& context = at::globalContext();
   context.setDeterministicAlgorithms(true, false);
   context.setDeterministicFillUninitializedMemory(false);  // each element of a tensor is written before it is read
-  context.setAllowTF32CuBLAS(false);
-  context.setAllowFP16ReductionCuBLAS(false);
-  context.setAllowBF16ReductionCuBLAS(false);
 }
 
 }  // namespace
@@ -33,8 +29,6 @@ std::string torch_folder() {
 }
 
 c10::Device load_torch_cuda(int number) {
-  // cuBLAS reads it when it is first used; a size of its own choice may change with the device's load.
-  setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   const std::string path = torch_folder() + "/libtorch_cuda.so";
   const std::string needed = "run.device=cuda needs LibTorch " + build_info().torch + " with CUDA (TH_LIBTORCH, or PyPI's torch with its nvidia packages): ";
   if (!std::filesystem::exists(path)) throw DeviceError(needed + path + " is not here; or use run.device=cpu");

@@ -6,10 +6,9 @@
 
 namespace th::model {
 
-/// Loads LibTorch's CUDA half, libtorch_cuda.so beside the libtorch_cpu.so that runs, and makes it exact: deterministic algorithms, fp32 products
-/// without TF32, 16-bit products with fp32 sums, cuBLAS with a workspace of fixed size. Programs link the CPU's half alone, so this comes
-/// before the first tensor on a GPU; `number` is this process' device from now on. Not collective. Throws DeviceError, saying which LibTorch
-/// is needed, where it is not there, cannot be loaded or finds no GPU.
+/// Loads LibTorch's CUDA half, libtorch_cuda.so beside the libtorch_cpu.so that runs, whose memory tensors on a GPU are, with deterministic algorithms.
+/// Programs link the CPU's half alone, so this comes before the first tensor on a GPU; `number` is this process' device from now on. Not collective.
+/// Throws DeviceError, saying which LibTorch is needed, where it is not there, cannot be loaded or finds no GPU.
 [[nodiscard]] c10::Device load_torch_cuda(int number);
 
 /// The folder of the LibTorch that runs.
