@@ -76,17 +76,24 @@ std::uint32_t alignment(const void* data, std::int64_t stride, std::int64_t next
   return static_cast<std::uint32_t>(all & (~all + 1));
 }
 
-/// What the choice of an algorithm depends on.
+/// What the choice of an algorithm depends on. `exact`: for this size alone, not for all that product_size_class() takes for one.
 struct Shape {
   std::int64_t m, n, k, batch;
   runtime::ElementType type, result;
   std::int64_t a_stride, a_next, b_stride, b_next;
   std::uint32_t a_alignment, b_alignment, c_alignment;  ///< bytes
-  bool a_transposed, b_transposed, add, bias;
+  bool a_transposed, b_transposed, add, bias, exact;
   auto operator<=>(const Shape&) const = default;
 };
 
-Shape shape_of(const runtime::MatrixProduct& p) {
+/// The product's size with the rows of a batch, which differ from step to step, rounded up to their class: m, or k where a is transposed.
+runtime::MatrixProduct of_class(const runtime::MatrixProduct& p) {
+  runtime::MatrixProduct out = p;
+  if (p.batch == 1) (p.a.transposed ? out.k : out.m) = product_size_class(p.a.transposed ? p.k : p.m);
+  return out;
+}
+
+Shape shape_of(const runtime::MatrixProduct& p, bool exact) {
   const std::int64_t a_next = p.batch == 1 ? 0 : p.a.next, b_next = p.batch == 1 ? 0 : p.b.next;
   return {.m = p.m,
           .n = p.n,
@@ -104,7 +111,8 @@ Shape shape_of(const runtime::MatrixProduct& p) {
           .a_transposed = p.a.transposed,
           .b_transposed = p.b.transposed,
           .add = p.add,
-          .bias = p.bias != nullptr};
+          .bias = p.bias != nullptr,
+          .exact = exact};
 }
 
 /// A product of one shape, made ready. The library's matrices are columns: c^T = b^T a^T is what it computes. Objects live as long as the process.
@@ -119,7 +127,15 @@ class Products {
   Products() { l_.check(l_.create(&handle_), "cublasLtCreate"); }
 
   void multiply(const runtime::MatrixProduct& p, void* workspace, cudaStream_t stream) {
-    const auto [found, made] = plans_.try_emplace(shape_of(p));
+    const cublasStatus_t status = run(p, plan(of_class(p), false), workspace, stream);
+    // An algorithm that does not take this size of its class.
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return l_.check(run(p, plan(p, true), workspace, stream), "cublasLtMatmul");
+    l_.check(status, "cublasLtMatmul");
+  }
+
+ private:
+  [[nodiscard]] const Plan& plan(const runtime::MatrixProduct& p, bool exact) {
+    const auto [found, made] = plans_.try_emplace(shape_of(p, exact));
     if (made) {
       try {
         found->second = prepare(p, found->first);
@@ -128,15 +144,25 @@ class Products {
         throw;
       }
     }
-    const Plan& plan = found->second;
-    if (p.bias != nullptr) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-    const float one = 1.0F, before = p.add ? 1.0F : 0.0F;
-    l_.check(l_.multiply(handle_, plan.product, &one, p.b.data, plan.left, p.a.data, plan.right, &before, p.c, plan.result, p.c, plan.result,
-                         &plan.algorithm, workspace, static_cast<std::size_t>(runtime::kProductWorkspace), stream),
-             "cublasLtMatmul");
+    return found->second;
   }
 
- private:
+  [[nodiscard]] cublasStatus_t run(const runtime::MatrixProduct& p, const Plan& plan, void* workspace, cudaStream_t stream) const {
+    if (p.bias != nullptr) set(plan.product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    // A class has one layout of each matrix, for products of any size in it.
+    const auto resize = [&](cublasLtMatrixLayout_t layout, std::int64_t rows, std::int64_t columns) {
+      const auto r = static_cast<std::uint64_t>(rows), c = static_cast<std::uint64_t>(columns);
+      l_.check(l_.set_layout(layout, CUBLASLT_MATRIX_LAYOUT_ROWS, &r, sizeof(r)), "cublasLtMatrixLayoutSetAttribute");
+      l_.check(l_.set_layout(layout, CUBLASLT_MATRIX_LAYOUT_COLS, &c, sizeof(c)), "cublasLtMatrixLayoutSetAttribute");
+    };
+    p.b.transposed ? resize(plan.left, p.k, p.n) : resize(plan.left, p.n, p.k);
+    p.a.transposed ? resize(plan.right, p.m, p.k) : resize(plan.right, p.k, p.m);
+    resize(plan.result, p.n, p.m);
+    const float one = 1.0F, before = p.add ? 1.0F : 0.0F;
+    return l_.multiply(handle_, plan.product, &one, p.b.data, plan.left, p.a.data, plan.right, &before, p.c, plan.result, p.c, plan.result,
+                       &plan.algorithm, workspace, static_cast<std::size_t>(runtime::kProductWorkspace), stream);
+  }
+
   template <typename Value>
   void set(cublasLtMatmulDesc_t product, cublasLtMatmulDescAttributes_t what, Value value) const {
     l_.check(l_.set_product(product, what, &value, sizeof(value)), "cublasLtMatmulDescSetAttribute");

@@ -66,11 +66,22 @@ void all_forms(double rounding) {
   compare<T, T>(13, 19, 16, 6, false, true, false, false, rounding);  // scores
   compare<T, T>(19, 16, 13, 6, true, false, false, false, rounding);  // gradients of keys
   compare<T, T>(3, 5, 7, 1, false, true, true, false, rounding);      // aligned to nothing
+  for (const std::int64_t rows : {1, 64, 65, 127, 1300}) {            // of few classes
+    compare<T, T>(rows, 96, 64, 1, false, true, true, false, rounding);
+    compare<T, float>(96, 64, rows, 1, true, false, false, false, 2e-6);
+  }
 }
 
 TEST(MatrixProducts, AreThoseOfTheFormulasInFp32) { all_forms<float>(2e-6); }
 TEST(MatrixProducts, AreThoseOfTheFormulasInBf16) { all_forms<Bf16>(0.02); }
 TEST(MatrixProducts, AreThoseOfTheFormulasInFp16) { all_forms<Fp16>(0.003); }
+TEST(MatrixProducts, SizesOfAClassAreNeverSmallerThanTheirs) {
+  EXPECT_EQ(product_size_class(1), 64);
+  EXPECT_EQ(product_size_class(64), 64);
+  EXPECT_EQ(product_size_class(1024), 1024);
+  EXPECT_EQ(product_size_class(1025), 1280);
+  EXPECT_EQ(product_size_class(4096), 4096);
+}
 TEST(MatrixProducts, OfNothingAreNothing) { EXPECT_NO_THROW(multiply(MatrixProduct{}, nullptr, nullptr)); }
 TEST(MatrixProducts, NameTheirLibrary) { EXPECT_EQ(matrix_library().substr(0, 9), "cublaslt-"); }
 
