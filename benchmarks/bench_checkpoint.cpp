@@ -120,6 +120,10 @@ struct Bench {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && argv[1][0] == '-') {
+    std::puts("bench_checkpoint [FOLDER [STAGE]]: saves and loads the default model's state three times in FOLDER/bench_checkpoint.tmp (default .), ZeRO stage 2");
+    return std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" ? 0 : 2;
+  }
   th::runtime::MpiSession session(argc, argv);
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   const std::string folder = std::string(argc > 1 ? argv[1] : ".") + "/bench_checkpoint.tmp";

@@ -4,6 +4,7 @@
 #   TH_LIBTORCH=/path          a LibTorch that is already there
 #   TH_JOBS=N                  compilations at a time (default: the cores, at most one for each 2 GiB of memory)
 set -euo pipefail
+case ${1:-} in -h|--help) sed -n '2,5p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 cuda=${TH_WITH_CUDA:-AUTO}

@@ -21,6 +21,20 @@ libraries() {
 }
 
 rm -rf "$place" "$place.tar.gz"
+# What run_env.sh says in a package beside what it says everywhere.
+package_env() {
+  cat <<'EOF'
+
+# Of a package: Open MPI lies in it, LibTorch is this machine's (TH_LIBTORCH=/path, or python3's torch).
+package=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export OPAL_PREFIX=$package PMIX_INSTALL_PREFIX=$package PATH=$package/bin:$PATH
+export PMIX_MCA_mca_base_component_show_load_errors=0 PMIX_MCA_pcompress_base_silence_warning=1
+if [ ! -e "$package/libtorch/lib" ]; then
+  ln -sfn "${TH_LIBTORCH:-$(cd / && python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')}" "$package/libtorch"
+fi
+unset package
+EOF
+}
 mkdir -p "$place"/{bin,lib,benchmarks}
 cp "$build"/bin/th_{app,translate,inspect,corpus} "$build"/bin/th_gpu_* "$place/bin/"
 cp "$build/lib/libth_cuda.so" "$place/lib/"
@@ -31,6 +45,7 @@ mpirun=$(readlink -f "$(command -v mpirun)")
 cp "$mpirun" "$place/bin/mpirun"
 cp "$(readlink -f "$(command -v orted)")" "$place/bin/orted"
 
+package_env >>"$place/run_env.sh"
 # Open MPI on one node: its plugins without those for networks, OpenSHMEM and ROMIO, which would bring libraries of their own.
 plugins=$(prefix_path pkglibdir)
 help=$(prefix_path pkgdatadir)

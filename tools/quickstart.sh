@@ -3,6 +3,7 @@
 # Takes no question and may be called again; an earlier run's folder is kept as runs/stage2.1, .2, …
 #   TH_RANKS=N   ranks (default 8; the numbers are the same bits for every N up to 8)
 set -euo pipefail
+case ${1:-} in -h|--help) sed -n '2,4p' "${BASH_SOURCE[0]}"; exit 0 ;; '') ;; *) echo "quickstart: error: it takes no argument, not '$1'" >&2; exit 2 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 ranks=${TH_RANKS:-8}

@@ -2,6 +2,7 @@
 # tools/test.sh [--long] [CTEST OPTION…]: installs what is missing, builds, and runs every test with ctest; the exit code is ctest's.
 #   --long   also the tests labelled long (hours); without it they are left out
 set -euo pipefail
+case ${1:-} in -h|--help) sed -n '2,3p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 selection=(-LE '^long$')

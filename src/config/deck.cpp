@@ -89,6 +89,10 @@ class Reader {
         continue;
       }
       given.erase(key);
+      // Of two keys of which one is given, the command line's takes the place of the deck's.
+      constexpr const char *kSize = "data.batch_size", *kTokens = "data.batch_tokens";
+      const bool size = key == kSize, tokens = key == kTokens && trim(text.substr(equals + 1)) != "0";
+      if ((size || tokens) && !seen.contains(size ? kTokens : kSize)) given.erase(size ? kTokens : kSize);
       add(key, {trim(text.substr(equals + 1)), "command line", "command line", false});
     }
   }

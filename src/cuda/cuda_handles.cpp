@@ -1,5 +1,7 @@
 #include "cuda_handles.hpp"
 
+#include "kernels.hpp"
+
 namespace th::cuda {
 
 namespace {
@@ -59,6 +61,13 @@ double Event::seconds(const Event& from, const Event& to) {
   float milliseconds = 0;
   check_cuda(cudaEventElapsedTime(&milliseconds, from.handle_.get(), to.handle_.get()), "cudaEventElapsedTime");
   return static_cast<double>(milliseconds) * 1e-3;
+}
+
+std::int64_t free_memory() {
+  std::size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) == cudaSuccess) return static_cast<std::int64_t>(free);
+  (void)cudaGetLastError();
+  return 0;
 }
 
 DeviceBuffer::DeviceBuffer(std::int64_t bytes) : bytes_(bytes) {

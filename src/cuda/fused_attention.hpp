@@ -226,12 +226,22 @@ __global__ void __launch_bounds__(kAttentionThreads)
   block.backward(g, g_q, g_k, g_v);
 }
 
+/// Whether a block of the current device may have what attention takes: GPUs for desktops may not, and without a device there is none.
+inline bool device_fuses_attention() {
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) == cudaSuccess) {
+    return bytes >= runtime::kFusedAttentionBytes;
+  }
+  (void)cudaGetLastError();  // no call after this one reports it
+  return false;
+}
+
 template <typename T, typename Kernel, typename... Arguments>
 void launch_attention(const char* name, Kernel kernel, std::int64_t runtime::FusedAttentionBytes::*pass, const runtime::AttentionOperands<T>& o, void* stream, Arguments... arguments) {
   ensure(runtime::fuses_attention(o.queries, o.keys, o.width), "attention: too long or too wide for one block");
   ensure(aligned(o.q, o.k, o.v, arguments...) && o.q_stride % kPackOf<T> == 0 && o.kv_stride % kPackOf<T> == 0, "attention: rows begin at 16 bytes");
   if (o.batch == 0) return;
-  static const cudaError_t ready = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 160 << 10);
+  static const cudaError_t ready = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, runtime::kFusedAttentionBytes);
   check_cuda(ready, "cudaFuncSetAttribute");
   const std::int64_t bytes = runtime::fused_attention_bytes(o.queries, o.keys, o.width).*pass;
   kernel<<<static_cast<unsigned>(o.batch * o.heads), kAttentionThreads, static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)>>>(

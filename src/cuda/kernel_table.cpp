@@ -7,7 +7,7 @@ namespace th::cuda {
 const runtime::CudaKernels& kernel_table() {
   const ProductFunctions products = product_functions();
   static const runtime::CudaKernels kTable{
-      update, tree_sum, block_square_sums, &model_kernels_fp32(), &model_kernels_bf16(), &model_kernels_fp16(), products.multiply, products.library};
+      update, tree_sum, block_square_sums, &model_kernels_fp32(), &model_kernels_bf16(), &model_kernels_fp16(), products.multiply, products.library, free_memory};
   return kTable;
 }
 

@@ -33,6 +33,9 @@ struct ProductFunctions {
 };
 [[nodiscard]] ProductFunctions product_functions();
 
+/// Bytes of the current device that are free.
+[[nodiscard]] std::int64_t free_memory();
+
 /// th_cuda_tensors_fn's answer for this build.
 [[nodiscard]] int tensor_memory();
 

@@ -6,8 +6,9 @@
 namespace th::cuda {
 
 const runtime::ModelKernels<Fp16>& model_kernels_fp16() {
-  static constexpr runtime::ModelKernels<Fp16> kTable = [] {
+  static const runtime::ModelKernels<Fp16> kTable = [] {
     runtime::ModelKernels<Fp16> table = model_kernel_table<Fp16, DeviceLaunch>();
+    if (!device_fuses_attention()) return table;
     table.attention = attention<Fp16>;
     table.attention_backward = attention_backward<Fp16>;
     return table;

@@ -65,8 +65,7 @@ void Transformer::index_units() {
 
 PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
   const bool keep_cheap = training && model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
-  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap, device_.kernels, device_.memory,
-          device_.memory == ComputeDevice::Memory::kOwn && gemm_.library() == GemmLibrary::kCublas};
+  return {&gemm_, model_.num_heads, model_.norm == config::Norm::kPre, static_cast<float>(dropout), key, keep_cheap, device_.kernels, device_.memory, device_.fused_attention};
 }
 
 at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, std::int64_t rows, const std::int64_t* ids,

@@ -63,21 +63,40 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned, const ru
   return text;
 }
 
-void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available) {
-  const zero::MemoryPlan plan = zero::plan_memory(request);
-  const runtime::MemoryUse use = request.memory == zero::DeviceMemory::kOwn ? plan.host_peak().host : plan.peak().use;
-  if (available <= 0 || use.total() * ranks_here <= available) return;
-  std::string text = "the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need " +
-                     monitor::bytes_text(use.total()) + " each (";
+namespace {
+
+/// "1.13 GiB each (parameters 113.51 MiB, …)".
+std::string classes_of(const runtime::MemoryUse& use) {
+  std::string text = monitor::bytes_text(use.total()) + " (";
   const char* separator = "";
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     if (use.bytes[k] == 0) continue;
     text += separator + std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k))) + " " + monitor::bytes_text(use.bytes[k]);
     separator = ", ";
   }
-  text += "), " + monitor::bytes_text(available) + " are to be had";
-  throw MemoryError(text + "; take a smaller micro-batch, model.gradient_checkpointing=full, a higher zero.stage, or fewer ranks on a node: th_app DECK "
-                           "--plan shows what each saves");
+  return text + ")";
+}
+
+}  // namespace
+
+void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available) {
+  const zero::MemoryPlan plan = zero::plan_memory(request);
+  const runtime::MemoryUse use = request.memory == zero::DeviceMemory::kOwn ? plan.host_peak().host : plan.peak().use;
+  if (available <= 0 || use.total() * ranks_here <= available) return;
+  throw MemoryError("the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need each " +
+                    classes_of(use) + ", " + monitor::bytes_text(available) +
+                    " are to be had; take a smaller micro-batch, model.gradient_checkpointing=full, a higher zero.stage, or fewer ranks on a node: th_app DECK "
+                    "--plan shows what each saves");
+}
+
+void require_gpu_room(const zero::PlanRequest& request, std::int64_t available) {
+  if (available <= 0) return;
+  const zero::MemoryPlan plan = zero::plan_memory(request);
+  const runtime::MemoryUse& use = plan.peak().use;
+  if (use.total() <= available) return;
+  throw MemoryError("the run does not fit into a GPU of " + runtime::hostname() + ": a rank needs " + classes_of(use) + ", " + monitor::bytes_text(available) +
+                    " are free; take zero.offload_optimizer=true, a smaller micro-batch, model.gradient_checkpointing=full or a higher zero.stage: th_app DECK "
+                    "--plan shows what each saves");
 }
 
 }  // namespace th::train

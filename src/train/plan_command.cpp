@@ -195,6 +195,9 @@ Room room_of(const Planner& planner) {
 }
 
 /// The largest data.batch_tokens whose plan has room; 0: none has.
+constexpr std::int64_t kMostTokens = std::int64_t{1} << 20;  ///< no deck asks for more
+
+/// kMostTokens: memory is no limit.
 std::int64_t largest_batch_tokens(const Planner& planner, const Room& room) {
   const auto fits = [&](std::int64_t tokens) {
     config::RunConfig config = planner.config();
@@ -202,7 +205,8 @@ std::int64_t largest_batch_tokens(const Planner& planner, const Room& room) {
     return room.holds(need_of(planner, config, room));
   };
   std::int64_t low = 0, high = 256;
-  for (; high < (std::int64_t{1} << 24) && fits(high); high *= 2) low = high;
+  for (; high < kMostTokens && fits(high); high *= 2) low = high;
+  if (low >= kMostTokens / 2) return kMostTokens;
   while (high - low > std::max<std::int64_t>(64, low / 64)) {
     const std::int64_t middle = low + (high - low) / 2;
     (fits(middle) ? low : high) = middle;
@@ -333,8 +337,14 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
                           monitor::bytes_text(need.device).c_str(), static_cast<double>(need.device) <= room.device ? "it fits" : "it does not fit");
   }
   const std::int64_t tokens = largest_batch_tokens(planner, room);
-  answer.text += tokens > 0 ? "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
-                                  std::to_string(std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(tokens) / planner.mean_longest()))) + ".\n" : "No data.batch_tokens fits.\n";
+  if (tokens >= kMostTokens) {
+    answer.text += "Any data.batch_tokens up to " + std::to_string(kMostTokens) + " fits.\n";
+  } else if (tokens > 0) {
+    answer.text += "The largest data.batch_tokens that fits is about " + std::to_string(tokens) + ", or data.batch_size " +
+                   std::to_string(std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(tokens) / planner.mean_longest()))) + ".\n";
+  } else {
+    answer.text += "No data.batch_tokens fits.\n";
+  }
   answer.text += answer.fits ? "It fits.\n" : advice(planner, room);
   return answer;
 }

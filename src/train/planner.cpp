@@ -85,6 +85,7 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   request.config = config;
   request.memory = memory;
   request.transport = transport(memory);
+  request.fused_attention = memory == zero::DeviceMemory::kOwn;
   if (memory == zero::DeviceMemory::kOwn) request.gemm = model::GemmLibrary::kCublas;
   const Shapes& batches = shapes(config);
   request.training = batches.training;

@@ -35,7 +35,13 @@ RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& cont
   const bool asked = config.run.device == DeviceKind::kCuda || config.comm.backend == config::Backend::kNccl;
   if (config.run.device == DeviceKind::kCpu) return;
   if (asked) {
-    open(config);
+    const char* key = config.run.device == DeviceKind::kCuda ? "run.device=cuda" : "comm.backend=nccl";
+    try {
+      open(config);
+    } catch (const DeviceError& error) {
+      const std::string text = error.what();
+      throw DeviceError(text.find(key) == std::string::npos ? std::string(key) + ": " + text : text);
+    }
     return;
   }
   for (const std::string& reason : control.gather_texts(runtime::why_cpu())) {
@@ -90,7 +96,7 @@ void RunDevice::open(const config::RunConfig& config) {
 
 model::ComputeDevice RunDevice::compute() const {
   if (!on_gpu()) return {};
-  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn, device_.get()};
+  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn, kernels_.bf16->attention != nullptr, device_.get()};
 }
 
 }  // namespace th::train

@@ -29,8 +29,8 @@ namespace {
 std::string make_identity(const config::RunConfig& config, const RunDevice& device) {
   std::string gemm = device.product_library();
   if (gemm.empty()) gemm = model::Gemm(device.gemm()).identity(config.precision.dtype);
-  return "isa=" + instruction_set() + " gemm=" + gemm + " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() + " torch=" + build_info().torch +
-         " numerics=" + std::to_string(kNumericsRevision);
+  return "isa=" + instruction_set() + " gemm=" + gemm + " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() +
+         " torch=" + build_info().torch + " numerics=" + std::to_string(kNumericsRevision);
 }
 
 /// The first sentences of the first evaluation batch, as many as have kProbeTokens with their padding, at least one: every layer takes part in
@@ -215,10 +215,12 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   request.memory = device_.memory();
   request.transport = device_.way();
   request.gemm = device_.gemm();
+  request.fused_attention = device_.compute().fused_attention;
   run_agreed(collectives_, [&] {
     zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
     first.training = source_->largest_shapes(state_.epoch);
     require_room(first, node.size(), runtime::available_memory_bytes());
+    require_gpu_room(first, device_.free_memory());
   });
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();

@@ -15,6 +15,7 @@
 // libth_cuda.so for machines without a GPU: src/cuda's own plugin, device and transports over the fake GPU, whose memory is the host's, and the bodies of the
 // GPU's kernels run on the host. LibTorch's tensors are CPU tensors there, so products are those of a CPU run. th_app finds it by TH_CUDA_PLUGIN.
 //   TH_FAKE_GPUS=N           devices of this machine, 1
+//   TH_FAKE_GPU_BYTES=N      free memory that they claim; without it they do not say
 //   TH_FAKE_GPU_SUMS=cpu     sums over rows in the CPU's order rather than a GPU's: a run then has the bits of run.device=cpu
 //   TH_FAKE_GPU_TENSORS=cuda claims that tensors are CUDA's, which nothing here can make true
 namespace th::cuda {

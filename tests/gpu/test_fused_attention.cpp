@@ -128,6 +128,7 @@ class Exam {
 
 template <typename T>
 void examine(const runtime::ModelKernels<T>& kernels, double tolerance) {
+  if (kernels.attention == nullptr) GTEST_SKIP() << "a block of this GPU has too little memory";
   const std::vector<std::int64_t> some{0, 17, 18, 50, 82}, others{0, 5, 45, 61, 64}, lone{0, 96};
   for (const float rate : {0.0F, 0.2F}) {
     for (const Case& c : {Case{some, some, 3, 64, false, rate}, Case{some, some, 2, 64, true, rate}, Case{some, others, 2, 32, false, rate},
@@ -146,6 +147,7 @@ TEST(FusedAttention, RefusesWhatIsTooLong) {
   o.batch = o.heads = 1;
   o.queries = o.keys = 4096;
   o.width = 64;
+  if (model_kernels_bf16().attention == nullptr) GTEST_SKIP() << "a block of this GPU has too little memory";
   EXPECT_THROW(model_kernels_bf16().attention(o, nullptr, nullptr), InternalError);
 }
 

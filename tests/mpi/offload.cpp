@@ -213,7 +213,7 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
     SmallRun host(config, *collectives_);
     FakeDevice device(pace);
     th_test::FakeTransport transport(*collectives_, device);
-    SmallRun run(config, transport, &device, {c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, &device});
+    SmallRun run(config, transport, &device, {c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, false, &device});
     const GuardedOperators operators(device);
     for (std::int64_t step = 1; step <= 2; ++step) EXPECT_EQ(run.train(step), host.train(step)) << "step " << step;
     EXPECT_EQ(run.state(), host.state());

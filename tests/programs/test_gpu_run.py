@@ -151,6 +151,13 @@ class GpuRun(th_run.ProgramTest):
         self.assert_one_message(self.gpu(2, 2, code=7), "libth_cuda.so is in none of /nonexistent", "TH_WITH_CUDA=ON")
         self.assertFalse((self.folder / "out").exists(), "nothing was done")
 
+    def test_a_run_that_does_not_fit_the_gpu_ends_before_it_allocates(self):
+        self.environment["TH_FAKE_GPU_BYTES"] = "1000000"
+        result = self.gpu(2, 2, code=4)
+        self.assert_one_message(result, r"does not fit into a GPU of \S+: a rank needs [\d.]+ MiB \(parameters ", "zero.offload_optimizer=true")
+        self.environment["TH_FAKE_GPU_BYTES"] = "1000000000"
+        self.gpu(2, 2)
+
     def test_auto_takes_the_gpus_where_every_rank_can_have_one(self):
         self.assertRegex(self.gpu(2, 2, run__device="auto").out, r"(?m)^device +cuda:Fake-GPU")
         out = self.gpu(1, 2, run__device="auto").out

@@ -46,8 +46,10 @@ class Plan(th_run.ProgramTest):
         self.assertRegex(text, r"sqrt keeps about .* (pays|pay)")
         self.assertRegex(text, r"A checkpoint takes .*, .* are free below")
         self.assertRegex(text, r"A step takes about [0-9.]+ s: .* GFLOP/s .* an assumption, set plan.link_gbytes")
-        self.assertRegex(text, r"The largest data.batch_tokens that fits is about [0-9]+, or data.batch_size [0-9]+\.")
+        self.assertIn("Any data.batch_tokens up to 1048576 fits.", text, "what no deck asks for is not searched")
         self.assertIn("It fits.", text)
+        small = self.plan(run__device="cuda", plan__gpu_gbytes=1)
+        self.assertRegex(small, r"The largest data.batch_tokens that fits is about [0-9]+, or data.batch_size [0-9]+\.")
         self.assertRegex(self.plan(plan__link_gbytes=10), r"at plan.link_gbytes=10\.")
 
     def test_sharding_and_16_bits_take_less_and_checkpointing_too(self):

@@ -13,6 +13,7 @@ struct ComputeDevice {
   const KernelSet* kernels = &host_kernels();  ///< for memory of that device; outlives the model
   /// Whether that memory is out of the host's reach: what kernels read of a batch is copied there.
   enum class Memory { kHost, kOwn } memory = Memory::kHost;
+  bool fused_attention = false;  ///< the kernels have attention of short sentences in 16-bit types (runtime::fuses_attention)
   runtime::Device* copies = nullptr;  ///< who copies it; outlives the model. Null where nothing is computed
 };
 

@@ -33,6 +33,8 @@ struct CudaKernels {
   /// stand-in, whose tensors are the CPU's.
   MultiplyFn* multiply;
   const char* (*product_library)();
+  /// Bytes of the current device that are free; 0: unknown.
+  std::int64_t (*free_memory)();
 };
 
 /// Whose bytes a buffer of a transport is: of the class that its caller allocates for, or the transport's own.

@@ -34,10 +34,12 @@ struct FusedAttentionBytes {
   return {forward, forward + t * of_rows + 2 * of_scores};
 }
 
-/// Whether the kernels take attention of this size: what a block may have on GPUs from compute capability 8.0 on, heads in whole matrix instructions.
+/// Of a block, on GPUs of computing centres (compute capability 8.0, 9.0).
+inline constexpr int kFusedAttentionBytes = 160 << 10;
+
+/// Whether the kernels take attention of this size: what a block may have, heads in whole matrix instructions.
 [[nodiscard]] constexpr bool fuses_attention(std::int64_t queries, std::int64_t keys, std::int64_t width) {
-  constexpr std::int64_t kMost = std::int64_t{160} << 10;  // bytes
-  return width % 16 == 0 && fused_attention_bytes(queries, keys, width).backward <= kMost;
+  return width % 16 == 0 && fused_attention_bytes(queries, keys, width).backward <= kFusedAttentionBytes;
 }
 
 /// The model's kernels (th/model/kernels.hpp has the formulas, under the same names) on memory of one device for elements T: float, Bf16,
@@ -78,7 +80,7 @@ struct ModelKernels {
                         float g_scale, void* stream);
   /// *out += x[0] + … + x[n-1], added in order: the total of row losses, in device memory.
   void (*add_total)(const double* x, double* out, Count n, void* stream);
-  /// out [query rows, H*K]: the heads' results. Null for fp32, on the host and on a stand-in; else for sizes that fuses_attention() takes and rows that
+  /// out [query rows, H*K]: the heads' results. Null for fp32, on the host, on a stand-in and on a GPU whose blocks have less memory; else for sizes that fuses_attention() takes and rows that
   /// begin at 16 bytes. Products of 16-bit operands with fp32 sums, fp32 scores; probabilities are rounded to T before and after their draws.
   void (*attention)(const AttentionOperands<T>& operands, T* out, void* stream);
   /// Gradients of q [query rows], k and v [key rows], with the operands' strides, from that of `out`, g [query rows, H*K]. Probabilities are computed again.

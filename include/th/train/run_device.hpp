@@ -41,6 +41,8 @@ class RunDevice {
   [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(gemm_, tensors_); }
   /// Whose products a GPU's are, as the run's identity names it: "cublaslt-13.1.0"; else empty.
   [[nodiscard]] const std::string& product_library() const noexcept { return product_library_; }
+  /// Bytes of the GPU's memory that are free now; 0: unknown, or the host.
+  [[nodiscard]] std::int64_t free_memory() const { return on_gpu() ? plugin_->kernels().free_memory() : 0; }
   /// As the run's identity names it: "cpu", "cuda:NVIDIA-H200" (of rank 0).
   [[nodiscard]] const std::string& kind() const noexcept { return kind_; }
   /// What this rank computes on: "cpu", "cuda:1 NVIDIA H200".

@@ -31,6 +31,7 @@ struct PlanRequest {
   std::optional<runtime::NodeMap> nodes;  ///< where the ranks are; empty: all on one node
   int rank = 0;                     ///< whose plan this is, where nodes are unlike
   std::optional<model::GemmLibrary> gemm;  ///< empty: that of run.gemm
+  bool fused_attention = false;            ///< of a GPU's kernels (model::ComputeDevice::fused_attention)
   DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds batches, staging copies and what is offloaded
   std::optional<runtime::Transport> transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
 };

@@ -117,6 +117,12 @@ TEST(Checks, SentencesAndTokensOfABatchContradictEachOther) {
   EXPECT_EQ(problem(kSound + "[data]\nbatch_size = 32\nbatch_tokens = 4000\n"),
             "a.in:9: data.batch_tokens: contradicts data.batch_size; give one of them");
   EXPECT_EQ(load(kSound, {"data.batch_tokens=4000"}).config.data.batch_tokens, 4000);
+  const std::string sized = kSound + "[data]\nbatch_size = 31\n", counted = kSound + "[data]\nbatch_tokens = 4000\n";
+  EXPECT_EQ(load(sized, {"data.batch_tokens=900"}).config.data.batch_tokens, 900) << "the command line's takes the place of the deck's";
+  EXPECT_EQ(load(counted, {"data.batch_size=16"}).config.data.batch_tokens, 0);
+  EXPECT_EQ(load(counted, {"data.batch_size=16"}).config.data.batch_size, 16);
+  EXPECT_EQ(load(sized, {"data.batch_tokens=0"}).config.data.batch_size, 31);
+  EXPECT_EQ(problems(kSound, {"data.batch_tokens=900", "data.batch_size=16"}).size(), 1U);
 }
 
 TEST(Checks, ScheduleNeedsItsWarmUp) {
