@@ -140,6 +140,7 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.record = b.shard_blocks + b.rounds;
   b.records = memory == DeviceMemory::kOwn && layout.ranks() == 1 ? 0 : b.record * layout.ranks();
   b.memory = memory;
+  b.overlap = overlap;
   place_states(b, config, layout);
   return b;
 }

@@ -57,7 +57,8 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
   }
   if (buffers.host_gradients > 0) {
     gradients_ = block(MemoryClass::kGradients, runtime::Place::kHost, buffers.host_gradients * element_bytes(buffers.types.reduced));
-    bringing_ = device.make_stream(runtime::StreamUse::kCopies);
+    if (buffers.overlap) own_bringing_ = device.make_stream(runtime::StreamUse::kCopies);
+    bringing_ = own_bringing_ ? own_bringing_.get() : &device.compute();
     brought_.resize(layout.units().size());
   }
   const UpdateStaging& s = buffers.staging;
@@ -77,7 +78,7 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
 
 StateStore::~StateStore() {
   try {  // copies may be under way after an error
-    if (bringing_) bringing_->drain();
+    if (own_bringing_) own_bringing_->drain();
     if (in_) in_->drain();
     if (out_) out_->drain();
   } catch (const Error&) {  // the error that ended the run was reported
@@ -120,7 +121,7 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
 }
 
 void StateStore::bring(const Slice& slice, const runtime::Event& reduced, const std::shared_ptr<runtime::FlightRecord>& flight) {
-  if (!bringing_) return;
+  if (bringing_ == nullptr) return;
   const std::int64_t width = element_bytes(buffers_.types.reduced), bytes = slice.count * width;
   std::byte* to = gradients_.data() + offset(slice) * width;
   bringing_->wait(reduced);
@@ -134,11 +135,11 @@ void StateStore::bring(const Slice& slice, const runtime::Event& reduced, const 
 }
 
 void StateStore::leave_gradients() {
-  if (bringing_) bringing_->drain();
+  if (bringing_ != nullptr) bringing_->drain();
 }
 
 void StateStore::announce(const Slice& slice) {
-  ensure(!bringing_ || brought_[index(slice.unit)].stream != nullptr, "StateStore: an update on the host of gradients that did not come");
+  ensure(bringing_ == nullptr || brought_[index(slice.unit)].stream != nullptr, "StateStore: an update on the host of gradients that did not come");
   const UpdateOperands all = operands(slice);
   const std::int64_t most = buffers_.staging.piece > 0 ? buffers_.staging.piece : slice.count;
   for (std::int64_t at = 0; at < slice.count; at += most) {
@@ -186,7 +187,7 @@ void StateStore::update_next(const runtime::UpdateFactors& factors, const runtim
     Piece piece = announced_.front();
     piece.home.outcome = outcome;
     done = piece.ends_slice;
-    if (bringing_ && piece.begins_slice) updating().wait(std::exchange(brought_[index(piece.unit)], {}));
+    if (bringing_ != nullptr && piece.begins_slice) updating().wait(std::exchange(brought_[index(piece.unit)], {}));
     if (buffers_.staging.piece == 0) {
       compute(piece.home, factors);
       announced_.pop_front();

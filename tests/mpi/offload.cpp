@@ -6,9 +6,8 @@
 
 #include <optional>
 
-#include "fakes/fake_transport.hpp"
+#include "device_run.hpp"
 #include "mpi_test.hpp"
-#include "small_run.hpp"
 #include "th/io/checkpoint_folder.hpp"
 #include "th/io/checkpoint_reader.hpp"
 #include "th/model/torch_memory.hpp"
@@ -24,43 +23,12 @@ using th::config::ReduceDtype;
 using th::runtime::MemoryClass;
 using th::runtime::MemoryLedger;
 using th::runtime::MemoryUse;
-using th_test::FakeDevice;
-
-/// A small run on a fake device, whose memory the host reaches while the model computes alone.
-struct DeviceRun {
-  DeviceRun(const th::config::RunConfig& config, th::runtime::Collectives& host, FakeDevice::Pace pace)
-      : device(pace), transport(host, device), small(config, transport, &device) {}
-
-  double train(std::int64_t step) {
-    return small.train(step, [&](const auto& accumulate) {
-      const FakeDevice::Kernel model(device);
-      accumulate();
-    });
-  }
-
-  FakeDevice device;
-  th_test::FakeTransport transport;
-  SmallRun small;
-};
-
 using th::config::Overlap;
-
-struct Setting {
-  bool optimizer, parameters;
-};
-constexpr Setting kSettings[] = {{false, false}, {true, false}, {false, true}, {true, true}};
-
-th::config::RunConfig make_config(std::int64_t stage, Setting setting, Precision dtype = Precision::kFp32,
-                                  ReduceDtype reduced = ReduceDtype::kFp32, Overlap overlap = Overlap::kOff) {
-  th::config::RunConfig config = SmallRun::make_config(32, stage);
-  config.model.dropout = 0.1;
-  config.precision.dtype = dtype;
-  config.precision.reduce_dtype = reduced;
-  config.zero.offload_optimizer = setting.optimizer;
-  config.zero.offload_parameters = setting.parameters;
-  config.comm.overlap = overlap;
-  return config;
-}
+using th_test::DeviceRun;
+using th_test::FakeDevice;
+using th_test::kSettings;
+using th_test::make_config;
+using th_test::Setting;
 
 /// The losses and the state of three steps.
 struct Trace {

@@ -76,6 +76,7 @@ if [[ "$*" = *run.device=cuda* ]] && [ -n "{error}" ]; then echo "error: {error}
 if [[ "$*" = *--selfcheck* ]]; then [ "${{OMPI_COMM_WORLD_RANK:-0}}" != 0 ] || printf '{rows}'; exit; fi
 mkdir -p out
 echo '{{"tokens_per_second":1234.5}}' >out/metrics.jsonl
+if [[ "$*" = *profile.enabled=true* ]]; then echo '{{}}' >out/trace.json; echo "Trace of steps 8 to 10, 1 rank: 50.0 % of it beside compute"; fi
 """)
         app.chmod(0o755)
         return folder
@@ -85,10 +86,13 @@ echo '{{"tokens_per_second":1234.5}}' >out/metrics.jsonl
         text = self.check(CHECK, folder, "report.txt").out
         self.assertEqual(text, (self.folder / "report.txt").read_text())
         timed = re.findall(r"(?m)^passed   (cuda, .*): 1234.5 tokens/s$", text)
-        self.assertEqual(len(timed), 7, text)
+        self.assertEqual(len(timed), 9, text)
+        for name in ("stage0", "stage3_offload"):
+            self.assertEqual((self.folder / f"report_trace_{name}.json").read_text(), "{}\n")
+        self.assertEqual(text.count("Trace of steps 8 to 10"), 2)
         self.assertIn("bf16: 1 rank over NCCL, 1, 2 and 4 ranks over MPI, stages 0 to 3: the same bits (1.5 2.5 00ff)", text)
         asked = [line.split() for line in (folder / "asked").read_text().splitlines() if "run.device=cuda" in line and "--selfcheck" not in line]
-        self.assertEqual(len(asked), 1 + 9, "one to see that it can, then a run a rank")
+        self.assertEqual(len(asked), 1 + 13, "one to see that it can, then a run a rank")
         self.assertTrue(any("zero.offload_parameters=true" in words for words in asked))
 
     def test_with_a_gpu_a_libtorch_without_cuda_is_said(self):

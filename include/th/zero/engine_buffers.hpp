@@ -103,6 +103,7 @@ struct EngineBuffers {
   DeviceMemory memory = DeviceMemory::kHost;
   bool optimizer_on_host = false;    ///< master weights and moments, beside a device with memory of its own
   bool parameters_on_host = false;   ///< this rank's shards of the parameters, likewise
+  bool overlap = false;              ///< communication and copies have streams beside compute
   std::int64_t host_gradients = 0;   ///< reduced type: what this rank updates, which comes to such an optimizer as backward goes on
   std::int64_t gather_source = 0;    ///< working type: a shard on its way from the host to a gather
   std::int64_t gather_sources = 0;   ///< how many: one for each gather that may be under way

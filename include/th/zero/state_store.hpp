@@ -91,7 +91,8 @@ class StateStore {
   ZeroPolicy policy_;
   runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, gradients_, staging_;
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
-  std::unique_ptr<runtime::Stream> bringing_;  ///< of gradients to the host, all of them; null where they do not come so
+  std::unique_ptr<runtime::Stream> own_bringing_;
+  runtime::Stream* bringing_ = nullptr;  ///< of gradients to the host, all of them: its own, or compute without overlap; null where they do not come so
   std::vector<runtime::Event> brought_;        ///< by unit
   std::unique_ptr<runtime::Stream> in_, out_;  ///< copies to the side that computes, and from it; null where nothing comes, or goes
   std::deque<Piece> announced_;  ///< in order; the first `fetched_` have a place
