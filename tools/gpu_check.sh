@@ -194,7 +194,7 @@ trace() {
 
 run_traces() {
   section "traces of steps 8 to 10, 128 sentences, bf16"
-  if [ -z "$cuda_bf16" ]; then skip "no run on a GPU"; return; fi
+  if [ -z "$cuda_bf16" ]; then skip "traces: no run on a GPU, see above"; return; fi
   trace stage0
   trace stage3_offload zero.stage=3 zero.offload_optimizer=true zero.offload_parameters=true
 }
