@@ -4,8 +4,8 @@
 #include <cuda_fp16.h>
 #include <mma.h>
 
-#include "element_bodies.hpp"
-#include "launch.hpp"
+#include "device_launch.hpp"
+#include "model_kernel_table.hpp"
 #include "th/base/error.hpp"
 #include "th/base/vector_math.hpp"
 #include "th/runtime/model_kernels.hpp"
@@ -257,6 +257,16 @@ void attention(const runtime::AttentionOperands<T>& operands, T* out, void* stre
 template <typename T>
 void attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, void* stream) {
   launch_attention("attention_backward", attention_backward_kernel<T>, &runtime::FusedAttentionBytes::backward, operands, stream, g, g_q, g_k, g_v);
+}
+
+/// The model's kernels, with attention where the current device has room for it.
+template <typename T>
+runtime::ModelKernels<T> table_with_attention() {
+  runtime::ModelKernels<T> table = model_kernel_table<T, DeviceLaunch>();
+  if (!device_fuses_attention()) return table;
+  table.attention = attention<T>;
+  table.attention_backward = attention_backward<T>;
+  return table;
 }
 
 }  // namespace th::cuda

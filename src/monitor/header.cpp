@@ -16,6 +16,12 @@ std::string bytes_text(std::int64_t bytes) {
   return text.data();
 }
 
+std::string fixed(double value, int digits) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
 std::string header_text(const HeaderInfo& info) {
   std::vector<std::pair<std::string, std::string>> lines;
   const auto text = [&](const char* name, const std::string& value) {

@@ -65,7 +65,7 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned, const ru
 
 namespace {
 
-/// "1.13 GiB each (parameters 113.51 MiB, …)".
+/// "1.13 GiB (parameters 113.51 MiB, …)".
 std::string classes_of(const runtime::MemoryUse& use) {
   std::string text = monitor::bytes_text(use.total()) + " (";
   const char* separator = "";
@@ -79,24 +79,22 @@ std::string classes_of(const runtime::MemoryUse& use) {
 
 }  // namespace
 
-void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available) {
+void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available, std::int64_t gpu_free) {
   const zero::MemoryPlan plan = zero::plan_memory(request);
-  const runtime::MemoryUse use = request.memory == zero::DeviceMemory::kOwn ? plan.host_peak().host : plan.peak().use;
-  if (available <= 0 || use.total() * ranks_here <= available) return;
-  throw MemoryError("the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need each " +
-                    classes_of(use) + ", " + monitor::bytes_text(available) +
-                    " are to be had; take a smaller micro-batch, model.gradient_checkpointing=full, a higher zero.stage, or fewer ranks on a node: th_app DECK "
-                    "--plan shows what each saves");
-}
-
-void require_gpu_room(const zero::PlanRequest& request, std::int64_t available) {
-  if (available <= 0) return;
-  const zero::MemoryPlan plan = zero::plan_memory(request);
-  const runtime::MemoryUse& use = plan.peak().use;
-  if (use.total() <= available) return;
-  throw MemoryError("the run does not fit into a GPU of " + runtime::hostname() + ": a rank needs " + classes_of(use) + ", " + monitor::bytes_text(available) +
-                    " are free; take zero.offload_optimizer=true, a smaller micro-batch, model.gradient_checkpointing=full or a higher zero.stage: th_app DECK "
-                    "--plan shows what each saves");
+  const bool on_gpu = request.memory == zero::DeviceMemory::kOwn;
+  const runtime::MemoryUse host = on_gpu ? plan.host_peak().host : plan.peak().use;
+  if (available > 0 && host.total() * ranks_here > available) {
+    throw MemoryError("the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need each " +
+                      classes_of(host) + ", " + monitor::bytes_text(available) +
+                      " are to be had; take a smaller micro-batch, model.gradient_checkpointing=full, a higher zero.stage, or fewer ranks on a node: th_app "
+                      "DECK --plan shows what each saves");
+  }
+  if (on_gpu && gpu_free > 0 && plan.peak().use.total() > gpu_free) {
+    throw MemoryError("the run does not fit into a GPU of " + runtime::hostname() + ": a rank needs " + classes_of(plan.peak().use) + ", " +
+                      monitor::bytes_text(gpu_free) +
+                      " are free; take zero.offload_optimizer=true, a smaller micro-batch, model.gradient_checkpointing=full or a higher zero.stage: th_app "
+                      "DECK --plan shows what each saves");
+  }
 }
 
 }  // namespace th::train

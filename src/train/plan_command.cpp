@@ -194,10 +194,9 @@ Room room_of(const Planner& planner) {
   return room;
 }
 
-/// The largest data.batch_tokens whose plan has room; 0: none has.
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 20;  ///< no deck asks for more
 
-/// kMostTokens: memory is no limit.
+/// The largest data.batch_tokens whose plan has room; 0: none has, kMostTokens: memory is no limit.
 std::int64_t largest_batch_tokens(const Planner& planner, const Room& room) {
   const auto fits = [&](std::int64_t tokens) {
     config::RunConfig config = planner.config();

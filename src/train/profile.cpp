@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -20,6 +19,8 @@
 namespace th::train {
 
 namespace {
+
+using monitor::fixed;
 
 using Event = runtime::EventLog::Event;
 static_assert(std::is_trivially_copyable_v<Event>);
@@ -57,12 +58,6 @@ std::vector<monitor::TraceUnit> units_of(const zero::ZeroEngine& engine, std::in
     out.push_back({unit.name, unit.padded * (stage == 0 ? reduced : working), unit.padded * reduced, unit.shard * working});  // stage 0 gathers sums
   }
   return out;
-}
-
-std::string fixed(double value, int digits) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
-  return text.data();
 }
 
 std::int64_t last_of(const config::ProfileSection& keys) {

@@ -2,6 +2,7 @@
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/monitor/header.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
@@ -11,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 
 namespace th::train {
@@ -20,14 +20,10 @@ using runtime::FlightRecord;
 
 namespace {
 
+using monitor::fixed;
+
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-std::string fixed(double value, int digits) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
-  return text.data();
 }
 
 constexpr std::int64_t kStepsInMemory = 6;  // four that wait, the one in the making, the one in use

@@ -219,8 +219,7 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   run_agreed(collectives_, [&] {
     zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
     first.training = source_->largest_shapes(state_.epoch);
-    require_room(first, node.size(), runtime::available_memory_bytes());
-    require_gpu_room(first, device_.free_memory());
+    require_room(first, node.size(), runtime::available_memory_bytes(), device_.free_memory());
   });
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();

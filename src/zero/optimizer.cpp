@@ -116,15 +116,12 @@ namespace {
 
 /// Of a block with an element that is not finite: the first of those.
 std::int64_t first_not_finite(const void* gradients, ElementType type, std::int64_t block) {
+  const std::int64_t begin = block * FlatLayout::kBlock * (type == ElementType::kFp32 ? 4 : 2);  // bytes
   std::int64_t found = -1;
-  const auto search = [&](const auto* elements) {
-    for (std::int64_t i = 0; i < FlatLayout::kBlock && found < 0; ++i) {
-      if (!std::isfinite(to_float(elements[block * FlatLayout::kBlock + i]))) found = i;
-    }
-  };
-  if (type == ElementType::kFp32) search(static_cast<const float*>(gradients));
-  if (type == ElementType::kBf16) search(static_cast<const Bf16*>(gradients));
-  if (type == ElementType::kFp16) search(static_cast<const Fp16*>(gradients));
+  for_fp32_chunks(static_cast<const std::byte*>(gradients) + begin, type, FlatLayout::kBlock, [&](std::int64_t, std::int64_t n, const float* values) {
+    const float* first = std::find_if(values, values + n, [](float x) { return !std::isfinite(x); });
+    if (first != values + n) found = first - values;
+  });
   return found;
 }
 

@@ -24,5 +24,7 @@ struct HeaderInfo {
 [[nodiscard]] std::string header_text(const HeaderInfo& info);
 /// A size for people, in binary units: "512 B", "1.50 GiB".
 [[nodiscard]] std::string bytes_text(std::int64_t bytes);
+/// With so many digits behind the point.
+[[nodiscard]] std::string fixed(double value, int digits);
 
 }  // namespace th::monitor

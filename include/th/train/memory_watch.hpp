@@ -33,10 +33,9 @@ class MemoryWatch {
 };
 
 /// Before anything is allocated: throws MemoryError where `ranks_here` ranks with what `request` says they do take
-/// more than the `available` bytes of this node's host memory (0: not known, nothing is checked). The message holds the amounts by class and the way out.
-void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available);
-/// The same of this rank's GPU, of which `available` bytes are free (0: unknown); ranks that share it are not counted.
-void require_gpu_room(const zero::PlanRequest& request, std::int64_t available);
+/// more than the `available` bytes of this node's host memory, or this rank more than the `gpu_free` bytes of its GPU, ranks that share it not counted
+/// (0: not known, nothing is checked). The message holds the amounts by class and the way out.
+void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available, std::int64_t gpu_free);
 
 /// Bytes of a batch's vectors that the ledger sees.
 [[nodiscard]] std::int64_t ledger_bytes(const data::Batch& batch);
