@@ -57,9 +57,10 @@ struct Block {
   at::Tensor x, g, memory, g_memory;
 };
 
-void attention(benchmark::State& state, Kind kind, bool backward) {
+void attention(benchmark::State& state, Kind kind, bool backward, bool fused) {
   const c10::InferenceMode no_grad;
   Block block(kind, state.range(0), true);
+  block.context.fused_attention = fused;
   for (auto _ : state) {
     AttentionTape tape;
     block.forward(tape);
@@ -74,12 +75,15 @@ void lengths(benchmark::internal::Benchmark* benchmark) {
   benchmark->ArgName("length")->Arg(32)->Arg(128)->Arg(512)->Unit(benchmark::kMillisecond)->MinTime(0.3)->UseRealTime();
 }
 
-BENCHMARK_CAPTURE(attention, self_forward, Kind::kSelf, false)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, self_forward_backward, Kind::kSelf, true)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, causal_forward, Kind::kCausal, false)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, causal_forward_backward, Kind::kCausal, true)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, cross_forward, Kind::kCross, false)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, cross_forward_backward, Kind::kCross, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward, Kind::kSelf, false, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward_products, Kind::kSelf, false, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward_backward, Kind::kSelf, true, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward_backward_products, Kind::kSelf, true, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, causal_forward, Kind::kCausal, false, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, causal_forward_backward, Kind::kCausal, true, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, causal_forward_backward_products, Kind::kCausal, true, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, cross_forward, Kind::kCross, false, true)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, cross_forward_backward, Kind::kCross, true, true)->Apply(lengths);
 
 }  // namespace
 

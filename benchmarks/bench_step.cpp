@@ -105,7 +105,8 @@ class StepBench {
       config::ModelSection section = config_.model;
       section.gradient_checkpointing = kind;
       return std::make_unique<model::Transformer>(section, data.source_vocabulary, data.target_vocabulary,
-                                                  model::resolve_gemm(config_.run.gemm), data.longest);
+                                                  model::resolve_gemm(config_.run.gemm), data.longest,
+                                                  model::Arithmetic::kCompute, model::host_compute(config_.run));
     };
     plain_ = model_of(GradientCheckpointing::kNone);
     for (std::size_t k = 0; k < std::size(kKinds); ++k) recomputing_[k] = model_of(kKinds[k].first);

@@ -110,7 +110,8 @@ class Translator {
     source_.emplace(info.source_tokens);
     target_.emplace(info.target_tokens);
     model_.emplace(config_.model, source_->size(), target_->size(), th::model::resolve_gemm(config_.run.gemm),
-                   std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2);
+                   std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2, th::model::Arithmetic::kCompute,
+                   th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
     at::Tensor flat = at::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
     reader_.read_shard(layout, 0, "parameters", {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});

@@ -29,6 +29,9 @@ void add_run(std::vector<Key>& t) {
   t.push_back(integer_key("run.threads", TH_AT(run.threads), 1, 1024, "compute threads a rank; part of the run's identity"));
   t.push_back(choice_key("run.gemm", TH_AT(run.gemm), std::vector<std::pair<std::string, Gemm>>{{"auto", Gemm::kAuto}, {"onednn", Gemm::kOnednn}, {"mkl", Gemm::kMkl}},
                          "the CPU's matrix products; auto goes by the processor; on a GPU they are cuBLAS's"));
+  t.push_back(choice_key("run.attention", TH_AT(run.attention),
+                         std::vector<std::pair<std::string, AttentionKernels>>{{"auto", AttentionKernels::kAuto}, {"products", AttentionKernels::kProducts}},
+                         "auto: attention in one kernel that keeps no scores, where there is one (docs/architecture.md); products: matrix products, softmax and dropout apart"));
 }
 
 void add_model(std::vector<Key>& t) {

@@ -1,13 +1,27 @@
+#include "host_attention.hpp"
 #include "host_kernel_table.hpp"
 #include "th/model/kernel_set.hpp"
 
 namespace th::model {
 
+namespace {
+
+template <typename T>
+runtime::ModelKernels<T> table_with_attention() {
+  runtime::ModelKernels<T> table = host_kernel_table<T>();
+  if (!host_fuses_attention()) return table;
+  table.attention = host_attention<T>;
+  table.attention_backward = host_attention_backward<T>;
+  return table;
+}
+
+}  // namespace
+
 const KernelSet& host_kernels() {
-  static constexpr runtime::ModelKernels<float> kFp32 = host_kernel_table<float>();
-  static constexpr runtime::ModelKernels<Bf16> kBf16 = host_kernel_table<Bf16>();
-  static constexpr runtime::ModelKernels<Fp16> kFp16 = host_kernel_table<Fp16>();
-  static constexpr KernelSet kSet{&kFp32, &kBf16, &kFp16, nullptr};
+  static const runtime::ModelKernels<float> kFp32 = table_with_attention<float>();
+  static const runtime::ModelKernels<Bf16> kBf16 = table_with_attention<Bf16>();
+  static const runtime::ModelKernels<Fp16> kFp16 = table_with_attention<Fp16>();
+  static const KernelSet kSet{&kFp32, &kBf16, &kFp16, nullptr};
   return kSet;
 }
 

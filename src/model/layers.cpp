@@ -3,6 +3,7 @@
 #include "th/base/hash.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -175,26 +176,31 @@ class FusedHeads {
       keys_ = std::max(keys_, g.keys);
     }
   }
-  [[nodiscard]] bool take(const at::Tensor& like) const {
-    return context_.fused_attention && like.scalar_type() != at::kFloat && runtime::fuses_attention(queries_, keys_, width_ / context_.heads);
-  }
+  [[nodiscard]] bool take(const at::Tensor& like) const { return context_.fuses(like.scalar_type(), queries_, keys_, width_ / context_.heads); }
   [[nodiscard]] at::Tensor merged(const AttentionTape& tape) const {
     at::Tensor out = empty_like_rows(tape.q, {site_.query_rows, width_});
-    context_.run(out, [&](const auto& k) { k->attention(operands(k, tape), k.elements(out), k.stream); });
+    const at::Tensor room = scratch();
+    context_.run(out, [&](const auto& k) { k->attention(operands(k, tape, room), k.elements(out), k.stream); });
     return out;
   }
   /// Gradients where q, k and v are in the tape: undefined `g_kv`, all three in `g_q`.
   void backward(const AttentionTape& tape, const at::Tensor& g_merged, const at::Tensor& g_q, const at::Tensor& g_kv) const {
+    const at::Tensor room = scratch();
     context_.run(g_q, [&](const auto& k) {
       auto* of_q = k.elements(g_q);
       auto* of_k = g_kv.defined() ? k.elements(g_kv) : of_q + width_;
-      k->attention_backward(operands(k, tape), k.elements(g_merged), of_q, of_k, of_k + width_, k.stream);
+      k->attention_backward(operands(k, tape, room), k.elements(g_merged), of_q, of_k, of_k + width_, k.stream);
     });
   }
 
  private:
+  /// The host's, for each thread.
+  [[nodiscard]] at::Tensor scratch() const {
+    if (context_.memory != ComputeDevice::Memory::kHost) return {};
+    return at::empty({at::get_num_threads() * runtime::host_attention_scratch(keys_, width_ / context_.heads)}, at::kFloat);
+  }
   template <typename T>
-  [[nodiscard]] runtime::AttentionOperands<T> operands(const Kernels<T>& k, const AttentionTape& tape) const {
+  [[nodiscard]] runtime::AttentionOperands<T> operands(const Kernels<T>& k, const AttentionTape& tape, const at::Tensor& scratch) const {
     const std::int64_t head_width = width_ / context_.heads;
     const T* keys = tape.k.defined() ? k.elements(tape.k) : k.elements(tape.q) + width_;
     return {.q = k.elements(tape.q),
@@ -211,7 +217,8 @@ class FusedHeads {
             .width = head_width,
             .causal = site_.mask.causal,
             .scale = 1.0F / std::sqrt(static_cast<float>(head_width)),
-            .dropout = site_.dropout};
+            .dropout = site_.dropout,
+            .scratch = scratch.defined() ? fp32(scratch) : nullptr};
   }
 
   const PassContext& context_;
@@ -237,6 +244,12 @@ at::Tensor projections_backward(const PassContext& context, const ParameterSpan&
 
 at::Tensor linear(const PassContext& context, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   return context.gemm->forward(x, weight, bias);
+}
+
+bool PassContext::fuses(at::ScalarType type, std::int64_t queries, std::int64_t keys, std::int64_t head_width) const {
+  if (!fused_attention) return false;
+  if (memory == ComputeDevice::Memory::kHost) return host_kernels().fp32->attention != nullptr;
+  return type != at::kFloat && runtime::fuses_attention(queries, keys, head_width);
 }
 
 Dropout PassContext::site(std::uint64_t block, std::uint64_t site_number) const {

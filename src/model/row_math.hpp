@@ -8,7 +8,7 @@
 #include "th/base/target_clones.hpp"
 #include "th/base/vector_math.hpp"
 
-// Sums and maxima of a row that the kernels share.
+// Sums and maxima of a row that the kernels share: part of each function's clone for an instruction set, or they would be the baseline's.
 
 namespace th::model {
 
@@ -16,19 +16,19 @@ inline constexpr int kLanes = 16;
 
 /// All lanes in one, by a fixed tree.
 template <typename Join>
-static inline float join_lanes(float (&lanes)[kLanes], Join join) {
+[[gnu::always_inline]] static inline float join_lanes(float (&lanes)[kLanes], Join join) {
   for (int w = kLanes / 2; w > 0; w /= 2) {
     for (int l = 0; l < w; ++l) lanes[l] = join(lanes[l], lanes[l + w]);
   }
   return lanes[0];
 }
-static inline float sum_lanes(float (&lanes)[kLanes]) {
+[[gnu::always_inline]] static inline float sum_lanes(float (&lanes)[kLanes]) {
   return join_lanes(lanes, [](float a, float b) { return a + b; });
 }
 
 /// Sum over n values in a fixed tree of 16 lanes: vectorises, and gives one result on every instruction set.
 template <typename F>
-static inline float lane_sum(std::int64_t n, F value) {
+[[gnu::always_inline]] static inline float lane_sum(std::int64_t n, F value) {
   float lanes[kLanes] = {};
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -39,12 +39,12 @@ static inline float lane_sum(std::int64_t n, F value) {
 }
 
 /// The larger of two; what is not a number is passed over.
-static inline float larger(float value, float top) { return value > top ? value : top; }
+[[gnu::always_inline]] static inline float larger(float value, float top) { return value > top ? value : top; }
 
 /// The largest of n values, -infinity of none; what is not a number is passed over. In lanes, which changes no result: a serial maximum waits for
 /// each comparison.
 template <typename T>
-static inline float row_maximum(const T* x, std::int64_t n) {
+[[gnu::always_inline]] static inline float row_maximum(const T* x, std::int64_t n) {
   float lanes[kLanes];
   for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
   std::int64_t i = 0;
@@ -58,7 +58,7 @@ static inline float row_maximum(const T* x, std::int64_t n) {
 /// In place softmax of n values, in blocks of lanes. The last block is filled up with values that count as nothing: most rows of attention are short,
 /// and a scalar tail would take longer than all whole blocks.
 template <typename T>
-static inline void softmax_row(T* s, std::int64_t n) {
+[[gnu::always_inline]] static inline void softmax_row(T* s, std::int64_t n) {
   const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
   float last[kLanes], lanes[kLanes] = {};
   for (int l = 0; l < kLanes; ++l) last[l] = l < rest ? to_float(s[whole + l]) : -std::numeric_limits<float>::infinity();

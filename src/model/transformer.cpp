@@ -80,6 +80,10 @@ at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, std
   return y;
 }
 
+bool Transformer::fuses_attention(at::ScalarType type, std::int64_t length) const {
+  return context(0, 0, false).fuses(type, length, length, model_.d_model / model_.num_heads);
+}
+
 void Transformer::require_places(std::int64_t length) const {
   if (length > positions_.size(0)) throw InternalError("a sentence is longer than the position table");
 }

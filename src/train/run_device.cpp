@@ -30,7 +30,7 @@ std::string name_of(const std::string& place) {
 
 }  // namespace
 
-RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& control) : control_(control), gemm_(config.run.gemm) {
+RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& control) : control_(control), run_(config.run) {
   using config::DeviceKind;
   const bool asked = config.run.device == DeviceKind::kCuda || config.comm.backend == config::Backend::kNccl;
   if (config.run.device == DeviceKind::kCpu) return;
@@ -95,8 +95,9 @@ void RunDevice::open(const config::RunConfig& config) {
 }
 
 model::ComputeDevice RunDevice::compute() const {
-  if (!on_gpu()) return {};
-  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn, kernels_.bf16->attention != nullptr, device_.get()};
+  model::ComputeDevice device = model::host_compute(run_);
+  if (!on_gpu()) return device;
+  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn, device.fused_attention && kernels_.bf16->attention != nullptr, device_.get()};
 }
 
 }  // namespace th::train

@@ -344,7 +344,8 @@ void Trainer::write_summary(const std::string& exit) {
   record.tokens_per_second = totals_.timed_seconds > 0 ? static_cast<double>(totals_.timed_tokens) / totals_.timed_seconds : 0;
   const auto waste = [](std::int64_t real, std::int64_t padded) { return padded > 0 ? 1.0 - static_cast<double>(real) / static_cast<double>(padded) : 0; };
   record.padding_fraction = waste(totals_.real_tokens, totals_.padded_tokens);
-  record.attention_padding_fraction = waste(totals_.score_cells, totals_.padded_score_cells);
+  const bool packed = model_->fuses_attention(model::scalar_type(config_.precision.dtype), data_.longest);
+  record.attention_padding_fraction = packed ? 0 : waste(totals_.score_cells, totals_.padded_score_cells);
   record.rss_before_model_bytes = gather(rss_before_model_);
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
   record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state() + runtime::MemoryLedger::device().current().model_state());

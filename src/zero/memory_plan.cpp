@@ -61,9 +61,9 @@ enum class Pass { kTraining, kEvaluation, kDecoding };
 std::int64_t activation_bytes(const PlanRequest& request, Pass pass, const std::vector<BatchShape>& shapes) {
   if (shapes.empty()) return 0;
   const bool apart = request.memory == DeviceMemory::kOwn && pass != Pass::kDecoding;  // the host decodes
-  model::ComputeDevice device;
-  device.memory = apart ? model::ComputeDevice::Memory::kOwn : model::ComputeDevice::Memory::kHost;
-  device.fused_attention = apart && request.fused_attention;
+  model::ComputeDevice device = model::host_compute(request.config.run);
+  if (apart) device.memory = model::ComputeDevice::Memory::kOwn;
+  device.fused_attention = device.fused_attention && (!apart || request.fused_attention);
   const model::GemmLibrary on_cpu = model::resolve_gemm(request.config.run.gemm);
   model::Transformer model(request.config.model, request.source_vocabulary, request.target_vocabulary, apart ? request.gemm.value_or(on_cpu) : on_cpu,
                            request.longest, model::Arithmetic::kShapesOnly, device);

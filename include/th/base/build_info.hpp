@@ -11,7 +11,7 @@ struct BuildInfo {
 
 /// Counts the changes of this project that alter bits (kernels, orders of sums, streams of random numbers): part of a run's identity, so that a
 /// checkpoint of before such a change still resumes, within what another identity is allowed.
-inline constexpr int kNumericsRevision = 4;
+inline constexpr int kNumericsRevision = 5;
 
 [[nodiscard]] BuildInfo build_info();
 /// "0.1.0 (git abc123, GNU 12.2.0, Release)".

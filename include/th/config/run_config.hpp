@@ -17,6 +17,7 @@ enum class Position { kSinusoidal, kLearned, kRope, kAlibi };
 enum class Attention { kFull, kLocal };
 enum class RopeScaling { kNone, kLinear, kNtk };
 enum class GradientCheckpointing { kNone, kSelective, kFull, kSqrt };
+enum class AttentionKernels { kAuto, kProducts };
 enum class Synthetic { kNone, kRandomIds };
 enum class TokenizerKind { kWord, kBpe, kUnigram };
 enum class EmptyLines { kError, kSkip };
@@ -39,6 +40,7 @@ struct RunSection {
   DeviceKind device = DeviceKind::kAuto;
   std::int64_t threads = 1;
   Gemm gemm = Gemm::kAuto;
+  AttentionKernels attention = AttentionKernels::kAuto;
 };
 
 struct ModelSection {

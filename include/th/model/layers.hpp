@@ -25,7 +25,9 @@ struct PassContext {
   bool keep_cheap = true;  ///< false (selective checkpointing): what is cheap to compute again is not kept
   const KernelSet* kernels = &host_kernels();  ///< of the device that the tensors are on
   ComputeDevice::Memory memory = ComputeDevice::Memory::kHost;
-  bool fused_attention = false;  ///< the kernels have attention of short sentences in 16-bit types (runtime::fuses_attention)
+  bool fused_attention = true;  ///< ComputeDevice::fused_attention
+  /// Whether attention of up to `queries` by `keys` is one kernel: on the host any, where the processor has the instructions; on a GPU what runtime::fuses_attention takes.
+  [[nodiscard]] bool fuses(at::ScalarType type, std::int64_t queries, std::int64_t keys, std::int64_t head_width) const;
   /// Calls `work` with the kernels of the element type of `like`, or not when the pass is only planned.
   template <typename Work>
   void run(const at::Tensor& like, Work&& work) const {

@@ -38,6 +38,8 @@ class Transformer {
   /// Units that stay open while others are opened and closed (the tied embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
+  /// Whether all attention of sentences up to `length` is one kernel over packed rows, without padding.
+  [[nodiscard]] bool fuses_attention(at::ScalarType type, std::int64_t length) const;
   /// Batches' copies to a device are events of `record` from here on.
   void record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
     if (copies_) copies_->record_on(record);

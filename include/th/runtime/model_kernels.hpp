@@ -18,7 +18,20 @@ struct AttentionOperands {
   bool causal = false;
   float scale = 1;  ///< of the queries
   Dropout dropout;
+  float* scratch = nullptr;  ///< on the host: host_attention_scratch() for each thread
 };
+
+inline constexpr std::int64_t kAttentionQueries = 48;  ///< taken at a time on the host: whole tiles of 6 and of 8 rows
+
+/// Filled up to vectors of 16 floats.
+[[nodiscard]] constexpr std::int64_t whole_lanes(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+/// Floats that one thread of the host takes for a sentence and head of up to `keys` keys of `width`: keys and values across, probabilities before and after
+/// their draws and their gradients; rows and sums where they are not fp32 of whole vectors where they lie.
+[[nodiscard]] constexpr std::int64_t host_attention_scratch(std::int64_t keys, std::int64_t width) {
+  const std::int64_t s = whole_lanes(keys), w = whole_lanes(width);
+  return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
+}
 
 /// Bytes of fast memory that one sentence and head take in the forward pass, and in the backward pass: 16-bit elements, rows in whole matrix instructions
 /// (16) and 8 elements apart, fp32 sums.
@@ -80,8 +93,9 @@ struct ModelKernels {
                         float g_scale, void* stream);
   /// *out += x[0] + … + x[n-1], added in order: the total of row losses, in device memory.
   void (*add_total)(const double* x, double* out, Count n, void* stream);
-  /// out [query rows, H*K]: the heads' results. Null for fp32, on the host, on a stand-in and on a GPU whose blocks have less memory; else for sizes that fuses_attention() takes and rows that
-  /// begin at 16 bytes. Products of 16-bit operands with fp32 sums, fp32 scores; probabilities are rounded to T before and after their draws.
+  /// out [query rows, H*K]: the heads' results. On the host (model/host_attention) for all types and sizes, null where a processor lacks the instructions. Else null for fp32, on a
+  /// stand-in and on a GPU whose blocks have less memory; else for sizes that fuses_attention() takes and rows that begin at 16 bytes: products of 16-bit operands with fp32 sums,
+  /// fp32 scores; probabilities are rounded to T before and after their draws.
   void (*attention)(const AttentionOperands<T>& operands, T* out, void* stream);
   /// Gradients of q [query rows], k and v [key rows], with the operands' strides, from that of `out`, g [query rows, H*K]. Probabilities are computed again.
   void (*attention_backward)(const AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, void* stream);

@@ -38,7 +38,7 @@ class RunDevice {
   [[nodiscard]] std::optional<runtime::Transport> way() const noexcept { return way_; }
   /// The model's.
   [[nodiscard]] model::ComputeDevice compute() const;
-  [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(gemm_, tensors_); }
+  [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(run_.gemm, tensors_); }
   /// Whose products a GPU's are, as the run's identity names it: "cublaslt-13.1.0"; else empty.
   [[nodiscard]] const std::string& product_library() const noexcept { return product_library_; }
   /// Bytes of the GPU's memory that are free now; 0: unknown, or the host.
@@ -56,7 +56,7 @@ class RunDevice {
   void open(const config::RunConfig& config);
 
   runtime::Collectives& control_;
-  config::Gemm gemm_;
+  config::RunSection run_;
   c10::Device tensors_{c10::kCPU};
   std::string kind_ = "cpu", place_ = "cpu", why_cpu_, product_library_;
   std::vector<std::pair<std::string, std::string>> lines_;
