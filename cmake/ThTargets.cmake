@@ -2,7 +2,7 @@
 function(th_apply_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${TH_WERROR}>:-Werror>)
   # One rounding for each operation, on every instruction set: the bits of a run depend on it.
-  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-math-errno -fno-trapping-math)
+  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd)
   if(TH_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${TH_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=${TH_SANITIZE})

@@ -82,6 +82,8 @@ at::Tensor Gemm::forward(const at::Tensor& x_MK, const at::Tensor& weight_NK, co
   return product(x_MK, weight_NK.t(), bias_N);
 }
 
+bool Gemm::adds_bias(at::ScalarType type) const { return type != at::kFloat || fp32_->adds_bias(); }
+
 at::Tensor Gemm::input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK) const { return product(g_MN, weight_NK, {}); }
 
 void Gemm::weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK, Write write) const {

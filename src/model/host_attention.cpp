@@ -15,6 +15,15 @@
 
 namespace th::model {
 
+Tiles widest_tiles() {
+#if defined(__x86_64__)
+  static const bool wide = __builtin_cpu_supports("x86-64-v4") != 0;
+  return wide ? Tiles::kAvx512 : Tiles::kAvx2;
+#else
+  return Tiles::kAvx2;
+#endif
+}
+
 bool host_fuses_attention() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("x86-64-v3") != 0;
@@ -99,16 +108,38 @@ namespace avx2 {
 #undef TH_VECTORS
 }  // namespace avx2
 
-bool wide() {
-  static const bool yes = __builtin_cpu_supports("x86-64-v4") != 0;
-  return yes;
+/// to [columns, stride] = from^T for whole blocks of 8 x 8; from has `rows` rows in blocks of 8, of which those from `real` on count as zeros.
+__attribute__((target("arch=x86-64-v3"))) void transpose(const float* from, std::int64_t from_stride, std::int64_t real, std::int64_t rows, std::int64_t columns, float* to,
+                             std::int64_t to_stride) {
+  for (std::int64_t r = 0; r < rows; r += 8) {
+    for (std::int64_t c = 0; c < columns; c += 8) {
+      __m256 in[8], pairs[8], fours[8];
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; ++i) in[i] = r + i < real ? _mm256_loadu_ps(from + (r + i) * from_stride + c) : _mm256_setzero_ps();
+#pragma GCC unroll 4
+      for (int i = 0; i < 8; i += 2) {
+        pairs[i] = _mm256_unpacklo_ps(in[i], in[i + 1]);
+        pairs[i + 1] = _mm256_unpackhi_ps(in[i], in[i + 1]);
+      }
+#pragma GCC unroll 2
+      for (int i = 0; i < 8; i += 4) {
+        fours[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
+        fours[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xee);
+        fours[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
+        fours[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xee);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        _mm256_storeu_ps(to + (c + i) * to_stride + r, _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x20));
+        _mm256_storeu_ps(to + (c + i + 4) * to_stride + r, _mm256_permute2f128_ps(fours[i], fours[i + 4], 0x31));
+      }
+    }
+  }
 }
-void multiply(const MatrixProduct& p) { wide() ? avx512::multiply(p) : avx2::multiply(p); }
-void transpose(const float* from, std::int64_t from_stride, std::int64_t real, std::int64_t rows, std::int64_t columns, float* to, std::int64_t to_stride) {
-  wide() ? avx512::transpose(from, from_stride, real, rows, columns, to, to_stride) : avx2::transpose(from, from_stride, real, rows, columns, to, to_stride);
-}
+
+void multiply(Tiles tiles, const MatrixProduct& p) { tiles == Tiles::kAvx512 ? avx512::multiply(p) : avx2::multiply(p); }
 #else
-void multiply(const MatrixProduct&) { ensure(false, "host_attention: not on this processor"); }
+void multiply(Tiles, const MatrixProduct&) { ensure(false, "host_attention: not on this processor"); }
 void transpose(const float*, std::int64_t, std::int64_t, std::int64_t, std::int64_t, float*, std::int64_t) {}
 #endif
 
@@ -176,8 +207,8 @@ class Scratch {
 template <typename T>
 class Head {
  public:
-  Head(const runtime::AttentionOperands<T>& o, std::int64_t number, Scratch scratch)
-      : o_(o), sentence_(number / o.heads), column_(number % o.heads * o.width), width_(runtime::whole_lanes(o.width)),
+  Head(const runtime::AttentionOperands<T>& o, std::int64_t number, Scratch scratch, Tiles tiles)
+      : o_(o), tiles_(tiles), sentence_(number / o.heads), column_(number % o.heads * o.width), width_(runtime::whole_lanes(o.width)),
         direct_(std::is_same_v<T, float> && o.width == width_), place_(number * o.queries * o.keys), scratch_(scratch) {
     query_row_ = o.query_offsets[sentence_];
     key_row_ = o.key_offsets[sentence_];
@@ -269,7 +300,10 @@ class Head {
     return s;
   }
 
+  void multiply(const MatrixProduct& p) const { model::multiply(tiles_, p); }
+
   const runtime::AttentionOperands<T>& o_;
+  Tiles tiles_;
   std::int64_t sentence_, column_, width_;
   bool direct_;  ///< rows are read and written where they lie
   std::int64_t place_, query_row_ = 0, key_row_ = 0, queries_ = 0, keys_ = 0, stride_ = 0;
@@ -295,20 +329,36 @@ void each_head(const runtime::AttentionOperands<T>& o, const Work& work) {
 }  // namespace
 
 template <typename T>
+void host_attention(const runtime::AttentionOperands<T>& operands, T* out, Tiles tiles) {
+  each_head(operands, [&](std::int64_t number, Scratch scratch) { Head<T>(operands, number, scratch, tiles).forward(out); });
+}
+
+template <typename T>
+void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, Tiles tiles) {
+  each_head(operands, [&](std::int64_t number, Scratch scratch) { Head<T>(operands, number, scratch, tiles).backward(g, g_q, g_k, g_v); });
+}
+
+template <typename T>
 void host_attention(const runtime::AttentionOperands<T>& operands, T* out, void*) {
-  each_head(operands, [&](std::int64_t number, Scratch scratch) { Head<T>(operands, number, scratch).forward(out); });
+  host_attention(operands, out, widest_tiles());
 }
 
 template <typename T>
 void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, void*) {
-  each_head(operands, [&](std::int64_t number, Scratch scratch) { Head<T>(operands, number, scratch).backward(g, g_q, g_k, g_v); });
+  host_attention_backward(operands, g, g_q, g_k, g_v, widest_tiles());
 }
 
 template void host_attention(const runtime::AttentionOperands<float>&, float*, void*);
+template void host_attention(const runtime::AttentionOperands<float>&, float*, Tiles);
 template void host_attention(const runtime::AttentionOperands<Bf16>&, Bf16*, void*);
+template void host_attention(const runtime::AttentionOperands<Bf16>&, Bf16*, Tiles);
 template void host_attention(const runtime::AttentionOperands<Fp16>&, Fp16*, void*);
+template void host_attention(const runtime::AttentionOperands<Fp16>&, Fp16*, Tiles);
 template void host_attention_backward(const runtime::AttentionOperands<float>&, const float*, float*, float*, float*, void*);
+template void host_attention_backward(const runtime::AttentionOperands<float>&, const float*, float*, float*, float*, Tiles);
 template void host_attention_backward(const runtime::AttentionOperands<Bf16>&, const Bf16*, Bf16*, Bf16*, Bf16*, void*);
+template void host_attention_backward(const runtime::AttentionOperands<Bf16>&, const Bf16*, Bf16*, Bf16*, Bf16*, Tiles);
 template void host_attention_backward(const runtime::AttentionOperands<Fp16>&, const Fp16*, Fp16*, Fp16*, Fp16*, void*);
+template void host_attention_backward(const runtime::AttentionOperands<Fp16>&, const Fp16*, Fp16*, Fp16*, Fp16*, Tiles);
 
 }  // namespace th::model

@@ -16,6 +16,14 @@ void host_attention(const runtime::AttentionOperands<T>& operands, T* out, void*
 template <typename T>
 void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, void* stream);
 
+/// The tiles of the products, which change no bit; without a choice the widest that the processor has.
+enum class Tiles { kAvx2, kAvx512 };
+[[nodiscard]] Tiles widest_tiles();
+template <typename T>
+void host_attention(const runtime::AttentionOperands<T>& operands, T* out, Tiles tiles);
+template <typename T>
+void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, Tiles tiles);
+
 /// Whether this processor has the instructions: AVX2 and fused multiply-adds.
 [[nodiscard]] bool host_fuses_attention();
 

@@ -20,6 +20,8 @@ class Products {
   /// what the product would allocate is allocated.
   virtual void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, const at::Tensor& c, Write write,
                         Arithmetic arithmetic) = 0;
+  /// Whether the bias is part of the product, or added in a pass of its own.
+  [[nodiscard]] virtual bool adds_bias() const { return true; }
   /// The library as the run's identity names it.
   [[nodiscard]] virtual std::string name() const = 0;
 };

@@ -51,12 +51,12 @@ class MklProducts final : public Products {
       at::bmm_out(out, a, b);
     } else if (write == Write::kAdd) {
       at::addmm_out(out, c, a, b);
-    } else if (bias.defined()) {
-      at::addmm_out(out, bias, a, b);
     } else {
-      at::mm_out(out, a, b);
+      at::mm_out(out, a, b);  // addmm would write the bias first and read it again
+      if (bias.defined()) add_bias(out.data_ptr<float>(), bias.data_ptr<float>(), out.size(0), out.size(1));
     }
   }
+  [[nodiscard]] bool adds_bias() const override { return false; }
   [[nodiscard]] std::string name() const override { return "mkl"; }
 };
 

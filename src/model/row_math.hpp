@@ -41,18 +41,17 @@ template <typename F>
 /// The larger of two; what is not a number is passed over.
 [[gnu::always_inline]] static inline float larger(float value, float top) { return value > top ? value : top; }
 
-/// The largest of n values, -infinity of none; what is not a number is passed over. In lanes, which changes no result: a serial maximum waits for
+/// The largest of n values, -infinity of none; what is not a number is passed over. In any order, which changes no result: a serial maximum waits for
 /// each comparison.
 template <typename T>
 [[gnu::always_inline]] static inline float row_maximum(const T* x, std::int64_t n) {
-  float lanes[kLanes];
-  for (float& lane : lanes) lane = -std::numeric_limits<float>::infinity();
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) lanes[l] = larger(to_float(x[i + l]), lanes[l]);
+  float top = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : top)
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float value = to_float(x[i]);
+    top = value > top ? value : top;
   }
-  for (int l = 0; i < n; ++i, ++l) lanes[l] = larger(to_float(x[i]), lanes[l]);
-  return join_lanes(lanes, [](float a, float b) { return larger(b, a); });
+  return top;
 }
 
 /// In place softmax of n values, in blocks of lanes. The last block is filled up with values that count as nothing: most rows of attention are short,

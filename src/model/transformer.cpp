@@ -164,10 +164,15 @@ void Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const 
   for (std::int64_t first = 0; first < all; first += kLogitRows) {
     const std::int64_t rows = std::min(kLogitRows, all - first);
     const at::Tensor h = hidden.narrow(0, first, rows);
-    at::Tensor scores = linear(pass.context, h, weight, bias);
+    const bool late = !gemm_.adds_bias(h.scalar_type());  // the loss adds it, on the host
+    at::Tensor scores = linear(pass.context, h, weight, late ? at::Tensor() : bias);
     pass.context.run(scores, [&](const auto& k) {
       auto* of_rows = row_losses.data_ptr<double>();
-      k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows, scores.size(1), smoothing, gradient_scale, k.stream);
+      for (std::int64_t m = 0; m < rows && late; ++m) {
+        auto* row = k.elements(scores) + m * scores.size(1);
+        of_rows[m] = cross_entropy(row, pass.arrays.target_out + first + m, 1, scores.size(1), smoothing, gradient_scale, k.elements(bias));
+      }
+      if (!late) k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows, scores.size(1), smoothing, gradient_scale, k.stream);
       k->add_total(of_rows, loss, rows, k.stream);
     });
     if (each) each(first, h, scores);

@@ -86,7 +86,9 @@ void ZeroEngine::allocate() {
   if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
   store_ = std::make_unique<StateStore>(device_, layout_, b, policy_);
   pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
-  if (!device_.is_host()) {
+  if (device_.is_host()) {
+    host_record_ = block(MemoryClass::kCommunication, b.record * kDouble);
+  } else {
     const MemoryScope scope(MemoryClass::kCommunication);
     record_ = collectives_.allocate(b.record * kWordsOfDouble);
     records_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, b.records * kDouble);
@@ -95,12 +97,9 @@ void ZeroEngine::allocate() {
   }
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
-  slot_losses_.assign(index(rounds_), 0.0);
   compute_.drain();  // zeros come by both
   communication_.drain();
 }
-
-double* ZeroEngine::device_losses() const { return reinterpret_cast<double*>(record_->data()) + buffers_.shard_blocks; }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
   return reinterpret_cast<std::byte*>(buffer.data()) + element * element_bytes(buffers_.types.working);
@@ -126,8 +125,7 @@ void ZeroEngine::begin_step() {
   communication_.run_bodies();  // of a step that was given up
   device_.settle();
   round_ = 0;
-  std::fill(slot_losses_.begin(), slot_losses_.end(), 0.0);
-  if (record_) compute_.clear(device_losses(), rounds_ * kDouble);
+  compute_.clear(losses(), rounds_ * kDouble);
   if (pool_) pool_->begin_step(rounds_);
 }
 
@@ -146,8 +144,7 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
   if (!idle_) {
     slot_ = round_ * ranks_ + rank_;
     const FlightRecord::HostScope event(*flight_, FlightRecord::What::kSlot, slot_);
-    double* losses = device_.is_host() ? slot_losses_.data() : device_losses();
-    model.train_slot(*this, *batch, hash_pair(step_key, static_cast<std::uint64_t>(slot_)), gradient_scale, label_smoothing, losses + round_);
+    model.train_slot(*this, *batch, hash_pair(step_key, static_cast<std::uint64_t>(slot_)), gradient_scale, label_smoothing, losses() + round_);
     slot_ = FlightRecord::kNone;
   } else {
     model.idle_slot(*this);
@@ -157,6 +154,7 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
 }
 
 void ZeroEngine::sum_squares(double* record) {
+  if (reduction_sums_squares()) return;
   const config::Precision reduced = buffers_.types.reduced;
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
@@ -262,13 +260,13 @@ ZeroEngine::Ended ZeroEngine::find_outcome(const StepRequest& request) {
   Ended ended;
   if (device_.is_host()) {
     const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
-    std::vector<double> mine(index(buffers_.record)), all(index(buffers_.records));
-    sum_squares(mine.data());
-    std::copy(slot_losses_.begin(), slot_losses_.end(), mine.begin() + buffers_.shard_blocks);
-    collectives_.all_gather_doubles(mine, all);
+    std::vector<double> all(index(buffers_.records));
+    sum_squares(record());
+    compute_.touch("record", {runtime::reads(record(), buffers_.record * kDouble)});
+    collectives_.all_gather_doubles({record(), index(buffers_.record)}, all);
     conclude(request, all.data(), &ended.outcome);
   } else {
-    sum_squares(reinterpret_cast<double*>(record_->data()));
+    sum_squares(record());
     conclude(request, gather_records(), outcome_.as<runtime::StepOutcome>());
     auto* to = read_outcomes_.as<runtime::StepOutcome>() + ends_ % EngineBuffers::kOutcomes;
     compute_.copy(to, outcome_.data(), sizeof(runtime::StepOutcome));

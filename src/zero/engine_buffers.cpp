@@ -157,7 +157,8 @@ runtime::MemoryUse EngineBuffers::use() const {
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
   use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
-  if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] += (record + records) * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
+  use[MemoryClass::kCommunication] += record * kDouble;
+  if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] += records * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
   if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }

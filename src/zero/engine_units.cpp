@@ -153,6 +153,8 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
   const std::size_t place = gradient_place_[index(unit)];
   const std::int64_t width = element_bytes(buffers_.types.reduced);
   const Access gradient{fast ? Access::Kind::kWrite : Access::Kind::kRead, travelling_gradient(unit), u.padded * width};
+  const std::int64_t blocks = u.shard / FlatLayout::kBlock;
+  const Access norms = reduction_sums_squares() ? runtime::writes(record() + u.shard_offset / FlatLayout::kBlock, blocks * 8) : gradient;
   communication_.wait(compute_.record());
   communication_.enqueue("reduce",
                          [this, unit, fast, offset = buffers_.exchanged.offset(place), round = round_, slot = slot_] {
@@ -160,7 +162,7 @@ void ZeroEngine::reduce_unit(std::int64_t unit) {
                                                            FlightRecord::On::kCommunication, unit, slot);
                            fast ? reduce_fast(unit, offset, round) : reduce_exact(unit, offset, round);
                          },
-                         {gradient, runtime::writes(reduced_gradient(unit), u.shard * width)});
+                         {gradient, runtime::writes(reduced_gradient(unit), u.shard * width), norms});
   gradient_free_[place] = communication_.record();
   if (round_ + 1 == rounds_ && updates_own_part()) store_->bring(slice_of(unit), gradient_free_[place], flight_);
 }
@@ -192,7 +194,9 @@ void ZeroEngine::reduce_exact(std::int64_t unit, std::int64_t offset, std::int64
     for (const runtime::Contribution& one : collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
       leaves.push_back({one.data, one.ranks});
     }
-    device_.tree_sum(communication_, tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type), reduced_gradient(unit)));
+    runtime::TreeSum total = tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type), reduced_gradient(unit));
+    if (reduction_sums_squares()) total.square_sums = record() + u.shard_offset / FlatLayout::kBlock;
+    device_.tree_sum(communication_, total);
   });
   collectives_.finish_exchange();
 }

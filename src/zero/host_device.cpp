@@ -3,6 +3,8 @@
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <new>
 
@@ -11,9 +13,12 @@ namespace th::zero {
 using runtime::Stream;
 
 void* HostDevice::take(runtime::Place, std::int64_t bytes) {
-  constexpr std::size_t kAlignment = 64;
-  void* memory = std::aligned_alloc(kAlignment, (static_cast<std::size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment);
+  constexpr std::size_t kLine = 64, kHugePage = std::size_t{2} << 20;
+  const auto wanted = static_cast<std::size_t>(bytes);
+  const std::size_t alignment = wanted >= 4 * kHugePage ? kHugePage : kLine;  // what is read from end to end each step
+  void* memory = std::aligned_alloc(alignment, (wanted + kLine - 1) / kLine * kLine);
   if (memory == nullptr) throw std::bad_alloc();
+  if (alignment == kHugePage) (void)madvise(memory, wanted / kHugePage * kHugePage, MADV_HUGEPAGE);  // whole ones alone: no memory beyond what was asked for
   return memory;
 }
 

@@ -4,6 +4,8 @@
 #include "th/base/half_float.hpp"
 #include "th/base/target_clones.hpp"
 #include "th/model/kernels.hpp"
+#include "th/zero/flat_layout.hpp"
+#include "th/zero/optimizer.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,6 +20,7 @@ using runtime::ElementType;
 namespace {
 
 constexpr std::int64_t kBlock = 1024;  // elements summed at a time: all levels stay in the first cache
+constexpr std::int64_t kPair = 4096;   // of two slots alone
 constexpr int kLevels = runtime::kTreeLevels;
 
 TH_CLONES void sum(const float* a, const float* b, float* out, std::int64_t n) {
@@ -179,11 +182,23 @@ bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_
 
 namespace {
 
+/// Norms of the elements [at, at + n) of the total.
+void square_sums(const runtime::TreeSum& s, std::int64_t at, std::int64_t n) {
+  if (s.square_sums == nullptr) return;
+  const std::int64_t bytes = s.type == ElementType::kFp32 ? 4 : 2;
+  block_square_sums(static_cast<const std::byte*>(s.out) + at * bytes, s.type, n / FlatLayout::kBlock, s.square_sums + at / FlatLayout::kBlock);
+}
+
 template <typename T>
 void tree_sum_of(const runtime::TreeSum& s) {
   auto* out = static_cast<T*>(s.out);
   if (std::is_same_v<T, float> && s.first_slot == 0 && out != nullptr && s.leaves.size() == 2) {  // two leaves in one round: the tree is one addition
-    sum(static_cast<const float*>(s.leaves[0].data), static_cast<const float*>(s.leaves[1].data), static_cast<float*>(s.out), s.count);
+    const auto *a = static_cast<const float*>(s.leaves[0].data), *b = static_cast<const float*>(s.leaves[1].data);
+    for (std::int64_t at = 0; at < s.count; at += kPair) {
+      const std::int64_t n = std::min(kPair, s.count - at);
+      sum(a + at, b + at, static_cast<float*>(s.out) + at, n);
+      square_sums(s, at, n);
+    }
     return;
   }
   Counter counter;
@@ -200,6 +215,7 @@ void tree_sum_of(const runtime::TreeSum& s) {
     }
     if (out != nullptr) {
       write_total(counter, out + at, n);
+      square_sums(s, at, n);
       continue;
     }
     // A buffer may change its level between rounds: read everything that moves before anything is overwritten.

@@ -26,4 +26,9 @@ class GpuArray {
   std::size_t count_;
 };
 
+struct GpuMemory {
+  template <typename T>
+  using Array = GpuArray<T>;
+};
+
 }  // namespace th::cuda

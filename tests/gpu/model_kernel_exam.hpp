@@ -17,6 +17,20 @@
 // `Memory` is the place of the arrays: Memory::Array<T>(values) with get() and values().
 namespace th::reference {
 
+/// The host's.
+struct HostMemory {
+  template <typename T>
+  class Array {
+   public:
+    explicit Array(std::vector<T> values) : values_(std::move(values)) {}
+    [[nodiscard]] T* get() const { return values_.data(); }
+    [[nodiscard]] std::vector<T> values() const { return values_; }
+
+   private:
+    mutable std::vector<T> values_;
+  };
+};
+
 template <typename T>
 std::vector<T> random_elements(std::int64_t count, unsigned seed, double scale = 1.0) {
   std::mt19937 engine(seed);

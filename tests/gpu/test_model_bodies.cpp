@@ -7,23 +7,10 @@
 namespace th::cuda {
 namespace {
 
-struct HostMemory {
-  template <typename T>
-  class Array {
-   public:
-    explicit Array(std::vector<T> values) : values_(std::move(values)) {}
-    [[nodiscard]] T* get() const { return values_.data(); }
-    [[nodiscard]] std::vector<T> values() const { return values_; }
-
-   private:
-    mutable std::vector<T> values_;
-  };
-};
-
 template <typename T>
 void examine() {
   const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch<CpuOrder>>();
-  reference::examine_model_kernels<T, HostMemory>(table, model::host_kernel_table<T>(), reference::Sums::kOtherOrder);
+  reference::examine_model_kernels<T, reference::HostMemory>(table, model::host_kernel_table<T>(), reference::Sums::kOtherOrder);
 }
 
 TEST(ModelBodies, HaveTheBitsOfTheCpuInFp32) { examine<float>(); }

@@ -8,11 +8,6 @@
 namespace th::cuda {
 namespace {
 
-struct GpuMemory {
-  template <typename T>
-  using Array = GpuArray<T>;
-};
-
 template <typename T>
 void examine(const runtime::ModelKernels<T>& kernels) {
   reference::examine_model_kernels<T, GpuMemory>(kernels, model_kernel_table<T, HostLaunch<GpuOrder>>(), reference::Sums::kSame);

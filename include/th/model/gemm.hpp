@@ -38,6 +38,8 @@ class Gemm {
   Gemm(const KernelSet& kernels, at::Tensor workspace);
   /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK, const at::Tensor& bias_N = {}) const;
+  /// Whether the bias of a product of this type costs no pass over its result; else who reads the result next may add it.
+  [[nodiscard]] bool adds_bias(at::ScalarType type) const;
   /// g W -> [M,K].
   [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK) const;
   /// The same into contiguous memory of the right size.

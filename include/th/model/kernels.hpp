@@ -26,6 +26,8 @@ void relu_dropout_backward(const T* h, T* g, std::int64_t n, Dropout dropout);
 /// out[d] += sum over rows of x[m, d], rows in order.
 template <typename T>
 void add_column_sums(const T* x, float* out, std::int64_t rows, std::int64_t columns);
+/// x[m, d] += bias[d].
+void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t columns);
 /// y[i] += x[i].
 template <typename T>
 void add_to(T* y, const T* x, std::int64_t n);
@@ -80,9 +82,10 @@ template <typename T>
 void embed_backward(const T* g, const std::int64_t* ids, float* g_weight, std::int64_t rows, std::int64_t width, float scale, Dropout dropout);
 
 /// Softmax cross entropy over logits [M, V] with label smoothing e (Szegedy et al. 2016): the sum over rows with label != pad of
-/// -(1-e) log p[label] - e/V sum_v log p[v], in fp64. With `g_scale` != 0 the logits are replaced by their gradient times g_scale.
+/// -(1-e) log p[label] - e/V sum_v log p[v], in fp64. With `g_scale` != 0 the logits are replaced by their gradient times g_scale. `bias` [V] or null is
+/// added to each row first; without g_scale what is left in `logits` is then not defined.
 template <typename T>
 [[nodiscard]] double cross_entropy(T* logits, const std::int64_t* labels, std::int64_t rows, std::int64_t vocabulary, float smoothing,
-                                   float g_scale);
+                                   float g_scale, const T* bias = nullptr);
 
 }  // namespace th::model

@@ -84,6 +84,8 @@ struct TreeSum {
   const float* pending_before[kTreeLevels] = {};
   float* pending_after[kTreeLevels] = {};
   void* out = nullptr;
+  /// On the host alone, with `out`: the sums of squares of each block of 256 of the total, made while it is in the cache; or null.
+  double* square_sums = nullptr;
 };
 
 /// Where a block is. On the host itself, the device of a CPU run, both are the same memory.

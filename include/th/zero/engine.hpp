@@ -149,15 +149,18 @@ class ZeroEngine final : public model::ParameterSource {
   void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome);
   /// All units, by the outcome where the device has it.
   void update(const StepRequest& request, double gradient_factor, const runtime::StepOutcome* outcome);
-  /// Enqueues the squares' sums of this rank's blocks into its record at `record`.
+  /// Enqueues the squares' sums of this rank's blocks into its record at `record`, where reductions did not make them.
   void sum_squares(double* record);
+  /// Whether a reduction makes the norms of what it sums: on the host, of the exact sum.
+  [[nodiscard]] bool reduction_sums_squares() const { return device_.is_host() && config_.comm.reduction == config::Reduction::kExact; }
   /// All ranks' records from this rank's, in device memory.
   [[nodiscard]] const double* gather_records();
   /// Enqueues the outcome of `records` into `outcome`, both in device memory.
   void conclude(const StepRequest& request, const double* records, runtime::StepOutcome* outcome);
   [[nodiscard]] std::string first_not_finite(const runtime::StepOutcome& outcome);
-  /// This rank's losses in the making, in the device's own memory.
-  [[nodiscard]] double* device_losses() const;
+  /// This rank's record in the making: norms of its blocks, then losses of its slots.
+  [[nodiscard]] double* record() { return device_.is_host() ? host_record_.as<double>() : reinterpret_cast<double*>(record_->data()); }
+  [[nodiscard]] double* losses() { return record() + buffers_.shard_blocks; }
   /// Where store_->updating() stands in the flight record.
   [[nodiscard]] runtime::FlightRecord::On updates_on() const {
     return buffers_.optimizer_on_host ? runtime::FlightRecord::On::kHost : runtime::FlightRecord::On::kCompute;
@@ -190,7 +193,7 @@ class ZeroEngine final : public model::ParameterSource {
   std::int64_t ends_ = 0;  ///< steps that ended
   bool idle_ = false;  ///< this rank has no slot in the round
   std::int64_t slot_ = runtime::FlightRecord::kNone;  ///< that this rank is in
-  std::vector<double> slot_losses_;  ///< this rank's, by round
+  runtime::DeviceBlock host_record_;  ///< on the host: what record_ is on a device
   at::Device tensor_device_;         ///< of the model's tensors
   UnitUse use_;
   EngineBuffers buffers_;

@@ -109,12 +109,12 @@ struct EngineBuffers {
   std::int64_t gather_sources = 0;   ///< how many: one for each gather that may be under way
   UpdateStaging staging;
 
-  /// Bytes by class on the device while a step runs; the records of a CPU's step end are left out.
+  /// Bytes by class on the device while a step runs; all ranks' records of a CPU's step end are left out.
   [[nodiscard]] runtime::MemoryUse use() const;
   /// The same on the host beside a device with memory of its own; else nothing.
   [[nodiscard]] runtime::MemoryUse host_use() const;
-  /// Doubles of a record and of all ranks' records (none of a lone rank, whose own is that) that a CPU has while a step ends.
-  [[nodiscard]] std::int64_t records_at_end() const noexcept { return memory == DeviceMemory::kHost ? record + records : 0; }
+  /// Doubles of all ranks' records that a CPU has while a step ends.
+  [[nodiscard]] std::int64_t records_at_end() const noexcept { return memory == DeviceMemory::kHost ? records : 0; }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;
 };

@@ -1,6 +1,7 @@
 // Multi-head attention against at::scaled_dot_product_attention in fp64, forward and every gradient.
 #include <gtest/gtest.h>
 
+#include "../../../src/model/host_attention.hpp"
 #include "block_parameters.hpp"
 
 #include <cmath>
@@ -110,15 +111,23 @@ at::Tensor oracle(const Problem& problem, const at::Tensor& x, const at::Tensor&
   return at::linear(rows, w[2], w[3]);
 }
 
-class Attention : public testing::TestWithParam<std::tuple<GemmLibrary, Case>> {};
+class Attention : public testing::TestWithParam<std::tuple<GemmLibrary, Case, bool>> {
+ protected:
+  static PassContext context(const Gemm& gemm, bool keep_cheap) {
+    PassContext out{&gemm, kHeads, true, std::get<1>(GetParam()).dropout, 1, keep_cheap};
+    out.fused_attention = std::get<2>(GetParam());
+    return out;
+  }
+};
 
 TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
-  const auto& [library, c] = GetParam();
+  const auto& [library, c, fused] = GetParam();
   Problem problem(c);
   const Gemm gemm(library);
-  const PassContext context{&gemm, kHeads, true, c.dropout, 1, true};
-  problem.forward(context);
-  problem.backward(context);
+  const PassContext pass = context(gemm, true);
+  problem.forward(pass);
+  problem.backward(pass);
+  EXPECT_EQ(problem.tape.v.defined(), !(fused && host_fuses_attention()));
 
   const at::Tensor x = leaf(problem.x), memory = c.cross ? leaf(problem.memory) : x;
   const at::Tensor want = oracle(problem, x, memory);
@@ -132,15 +141,15 @@ TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
 }
 
 TEST_P(Attention, KeepsOrComputesAgainWithTheSameBits) {
-  const auto& [library, c] = GetParam();
+  const auto& [library, c, fused] = GetParam();
   const Gemm gemm(library);
   Problem keeping(c), sparing(c);
   for (Problem* problem : {&keeping, &sparing}) {
-    const PassContext context{&gemm, kHeads, true, c.dropout, 1, problem == &keeping};
-    problem->forward(context);
-    problem->backward(context);
+    const PassContext pass = context(gemm, problem == &keeping);
+    problem->forward(pass);
+    problem->backward(pass);
   }
-  EXPECT_TRUE(keeping.tape.probabilities.defined());
+  EXPECT_EQ(keeping.tape.probabilities.defined(), !(fused && host_fuses_attention()));
   EXPECT_FALSE(sparing.tape.probabilities.defined()) << "selective checkpointing keeps no matrix of T by S";
   EXPECT_TRUE(same_bits(keeping.y, sparing.y));
   EXPECT_TRUE(same_bits(keeping.g_x, sparing.g_x));
@@ -163,8 +172,8 @@ const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
                        {"cross_groups", true, false, true, 17, 6, 0.0F, true}};
 
 INSTANTIATE_TEST_SUITE_P(LibTorch, Attention,
-                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl), testing::ValuesIn(kCases)), [](const auto& p) {
-                           return std::string(gemm_name(std::get<0>(p.param))) + "_" + std::get<1>(p.param).name;
+                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl), testing::ValuesIn(kCases), testing::Bool()), [](const auto& p) {
+                           return std::string(gemm_name(std::get<0>(p.param))) + "_" + std::get<1>(p.param).name + (std::get<2>(p.param) ? "_fused" : "_products");
                          });
 
 class AttentionMasks : public testing::Test {
@@ -194,6 +203,7 @@ TEST_F(AttentionMasks, GroupsDrawTheirOwnDropout) {
 TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
   const Case both{"", false, true, true, 9, 9, 0.3F, true};
   Problem all(both);
+  context_.fused_attention = false;
   all.forward(context_);
   all.backward(context_);
   const std::int64_t first = all.query_offsets[1], rows = all.site.query_rows - first;
