@@ -4,8 +4,6 @@
 #include "th/base/error.hpp"
 #include "th/model/kernels.hpp"
 
-#include <ATen/Parallel.h>
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -313,52 +311,23 @@ class Head {
   Rows q_{}, k_{};            ///< q_: of the block whose scores were made last
 };
 
-template <typename T, typename Work>
-void each_head(const runtime::AttentionOperands<T>& o, const Work& work) {
-  const std::int64_t room = runtime::host_attention_scratch(o.keys, o.width);
-  const std::int64_t threads = at::get_num_threads();
-  if (threads == 1) {
-    for (std::int64_t i = 0; i < o.batch * o.heads; ++i) work(i, Scratch(o.scratch));
-    return;
-  }
-  at::parallel_for(0, o.batch * o.heads, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) work(i, Scratch(o.scratch + at::get_thread_num() * room));
-  });
-}
-
 }  // namespace
 
 template <typename T>
-void host_attention(const runtime::AttentionOperands<T>& operands, T* out, Tiles tiles) {
-  each_head(operands, [&](std::int64_t number, Scratch scratch) { Head<T>(operands, number, scratch, tiles).forward(out); });
+void host_attention(const runtime::AttentionOperands<T>& operands, T* out, HeadRange heads) {
+  for (std::int64_t i = heads.begin; i < heads.end; ++i) Head<T>(operands, i, Scratch(heads.scratch), heads.tiles).forward(out);
 }
 
 template <typename T>
-void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, Tiles tiles) {
-  each_head(operands, [&](std::int64_t number, Scratch scratch) { Head<T>(operands, number, scratch, tiles).backward(g, g_q, g_k, g_v); });
+void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, HeadRange heads) {
+  for (std::int64_t i = heads.begin; i < heads.end; ++i) Head<T>(operands, i, Scratch(heads.scratch), heads.tiles).backward(g, g_q, g_k, g_v);
 }
 
-template <typename T>
-void host_attention(const runtime::AttentionOperands<T>& operands, T* out, void*) {
-  host_attention(operands, out, widest_tiles());
-}
-
-template <typename T>
-void host_attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k, T* g_v, void*) {
-  host_attention_backward(operands, g, g_q, g_k, g_v, widest_tiles());
-}
-
-template void host_attention(const runtime::AttentionOperands<float>&, float*, void*);
-template void host_attention(const runtime::AttentionOperands<float>&, float*, Tiles);
-template void host_attention(const runtime::AttentionOperands<Bf16>&, Bf16*, void*);
-template void host_attention(const runtime::AttentionOperands<Bf16>&, Bf16*, Tiles);
-template void host_attention(const runtime::AttentionOperands<Fp16>&, Fp16*, void*);
-template void host_attention(const runtime::AttentionOperands<Fp16>&, Fp16*, Tiles);
-template void host_attention_backward(const runtime::AttentionOperands<float>&, const float*, float*, float*, float*, void*);
-template void host_attention_backward(const runtime::AttentionOperands<float>&, const float*, float*, float*, float*, Tiles);
-template void host_attention_backward(const runtime::AttentionOperands<Bf16>&, const Bf16*, Bf16*, Bf16*, Bf16*, void*);
-template void host_attention_backward(const runtime::AttentionOperands<Bf16>&, const Bf16*, Bf16*, Bf16*, Bf16*, Tiles);
-template void host_attention_backward(const runtime::AttentionOperands<Fp16>&, const Fp16*, Fp16*, Fp16*, Fp16*, void*);
-template void host_attention_backward(const runtime::AttentionOperands<Fp16>&, const Fp16*, Fp16*, Fp16*, Fp16*, Tiles);
+template void host_attention(const runtime::AttentionOperands<float>&, float*, HeadRange);
+template void host_attention(const runtime::AttentionOperands<Bf16>&, Bf16*, HeadRange);
+template void host_attention(const runtime::AttentionOperands<Fp16>&, Fp16*, HeadRange);
+template void host_attention_backward(const runtime::AttentionOperands<float>&, const float*, float*, float*, float*, HeadRange);
+template void host_attention_backward(const runtime::AttentionOperands<Bf16>&, const Bf16*, Bf16*, Bf16*, Bf16*, HeadRange);
+template void host_attention_backward(const runtime::AttentionOperands<Fp16>&, const Fp16*, Fp16*, Fp16*, Fp16*, HeadRange);
 
 }  // namespace th::model

@@ -13,12 +13,6 @@ namespace th::model {
 
 using Draws = DropoutDraws;
 
-TH_CLONES void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t columns) {
-  for (std::int64_t m = 0; m < rows; ++m) {
-    for (std::int64_t d = 0; d < columns; ++d) x[m * columns + d] += bias[d];
-  }
-}
-
 #define TH_ELEMENT float
 #include "kernels_of_element.inc"
 #undef TH_ELEMENT

@@ -53,7 +53,7 @@ class MklProducts final : public Products {
       at::addmm_out(out, c, a, b);
     } else {
       at::mm_out(out, a, b);  // addmm would write the bias first and read it again
-      if (bias.defined()) add_bias(out.data_ptr<float>(), bias.data_ptr<float>(), out.size(0), out.size(1));
+      if (bias.defined()) out.add_(bias);
     }
   }
   [[nodiscard]] bool adds_bias() const override { return false; }

@@ -164,7 +164,7 @@ void Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const 
   for (std::int64_t first = 0; first < all; first += kLogitRows) {
     const std::int64_t rows = std::min(kLogitRows, all - first);
     const at::Tensor h = hidden.narrow(0, first, rows);
-    const bool late = !gemm_.adds_bias(h.scalar_type());  // the loss adds it, on the host
+    const bool late = pass.context.memory == ComputeDevice::Memory::kHost && !gemm_.adds_bias(h.scalar_type());  // the loss adds it
     at::Tensor scores = linear(pass.context, h, weight, late ? at::Tensor() : bias);
     pass.context.run(scores, [&](const auto& k) {
       auto* of_rows = row_losses.data_ptr<double>();

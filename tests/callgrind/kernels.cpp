@@ -1,6 +1,7 @@
 // th_callgrind_kernels [KERNEL]: calls one of our kernels once on a fixed input, for `valgrind --tool=callgrind`; check_counts.py counts
 // what th_measured executes. Without an argument: the instruction set that the kernels run with, then the kernels' names. Without LibTorch
 // and MPI.
+#include "../../src/model/host_attention.hpp"
 #include "th/model/kernels.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/hash.hpp"
@@ -33,6 +34,7 @@ struct Inputs {
   std::vector<float> x = numbers(M * D, 1), y = numbers(M * D, 2), z = numbers(M * D, 3);
   std::vector<float> gamma = numbers(D, 4), beta = numbers(D, 5), mean = numbers(M, 6), rstd = numbers(M, 7), sums = numbers(D, 8);
   std::vector<float> scores = numbers(B * H * T * T, 9), probabilities = numbers(B * H * T * T, 10), packed = numbers(B * T * 3 * D, 11);
+  std::vector<float> of_packed = packed, scratch = std::vector<float>(static_cast<std::size_t>(runtime::host_attention_scratch(T, K)));
   std::vector<float> table = numbers(V * D, 12), logits = numbers(M * V, 13);
   std::vector<float> parameters = numbers(kShard, 14), gradients = numbers(kShard, 15), first = numbers(kShard, 16),
                      second = numbers(kShard, 17);
@@ -57,6 +59,14 @@ Inputs& in() {
   static Inputs inputs;
   return inputs;
 }
+
+/// Causal self attention of packed q, k and v.
+runtime::AttentionOperands<float> attention() {
+  const float* q = in().packed.data();
+  return {.q = q, .k = q + D, .v = q + 2 * D, .q_stride = 3 * D, .kv_stride = 3 * D, .query_offsets = in().offsets.data(), .key_offsets = in().offsets.data(),
+          .batch = B, .heads = H, .queries = T, .keys = T, .width = K, .causal = true, .scale = 0.125F, .dropout = kDropout};
+}
+model::HeadRange heads() { return {0, B * H, in().scratch.data()}; }
 
 void feed_tree(std::int64_t ranks) {
   zero::SlotTree tree(kSlots, ranks, kShard);
@@ -109,6 +119,12 @@ const Kernel kKernels[] = {
      [] { model::softmax_dropout_backward(in().probabilities.data(), in().scores.data(), B * H * T, T, kDropout); }},
     {"split_heads", [] { model::split_heads(in().packed.data() + D, in().offsets.data(), in().z.data(), B, T, H, K, 3 * D, 0.125F); }},
     {"merge_heads", [] { model::merge_heads(in().z.data(), in().offsets.data(), in().packed.data() + D, B, T, H, K, 3 * D, 0.125F); }},
+    {"attention", [] { model::host_attention(attention(), in().z.data(), heads()); }},
+    {"attention_backward",
+     [] {
+       float* g_q = in().of_packed.data();
+       model::host_attention_backward(attention(), in().x.data(), g_q, g_q + D, g_q + 2 * D, heads());
+     }},
     {"embed", [] { model::embed(in().table.data(), in().ids.data(), in().y.data(), in().places.data(), in().z.data(), M, D, 22.6F, kDropout); }},
     {"embed_backward", [] { model::embed_backward(in().x.data(), in().ids.data(), in().table.data(), M, D, 22.6F, kDropout); }},
     {"cross_entropy", [] { unused += model::cross_entropy(in().logits.data(), in().ids.data(), M, V, 0.1F, 1e-3F); }},

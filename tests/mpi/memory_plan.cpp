@@ -73,10 +73,10 @@ int ranks() {
 
 /// Two rounds, the second a ragged one where that can be: partial sums wait between them.
 std::int64_t slots_of_a_step() { return 2 * ranks() - (ranks() > 2 ? 1 : 0); }
-/// Bytes of this rank's and all ranks' records of a step's end: norms of blocks, losses of slots.
+/// Bytes of all ranks' records of a step's end: norms of blocks, losses of slots.
 std::int64_t record_bytes(const th::zero::FlatLayout& layout) {
   const std::int64_t rounds = (slots_of_a_step() + ranks() - 1) / ranks();
-  return (layout.shard_total() / 256 + rounds) * (1 + ranks()) * 8;
+  return (layout.shard_total() / 256 + rounds) * ranks() * 8;
 }
 
 /// Peak use of one optimizer step, the engine's making included, with `planted` bytes that nobody plans.
@@ -254,7 +254,7 @@ TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheB
       const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;  // without batches and activations: the update
       MemoryUse at_end;
       (void)measure(config, kSizes[0], 0, TransportChoice::kBest, [&] { at_end = MemoryLedger::process().current(); }, nodes);
-      // The records are gone at the step's end.
+      // All ranks' records are gone at the step's end.
       const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 1).units(), ranks());
       EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout), at_end[MemoryClass::kCommunication])
           << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
@@ -335,22 +335,26 @@ double stack_activations(GradientCheckpointing kind, std::int64_t layers, const 
 }
 
 TEST_F(MemoryPlanTest, ActivationsOfAStackFollowTheLawOfEachKind) {
-  // With I the bytes of a layer's input and c what one layer takes: none c + L A, full c + L I, sqrt c + (2 sqrt(L) - 1) I.
+  // With I the bytes of a layer's input and c what one layer takes: none c + L A, full c + L I, sqrt c + (2 sqrt(L) - 1) I, from where that is more than the
+  // loss takes beside the sqrt(L) inputs that are there then.
+  constexpr std::int64_t kBase = 4, kSqrtBase = 64;
   const Size size{32, 0, 8, 32};
   const double input = 4.0 * static_cast<double>(size.sentences * size.length * size.width);
-  const auto expect_law = [&](GradientCheckpointing kind, double slope, const auto& count) {
-    const double start = stack_activations(kind, 4, size);
-    for (const double layers : {16.0, 36.0, 64.0}) {
-      const double law = start + slope * (count(layers) - count(4.0));
+  const auto expect_law = [&](GradientCheckpointing kind, double slope, const auto& count, std::int64_t base, std::initializer_list<double> stacks) {
+    const double start = stack_activations(kind, base, size);
+    for (const double layers : stacks) {
+      const double law = start + slope * (count(layers) - count(static_cast<double>(base)));
       EXPECT_NEAR(stack_activations(kind, static_cast<std::int64_t>(layers), size) / law, 1.0, kTolerance) << layers << " layers, kind " << static_cast<int>(kind);
     }
   };
   const auto linear = [](double layers) { return layers; };
   for (const GradientCheckpointing kind : {GradientCheckpointing::kNone, GradientCheckpointing::kSelective}) {
-    expect_law(kind, (stack_activations(kind, 8, size) - stack_activations(kind, 4, size)) / 4, linear);
+    expect_law(kind, (stack_activations(kind, 2 * kBase, size) - stack_activations(kind, kBase, size)) / kBase, linear, kBase, {16.0, 36.0, 64.0});
   }
-  expect_law(GradientCheckpointing::kFull, input, linear);
-  expect_law(GradientCheckpointing::kSqrt, input, [](double layers) { return 2 * std::sqrt(layers) - 1; });
+  expect_law(GradientCheckpointing::kFull, input, linear, kBase, {16.0, 36.0, 64.0});
+  expect_law(GradientCheckpointing::kSqrt, input, [](double layers) { return 2 * std::sqrt(layers) - 1; }, kSqrtBase, {100.0, 144.0});
+  // Before that: one input a segment.
+  expect_law(GradientCheckpointing::kSqrt, input, [](double layers) { return std::sqrt(layers); }, kBase, {16.0, 36.0});
 }
 
 TEST_F(MemoryPlanTest, SelectiveSavesHalfOfAnUnfusedLayersActivations) {

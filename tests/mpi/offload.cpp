@@ -177,11 +177,13 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
   for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});
     config.model.tie_embeddings = pace == FakeDevice::Pace::kLatest;
+    config.run.attention = th::config::AttentionKernels::kProducts;  // there is no kernel for the device
     config.comm.overlap = Overlap::kOn;
     SmallRun host(config, *collectives_);
     FakeDevice device(pace);
     th_test::FakeTransport transport(*collectives_, device);
-    SmallRun run(config, transport, &device, {c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, false, &device});
+    const th::model::ComputeDevice compute{c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, false, &device};
+    SmallRun run(config, transport, &device, &compute);
     const GuardedOperators operators(device);
     for (std::int64_t step = 1; step <= 2; ++step) EXPECT_EQ(run.train(step), host.train(step)) << "step " << step;
     EXPECT_EQ(run.state(), host.state());

@@ -17,10 +17,11 @@ struct SmallRun {
   static constexpr std::int64_t kVocabulary = 40, kSlots = 4;
 
   SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Device* device = nullptr,
-           const th::model::ComputeDevice& compute = {})
+           const th::model::ComputeDevice* compute = nullptr)
       : config(the_config),
         collectives(the_collectives),
-        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16, th::model::Arithmetic::kCompute, compute),
+        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16, th::model::Arithmetic::kCompute,
+              compute == nullptr ? th::model::host_compute(config.run) : *compute),
         engine(config, model, collectives, kSlots, device) {}
   static th::config::RunConfig make_config(std::int64_t width, std::int64_t stage) {
     th::config::RunConfig c;

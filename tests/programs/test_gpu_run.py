@@ -16,12 +16,13 @@ class GpuRun(th_run.ProgramTest):
         super().setUp()
         self.environment.update(TH_CUDA_PLUGIN=str(FAKE), TH_FAKE_GPU_SUMS="cpu")
 
+    # run.attention=products: the stand-in has no attention in one kernel, and the CPU has.
     def gpu(self, gpus=1, ranks=0, code=0, **keys):
         self.environment["TH_FAKE_GPUS"] = str(gpus)
-        return self.train(ranks=ranks, code=code, **{"run__device": "cuda", "train__max_steps": STEPS, **keys})
+        return self.train(ranks=ranks, code=code, **{"run__device": "cuda", "run__attention": "products", "train__max_steps": STEPS, **keys})
 
     def on_cpu(self, **keys):
-        return self.train(run__output_dir="whole", run__device="cpu", train__max_steps=STEPS, **keys)
+        return self.train(run__output_dir="whole", run__device="cpu", run__attention="products", train__max_steps=STEPS, **keys)
 
     def assert_the_bits_of_the_cpu(self, cases, **keys):
         self.on_cpu(**keys)

@@ -69,7 +69,11 @@ class Records(th_run.SharedRunTest):
         rate = tokens / math.fsum(float(r["seconds"]) for r in timed)
         self.assertAlmostEqual(float(summary["tokens_per_second"]) / rate, 1, delta=1e-12)  # doubles, ten sums
         self.assertEqual(float(summary["padding_fraction"]), 0.0, "rows are packed")
-        self.assertTrue(0 < float(summary["attention_padding_fraction"]) < 1)
+        self.assertEqual(float(summary["attention_padding_fraction"]), 0.0, "and attention in one kernel takes them as they are")
+
+    def test_attention_of_products_pads_within_groups(self):
+        self.train(train__max_steps=2, run__attention="products", run__output_dir="products")
+        self.assertTrue(0 < float(self.metrics("products", "summary")[0]["attention_padding_fraction"]) < 1)
 
     def test_summary_has_one_number_for_each_rank(self):
         summary = self.summary()

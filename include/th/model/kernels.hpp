@@ -26,8 +26,6 @@ void relu_dropout_backward(const T* h, T* g, std::int64_t n, Dropout dropout);
 /// out[d] += sum over rows of x[m, d], rows in order.
 template <typename T>
 void add_column_sums(const T* x, float* out, std::int64_t rows, std::int64_t columns);
-/// x[m, d] += bias[d].
-void add_bias(float* x, const float* bias, std::int64_t rows, std::int64_t columns);
 /// y[i] += x[i].
 template <typename T>
 void add_to(T* y, const T* x, std::int64_t n);
