@@ -41,6 +41,7 @@ def arguments():
     parser.add_argument("--engine", choices=("ddp", "fsdp2", "zero1", "zero2", "zero3"), default="ddp")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16 (DeepSpeed: its own bf16 mode)")
+    parser.add_argument("--step-times", help="file to which rank 0 adds a record of each timed step, in JSON lines")
     parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -158,9 +159,14 @@ def main():
     for _ in range(options.warmup):
         step()
     dist.barrier()
-    start = time.perf_counter()
+    start = before = time.perf_counter()
     for _ in range(options.steps):
         loss = step()
+        if options.step_times and rank == 0:
+            now = time.perf_counter()
+            with open(options.step_times, "a", encoding="utf-8") as out:
+                out.write(json.dumps({"kind": "step", "seconds": now - before}) + "\n")
+            before = now
     dist.barrier()
     seconds = time.perf_counter() - start
     peak = torch.tensor([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0], dtype=torch.float64)

@@ -2,7 +2,8 @@
 """Runs th_app and other engines in turn on the same model and shapes, and prints ratios of speed and of memory as a Markdown table.
 
 th_app runs inputs/benchmark.in; PyTorch's DDP and FSDP2 and DeepSpeed's ZeRO run peer_train.py beside this file. Both sides of a pair run one after
-the other in every round, so that what else the machine does falls on both; medians over the rounds.
+the other in every round, so that what else the machine does falls on both; medians over the rounds. With --alternate SECONDS both run side by side, one
+standing still while the other computes, in slices of so many seconds, one pair of slices a round: on a machine whose speed changes within a minute.
 
 The peers' Python: TH_PEERS_PYTHON, else benchmarks/peers/.venv, which is made from PyPI (torch, deepspeed: some GB) where it is missing.
 With --results FILE measurements are kept in FILE, and the table shows all that it holds: long comparisons can be taken in parts (--only).
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from alternate import Run, slices
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -38,6 +41,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10, help="timed steps of each run")
+    parser.add_argument("--alternate", type=float, default=0, metavar="SECONDS", help="slices of two runs side by side in place of whole runs; above two steps")
     parser.add_argument("--only", default=",".join(PAIRS), help=f"pairs, with commas: {', '.join(PAIRS)}")
     parser.add_argument("--results", type=Path, help="JSON file of measurements, added to")
     options = parser.parse_args()
@@ -95,6 +99,41 @@ def run_peer(words, options, env, python):
     return {key: record[key] for key in ("tokens_per_second", "peak_rss_bytes")}
 
 
+def read_seconds(file):
+    """Seconds of each step so far, of th_app's metrics.jsonl or of peer_train.py --step-times."""
+    if not file.exists():
+        return []
+    text = file.read_text()
+    records = [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
+    return [record["seconds"] for record in records if record["kind"] == "step"]
+
+
+def alternate(overrides, words, options, env, python):
+    """Yields the measurements of a pair, slice by slice."""
+    tokens = None
+    with tempfile.TemporaryDirectory(prefix="th-peers.") as folder:
+        metrics, times = Path(folder, "run", "metrics.jsonl"), Path(folder, "peer.jsonl")
+
+        def th_app():
+            return Run(["mpirun", "-np", options.ranks, ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, f"run.output_dir={folder}/run",
+                        "train.max_steps=1000000", "monitor.tensorboard=false"], env, lambda: read_seconds(metrics), Path(folder, "th_app.log"))
+
+        def peer():
+            return Run([python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", options.ranks, HERE / "peer_train.py", *words,
+                        "--steps", 1000000, "--step-times", times], env, lambda: read_seconds(times), Path(folder, "peer.log"))
+
+        for seconds, rss in slices(th_app, peer, options.warmup, options.rounds, options.alternate, LIMIT_S):
+            if tokens is None:
+                first = json.loads(metrics.read_text().splitlines()[0])
+                tokens = first["source_tokens"] + first["target_tokens"]
+            yield {side: {"tokens_per_second": tokens / s, "peak_rss_bytes": b} for side, s, b in zip(("th_app", "peer"), seconds, rss)}
+
+
+def whole_runs(overrides, words, options, env, python):
+    for _ in range(options.rounds):
+        yield {"th_app": run_th_app(overrides, options, env), "peer": run_peer(words, options, env, python)}
+
+
 def refusal(overrides):
     """Why this build refuses a deck with these overrides, in its own words; empty where it takes it."""
     done = subprocess.run([ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, "--check"], capture_output=True, text=True, check=False)
@@ -107,20 +146,26 @@ def measure(names, options, results, env, python):
         why = refusal(PAIRS[name][1])
         if why:
             skipped[name] = f"this th_app refuses it: {why}"
-    for round_number in range(options.rounds):
-        for name in names:
-            if name in skipped:
-                continue
-            _, overrides, _, words = PAIRS[name]
-            try:
-                pair = {"th_app": run_th_app(overrides, options, env), "peer": run_peer(words, options, env, python)}
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
-                skipped[name] = str(error)
-                continue
-            results.setdefault(name, []).append({"ranks": options.ranks, **pair})
-            say(f"round {round_number + 1}, {name}: th_app {pair['th_app']['tokens_per_second']:.0f}, peer {pair['peer']['tokens_per_second']:.0f} tokens/s")
-            if options.results:
-                options.results.write_text(json.dumps(results, indent=1) + "\n")
+    way = alternate if options.alternate > 0 else whole_runs
+    pairs = {name: way(PAIRS[name][1], PAIRS[name][3], options, env, python) for name in names if name not in skipped}
+    # Whole runs: all pairs in each round. Side by side: a pair to its end, since its two runs keep their memory.
+    turns = [name for name in pairs for _ in range(options.rounds)] if options.alternate > 0 else list(pairs) * options.rounds
+    for name in turns:
+        if name in skipped:
+            continue
+        try:
+            pair = next(pairs[name], None)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            skipped[name] = str(error)
+            continue
+        if pair is None:
+            continue
+        results.setdefault(name, []).append({"ranks": options.ranks, **pair})
+        say(f"{name}: th_app {pair['th_app']['tokens_per_second']:.0f}, peer {pair['peer']['tokens_per_second']:.0f} tokens/s")
+        if options.results:
+            options.results.write_text(json.dumps(results, indent=1) + "\n")
+    for pair in pairs.values():
+        pair.close()
     return skipped
 
 
