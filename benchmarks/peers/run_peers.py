@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PACKAGES = ("torch==2.11.0", "numpy", "deepspeed", "psutil")
 LIMIT_S = 900  # a run that takes longer hangs
+ENDLESS = 1000000  # steps of a run that is ended from outside
 # name: (what th_app runs as, its overrides, the peer, its arguments)
 PAIRS = {
     "stage0": ("stage 0", ["zero.stage=0"], "PyTorch DDP", ["--engine", "ddp"]),
@@ -84,17 +85,25 @@ def run(command, env):
     return done.stdout
 
 
+def th_app_command(overrides, options, folder, steps):
+    return ["mpirun", "-np", options.ranks, ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, f"run.output_dir={folder}/run",
+            f"run.warmup_steps={options.warmup}", f"train.max_steps={steps}", "monitor.tensorboard=false"]
+
+
+def peer_command(words, options, python, steps):
+    return [python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", options.ranks, HERE / "peer_train.py", *words,
+            "--warmup", options.warmup, "--steps", steps]
+
+
 def run_th_app(overrides, options, env):
     with tempfile.TemporaryDirectory(prefix="th-peers.") as folder:
-        run(["mpirun", "-np", options.ranks, ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, f"run.output_dir={folder}/run",
-             f"run.warmup_steps={options.warmup}", f"train.max_steps={options.warmup + options.steps}", "monitor.tensorboard=false"], env)
+        run(th_app_command(overrides, options, folder, options.warmup + options.steps), env)
         summary = json.loads(Path(folder, "run", "metrics.jsonl").read_text().splitlines()[-1])
     return {"tokens_per_second": summary["tokens_per_second"], "peak_rss_bytes": max(summary["peak_rss_bytes"])}
 
 
 def run_peer(words, options, env, python):
-    out = run([python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", options.ranks, HERE / "peer_train.py", *words,
-               "--warmup", options.warmup, "--steps", options.steps], env)
+    out = run(peer_command(words, options, python, options.steps), env)
     record = json.loads(next(line for line in reversed(out.splitlines()) if line.startswith('{"engine"')))
     return {key: record[key] for key in ("tokens_per_second", "peak_rss_bytes")}
 
@@ -115,12 +124,11 @@ def alternate(overrides, words, options, env, python):
         metrics, times = Path(folder, "run", "metrics.jsonl"), Path(folder, "peer.jsonl")
 
         def th_app():
-            return Run(["mpirun", "-np", options.ranks, ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, f"run.output_dir={folder}/run",
-                        "train.max_steps=1000000", "monitor.tensorboard=false"], env, lambda: read_seconds(metrics), Path(folder, "th_app.log"))
+            return Run(th_app_command(overrides, options, folder, ENDLESS), env, lambda: read_seconds(metrics), Path(folder, "th_app.log"))
 
         def peer():
-            return Run([python, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", options.ranks, HERE / "peer_train.py", *words,
-                        "--steps", 1000000, "--step-times", times], env, lambda: read_seconds(times), Path(folder, "peer.log"))
+            command = [*peer_command(words, options, python, ENDLESS), "--step-times", times]
+            return Run(command, env, lambda: read_seconds(times), Path(folder, "peer.log"))
 
         for seconds, rss in slices(th_app, peer, options.warmup, options.rounds, options.alternate, LIMIT_S):
             if tokens is None:

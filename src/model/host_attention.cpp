@@ -1,6 +1,7 @@
 #include "host_attention.hpp"
 
 #include "row_math.hpp"
+#include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/model/kernels.hpp"
 
@@ -14,20 +15,12 @@
 namespace th::model {
 
 Tiles widest_tiles() {
-#if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("x86-64-v4") != 0;
+  static const bool wide = instruction_set() == "avx512";
   return wide ? Tiles::kAvx512 : Tiles::kAvx2;
-#else
-  return Tiles::kAvx2;
-#endif
 }
 
 bool host_fuses_attention() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("x86-64-v3") != 0;
-#else
-  return false;
-#endif
+  return instruction_set() != "baseline";
 }
 
 namespace {
@@ -73,15 +66,6 @@ namespace avx512 {
 #define TH_ROWS 8
 #define TH_VECTORS 2
 #include "host_attention_of_isa.inc"
-#undef TH_ISA
-#undef TH_VECTOR
-#undef TH_LANES
-#undef TH_LOAD
-#undef TH_STORE
-#undef TH_SPREAD
-#undef TH_FMA
-#undef TH_ROWS
-#undef TH_VECTORS
 }  // namespace avx512
 
 namespace avx2 {
@@ -95,15 +79,6 @@ namespace avx2 {
 #define TH_ROWS 6
 #define TH_VECTORS 2
 #include "host_attention_of_isa.inc"
-#undef TH_ISA
-#undef TH_VECTOR
-#undef TH_LANES
-#undef TH_LOAD
-#undef TH_STORE
-#undef TH_SPREAD
-#undef TH_FMA
-#undef TH_ROWS
-#undef TH_VECTORS
 }  // namespace avx2
 
 /// to [columns, stride] = from^T for whole blocks of 8 x 8; from has `rows` rows in blocks of 8, of which those from `real` on count as zeros.

@@ -52,11 +52,12 @@ struct OnHost {
     model::embed_backward(g, ids, g_weight, rows, width, scale, dropout);
   }
   /// Row by row: the kernel returns the sum of its rows.
+  static void row_losses(T* logits, const std::int64_t* labels, double* out, Count rows, Count vocabulary, float smoothing, float g_scale, const T* bias) {
+    for (Count m = 0; m < rows; ++m) out[m] = model::cross_entropy(logits + m * vocabulary, labels + m, 1, vocabulary, smoothing, g_scale, bias);
+  }
   static void cross_entropy(T* logits, const std::int64_t* labels, double* row_losses, Count rows, Count vocabulary, float smoothing,
                             float g_scale, void*) {
-    for (Count m = 0; m < rows; ++m) {
-      row_losses[m] = model::cross_entropy(logits + m * vocabulary, labels + m, 1, vocabulary, smoothing, g_scale);
-    }
+    OnHost::row_losses(logits, labels, row_losses, rows, vocabulary, smoothing, g_scale, nullptr);
   }
   static void add_total(const double* x, double* out, Count n, void*) {
     double total = 0;

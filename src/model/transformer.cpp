@@ -1,5 +1,6 @@
 #include "th/model/transformer.hpp"
 
+#include "host_kernel_table.hpp"
 #include "pass.hpp"
 #include "th/base/error.hpp"
 
@@ -7,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 namespace th::model {
 
@@ -168,11 +170,12 @@ void Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const 
     at::Tensor scores = linear(pass.context, h, weight, late ? at::Tensor() : bias);
     pass.context.run(scores, [&](const auto& k) {
       auto* of_rows = row_losses.data_ptr<double>();
-      for (std::int64_t m = 0; m < rows && late; ++m) {
-        auto* row = k.elements(scores) + m * scores.size(1);
-        of_rows[m] = cross_entropy(row, pass.arrays.target_out + first + m, 1, scores.size(1), smoothing, gradient_scale, k.elements(bias));
+      if (late) {
+        using T = std::remove_pointer_t<decltype(k.elements(scores))>;
+        OnHost<T>::row_losses(k.elements(scores), pass.arrays.target_out + first, of_rows, rows, scores.size(1), smoothing, gradient_scale, k.elements(bias));
+      } else {
+        k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows, scores.size(1), smoothing, gradient_scale, k.stream);
       }
-      if (!late) k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows, scores.size(1), smoothing, gradient_scale, k.stream);
       k->add_total(of_rows, loss, rows, k.stream);
     });
     if (each) each(first, h, scores);
