@@ -46,18 +46,23 @@ NodeCollectives::NodeCollectives(MPI_Comm world, Communicator node, NodeMap node
     : MessageCollectives(world, std::move(nodes)), node_(std::move(node)), fence_(node_, waiting, nodes_.nodes() > 1 ? comm_.get() : MPI_COMM_NULL) {}
 
 std::unique_ptr<TransportBuffer> NodeCollectives::allocate(std::int64_t elements) {
-  if (room_for(elements)) return std::make_unique<WindowBuffer>(node_.get(), elements);
+  if (room_for(elements, nodes_.node_size(rank_))) return std::make_unique<WindowBuffer>(node_.get(), elements);
+  return MessageCollectives::allocate(elements);
+}
+
+std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t elements) {
+  // Shards that lie in no window would have to come here by messages to every rank, which all would write.
+  if (!crowded_ && room_for(elements, 1)) return std::make_unique<WindowBuffer>(node_.get(), elements, WindowBuffer::Copies::kOneANode);
   return MessageCollectives::allocate(elements);
 }
 
 /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at first.
-bool NodeCollectives::room_for(std::int64_t elements) {
+bool NodeCollectives::room_for(std::int64_t elements, int copies) {
   struct statvfs space {};
   int room = 1;
-  const int peers = nodes_.node_size(rank_);
-  if (peers > 1 && statvfs("/dev/shm", &space) == 0) {
+  if (nodes_.node_size(rank_) > 1 && statvfs("/dev/shm", &space) == 0) {
     const double free_bytes = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize);
-    room = free_bytes > 1.02 * static_cast<double>(elements) * 4 * peers + (1 << 20) ? 1 : 0;
+    room = free_bytes > 1.02 * static_cast<double>(elements) * 4 * copies + (1 << 20) ? 1 : 0;
   }
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &room, 1, MPI_INT, MPI_MIN, comm_.get()), "MPI_Allreduce");
   crowded_ = crowded_ || room == 0;
@@ -144,7 +149,7 @@ WindowBuffer* NodeCollectives::landing(std::int64_t slice) {
   const std::int64_t room = slice * ((nodes_.outsiders(rank_) + peers - 1) / peers);
   if (landing_ == nullptr || landing_->elements() < room) {
     landing_.reset();
-    if (!room_for(room)) return nullptr;
+    if (!room_for(room, peers)) return nullptr;
     const MemoryScope scope(MemoryClass::kCommunication);
     landing_ = std::make_unique<WindowBuffer>(node_.get(), room);
   }
@@ -159,12 +164,22 @@ void NodeCollectives::all_gather(TransportBuffer& buffer, std::int64_t offset, s
   const int node = nodes_.node_of(rank_), peers = nodes_.node_size(rank_);
   const auto at_landing = [&](int r) { return in_place ? offset + slice * r : slice * (nodes_.outside_place(node, r) / peers); };
   bring_shards(*window, offset + stride * rank_, slice, *arrivals, at_landing);
+  if (in_place && window->one_a_node()) return;  // what the node's ranks have is there, and nobody reads another's
   for (int r = 0; r < size_; ++r) {
     const float* from = here(r) ? of(*window, r) + offset + stride * r : of(*arrivals, nodes_.taker(node, r)) + at_landing(r);
     float* to = full + slice * r;
     if (from != to) std::memcpy(to, from, static_cast<std::size_t>(slice) * 4);
   }
   fence_.wait();
+}
+
+void NodeCollectives::all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, TransportBuffer& to,
+                                        std::int64_t at) {
+  const auto* whole = dynamic_cast<WindowBuffer*>(&to);
+  if (whole == nullptr || !whole->one_a_node()) return all_gather(buffer, offset, stride, slice, to.data() + at);
+  fence_.wait();
+  std::memcpy(to.data() + at + slice * rank_, buffer.data() + offset + stride * rank_, static_cast<std::size_t>(slice) * 4);
+  all_gather(to, at, slice, slice, to.data() + at);
 }
 
 std::vector<const float*> NodeCollectives::shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) {

@@ -20,11 +20,14 @@ class NodeCollectives final : public MessageCollectives {
   NodeCollectives(MPI_Comm world, Communicator node, NodeMap nodes, Waiting waiting);
 
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override;
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements) override;
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   [[nodiscard]] std::vector<Contribution> exchange_sums(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice,
                                                         const SubtreeSum& sum) override;
   void finish_exchange() override { fence_.wait(); }
   void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override;
+  void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, TransportBuffer& to,
+                         std::int64_t at) override;
   [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override;
   [[nodiscard]] std::string description() const override;
@@ -40,8 +43,8 @@ class NodeCollectives final : public MessageCollectives {
   void bring_shards(WindowBuffer& window, std::int64_t mine, std::int64_t slice, WindowBuffer& landing, const Place& at_landing);
   /// The node's buffer for shards of other nodes, with room for `slice` floats of each; null when /dev/shm has no room.
   [[nodiscard]] WindowBuffer* landing(std::int64_t slice);
-  /// The same answer on every rank.
-  [[nodiscard]] bool room_for(std::int64_t elements);
+  /// Whether a node has room for `copies` buffers. The same answer on every rank.
+  [[nodiscard]] bool room_for(std::int64_t elements, int copies);
   [[nodiscard]] bool here(int rank) const { return nodes_.share(rank, rank_); }
   [[nodiscard]] const float* of(const WindowBuffer& window, int rank) const { return window.at_place(nodes_.place_of(rank)); }
 

@@ -11,21 +11,24 @@ namespace th::runtime {
 
 inline constexpr std::int64_t kBufferAlignment = 64;  ///< bytes
 
-/// A buffer of `elements` floats of each rank of a node, which all of them can read.
+/// A buffer of `elements` floats of each rank of a node, which all of them can read, or one of all of them.
 class WindowBuffer final : public TransportBuffer {
  public:
+  enum class Copies { kOneARank, kOneANode };
   /// Collective over `node`; `elements` is the same on all its ranks.
-  WindowBuffer(MPI_Comm node, std::int64_t elements);
+  WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies = Copies::kOneARank);
   ~WindowBuffer() override;
   [[nodiscard]] float* data() noexcept override { return data_; }
   [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
   /// The buffer of the node's rank at `place`.
   [[nodiscard]] const float* at_place(int place) const { return bases_[static_cast<std::size_t>(place)]; }
+  /// Whether that is the same for all places.
+  [[nodiscard]] bool one_a_node() const noexcept { return copies_ == Copies::kOneANode; }
 
  private:
   std::int64_t elements_;
+  Copies copies_;
   MPI_Win window_ = MPI_WIN_NULL;
-  void* base_ = nullptr;
   float* data_ = nullptr;
   std::vector<float*> bases_;
 };

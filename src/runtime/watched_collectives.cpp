@@ -43,9 +43,10 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
   void use_stream(Stream* stream) override { inner_.use_stream(stream); }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
-    auto buffer = watched("allocate", [&] { return inner_.allocate(elements); });
-    data_of_[buffer.get()] = MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
-    return buffer;
+    return known(watched("allocate", [&] { return inner_.allocate(elements); }));
+  }
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements) override {
+    return known(watched("allocate", [&] { return inner_.allocate_shared(elements); }));
   }
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
     return counted("exchange of gradients", kExchange, data_of(buffer), slice * kWord, [&] { return inner_.exchange(buffer, offset, slice); });
@@ -60,6 +61,10 @@ class Observed final : public WatchedCollectives {
   }
   void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
     counted("all-gather", kAllGather, data_of(buffer), slice * kWord, [&] { inner_.all_gather(buffer, offset, stride, slice, full); });
+  }
+  void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, TransportBuffer& to,
+                         std::int64_t at) override {
+    counted("all-gather", kAllGather, data_of(buffer), slice * kWord, [&] { inner_.all_gather_shared(buffer, offset, stride, slice, to, at); });
   }
   [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
     return counted("all-gather in place", kAllGather, data_of(buffer), slice * kWord, [&] { return inner_.shards(buffer, offset, slice); });
@@ -133,6 +138,10 @@ class Observed final : public WatchedCollectives {
     std::int64_t before_;
   };
 
+  std::unique_ptr<TransportBuffer> known(std::unique_ptr<TransportBuffer> buffer) {
+    data_of_[buffer.get()] = MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
+    return buffer;
+  }
   static constexpr std::int64_t kWord = 4, kDouble = 8;
   [[nodiscard]] std::int64_t others() const noexcept { return inner_.size() - 1; }
   [[nodiscard]] Data data_of(const TransportBuffer& buffer) const {

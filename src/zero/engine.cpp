@@ -75,9 +75,23 @@ void ZeroEngine::allocate() {
     const MemoryScope scope(kind);
     return collectives_.allocate(words(elements, type));
   };
-  if (!b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
+  const auto shared = [&](MemoryClass kind, std::int64_t elements) {
+    const MemoryScope scope(kind);
+    return collectives_.allocate_shared(words(elements, types.working));
+  };
+  // Where each rank writes its shards alone the ranks of a node can have the whole once.
+  const bool shares_parameters = policy_.shard_optimizer && !policy_.shard_parameters;
+  if (shares_parameters) {
+    parameters_ = shared(MemoryClass::kParameters, b.parameters);
+  } else if (!b.parameters_on_host) {
+    parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
+  }
   for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
-  gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
+  if (device_.is_host() && policy_.shard_parameters) {
+    shared_gather_ = shared(MemoryClass::kGatherSlots, b.gather_slots);
+  } else {
+    gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
+  }
   // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
   const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
   gradients_ = policy_.shard_gradients ? buffer(MemoryClass::kCommunication, in_flight, types.reduced)

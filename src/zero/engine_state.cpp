@@ -82,11 +82,25 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = buffers_.types.working;
   at::Tensor flat = at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
-  const runtime::DeviceBlock unit_values(device_, runtime::Place::kDevice, layout_.largest_unit() * element_bytes(type));
+  Buffer shared_values;  // of one unit, where it has to be gathered
+  runtime::DeviceBlock device_values;
+  if (policy_.shard_parameters && device_.is_host()) {
+    shared_values = collectives_.allocate_shared(words(layout_.largest_unit(), type));
+  } else if (policy_.shard_parameters) {
+    device_values = runtime::DeviceBlock(device_, runtime::Place::kDevice, layout_.largest_unit() * element_bytes(type));
+  }
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    gather_now(static_cast<std::int64_t>(u), unit_values.data());
-    runtime::copy_now(device_, static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), unit_values.data(),
+    const std::byte* values = nullptr;
+    if (policy_.shard_parameters) {
+      std::byte* to = shared_values ? working_at(*shared_values, 0) : static_cast<std::byte*>(device_values.data());
+      gather_now(static_cast<std::int64_t>(u), to, shared_values.get());
+      values = to;
+    } else {
+      values = working_at(*parameters_, unit.offset);
+      compute_.wait(whole_[u]);
+    }
+    runtime::copy_now(device_, static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), values,
                       unit.content * element_bytes(type));
   }
   return std::make_unique<ResidentSource>(whole, std::move(flat));

@@ -30,8 +30,9 @@ void ZeroEngine::lay_out_places() {
   forward_event_.resize(units);
   backward_event_.assign(units, 0);
   if (!policy_.shard_parameters) return;
-  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, gather_.data(), compute_, communication_,
-                                       [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to); });
+  std::byte* slots = shared_gather_ ? working_at(*shared_gather_, 0) : static_cast<std::byte*>(gather_.data());
+  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, slots, compute_, communication_,
+                                       [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to, shared_gather_.get()); });
 }
 
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
@@ -217,7 +218,7 @@ ZeroEngine::GatherSource& ZeroEngine::fetch(std::int64_t unit, const std::byte* 
   return source;
 }
 
-void ZeroEngine::gather_unit(std::int64_t number, std::byte* to) {
+void ZeroEngine::gather_unit(std::int64_t number, std::byte* to, runtime::TransportBuffer* within) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   const config::Precision type = buffers_.types.working;
   const std::int64_t shard = words(unit.shard, type);
@@ -228,19 +229,20 @@ void ZeroEngine::gather_unit(std::int64_t number, std::byte* to) {
   const std::int64_t offset = source != nullptr ? 0 : words(whole ? unit.offset : unit.shard_offset, type);
   runtime::TransportBuffer* from = source != nullptr ? source->buffer.get() : parameters_.get();
   communication_.enqueue("gather",
-                         [this, number, from, offset, stride = whole ? shard : 0, shard, to] {
+                         [this, number, from, offset, stride = whole ? shard : 0, shard, full = reinterpret_cast<float*>(to), within] {
                            const FlightRecord::Scope scope(flight_, communication_, FlightRecord::What::kGather,
                                                            FlightRecord::On::kCommunication, number);
-                           collectives_.all_gather(*from, offset, stride, shard, reinterpret_cast<float*>(to));
+                           if (within == nullptr) return collectives_.all_gather(*from, offset, stride, shard, full);
+                           collectives_.all_gather_shared(*from, offset, stride, shard, *within, full - within->data());
                          },
                          {runtime::reads(source != nullptr ? working_at(*from, 0) : parameter_shard(number), unit.shard * element_bytes(type)),
                           runtime::writes(to, unit.padded * element_bytes(type))});
   if (source != nullptr) source->left = communication_.record();
 }
 
-void ZeroEngine::gather_now(std::int64_t unit, std::byte* to) {
+void ZeroEngine::gather_now(std::int64_t unit, std::byte* to, runtime::TransportBuffer* within) {
   communication_.wait(compute_.record());
-  gather_unit(unit, to);
+  gather_unit(unit, to, within);
   communication_.drain();
 }
 

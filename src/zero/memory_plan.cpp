@@ -156,7 +156,6 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   base[MemoryClass::kActivations] = constants;
   const std::int64_t working = element_bytes(buffers.types.working);
   const bool sharded = buffers.gather_slots > 0;
-  NodeBuffers between;
   const bool through_host = request.memory == DeviceMemory::kHost || request.transport == runtime::Transport::kStaged;
   if (request.transport) {
     const runtime::TransportMemory own = runtime::transport_memory(*request.transport, request.ranks, largest_calls(config, layout, buffers));
@@ -166,8 +165,9 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (request.messages && through_host) {
     host[MemoryClass::kCommunication] += layout.largest_unit() * element_bytes(buffers.types.reduced);
   } else if (through_host) {
-    between = node_buffers(config, layout, request.slots, nodes, request.rank);
-    host[MemoryClass::kCommunication] += between.exchange + (sharded ? between.gather : 0);
+    const NodeBuffers between = node_buffers(config, layout, request.slots, nodes, request.rank);
+    host[MemoryClass::kCommunication] += between.exchange;
+    if (sharded && apart) host[MemoryClass::kCommunication] += between.gather;  // on the host shards arrive where they are read
   }
   const auto phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
     plan.phases.push_back({name, base, own_host});
@@ -191,10 +191,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   }
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
-    // First the parameters are gathered, through a buffer of one unit, then sentences are decoded.
-    if (!sharded) host[MemoryClass::kCommunication] += between.gather;
-    // Through a buffer of the device into a copy on the host.
-    phase("gathering", MemoryClass::kGatherSlots, layout.largest_unit() * working);
+    // First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are decoded.
+    phase("gathering", MemoryClass::kGatherSlots, sharded ? layout.largest_unit() * working : 0);
     of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
     of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
     // A GPU's host has a table of positions of its own for it.

@@ -71,6 +71,9 @@ class Collectives {
 
   /// A buffer of `elements` floats for exchange() and all_gather(). Collective; all ranks ask for the same size.
   [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) = 0;
+  /// A buffer for what all ranks hold alike: where memory can be shared the ranks of a node have it once, and data() names the same memory to all of
+  /// them; elsewhere as allocate(). A rank writes its own shards in it, the others' come by all_gather() in place or by all_gather_shared(). Collective.
+  [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements) { return allocate(elements); }
 
   /// Rank r's `buffer[offset + o*slice, +slice)` is its contribution to owner o. Returns, for this rank as owner, one pointer a rank to the
   /// contributions, readable until finish_exchange(); nobody may write the exchanged range of `buffer` before that, except each
@@ -91,6 +94,12 @@ class Collectives {
   /// Rank r's `buffer[offset + r*stride, +slice)` is its shard (stride = slice in a full buffer, 0 in a buffer of shards); afterwards
   /// `full[0, slice*size)` holds all shards in rank order on every rank. `full` may be `buffer + offset` where stride = slice.
   virtual void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) = 0;
+
+  /// The same into `to[at, +slice*size)` of allocate_shared(), which the call overwrites when no rank reads there any more: when all have called.
+  virtual void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride, std::int64_t slice, TransportBuffer& to,
+                                 std::int64_t at) {
+    all_gather(buffer, offset, stride, slice, to.data() + at);
+  }
 
   /// Every rank's shard of a full buffer, rank r's `buffer[offset + r*slice, +slice)`, one pointer a rank, readable until finish_exchange(): where
   /// peers' memory can be read in place nothing is copied, elsewhere the shards are gathered into the buffer. Nobody may write the shards before finish_exchange(). Counted as all_gather().

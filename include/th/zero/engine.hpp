@@ -113,10 +113,11 @@ class ZeroEngine final : public model::ParameterSource {
   /// What that does, on the communication stream.
   void reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round);
   void reduce_exact(std::int64_t unit, std::int64_t offset, std::int64_t round);
-  /// Enqueues the gather of all ranks' shards of a unit's parameters into `to`. Collective.
-  void gather_unit(std::int64_t unit, std::byte* to);
+  /// Enqueues the gather of all ranks' shards of a unit's parameters into `to`; `within`: the buffer of allocate_shared() where that lies outside
+  /// the parameters. Collective.
+  void gather_unit(std::int64_t unit, std::byte* to, runtime::TransportBuffer* within = nullptr);
   /// The same behind what compute holds; waits.
-  void gather_now(std::int64_t unit, std::byte* to);
+  void gather_now(std::int64_t unit, std::byte* to, runtime::TransportBuffer* within = nullptr);
   /// Makes a unit's values readable.
   void acquire(std::int64_t unit);
   void release(std::int64_t unit);
@@ -198,11 +199,12 @@ class ZeroEngine final : public model::ParameterSource {
   UnitUse use_;
   EngineBuffers buffers_;
 
-  Buffer parameters_;       ///< working type: whole, or this rank's shards; null where the store keeps them
+  Buffer parameters_;       ///< working type: whole (from stage 1 on once a node), or this rank's shards; null where the store keeps them
   std::vector<GatherSource> gather_sources_;  ///< working type, taken in turn
   Buffer gradients_;        ///< reduced type: whole, or the units in flight
   runtime::DeviceBlock shard_gradients_;                    ///< reduced type
-  runtime::DeviceBlock gather_;                             ///< working type
+  Buffer shared_gather_;                                    ///< working type: the gather slots on the host,
+  runtime::DeviceBlock gather_;                             ///< and on a device
   runtime::DeviceBlock unit_gradients_;                     ///< fp32
   runtime::DeviceBlock pending_;                            ///< fp32: the slot tree's
   Buffer record_;                       ///< fp64: this rank's of the step, with the losses in the making, on a device with memory of its own
