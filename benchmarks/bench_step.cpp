@@ -1,5 +1,5 @@
 // mpirun -np N bench_step [DECK] [section.key=value]…: the whole optimizer step by ZeRO stage and by gradient checkpointing, in turn, in
-// tokens/s, with ratios taken within the run: each stage to forward + backward alone (no communication, no update), stage 0 to the step's
+// tokens/s, with ratios of neighbours in time: each stage to forward + backward alone (no communication, no update), stage 0 to the step's
 // matrix products alone by oneDNN, and each kind of gradient checkpointing to none. One slot a rank. Default deck: inputs/benchmark.in
 // (about 4 GiB a rank).
 #include <ATen/Parallel.h>
@@ -24,6 +24,7 @@ using namespace th;
 using config::GradientCheckpointing;
 
 constexpr std::int64_t kRounds = 5;
+constexpr const char *kProducts = "products", *kAlone = "forward + backward", *kStage0 = "stage 0";
 constexpr double kSelectiveLimit = 1.10, kFullLimit = 1.35;  // of the time without gradient checkpointing
 constexpr std::pair<GradientCheckpointing, const char*> kKinds[] = {
     {GradientCheckpointing::kSelective, "selective"}, {GradientCheckpointing::kFull, "full"}, {GradientCheckpointing::kSqrt, "sqrt"}};
@@ -119,41 +120,43 @@ class StepBench {
   }
 
   void run() {
-    robin_.add("products", [this] { products_.run(); });
-    robin_.add("forward + backward", [this] {
+    robin_.add(kAlone, [this] {
       const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
       plain_->train_slot(*local_, batches_.rounds.front(), 1, 1.0 / static_cast<double>(batches_.target_tokens),
                          config_.train.label_smoothing);
     });
     for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
       robin_.add("stage " + std::to_string(stage), [this, stage] { step(*plain_, *engines_[stage]); });
+      robin_.again(kAlone);
     }
+    robin_.add(kProducts, [this] { products_.run(); });
+    robin_.again(kStage0);
     for (std::size_t k = 0; k < recomputing_.size(); ++k) {
       robin_.add(kKinds[k].second, [this, k] { step(*recomputing_[k], *engines_[0]); });
+      robin_.again(kStage0);
     }
     robin_.run(kRounds);
   }
 
   void report() const {
     const double tokens = static_cast<double>(batches_.source_tokens + batches_.target_tokens);
-    const double alone = robin_.median("forward + backward"), stage0 = robin_.median("stage 0");
-    const double products = robin_.median("products") * bench::product_flops(config_) / products_.linear_flops();
+    const double all_of_linear = bench::product_flops(config_) / products_.linear_flops();
     robin_.print(
-        "Ranks: %d, one slot each, medians of %lld rounds\n\n| step | seconds | tokens/s | ratio | of |\n| --- | ---: | ---: | ---: | --- "
+        "Ranks: %d, one slot each, medians of %lld rounds; ratios: medians over neighbours in time\n\n| step | seconds | tokens/s | ratio | of |\n| --- | ---: | ---: | ---: | --- "
         "|\n",
         collectives_.size(), static_cast<long long>(kRounds));
     const auto row = [&](const std::string& name, double seconds, double value, const char* of) {
       robin_.print("| %s | %.4f | %.0f | %.3f | %s |\n", name.c_str(), seconds, bench::ratio(tokens, seconds), value, of);
     };
-    row("matrix products alone, oneDNN", products, 1, "");
-    row("forward + backward alone", alone, bench::ratio(products, alone), "the speed of the products");
+    row("matrix products alone, oneDNN", robin_.median(kProducts) * all_of_linear, 1, "");
+    row("forward + backward alone", robin_.median(kAlone), robin_.beside(kProducts, kAlone) * all_of_linear, "the speed of the products");
     for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
       const std::string name = "stage " + std::to_string(stage);
-      row(name, robin_.median(name), bench::ratio(alone, robin_.median(name)), "the speed of forward + backward alone");
+      row(name, robin_.median(name), bench::ratio(1, robin_.beside(name, kAlone)), "the speed of forward + backward alone");
     }
-    row("stage 0", stage0, bench::ratio(products, stage0), "the speed of the products (GEMM limit)");
+    row(kStage0, robin_.median(kStage0), robin_.beside(kProducts, kStage0) * all_of_linear, "the speed of the products (GEMM limit)");
     for (const auto& [kind, name] : kKinds) {
-      const double time = bench::ratio(robin_.median(name), stage0);
+      const double time = robin_.beside(name, kStage0);
       const double limit = kind == GradientCheckpointing::kSelective ? kSelectiveLimit
                            : kind == GradientCheckpointing::kFull    ? kFullLimit
                                                                      : 0;

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <iostream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,16 @@ class RoundRobin {
   explicit RoundRobin(Work barrier = {}, bool reports = true) : barrier_(std::move(barrier)), reports_(reports) {}
 
   /// `work` is timed `calls` times a round.
-  void add(const std::string& name, Work work, std::int64_t calls = 1) { variants_.push_back({name, std::move(work), calls, {}}); }
+  void add(const std::string& name, Work work, std::int64_t calls = 1) {
+    variants_.push_back({name, std::move(work), calls, {}});
+    turns_.push_back(&variants_.back());
+  }
+  /// Another turn a round of a variant that was added: beside one that is compared with it.
+  void again(const std::string& name) {
+    for (Variant& variant : variants_) {
+      if (variant.name == name) turns_.push_back(&variant);
+    }
+  }
 
   /// Takes Google Benchmark's options out of the command line. Other ranks than the one that reports write no files.
   static void initialize(int& argc, char** argv, bool reports) {
@@ -34,21 +44,23 @@ class RoundRobin {
     benchmark::Initialize(&argc, argv);
   }
 
-  /// Each variant once to warm up, then `rounds` rounds. The single measurements go to standard error.
+  /// Each turn once to warm up, then `rounds` rounds. The single measurements go to standard error.
   void run(std::int64_t rounds) {
     for (std::int64_t round = -1; round < rounds; ++round) {
-      for (Variant& variant : variants_) {
+      for (Variant* variant : turns_) {
         const std::string name =
-            variant.name + (round < 0 ? std::string("/warm_up") : std::string("/round:").append(std::to_string(round)));
+            variant->name + (round < 0 ? std::string("/warm_up") : std::string("/round:").append(std::to_string(round)));
         benchmark::RegisterBenchmark(name.c_str(),
-                                     [this, &variant, round](benchmark::State& state) {
+                                     [this, variant, round](benchmark::State& state) {
                                        for (auto _ : state) {
-                                         const double seconds = time_of(variant.work);
+                                         const double seconds = time_of(variant->work);
                                          state.SetIterationTime(seconds);
-                                         if (round >= 0) variant.seconds.push_back(seconds);
+                                         if (round < 0) continue;
+                                         variant->seconds.push_back(seconds);
+                                         timeline_.push_back({variant, seconds});
                                        }
                                      })
-            ->Iterations(round < 0 ? 1 : variant.calls)
+            ->Iterations(round < 0 ? 1 : variant->calls)
             ->UseManualTime()
             ->Unit(benchmark::kMillisecond);
       }
@@ -66,18 +78,32 @@ class RoundRobin {
   /// Seconds of a call, the median over all rounds; 0 where --benchmark_filter left the variant out.
   [[nodiscard]] double median(const std::string& name) const {
     for (const Variant& variant : variants_) {
-      if (variant.name != name || variant.seconds.empty()) continue;
-      std::vector<double> sorted = variant.seconds;
-      std::sort(sorted.begin(), sorted.end());
-      const std::size_t middle = sorted.size() / 2;
-      return sorted.size() % 2 == 1 ? sorted[middle] : 0.5 * (sorted[middle - 1] + sorted[middle]);
+      if (variant.name == name && !variant.seconds.empty()) return median_of(variant.seconds);
     }
     return 0;
+  }
+
+  /// Time of a call of `name` in units of one of `reference`, the median over all calls, each compared with the mean of the last call of `reference`
+  /// before it and the next one after it: a machine whose speed changes between them disturbs few. 0 where one was left out.
+  [[nodiscard]] double beside(const std::string& name, const std::string& reference) const {
+    std::vector<double> ratios;
+    for (auto at = timeline_.begin(); at != timeline_.end(); ++at) {
+      if (at->variant->name != name) continue;
+      const auto is_reference = [&](const Call& call) { return call.variant->name == reference; };
+      const auto before = std::find_if(std::make_reverse_iterator(at), timeline_.rend(), is_reference);
+      const auto after = std::find_if(at, timeline_.end(), is_reference);
+      const double sum = (before != timeline_.rend() ? before->seconds : 0) + (after != timeline_.end() ? after->seconds : 0);
+      const int neighbours = (before != timeline_.rend() ? 1 : 0) + (after != timeline_.end() ? 1 : 0);
+      if (neighbours > 0) ratios.push_back(at->seconds * neighbours / sum);
+    }
+    return ratios.empty() ? 0 : median_of(ratios);
   }
 
   /// Lets go of the variants and of what they hold (buffers that MPI must free before it ends).
   void clear() {
     benchmark::ClearRegisteredBenchmarks();
+    turns_.clear();
+    timeline_.clear();
     variants_.clear();
   }
 
@@ -98,6 +124,15 @@ class RoundRobin {
     std::int64_t calls;
     std::vector<double> seconds;
   };
+  struct Call {
+    const Variant* variant;
+    double seconds;
+  };
+  [[nodiscard]] static double median_of(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const std::size_t middle = values.size() / 2;
+    return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
+  }
   class NoReport final : public benchmark::BenchmarkReporter {
     bool ReportContext(const Context&) override { return true; }
     void ReportRuns(const std::vector<Run>&) override {}
@@ -114,6 +149,8 @@ class RoundRobin {
   Work barrier_;
   bool reports_;
   std::deque<Variant> variants_;  // addresses stay: registered benchmarks refer to them
+  std::vector<Variant*> turns_;   // of a round
+  std::vector<Call> timeline_;    // as they came
 };
 
 /// a / b, 0 where b was not measured.

@@ -50,9 +50,9 @@ std::unique_ptr<TransportBuffer> NodeCollectives::allocate(std::int64_t elements
   return MessageCollectives::allocate(elements);
 }
 
-std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t elements) {
+std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t elements, std::int64_t counted) {
   // Shards that lie in no window would have to come here by messages to every rank, which all would write.
-  if (!crowded_ && room_for(elements, 1)) return std::make_unique<WindowBuffer>(node_.get(), elements, WindowBuffer::Copies::kOneANode);
+  if (!crowded_ && room_for(elements, 1)) return std::make_unique<WindowBuffer>(node_.get(), elements, WindowBuffer::Copies::kOneANode, counted);
   return MessageCollectives::allocate(elements);
 }
 

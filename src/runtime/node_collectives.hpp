@@ -20,7 +20,7 @@ class NodeCollectives final : public MessageCollectives {
   NodeCollectives(MPI_Comm world, Communicator node, NodeMap nodes, Waiting waiting);
 
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override;
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements) override;
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements, std::int64_t counted) override;
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override;
   [[nodiscard]] std::vector<Contribution> exchange_sums(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice,
                                                         const SubtreeSum& sum) override;

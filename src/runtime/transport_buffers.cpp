@@ -5,6 +5,9 @@
 
 #include <cstring>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 namespace th::runtime {
 
 namespace {
@@ -16,7 +19,7 @@ float* align_up(void* pointer) {
 
 }  // namespace
 
-WindowBuffer::WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies) : elements_(elements), copies_(copies) {
+WindowBuffer::WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies, std::int64_t counted) : elements_(elements), copies_(copies) {
   const MPI_Aint bytes = static_cast<MPI_Aint>((elements * 4 + 2 * kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment);
   int ranks = 0, place = 0;
   MPI_Comm_size(node, &ranks);
@@ -35,8 +38,25 @@ WindowBuffer::WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies) 
   const std::int64_t begin = one_a_node() ? elements * place / ranks : 0;
   const std::int64_t end = one_a_node() ? elements * (place + 1) / ranks : elements;
   std::memset(data_ + begin, 0, static_cast<std::size_t>(end - begin) * 4);
-  note_allocation(data_, static_cast<std::size_t>(elements) * 4);
+  if (one_a_node() && ranks > 1 && end > begin) {
+    // Only memory that others map too outlives a rank's forgetting; an MPI may have taken other memory.
+    float& proof = data_[begin + (end - begin) / 2];
+    proof = 1;
+    forgets_ = true;
+    forget(begin, end - begin);
+    forgets_ = proof == 1;
+    proof = 0;
+  }
+  note_allocation(data_, static_cast<std::size_t>(counted) * 4);
   check_mpi(MPI_Barrier(node), "MPI_Barrier");
+}
+
+void WindowBuffer::forget(std::int64_t offset, std::int64_t count) noexcept {
+  if (!forgets_) return;
+  static const auto kPage = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(data_ + offset) + kPage - 1) / kPage * kPage;
+  const auto end = reinterpret_cast<std::uintptr_t>(data_ + offset + count) / kPage * kPage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 WindowBuffer::~WindowBuffer() {

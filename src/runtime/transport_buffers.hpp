@@ -15,19 +15,21 @@ inline constexpr std::int64_t kBufferAlignment = 64;  ///< bytes
 class WindowBuffer final : public TransportBuffer {
  public:
   enum class Copies { kOneARank, kOneANode };
-  /// Collective over `node`; `elements` is the same on all its ranks.
-  WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies = Copies::kOneARank);
+  /// Collective over `node`; `elements` is the same on all its ranks. `counted`: see Collectives::allocate_shared().
+  WindowBuffer(MPI_Comm node, std::int64_t elements) : WindowBuffer(node, elements, Copies::kOneARank, elements) {}
+  WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies, std::int64_t counted);
   ~WindowBuffer() override;
   [[nodiscard]] float* data() noexcept override { return data_; }
   [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
   /// The buffer of the node's rank at `place`.
   [[nodiscard]] const float* at_place(int place) const { return bases_[static_cast<std::size_t>(place)]; }
-  /// Whether that is the same for all places.
-  [[nodiscard]] bool one_a_node() const noexcept { return copies_ == Copies::kOneANode; }
+  [[nodiscard]] bool one_a_node() const noexcept override { return copies_ == Copies::kOneANode; }
+  void forget(std::int64_t offset, std::int64_t count) noexcept override;
 
  private:
   std::int64_t elements_;
   Copies copies_;
+  bool forgets_ = false;  ///< what is forgotten comes back as it was
   MPI_Win window_ = MPI_WIN_NULL;
   float* data_ = nullptr;
   std::vector<float*> bases_;

@@ -45,8 +45,8 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
     return known(watched("allocate", [&] { return inner_.allocate(elements); }));
   }
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements) override {
-    return known(watched("allocate", [&] { return inner_.allocate_shared(elements); }));
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements, std::int64_t counted) override {
+    return known(watched("allocate", [&] { return inner_.allocate_shared(elements, counted); }));
   }
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset, std::int64_t slice) override {
     return counted("exchange of gradients", kExchange, data_of(buffer), slice * kWord, [&] { return inner_.exchange(buffer, offset, slice); });

@@ -75,20 +75,21 @@ void ZeroEngine::allocate() {
     const MemoryScope scope(kind);
     return collectives_.allocate(words(elements, type));
   };
-  const auto shared = [&](MemoryClass kind, std::int64_t elements) {
+  const auto shared = [&](MemoryClass kind, std::int64_t elements, std::int64_t counted) {
     const MemoryScope scope(kind);
-    return collectives_.allocate_shared(words(elements, types.working));
+    return collectives_.allocate_shared(words(elements, types.working), words(counted, types.working));
   };
-  // Where each rank writes its shards alone the ranks of a node can have the whole once.
-  const bool shares_parameters = policy_.shard_optimizer && !policy_.shard_parameters;
-  if (shares_parameters) {
-    parameters_ = shared(MemoryClass::kParameters, b.parameters);
-  } else if (!b.parameters_on_host) {
-    parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
+  // Where each rank writes its shards alone the ranks of a node can have the whole once. At stage 3 that is enough where there is but one node.
+  const bool whole = policy_.shard_optimizer && (!policy_.shard_parameters || (device_.is_host() && collectives_.nodes().nodes() == 1));
+  if (whole) {
+    parameters_ = shared(MemoryClass::kParameters, layout_.padded_total(), b.parameters);
+    if (policy_.shard_parameters && parameters_->one_a_node()) gather_in_place(buffers_);
+    if (policy_.shard_parameters && !b.gathers_in_place) parameters_.reset();
   }
+  if (!parameters_ && !b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
   for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
-  if (device_.is_host() && policy_.shard_parameters) {
-    shared_gather_ = shared(MemoryClass::kGatherSlots, b.gather_slots);
+  if (b.gather_slots > 0 && device_.is_host()) {
+    shared_gather_ = shared(MemoryClass::kGatherSlots, b.gather_slots, b.gather_slots);
   } else {
     gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
   }
@@ -126,7 +127,7 @@ std::byte* ZeroEngine::reduced_at(float* buffer, std::int64_t element) const {
 std::byte* ZeroEngine::parameter_shard(std::int64_t unit) const {
   if (buffers_.parameters_on_host) return nullptr;
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  return working_at(*parameters_, policy_.shard_parameters ? u.shard_offset : u.offset + rank_ * u.shard);
+  return working_at(*parameters_, whole_parameters() ? u.offset + rank_ * u.shard : u.shard_offset);
 }
 
 std::byte* ZeroEngine::reduced_gradient(std::int64_t unit) const {

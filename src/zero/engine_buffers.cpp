@@ -145,6 +145,11 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   return b;
 }
 
+void gather_in_place(EngineBuffers& buffers) {
+  buffers.gather_slots = 0;
+  buffers.gathers_in_place = true;
+}
+
 runtime::MemoryUse EngineBuffers::use() const {
   const std::int64_t working = element_bytes(types.working);
   const std::int64_t reduced = element_bytes(types.reduced);

@@ -84,24 +84,25 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   at::Tensor flat = at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
   Buffer shared_values;  // of one unit, where it has to be gathered
   runtime::DeviceBlock device_values;
-  if (policy_.shard_parameters && device_.is_host()) {
-    shared_values = collectives_.allocate_shared(words(layout_.largest_unit(), type));
-  } else if (policy_.shard_parameters) {
+  if (!whole_parameters() && device_.is_host()) {
+    const std::int64_t largest = words(layout_.largest_unit(), type);
+    shared_values = collectives_.allocate_shared(largest, largest);
+  } else if (!whole_parameters()) {
     device_values = runtime::DeviceBlock(device_, runtime::Place::kDevice, layout_.largest_unit() * element_bytes(type));
   }
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    const std::byte* values = nullptr;
+    std::byte* values = whole_parameters()   ? working_at(*parameters_, unit.offset)
+                        : shared_values != nullptr ? working_at(*shared_values, 0)
+                                                   : static_cast<std::byte*>(device_values.data());
     if (policy_.shard_parameters) {
-      std::byte* to = shared_values ? working_at(*shared_values, 0) : static_cast<std::byte*>(device_values.data());
-      gather_now(static_cast<std::int64_t>(u), to, shared_values.get());
-      values = to;
+      gather_now(static_cast<std::int64_t>(u), values, shared_values.get());
     } else {
-      values = working_at(*parameters_, unit.offset);
       compute_.wait(whole_[u]);
     }
     runtime::copy_now(device_, static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), values,
                       unit.content * element_bytes(type));
+    forget_unit(static_cast<std::int64_t>(u));
   }
   return std::make_unique<ResidentSource>(whole, std::move(flat));
 }

@@ -31,7 +31,11 @@ void ZeroEngine::lay_out_places() {
   backward_event_.assign(units, 0);
   if (!policy_.shard_parameters) return;
   std::byte* slots = shared_gather_ ? working_at(*shared_gather_, 0) : static_cast<std::byte*>(gather_.data());
-  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, slots, compute_, communication_,
+  const auto memory = [this, slots](std::int64_t unit, std::size_t place) {
+    if (buffers_.gathers_in_place) return working_at(*parameters_, layout_.units()[index(unit)].offset);
+    return slots + buffers_.gathered.offset(place) * element_bytes(buffers_.types.working);
+  };
+  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, memory, compute_, communication_,
                                        [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to, shared_gather_.get()); });
 }
 
@@ -72,7 +76,17 @@ void ZeroEngine::acquire(std::int64_t unit) {
 
 void ZeroEngine::release(std::int64_t unit) {
   ensure(open_[index(unit)] > 0, "ZeroEngine: a unit was closed that was not open");
-  if (--open_[index(unit)] == 0 && pool_) pool_->close(unit);
+  if (--open_[index(unit)] > 0 || !pool_) return;
+  pool_->close(unit);
+  if (!buffers_.kept[index(unit)]) forget_unit(unit);
+}
+
+void ZeroEngine::forget_unit(std::int64_t unit) {
+  if (!buffers_.gathers_in_place) return;
+  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  const std::int64_t begin = words(u.offset, buffers_.types.working), shard = words(u.shard, buffers_.types.working);
+  parameters_->forget(begin, shard * rank_);
+  parameters_->forget(begin + shard * (rank_ + 1), shard * (ranks_ - rank_ - 1));
 }
 
 const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
@@ -225,7 +239,7 @@ void ZeroEngine::gather_unit(std::int64_t number, std::byte* to, runtime::Transp
   const std::byte* kept = store_->parameters(number);
   GatherSource* source = kept == nullptr ? nullptr : &fetch(number, kept);
   if (source == nullptr) communication_.wait(updated_[index(number)]);
-  const bool whole = !policy_.shard_parameters;
+  const bool whole = whole_parameters();
   const std::int64_t offset = source != nullptr ? 0 : words(whole ? unit.offset : unit.shard_offset, type);
   runtime::TransportBuffer* from = source != nullptr ? source->buffer.get() : parameters_.get();
   communication_.enqueue("gather",

@@ -12,12 +12,12 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
+GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, Memory memory,
                        runtime::Stream& compute, runtime::Stream& communication, Gather gather)
     : buffers_(buffers),
       layout_(layout),
       opens_(std::move(opens)),
-      base_(base),
+      memory_(std::move(memory)),
       element_bytes_(element_bytes(buffers.types.working)),
       compute_(compute),
       communication_(communication),
@@ -31,8 +31,6 @@ void GatherPool::begin_step(std::int64_t rounds) {
   ahead_.clear();
 }
 
-std::byte* GatherPool::memory(std::size_t place) const { return base_ + buffers_.gathered.offset(place) * element_bytes_; }
-
 std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
   const std::size_t at = buffers_.gathered.place(unit, turn_);
   Place& place = places_[at];
@@ -41,7 +39,7 @@ std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
   if (buffers_.gathered.takes_turns(unit)) ++turn_;
   place.current = buffers_.kept[index(unit)];
   communication_.wait(place.released);
-  gather_(unit, memory(at));
+  gather_(unit, memory_(unit, at));
   place.gathered = communication_.record();
   return at;
 }
@@ -63,7 +61,7 @@ std::byte* GatherPool::open(std::int64_t unit) {
   used_[index(unit)] = *at;
   compute_.wait(place.gathered);
   compute_.touch("open", {read_of(unit, *at)});
-  return memory(*at);
+  return memory_(unit, *at);
 }
 
 void GatherPool::gather_ahead() {
@@ -92,7 +90,7 @@ void GatherPool::updated() {
 }
 
 runtime::Access GatherPool::read_of(std::int64_t unit, std::size_t place) const {
-  return runtime::reads(memory(place), layout_.units()[index(unit)].padded * element_bytes_);
+  return runtime::reads(memory_(unit, place), layout_.units()[index(unit)].padded * element_bytes_);
 }
 
 }  // namespace th::zero

@@ -129,7 +129,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
                                   model::Arithmetic::kShapesOnly);
   const FlatLayout layout(shapes.units(), request.ranks);
   const UnitUse units = unit_use(shapes);
-  const EngineBuffers buffers = engine_buffers(config, layout, units, request.slots, request.memory);
+  EngineBuffers buffers = engine_buffers(config, layout, units, request.slots, request.memory);
   const std::int64_t states = buffers.moments > 0 ? 3 : 1;
   const std::int64_t staging = states * layout.shard_total() * kFloat;
   std::int64_t unit_staging = 0;  // of the largest unit's slice: what a load, and a save that training waits for, hold beside the state
@@ -145,6 +145,8 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (request.memory == DeviceMemory::kOwn) {  // records of a step's end are gathered on the devices
     for (StepTraffic* traffic : {&plan.traffic, &plan.between_nodes}) traffic->all_gather += std::exchange(traffic->remainder, 0);
   }
+  const bool sharded = zero_policy(config.zero.stage).shard_parameters;
+  if (sharded && request.memory == DeviceMemory::kHost && !request.messages && nodes.nodes() == 1) gather_in_place(buffers);
   MemoryUse base = buffers.use(), own_host = buffers.host_use();
   MemoryUse& host = request.memory == DeviceMemory::kOwn ? own_host : base;  // a CPU run has one memory
   host[MemoryClass::kBatches] = request.batch_bytes;
@@ -155,7 +157,6 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   }
   base[MemoryClass::kActivations] = constants;
   const std::int64_t working = element_bytes(buffers.types.working);
-  const bool sharded = buffers.gather_slots > 0;
   const bool through_host = request.memory == DeviceMemory::kHost || request.transport == runtime::Transport::kStaged;
   if (request.transport) {
     const runtime::TransportMemory own = runtime::transport_memory(*request.transport, request.ranks, largest_calls(config, layout, buffers));
@@ -192,7 +193,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (!request.decoding.empty()) {
     const FlatLayout whole(shapes.units(), 1);
     // First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are decoded.
-    phase("gathering", MemoryClass::kGatherSlots, sharded ? layout.largest_unit() * working : 0);
+    phase("gathering", MemoryClass::kGatherSlots, sharded && !buffers.gathers_in_place ? layout.largest_unit() * working : 0);
     of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
     of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
     // A GPU's host has a table of positions of its own for it.

@@ -49,6 +49,10 @@ class TransportBuffer {
   TransportBuffer& operator=(const TransportBuffer&) = delete;
   [[nodiscard]] virtual float* data() noexcept = 0;
   [[nodiscard]] virtual std::int64_t elements() const noexcept = 0;
+  /// Whether data() names the same memory on all ranks of a node.
+  [[nodiscard]] virtual bool one_a_node() const noexcept { return false; }
+  /// This rank reads these floats no more for now: pages of memory that is shared stop counting as its resident set. Their values stay.
+  virtual void forget(std::int64_t /*offset*/, std::int64_t /*count*/) noexcept {}
 };
 
 /// The transport: collective calls on fp32 buffers, without tensors. Every call is collective over all ranks, in the same order.
@@ -72,8 +76,9 @@ class Collectives {
   /// A buffer of `elements` floats for exchange() and all_gather(). Collective; all ranks ask for the same size.
   [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) = 0;
   /// A buffer for what all ranks hold alike: where memory can be shared the ranks of a node have it once, and data() names the same memory to all of
-  /// them; elsewhere as allocate(). A rank writes its own shards in it, the others' come by all_gather() in place or by all_gather_shared(). Collective.
-  [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements) { return allocate(elements); }
+  /// them; elsewhere as allocate(). A rank writes its own shards in it, the others' come by all_gather() in place or by all_gather_shared().
+  /// `counted`: floats that the memory ledger counts as this rank's where they are shared. Collective.
+  [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements, std::int64_t /*counted*/) { return allocate(elements); }
 
   /// Rank r's `buffer[offset + o*slice, +slice)` is its contribution to owner o. Returns, for this rank as owner, one pointer a rank to the
   /// contributions, readable until finish_exchange(); nobody may write the exchanged range of `buffer` before that, except each

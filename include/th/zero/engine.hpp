@@ -132,6 +132,10 @@ class ZeroEngine final : public model::ParameterSource {
   /// Elements of the working or of the reduced type at an offset of a buffer.
   [[nodiscard]] std::byte* working_at(runtime::TransportBuffer& buffer, std::int64_t element) const;
   [[nodiscard]] std::byte* reduced_at(float* buffer, std::int64_t element) const;
+  /// Whether the parameters' buffer holds all shards, unit by unit.
+  [[nodiscard]] bool whole_parameters() const noexcept { return !policy_.shard_parameters || buffers_.gathers_in_place; }
+  /// The others' shards of a unit in it are not read for now.
+  void forget_unit(std::int64_t unit);
   /// This rank's shard of a unit's parameters on the device; null where the store keeps it on the host.
   [[nodiscard]] std::byte* parameter_shard(std::int64_t unit) const;
   [[nodiscard]] std::byte* reduced_gradient(std::int64_t unit) const;

@@ -87,7 +87,8 @@ struct EngineBuffers {
   std::int64_t masters = 0;          ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
   std::int64_t gradients = 0;        ///< reduced type: whole, or this rank's shards of the reduced gradients
   std::int64_t moments = 0;          ///< of exp_avg, and as many of exp_avg_sq
-  std::int64_t gather_slots = 0;     ///< working type: gathered units (parameters sharded)
+  std::int64_t gather_slots = 0;     ///< working type: gathered units (parameters sharded), where they are not read in place
+  bool gathers_in_place = false;     ///< the ranks' shards lie in one buffer that all of them map: each counts its own
   std::int64_t unit_gradients = 0;   ///< fp32: gradients in the making of the units in flight (gradients sharded, or reduced in 16 bits)
   std::int64_t travel = 0;           ///< reduced type: unreduced gradients of the units in flight (gradients sharded and reduced in 16 bits)
   std::int64_t pending_shard = 0;    ///< of one pending partial sum, fp32
@@ -123,6 +124,9 @@ struct EngineBuffers {
 /// zero.max_live_parameters leaves no room for one gathered unit.
 [[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
                                            DeviceMemory memory = DeviceMemory::kHost);
+
+/// Of a CPU run at stage 3 whose ranks are all on one node and share memory: units are read where their shards lie.
+void gather_in_place(EngineBuffers& buffers);
 
 /// By unit: at most zero.persistence_threshold parameters, and stage 3.
 [[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout);

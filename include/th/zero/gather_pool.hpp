@@ -22,8 +22,10 @@ class GatherPool {
  public:
   /// Enqueues on the communication stream what brings all shards of a unit to `to`. Collective.
   using Gather = std::function<void(std::int64_t unit, std::byte* to)>;
-  /// `base`: buffers.gather_slots elements. `opens`: UnitUse::opens. All outlive the pool.
-  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, std::byte* base,
+  /// Where a unit's elements lie while it has a place.
+  using Memory = std::function<std::byte*(std::int64_t unit, std::size_t place)>;
+  /// `opens`: UnitUse::opens. All outlive the pool.
+  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, Memory memory,
              runtime::Stream& compute, runtime::Stream& communication, Gather gather);
 
   /// So many rounds of openings follow, in the order of `opens`: units may be gathered ahead.
@@ -44,7 +46,6 @@ class GatherPool {
     bool open = false;
     bool current = false;  ///< of a kept unit's place: it holds the unit since the last update
   };
-  [[nodiscard]] std::byte* memory(std::size_t place) const;
   /// Enqueues the gather of a unit into the place that is its next; none while that place is in use.
   [[nodiscard]] std::optional<std::size_t> gather(std::int64_t unit);
   [[nodiscard]] runtime::Access read_of(std::int64_t unit, std::size_t place) const;
@@ -52,7 +53,7 @@ class GatherPool {
   const EngineBuffers& buffers_;
   const FlatLayout& layout_;
   std::vector<std::int64_t> opens_;
-  std::byte* base_;
+  Memory memory_;
   std::int64_t element_bytes_;
   runtime::Stream& compute_;
   runtime::Stream& communication_;
