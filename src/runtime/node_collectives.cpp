@@ -2,8 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/runtime/memory_ledger.hpp"
-
-#include <sys/statvfs.h>
+#include "th/runtime/resource_usage.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -58,11 +57,10 @@ std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t e
 
 /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at first.
 bool NodeCollectives::room_for(std::int64_t elements, int copies) {
-  struct statvfs space {};
   int room = 1;
-  if (nodes_.node_size(rank_) > 1 && statvfs("/dev/shm", &space) == 0) {
-    const double free_bytes = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize);
-    room = free_bytes > 1.02 * static_cast<double>(elements) * 4 * copies + (1 << 20) ? 1 : 0;
+  const auto free_bytes = shared_memory_room();
+  if (nodes_.node_size(rank_) > 1 && free_bytes) {
+    room = static_cast<double>(*free_bytes) > 1.02 * static_cast<double>(elements) * 4 * copies + (1 << 20) ? 1 : 0;
   }
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &room, 1, MPI_INT, MPI_MIN, comm_.get()), "MPI_Allreduce");
   crowded_ = crowded_ || room == 0;

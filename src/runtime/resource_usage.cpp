@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -137,6 +138,12 @@ std::int64_t available_memory_bytes() {
   if (!node && !groups) return 0;
   constexpr std::int64_t kNone = std::numeric_limits<std::int64_t>::max();
   return std::min(node.value_or(kNone), groups.value_or(kNone));
+}
+
+std::optional<std::int64_t> shared_memory_room() {
+  struct statvfs space {};
+  if (statvfs("/dev/shm", &space) != 0) return std::nullopt;
+  return static_cast<std::int64_t>(static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize));
 }
 
 std::optional<std::int64_t> address_space_left() {

@@ -31,6 +31,7 @@ class Exam {
         slice_(std::max<std::int64_t>(256, kFloats / size_ / 256 * 256)),
         sent_(all.allocate(slice_ * size_)),
         full_(all.allocate(slice_ * size_)),
+        once_(all.allocate_shared(slice_ * size_, slice_ * size_)),
         host_(static_cast<std::size_t>(slice_ * size_)) {}
 
   void exchange() {
@@ -65,6 +66,16 @@ class Exam {
     fill("all_gather", [&](int to, std::int64_t i) { return to == rank_ ? mark(rank_, rank_, i) : -1; });
     all_.all_gather(*sent_, 0, slice_, slice_, full_->data());
     for (int r = 0; r < size_; ++r) compare("all_gather", full_->data() + slice_ * r, slice_, [&](std::int64_t i) { return mark(r, r, i); });
+  }
+
+  void all_gather_shared() {
+    for (int turn = 0; turn < 2; ++turn) {  // the second overwrites what others may still read
+      fill("all_gather_shared", [&](int to, std::int64_t i) { return to == rank_ ? mark(rank_, rank_ + 2 + turn, i) : -1; });
+      all_.all_gather_shared(*sent_, 0, slice_, slice_, *once_, 0);
+      for (int r = 0; r < size_; ++r) {
+        compare("all_gather_shared", once_->data() + slice_ * r, slice_, [&](std::int64_t i) { return mark(r, r + 2 + turn, i); });
+      }
+    }
   }
 
   void shards() {
@@ -176,7 +187,7 @@ class Exam {
   const BufferCopy& copy_;
   int rank_, size_;
   std::int64_t slice_;
-  std::unique_ptr<TransportBuffer> sent_, full_;
+  std::unique_ptr<TransportBuffer> sent_, full_, once_;
   std::vector<float> host_;
   std::string problem_;
 };
@@ -190,6 +201,7 @@ SelfTestRates self_test(Collectives& collectives, std::string_view planted, cons
   exam.exchange();
   exam.exchange_sums();
   exam.all_gather();
+  exam.all_gather_shared();
   exam.shards();
   exam.all_reduce();
   exam.scalars();

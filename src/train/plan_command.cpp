@@ -133,6 +133,9 @@ std::string memory_tables(const Planner& planner) {
   };
   row("total", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.peak().use.total())); });
   row("reached in", [](const zero::MemoryPlan& p) { return format(" %10s", p.peak().name.c_str()); });
+  if (std::any_of(plans.begin(), plans.end(), [](const zero::MemoryPlan& p) { return p.once_a_node > 0; })) {
+    row("once a node", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.once_a_node)); });
+  }
   row("bytes sent a step", [](const zero::MemoryPlan& p) { return format(" %10.2f", mebibytes(p.traffic.total())); });
   const bool exact = config.comm.reduction == config::Reduction::kExact;
   text += format("%-20s", exact ? "  reduction=fast" : "  reduction=exact");
@@ -161,6 +164,7 @@ struct Need {
 /// What it may take, bytes.
 struct Room {
   bool gpu = false;  ///< the run is planned for GPUs
+  std::int64_t ranks_here = 1;
   double device = std::numeric_limits<double>::infinity(), host = 0;
   [[nodiscard]] bool holds(const Need& need) const { return static_cast<double>(need.device) <= device && static_cast<double>(need.host) <= host; }
   /// By how much a need is beyond it, on the side where it is worse.
@@ -174,7 +178,7 @@ zero::MemoryPlan plan_for(const Planner& planner, const config::RunConfig& confi
 }
 
 Need need_of(const zero::MemoryPlan& plan, const Room& room) {
-  if (!room.gpu) return {0, plan.peak().use.total()};
+  if (!room.gpu) return {0, plan.of_node(plan.peak().use.total(), room.ranks_here, runtime::shared_memory_room())};
   return {plan.peak().use.total(), plan.host_peak().host.total()};
 }
 
@@ -187,9 +191,9 @@ Room room_of(const Planner& planner) {
   Room room;
   room.gpu = asked.gpu_gbytes > 0 || planner.memory() == zero::DeviceMemory::kOwn;
   if (asked.gpu_gbytes > 0) room.device = asked.gpu_gbytes * 1e9;
-  const int here = planner.request().nodes->node_size(0);
+  room.ranks_here = planner.request().nodes->node_size(0);
   const auto available = static_cast<double>(runtime::available_memory_bytes());
-  room.host = available > 0 ? available / static_cast<double>(here) - kProcess : std::numeric_limits<double>::infinity();
+  room.host = available > 0 ? available / static_cast<double>(room.ranks_here) - kProcess : std::numeric_limits<double>::infinity();
   if (const auto left = runtime::address_space_left()) room.host = std::min(room.host, static_cast<double>(*left));
   return room;
 }
@@ -318,10 +322,11 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   const zero::MemoryPlan run = plan_for(planner, config, room);
   const Need need = need_of(run, room);
   const zero::MemoryPlan::Phase& most = room.gpu ? run.host_peak() : run.peak();
-  answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s).\n",
+  answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s)%s.\n",
                         monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(planner.request().nodes->node_size(0)),
                         std::isinf(room.host) ? "any number of bytes" : monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, room.host))).c_str(),
-                        monitor::bytes_text(need.host).c_str(), most.name.c_str());
+                        monitor::bytes_text(need.host).c_str(), most.name.c_str(),
+                        !room.gpu && run.once_a_node > 0 && room.ranks_here > 1 ? ", what is there once a node divided among them" : "");
   if (const auto left = runtime::address_space_left()) {
     answer.text += "ulimit -v leaves " + monitor::bytes_text(*left) + " to a process: it counts above where it is less.\n";
   }

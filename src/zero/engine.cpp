@@ -75,21 +75,12 @@ void ZeroEngine::allocate() {
     const MemoryScope scope(kind);
     return collectives_.allocate(words(elements, type));
   };
-  const auto shared = [&](MemoryClass kind, std::int64_t elements, std::int64_t counted) {
-    const MemoryScope scope(kind);
-    return collectives_.allocate_shared(words(elements, types.working), words(counted, types.working));
-  };
-  // Where each rank writes its shards alone the ranks of a node can have the whole once. At stage 3 that is enough where there is but one node.
-  const bool whole = policy_.shard_optimizer && (!policy_.shard_parameters || (device_.is_host() && collectives_.nodes().nodes() == 1));
-  if (whole) {
-    parameters_ = shared(MemoryClass::kParameters, layout_.padded_total(), b.parameters);
-    if (policy_.shard_parameters && parameters_->one_a_node()) gather_in_place(buffers_);
-    if (policy_.shard_parameters && !b.gathers_in_place) parameters_.reset();
-  }
+  if (device_.is_host() && (ranks_ > 1 || policy_.shard_parameters)) allocate_once_a_node();
   if (!parameters_ && !b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
   for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
   if (b.gather_slots > 0 && device_.is_host()) {
-    shared_gather_ = shared(MemoryClass::kGatherSlots, b.gather_slots, b.gather_slots);
+    const MemoryScope scope(MemoryClass::kGatherSlots);
+    shared_gather_ = collectives_.allocate_shared(words(b.gather_slots, types.working), words(b.gather_slots, types.working));
   } else {
     gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
   }
@@ -99,7 +90,10 @@ void ZeroEngine::allocate() {
                                        : buffer(MemoryClass::kGradients, b.gradients, types.reduced);
   if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
   if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
-  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_);
+  const auto given = [this](std::size_t state) { return node_states_[state] ? node_states_[state]->data() : nullptr; };
+  const StateStore::Given states{given(0), given(1), given(2)};
+  const bool has_states = node_states_[0] || node_states_[1];
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, has_states ? &states : nullptr);
   pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   if (device_.is_host()) {
     host_record_ = block(MemoryClass::kCommunication, b.record * kDouble);
@@ -114,6 +108,32 @@ void ZeroEngine::allocate() {
   const MemoryScope scope(MemoryClass::kCommunication);
   compute_.drain();  // zeros come by both
   communication_.drain();
+}
+
+void ZeroEngine::allocate_once_a_node() {
+  using runtime::MemoryClass;
+  const EngineBuffers& b = buffers_;
+  const auto shared = [&](MemoryClass kind, std::int64_t elements, std::int64_t counted) -> Buffer {
+    if (elements == 0) return nullptr;
+    const runtime::MemoryScope scope(kind);
+    Buffer made = collectives_.allocate_shared(elements, counted);
+    return made->one_a_node() ? std::move(made) : nullptr;
+  };
+  const OnceANode once = once_a_node(config_, collectives_.nodes());
+  if (!once.parameters) return;
+  parameters_ = shared(MemoryClass::kParameters, words(layout_.padded_total(), b.types.working), words(b.parameters, b.types.working));
+  if (!parameters_) return;
+  if (policy_.shard_parameters) gather_in_place(buffers_);
+  if (!once.states) return;
+  constexpr std::array kKinds{MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq};
+  const std::array elements{b.masters, b.moments, b.moments};
+  for (std::size_t i = 0; i < kKinds.size(); ++i) {
+    node_states_[i] = shared(kKinds[i], elements[i], elements[i]);
+    if (node_states_[i] || elements[i] == 0) continue;
+    for (Buffer& state : node_states_) state.reset();  // all or none
+    parameters_.reset();
+    return;
+  }
 }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
@@ -233,6 +253,13 @@ std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
   return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
 }
 
+bool ZeroEngine::updates(std::int64_t rank) const {
+  if (!parameters_ || !parameters_->one_a_node()) return true;
+  const runtime::NodeMap nodes = collectives_.nodes();
+  const auto mine = static_cast<int>(rank_), other = static_cast<int>(rank);
+  return nodes.share(mine, other) ? mine == other : nodes.taker(nodes.node_of(mine), other) == mine;
+}
+
 StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   if (policy_.shard_optimizer) return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
@@ -349,18 +376,24 @@ void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors&
                          {gradient});
   compute_.wait(communication_.record());
   communication_.run_bodies();
+  std::int64_t announced = 0;
   for (std::int64_t r = 0; r < ranks_; ++r) {
+    if (!updates(r)) continue;
     store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)], working_at(*parameters_, unit.offset + r * unit.shard)});
+    ++announced;
   }
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, updates_on(), number);
-    for (std::int64_t r = 0; r < ranks_; ++r) store_->update_next(factors, outcome);
+    for (std::int64_t i = 0; i < announced; ++i) store_->update_next(factors, outcome);
   }
   updated_[index(number)] = whole_[index(number)] = store_->updated();
   communication_.wait(store_->updating().record());
   // From here on the owners may write again what was read here.
-  communication_.enqueue("end of a gather", [this] { collectives_.finish_exchange(); }, {gradient});
+  const bool others = announced < ranks_;  // have updated what this rank did not
+  communication_.enqueue("end of a gather", [this] { collectives_.finish_exchange(); },
+                         {gradient, runtime::writes(working_at(*parameters_, unit.offset), others ? unit.padded * element_bytes(buffers_.types.working) : 0)});
   gradient_free_[gradient_place_[index(number)]] = communication_.record();
+  if (others) whole_[index(number)] = communication_.record();
 }
 
 }  // namespace th::zero

@@ -145,6 +145,14 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   return b;
 }
 
+OnceANode once_a_node(const config::RunConfig& config, const runtime::NodeMap& nodes) {
+  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  if (policy.shard_parameters) return {nodes.nodes() == 1, false};
+  // A fast sum is whole on every rank, which updates all of it.
+  const bool by_shards = policy.shard_optimizer || config.comm.reduction == config::Reduction::kExact;
+  return {by_shards, by_shards && !policy.shard_optimizer};
+}
+
 void gather_in_place(EngineBuffers& buffers) {
   buffers.gather_slots = 0;
   buffers.gathers_in_place = true;

@@ -69,7 +69,9 @@ void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole
                            for (std::int64_t at = 0; at < shard; at += part) {
                              communication_.copy(buffer + rank_ * part, mine + at, part * kFloat);
                              collectives_.all_gather(*gradients_, offset, part, part, buffer);
-                             for (std::int64_t r = 0; r < ranks_; ++r) communication_.copy(whole + r * shard + at, buffer + r * part, part * kFloat);
+                             for (std::int64_t r = 0; r < ranks_; ++r) {
+                               if (updates(r)) communication_.copy(whole + r * shard + at, buffer + r * part, part * kFloat);
+                             }
                            }
                          },
                          {runtime::reads(mine, u.shard * kFloat), runtime::writes(buffer, part * ranks_ * kFloat),
@@ -120,6 +122,7 @@ void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> ou
   ensure(std::ssize(out) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
   compute_.wait(whole_[index(number)]);
   runtime::copy_now(device_, out.data(), store_->at(state, my_shard(number)), unit.shard * kFloat);
+  if (pool_) pool_->was_read(number);
 }
 
 void ZeroEngine::write_state(State state, std::span<const float> in) {

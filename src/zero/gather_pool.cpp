@@ -23,22 +23,29 @@ GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, s
       communication_(communication),
       gather_(std::move(gather)),
       places_(buffers.gathered.places()),
-      used_(layout.units().size(), 0) {}
+      released_(buffers.gathers_in_place ? layout.units().size() : places_.size()),
+      used_(layout.units().size(), 0),
+      in_use_(layout.units().size(), false) {}
 
 void GatherPool::begin_step(std::int64_t rounds) {
   opened_ = 0;
   scheduled_ = rounds * std::ssize(opens_);
   ahead_.clear();
+  in_use_.assign(in_use_.size(), false);
 }
+
+runtime::Event& GatherPool::released(std::int64_t unit, std::size_t place) { return released_[buffers_.gathers_in_place ? index(unit) : place]; }
 
 std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
   const std::size_t at = buffers_.gathered.place(unit, turn_);
   Place& place = places_[at];
   if (place.open) return std::nullopt;
   if (place.current) return at;
+  if (buffers_.gathers_in_place && in_use_[index(unit)]) return std::nullopt;
+  in_use_[index(unit)] = true;
   if (buffers_.gathered.takes_turns(unit)) ++turn_;
   place.current = buffers_.kept[index(unit)];
-  communication_.wait(place.released);
+  communication_.wait(released(unit, at));
   gather_(unit, memory_(unit, at));
   place.gathered = communication_.record();
   return at;
@@ -77,8 +84,12 @@ void GatherPool::close(std::int64_t unit) {
   Place& place = places_[at];
   ensure(place.open, "GatherPool: a unit was closed that was not open");
   compute_.touch("close", {read_of(unit, at)});
-  place.released = compute_.record();
-  place.open = false;
+  released(unit, at) = compute_.record();
+  place.open = in_use_[index(unit)] = false;
+}
+
+void GatherPool::was_read(std::int64_t unit) {
+  if (buffers_.gathers_in_place) released(unit, 0) = compute_.record();
 }
 
 void GatherPool::updated() {

@@ -42,16 +42,22 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
 
 }  // namespace
 
-StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy)
+StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy,
+                       const Given* given)
     : device_(device), layout_(layout), buffers_(buffers), policy_(policy) {
   const runtime::Place states = buffers.optimizer_on_host ? runtime::Place::kHost : runtime::Place::kDevice;
   const auto block = [&](MemoryClass kind, runtime::Place place, std::int64_t bytes) {
     const MemoryScope scope(kind);
     return DeviceBlock(device, place, bytes);
   };
-  masters_ = block(MemoryClass::kMaster, states, buffers.masters * kFloat);
-  exp_avg_ = block(MemoryClass::kExpAvg, states, buffers.moments * kFloat);
-  exp_avg_sq_ = block(MemoryClass::kExpAvgSq, states, buffers.moments * kFloat);
+  if (given != nullptr) {
+    states_ = *given;
+  } else {
+    own_masters_ = block(MemoryClass::kMaster, states, buffers.masters * kFloat);
+    own_exp_avg_ = block(MemoryClass::kExpAvg, states, buffers.moments * kFloat);
+    own_exp_avg_sq_ = block(MemoryClass::kExpAvgSq, states, buffers.moments * kFloat);
+    states_ = {own_masters_.as<float>(), own_exp_avg_.as<float>(), own_exp_avg_sq_.as<float>()};
+  }
   if (buffers.parameters_on_host) {
     parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost, buffers.parameters * element_bytes(buffers.types.working));
   }
@@ -91,8 +97,8 @@ std::int64_t StateStore::offset(const Slice& slice) const {
 }
 
 float* StateStore::at(State state, const Slice& slice) const {
-  if (state == State::kExpAvg) return exp_avg_.as<float>() + offset(slice);
-  if (state == State::kExpAvgSq) return exp_avg_sq_.as<float>() + offset(slice);
+  if (state == State::kExpAvg) return states_.exp_avg + offset(slice);
+  if (state == State::kExpAvgSq) return states_.exp_avg_sq + offset(slice);
   return operands(slice).weights;
 }
 
@@ -107,11 +113,11 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   void* parameters = slice.parameters;
   if (buffers_.parameters_on_host) parameters = this->parameters(slice.unit) + slice.begin * element_bytes(types.working);
   UpdateOperands out;
-  out.weights = buffers_.masters > 0 ? masters_.as<float>() + begin : static_cast<float*>(parameters);
+  out.weights = buffers_.masters > 0 ? states_.masters + begin : static_cast<float*>(parameters);
   out.gradients = buffers_.host_gradients > 0 ? gradients_.data() + begin * element_bytes(types.reduced) : slice.gradients;
   if (buffers_.moments > 0) {
-    out.exp_avg = exp_avg_.as<float>() + begin;
-    out.exp_avg_sq = exp_avg_sq_.as<float>() + begin;
+    out.exp_avg = states_.exp_avg + begin;
+    out.exp_avg_sq = states_.exp_avg_sq + begin;
   }
   if (buffers_.masters > 0) out.working = parameters;
   out.count = slice.count;

@@ -1,15 +1,20 @@
 // The start-up self-test passes on every placement of ranks, and a wrong contribution of any rank to any collective is named by all.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <string>
+
 #include "mpi_test.hpp"
 #include "th/base/error.hpp"
+#include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/mpi_collectives.hpp"
 #include "th/runtime/self_test.hpp"
 
 namespace th::runtime {
 namespace {
 
-constexpr const char* kCalls[] = {"exchange", "exchange_sums", "all_gather", "shards", "all_reduce_fast", "sum_in_rank_order", "all_gather_doubles",
+constexpr const char* kCalls[] = {"exchange", "exchange_sums", "all_gather", "all_gather_shared", "shards", "all_reduce_fast", "sum_in_rank_order", "all_gather_doubles",
                                   "maximum", "broadcast", "gather_texts"};
 
 int ranks() {
@@ -47,6 +52,49 @@ TEST(SelfTest, AWrongContributionIsNamedOnEveryRankWithExpectedAndSeen) {
       EXPECT_NE(message.find(", seen "), std::string::npos) << message;
     }
     (void)self_test(*collectives);  // the transport itself is sound, and still in step
+  }
+}
+
+/// A field of /proc/self/status in bytes.
+std::int64_t status(const std::string& key) {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.rfind(key + ":", 0) == 0) return std::stoll(line.substr(key.size() + 1)) * 1024;
+  }
+  return -1;
+}
+
+TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
+  constexpr std::int64_t kSlice = 1 << 20;  // floats: 4 MiB
+  for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
+    const auto all = make_mpi_collectives(MPI_COMM_WORLD, TransportChoice::kBest, nodes);
+    const NodeMap map = all->nodes();
+    const int rank = all->rank(), n = all->size();
+    const std::int64_t counted = MemoryLedger::process().current().total();
+    const auto buffer = all->allocate_shared(kSlice * n, kSlice);
+    ASSERT_TRUE(buffer->one_a_node());
+    EXPECT_EQ(MemoryLedger::process().current().total() - counted, kSlice * 4);
+    const std::int64_t empty = status("RssShmem");
+    std::fill_n(buffer->data() + kSlice * rank, kSlice, static_cast<float>(rank + 1));
+    all->barrier();
+    for (int r = 0; r < n; ++r) {  // written in place, without a collective
+      for (std::int64_t i = 0; i < kSlice; ++i) ASSERT_EQ(buffer->data()[kSlice * r + i], map.share(rank, r) ? static_cast<float>(r + 1) : 0) << r;
+    }
+    all->barrier();
+    all->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
+    for (int r = 0; r < n; ++r) {
+      for (std::int64_t i = 0; i < kSlice; ++i) ASSERT_EQ(buffer->data()[kSlice * r + i], static_cast<float>(r + 1)) << r;
+    }
+    const std::int64_t read = status("RssShmem");
+    for (int r = 0; r < n; ++r) {
+      if (r != rank) buffer->forget(kSlice * r, kSlice);
+    }
+    if (map.node_size(rank) > 1 && empty >= 0) {
+      EXPECT_GE(read - empty, kSlice * 4 * (n - 1));
+      EXPECT_LE(status("RssShmem") - empty, kSlice * 4 + (1 << 20)) << "what is forgotten still counts as resident";
+    }
+    for (int r = 0; r < n; ++r) EXPECT_EQ(buffer->data()[kSlice * r + kSlice / 2], static_cast<float>(r + 1)) << r;
+    all->barrier();
   }
 }
 

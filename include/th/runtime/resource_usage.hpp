@@ -21,6 +21,8 @@ namespace th::runtime {
 /// Memory that can still be had on this node, in bytes: the smaller of MemAvailable and what the control groups (v1 and v2) above
 /// this process leave; 0 where neither is known. All processes of the node share it.
 [[nodiscard]] std::int64_t available_memory_bytes();
+/// What shared-memory windows of this node may still take, in bytes: the free space of /dev/shm; nothing where there is none to ask.
+[[nodiscard]] std::optional<std::int64_t> shared_memory_room();
 /// Address space that this process may still take below its own limit (ulimit -v), in bytes; nothing where it has none.
 [[nodiscard]] std::optional<std::int64_t> address_space_left();
 

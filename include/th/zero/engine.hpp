@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -104,6 +105,8 @@ class ZeroEngine final : public model::ParameterSource {
   GatherSource& fetch(std::int64_t unit, const std::byte* kept);
 
   void allocate();
+  /// Parameters, and what else is whole, where the ranks of a node can have it once. Collective.
+  void allocate_once_a_node();
   void lay_out_places();
   void initialise(std::uint64_t seed);
   /// All of them, by what compute holds so far: nothing that was gathered before is current.
@@ -142,6 +145,9 @@ class ZeroEngine final : public model::ParameterSource {
   /// Where the unit's gradient is made, fp32, and from where it travels.
   [[nodiscard]] float* unit_gradient(std::int64_t unit) const;
   [[nodiscard]] std::byte* travelling_gradient(std::int64_t unit) const;
+  /// Whether this rank updates the shard that `rank` reduced: without sharding all of them, but where the ranks of a node have the states once, each its
+  /// own and those of other nodes that it takes in.
+  [[nodiscard]] bool updates(std::int64_t rank) const;
   /// The part of a unit that this rank updates.
   [[nodiscard]] StateStore::Slice slice_of(std::int64_t unit) const;
   /// This rank's shard of it.
@@ -215,6 +221,7 @@ class ZeroEngine final : public model::ParameterSource {
   runtime::DeviceBlock records_;        ///< fp64: all ranks'
   runtime::DeviceBlock outcome_;        ///< of the last step
   runtime::DeviceBlock read_outcomes_;  ///< pinned: those on their way to the host, in turn
+  std::array<Buffer, 3> node_states_;   ///< master weights and moments that the ranks of a node have once
   std::unique_ptr<StateStore> store_;
   std::vector<int> open_;                                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;

@@ -125,7 +125,14 @@ struct EngineBuffers {
 [[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
                                            DeviceMemory memory = DeviceMemory::kHost);
 
-/// Of a CPU run at stage 3 whose ranks are all on one node and share memory: units are read where their shards lie.
+/// What the ranks of a node have once where they share memory (a CPU run), each counting it as its own: what all of them hold alike, and where each
+/// value is written by one of them.
+struct OnceANode {
+  bool parameters = false;  ///< at stage 3 on one node alone: gathered in place
+  bool states = false;      ///< master weights and moments that are not sharded
+};
+[[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const runtime::NodeMap& nodes);
+/// With OnceANode::parameters at stage 3: units are read where their shards lie.
 void gather_in_place(EngineBuffers& buffers);
 
 /// By unit: at most zero.persistence_threshold parameters, and stage 3.

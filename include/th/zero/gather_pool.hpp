@@ -36,18 +36,21 @@ class GatherPool {
   /// Enqueues the gathers of the openings to come, as many as have places. Collective.
   void gather_ahead();
   void close(std::int64_t unit);
+  /// Compute has read this rank's shard of a unit, outside of open() and close().
+  void was_read(std::int64_t unit);
   /// The parameters have changed: nothing that was gathered before is current.
   void updated();
 
  private:
   struct Place {
     runtime::Event gathered;  ///< of communication
-    runtime::Event released;  ///< of compute
     bool open = false;
     bool current = false;  ///< of a kept unit's place: it holds the unit since the last update
   };
   /// Enqueues the gather of a unit into the place that is its next; none while that place is in use.
   [[nodiscard]] std::optional<std::size_t> gather(std::int64_t unit);
+  /// Compute's last use of the memory that a unit has in a place.
+  [[nodiscard]] runtime::Event& released(std::int64_t unit, std::size_t place);
   [[nodiscard]] runtime::Access read_of(std::int64_t unit, std::size_t place) const;
 
   const EngineBuffers& buffers_;
@@ -59,7 +62,9 @@ class GatherPool {
   runtime::Stream& communication_;
   Gather gather_;
   std::vector<Place> places_;      ///< those that are taken in turn, then one a unit
+  std::vector<runtime::Event> released_;  ///< by place; by unit where units lie still
   std::vector<std::size_t> used_;  ///< by unit: the place that it is open in
+  std::vector<bool> in_use_;       ///< by unit: gathered, not closed since; where units lie still they are not gathered again meanwhile
   std::int64_t turn_ = 0;
   std::int64_t opened_ = 0, scheduled_ = 0;  ///< openings of this step
   std::deque<std::size_t> ahead_;            ///< places of the openings to come that are gathered or under way

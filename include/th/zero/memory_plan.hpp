@@ -48,9 +48,12 @@ struct MemoryPlan {
   StepTraffic between_nodes;         ///< bytes that this rank sends to ranks of other nodes
   std::int64_t checkpoint_bytes = 0; ///< of all shards together
   std::int64_t parameters = 0;       ///< without padding
+  std::int64_t once_a_node = 0;      ///< of every phase's bytes: what the ranks of a node have together, once (OnceANode)
   [[nodiscard]] const Phase& peak() const;
   /// Beside a device with memory of its own: the phase that takes most of the host's.
   [[nodiscard]] const Phase& host_peak() const;
+  /// The part of a node's memory that one of `ranks_here` ranks there stands for, which counts `bytes` as its own. `shared_room`: what windows may take there.
+  [[nodiscard]] std::int64_t of_node(std::int64_t bytes, std::int64_t ranks_here, std::optional<std::int64_t> shared_room) const;
 };
 
 /// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine allocates by, and activations by running the

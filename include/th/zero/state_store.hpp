@@ -33,8 +33,14 @@ class StateStore {
     void* parameters = nullptr;         ///< working type, device memory; null where the store keeps the parameters
   };
 
-  /// Allocates by `buffers`. `device` and `layout` must outlive the store.
-  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy);
+  /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once. Null: there are none.
+  struct Given {
+    float* masters = nullptr;
+    float* exp_avg = nullptr;
+    float* exp_avg_sq = nullptr;
+  };
+  /// Allocates by `buffers`, but for states that are given. `device` and `layout` must outlive the store.
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy, const Given* given = nullptr);
   ~StateStore();
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
@@ -89,7 +95,8 @@ class StateStore {
   const FlatLayout& layout_;
   EngineBuffers buffers_;
   ZeroPolicy policy_;
-  runtime::DeviceBlock masters_, exp_avg_, exp_avg_sq_, parameters_, gradients_, staging_;
+  runtime::DeviceBlock own_masters_, own_exp_avg_, own_exp_avg_sq_, parameters_, gradients_, staging_;
+  Given states_;  ///< where they are
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
   std::unique_ptr<runtime::Stream> own_bringing_;
   runtime::Stream* bringing_ = nullptr;  ///< of gradients to the host, all of them: its own, or compute without overlap; null where they do not come so
