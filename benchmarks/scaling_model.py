@@ -30,6 +30,19 @@ def medians(path):
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def beside(path, name, reference):
+    """Time of `name` in units of `reference`, the median over its calls, each compared with the mean of its neighbours in time (RoundRobin::beside)."""
+    timeline = [(run["name"].split("/round:")[0], run["real_time"]) for run in json.loads(Path(path).read_text())["benchmarks"] if "/round:" in run["name"]]
+    found = []
+    for at, (what, time) in enumerate(timeline):
+        before = next((t for n, t in reversed(timeline[:at]) if n == reference), None)
+        after = next((t for n, t in timeline[at:] if n == reference), None)
+        neighbours = [t for t in (before, after) if t is not None]
+        if what == name and neighbours:
+            found.append(time / statistics.mean(neighbours))
+    return statistics.median(found)
+
+
 def rates(path):
     """{benchmark: items a second} of a Google Benchmark JSON file."""
     return {run["name"]: run["items_per_second"] for run in json.loads(Path(path).read_text())["benchmarks"] if "items_per_second" in run}
@@ -82,6 +95,13 @@ def collect(folder):
     bandwidth = {f"{call} {way}": LARGE * 4 / 2 / collectives[f"{call}/{way}/{LARGE}"] / 1e9
                  for call in ("exact reduce-scatter", "all-gather") for way in ("window", "messages")}
     products = steps[1]["products"] * all_flops / linear_flops
+
+    def alone(ranks):
+        return steps[ranks]["forward + backward"]
+
+    def staged(ranks, stage):
+        return alone(ranks) * beside(folder / f"step_np{ranks}.json", f"stage {stage}", "forward + backward")
+
     return {
         "machine": next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ""),
         "gemm_gflops": round(all_flops / products / 1e9, 1),
@@ -89,9 +109,8 @@ def collect(folder):
         "sent_gbytes": {name: round(value, 2) for name, value in bandwidth.items()},
         "latency_us": {way: round(1e6 * collectives[f"exact reduce-scatter/{way}/{SMALL}"], 2) for way in ("window", "messages")},
         "adam_elements": round(next(v for k, v in adam.items() if k.startswith("optimizer/adam/elements:16777216"))),
-        "norm_elements": round(next(v for k, v in adam.items() if k.startswith("norm_block_sums/elements:16777216"))),
-        "measured": [{"ranks": ranks, "stage": stage, "seconds": round(steps[ranks][f"stage {stage}"], 4),
-                      "forward_backward": round(steps[ranks]["forward + backward"], 4)} for ranks in (1, 2) for stage in STAGES],
+        "measured": [{"ranks": ranks, "stage": stage, "seconds": round(staged(ranks, stage), 4), "forward_backward": round(alone(ranks), 4)}
+                     for ranks in (1, 2) for stage in STAGES],
     }
 
 
@@ -110,24 +129,26 @@ def predict(figures, model, ranks, slots, stage, link):
         remote = (ranks - sharing) / (ranks - 1) if ranks > 1 else 0.0
 
     def transfer(volume, call):
-        local = volume * (1 - remote) / (rate[f"{call} {way}"] * 1e9)
+        # What all ranks of a node hold alike is there once: within it a gather moves nothing.
+        local = volume * (1 - remote) / (rate[f"{call} {way}"] * 1e9) if call != "all-gather" else 0.0
         if not link:
             return local
         summed = volume * remote / (rate["exact reduce-scatter window"] * 1e9) if call != "all-gather" else 0.0  # the tree, over what arrived
         return local + volume * remote * sharing / link[0] + summed
 
-    own = parameters if stage == 0 else parameters / ranks
+    own = parameters / min(sharing, ranks) if stage == 0 and link else parameters / ranks  # at stage 0 a node's ranks share the update
     return {"compute": rounds * model["flops"] / (figures["gemm_gflops"] * 1e9 * figures["efficiency"]),
             "exchange": transfer(exchange, "exact reduce-scatter"), "gather": transfer(gather, "all-gather"),
             "latency": latency * model["units"] * (rounds + gathers) if ranks > 1 else 0.0,
-            "update": own / figures["adam_elements"] + parameters / ranks / figures["norm_elements"]}
+            "update": own / figures["adam_elements"]}
 
 
 def measured_table(figures, model):
-    lines = ["| ranks | stage | predicted s | measured s | predicted : measured |", "| ---: | ---: | ---: | ---: | ---: |"]
+    lines = ["| ranks | stage | forward + backward alone s | predicted s | measured s | predicted : measured |", "| ---: " * 6 + "|"]
     for point in figures["measured"]:
-        seconds = sum(predict(figures, model, point["ranks"], point["ranks"], point["stage"], None).values())
-        lines.append(f"| {point['ranks']} | {point['stage']} | {seconds:.3f} | {point['seconds']:.3f} | {seconds / point['seconds']:.2f} |")
+        parts = predict(figures, model, point["ranks"], point["ranks"], point["stage"], None)
+        seconds = point["forward_backward"] + sum(parts.values()) - parts["compute"]
+        lines.append(f"| {point['ranks']} | {point['stage']} | {point['forward_backward']:.3f} | {seconds:.3f} | {point['seconds']:.3f} | {seconds / point['seconds']:.2f} |")
     return "\n".join(lines)
 
 

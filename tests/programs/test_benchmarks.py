@@ -118,16 +118,20 @@ class Scripts(ProgramTest):
         self.assertEqual((flops, linear), (3 * 2 * (86 * 5 + 300), 3 * 2 * 86 * 5))
         figures = {"gemm_gflops": 1e-9, "efficiency": 0.5, "sent_gbytes": {f"{call} {way}": 1.0 for call in ("exact reduce-scatter", "all-gather")
                                                                           for way in ("window", "messages")},
-                   "latency_us": {"window": 1e6, "messages": 1e6}, "adam_elements": 10, "norm_elements": 5}
+                   "latency_us": {"window": 1e6, "messages": 1e6}, "adam_elements": 10}
         model.volumes = lambda deck, ranks, slots: (100, [3e9, 3e9, 3e9, 6e9])
         setting = {"deck": None, "flops": 4, "units": 2}
-        # Two ranks, four slots: two rounds of 8 s; 3 GB are two exchanges and one gather; 2 units * 3 transfers of 1 s; Adam over 50, norm over 50.
-        self.assertEqual(model.predict(figures, setting, 2, 4, 2, None), {"compute": 16, "exchange": 2, "gather": 1, "latency": 6, "update": 15})
+        # Two ranks, four slots: two rounds of 8 s; 3 GB are two exchanges and one gather, which moves nothing on a node; 2 units * 3 barriers of 1 s; Adam over 50.
+        for stage in (0, 2):
+            self.assertEqual(model.predict(figures, setting, 2, 4, stage, None), {"compute": 16, "exchange": 2, "gather": 0, "latency": 6, "update": 5})
+        # Each on a node of its own: a gather of 1 GB by 2 GB/s, and at stage 0 all is updated by each.
+        apart = model.predict(figures, setting, 2, 4, 0, (2e9, 0.0, 1))
+        self.assertEqual((apart["gather"], apart["update"]), (0.5, 10))
         # Stage 3 gathers twice a round. Four ranks on two nodes: two of three peers are remote, two ranks share a link of 2 GB/s;
         # what arrives is summed at 1 GB/s.
         part = model.predict(figures, setting, 4, 4, 3, (2e9, 0.0, 2))
         self.assertAlmostEqual(part["exchange"], 1.5 * (1 / 3 + 2 / 3 * 2 / 2 + 2 / 3))
-        self.assertAlmostEqual(part["gather"], 4.5 * (1 / 3 + 2 / 3 * 2 / 2))
+        self.assertAlmostEqual(part["gather"], 4.5 * 2 / 3 * 2 / 2)
 
     def test_plan_and_deck_are_read(self):
         model = load(SOURCE / "benchmarks/scaling_model.py")

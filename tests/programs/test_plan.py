@@ -62,18 +62,33 @@ class Plan(th_run.ProgramTest):
         self.assertIn("it pays where memory is short", text)
 
     def test_a_stage_that_costs_more_than_the_one_below_is_named(self):
-        # One rank shards nothing: stage 2 has a unit's gradient on top, stage 3 the gather slots too.
-        text = self.plan(ranks=1)
-        self.assertIn("Stage 2 takes more memory here than stage 1", text)
-        self.assertIn("Stage 3 takes more memory here than stage 2", text)
-        self.assertNotIn("Stage 1 takes more", text)
+        # One rank shards nothing: stage 2 has a unit's gradient on top, on a GPU stage 3 the gather slots too; on a CPU units are read in place.
+        for device, stages in (("cpu", {2}), ("cuda", {2, 3})):
+            text = self.plan(ranks=1, run__device=device)
+            for stage in (1, 2, 3):
+                self.assertEqual(f"Stage {stage} takes more memory here than stage {stage - 1}" in text, stage in stages, text)
+
+    def test_what_a_node_has_once_is_counted_once_where_it_must_fit(self):
+        keys = {"ranks": 8, "train__micro_batches": 8, "model__d_model": 512, "model__d_ff": 2048}
+        text = self.plan(zero__stage=0, **keys)
+        once = self.row(text, "once a node")
+        parameters, moments = self.row(text, "parameters"), self.row(text, "exp_avg")
+        self.assertAlmostEqual(once[0], parameters[0] + 2 * moments[0], delta=.02)
+        self.assertEqual(once[1:], [parameters[1], parameters[2], 0])
+        taken = float(re.search(r"the deck's run takes ([0-9.]+) MiB a rank", text).group(1))
+        self.assertAlmostEqual(taken, self.row(text, "total")[0] - once[0] * 7 / 8, delta=.02)
+        apart = self.plan(zero__stage=0, plan__ranks_per_node=1, **keys)
+        self.assertEqual(self.row(apart, "once a node"), [*once[:3], self.row(apart, "gather slots")[3]])
+        taken = float(re.search(r"the deck's run takes ([0-9.]+) MiB a rank", apart).group(1))
+        self.assertAlmostEqual(taken, self.row(apart, "total")[0], delta=.02)
 
     def test_what_does_not_fit_is_exit_4_with_advice_in_order(self):
         text = self.plan(code=4, data__batch_size=1000000, data__synthetic_length=2048, zero__stage=0)
         advice = text[text.index("It does not fit."):]
-        words = ("data.batch_size=500000", "data.batch_size=62500", "gradient_checkpointing=full", "zero.stage=1", "zero.offload_optimizer", "more nodes")
+        words = ("data.batch_size=500000", "data.batch_size=62500", "gradient_checkpointing=full", "zero.stage=2", "zero.offload_optimizer", "more nodes")
         places = [advice.index(word) for word in words]
         self.assertEqual(places, sorted(places))
+        self.assertNotIn("zero.stage=1", advice)  # stage 0's states are there once a node: stage 1 takes no less
         amounts = [float(number) for number in re.findall(r": ([0-9.]+) GiB a rank", advice)]
         self.assertEqual(amounts, sorted(amounts, reverse=True), "advice that makes it worse")
 
