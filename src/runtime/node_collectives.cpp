@@ -50,14 +50,14 @@ std::unique_ptr<TransportBuffer> NodeCollectives::allocate(std::int64_t elements
 }
 
 std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t elements, std::int64_t counted) {
-  // Shards that lie in no window would have to come here by messages to every rank, which all would write.
-  if (!crowded_ && room_for(elements, 1)) return std::make_unique<WindowBuffer>(node_.get(), elements, WindowBuffer::Copies::kOneANode, counted);
-  return MessageCollectives::allocate(elements);
+  if (!room_for(elements, 1)) return nullptr;
+  return std::make_unique<WindowBuffer>(node_.get(), elements, WindowBuffer::Copies::kOneANode, counted);
 }
 
 /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at first.
 bool NodeCollectives::room_for(std::int64_t elements, int copies) {
   int room = 1;
+  fence_.wait();  // whoever freed a window has done so
   const auto free_bytes = shared_memory_room();
   if (nodes_.node_size(rank_) > 1 && free_bytes) {
     room = static_cast<double>(*free_bytes) > 1.02 * static_cast<double>(elements) * 4 * copies + (1 << 20) ? 1 : 0;

@@ -32,7 +32,9 @@ class Exam {
         sent_(all.allocate(slice_ * size_)),
         full_(all.allocate(slice_ * size_)),
         once_(all.allocate_shared(slice_ * size_, slice_ * size_)),
-        host_(static_cast<std::size_t>(slice_ * size_)) {}
+        host_(static_cast<std::size_t>(slice_ * size_)) {
+    if (once_ == nullptr) once_ = all.allocate(slice_ * size_);
+  }
 
   void exchange() {
     fill("exchange", [&](int to, std::int64_t i) { return mark(rank_, to, i); });

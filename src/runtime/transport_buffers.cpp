@@ -38,25 +38,28 @@ WindowBuffer::WindowBuffer(MPI_Comm node, std::int64_t elements, Copies copies, 
   const std::int64_t begin = one_a_node() ? elements * place / ranks : 0;
   const std::int64_t end = one_a_node() ? elements * (place + 1) / ranks : elements;
   std::memset(data_ + begin, 0, static_cast<std::size_t>(end - begin) * 4);
-  if (one_a_node() && ranks > 1 && end > begin) {
+  if (const auto [first, length] = whole_pages(begin, end - begin); one_a_node() && ranks > 1 && length > 0) {
     // Only memory that others map too outlives a rank's forgetting; an MPI may have taken other memory.
-    float& proof = data_[begin + (end - begin) / 2];
-    proof = 1;
-    forgets_ = true;
-    forget(begin, end - begin);
-    forgets_ = proof == 1;
-    proof = 0;
+    auto* proof = static_cast<float*>(first);
+    *proof = 1;
+    madvise(first, length, MADV_DONTNEED);
+    forgets_ = *proof == 1;
+    *proof = 0;
   }
   note_allocation(data_, static_cast<std::size_t>(counted) * 4);
   check_mpi(MPI_Barrier(node), "MPI_Barrier");
 }
 
-void WindowBuffer::forget(std::int64_t offset, std::int64_t count) noexcept {
-  if (!forgets_) return;
+std::pair<void*, std::size_t> WindowBuffer::whole_pages(std::int64_t offset, std::int64_t count) const noexcept {
   static const auto kPage = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = (reinterpret_cast<std::uintptr_t>(data_ + offset) + kPage - 1) / kPage * kPage;
   const auto end = reinterpret_cast<std::uintptr_t>(data_ + offset + count) / kPage * kPage;
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  return {reinterpret_cast<void*>(begin), begin < end ? end - begin : 0};
+}
+
+void WindowBuffer::forget(std::int64_t offset, std::int64_t count) noexcept {
+  if (!forgets_) return;
+  if (const auto [first, bytes] = whole_pages(offset, count); bytes > 0) madvise(first, bytes, MADV_DONTNEED);
 }
 
 WindowBuffer::~WindowBuffer() {

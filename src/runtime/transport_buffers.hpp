@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <mpi.h>
@@ -27,6 +29,9 @@ class WindowBuffer final : public TransportBuffer {
   void forget(std::int64_t offset, std::int64_t count) noexcept override;
 
  private:
+  /// The pages that lie within these floats: where, bytes.
+  [[nodiscard]] std::pair<void*, std::size_t> whole_pages(std::int64_t offset, std::int64_t count) const noexcept;
+
   std::int64_t elements_;
   Copies copies_;
   bool forgets_ = false;  ///< what is forgotten comes back as it was

@@ -139,7 +139,7 @@ class Observed final : public WatchedCollectives {
   };
 
   std::unique_ptr<TransportBuffer> known(std::unique_ptr<TransportBuffer> buffer) {
-    data_of_[buffer.get()] = MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
+    if (buffer != nullptr) data_of_[buffer.get()] = MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
     return buffer;
   }
   static constexpr std::int64_t kWord = 4, kDouble = 8;

@@ -83,7 +83,7 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
   const zero::MemoryPlan plan = zero::plan_memory(request);
   const bool on_gpu = request.memory == zero::DeviceMemory::kOwn;
   const runtime::MemoryUse host = on_gpu ? plan.host_peak().host : plan.peak().use;
-  if (available > 0 && plan.of_node(host.total(), ranks_here, runtime::shared_memory_room()) * ranks_here > available) {
+  if (available > 0 && plan.of_node(host.total(), ranks_here) * ranks_here > available) {
     throw MemoryError("the run does not fit into the memory of " + runtime::hostname() + ": " + std::to_string(ranks_here) + " ranks there need each " +
                       classes_of(host) + (plan.once_a_node > 0 ? ", of which " + monitor::bytes_text(plan.once_a_node) + " once a node, " : ", ") + monitor::bytes_text(available) +
                       " are to be had; take a smaller micro-batch, model.gradient_checkpointing=full, a higher zero.stage, or fewer ranks on a node: th_app "

@@ -159,17 +159,18 @@ std::string memory_tables(const Planner& planner) {
 /// What a rank takes at its peaks: of its GPU's memory, and of its node's. On a CPU all is the node's.
 struct Need {
   std::int64_t device = 0, host = 0;
+  std::int64_t mapped = 0;  ///< of its address space
 };
 
 /// What it may take, bytes.
 struct Room {
   bool gpu = false;  ///< the run is planned for GPUs
   std::int64_t ranks_here = 1;
-  double device = std::numeric_limits<double>::infinity(), host = 0;
-  [[nodiscard]] bool holds(const Need& need) const { return static_cast<double>(need.device) <= device && static_cast<double>(need.host) <= host; }
+  double device = std::numeric_limits<double>::infinity(), host = 0, mapped = std::numeric_limits<double>::infinity();
+  [[nodiscard]] bool holds(const Need& need) const { return excess(need) <= 0; }
   /// By how much a need is beyond it, on the side where it is worse.
   [[nodiscard]] double excess(const Need& need) const {
-    return std::max(static_cast<double>(need.device) - device, static_cast<double>(need.host) - host);
+    return std::max({static_cast<double>(need.device) - device, static_cast<double>(need.host) - host, static_cast<double>(need.mapped) - mapped});
   }
 };
 
@@ -178,8 +179,8 @@ zero::MemoryPlan plan_for(const Planner& planner, const config::RunConfig& confi
 }
 
 Need need_of(const zero::MemoryPlan& plan, const Room& room) {
-  if (!room.gpu) return {0, plan.of_node(plan.peak().use.total(), room.ranks_here, runtime::shared_memory_room())};
-  return {plan.peak().use.total(), plan.host_peak().host.total()};
+  const std::int64_t peak = plan.peak().use.total(), host = plan.host_peak().host.total();
+  return room.gpu ? Need{peak, host, host} : Need{0, plan.of_node(peak, room.ranks_here), peak};
 }
 
 Need need_of(const Planner& planner, const config::RunConfig& config, const Room& room) { return need_of(plan_for(planner, config, room), room); }
@@ -194,7 +195,7 @@ Room room_of(const Planner& planner) {
   room.ranks_here = planner.request().nodes->node_size(0);
   const auto available = static_cast<double>(runtime::available_memory_bytes());
   room.host = available > 0 ? available / static_cast<double>(room.ranks_here) - kProcess : std::numeric_limits<double>::infinity();
-  if (const auto left = runtime::address_space_left()) room.host = std::min(room.host, static_cast<double>(*left));
+  if (const auto left = runtime::address_space_left()) room.mapped = static_cast<double>(*left);
   return room;
 }
 

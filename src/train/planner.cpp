@@ -55,6 +55,7 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks) : 
   config_.comm.overlap = overlap_.overlap;
   if (config_.zero.stage != 3) config_.zero.max_live_parameters = 0;  // without effect in the deck's own run
   request_.nodes = runtime::NodeMap::block(static_cast<int>(request_.ranks), static_cast<int>(config_.plan.ranks_per_node));
+  request_.shared_room = runtime::shared_memory_room();
   const TrainingData data = open_training_data(lengths_alone, 1, 1);
   request_.source_vocabulary = data.source_vocabulary;
   request_.target_vocabulary = data.target_vocabulary;

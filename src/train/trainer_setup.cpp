@@ -211,6 +211,7 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   request.slots = state_.micro_batches;
   request.saves = saving();
   request.nodes = collectives_.nodes();
+  request.shared_room = zero::agreed_shared_room(collectives_);
   request.rank = collectives_.rank();
   request.memory = device_.memory();
   request.transport = device_.way();
@@ -221,6 +222,7 @@ void Trainer::build_engine(const runtime::Communicator& node) {
     first.training = source_->largest_shapes(state_.epoch);
     require_room(first, node.size(), runtime::available_memory_bytes(), device_.free_memory());
   });
+  const std::string transport = collectives_.description();
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
   runtime::MemoryLedger::device().restart();
@@ -228,6 +230,7 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
                                                 device_.gemm(), data_.longest, model::Arithmetic::kCompute, device_.compute());
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches, device_.device());
+  if (collectives_.description() != transport) log_.warn("Transport: " + collectives_.description());
   model_->record_on(engine_->flight_record());
   watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));

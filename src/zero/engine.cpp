@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/runtime/resource_usage.hpp"
 #include "th/zero/host_device.hpp"
 
 #include <ATen/ATen.h>
@@ -59,11 +60,18 @@ ZeroEngine::~ZeroEngine() {
   collectives_.use_stream(nullptr);
 }
 
+std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives) {
+  constexpr std::int64_t kUnknown = INT64_MAX;
+  const std::int64_t least = -collectives.maximum(-runtime::shared_memory_room().value_or(kUnknown));
+  return least == kUnknown ? std::nullopt : std::optional(least);
+}
+
 void ZeroEngine::allocate() {
   using runtime::MemoryClass;
   using runtime::MemoryScope;
   const std::size_t units = layout_.units().size();
   open_.assign(units, 0);
+  updates_.assign(index(ranks_), true);
   tensors_.resize(units);
   const EngineBuffers& b = buffers_;
   const BufferTypes& types = b.types;
@@ -81,9 +89,8 @@ void ZeroEngine::allocate() {
   if (b.gather_slots > 0 && device_.is_host()) {
     const MemoryScope scope(MemoryClass::kGatherSlots);
     shared_gather_ = collectives_.allocate_shared(words(b.gather_slots, types.working), words(b.gather_slots, types.working));
-  } else {
-    gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
   }
+  if (!shared_gather_) gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
   // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
   const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
   gradients_ = policy_.shard_gradients ? buffer(MemoryClass::kCommunication, in_flight, types.reduced)
@@ -113,13 +120,12 @@ void ZeroEngine::allocate() {
 void ZeroEngine::allocate_once_a_node() {
   using runtime::MemoryClass;
   const EngineBuffers& b = buffers_;
-  const auto shared = [&](MemoryClass kind, std::int64_t elements, std::int64_t counted) -> Buffer {
-    if (elements == 0) return nullptr;
+  const auto shared = [&](MemoryClass kind, std::int64_t elements, std::int64_t counted) {
     const runtime::MemoryScope scope(kind);
-    Buffer made = collectives_.allocate_shared(elements, counted);
-    return made->one_a_node() ? std::move(made) : nullptr;
+    return collectives_.allocate_shared(elements, counted);
   };
-  const OnceANode once = once_a_node(config_, collectives_.nodes());
+  const runtime::NodeMap nodes = collectives_.nodes();
+  const OnceANode once = once_a_node(config_, b, layout_, nodes, agreed_shared_room(collectives_));
   if (!once.parameters) return;
   parameters_ = shared(MemoryClass::kParameters, words(layout_.padded_total(), b.types.working), words(b.parameters, b.types.working));
   if (!parameters_) return;
@@ -128,12 +134,15 @@ void ZeroEngine::allocate_once_a_node() {
   constexpr std::array kKinds{MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq};
   const std::array elements{b.masters, b.moments, b.moments};
   for (std::size_t i = 0; i < kKinds.size(); ++i) {
+    if (elements[i] == 0) continue;
     node_states_[i] = shared(kKinds[i], elements[i], elements[i]);
-    if (node_states_[i] || elements[i] == 0) continue;
+    if (node_states_[i]) continue;
     for (Buffer& state : node_states_) state.reset();  // all or none
     parameters_.reset();
     return;
   }
+  const auto mine = static_cast<int>(rank_);
+  for (int r = 0; r < nodes.ranks(); ++r) updates_[index(r)] = nodes.share(mine, r) ? mine == r : nodes.taker(nodes.node_of(mine), r) == mine;
 }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
@@ -251,13 +260,6 @@ std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
   }
   const std::int64_t first = -collectives_.maximum(-found);
   return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
-}
-
-bool ZeroEngine::updates(std::int64_t rank) const {
-  if (!parameters_ || !parameters_->one_a_node()) return true;
-  const runtime::NodeMap nodes = collectives_.nodes();
-  const auto mine = static_cast<int>(rank_), other = static_cast<int>(rank);
-  return nodes.share(mine, other) ? mine == other : nodes.taker(nodes.node_of(mine), other) == mine;
 }
 
 StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {

@@ -145,12 +145,23 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   return b;
 }
 
-OnceANode once_a_node(const config::RunConfig& config, const runtime::NodeMap& nodes) {
+OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers, const FlatLayout& layout, const runtime::NodeMap& nodes,
+                      std::optional<std::int64_t> shared_room) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
-  if (policy.shard_parameters) return {nodes.nodes() == 1, false};
+  std::int64_t most = 0;  // ranks of a node
+  for (int r = 0; r < nodes.ranks(); ++r) most = std::max<std::int64_t>(most, nodes.node_size(r));
   // A fast sum is whole on every rank, which updates all of it.
   const bool by_shards = policy.shard_optimizer || config.comm.reduction == config::Reduction::kExact;
-  return {by_shards, by_shards && !policy.shard_optimizer};
+  OnceANode once;
+  once.parameters = policy.shard_parameters ? nodes.nodes() == 1 : by_shards && most > 1;
+  once.states = once.parameters && !policy.shard_optimizer;
+  if (!shared_room || most == 1) return once;
+  const std::int64_t parameters = once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
+  const std::int64_t states = once.states ? (buffers.masters + 2 * buffers.moments) * kFloat : 0;
+  const std::int64_t gradients = most * buffers.travelling() * element_bytes(buffers.types.reduced);
+  constexpr double kSlack = 1.02, kPages = 8 << 20;  // as the transport looks at each window
+  const bool fits = kSlack * static_cast<double>(parameters + states + gradients) + kPages < static_cast<double>(*shared_room);
+  return fits ? once : OnceANode{};
 }
 
 void gather_in_place(EngineBuffers& buffers) {

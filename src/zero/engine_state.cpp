@@ -89,7 +89,8 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   if (!whole_parameters() && device_.is_host()) {
     const std::int64_t largest = words(layout_.largest_unit(), type);
     shared_values = collectives_.allocate_shared(largest, largest);
-  } else if (!whole_parameters()) {
+  }
+  if (!whole_parameters() && !shared_values) {
     device_values = runtime::DeviceBlock(device_, runtime::Place::kDevice, layout_.largest_unit() * element_bytes(type));
   }
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
@@ -127,6 +128,7 @@ void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> ou
 
 void ZeroEngine::write_state(State state, std::span<const float> in) {
   ensure(std::ssize(in) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
+  collectives_.barrier();  // nobody reads what a node has once
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
     write_unit(state, static_cast<std::int64_t>(u), in.subspan(index(unit.shard_offset), index(unit.shard)));

@@ -122,11 +122,6 @@ const MemoryPlan::Phase& MemoryPlan::peak() const {
   return *std::max_element(phases.begin(), phases.end(), [](const Phase& a, const Phase& b) { return a.use.total() < b.use.total(); });
 }
 
-std::int64_t MemoryPlan::of_node(std::int64_t bytes, std::int64_t ranks_here, std::optional<std::int64_t> shared_room) const {
-  if (shared_room && *shared_room < once_a_node) return bytes;
-  return bytes - once_a_node * (ranks_here - 1) / ranks_here;
-}
-
 MemoryPlan plan_memory(const PlanRequest& request) {
   constexpr std::int64_t kFloat = 4, kDouble = 8;
   const config::RunConfig& config = request.config;
@@ -152,7 +147,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   }
   const bool sharded = zero_policy(config.zero.stage).shard_parameters;
   const bool shares = request.memory == DeviceMemory::kHost && !request.messages && (request.ranks > 1 || sharded);
-  const OnceANode once = shares ? once_a_node(config, nodes) : OnceANode{};
+  const OnceANode once = shares ? once_a_node(config, buffers, layout, nodes, request.shared_room) : OnceANode{};
   if (once.parameters && sharded) gather_in_place(buffers);
   MemoryUse base = buffers.use(), own_host = buffers.host_use();
   if (once.parameters && !sharded) plan.once_a_node += base[MemoryClass::kParameters];

@@ -176,6 +176,24 @@ TEST(Nodes, EveryPlacementOfRanksGivesTheBitsOfOneRank) {
   }
 }
 
+TEST(Nodes, LittleSharedMemoryChangesNoBit) {
+  // What windows are refused at each size: all, those that all ranks have once, the large ones.
+  const Trace alone = run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, true), 13);
+  std::vector<int> halves;
+  for (int r = 0; r < ranks(); ++r) halves.push_back(r < ranks() / 2 ? 0 : 1);
+  for (const char* room : {"0", "1200000", "1500000", "9000000", "12000000"}) {
+    ASSERT_EQ(setenv("TH_FAKE_SHARED_ROOM", room, 1), 0);
+    for (const std::vector<int>& nodes : {std::vector<int>(halves.size(), 0), halves}) {
+      for (const std::int64_t stage : {0, 1, 2, 3}) {
+        const Trace together = run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, true), 13, TransportChoice::kBest, nodes);
+        EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", room " << room << ", nodes " << testing::PrintToString(nodes);
+        EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage << ", room " << room << ", nodes " << testing::PrintToString(nodes);
+      }
+    }
+  }
+  ASSERT_EQ(unsetenv("TH_FAKE_SHARED_ROOM"), 0);
+}
+
 TEST(Nodes, SumsOfSixteenBitGradientsLeaveANodeUnrounded) {
   th::config::RunConfig config = make_config(2, GradientCheckpointing::kNone, false);
   config.precision.dtype = th::config::Precision::kBf16;

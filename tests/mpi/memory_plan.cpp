@@ -237,6 +237,23 @@ TEST_F(MemoryPlanTest, EveryClassOfTheModelStateIsExact) {
   }
 }
 
+TEST_F(MemoryPlanTest, WithLittleSharedMemoryNothingIsOnceANodeAndThatIsPlanned) {
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, kSizes[1]);
+    th::zero::PlanRequest request = plan_request(config, kSizes[1], true);  // windows are refused: all goes by messages
+    request.shared_room = 0;
+    const th::zero::MemoryPlan planned = th::zero::plan_memory(request);
+    EXPECT_EQ(planned.once_a_node, 0);
+    ASSERT_EQ(setenv("TH_FAKE_SHARED_ROOM", "0", 1), 0);
+    const MemoryUse measured = measure(config, kSizes[1], 0, TransportChoice::kBest);
+    ASSERT_EQ(unsetenv("TH_FAKE_SHARED_ROOM"), 0);
+    if (ranks() == 1) continue;  // windows of one rank take no shared memory
+    for (const MemoryClass kind : {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq, MemoryClass::kGatherSlots}) {
+      EXPECT_EQ(planned.peak().use[kind], measured[kind]) << "stage " << stage << " " << th::runtime::memory_class_name(kind);
+    }
+  }
+}
+
 TEST_F(MemoryPlanTest, MessagesTakeAReceiveBufferThatIsPlanned) {
   const th::config::RunConfig config = make_config(2, GradientCheckpointing::kFull, kSizes[0]);
   const double planned = static_cast<double>(plan(config, kSizes[0], true).total());

@@ -75,10 +75,10 @@ class Collectives {
 
   /// A buffer of `elements` floats for exchange() and all_gather(). Collective; all ranks ask for the same size.
   [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) = 0;
-  /// A buffer for what all ranks hold alike: where memory can be shared the ranks of a node have it once, and data() names the same memory to all of
-  /// them; elsewhere as allocate(). A rank writes its own shards in it, the others' come by all_gather() in place or by all_gather_shared().
-  /// `counted`: floats that the memory ledger counts as this rank's where they are shared. Collective.
-  [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements, std::int64_t /*counted*/) { return allocate(elements); }
+  /// A buffer for what all ranks hold alike, which the ranks of a node have once: data() names the same memory to all of them. A rank writes its own
+  /// shards in it, the others' come by all_gather() in place or by all_gather_shared(). `counted`: floats that the memory ledger counts as this
+  /// rank's. Null on all ranks where memory can't be shared, or is too little. Collective.
+  [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t /*elements*/, std::int64_t /*counted*/) { return nullptr; }
 
   /// Rank r's `buffer[offset + o*slice, +slice)` is its contribution to owner o. Returns, for this rank as owner, one pointer a rank to the
   /// contributions, readable until finish_exchange(); nobody may write the exchanged range of `buffer` before that, except each

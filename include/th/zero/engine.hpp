@@ -32,6 +32,9 @@ struct StepResult {
   std::string not_finite;      ///< where the norm is not finite: the first tensor with such a gradient, in the layout's order; else empty
 };
 
+/// What shared-memory windows may take on the node that has fewest, bytes; empty where no node tells. Collective.
+[[nodiscard]] std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives);
+
 /// What the trainer asks of a step's end.
 struct StepRequest {
   double lr = 0;
@@ -147,7 +150,7 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] std::byte* travelling_gradient(std::int64_t unit) const;
   /// Whether this rank updates the shard that `rank` reduced: without sharding all of them, but where the ranks of a node have the states once, each its
   /// own and those of other nodes that it takes in.
-  [[nodiscard]] bool updates(std::int64_t rank) const;
+  [[nodiscard]] bool updates(std::int64_t rank) const { return updates_[static_cast<std::size_t>(rank)]; }
   /// The part of a unit that this rank updates.
   [[nodiscard]] StateStore::Slice slice_of(std::int64_t unit) const;
   /// This rank's shard of it.
@@ -209,7 +212,7 @@ class ZeroEngine final : public model::ParameterSource {
   UnitUse use_;
   EngineBuffers buffers_;
 
-  Buffer parameters_;       ///< working type: whole (from stage 1 on once a node), or this rank's shards; null where the store keeps them
+  Buffer parameters_;       ///< working type: whole (once a node where it can be), or this rank's shards; null where the store keeps them
   std::vector<GatherSource> gather_sources_;  ///< working type, taken in turn
   Buffer gradients_;        ///< reduced type: whole, or the units in flight
   runtime::DeviceBlock shard_gradients_;                    ///< reduced type
@@ -221,6 +224,7 @@ class ZeroEngine final : public model::ParameterSource {
   runtime::DeviceBlock records_;        ///< fp64: all ranks'
   runtime::DeviceBlock outcome_;        ///< of the last step
   runtime::DeviceBlock read_outcomes_;  ///< pinned: those on their way to the host, in turn
+  std::vector<bool> updates_;           ///< by rank: whether this one updates the shard that it reduced, where optimizer states are whole
   std::array<Buffer, 3> node_states_;   ///< master weights and moments that the ranks of a node have once
   std::unique_ptr<StateStore> store_;
   std::vector<int> open_;                                      ///< how often a unit is open

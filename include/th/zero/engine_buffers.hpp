@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "th/config/run_config.hpp"
@@ -116,6 +118,8 @@ struct EngineBuffers {
   [[nodiscard]] runtime::MemoryUse host_use() const;
   /// Doubles of all ranks' records that a CPU has while a step ends.
   [[nodiscard]] std::int64_t records_at_end() const noexcept { return memory == DeviceMemory::kHost ? records : 0; }
+  /// Elements of the gradients that travel: whole, or of the units in flight.
+  [[nodiscard]] std::int64_t travelling() const noexcept { return travel > 0 ? travel : std::max(unit_gradients, exchanged.total); }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;
 };
@@ -131,7 +135,9 @@ struct OnceANode {
   bool parameters = false;  ///< at stage 3 on one node alone: gathered in place
   bool states = false;      ///< master weights and moments that are not sharded
 };
-[[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const runtime::NodeMap& nodes);
+/// `shared_room`: bytes that windows may take on the node that has fewest, the same on every rank; empty: no limit is known.
+[[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers, const FlatLayout& layout, const runtime::NodeMap& nodes,
+                                    std::optional<std::int64_t> shared_room);
 /// With OnceANode::parameters at stage 3: units are read where their shards lie.
 void gather_in_place(EngineBuffers& buffers);
 

@@ -29,6 +29,7 @@ struct PlanRequest {
   bool resumes = false;             ///< the state comes from a checkpoint
   bool messages = false;            ///< gradients travel by messages alone: a unit's pieces are received into a buffer
   std::optional<runtime::NodeMap> nodes;  ///< where the ranks are; empty: all on one node
+  std::optional<std::int64_t> shared_room;  ///< what windows may take, as for once_a_node()
   int rank = 0;                     ///< whose plan this is, where nodes are unlike
   std::optional<model::GemmLibrary> gemm;  ///< empty: that of run.gemm
   bool fused_attention = false;            ///< of a GPU's kernels (model::ComputeDevice::fused_attention)
@@ -52,8 +53,8 @@ struct MemoryPlan {
   [[nodiscard]] const Phase& peak() const;
   /// Beside a device with memory of its own: the phase that takes most of the host's.
   [[nodiscard]] const Phase& host_peak() const;
-  /// The part of a node's memory that one of `ranks_here` ranks there stands for, which counts `bytes` as its own. `shared_room`: what windows may take there.
-  [[nodiscard]] std::int64_t of_node(std::int64_t bytes, std::int64_t ranks_here, std::optional<std::int64_t> shared_room) const;
+  /// The part of a node's memory that one of `ranks_here` ranks there stands for, which counts `bytes` as its own.
+  [[nodiscard]] std::int64_t of_node(std::int64_t bytes, std::int64_t ranks_here) const { return bytes - once_a_node * (ranks_here - 1) / ranks_here; }
 };
 
 /// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine allocates by, and activations by running the
