@@ -2,7 +2,6 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/runtime/resource_usage.hpp"
 #include "th/zero/host_device.hpp"
 
 #include <ATen/ATen.h>
@@ -58,91 +57,6 @@ ZeroEngine::~ZeroEngine() {
   own_copies_.reset();
   own_communication_.reset();
   collectives_.use_stream(nullptr);
-}
-
-std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives) {
-  constexpr std::int64_t kUnknown = INT64_MAX;
-  const std::int64_t least = -collectives.maximum(-runtime::shared_memory_room().value_or(kUnknown));
-  return least == kUnknown ? std::nullopt : std::optional(least);
-}
-
-void ZeroEngine::allocate() {
-  using runtime::MemoryClass;
-  using runtime::MemoryScope;
-  const std::size_t units = layout_.units().size();
-  open_.assign(units, 0);
-  updates_.assign(index(ranks_), true);
-  tensors_.resize(units);
-  const EngineBuffers& b = buffers_;
-  const BufferTypes& types = b.types;
-  const auto block = [&](MemoryClass kind, std::int64_t bytes) {
-    const MemoryScope scope(kind);
-    return runtime::DeviceBlock(device_, runtime::Place::kDevice, bytes);
-  };
-  const auto buffer = [&](MemoryClass kind, std::int64_t elements, config::Precision type) {
-    const MemoryScope scope(kind);
-    return collectives_.allocate(words(elements, type));
-  };
-  if (device_.is_host() && (ranks_ > 1 || policy_.shard_parameters)) allocate_once_a_node();
-  if (!parameters_ && !b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
-  for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
-  if (b.gather_slots > 0 && device_.is_host()) {
-    const MemoryScope scope(MemoryClass::kGatherSlots);
-    shared_gather_ = collectives_.allocate_shared(words(b.gather_slots, types.working), words(b.gather_slots, types.working));
-  }
-  if (!shared_gather_) gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
-  // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
-  const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
-  gradients_ = policy_.shard_gradients ? buffer(MemoryClass::kCommunication, in_flight, types.reduced)
-                                       : buffer(MemoryClass::kGradients, b.gradients, types.reduced);
-  if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
-  if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
-  const auto given = [this](std::size_t state) { return node_states_[state] ? node_states_[state]->data() : nullptr; };
-  const StateStore::Given states{given(0), given(1), given(2)};
-  const bool has_states = node_states_[0] || node_states_[1];
-  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, has_states ? &states : nullptr);
-  pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
-  if (device_.is_host()) {
-    host_record_ = block(MemoryClass::kCommunication, b.record * kDouble);
-  } else {
-    const MemoryScope scope(MemoryClass::kCommunication);
-    record_ = collectives_.allocate(b.record * kWordsOfDouble);
-    records_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, b.records * kDouble);
-    outcome_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, sizeof(runtime::StepOutcome));
-    read_outcomes_ = runtime::DeviceBlock(device_, runtime::Place::kHost, EngineBuffers::kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)});
-  }
-  tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
-  const MemoryScope scope(MemoryClass::kCommunication);
-  compute_.drain();  // zeros come by both
-  communication_.drain();
-}
-
-void ZeroEngine::allocate_once_a_node() {
-  using runtime::MemoryClass;
-  const EngineBuffers& b = buffers_;
-  const auto shared = [&](MemoryClass kind, std::int64_t elements, std::int64_t counted) {
-    const runtime::MemoryScope scope(kind);
-    return collectives_.allocate_shared(elements, counted);
-  };
-  const runtime::NodeMap nodes = collectives_.nodes();
-  const OnceANode once = once_a_node(config_, b, layout_, nodes, agreed_shared_room(collectives_));
-  if (!once.parameters) return;
-  parameters_ = shared(MemoryClass::kParameters, words(layout_.padded_total(), b.types.working), words(b.parameters, b.types.working));
-  if (!parameters_) return;
-  if (policy_.shard_parameters) gather_in_place(buffers_);
-  if (!once.states) return;
-  constexpr std::array kKinds{MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq};
-  const std::array elements{b.masters, b.moments, b.moments};
-  for (std::size_t i = 0; i < kKinds.size(); ++i) {
-    if (elements[i] == 0) continue;
-    node_states_[i] = shared(kKinds[i], elements[i], elements[i]);
-    if (node_states_[i]) continue;
-    for (Buffer& state : node_states_) state.reset();  // all or none
-    parameters_.reset();
-    return;
-  }
-  const auto mine = static_cast<int>(rank_);
-  for (int r = 0; r < nodes.ranks(); ++r) updates_[index(r)] = nodes.share(mine, r) ? mine == r : nodes.taker(nodes.node_of(mine), r) == mine;
 }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
