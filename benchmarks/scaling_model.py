@@ -35,10 +35,12 @@ def beside(path, name, reference):
     timeline = [(run["name"].split("/round:")[0], run["real_time"]) for run in json.loads(Path(path).read_text())["benchmarks"] if "/round:" in run["name"]]
     found = []
     for at, (what, time) in enumerate(timeline):
+        if what != name:
+            continue
         before = next((t for n, t in reversed(timeline[:at]) if n == reference), None)
         after = next((t for n, t in timeline[at:] if n == reference), None)
         neighbours = [t for t in (before, after) if t is not None]
-        if what == name and neighbours:
+        if neighbours:
             found.append(time / statistics.mean(neighbours))
     return statistics.median(found)
 
@@ -122,7 +124,7 @@ def predict(figures, model, ranks, slots, stage, link):
     exchange = sent[2] * rounds / (rounds + 1)  # R P of gradients at every stage, of the (R + 1) P that stage 2 sends
     gather = sent[stage] - exchange
     rate = figures["sent_gbytes"]
-    way, latency, remote, sharing = "window", figures["latency_us"]["window"] * 1e-6, 0.0, 1
+    way, latency, remote, sharing = "window", figures["latency_us"]["window"] * 1e-6, 0.0, ranks  # ranks of a node
     if link:
         way, sharing = "messages", min(link[2], ranks)
         latency = link[1] * (ranks - 1)  # a message to each of the others
@@ -136,7 +138,7 @@ def predict(figures, model, ranks, slots, stage, link):
         summed = volume * remote / (rate["exact reduce-scatter window"] * 1e9) if call != "all-gather" else 0.0  # the tree, over what arrived
         return local + volume * remote * sharing / link[0] + summed
 
-    own = parameters / min(sharing, ranks) if stage == 0 and link else parameters / ranks  # at stage 0 a node's ranks share the update
+    own = parameters / (sharing if stage == 0 else ranks)  # at stage 0 a node's ranks share the update
     return {"compute": rounds * model["flops"] / (figures["gemm_gflops"] * 1e9 * figures["efficiency"]),
             "exchange": transfer(exchange, "exact reduce-scatter"), "gather": transfer(gather, "all-gather"),
             "latency": latency * model["units"] * (rounds + gathers) if ranks > 1 else 0.0,

@@ -56,12 +56,8 @@ std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t e
 
 /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at first.
 bool NodeCollectives::room_for(std::int64_t elements, int copies) {
-  int room = 1;
   fence_.wait();  // whoever freed a window has done so
-  const auto free_bytes = shared_memory_room();
-  if (nodes_.node_size(rank_) > 1 && free_bytes) {
-    room = static_cast<double>(*free_bytes) > 1.02 * static_cast<double>(elements) * 4 * copies + (1 << 20) ? 1 : 0;
-  }
+  int room = nodes_.node_size(rank_) == 1 || windows_fit(elements * 4 * copies, 1, shared_memory_room()) ? 1 : 0;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &room, 1, MPI_INT, MPI_MIN, comm_.get()), "MPI_Allreduce");
   crowded_ = crowded_ || room == 0;
   return room == 1;

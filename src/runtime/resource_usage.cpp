@@ -106,6 +106,7 @@ std::int64_t peak_rss_bytes() {
 std::int64_t rss_bytes() { return kilobyte_field("/proc/self/status", "VmRSS").value_or(0); }
 
 std::int64_t rss_anon_bytes() { return kilobyte_field("/proc/self/status", "RssAnon").value_or(0); }
+std::int64_t rss_shared_bytes() { return kilobyte_field("/proc/self/status", "RssShmem").value_or(0); }
 
 std::string hostname() {
   std::array<char, 256> name{};

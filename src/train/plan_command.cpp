@@ -324,7 +324,7 @@ PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   const Need need = need_of(run, room);
   const zero::MemoryPlan::Phase& most = room.gpu ? run.host_peak() : run.peak();
   answer.text += format("\nThis node has %s to give, for the %lld ranks on it %s each beside the program itself; the deck's run takes %s a rank (%s)%s.\n",
-                        monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(planner.request().nodes->node_size(0)),
+                        monitor::bytes_text(runtime::available_memory_bytes()).c_str(), static_cast<long long>(room.ranks_here),
                         std::isinf(room.host) ? "any number of bytes" : monitor::bytes_text(static_cast<std::int64_t>(std::max(0.0, room.host))).c_str(),
                         monitor::bytes_text(need.host).c_str(), most.name.c_str(),
                         !room.gpu && run.once_a_node > 0 && room.ranks_here > 1 ? ", what is there once a node divided among them" : "");

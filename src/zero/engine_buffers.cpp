@@ -1,5 +1,6 @@
 #include "th/zero/engine_buffers.hpp"
 
+#include "th/runtime/resource_usage.hpp"
 #include "th/runtime/step_outcome.hpp"
 
 #include "th/base/error.hpp"
@@ -155,13 +156,12 @@ OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buff
   OnceANode once;
   once.parameters = policy.shard_parameters ? nodes.nodes() == 1 : by_shards && most > 1;
   once.states = once.parameters && !policy.shard_optimizer;
-  if (!shared_room || most == 1) return once;
+  if (most == 1) return once;  // windows of one rank alone are ordinary memory
   const std::int64_t parameters = once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
   const std::int64_t states = once.states ? (buffers.masters + 2 * buffers.moments) * kFloat : 0;
-  const std::int64_t gradients = most * buffers.travelling() * element_bytes(buffers.types.reduced);
-  constexpr double kSlack = 1.02, kPages = 8 << 20;  // as the transport looks at each window
-  const bool fits = kSlack * static_cast<double>(parameters + states + gradients) + kPages < static_cast<double>(*shared_room);
-  return fits ? once : OnceANode{};
+  const std::int64_t gradients = most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
+  constexpr int kWindows = 8;  // more than there are
+  return runtime::windows_fit(parameters + states + gradients, kWindows, shared_room) ? once : OnceANode{};
 }
 
 void gather_in_place(EngineBuffers& buffers) {

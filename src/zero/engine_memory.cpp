@@ -40,24 +40,16 @@ void ZeroEngine::allocate() {
     const MemoryScope scope(kind);
     return collectives_.allocate(words(elements, type));
   };
-  if (device_.is_host() && (ranks_ > 1 || policy_.shard_parameters)) allocate_once_a_node();
+  if (device_.is_host()) allocate_once_a_node();
   if (!parameters_ && !b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
   for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
-  if (b.gather_slots > 0 && device_.is_host()) {
-    const MemoryScope scope(MemoryClass::kGatherSlots);
-    shared_gather_ = collectives_.allocate_shared(words(b.gather_slots, types.working), words(b.gather_slots, types.working));
-  }
-  if (!shared_gather_) gather_ = block(MemoryClass::kGatherSlots, b.gather_slots * element_bytes(types.working));
+  slots_of_gathers_ = make_slots(b.gather_slots);
   // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
-  const std::int64_t in_flight = types.short_gradients() ? b.travel : b.unit_gradients;
-  gradients_ = policy_.shard_gradients ? buffer(MemoryClass::kCommunication, in_flight, types.reduced)
-                                       : buffer(MemoryClass::kGradients, b.gradients, types.reduced);
+  gradients_ = buffer(policy_.shard_gradients ? MemoryClass::kCommunication : MemoryClass::kGradients, b.exchanged.total, types.reduced);
   if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
   if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
   const auto given = [this](std::size_t state) { return node_states_[state] ? node_states_[state]->data() : nullptr; };
-  const StateStore::Given states{given(0), given(1), given(2)};
-  const bool has_states = node_states_[0] || node_states_[1];
-  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, has_states ? &states : nullptr);
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, StateStore::Given{given(0), given(1), given(2)});
   pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   if (device_.is_host()) {
     host_record_ = block(MemoryClass::kCommunication, b.record * kDouble);
@@ -72,6 +64,15 @@ void ZeroEngine::allocate() {
   const MemoryScope scope(MemoryClass::kCommunication);
   compute_.drain();  // zeros come by both
   communication_.drain();
+}
+
+ZeroEngine::Slots ZeroEngine::make_slots(std::int64_t elements) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
+  const config::Precision type = buffers_.types.working;
+  Slots slots;
+  if (device_.is_host() && elements > 0) slots.shared = collectives_.allocate_shared(words(elements, type), words(elements, type));
+  if (!slots.shared) slots.own = runtime::DeviceBlock(device_, runtime::Place::kDevice, elements * element_bytes(type));
+  return slots;
 }
 
 void ZeroEngine::allocate_once_a_node() {

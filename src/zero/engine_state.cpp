@@ -84,22 +84,12 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = buffers_.types.working;
   at::Tensor flat = at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
-  Buffer shared_values;  // of one unit, where it has to be gathered
-  runtime::DeviceBlock device_values;
-  if (!whole_parameters() && device_.is_host()) {
-    const std::int64_t largest = words(layout_.largest_unit(), type);
-    shared_values = collectives_.allocate_shared(largest, largest);
-  }
-  if (!whole_parameters() && !shared_values) {
-    device_values = runtime::DeviceBlock(device_, runtime::Place::kDevice, layout_.largest_unit() * element_bytes(type));
-  }
+  const Slots slot = make_slots(whole_parameters() ? 0 : layout_.largest_unit());
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    std::byte* values = whole_parameters()   ? working_at(*parameters_, unit.offset)
-                        : shared_values != nullptr ? working_at(*shared_values, 0)
-                                                   : static_cast<std::byte*>(device_values.data());
+    std::byte* values = whole_parameters() ? working_at(*parameters_, unit.offset) : slot.data();
     if (policy_.shard_parameters) {
-      gather_now(static_cast<std::int64_t>(u), values, shared_values.get());
+      gather_now(static_cast<std::int64_t>(u), values, slot.shared.get());
     } else {
       compute_.wait(whole_[u]);
     }

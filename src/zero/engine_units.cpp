@@ -30,13 +30,12 @@ void ZeroEngine::lay_out_places() {
   forward_event_.resize(units);
   backward_event_.assign(units, 0);
   if (!policy_.shard_parameters) return;
-  std::byte* slots = shared_gather_ ? working_at(*shared_gather_, 0) : static_cast<std::byte*>(gather_.data());
-  const auto memory = [this, slots](std::int64_t unit, std::size_t place) {
+  const auto memory = [this](std::int64_t unit, std::size_t place) {
     if (buffers_.gathers_in_place) return working_at(*parameters_, layout_.units()[index(unit)].offset);
-    return slots + buffers_.gathered.offset(place) * element_bytes(buffers_.types.working);
+    return slots_of_gathers_.data() + buffers_.gathered.offset(place) * element_bytes(buffers_.types.working);
   };
   pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, memory, compute_, communication_,
-                                       [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to, shared_gather_.get()); });
+                                       [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to, slots_of_gathers_.shared.get()); });
 }
 
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {

@@ -146,7 +146,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
     for (StepTraffic* traffic : {&plan.traffic, &plan.between_nodes}) traffic->all_gather += std::exchange(traffic->remainder, 0);
   }
   const bool sharded = zero_policy(config.zero.stage).shard_parameters;
-  const bool shares = request.memory == DeviceMemory::kHost && !request.messages && (request.ranks > 1 || sharded);
+  const bool shares = request.memory == DeviceMemory::kHost && !request.messages;
   const OnceANode once = shares ? once_a_node(config, buffers, layout, nodes, request.shared_room) : OnceANode{};
   if (once.parameters && sharded) gather_in_place(buffers);
   MemoryUse base = buffers.use(), own_host = buffers.host_use();

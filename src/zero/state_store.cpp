@@ -43,21 +43,20 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
 }  // namespace
 
 StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy,
-                       const Given* given)
+                       const Given& given)
     : device_(device), layout_(layout), buffers_(buffers), policy_(policy) {
   const runtime::Place states = buffers.optimizer_on_host ? runtime::Place::kHost : runtime::Place::kDevice;
   const auto block = [&](MemoryClass kind, runtime::Place place, std::int64_t bytes) {
     const MemoryScope scope(kind);
     return DeviceBlock(device, place, bytes);
   };
-  if (given != nullptr) {
-    states_ = *given;
-  } else {
-    own_masters_ = block(MemoryClass::kMaster, states, buffers.masters * kFloat);
-    own_exp_avg_ = block(MemoryClass::kExpAvg, states, buffers.moments * kFloat);
-    own_exp_avg_sq_ = block(MemoryClass::kExpAvgSq, states, buffers.moments * kFloat);
-    states_ = {own_masters_.as<float>(), own_exp_avg_.as<float>(), own_exp_avg_sq_.as<float>()};
-  }
+  const auto state = [&](float* is_given, DeviceBlock& own, MemoryClass kind, std::int64_t elements) {
+    if (is_given == nullptr) own = block(kind, states, elements * kFloat);
+    return is_given == nullptr ? own.as<float>() : is_given;
+  };
+  states_ = {state(given.masters, own_masters_, MemoryClass::kMaster, buffers.masters),
+             state(given.exp_avg, own_exp_avg_, MemoryClass::kExpAvg, buffers.moments),
+             state(given.exp_avg_sq, own_exp_avg_sq_, MemoryClass::kExpAvgSq, buffers.moments)};
   if (buffers.parameters_on_host) {
     parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost, buffers.parameters * element_bytes(buffers.types.working));
   }

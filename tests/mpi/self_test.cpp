@@ -2,13 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
 #include <string>
 
 #include "mpi_test.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/resource_usage.hpp"
 #include "th/runtime/self_test.hpp"
 
 namespace th::runtime {
@@ -55,15 +55,6 @@ TEST(SelfTest, AWrongContributionIsNamedOnEveryRankWithExpectedAndSeen) {
   }
 }
 
-/// A field of /proc/self/status in bytes.
-std::int64_t status(const std::string& key) {
-  std::ifstream in("/proc/self/status");
-  for (std::string line; std::getline(in, line);) {
-    if (line.rfind(key + ":", 0) == 0) return std::stoll(line.substr(key.size() + 1)) * 1024;
-  }
-  return -1;
-}
-
 TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
   constexpr std::int64_t kSlice = 1 << 20;  // floats: 4 MiB
   for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
@@ -74,7 +65,7 @@ TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
     const auto buffer = all->allocate_shared(kSlice * n, kSlice);
     ASSERT_TRUE(buffer->one_a_node());
     EXPECT_EQ(MemoryLedger::process().current().total() - counted, kSlice * 4);
-    const std::int64_t empty = status("RssShmem");
+    const std::int64_t empty = rss_shared_bytes();
     std::fill_n(buffer->data() + kSlice * rank, kSlice, static_cast<float>(rank + 1));
     all->barrier();
     for (int r = 0; r < n; ++r) {  // written in place, without a collective
@@ -85,13 +76,13 @@ TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
     for (int r = 0; r < n; ++r) {
       for (std::int64_t i = 0; i < kSlice; ++i) ASSERT_EQ(buffer->data()[kSlice * r + i], static_cast<float>(r + 1)) << r;
     }
-    const std::int64_t read = status("RssShmem");
+    const std::int64_t read = rss_shared_bytes();
     for (int r = 0; r < n; ++r) {
       if (r != rank) buffer->forget(kSlice * r, kSlice);
     }
-    if (map.node_size(rank) > 1 && empty >= 0) {
+    if (map.node_size(rank) > 1) {
       EXPECT_GE(read - empty, kSlice * 4 * (n - 1));
-      EXPECT_LE(status("RssShmem") - empty, kSlice * 4 + (1 << 20)) << "what is forgotten still counts as resident";
+      EXPECT_LE(rss_shared_bytes() - empty, kSlice * 4 + (1 << 20)) << "what is forgotten still counts as resident";
     }
     for (int r = 0; r < n; ++r) EXPECT_EQ(buffer->data()[kSlice * r + kSlice / 2], static_cast<float>(r + 1)) << r;
     all->barrier();

@@ -56,8 +56,11 @@ class Benchmarks(ProgramTest):
         seconds = {cells[0]: float(cells[1]) for cells in rows(out)}
         tokens = {cells[0]: float(cells[2]) for cells in rows(out)}
         self.assertGreater(min(tokens.values()), 0)
-        medians = load(SOURCE / "benchmarks/scaling_model.py").medians(file)
+        model = load(SOURCE / "benchmarks/scaling_model.py")
+        medians = model.medians(file)
+        ratios = {cells[0]: float(cells[3]) for cells in rows(out) if cells[4] == "the speed of forward + backward alone"}
         for stage in range(4):
+            self.assertAlmostEqual(1 / model.beside(file, f"stage {stage}", "forward + backward"), ratios[f"stage {stage}"], delta=5.1e-4)
             self.assertAlmostEqual(medians[f"stage {stage}"], seconds[f"stage {stage}"], delta=5.1e-5)  # four decimals in the table
 
     def test_collectives_report_every_transport(self):

@@ -104,6 +104,15 @@ class ZeroEngine final : public model::ParameterSource {
     runtime::Event left;  ///< of communication: the gather that read it last
   };
 
+  /// Where gathered units lie: memory that the ranks of a node have once, or a block of the device.
+  struct Slots {
+    Buffer shared;
+    runtime::DeviceBlock own;
+    [[nodiscard]] std::byte* data() const { return shared ? reinterpret_cast<std::byte*>(shared->data()) : own.data(); }
+  };
+  /// Slots for elements of the working type. Collective.
+  [[nodiscard]] Slots make_slots(std::int64_t elements);
+
   /// Enqueues the copy of a kept shard into the next source, for communication.
   GatherSource& fetch(std::int64_t unit, const std::byte* kept);
 
@@ -216,8 +225,7 @@ class ZeroEngine final : public model::ParameterSource {
   std::vector<GatherSource> gather_sources_;  ///< working type, taken in turn
   Buffer gradients_;        ///< reduced type: whole, or the units in flight
   runtime::DeviceBlock shard_gradients_;                    ///< reduced type
-  Buffer shared_gather_;                                    ///< working type: the gather slots on the host,
-  runtime::DeviceBlock gather_;                             ///< and on a device
+  Slots slots_of_gathers_;                                  ///< working type
   runtime::DeviceBlock unit_gradients_;                     ///< fp32
   runtime::DeviceBlock pending_;                            ///< fp32: the slot tree's
   Buffer record_;                       ///< fp64: this rank's of the step, with the losses in the making, on a device with memory of its own

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -118,8 +117,6 @@ struct EngineBuffers {
   [[nodiscard]] runtime::MemoryUse host_use() const;
   /// Doubles of all ranks' records that a CPU has while a step ends.
   [[nodiscard]] std::int64_t records_at_end() const noexcept { return memory == DeviceMemory::kHost ? records : 0; }
-  /// Elements of the gradients that travel: whole, or of the units in flight.
-  [[nodiscard]] std::int64_t travelling() const noexcept { return travel > 0 ? travel : std::max(unit_gradients, exchanged.total); }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;
 };

@@ -33,14 +33,16 @@ class StateStore {
     void* parameters = nullptr;         ///< working type, device memory; null where the store keeps the parameters
   };
 
-  /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once. Null: there are none.
+  /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once. Null: the store's own.
   struct Given {
     float* masters = nullptr;
     float* exp_avg = nullptr;
     float* exp_avg_sq = nullptr;
   };
   /// Allocates by `buffers`, but for states that are given. `device` and `layout` must outlive the store.
-  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy, const Given* given = nullptr);
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy, const Given& given);
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy)
+      : StateStore(device, layout, buffers, policy, Given{}) {}
   ~StateStore();
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
