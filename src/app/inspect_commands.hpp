@@ -13,7 +13,7 @@ namespace th::app {
 struct TensorEntry {
   std::string kind;  ///< "parameters" or an optimizer state
   std::string name;  ///< the tensor's, or its alias
-  const zero::TensorSpec* spec = nullptr;
+  const model::TensorSpec* spec = nullptr;
   bool is_alias = false;
   /// "NAME" of a parameter, "STATE/NAME" of a state.
   [[nodiscard]] std::string full_name() const;

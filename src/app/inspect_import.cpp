@@ -151,7 +151,7 @@ class Mapping {
   }
 
  private:
-  void place(const std::string& kind, const zero::TensorSpec& tensor, const std::vector<zero::TensorAlias>& aliases) {
+  void place(const std::string& kind, const model::TensorSpec& tensor, const std::vector<model::TensorAlias>& aliases) {
     const std::string prefix = kind == "parameters" ? "" : kind + "/";
     std::vector<std::string> names = {tensor.name};
     for (const auto& alias : aliases) {

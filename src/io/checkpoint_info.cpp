@@ -46,7 +46,7 @@ void layout_from_json(const std::string& text, CheckpointInfo& info) {
     const auto json = nlohmann::json::parse(text);
     info.alignment = json.value("alignment", std::int64_t{16});  // version 1 did not say
     for (const auto& unit : json.at("units")) {
-      zero::UnitSpec spec{unit.at("name").get<std::string>(), {}};
+      model::UnitSpec spec{unit.at("name").get<std::string>(), {}};
       for (const auto& tensor : unit.at("tensors")) {
         spec.tensors.push_back({tensor.at("name").get<std::string>(), tensor.at("shape").get<std::vector<std::int64_t>>()});
       }

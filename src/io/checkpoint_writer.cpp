@@ -76,7 +76,7 @@ class BoxMapper {
   hsize_t offset_ = 0;
 };
 
-void write_view(hid_t file, const std::string& path, const zero::TensorSpec& spec, const std::vector<Source>& sources,
+void write_view(hid_t file, const std::string& path, const model::TensorSpec& spec, const std::vector<Source>& sources,
                 const std::string& dataset, const std::vector<std::int64_t>& totals) {
   Dims dims(spec.shape.begin(), spec.shape.end());
   if (dims.empty()) dims.push_back(1);

@@ -17,7 +17,7 @@ double uniform(std::uint64_t word) { return (static_cast<double>(word >> 11) + 0
 
 }  // namespace
 
-void initialize_elements(const zero::TensorSpec& tensor, std::uint64_t seed, std::int64_t d_model, std::int64_t begin, std::int64_t count, float* out) {
+void initialize_elements(const TensorSpec& tensor, std::uint64_t seed, std::int64_t d_model, std::int64_t begin, std::int64_t count, float* out) {
   const std::uint64_t key = hash_text(tensor.name, seed);
   const bool norm = tensor.name.find("norm") != std::string::npos;
   const double width = std::pow(static_cast<double>(d_model), -0.5);

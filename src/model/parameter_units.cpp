@@ -8,7 +8,7 @@ namespace th::model {
 
 namespace {
 
-using Specs = std::vector<zero::TensorSpec>;
+using Specs = std::vector<TensorSpec>;
 
 void add_attention(Specs& out, const std::string& prefix, std::int64_t d) {
   out.push_back({prefix + "in_proj_weight", {3 * d, d}, true});

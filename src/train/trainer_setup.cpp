@@ -242,7 +242,7 @@ void Trainer::watch_engine() {
   std::snprintf(name.data(), name.size(), "flight_record.%05d.jsonl", collectives_.rank());
   const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
   std::vector<std::string> units;
-  for (const zero::UnitSpec& unit : model_->units()) units.push_back(unit.name);
+  for (const model::UnitSpec& unit : model_->units()) units.push_back(unit.name);
   watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl", [this, path, units] {
     std::ofstream out(path);
     out << engine_->flight().text(units);

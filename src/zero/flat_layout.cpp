@@ -10,22 +10,16 @@ namespace {
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 }  // namespace
 
-std::int64_t TensorSpec::count() const {
-  std::int64_t n = 1;
-  for (const std::int64_t extent : shape) n *= extent;
-  return n;
-}
-
-FlatLayout::FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks, std::int64_t alignment) : ranks_(ranks), alignment_(alignment) {
+FlatLayout::FlatLayout(std::vector<model::UnitSpec> units, std::int64_t ranks, std::int64_t alignment) : ranks_(ranks), alignment_(alignment) {
   ensure(ranks >= 1, "FlatLayout: the rank count must be at least 1");
   ensure(alignment >= 1, "FlatLayout: the alignment must be at least 1");
-  for (UnitSpec& spec : units) {
+  for (model::UnitSpec& spec : units) {
     Unit unit;
     unit.name = std::move(spec.name);
     unit.first_tensor = static_cast<std::int64_t>(tensors_.size());
     unit.tensor_count = static_cast<std::int64_t>(spec.tensors.size());
     std::int64_t at = 0;
-    for (TensorSpec& tensor : spec.tensors) {
+    for (model::TensorSpec& tensor : spec.tensors) {
       Tensor placed;
       placed.count = tensor.count();
       placed.spec = std::move(tensor);

@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 
 LAYERS = {"base": 0, "runtime": 1, "cuda": 1, "config": 2, "data": 3, "model": 3, "zero": 4, "io": 5, "monitor": 5, "train": 6, "app": 7}
-# Headers of a small library of their own, below the layer whose folder they stand in (design.md, Layers).
-OWN_LIBRARY = {"zero/flat_layout.hpp": 2, "model/parameter_units.hpp": 3, "train/run_state.hpp": 1}
 # Layers on one level that do not know each other: (from, to). The model reads data's Batch, never the other way round.
 STRANGERS = {("runtime", "cuda"), ("data", "model"), ("io", "monitor"), ("monitor", "io")}
 FORBIDDEN = {  # pattern of an include: layers that may not have it
@@ -25,9 +23,7 @@ def files_of(root):
         for path in sorted(top.rglob("*")):
             if path.suffix in (".hpp", ".h", ".cpp", ".cu", ".cuh") and path.parent != top:
                 layer = path.relative_to(top).parts[0]
-                name = f"{layer}/{path.name}"
-                own = OWN_LIBRARY.get(name) or OWN_LIBRARY.get(name.replace(".cpp", ".hpp"))
-                yield path, layer, own if own is not None else LAYERS.get(layer)
+                yield path, layer, LAYERS.get(layer)
 
 
 def check(root):
@@ -47,12 +43,12 @@ def check(root):
                 continue
             edges += 1
             target = included.split("/")[1]
-            target_level = OWN_LIBRARY.get(included[3:], LAYERS.get(target))
+            target_level = LAYERS.get(target)
             if not (root / "include" / included).is_file():
                 problems.append(f"{where}:{line}: {included} does not exist")
             elif target_level is None or target_level > level:
                 problems.append(f"{where}:{line}: upward include: {layer} ({level}) includes {included} ({target_level})")
-            elif included[3:] not in OWN_LIBRARY and (layer, target) in STRANGERS:
+            elif (layer, target) in STRANGERS:
                 problems.append(f"{where}:{line}: {layer} stands beside {target} and may not include it: {included}")
     return problems, edges
 
@@ -63,7 +59,7 @@ def self_test():
         root = Path(folder)
         for name, text in {"include/th/base/a.hpp": '#include "th/train/t.hpp"\n', "include/th/train/t.hpp": '#include "th/base/b.hpp"\n',
                            "include/th/base/b.hpp": "", "src/data/d.cpp": '#include <ATen/ATen.h>\n#include "th/model/m.hpp"\n',
-                           "include/th/model/m.hpp": '#include "th/zero/flat_layout.hpp"\n', "include/th/zero/flat_layout.hpp": ""}.items():
+                           "include/th/model/m.hpp": '#include "th/config/c.hpp"\n', "include/th/config/c.hpp": ""}.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         problems, edges = check(root)

@@ -23,8 +23,8 @@ struct CheckpointInfo {
   std::string identity;    ///< the run's identity (contract.md)
   std::vector<std::string> source_tokens, target_tokens;  ///< in id order
   std::int64_t alignment = zero::FlatLayout::kAlign;  ///< of tensors in the flat layout, elements; says which elements are in which shard
-  std::vector<zero::UnitSpec> units;
-  std::vector<zero::TensorAlias> aliases;
+  std::vector<model::UnitSpec> units;
+  std::vector<model::TensorAlias> aliases;
   std::vector<std::string> state_names;  ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd
 };
 

@@ -4,14 +4,14 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/zero/flat_layout.hpp"
+#include "th/model/parameter_spec.hpp"
 
 namespace th::model {
 
 /// The tensors of a model, by unit, and the further names of tied ones.
 struct ParameterUnits {
-  std::vector<zero::UnitSpec> units;
-  std::vector<zero::TensorAlias> aliases;
+  std::vector<UnitSpec> units;
+  std::vector<TensorAlias> aliases;
 };
 
 /// Names and shapes of an encoder-decoder Transformer's parameters, those of torch.nn.Transformer's state_dict. Without LibTorch, so that

@@ -13,7 +13,6 @@
 #include "th/model/layers.hpp"
 #include "th/model/parameter_units.hpp"
 #include "th/model/parameters.hpp"
-#include "th/zero/flat_layout.hpp"
 
 namespace th::model {
 
@@ -33,8 +32,8 @@ class Transformer {
   Transformer(const config::ModelSection& model, std::int64_t source_vocabulary, std::int64_t target_vocabulary, GemmLibrary gemm,
               std::int64_t max_length, Arithmetic arithmetic = Arithmetic::kCompute, const ComputeDevice& device = {});
 
-  [[nodiscard]] const std::vector<zero::UnitSpec>& units() const noexcept { return units_; }
-  [[nodiscard]] const std::vector<zero::TensorAlias>& aliases() const noexcept { return aliases_; }
+  [[nodiscard]] const std::vector<UnitSpec>& units() const noexcept { return units_; }
+  [[nodiscard]] const std::vector<TensorAlias>& aliases() const noexcept { return aliases_; }
   /// Units that stay open while others are opened and closed (the tied embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
@@ -128,8 +127,8 @@ class Transformer {
   config::ModelSection model_;
   at::Tensor workspace_;  ///< of products on a device with memory of its own
   Gemm gemm_;
-  std::vector<zero::UnitSpec> units_;
-  std::vector<zero::TensorAlias> aliases_;
+  std::vector<UnitSpec> units_;
+  std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;
   std::vector<std::int64_t> forward_order_;  ///< of encoder and decoder
   std::int64_t source_unit_ = 0, target_unit_ = 0, output_unit_ = 0, first_encoder_ = 0, first_decoder_ = 0;
@@ -141,6 +140,6 @@ class Transformer {
 /// Writes the initial value of a tensor's elements [begin, begin + count): counter based on (seed, tensor name), so that every rank
 /// fills its own shard with what any other rank count would. Xavier uniform (Glorot, Bengio 2010) for the matrices of encoder and decoder, 0 for
 /// biases, 1 and 0 for norms, N(0, d_model^-0.5) for embeddings, U(+-d_model^-0.5) for the output projection.
-void initialize_elements(const zero::TensorSpec& tensor, std::uint64_t seed, std::int64_t d_model, std::int64_t begin, std::int64_t count, float* out);
+void initialize_elements(const TensorSpec& tensor, std::uint64_t seed, std::int64_t d_model, std::int64_t begin, std::int64_t count, float* out);
 
 }  // namespace th::model

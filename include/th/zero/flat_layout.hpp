@@ -4,28 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "th/model/parameter_spec.hpp"
+
 namespace th::zero {
-
-/// A named parameter tensor (row-major, C order).
-struct TensorSpec {
-  std::string name;
-  std::vector<std::int64_t> shape;
-  /// A linear layer's weight that is used once a pass: its gradient is one matrix product (of several parts of its rows, each once).
-  bool one_product = false;
-  [[nodiscard]] std::int64_t count() const;
-};
-
-/// Tensors that are gathered, reduced and released together.
-struct UnitSpec {
-  std::string name;
-  std::vector<TensorSpec> tensors;
-};
-
-/// A second name under which a tied tensor appears in checkpoints.
-struct TensorAlias {
-  std::string alias;
-  std::string tensor;
-};
 
 /// Pure arithmetic of the flat parameter space: names to offsets, padding, shard ranges. No tensors, no MPI, no allocation of data.
 ///
@@ -38,7 +19,7 @@ class FlatLayout {
   static constexpr std::int64_t kAlign = 32;    ///< elements; every tensor starts at such a multiple (checkpoints of before: 16)
 
   struct Tensor {
-    TensorSpec spec;
+    model::TensorSpec spec;
     std::int64_t unit = 0;
     std::int64_t offset = 0;  ///< elements from the unit's start
     std::int64_t count = 0;
@@ -65,7 +46,7 @@ class FlatLayout {
   };
 
   /// `alignment` other than kAlign is for what older programs wrote.
-  FlatLayout(std::vector<UnitSpec> units, std::int64_t ranks, std::int64_t alignment = kAlign);
+  FlatLayout(std::vector<model::UnitSpec> units, std::int64_t ranks, std::int64_t alignment = kAlign);
 
   [[nodiscard]] std::int64_t ranks() const noexcept { return ranks_; }
   [[nodiscard]] std::int64_t alignment() const noexcept { return alignment_; }

@@ -12,7 +12,7 @@ namespace {
 constexpr std::int64_t kRankCounts[] = {1, 2, 3, 4, 5, 7, 8, 16};
 
 /// Shapes around every border: below and above one alignment step, one block, and several blocks; a unit of one element.
-std::vector<UnitSpec> awkward_units() {
+std::vector<model::UnitSpec> awkward_units() {
   return {{"embedding", {{"embedding.weight", {37, 24}}}},
           {"layer", {{"w", {16, 16}}, {"b", {1}}, {"c", {15}}, {"d", {17}}, {"e", {5, 7, 3}}}},
           {"one", {{"x", {1}}}},
@@ -22,9 +22,9 @@ std::vector<UnitSpec> awkward_units() {
 }
 
 TEST(TensorSpec, CountIsTheProductOfTheShape) {
-  EXPECT_EQ((TensorSpec{"a", {3, 5, 7}}.count()), 105);
-  EXPECT_EQ((TensorSpec{"b", {9}}.count()), 9);
-  EXPECT_EQ((TensorSpec{"scalar", {}}.count()), 1);
+  EXPECT_EQ((model::TensorSpec{"a", {3, 5, 7}}.count()), 105);
+  EXPECT_EQ((model::TensorSpec{"b", {9}}.count()), 9);
+  EXPECT_EQ((model::TensorSpec{"scalar", {}}.count()), 1);
 }
 
 TEST(FlatLayout, StartsEveryTensorAtAMultipleOfSixteenElements) {

@@ -76,7 +76,7 @@ class RecordingSource final : public ParameterSource {
     for (const auto& unit : layout_.units()) {
       UnitTensors t;
       for (std::int64_t i = unit.first_tensor; i < unit.first_tensor + unit.tensor_count; ++i) {
-        const zero::TensorSpec& spec = layout_.tensors()[static_cast<std::size_t>(i)].spec;
+        const model::TensorSpec& spec = layout_.tensors()[static_cast<std::size_t>(i)].spec;
         t.values.push_back(normal(spec.shape, seed * 1000 + static_cast<std::uint64_t>(i)) * scale);
         if (spec.shape.size() == 1 && spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) t.values.back().add_(1);
         t.gradients.push_back(at::zeros(spec.shape));

@@ -14,7 +14,7 @@ namespace {
 using Floats = std::vector<float>;
 
 Floats initial(const std::string& name, std::vector<std::int64_t> shape, std::uint64_t seed = 1, std::int64_t d_model = 64) {
-  const zero::TensorSpec spec{name, std::move(shape)};
+  const model::TensorSpec spec{name, std::move(shape)};
   Floats out(static_cast<std::size_t>(spec.count()));
   initialize_elements(spec, seed, d_model, 0, spec.count(), out.data());
   return out;
@@ -75,7 +75,7 @@ TEST(Initialization, BiasesAreZeroAndNormsOneAndZero) {
 
 TEST(Initialization, AnySliceHasTheBitsOfTheWhole) {
   for (const char* name : {"encoder.layers.0.linear1.weight", "source_embedding.weight", "output_projection.weight"}) {
-    const zero::TensorSpec spec{name, {37, 64}};
+    const model::TensorSpec spec{name, {37, 64}};
     const Floats whole = initial(name, {37, 64});
     for (const auto& [begin, count] : {std::pair{0, 100}, {1, 255}, {256, 256}, {2000, 368}, {2367, 1}}) {
       Floats part(static_cast<std::size_t>(count));
