@@ -11,6 +11,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <ctime>
 #include <mutex>
 #include <new>
 #include <random>
@@ -55,12 +56,25 @@ std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void print(const std::string& text) {
+void print(const std::string& text, int file = STDERR_FILENO) {
   for (std::size_t done = 0; done < text.size();) {
-    const ssize_t wrote = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
+    const ssize_t wrote = ::write(file, text.data() + done, text.size() - done);
     if (wrote <= 0) return;
     done += static_cast<std::size_t>(wrote);
   }
+}
+
+/// Appends to a log that exists, with the time before it as Log has it.
+void append(const std::string& path, const std::string& text) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (file < 0) return;
+  const std::time_t seconds = std::time(nullptr);
+  std::tm local{};
+  std::array<char, 32> when{};
+  localtime_r(&seconds, &local);
+  std::strftime(when.data(), when.size(), "%Y-%m-%d %H:%M:%S ", &local);
+  print(when.data() + text, file);
+  close(file);
 }
 
 std::string line_of(const Row& row) {
@@ -82,6 +96,7 @@ struct Watchdog::Impl {
   bool named = false;
   std::string dump_place;
   std::function<void()> dump;
+  std::string log, report_text;  // the report of this rank, if it is the one that reports
   std::mutex mutex;
   std::condition_variable wake;
   bool stop = false;
@@ -184,6 +199,7 @@ void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
   }
   if (!dump_place.empty()) text += "What the ranks that answer did last is in " + dump_place + "\n";
   print(text);
+  report_text = text;
   unname();
   rows[mine].ending.store(1);
   leave();
@@ -191,6 +207,7 @@ void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
 
 void Watchdog::Impl::write_dump() noexcept {
   try {
+    if (!report_text.empty() && !log.empty()) append(log, report_text);
     if (dump) dump();
   } catch (const std::exception& error) {
     print(std::string("th_app: no record of the last events: ") + error.what() + "\n");
@@ -269,6 +286,11 @@ void Watchdog::begin_wait(std::string_view call) noexcept {
 
 void Watchdog::end_wait() noexcept {
   if (impl_->rows != nullptr) impl_->rows[impl_->mine].waiting.store(0);
+}
+
+void Watchdog::report_also_to(std::string file) noexcept {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->log = std::move(file);
 }
 
 void Watchdog::set_dump(std::string place, std::function<void()> dump) noexcept {

@@ -39,6 +39,7 @@ double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtim
   const std::int64_t rounds = (count + ranks - 1) / ranks;
   std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0), all(sums.size() * static_cast<std::size_t>(ranks));
   double tokens = 0;
+  engine.begin_evaluation(rounds);
   for (std::int64_t r = 0; r < rounds; ++r) {
     const auto at = static_cast<std::size_t>(r);
     if (at < mine.size()) {

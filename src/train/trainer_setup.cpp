@@ -188,6 +188,7 @@ void Trainer::prepare_output() {
       throw DeckError("run.output_dir: " + config_.run.output_dir + " is not shared: " + runtime::hostname() + " does not see what rank 0 wrote there");
     }
   });
+  watchdog_.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
 }
 
 void Trainer::build_engine(const runtime::Communicator& node) {

@@ -84,7 +84,11 @@ void ZeroEngine::begin_step() {
   device_.settle();
   round_ = 0;
   compute_.clear(losses(), rounds_ * kDouble);
-  if (pool_) pool_->begin_step(rounds_);
+  if (pool_) pool_->begin(use_.opens, rounds_);
+}
+
+void ZeroEngine::begin_evaluation(std::int64_t rounds) {
+  if (pool_) pool_->begin(use_.forward_opens, rounds);
 }
 
 void ZeroEngine::settle() {

@@ -34,7 +34,7 @@ void ZeroEngine::lay_out_places() {
     if (buffers_.gathers_in_place) return working_at(*parameters_, layout_.units()[index(unit)].offset);
     return slots_of_gathers_.data() + buffers_.gathered.offset(place) * element_bytes(buffers_.types.working);
   };
-  pool_ = std::make_unique<GatherPool>(buffers_, layout_, use_.opens, memory, compute_, communication_,
+  pool_ = std::make_unique<GatherPool>(buffers_, layout_, memory, compute_, communication_,
                                        [this](std::int64_t unit, std::byte* to) { gather_unit(unit, to, slots_of_gathers_.shared.get()); });
 }
 

@@ -12,11 +12,10 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, Memory memory,
-                       runtime::Stream& compute, runtime::Stream& communication, Gather gather)
+GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory, runtime::Stream& compute,
+                       runtime::Stream& communication, Gather gather)
     : buffers_(buffers),
       layout_(layout),
-      opens_(std::move(opens)),
       memory_(std::move(memory)),
       element_bytes_(element_bytes(buffers.types.working)),
       compute_(compute),
@@ -27,7 +26,8 @@ GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, s
       used_(layout.units().size(), 0),
       in_use_(layout.units().size(), false) {}
 
-void GatherPool::begin_step(std::int64_t rounds) {
+void GatherPool::begin(std::span<const std::int64_t> opens, std::int64_t rounds) {
+  opens_ = opens;
   opened_ = 0;
   scheduled_ = rounds * std::ssize(opens_);
   ahead_.clear();

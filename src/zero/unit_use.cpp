@@ -28,8 +28,9 @@ class OpensRecorder final : public model::ParameterSource {
 
 UnitUse unit_use(const model::Transformer& model) {
   UnitUse use{model.long_lived(), {}};
-  OpensRecorder recorder(model.units().size(), use.opens);
-  model.idle_slot(recorder);
+  OpensRecorder both(model.units().size(), use.opens), forward(model.units().size(), use.forward_opens);
+  model.idle_slot(both);
+  model.idle_forward(forward);
   return use;
 }
 

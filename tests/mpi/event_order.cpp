@@ -103,7 +103,10 @@ Result at_once(RunConfig config) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   SmallRun run(config, *collectives);
   Result result;
-  for (std::int64_t step = 1; step <= 2; ++step) result.losses.push_back(run.train(step));
+  const auto now = [](const auto& compute) { compute(); };
+  result.losses.push_back(run.train(1));
+  result.losses.push_back(run.evaluate(2, now));
+  result.losses.push_back(run.train(2));
   result.state = run.state();
   return result;
 }
@@ -116,7 +119,7 @@ struct Checked {
   std::int64_t delayed = 0;
 };
 
-/// Two steps, and a third one for what the ends of the first ones left behind.
+/// Two steps with a validation between them, and a third one for what the ends of the first ones left behind.
 Checked two_steps(const Variant& v, FakeStreams::Pace pace, std::uint64_t seed = 0, std::optional<std::int64_t> left_out = {}) {
   const auto host = make_collectives(v);
   Checked out;
@@ -124,16 +127,16 @@ Checked two_steps(const Variant& v, FakeStreams::Pace pace, std::uint64_t seed =
     SmallRun run(v.config, collectives, &device);
     out.first_wait = streams.order().waits();
     if (left_out) streams.leave_out(out.first_wait + *left_out);
-    const auto step = [&](std::int64_t number) {
-      return run.train(number, [&](const auto& accumulate) {
-        const FakeStreams::Kernel model(streams);
-        accumulate();
-      });
+    const auto passes = [&](const auto& compute) {
+      const FakeStreams::Kernel model(streams);
+      compute();
     };
-    for (std::int64_t number = 1; number <= 2; ++number) out.result.losses.push_back(step(number));
+    out.result.losses.push_back(run.train(1, passes));
+    out.result.losses.push_back(run.evaluate(2, passes));
+    out.result.losses.push_back(run.train(2, passes));
     out.last_wait = streams.order().waits();
     out.result.state = run.state();
-    (void)step(3);
+    (void)run.train(3, passes);
     out.order = std::make_unique<th_test::AccessOrder>(streams.order());
     out.delayed = streams.delayed();
   };

@@ -85,9 +85,11 @@ class Altered final : public th::runtime::Collectives {
   std::function<void()> before_exchange_;
 };
 
-/// Takes steps until `seen` holds of the flight record, thirty at most.
-bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectives,
-                         const std::function<bool(const std::vector<FlightRecord::Event>&)>& seen) {
+enum class Passes { kSteps, kValidation };
+
+/// Takes steps, or validates, until `seen` holds of the flight record, thirty times at most.
+bool within_thirty(Passes passes, std::int64_t stage, th::runtime::Collectives& collectives,
+                   const std::function<bool(const std::vector<FlightRecord::Event>&)>& seen) {
   const th::config::RunConfig config = make_config(stage);
   th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
   const std::int64_t slots = 2 * collectives.size();
@@ -95,10 +97,12 @@ bool within_thirty_steps(std::int64_t stage, th::runtime::Collectives& collectiv
   const th::data::Batch batch = make_batch();
   bool found = false;
   for (std::int64_t step = 1; step <= 30 && !found; ++step) {
-    engine.begin_step();
-    for (std::int64_t round = 0; round < engine.rounds(); ++round)
-      engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
-    (void)engine.step({1e-3, step});
+    passes == Passes::kSteps ? engine.begin_step() : engine.begin_evaluation(engine.rounds());
+    for (std::int64_t round = 0; round < engine.rounds(); ++round) {
+      if (passes == Passes::kSteps) engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
+      else (void)model.evaluate(engine, batch);
+    }
+    if (passes == Passes::kSteps) (void)engine.step({1e-3, step});
     found = collectives.maximum(seen(engine.flight().events()) ? 0 : 1) == 0;
   }
   return found;
@@ -130,10 +134,11 @@ TEST(Overlap, AGatherRunsInsideAComputeIntervalAndAReductionInsideABackwardInter
   const auto inner = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   // A transport that takes its time: where the threads share a core, only one that waits leaves the core to compute.
   Altered collectives(*inner, [] { std::this_thread::sleep_for(std::chrono::microseconds(300)); });
-  EXPECT_TRUE(within_thirty_steps(3, collectives, gathers_inside));
+  EXPECT_TRUE(within_thirty(Passes::kSteps, 3, collectives, gathers_inside));
+  EXPECT_TRUE(within_thirty(Passes::kValidation, 3, collectives, gathers_inside));
   for (const std::int64_t stage : {0, 1, 2, 3}) {
     EXPECT_TRUE(
-        within_thirty_steps(stage, collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
+        within_thirty(Passes::kSteps, stage, collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
         << "stage " << stage;
   }
 }

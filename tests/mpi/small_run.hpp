@@ -73,6 +73,18 @@ struct SmallRun {
     engine.end_step({1e-2, number});
   }
 
+  /// `rounds` batches without dropout, as validation runs them; the sum of their losses. Collective.
+  template <typename Compute>
+  double evaluate(std::int64_t rounds, const Compute& compute) {
+    double sum = 0;
+    engine.begin_evaluation(rounds);
+    for (std::int64_t round = 0; round < rounds; ++round) {
+      const th::data::Batch b = make_batch(round);
+      compute([&] { sum += model.evaluate(engine, b).loss_sum; });
+    }
+    return sum;
+  }
+
   /// This rank's shard of parameters and both moments.
   [[nodiscard]] std::vector<float> state() const {
     using State = th::zero::ZeroEngine::State;

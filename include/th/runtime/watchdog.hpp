@@ -20,7 +20,7 @@ struct WatchdogOptions {
 /// Ends a run in which ranks wait in vain. The ranks of a node show each other what they do in shared memory; a thread of each rank
 /// watches. When a wait exceeds the limit, the lowest rank of the node whose thread still answers prints
 /// `rank R host H pid P phase F step S` to stderr for every rank that did not come, and all end by _exit(7), after they have written what
-/// they dump. One thread at a time may call begin_wait and end_wait, and one thread enter and set_dump. None is collective; none throws.
+/// they dump. One thread at a time may call begin_wait and end_wait, and one thread the others. None is collective; none throws.
 class Watchdog {
  public:
   /// Falls back to watching this rank alone when shared memory cannot be had.
@@ -36,6 +36,8 @@ class Watchdog {
   /// After it.
   void end_wait() noexcept;
 
+  /// A file that exists, the run's log, to which the report is appended too, beside stderr. Empty: none.
+  void report_also_to(std::string file) noexcept;
   /// What each rank of the node that still answers does before a hang ends it, on the watchdog's thread, for two seconds at most; `place`
   /// is where it leaves what it writes, for the report. Empty: nothing. What `dump` refers to lives until it is replaced.
   void set_dump(std::string place, std::function<void()> dump) noexcept;

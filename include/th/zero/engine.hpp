@@ -67,6 +67,10 @@ class ZeroEngine final : public model::ParameterSource {
   /// Whether the device has the step's end to itself: memory of its own, and the optimizer's states there. Not collective.
   [[nodiscard]] bool runs_ahead() const noexcept { return !device_.is_host() && !buffers_.optimizer_on_host; }
 
+  /// So many forward passes of the model follow, on every rank (Transformer::evaluate or idle_forward), before the next step: stage 3 gathers units
+  /// ahead in them too.
+  void begin_evaluation(std::int64_t rounds);
+
   // ParameterSource
   const model::UnitTensors& open_forward(std::int64_t unit) override;
   void close_forward(std::int64_t unit) override;

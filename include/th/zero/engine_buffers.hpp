@@ -42,6 +42,7 @@ struct UnitUse {
   std::vector<bool> long_lived;  ///< by unit: stays open while others come and go
   std::vector<std::int64_t>
       opens;  ///< the units in the order in which they are opened that were closed, forward and backward: what stage 3 gathers
+  std::vector<std::int64_t> forward_opens{};  ///< the same of a forward pass alone
 };
 /// Not collective; computes nothing.
 [[nodiscard]] UnitUse unit_use(const model::Transformer& model);

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "th/runtime/stream.hpp"
@@ -24,13 +25,13 @@ class GatherPool {
   using Gather = std::function<void(std::int64_t unit, std::byte* to)>;
   /// Where a unit's elements lie while it has a place.
   using Memory = std::function<std::byte*(std::int64_t unit, std::size_t place)>;
-  /// `opens`: UnitUse::opens. All outlive the pool.
-  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, std::vector<std::int64_t> opens, Memory memory,
-             runtime::Stream& compute, runtime::Stream& communication, Gather gather);
+  /// All outlive the pool.
+  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory, runtime::Stream& compute, runtime::Stream& communication,
+             Gather gather);
 
-  /// So many rounds of openings follow, in the order of `opens`: units may be gathered ahead.
-  void begin_step(std::int64_t rounds);
-  /// All elements of a unit, for compute until close(). Outside of the rounds of a step units are gathered when they are opened.
+  /// So many rounds of openings follow, each in the order of `opens`, which stays: units may be gathered ahead.
+  void begin(std::span<const std::int64_t> opens, std::int64_t rounds);
+  /// All elements of a unit, for compute until close(). Outside of the rounds units are gathered when they are opened.
   /// Collective.
   [[nodiscard]] std::byte* open(std::int64_t unit);
   /// Enqueues the gathers of the openings to come, as many as have places. Collective.
@@ -55,7 +56,7 @@ class GatherPool {
 
   const EngineBuffers& buffers_;
   const FlatLayout& layout_;
-  std::vector<std::int64_t> opens_;
+  std::span<const std::int64_t> opens_;
   Memory memory_;
   std::int64_t element_bytes_;
   runtime::Stream& compute_;
@@ -66,7 +67,7 @@ class GatherPool {
   std::vector<std::size_t> used_;  ///< by unit: the place that it is open in
   std::vector<bool> in_use_;       ///< by unit: gathered, not closed since; where units lie still they are not gathered again meanwhile
   std::int64_t turn_ = 0;
-  std::int64_t opened_ = 0, scheduled_ = 0;  ///< openings of this step
+  std::int64_t opened_ = 0, scheduled_ = 0;  ///< openings since begin(), and how many it told
   std::deque<std::size_t> ahead_;            ///< places of the openings to come that are gathered or under way
 };
 

@@ -6,9 +6,13 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <stdexcept>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "th/runtime/watchdog.hpp"
 
@@ -132,6 +136,31 @@ TEST(Watchdog, EveryRankThatAnswersDumpsBeforeItEnds) {
   EXPECT_NE(text.find("dump of rank 0"), std::string::npos) << text;
   EXPECT_NE(text.find("dump of rank 1"), std::string::npos) << text;
   EXPECT_NE(text.find("What the ranks that answer did last is in folder\n"), std::string::npos) << text;
+}
+
+TEST(Watchdog, TheReportIsInTheLogTooWhoeverPrintsIt) {
+  const std::string path = std::filesystem::temp_directory_path() / ("th_watchdog_log_" + std::to_string(getpid()));
+  std::ofstream(path) << "2026-01-01 00:00:00 a line of before\n";
+  const std::string token = th::runtime::make_watchdog_token();
+  const auto run = [&](int rank) {
+    Watchdog dog({token, rank, rank, 3, 0.5});
+    dog.report_also_to(path);
+    if (rank > 0) dog.begin_wait("barrier");
+    pause_for(25);
+  };
+  std::vector<Child> all;
+  for (int rank = 0; rank < 3; ++rank) all.push_back(start([&] { run(rank); }));
+  std::string text;
+  for (const Child& child : all) {
+    EXPECT_EQ(exit_of(child.pid), 7);
+    text += read_all(child.out);
+  }
+  std::ifstream in(path);
+  const std::string log((std::istreambuf_iterator<char>(in)), {});
+  std::filesystem::remove(path);
+  EXPECT_TRUE(log.starts_with("2026-01-01 00:00:00 a line of before\n20")) << log;
+  EXPECT_EQ(log.substr(log.find("th_app: hang: ")), text) << "once, as on stderr";
+  EXPECT_EQ(log.find("hang:"), log.rfind("hang:"));
 }
 
 TEST(Watchdog, ADumpThatFailsSaysSo) {
