@@ -12,6 +12,10 @@
 # TH_BENCH_STEP_RANKS (1 2): rank counts of the part step. TH_PEERS_ROUNDS, TH_PEERS_STEPS, TH_PEERS_ONLY (3, 10, all pairs): peers/run_peers.py.
 # TH_BENCH_DIR=/path keeps Google Benchmark's JSON files and scaling.json (default build/benchmarks/results).
 set -euo pipefail
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+  sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+  exit 0
+fi
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 results=${TH_BENCH_DIR:-build/benchmarks/results}

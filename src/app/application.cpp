@@ -23,12 +23,16 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <map>
 #include <new>
+#include <optional>
+#include <utility>
 
 namespace th::app {
 
@@ -123,15 +127,22 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   for (const std::string& warning : deck.warnings) {
     if (collectives.rank() == 0) log.warn(warning);  // every rank reads the same deck
   }
+  for (const std::string& warning : config::planning_keys(deck)) {
+    if (collectives.rank() == 0) log.warn(warning);
+  }
   const config::ZeroSection& zero = deck.config.zero;
-  if (!device.on_gpu() && deck.config.run.device == config::DeviceKind::kAuto && (zero.offload_optimizer || zero.offload_parameters)) {
-    if (collectives.rank() == 0) log.warn("zero.offload_optimizer and zero.offload_parameters have no effect: the device is a CPU");
+  for (const auto& [asked, key] : {std::pair(zero.offload_optimizer, "zero.offload_optimizer"), std::pair(zero.offload_parameters, "zero.offload_parameters")}) {
+    const bool idle = asked && !device.on_gpu() && deck.config.run.device == config::DeviceKind::kAuto;
+    if (idle && collectives.rank() == 0) log.warn(std::string(key) + " has no effect: the device is a CPU");
   }
   if (const auto warning = runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers); warning && collectives.rank() == 0) log.warn(*warning);
 }
 
-/// Everything between MPI's start and end. Throws the same Error on every rank.
-int train(const config::CommandLine& line, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log) {
+/// How long an error of this rank waits for the others to have it too.
+using Patience = std::chrono::duration<double>;
+
+/// Everything between MPI's start and end. An Error that all ranks throw alike says so, or all get here within `patience`, which the deck can shorten.
+int train(const config::CommandLine& line, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log, Patience& patience) {
   config::LoadedDeck deck;
   train::run_agreed(collectives, [&] { deck = config::load_deck(line.deck_path, line.overrides); });
   const std::vector<std::string> hashes = collectives.gather_texts(std::to_string(config::deck_hash(deck)));
@@ -140,11 +151,13 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
   }
   train::run_agreed(collectives, [&] { io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank()); });
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
+  if (deck.config.comm.timeout_seconds > 0) patience = std::min(patience, Patience(deck.config.comm.timeout_seconds / 2));  // before it is a hang
   std::string token = runtime::make_watchdog_token();
   collectives.broadcast(token, 0);
   runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
   watchdog.enter("self-test", 0);
   const std::string self_test = self_test_text(*runtime::make_watched_collectives(collectives, watchdog));
+  watchdog.all_have_come();
   const train::RunDevice device(deck.config, collectives);
   print_header(deck, line.deck_path, device, collectives, self_test, log);
   const std::unique_ptr<runtime::WatchedCollectives> watched = runtime::make_watched_collectives(device.collectives(), watchdog);
@@ -157,6 +170,7 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
 }  // namespace
 
 int answer(const config::CommandLine& line) {
+  if (runtime::launcher_rank(environment) != 0) return static_cast<int>(ExitCode::kCompleted);  // below mpirun one process answers
   switch (line.action) {
     case config::Action::kHelp: print(config::help_text()); break;
     case config::Action::kVersion: print(version_text()); break;
@@ -164,11 +178,11 @@ int answer(const config::CommandLine& line) {
     case config::Action::kCheck: {
       const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
       for (const std::string& warning : deck.warnings) print("# warning: " + warning);
+      for (const std::string& warning : config::planning_keys(deck)) print("# warning: " + warning);
       print(config::resolved_text(deck));
       break;
     }
     case config::Action::kPlan: {
-      if (runtime::launcher_rank(environment) != 0) break;  // below mpirun one process answers
       const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
       for (const std::string& warning : deck.warnings) print("warning: " + warning);
       model::observe_torch_memory();
@@ -182,6 +196,8 @@ int answer(const config::CommandLine& line) {
 }
 
 int run(const config::CommandLine& line, int& argc, char**& argv) {
+  const int launcher_rank = runtime::launcher_rank(environment);  // before MPI, which sets such variables for a process of its own
+  const std::optional<std::string> alone = runtime::broken_launch(1, environment);
   model::observe_torch_memory();
   const model::DeviceMemoryObserver devices;
   const runtime::MpiSession session(argc, argv);
@@ -190,24 +206,31 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   const std::unique_ptr<runtime::Collectives> collectives =
       runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest, runtime::pretended_nodes(environment, ranks));
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
+  const runtime::Communicator leaving = runtime::Communicator::duplicate(MPI_COMM_WORLD);
   const int rank = collectives->rank();
   int code = static_cast<int>(ExitCode::kCompleted);
-  const auto give_up = [rank](const std::string& text, ExitCode with) {  // an error that the other ranks do not know of
+  const auto tell = [rank](const std::string& text) {
     std::fprintf(stderr, "[rank %d %s] %s\n", rank, runtime::hostname().c_str(), text.c_str());
     std::fflush(stderr);
+  };
+  const auto give_up = [&tell](const std::string& text, ExitCode with) {  // an error that the other ranks do not know of
+    tell(text);
     MPI_Abort(MPI_COMM_WORLD, static_cast<int>(with));
   };
+  std::optional<std::string> here;  // an error that may be this rank's alone
+  Patience patience(5);
   {
     Log log(rank, runtime::hostname());
-    if (const auto message = runtime::broken_launch(collectives->size(), environment)) {
-      if (runtime::launcher_rank(environment) == 0) log.error(*message);
+    if (alone && collectives->size() == 1) {
+      if (launcher_rank == 0) log.error(*alone);
       return static_cast<int>(ExitCode::kCommunication);
     }
     try {
-      code = train(line, *collectives, node, log);
+      code = train(line, *collectives, node, log, patience);
     } catch (const Error& error) {
       code = static_cast<int>(error.exit_code());
       if (rank == 0) log.error(error.what());
+      if (error.thrown() == Error::Thrown::kHere) here = error.what();
     } catch (const std::bad_alloc&) {
       give_up("error: out of memory; th_app " + line.deck_path + " --plan shows what the run takes by class and stage and what to change", ExitCode::kMemory);
     } catch (const c10::OutOfMemoryError& error) {
@@ -222,7 +245,10 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   }
   std::fflush(stdout);
   std::fflush(stderr);
-  collectives->barrier();  // a launcher kills the slower ranks once one has left with an error
+  // A launcher kills the slower ranks once one has left with an error.
+  if (leaving.meet(here ? std::optional(patience) : std::nullopt)) return code;
+  if (rank > 0) tell("error: " + *here);  // rank 0 has told its own
+  MPI_Abort(MPI_COMM_WORLD, code);
   return code;
 }
 

@@ -15,6 +15,7 @@
 #include <charconv>
 #include <cmath>
 #include <iostream>
+#include <iterator>
 #include <numeric>
 #include <optional>
 
@@ -81,7 +82,7 @@ Request parse(int argc, char** argv) {
     }
     po::notify(values);
   } catch (const po::error& error) {
-    throw th::DeckError(error.what());
+    throw th::DeckError(std::string(error.what()) + "; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help lists them");
   }
   check(request);
   return request;
@@ -89,9 +90,7 @@ Request parse(int argc, char** argv) {
 
 std::vector<std::string> read_lines(const std::string& path) {
   if (!path.empty()) return th::data::read_text(path).lines;
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(std::cin, line);) lines.push_back(line);
-  return lines;
+  return th::data::text_of(std::string(std::istreambuf_iterator<char>(std::cin), {}), "standard input").lines;
 }
 
 /// Shortest text that reads back to the same bits.

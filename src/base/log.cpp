@@ -4,6 +4,10 @@
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
+#include <cstdio>
+#include <memory>
+#include <mutex>
+
 #include "th/base/error.hpp"
 
 namespace th {
@@ -29,6 +33,9 @@ Log::Log(int rank, const std::string& host) : impl_(std::make_unique<Impl>()) {
   }
   impl_->logger.sinks().push_back(sink);
   impl_->logger.set_pattern("%v");
+  impl_->logger.set_error_handler([told = std::make_shared<std::once_flag>()](const std::string& what) {
+    std::call_once(*told, [&] { std::fprintf(stderr, "warning: a line of the log can't be written: %s\n", what.c_str()); });
+  });
 }
 
 Log::~Log() = default;

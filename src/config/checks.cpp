@@ -114,6 +114,7 @@ void find_idle(Checker& k, const RunConfig& c) {
   const ScheduleKind name = c.schedule.name;
   k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer, {"zero.offload_optimizer"}, "the device is a CPU");
   k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters, {"zero.offload_parameters"}, "the device is a CPU");
+  k.idle_if(c.run.device == DeviceKind::kCpu, {"plan.gpu_gbytes"}, "the device is a CPU");
   k.idle_if(c.run.device == DeviceKind::kCuda, {"run.gemm"}, "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
   k.idle_if(c.zero.stage != 3, {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");

@@ -69,6 +69,7 @@ class Reader {
     po::store(parsed, values);
     const std::vector<std::string> words = values.count("deck") != 0 ? values["deck"].as<std::vector<std::string>>() : std::vector<std::string>();
     choose_action(values);
+    if (line_.action == Action::kExplain && !line_.overrides.empty()) problem("--explain takes a key alone, without a value");
     if (line_.action == Action::kExplain)
       take_explain_key(values["explain"].as<std::string>(), words);
     else if (line_.action != Action::kHelp && line_.action != Action::kVersion)

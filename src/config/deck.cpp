@@ -59,17 +59,18 @@ fs::path working_directory() {
 class Reader {
  public:
   std::map<std::string, Given> given;
-  std::vector<std::string> problems;
+  std::vector<std::string> problems, warnings;
 
   std::set<std::string> mistyped;  ///< the keys that unknown ones were probably meant to be
 
   void read_text(const std::string& text, const std::string& file) {
     if (const auto zero = text.find('\0'); zero != std::string::npos) {
       const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
-      problems.push_back(file + ":" + std::to_string(line) + ": holds a zero byte, so it is no deck");
-      return;
+      throw DeckError(file + ":" + std::to_string(line) + ": holds a zero byte, so it is no deck");
     }
-    std::istringstream in(text.rfind("\xef\xbb\xbf", 0) == 0 ? text.substr(3) : text);
+    std::string lines = text.rfind("\xef\xbb\xbf", 0) == 0 ? text.substr(3) : text;
+    if (lines.find('\n') == std::string::npos) std::replace(lines.begin(), lines.end(), '\r', '\n');  // line ends of old Macs
+    std::istringstream in(lines);
     int number = 0;
     for (std::string raw; std::getline(in, raw);) read_line(raw, file, ++number);
   }
@@ -92,12 +93,20 @@ class Reader {
       // Of two keys of which one is given, the command line's takes the place of the deck's.
       constexpr const char *kSize = "data.batch_size", *kTokens = "data.batch_tokens";
       const bool size = key == kSize, tokens = key == kTokens && trim(text.substr(equals + 1)) != "0";
-      if ((size || tokens) && !seen.contains(size ? kTokens : kSize)) given.erase(size ? kTokens : kSize);
+      if ((size || tokens) && !seen.contains(size ? kTokens : kSize)) give_way(size ? kTokens : kSize, key);
       add(key, {trim(text.substr(equals + 1)), "command line", "command line", false});
     }
   }
 
  private:
+  /// The deck's `key` has no effect beside the command line's `other`.
+  void give_way(const std::string& key, const std::string& other) {
+    const auto found = given.find(key);
+    if (found == given.end()) return;
+    if (found->second.origin != kDefaultOrigin) warnings.push_back(found->second.where + ": " + key + " has no effect: " + other + " on the command line takes its place");
+    given.erase(found);
+  }
+
   void read_line(const std::string& raw, const std::string& file, int number) {
     const std::string where = file + ":" + std::to_string(number);
     const auto hash = raw.find('#');
@@ -199,6 +208,7 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   reader.read_overrides(overrides);
   LoadedDeck deck;
   deck.name = fs::path(display_name).stem().string();
+  deck.warnings = std::move(reader.warnings);
   std::vector<std::string> problems = std::move(reader.problems);
   Origins origins;
   std::set<std::string> unsure = std::move(reader.mistyped);
@@ -234,6 +244,14 @@ LoadedDeck load_deck(const std::string& path, const std::vector<std::string>& ov
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   if (in.bad()) throw DeckError(path + ": the deck can't be read");
   return load_deck_text(text, path, fs::path(path).parent_path().string(), overrides);
+}
+
+std::vector<std::string> planning_keys(const LoadedDeck& deck) {
+  std::vector<std::string> out;
+  for (const ResolvedEntry& e : deck.entries) {
+    if (e.key.rfind("plan.", 0) == 0 && e.origin != kDefaultOrigin) out.push_back(e.origin + ": " + e.key + " has no effect: --plan alone reads it");
+  }
+  return out;
 }
 
 std::string resolved_text(const LoadedDeck& deck) {

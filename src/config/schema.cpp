@@ -23,7 +23,7 @@ void add_run(std::vector<Key>& t) {
                            "what is trained", {"summarization"}));
   t.push_back(integer_key("run.seed", TH_AT(run.seed), 0, kMost, "of initial values, order of the data and dropout"));
   t.push_back(path_key("run.output_dir", TH_AT(run.output_dir), "all output goes below it; default runs/NAME, NAME the deck's; relative to the working directory"));
-  t.push_back(number_key("run.max_minutes", TH_AT(run.max_minutes), 0, kUnbounded, false, "ends with a checkpoint and exit 75 in time; 0: Slurm's end time if there is one"));
+  t.push_back(number_key("run.max_minutes", TH_AT(run.max_minutes), 0, kUnbounded, false, "ends with a checkpoint and exit 75 before a step that would take longer than is left but for a twentieth of the limit (a minute at most), kept for the save; 0: Slurm's end time if there is one"));
   t.push_back(choice_key("run.device", TH_AT(run.device), std::vector<std::pair<std::string, DeviceKind>>{{"auto", DeviceKind::kAuto}, {"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda}},
                          "where tensors live and the model computes; auto: a GPU where every rank can have one (docs/gpu.md), else the CPU, with the reason in the header"));
   t.push_back(integer_key("run.threads", TH_AT(run.threads), 1, 1024, "compute threads a rank; part of the run's identity"));

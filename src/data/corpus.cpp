@@ -31,19 +31,23 @@ void write_values(std::ofstream& file, const std::vector<T>& values) {
 
 }  // namespace
 
-void ParallelCorpus::write_index(const std::filesystem::path& path, std::span<const std::string> source, std::span<const std::string> target,
+std::int64_t ParallelCorpus::write_index(const std::filesystem::path& path, std::span<const std::string> source, std::span<const std::string> target,
                                  const Tokenizer& source_tokenizer, const Tokenizer& target_tokenizer, std::int64_t max_length,
                                  std::uint64_t hash) {
   ensure(source.size() == target.size(), "write_index: source and target differ in length");
   std::vector<std::int64_t> offsets{0};
   std::vector<std::int32_t> all;
-  const auto append = [&](const std::vector<std::int32_t>& ids) {
+  std::int64_t cut = 0;
+  /// Whether the line has more ids than fit, `special` of them put around its own.
+  const auto append = [&](const std::vector<std::int32_t>& ids, const Tokenizer& tokenizer, const std::string& line, std::int64_t special) {
     all.insert(all.end(), ids.begin(), ids.end());
     offsets.push_back(std::ssize(all));
+    return std::ssize(ids) >= max_length && std::ssize(tokenizer.encode(line)) + special > max_length;
   };
   for (std::size_t i = 0; i < source.size(); ++i) {
-    append(encode_source(source_tokenizer, source[i], max_length));
-    append(encode_target(target_tokenizer, target[i], max_length));
+    const bool long_source = append(encode_source(source_tokenizer, source[i], max_length), source_tokenizer, source[i], 1);
+    const bool long_target = append(encode_target(target_tokenizer, target[i], max_length), target_tokenizer, target[i], 2);
+    cut += long_source || long_target ? 1 : 0;
   }
   Header header;
   header.sentences = std::ssize(source);
@@ -55,6 +59,7 @@ void ParallelCorpus::write_index(const std::filesystem::path& path, std::span<co
   write_values(file, all);
   file.close();
   if (!file) throw DataError(path.string() + ": the corpus index can't be written; check that the folder is writable and the disk has room");
+  return cut;
 }
 
 ParallelCorpus::ParallelCorpus(const std::filesystem::path& path) {

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
@@ -51,15 +52,24 @@ void prepare(const config::DataSection& data, bool joint, const std::filesystem:
       continue;
     }
     const ParallelText text = read_parallel(paths[part].source, paths[part].target, data.empty_lines);
+    if (part > 0 && text.source.lines.empty())
+      throw DataError(text.source.path + ", " + text.target.path + ": no sentence pairs; fill the files or leave both keys out of the deck");
     if (part == 0) {
       const std::array<std::span<const std::string>, 2> sides = {text.source.lines, text.target.lines};
       const std::span<const std::span<const std::string>> both = sides;
       source = WordTokenizer::build(joint ? both : both.first(1), data.min_freq, data.vocab_size);
       target = joint ? source : WordTokenizer::build(both.last(1), data.min_freq, data.vocab_size);
+      for (const auto& [side, tokenizer] : {std::pair(&text.source, &*source), std::pair(&text.target, &*target)}) {
+        if (!side->lines.empty() && tokenizer->size() <= kEnd + 1)
+          throw DataError(side->path + ": no word occurs data.min_freq = " + std::to_string(data.min_freq) + " times; lower it");
+      }
     }
     warnings.insert(warnings.end(), text.warnings.begin(), text.warnings.end());
-    ParallelCorpus::write_index(folder / kParts[part], text.source.lines, text.target.lines, *source, *target, data.max_length,
-                                hash_pair(text.source.hash, text.target.hash));
+    const std::int64_t cut = ParallelCorpus::write_index(folder / kParts[part], text.source.lines, text.target.lines, *source, *target, data.max_length,
+                                                         hash_pair(text.source.hash, text.target.hash));
+    if (cut > 0)
+      warnings.push_back(text.source.path + ", " + text.target.path + ": " + std::to_string(cut) + " of " + std::to_string(text.source.lines.size()) +
+                         " pairs have a sentence of more than data.max_length = " + std::to_string(data.max_length) + " ids; it was cut");
   }
   write_lines(folder / "source.vocab", source->tokens());
   write_lines(folder / "target.vocab", target->tokens());

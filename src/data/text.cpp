@@ -58,10 +58,11 @@ bool is_blank(const std::string& line) { return std::all_of(line.begin(), line.e
 
 }  // namespace
 
-TextFile read_text(const std::filesystem::path& path) {
+TextFile read_text(const std::filesystem::path& path) { return text_of(read_bytes(path.string()), path.string()); }
+
+TextFile text_of(std::string_view bytes, const std::string& name) {
   TextFile text;
-  text.path = path.string();
-  const std::string bytes = read_bytes(text.path);
+  text.path = name;
   text.hash = hash_text(bytes);
   std::string_view rest = bytes;
   if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
@@ -69,6 +70,10 @@ TextFile read_text(const std::filesystem::path& path) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
     if (line.ends_with('\r')) line.remove_suffix(1);
+    if (const std::size_t zero = line.find('\0'); zero != std::string_view::npos) {
+      throw DataError(text.path + ":" + std::to_string(text.lines.size() + 1) + ": a zero byte at byte " + std::to_string(zero + 1) +
+                      " of the line: this is no text (UTF-16?); convert the file, for example with iconv -t UTF-8");
+    }
     const std::size_t bad = invalid_utf8(line);
     if (bad != std::string_view::npos)
       throw DataError(text.path + ":" + std::to_string(text.lines.size() + 1) + ": invalid UTF-8 at byte " + std::to_string(bad + 1) +

@@ -108,12 +108,15 @@ std::string step_name(std::int64_t step) {
   return text;
 }
 
-std::string begin_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
+std::string begin_checkpoint(const std::string& checkpoints_dir, std::int64_t step, std::int64_t bytes) {
   FailurePoint::pass("removing leftovers");
   const std::string path = checkpoints_dir + "/.tmp_" + step_name(step);
   remove_leftovers(checkpoints_dir);
-  FailurePoint::pass("creating the temporary folder");
   std::error_code error;
+  fs::create_directories(checkpoints_dir, error);
+  if (error) fail("cannot create the folder", checkpoints_dir, error.value());
+  require_free_space(checkpoints_dir, bytes);
+  FailurePoint::pass("creating the temporary folder");
   fs::create_directories(path, error);
   if (error) fail("cannot create the folder", path, error.value());
   FailurePoint::pass("the temporary folder is there");
@@ -138,6 +141,11 @@ void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
     rename_path(temporary, final_path);
   FailurePoint::pass("fsync of the checkpoints folder");
   sync_path(checkpoints_dir);
+  name_latest(checkpoints_dir, name);
+  FailurePoint::pass("the checkpoint is complete");
+}
+
+void name_latest(const std::string& checkpoints_dir, const std::string& name) {
   const std::string latest = checkpoints_dir + "/latest";
   FailurePoint::pass("writing latest.tmp");
   {
@@ -151,7 +159,17 @@ void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
   rename_path(latest + ".tmp", latest);
   FailurePoint::pass("fsync after the rename of latest");
   sync_path(checkpoints_dir);
-  FailurePoint::pass("the checkpoint is complete");
+}
+
+bool go_on_from(const std::string& checkpoints_dir, const std::string& checkpoint) {
+  std::error_code error;
+  const fs::path path = fs::path(checkpoint).has_filename() ? fs::path(checkpoint) : fs::path(checkpoint).parent_path();
+  if (!fs::equivalent(path.parent_path(), checkpoints_dir, error) || error) return false;
+  std::string name = path.filename().string();
+  if (name.rfind(kSetAside, 0) == 0) name.erase(0, std::strlen(kSetAside));
+  if (name.rfind("step_", 0) != 0 || name == read_latest(checkpoints_dir)) return false;
+  name_latest(checkpoints_dir, name);
+  return true;
 }
 
 void remove_old_checkpoints(const std::string& checkpoints_dir, std::int64_t keep_last, const std::vector<std::string>& damaged) {
@@ -211,7 +229,7 @@ void require_free_space(const std::string& dir, std::int64_t bytes) {
   const std::int64_t free = free_bytes(dir);
   if (free >= bytes) return;
   throw CheckpointError("the checkpoint needs " + std::to_string(bytes) + " bytes but " + dir + " has " + std::to_string(free) +
-                        " free; free some space or set checkpoint.keep_last");
+                        " free; free some space, lower checkpoint.keep_last or take another run.output_dir");
 }
 
 }  // namespace th::io

@@ -172,7 +172,7 @@ void CheckpointReader::require_place(std::int64_t file, std::int64_t rank) const
 }
 
 bool CheckpointReader::is_read_whole(const zero::FlatLayout& layout) const {
-  if (layout.ranks() != 1 && layout.ranks() != layout_.ranks()) return false;
+  if (layout.ranks() != 1 && (layout.ranks() != layout_.ranks() || layout.alignment() != layout_.alignment())) return false;
   return std::equal(layout.tensors().begin(), layout.tensors().end(), layout_.tensors().begin(), layout_.tensors().end(),
                     [](const auto& a, const auto& b) { return a.spec.name == b.spec.name && a.spec.shape == b.spec.shape && a.unit == b.unit; });
 }

@@ -143,7 +143,10 @@ void write_strings(hid_t file, const std::string& name, const std::vector<std::s
                        "creating dataset " + name);
   std::vector<const char*> pointers;
   pointers.reserve(values.size());
-  for (const auto& value : values) pointers.push_back(value.c_str());
+  for (const auto& value : values) {
+    ensure(value.find('\0') == std::string::npos, "write_strings: HDF5 ends a string at a zero byte");
+    pointers.push_back(value.c_str());
+  }
   if (values.empty()) return;
   check_hdf5(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, static_cast<const void*>(pointers.data())), "writing dataset " + name);
 }

@@ -81,6 +81,12 @@ std::vector<Line> whole_lines(const std::string& path) {
 
 }  // namespace
 
+std::string MetricsWriter::last_exit(const std::string& path) {
+  const std::vector<Line> lines = whole_lines(path);
+  if (lines.empty() || lines.back().kind != "summary") return "";
+  return Json::parse(lines.back().text).value("exit", "");
+}
+
 void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step, const std::string& kept) {
   if (!std::filesystem::exists(path)) return;
   const std::vector<Line> lines = whole_lines(path);

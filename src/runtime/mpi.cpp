@@ -3,6 +3,8 @@
 #include "th/base/error.hpp"
 
 #include <array>
+#include <exception>
+#include <thread>
 
 namespace th::runtime {
 
@@ -12,6 +14,12 @@ void check_mpi(int code, const char* call) {
   int length = 0;
   MPI_Error_string(code, text.data(), &length);
   throw MpiError(std::string(call) + " failed: " + std::string(text.data(), static_cast<std::size_t>(length)));
+}
+
+bool frees_together() noexcept {
+  int finalized = 0;
+  MPI_Finalized(&finalized);
+  return finalized == 0 && std::uncaught_exceptions() == 0;
 }
 
 MpiSession::MpiSession(int& argc, char**& argv) { check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided_), "MPI_Init_thread"); }
@@ -43,9 +51,21 @@ Communicator Communicator::split(int color) const {
 }
 
 Communicator::~Communicator() {
-  int finalized = 0;
-  MPI_Finalized(&finalized);
-  if (finalized == 0 && comm_ != MPI_COMM_NULL) MPI_Comm_free(&comm_);
+  if (comm_ != MPI_COMM_NULL && frees_together()) MPI_Comm_free(&comm_);
+}
+
+bool Communicator::meet(std::optional<std::chrono::duration<double>> limit) const {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  MPI_Request request = MPI_REQUEST_NULL;
+  check_mpi(MPI_Ibarrier(comm_, &request), "MPI_Ibarrier");
+  for (;;) {
+    int here = 0;
+    check_mpi(MPI_Test(&request, &here, MPI_STATUS_IGNORE), "MPI_Test");
+    if (here != 0) return true;
+    if (limit && Clock::now() - start > *limit) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 int Communicator::rank() const {

@@ -45,9 +45,7 @@ NodeBarrier::NodeBarrier(const Communicator& node, Waiting waiting, MPI_Comm pro
 }
 
 NodeBarrier::~NodeBarrier() {
-  int finalized = 0;
-  MPI_Finalized(&finalized);
-  if (finalized == 0 && window_ != MPI_WIN_NULL) MPI_Win_free(&window_);
+  if (window_ != MPI_WIN_NULL && frees_together()) MPI_Win_free(&window_);
 }
 
 void NodeBarrier::wait() {

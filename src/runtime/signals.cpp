@@ -1,5 +1,6 @@
 #include "th/runtime/signals.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -49,7 +50,7 @@ bool StopSignals::take_checkpoint_request() noexcept {
   return wanted;
 }
 
-Deadline::Deadline(double max_minutes) {
+Deadline::Deadline(double max_minutes) : start_(now()) {
   if (max_minutes > 0) {
     end_ = now() + 60.0 * max_minutes;
   } else if (const char* text = std::getenv("SLURM_JOB_END_TIME"); text != nullptr) {
@@ -58,6 +59,8 @@ Deadline::Deadline(double max_minutes) {
     if (rest != text && *rest == '\0' && value > 0) end_ = value;
   }
 }
+
+double Deadline::seconds_to_save() const { return end_ ? std::clamp(0.05 * (*end_ - start_), 0.0, 60.0) : 0; }
 
 std::optional<double> Deadline::seconds_left() const {
   if (!end_) return std::nullopt;

@@ -64,9 +64,7 @@ void WindowBuffer::forget(std::int64_t offset, std::int64_t count) noexcept {
 
 WindowBuffer::~WindowBuffer() {
   note_release(data_);
-  int finalized = 0;
-  MPI_Finalized(&finalized);
-  if (finalized == 0) MPI_Win_free(&window_);
+  if (frees_together()) MPI_Win_free(&window_);
 }
 
 }  // namespace th::runtime

@@ -268,6 +268,12 @@ Watchdog::~Watchdog() {
   munmap(i.rows, i.size);
 }
 
+void Watchdog::all_have_come() noexcept {
+  if (impl_->rows == nullptr || impl_->mine != 0) return;
+  const std::lock_guard lock(impl_->mutex);
+  impl_->unname();
+}
+
 void Watchdog::enter(std::string_view phase, std::int64_t step) noexcept {
   if (impl_->rows == nullptr) return;
   Row& row = impl_->rows[impl_->mine];

@@ -22,7 +22,7 @@ void run_agreed(runtime::Collectives& collectives, const std::function<void()>& 
   for (const std::string& text : collectives.gather_texts(failure)) {
     if (text.empty()) continue;
     const auto space = text.find(' ');
-    throw Error(static_cast<ExitCode>(std::stoi(text.substr(0, space))), text.substr(space + 1));
+    throw Error(static_cast<ExitCode>(std::stoi(text.substr(0, space))), text.substr(space + 1), Error::Thrown::kEverywhere);
   }
 }
 

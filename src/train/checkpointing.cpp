@@ -72,10 +72,8 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   run_agreed(collectives_, [&] {
     reserve(engine);
     if (collectives_.rank() != 0) return;
-    std::error_code ignored;  // a folder that can't be made is reported by the next call
-    std::filesystem::create_directories(folder_, ignored);
-    io::require_free_space(folder_, engine.layout().parameter_count() * 4 * std::ssize(states_of(engine.has_moments())));
-    (void)io::begin_checkpoint(folder_, step_);
+    io::remove_old_checkpoints(folder_, keep_last_, damaged_);  // more than that only where keep_last was lowered
+    (void)io::begin_checkpoint(folder_, step_, engine.layout().parameter_count() * 4 * std::ssize(states_of(engine.has_moments())));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {
@@ -144,6 +142,7 @@ void CheckpointSaver::complete(const std::string& failure) {
   run_agreed(collectives_, [&] {
     if (collectives_.rank() != 0) return;
     io::publish_checkpoint(folder_, step_);
+    std::erase(damaged_, io::step_name(step_));  // saved anew
     io::remove_old_checkpoints(folder_, keep_last_, damaged_);
   });
 }

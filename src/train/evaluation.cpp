@@ -10,6 +10,7 @@
 #include <cmath>
 #include <map>
 #include <string_view>
+#include <utility>
 
 namespace th::train {
 
@@ -65,12 +66,15 @@ std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroE
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const auto source = engine.gather_all(model);
   std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
-  run_agreed(collectives, [&] {
-    for (const data::EvalBatch& batch : batches.all()) {
+  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at once.
+  for (std::size_t round = 0; std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count()); ++round) {
+    run_agreed(collectives, [&] {
+      if (round >= batches.all().size()) return;
+      const data::EvalBatch& batch = batches.all()[round];
       const auto outputs = model::translate(model, *source, batch.batch, options);
       for (std::size_t i = 0; i < outputs.size(); ++i) lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i][0].ids) + "\n";
-    }
-  });
+    });
+  }
   std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));
   for (const std::string& text : collectives.gather_texts(lines)) {
     for (std::size_t at = 0; at < text.size();) {

@@ -15,6 +15,7 @@ std::string to_json(const RunState& s) {
                         {"micro_batches", s.micro_batches}, {"probe_loss", s.probe_loss},
                         {"identity", s.identity},           {"altered", s.altered},
                         {"exit", s.exit},                   {"skipped_steps", s.skipped_steps},
+                        {"probe", s.probe},                 {"corpus", s.corpus},
                         {"loss_scale", s.loss_scale.scale}, {"loss_scale_good_steps", s.loss_scale.good_steps},
                         {"loss_scale_hysteresis", s.loss_scale.hysteresis}}
       .dump();
@@ -36,6 +37,8 @@ RunState run_state_from_json(const std::string& text) {
     j.at("identity").get_to(s.identity);
     s.altered = j.value("altered", "");  // checkpoints of before this field have none
     j.at("exit").get_to(s.exit);
+    s.probe = j.value("probe", "");
+    s.corpus = j.value("corpus", "");
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});  // checkpoints of before 16-bit training have none of these
     s.loss_scale.scale = j.value("loss_scale", 0.0);
     s.loss_scale.good_steps = j.value("loss_scale_good_steps", std::int64_t{0});

@@ -52,7 +52,7 @@ Outcome three_steps(const config::RunConfig& config, const TrainingData& data, s
     const data::StepBatches batches = data.source->make(0, step % data.source->steps(0));
     const zero::StepResult result = run_step(
         config, model, engine, batches, step,
-        {learning_rate(config, data.source->steps(0) * config.train.epochs, step + 1), step + 1, initial_loss_scale(config)});
+        {learning_rate(config, schedule_steps(config, *data.source), step + 1), step + 1, initial_loss_scale(config)});
     outcome.loss = result.loss_sum / static_cast<double>(batches.target_tokens);
     outcome.grad_norm = result.grad_norm;
     outcome.bits.push_back(std::bit_cast<std::uint64_t>(outcome.loss));
@@ -85,13 +85,13 @@ bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device, runtime:
     throw DeckError("train.micro_batches: " + std::to_string(slots) + " slots a step are fewer than the " + std::to_string(ranks) + " ranks");
   }
   if (config.comm.reduction == config::Reduction::kFast) {
-    log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
+    if (collectives.rank() == 0) log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
     config.comm.reduction = config::Reduction::kExact;
   }
   config.comm.overlap = resolve_overlap(config, collectives, node, device.way()).overlap;
   if (config.zero.stage != 3) config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = open_training_data(config, slots, collectives, node);
-  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step." +
+  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step, every zero.stage and model.gradient_checkpointing." +
            (device.on_gpu() ? "" : " Offload has no effect on a CPU."));
   log.info("stage  recompute   loss of step 3       gradient norm        parameters' hash  bits");
   const Outcome* first = nullptr;

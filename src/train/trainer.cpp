@@ -27,7 +27,6 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 constexpr std::int64_t kStepsInMemory = 6;  // four that wait, the one in the making, the one in use
-constexpr double kSecondsToSave = 60;  // kept for the last checkpoint before the time limit
 
 }  // namespace
 
@@ -39,12 +38,25 @@ bool Trainer::finished() const {
   return all_epochs || all_steps;
 }
 
+bool Trainer::completed() {
+  if (!finished() || state_.exit.empty()) return false;
+  if (state_.exit == RunState::kCompleted || config_.data.test_source.empty()) return true;
+  std::string exit;  // of the last record
+  run_agreed(collectives_, [&] {
+    if (is_root()) exit = monitor::MetricsWriter::last_exit(config_.run.output_dir + "/metrics.jsonl");
+  });
+  collectives_.broadcast(exit, 0);
+  return exit == RunState::kCompleted;
+}
+
 int Trainer::run() {
-  if (!state_.exit.empty() && finished()) {
+  if (completed_) {
     say("The run in " + config_.run.output_dir + " is complete at step " + std::to_string(state_.step) + "; nothing to do.");
     return static_cast<int>(ExitCode::kCompleted);
   }
   open_monitors();
+  if (trained_before()) validated_step_ = state_.step;
+  state_.exit.clear();
   try {
     return run_to_the_end();
   } catch (const Error& error) {
@@ -70,6 +82,10 @@ int Trainer::run_to_the_end() {
       watchdog_.enter("checkpoint", state_.step);
       saver_->finish();
     }
+    if (border.note_failed) {
+      saver_->finish();
+      settle_notes();
+    }
     stopped = border.stop && !finished();
     if (stopped) break;
     if (!finished() && (by_epoch || by_step || border.checkpoint)) save();
@@ -77,32 +93,17 @@ int Trainer::run_to_the_end() {
   loader_.reset();
   finish_steps();
   if (!stopped) {
-    state_.exit = "completed";
     if (dataset_.valid && validated_step_ != state_.step) validate_in_between();
-    translate_test_set();
+    state_.exit = dataset_.test ? RunState::kTrained : RunState::kCompleted;
   }
-  if (saving() || stopped) {
-    if (saved_step_ != state_.step) save();
-    saver_->finish();
-  }
+  if ((saving() || stopped) && saved_step_ != state_.step) save();
+  saver_->finish();
+  settle_notes();
+  if (!stopped) translate_test_set();  // what fails there takes no training with it
   if (profile_) profile_->end_run();
-  write_summary(stopped ? "stopped" : "completed");
+  write_summary(stopped ? "stopped" : RunState::kCompleted);
   if (stopped) say("Stopped at step " + std::to_string(state_.step) + " with a checkpoint; start the same command with checkpoint.resume=latest.");
   return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
-}
-
-void Trainer::say(const std::string& text) {
-  if (progress_) progress_->clear();
-  log_.info(text);
-}
-
-void Trainer::show_progress(double loss, double seconds) {
-  if (!progress_ || !progress_->active()) return;
-  const std::int64_t steps = source_->steps(state_.epoch);
-  const double rate = static_cast<double>(totals_.real_tokens) / std::max(totals_.seconds, 1e-9);
-  progress_->show("Epoch " + std::to_string(state_.epoch) + ": step " + std::to_string(state_.step_in_epoch) + "/" + std::to_string(steps) +
-                  ", loss " + fixed(loss, 4) + ", " + fixed(rate, 0) + " tokens/s, " +
-                  fixed(seconds * static_cast<double>(steps - state_.step_in_epoch), 0) + " s left");
 }
 
 void Trainer::train_step() {
@@ -131,23 +132,25 @@ void Trainer::finish_step() {
   const double seconds = std::chrono::duration<double>(now - std::max(step.start, last_result_)).count();
   last_result_ = now;
   const double loss = result.loss_sum / static_cast<double>(step.target_tokens);
-  if (metrics_) {
+  note([&] {
     metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens, step.target_tokens, seconds,
                     scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt});
-  }
+  });
   judge(step.step, loss, result);
   const std::int64_t tokens = step.source_tokens + step.target_tokens;
-  if (tensorboard_) {
+  note([&] {
+    if (!tensorboard_) return;
     tensorboard_->scalar("train/loss", loss, step.step);
     tensorboard_->scalar("train/lr", step.lr, step.step);
     tensorboard_->scalar("train/grad_norm", result.grad_norm, step.step);
     tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds, step.step);
-  }
+  });
   state_.epoch_loss_sum += result.loss_sum;
   state_.epoch_tokens += step.target_tokens;
   state_.epoch_seconds += seconds;
   ++totals_.steps;
   totals_.seconds += seconds;
+  longest_step_ = std::max(longest_step_, seconds);
   totals_.real_tokens += tokens;
   totals_.padded_tokens += step.padded_tokens;
   totals_.score_cells += step.score_cells;
@@ -198,11 +201,6 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
   }
 }
 
-void Trainer::report_memory() {
-  if (!is_root()) return;
-  say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use, ledger().at_peak()));
-}
-
 double Trainer::evaluate() {
   watchdog_.enter("validation", state_.step);
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
@@ -222,9 +220,11 @@ void Trainer::end_epoch() {
     last_valid_loss_ = valid;
   }
   const double seconds = state_.epoch_seconds + seconds_since(start);
-  if (metrics_) metrics_->epoch({state_.epoch, loss, valid, seconds});
-  if (tensorboard_ && valid) tensorboard_->scalar("valid/loss", *valid, state_.step);
-  if (tensorboard_) tensorboard_->flush();
+  note([&] {
+    metrics_->epoch({state_.epoch, loss, valid, seconds});
+    if (tensorboard_ && valid) tensorboard_->scalar("valid/loss", *valid, state_.step);
+    if (tensorboard_) tensorboard_->flush();
+  });
   say("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) + (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) +
             " (" + fixed(seconds, 1) + " s)");
   ++state_.epoch;
@@ -238,15 +238,17 @@ void Trainer::validate_in_between() {
   finish_steps();
   if (!dataset_.valid) return;
   const double valid = evaluate();
-  if (metrics_) metrics_->eval("valid_loss", valid);
-  if (tensorboard_) tensorboard_->scalar("valid/loss", valid, state_.step);
+  note([&] {
+    metrics_->eval("valid_loss", valid);
+    if (tensorboard_) tensorboard_->scalar("valid/loss", valid, state_.step);
+  });
   say("Step " + std::to_string(state_.step) + ": Validation = " + fixed(valid, 4));
 }
 
 Trainer::Border Trainer::agree() {
   const auto left = deadline_.seconds_left();
-  const std::array<double, 4> mine{runtime::StopSignals::stop_requested() != 0 ? 1.0 : 0.0, left && *left < kSecondsToSave ? 1.0 : 0.0,
-                                   runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0, saver_->busy() ? 1.0 : 0.0};
+  const std::array<double, 5> mine{runtime::StopSignals::stop_requested() != 0 ? 1.0 : 0.0, left && *left < deadline_.seconds_to_save() + longest_step_ ? 1.0 : 0.0,
+                                   runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0, saver_->busy() ? 1.0 : 0.0, note_failure_ ? 1.0 : 0.0};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
@@ -255,6 +257,7 @@ Trainer::Border Trainer::agree() {
     border.stop = border.stop || all[r] != 0 || all[r + 1] != 0;
     border.checkpoint = border.checkpoint || all[r + 2] != 0;
     busy = busy || all[r + 3] != 0;
+    border.note_failed = border.note_failed || all[r + 4] != 0;
   }
   border.writers_done = saver_->in_flight() && !busy;
   return border;
@@ -279,6 +282,7 @@ void Trainer::save() {
   watchdog_.enter("checkpoint", state_.step);
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kCheckpoint);
   state_.probe_loss = probe();
+  state_.probe = probe_hash_;
   io::CheckpointInfo info;
   info.step = state_.step;
   info.epoch = state_.epoch;
@@ -329,8 +333,10 @@ void Trainer::translate_test_set() {
   for (std::size_t i = 0; i < lines.size() && i < references.size(); ++i) exact += lines[i] == references[i] ? 1 : 0;
   const double share = static_cast<double>(exact) / static_cast<double>(lines.size());
   const double bleu = corpus_bleu(lines, references);
-  metrics_->eval("bleu", bleu);
-  metrics_->eval("exact", share);
+  note([&] {
+    metrics_->eval("bleu", bleu);
+    metrics_->eval("exact", share);
+  });
   say("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " + std::to_string(lines.size()) + " lines exact");
 }
 

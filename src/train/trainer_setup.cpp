@@ -1,6 +1,8 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/base/hash.hpp"
 #include "th/io/checkpoint_build.hpp"
+#include "th/io/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory_ledger.hpp"
 #include "th/runtime/resource_usage.hpp"
@@ -11,12 +13,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <stdexcept>
 
 // What happens before the first step: data, output folder, model, engine, resume.
 namespace th::train {
@@ -30,7 +34,8 @@ std::string make_identity(const config::RunConfig& config, const RunDevice& devi
   std::string gemm = device.product_library();
   if (gemm.empty()) gemm = model::Gemm(device.gemm()).identity(config.precision.dtype);
   return "isa=" + instruction_set() + " gemm=" + gemm + " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() +
-         " torch=" + build_info().torch + " numerics=" + std::to_string(kNumericsRevision);
+         " torch=" + build_info().torch + " numerics=" + std::to_string(kNumericsRevision) +
+         (config.run.attention == config::AttentionKernels::kProducts ? " attention=products" : "");
 }
 
 /// The first sentences of the first evaluation batch, as many as have kProbeTokens with their padding, at least one: every layer takes part in
@@ -43,6 +48,14 @@ data::Batch make_probe_batch(const data::ParallelCorpus& corpus, const config::D
   const std::int64_t sentences = std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
   return data::make_batch(corpus, std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
 }
+
+/// Of a batch's ids, which it depends on alone.
+std::string hash_of(const data::Batch& batch) {
+  const auto of = [](const auto& values) { return hash_bytes(std::as_bytes(std::span(values))); };
+  return std::to_string(hash_pair(hash_pair(of(batch.source), of(batch.target_in)), of(batch.target_out)));
+}
+
+constexpr std::chrono::seconds kPatience{5};  // with a run that is about to end and holds the output folder
 
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
 
@@ -67,12 +80,16 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtim
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) open_checkpoint();
+  completed_ = completed();
+  if (completed_) return;
   resolve_slots();
   watchdog_.enter("data", state_.step);
   open_data(node);
-  prepare_output();
   watchdog_.enter("set-up", state_.step);
-  build_engine(node);
+  const OverlapChoice overlap = resolve_overlap(config_, collectives_, node, device_.way());
+  zero::PlanRequest request = plan_engine(overlap.overlap, node.size());
+  prepare_output();  // the last that can refuse the deck is behind: an earlier run's folder is moved for a run that begins
+  build_engine(overlap, std::move(request));
   watchdog_.enter("resume", state_.step);
   resume();
   open_saver();
@@ -102,6 +119,7 @@ void Trainer::open_checkpoint() {
       return;
     }
   }
+  if (!config_.checkpoint.init_from.empty()) log_.info("checkpoint.init_from has no effect: the run goes on from " + reader_->folder() + ".");
   run_agreed(collectives_, [&] {
     if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
     state_ = run_state_from_json(reader_->info().state_json);
@@ -139,18 +157,21 @@ void Trainer::open_data(const runtime::Communicator& node) {
     if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() && reader_->info().target_tokens == dataset_.target_tokenizer->tokens()) return;
     throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
   });
+  const std::string corpus = dataset_.train ? std::to_string(dataset_.train->content_hash()) : "";
+  run_agreed(collectives_, [&] {
+    if (state_.corpus.empty() || state_.corpus == corpus) return;
+    throw DeckError("data.train_source and data.train_target have other lines than when the checkpoint was written; give the same files, or start a new run "
+                    "from its parameters with checkpoint.init_from");
+  });
+  state_.corpus = corpus;
   open_initial();
   if (dataset_.valid || dataset_.train) probe_batch_ = make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
+  probe_hash_ = hash_of(probe_batch_);
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }
-  total_steps_ = config_.schedule.total_steps;
-  if (total_steps_ == 0 && config_.data.batch_tokens == 0) total_steps_ = source_->steps(0) * config_.train.epochs;
-  if (total_steps_ == 0) {
-    for (std::int64_t e = 0; e < config_.train.epochs; ++e) total_steps_ += source_->steps(e);
-  }
-  const config::ScheduleKind schedule = config_.schedule.name;
-  if ((schedule == config::ScheduleKind::kCosine || schedule == config::ScheduleKind::kWarmupLinear) && config_.schedule.warmup_steps >= total_steps_) {
+  total_steps_ = schedule_steps(config_, *source_);
+  if (total_steps_ > 0 && config_.schedule.warmup_steps >= total_steps_) {
     throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) + " is not below the " + std::to_string(total_steps_) +
                     " steps of train.epochs; lower it or set schedule.total_steps");
   }
@@ -171,13 +192,16 @@ void Trainer::prepare_output() {
     if (!is_root()) return;
     const fs::path folder = config_.run.output_dir;
     try {
+      output_lock_ = io::FolderLock(folder, kPatience);
       const bool fresh = config_.checkpoint.resume == config::Resume::kNone;
       if (fresh && holds_run(folder)) log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) + ".");
-      fs::create_directories(folder);
+      if (fs::create_directories(folder)) output_lock_ = io::FolderLock(folder, kPatience);
       if (saving()) fs::create_directories(checkpoints_);
       std::ofstream out(folder / "resolved.in");
       out << config::resolved_text(deck_);
-      if (!out.flush()) throw DeckError("");
+      if (!out.flush()) throw std::runtime_error("can't be written");
+    } catch (const Error&) {
+      throw;
     } catch (const std::exception&) {
       throw DeckError("run.output_dir: " + folder.string() + " can't be written; give a folder that can, as in run.output_dir=/scratch/run1");
     }
@@ -191,20 +215,10 @@ void Trainer::prepare_output() {
   watchdog_.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
 }
 
-void Trainer::build_engine(const runtime::Communicator& node) {
-  const OverlapChoice choice = resolve_overlap(config_, collectives_, node, device_.way());
-  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
-            ")");
-  config::RunConfig config = config_;
-  config.comm.overlap = choice.overlap;
-  const bool asked_ahead = std::any_of(deck_.entries.begin(), deck_.entries.end(),
-                                       [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
-  if (is_root() && asked_ahead && config.zero.stage == 3 && config_.comm.overlap == config::Overlap::kAuto &&
-      choice.overlap == config::Overlap::kOff) {
-    log_.warn("zero.prefetch_units has no effect: communication has no core of its own, so a unit is gathered when it is needed");
-  }
+zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_node) {
   zero::PlanRequest request;
-  request.config = config;
+  request.config = config_;
+  request.config.comm.overlap = overlap;
   request.source_vocabulary = data_.source_vocabulary;
   request.target_vocabulary = data_.target_vocabulary;
   request.longest = data_.longest;
@@ -221,8 +235,21 @@ void Trainer::build_engine(const runtime::Communicator& node) {
   run_agreed(collectives_, [&] {
     zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
     first.training = source_->largest_shapes(state_.epoch);
-    require_room(first, node.size(), runtime::available_memory_bytes(), device_.free_memory());
+    require_room(first, ranks_of_node, runtime::available_memory_bytes(), device_.free_memory());
   });
+  return request;
+}
+
+void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest request) {
+  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
+            ")");
+  const config::RunConfig& config = request.config;
+  const bool asked_ahead = std::any_of(deck_.entries.begin(), deck_.entries.end(),
+                                       [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
+  if (is_root() && asked_ahead && config.zero.stage == 3 && config_.comm.overlap == config::Overlap::kAuto &&
+      choice.overlap == config::Overlap::kOff) {
+    log_.warn("zero.prefetch_units has no effect: communication has no core of its own, so a unit is gathered when it is needed");
+  }
   const std::string transport = collectives_.description();
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
@@ -288,6 +315,10 @@ void Trainer::check_probe() {
     state_.altered.clear();
     return;
   }
+  if (!state_.probe.empty() && state_.probe != probe_hash_) {
+    log_.info("The probe batch is another one than when the checkpoint was written, so its loss proves nothing: data.valid_source or data.valid_target differ.");
+    return;
+  }
   constexpr double kAccepted = 1e-5;  // relative, at another identity (contract.md)
   const double now = probe();
   const double before = state_.probe_loss;
@@ -303,76 +334,6 @@ void Trainer::check_probe() {
     throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() + ": the parameters or the data are not the same");
   }
   log_.info(std::string("The probe batch's loss was ") + numbers.data() + ", within the 1e-5 that another identity explains.");
-}
-
-void Trainer::open_monitors() {
-  if (config_.profile.enabled) profile_ = std::make_unique<Profile>(config_, state_.step + 1, *engine_, collectives_, device_.place(), log_);
-  if (!is_root()) return;
-  const std::string path = config_.run.output_dir + "/metrics.jsonl";
-  const bool append = reader_ != nullptr && fs::exists(path);
-  const bool validated = config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0;
-  const std::string last_record = state_.step_in_epoch == 0 ? "epoch" : validated ? "valid_loss" : "";  // of the checkpoint's own step
-  if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, last_record);
-  metrics_ = std::make_unique<monitor::MetricsWriter>(path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
-  const config::Progress progress = config_.monitor.progress;
-  progress_ = std::make_unique<monitor::Progress>(progress == config::Progress::kOn ||
-                                                  (progress == config::Progress::kAuto && monitor::launcher_on_terminal()));
-  if (config_.monitor.tensorboard) tensorboard_ = std::make_unique<monitor::TensorboardWriter>(config_.run.output_dir + "/tensorboard", state_.step + 1);
-}
-
-void Trainer::print_sizes() {
-  if (dataset_.train) {
-    log_.info("Dataset: " + std::to_string(dataset_.train->size()) + " training pairs" +
-              (dataset_.valid ? ", " + std::to_string(dataset_.valid->size()) + " for validation" : std::string()) +
-              (dataset_.test ? ", " + std::to_string(dataset_.test->size()) + " for the test" : std::string()));
-    log_.info("Vocabulary: source " + std::to_string(dataset_.source_tokenizer->size()) + ", target " + std::to_string(dataset_.target_tokenizer->size()));
-  }
-  log_.info("Parameters: " + std::to_string(engine_->layout().parameter_count()));
-  log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " + std::to_string(state_.micro_batches) + " slots a step in " +
-            std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->buffers().use().model_state()) + " a rank");
-  if (const zero::UnitPlaces& gathered = engine_->buffers().gathered; config_.zero.stage == 3) {
-    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) + " units gathered ahead, at most " + std::to_string(gathered.total) +
-              " elements at a time");
-  }
-  log_.info("Identity: " + identity_);
-}
-
-void Trainer::write_summary(const std::string& exit) {
-  const auto gather = [&](std::int64_t value) {
-    std::vector<std::int64_t> out;
-    for (const std::string& text : collectives_.gather_texts(std::to_string(value))) out.push_back(std::stoll(text));
-    return out;
-  };
-  monitor::SummaryRecord record;
-  record.steps = state_.step;
-  record.tokens_per_second = totals_.timed_seconds > 0 ? static_cast<double>(totals_.timed_tokens) / totals_.timed_seconds : 0;
-  const auto waste = [](std::int64_t real, std::int64_t padded) { return padded > 0 ? 1.0 - static_cast<double>(real) / static_cast<double>(padded) : 0; };
-  record.padding_fraction = waste(totals_.real_tokens, totals_.padded_tokens);
-  const bool packed = model_->fuses_attention(model::scalar_type(config_.precision.dtype), data_.longest);
-  record.attention_padding_fraction = packed ? 0 : waste(totals_.score_cells, totals_.padded_score_cells);
-  record.rss_before_model_bytes = gather(rss_before_model_);
-  record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
-  record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state() + runtime::MemoryLedger::device().current().model_state());
-  const runtime::ByteCounters sent = collectives_.bytes_sent(), between = collectives_.bytes_between_nodes();
-  const std::int64_t payload = sent.total() - sent.control, crossed = between.total() - between.control;
-  const std::int64_t peers = collectives_.nodes().node_size(collectives_.rank()) - 1, others = collectives_.size() - 1;
-  record.bytes_sent = gather(payload);
-  record.bytes_on_node = gather(others > 0 ? payload / others * peers : 0);
-  record.bytes_between_nodes = gather(crossed);
-  record.planned_bytes = gather(memory_->plan().peak().use.total());
-  record.measured_bytes = gather(ledger().at_peak().total());
-  record.exit = exit;
-  std::string traffic;
-  for (const runtime::TrafficRow& row : collectives_.traffic()) {
-    record.traffic.push_back({row.collective, row.data, row.calls, row.sent, row.received, row.between_nodes});
-    traffic += (traffic.empty() ? "" : "; ") + row.collective + " of " + row.data + ": " + std::to_string(row.calls) + " calls, " +
-               monitor::bytes_text(row.sent) + " sent, " + monitor::bytes_text(row.received) + " received" +
-               (collectives_.nodes().nodes() > 1 ? ", " + monitor::bytes_text(row.between_nodes) + " between nodes" : std::string());
-  }
-  if (collectives_.size() > 1) log_.info("Traffic of rank 0: " + traffic);
-  if (metrics_) metrics_->summary(record);
-  if (tensorboard_) tensorboard_->flush();
-  log_.info("Done: " + std::to_string(totals_.steps) + " steps, " + std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");
 }
 
 }  // namespace th::train

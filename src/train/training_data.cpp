@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <string>
 
 namespace th::train {
@@ -85,6 +86,18 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   }
   finish(data, config);
   return data;
+}
+
+std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source) {
+  constexpr std::int64_t kCounted = 1000;  // epochs by token budget differ by a few steps, and each has to be laid out to be counted
+  const config::ScheduleKind name = config.schedule.name;
+  if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear) return 0;
+  if (config.schedule.total_steps > 0) return config.schedule.total_steps;
+  const std::int64_t counted = config.data.batch_tokens == 0 ? 1 : std::min(config.train.epochs, kCounted);
+  std::int64_t steps = 0, all = 0;
+  for (std::int64_t epoch = 0; epoch < counted; ++epoch) steps += source.steps(epoch);
+  if (__builtin_mul_overflow(steps, config.train.epochs, &all)) return std::numeric_limits<std::int64_t>::max();
+  return all / counted;
 }
 
 void enqueue_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,

@@ -126,6 +126,29 @@ class CommandLine(th_run.ProgramTest):
         self.refused(th_run.DECK, "--check", "zero.stage=1", "--zero.stage=2", patterns=("zero.stage", "twice"))
         self.refused(th_run.DECK, "--check", "zero.stage=", patterns=("zero.stage", "allowed"))
 
+    def test_answers_are_given_once_below_mpirun(self):
+        for words in (("--help",), ("--version",), ("--explain", "run.seed"), (th_run.DECK, "--check")):
+            self.assertEqual(self.app(*words, ranks=3).out, self.app(*words).out, words)
+
+    def test_one_rank_of_a_broken_launch_by_srun_speaks(self):
+        self.environment |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "5"}
+        for rank in (0, 1):
+            self.environment["SLURM_PROCID"] = str(rank)
+            result = self.app(th_run.DECK, "data.train_source=", "data.train_target=", code=7)
+            self.assertEqual("broken launch" in result.out + result.err, rank == 0)
+
+    def test_keys_that_only_planning_reads_and_a_value_beside_explain(self):
+        for words in ((th_run.DECK, "--check", "plan.ranks=4"),):
+            self.assert_one_message(self.app(*words), "warning: command line: plan.ranks has no effect: --plan alone reads it")
+        self.assertNotIn("plan.ranks has no effect", self.app(th_run.DECK, "--plan", "plan.ranks=4", "data.train_source=", "data.train_target=", "data.valid_source=",
+                                               "data.valid_target=", "data.test_source=", "data.test_target=", "data.synthetic=random_ids",
+                                               "data.vocab_size=100", "train.max_steps=3").out)
+        self.refused("--explain", "run.seed", "run.seed=4", patterns=("--explain takes a key alone",))
+
+    def test_the_decks_batch_size_gives_way_with_a_warning(self):
+        (self.folder / "deck.in").write_text("[data]\nsynthetic = none\ntrain_source = a\ntrain_target = b\nbatch_size = 8\n")
+        self.assert_one_message(self.app("deck.in", "--check", "data.batch_tokens=100"), "warning: .*deck.in:5: data.batch_size has no effect: data.batch_tokens")
+
     def test_one_rank_speaks_below_mpirun(self):
         self.refused(th_run.DECK, "--chek", patterns=("--chek",), ranks=3)
 

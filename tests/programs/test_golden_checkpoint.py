@@ -4,6 +4,7 @@ when it was made, and goes on at any rank count and stage."""
 import json
 import math
 import shutil
+import struct
 
 import th_run
 
@@ -59,6 +60,19 @@ class Golden(th_run.ProgramTest):
                     # 1e-5 relative, fp32: what another identity may add (contract).
                     self.assertLessEqual(abs(float(step["loss"]) - expected), 1e-5 * expected, step)
         self.assertEqual(th_run.tree(GOLDEN), before, "the golden checkpoint was touched")
+
+    def test_damaged_optimizer_states_are_refused_at_every_rank_count(self):
+        for path in ("optimizer/exp_avg/", "optimizer/exp_avg_sq/"):
+            name, values = next((name, values) for name, values in self.expected["values"].items() if name.startswith(path))
+            needle = struct.pack("<4f", *values[:4])
+            copy = self.folder / path.split("/")[1] / self.checkpoint.name
+            shutil.copytree(self.checkpoint, copy)
+            shards = [file for file in copy.glob("*.h5") if needle in file.read_bytes()]
+            self.assertEqual(len(shards), 1, name)
+            shards[0].write_bytes(shards[0].read_bytes().replace(needle, struct.pack("<4f", 1.0, *values[1:4])))
+            for ranks in (1, 2, 3):
+                result = self.program("th_app", GOLDEN / "golden.in", "run.output_dir=out", f"checkpoint.resume={copy}", ranks=ranks, code=5)
+                self.assert_one_message(result, "error: ", "checksum")
 
 
 if __name__ == "__main__":

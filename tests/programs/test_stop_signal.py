@@ -71,7 +71,7 @@ class StopSignal(th_run.ProgramTest):
         self.assertEqual(len(self.checkpoints()), 2, "one for USR2, one for USR1")
 
     def test_time_limit_stops_after_each_step_until_the_run_is_complete(self):
-        keys = {"train__max_steps": 3, "run__max_minutes": 0.001}
+        keys = {"train__max_steps": 3, "run__max_minutes": 1e-6}
         self.train(ranks=2, code=STOPPED, **keys)
         self.train(code=STOPPED, checkpoint__resume="latest", **keys)
         self.train(ranks=3, zero__stage=3, checkpoint__resume="latest", **keys)
@@ -80,7 +80,7 @@ class StopSignal(th_run.ProgramTest):
 
     def test_stopped_run_without_planned_checkpoints_still_leaves_one(self):
         keys = {"train__max_steps": 3, "checkpoint__every_epochs": 0}
-        self.train(code=STOPPED, run__max_minutes=0.001, **keys)
+        self.train(code=STOPPED, run__max_minutes=1e-6, **keys)
         self.assertEqual(self.checkpoints(), ["step_00000001"])
         self.train(checkpoint__resume="latest", **keys)
         self.train(run__output_dir="whole", **keys)

@@ -66,6 +66,9 @@ class Translate(th_run.SharedRunTest):
         self.program("th_translate", text="", code=2)
         self.assertIn("--input", self.program("th_translate", "--help", text="").out)
 
+    def test_standard_input_that_is_no_text(self):
+        self.assert_one_message(self.program("th_translate", self.latest(), text="one\na\0b\n", code=3), "standard input:2: a zero byte at byte 2")
+
     def test_a_missing_shard_is_refused(self):
         (self.latest() / "shard_00001.h5").unlink()
         self.assert_one_message(self.program("th_translate", self.latest(), text="one\n", code=5), "shard_00001.h5 is missing")

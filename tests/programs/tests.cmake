@@ -3,7 +3,7 @@
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   set(th_program_tests_mpi benchmarks checkpoints cli decoding finished golden_checkpoint gpu_check gpu_run h5py inspect inspect_average inspect_diff inspect_export
-      inspect_import metrics nodes overlap plan precision profile pytorch rerun resume resume_proof save_faults save_killed stop_signal tensorboard translate)
+      inspect_import metrics nodes overlap plan precision profile pytorch rerun resume resume_proof save_faults save_killed stop_signal tensorboard translate troubles)
   set(th_program_tests_alone corpus)
   foreach(name IN LISTS th_program_tests_mpi th_program_tests_alone)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/test_${name}.py)

@@ -22,11 +22,15 @@ enum class ExitCode : int {
 /// The message states what was asked, the values seen and the way out; it ends without a newline.
 class Error : public std::runtime_error {
  public:
-  Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  /// Who throws it: one rank, for all that is known, or all ranks alike, by an agreement.
+  enum class Thrown { kHere, kEverywhere };
+  Error(ExitCode code, const std::string& message, Thrown thrown = Thrown::kHere) : std::runtime_error(message), code_(code), thrown_(thrown) {}
   [[nodiscard]] ExitCode exit_code() const noexcept { return code_; }
+  [[nodiscard]] Thrown thrown() const noexcept { return thrown_; }
 
  private:
   ExitCode code_;
+  Thrown thrown_;
 };
 
 /// The command line or the deck is wrong: exit 2.

@@ -27,6 +27,9 @@ struct LoadedDeck {
 [[nodiscard]] LoadedDeck load_deck_text(const std::string& text, const std::string& display_name, const std::string& folder,
                                         const std::vector<std::string>& overrides);
 
+/// Warnings of keys that were given and that --plan alone reads, for a run and for --check.
+[[nodiscard]] std::vector<std::string> planning_keys(const LoadedDeck& deck);
+
 /// A deck that runs again: [section] form, one `key = value  # origin` a line.
 [[nodiscard]] std::string resolved_text(const LoadedDeck& deck);
 /// Hash of all resolved values: ranks that read the same deck have the same.

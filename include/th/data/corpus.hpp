@@ -22,9 +22,10 @@ struct SentenceLength {
 /// An encoded corpus in a read-only mapped file, whose pages all ranks of a node share. Immutable: safe to share among threads.
 class ParallelCorpus {
  public:
-  /// Encodes the text and writes the index. Throws DataError when the file can't be written.
-  static void write_index(const std::filesystem::path& path, std::span<const std::string> source, std::span<const std::string> target,
-                          const Tokenizer& source_tokenizer, const Tokenizer& target_tokenizer, std::int64_t max_length, std::uint64_t hash);
+  /// Encodes the text and writes the index; the pairs of which a side was cut to max_length ids. Throws DataError when the file can't be written.
+  static std::int64_t write_index(const std::filesystem::path& path, std::span<const std::string> source, std::span<const std::string> target,
+                                  const Tokenizer& source_tokenizer, const Tokenizer& target_tokenizer, std::int64_t max_length,
+                                  std::uint64_t hash);
   /// Maps an index. Throws DataError where it is missing or damaged. The file may be removed afterwards.
   explicit ParallelCorpus(const std::filesystem::path& path);
   ~ParallelCorpus();

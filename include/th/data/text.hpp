@@ -17,8 +17,10 @@ struct TextFile {
   std::uint64_t hash = 0;
 };
 
-/// Reads UTF-8 text, gzip-packed or plain. Throws DataError for a missing, unreadable or damaged file and `file:line: …` for invalid UTF-8.
+/// Reads UTF-8 text, gzip-packed or plain. Throws DataError for a missing, unreadable or damaged file and `file:line: …` for invalid UTF-8 or a zero byte.
 [[nodiscard]] TextFile read_text(const std::filesystem::path& path);
+/// The same of bytes that were read; `name` stands in messages.
+[[nodiscard]] TextFile text_of(std::string_view bytes, const std::string& name);
 
 /// Line i of `source` belongs to line i of `target`.
 struct ParallelText {

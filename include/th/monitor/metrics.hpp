@@ -55,6 +55,8 @@ class MetricsWriter {
   void epoch(const EpochRecord& record);
   void eval(const std::string& metric, double value);
   void summary(const SummaryRecord& record);
+  /// How the run ended whose summary is the last record of `path`; empty without one. Throws DataError for a whole line that is no record. Not collective.
+  [[nodiscard]] static std::string last_exit(const std::string& path);
   /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first step record above last_step, or,
   /// without one, the eval, epoch and summary records that end the file, but for those of `kept` ("epoch", or an eval record's
   /// metric: what that step wrote before the checkpoint; "" for none); a last line that was not written whole. A missing file is left missing. Replaces the file at once.

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -11,8 +13,12 @@ namespace th::runtime {
 /// Throws MpiError with the call's name and MPI's own text unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
 
+/// Whether what was made collectively may be freed collectively: MPI runs, and no error unwinds this rank. Peers that know nothing of the error would
+/// never come, and it could not be told; MPI_Finalize or the process' end frees it then.
+[[nodiscard]] bool frees_together() noexcept;
+
 /// MPI_Init_thread and MPI_Finalize as one object; the first object made in main, the last destroyed.
-/// Asks for MPI_THREAD_MULTIPLE. `abandon()` makes the destructor skip MPI_Finalize (peers may be gone).
+/// Asks for MPI_THREAD_MULTIPLE.
 class MpiSession {
  public:
   MpiSession(int& argc, char**& argv);
@@ -43,6 +49,9 @@ class Communicator {
   Communicator& operator=(const Communicator&) = delete;
   ~Communicator();
   [[nodiscard]] MPI_Comm get() const noexcept { return comm_; }
+  /// Waits until all ranks have called it, without keeping a core, or gives up after `limit`; whether they did. Who has given up must not use the
+  /// communicator again. Collective.
+  [[nodiscard]] bool meet(std::optional<std::chrono::duration<double>> limit) const;
   [[nodiscard]] int rank() const;
   [[nodiscard]] int size() const;
 

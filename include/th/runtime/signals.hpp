@@ -21,9 +21,12 @@ class Deadline {
   explicit Deadline(double max_minutes);
   /// Seconds left (negative when past), empty without a limit.
   [[nodiscard]] std::optional<double> seconds_left() const;
+  /// What is kept of the limit for the last checkpoint: a twentieth, a minute at most.
+  [[nodiscard]] double seconds_to_save() const;
 
  private:
   std::optional<double> end_;  // seconds since the epoch
+  double start_ = 0;
 };
 
 }  // namespace th::runtime

@@ -29,6 +29,8 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  /// All ranks of the node have made theirs: the shared memory needs no name any more, and none is left behind however the run ends.
+  void all_have_come() noexcept;
   /// What this rank does from now on; the phase is cut to 31 characters.
   void enter(std::string_view phase, std::int64_t step) noexcept;
   /// Before a collective: every rank must number its collectives alike. `call` is named in the report.

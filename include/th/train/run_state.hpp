@@ -27,7 +27,10 @@ struct RunState {
   double probe_loss = 0;            ///< of the probe batch with the saved parameters
   std::string identity;             ///< of the run that wrote it (contract: "A run's identity")
   std::string altered;              ///< empty, or how the parameters came to be others than the run's ("an average of …"): probe_loss is not theirs
-  std::string exit;                 ///< empty while the run goes on, else how it ended: "completed"
+  std::string exit;                 ///< empty while the run goes on, kTrained where the test set was to be translated next, kCompleted
+  std::string probe;                ///< a hash of the probe batch; empty in checkpoints of before
+  std::string corpus;               ///< a hash of the training files; empty in checkpoints of before and without files
+  static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 
 [[nodiscard]] std::string to_json(const RunState& state);

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +14,7 @@
 #include "th/config/deck.hpp"
 #include "th/data/corpus.hpp"
 #include "th/data/loader.hpp"
+#include "th/io/folder_lock.hpp"
 #include "th/model/transformer.hpp"
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
@@ -24,6 +27,7 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/overlap.hpp"
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
@@ -55,6 +59,7 @@ class Trainer {
     bool stop = false;          ///< a signal or the time limit
     bool checkpoint = false;    ///< SIGUSR2
     bool writers_done = false;  ///< the save in flight is complete on every rank
+    bool note_failed = false;   ///< rank 0 could not write a record
   };
 
   void open_data(const runtime::Communicator& node);
@@ -63,7 +68,9 @@ class Trainer {
   void open_checkpoint();
   void open_saver();
   void prepare_output();
-  void build_engine(const runtime::Communicator& node);
+  /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the ranks of a node have.
+  [[nodiscard]] zero::PlanRequest plan_engine(config::Overlap overlap, int ranks_of_node);
+  void build_engine(const OverlapChoice& choice, zero::PlanRequest request);
   /// While the engine lives, collectives follow its stream, and a hang leaves what each rank did last in the output folder.
   void watch_engine();
   void resume();
@@ -72,6 +79,10 @@ class Trainer {
   void print_sizes();
 
   [[nodiscard]] bool finished() const;
+  /// Resumed from a checkpoint after which the test set alone was to be translated.
+  [[nodiscard]] bool trained_before() const { return finished() && state_.exit == RunState::kTrained; }
+  /// Finished, and the test set is translated. Collective.
+  [[nodiscard]] bool completed();
   [[nodiscard]] int run_to_the_end();
   /// A step that was enqueued and whose result nobody has read.
   struct UnderWay {
@@ -93,6 +104,10 @@ class Trainer {
   void show_progress(double loss, double seconds);
   [[nodiscard]] double evaluate();
   void report_memory();
+  /// Rank 0 writes for people and plots. An error waits for agree() or settle_notes(), where all ranks learn of it, and nothing is written after it.
+  void note(const std::function<void()>& write);
+  /// Throws what a note could not write, on every rank. Collective.
+  void settle_notes();
   void say(const std::string& text);
   void end_epoch();
   [[nodiscard]] Border agree();
@@ -112,6 +127,7 @@ class Trainer {
   runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;
   Log& log_;
+  io::FolderLock output_lock_;  ///< rank 0's
   std::string checkpoints_;
   std::string identity_;
   TrainingData data_;
@@ -119,6 +135,7 @@ class Trainer {
   std::shared_ptr<const data::StepSource> source_;
   std::unique_ptr<data::BatchLoader> loader_;
   data::Batch probe_batch_;  ///< whose loss proves a resume; empty without a corpus
+  std::string probe_hash_;   ///< of its ids
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::shared_ptr<void> engine_watch_;  ///< ends before the engine does
@@ -132,15 +149,18 @@ class Trainer {
   std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
   std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
   runtime::Deadline deadline_;
+  bool completed_ = false;        ///< nothing is to be done, and nothing was opened
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype
   LossScale loss_scale_;
   RunState state_;
   Totals totals_;
   std::deque<UnderWay> under_way_;
+  double longest_step_ = 0;        ///< seconds: the next one ends before the time limit too
   Clock::time_point last_result_;  ///< when the last result was read
   std::int64_t total_steps_ = 0;
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   std::int64_t rss_before_model_ = 0;
+  std::exception_ptr note_failure_;
   std::optional<double> last_valid_loss_;
 };
 

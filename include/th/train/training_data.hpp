@@ -27,6 +27,10 @@ struct TrainingData {
 /// The same for one process alone, as rank 0 of `ranks`. Not collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks);
 
+/// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of all train.epochs; 0 for the other schedules, which have no
+/// end. Above a thousand epochs by data.batch_tokens the first thousand stand for all.
+[[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source);
+
 /// One optimizer step: every round's micro-batches forward and backward, reduction, update; engine.result() has its result. `step` counts from 0 and
 /// draws the dropout; the optimizer's own count is in `request`. Collective.
 void enqueue_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,

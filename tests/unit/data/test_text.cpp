@@ -130,6 +130,17 @@ TEST(Tokenizer, DecodeAndDamagedLists) {
   EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "x"}), DataError);
 }
 
+TEST_F(TextFiles, AZeroByteIsNoText) {
+  const auto path = write("zero", std::string("good\nab\0c\n", 10));
+  try {
+    (void)read_text(path);
+    FAIL() << "read";
+  } catch (const DataError& error) {
+    EXPECT_EQ(std::string(error.what()).find(path.string() + ":2: a zero byte at byte 3 of the line"), 0U) << error.what();
+  }
+  EXPECT_EQ(text_of("a\r\nb", "standard input").lines, (std::vector<std::string>{"a", "b"}));
+}
+
 TEST(Tokenizer, CutsKeepEnd) {
   const WordTokenizer tokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "y"});
   using Ids = std::vector<std::int32_t>;

@@ -57,7 +57,7 @@ class Checkpoint : public ::testing::Test {
   std::string save(std::int64_t ranks, std::int64_t step) const {
     const auto meta = info(ranks, step);
     const FlatLayout layout(meta.units, ranks);
-    const std::string folder = begin_checkpoint(dir_, step);
+    const std::string folder = begin_checkpoint(dir_, step, 0);
     for (std::int64_t rank = 0; rank < ranks; ++rank) {
       const auto parameters = shard(layout, rank, 0, 777.0F);
       const auto average = shard(layout, rank, 1, 777.0F);
@@ -267,11 +267,17 @@ TEST_F(Checkpoint, KeepLastCountsFromTheNewestBackAndPassesOverDamagedOnes) {
 
 TEST_F(Checkpoint, SaveInTheMakingTakesNoOldOneAway) {
   save(1, 1);
-  (void)begin_checkpoint(dir_, 2);
+  (void)begin_checkpoint(dir_, 2, 0);
   remove_old_checkpoints(dir_, 1);
   EXPECT_EQ(names(), (std::vector<std::string>{".tmp_step_00000002", "step_00000001"}));
   discard_checkpoint(dir_, 2);
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001"}));
+}
+
+TEST_F(Checkpoint, WhatAKilledSaveLeftIsRemovedBeforeTheFreeSpaceIsLookedAt) {
+  (void)begin_checkpoint(dir_, 2, 0);
+  EXPECT_THROW((void)begin_checkpoint(dir_, 3, std::int64_t{1} << 60), th::CheckpointError);
+  EXPECT_EQ(names(), std::vector<std::string>{});
 }
 
 TEST_F(Checkpoint, OneThatWasSetAsideForItsReplacementIsFound) {
@@ -279,11 +285,11 @@ TEST_F(Checkpoint, OneThatWasSetAsideForItsReplacementIsFound) {
   fs::rename(folder, dir_ + "/.old_step_00000003");
   std::vector<std::string> notes;
   EXPECT_EQ(find_latest(dir_, notes), dir_ + "/.old_step_00000003");
-  (void)begin_checkpoint(dir_, 3);  // removes leftovers, which this one is not
+  (void)begin_checkpoint(dir_, 3, 0);  // removes leftovers, which this one is not
   EXPECT_EQ(find_latest(dir_, notes), dir_ + "/.old_step_00000003");
   save(2, 3);
   EXPECT_EQ(find_latest(dir_, notes), folder);
-  (void)begin_checkpoint(dir_, 4);
+  (void)begin_checkpoint(dir_, 4, 0);
   EXPECT_FALSE(fs::exists(dir_ + "/.old_step_00000003"));
 }
 
