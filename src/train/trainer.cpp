@@ -83,7 +83,7 @@ int Trainer::run_to_the_end() {
       saver_->finish();
     }
     if (border.note_failed) {
-      saver_->finish();
+      save_what_can_be();
       settle_notes();
     }
     stopped = border.stop && !finished();
@@ -301,6 +301,16 @@ void Trainer::save() {
   memory_->saw_save();
   saver_->save(*engine_, std::move(info));
   saved_step_ = state_.step;
+}
+
+void Trainer::save_what_can_be() {
+  try {
+    if (saving() && saved_step_ != state_.step) save();
+    saver_->finish();
+  } catch (const Error& error) {  // the disk that took no record may take no checkpoint
+    if (error.thrown() == Error::Thrown::kHere) throw;
+    say(std::string("No checkpoint either: ") + error.what());
+  }
 }
 
 void Trainer::translate_test_set() {

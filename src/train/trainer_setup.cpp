@@ -119,7 +119,7 @@ void Trainer::open_checkpoint() {
       return;
     }
   }
-  if (!config_.checkpoint.init_from.empty()) log_.info("checkpoint.init_from has no effect: the run goes on from " + reader_->folder() + ".");
+  if (is_root() && !config_.checkpoint.init_from.empty()) log_.warn("checkpoint.init_from has no effect: the run goes on from " + reader_->folder());
   run_agreed(collectives_, [&] {
     if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
     state_ = run_state_from_json(reader_->info().state_json);

@@ -24,6 +24,7 @@ class Records(th_run.ProgramTest):
             (self.folder / "out").mkdir()
             (self.folder / "out" / "metrics.jsonl").symlink_to("/dev/full")
             self.assert_told_by_all(self.train(ranks=ranks, code=2, checkpoint__resume="latest", train__max_steps=4), "error: ", "metrics.jsonl", "disk full")
+            self.assertEqual(self.latest().name, "step_00000001", "the step that was made is kept")
 
     def test_a_record_that_is_none(self):
         self.train(ranks=2, train__max_steps=3)

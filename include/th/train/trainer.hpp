@@ -112,6 +112,8 @@ class Trainer {
   void end_epoch();
   [[nodiscard]] Border agree();
   void save();
+  /// Before an error that has nothing to do with the state: no step is lost with it where a checkpoint can be written. Collective.
+  void save_what_can_be();
   [[nodiscard]] double probe();
   void validate_in_between();
   void translate_test_set();
