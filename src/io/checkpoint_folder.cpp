@@ -43,6 +43,10 @@ std::string read_latest(const std::string& dir) {
 
 constexpr const char* kSetAside = ".old_";  // a checkpoint that one of the same step was about to replace when the job died
 
+bool is_step(const std::string& name) {
+  return name.rfind("step_", 0) == 0 && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
 /// Step names, newest first. Where only a set-aside folder of a step is there, that one, with its prefix.
 std::vector<std::string> step_folders(const std::string& dir) {
   std::map<std::string, std::string> found;  // step name to folder name; names of one width sort as their numbers do
@@ -51,7 +55,7 @@ std::vector<std::string> step_folders(const std::string& dir) {
     const std::string name = it->path().filename().string();
     const bool aside = name.rfind(kSetAside, 0) == 0;
     const std::string step = aside ? name.substr(std::strlen(kSetAside)) : name;
-    if (step.rfind("step_", 0) != 0 || step.size() == 5 || step.find_first_not_of("0123456789", 5) != std::string::npos) continue;
+    if (!is_step(step)) continue;
     if (aside)
       found.try_emplace(step, name);
     else
@@ -167,7 +171,7 @@ bool go_on_from(const std::string& checkpoints_dir, const std::string& checkpoin
   if (!fs::equivalent(path.parent_path(), checkpoints_dir, error) || error) return false;
   std::string name = path.filename().string();
   if (name.rfind(kSetAside, 0) == 0) name.erase(0, std::strlen(kSetAside));
-  if (name.rfind("step_", 0) != 0 || name == read_latest(checkpoints_dir)) return false;
+  if (!is_step(name) || name == read_latest(checkpoints_dir)) return false;
   name_latest(checkpoints_dir, name);
   return true;
 }

@@ -39,7 +39,10 @@ FolderLock::FolderLock(const std::string& folder, std::chrono::duration<double> 
   const Clock::time_point start = Clock::now();
   fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   while (fd_ >= 0 && flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return;  // no locks there
+    if (errno != EWOULDBLOCK && errno != EINTR) {  // no locks there
+      close(std::exchange(fd_, -1));
+      return;
+    }
     if (Clock::now() - start > patience) {
       const std::string holder = holder_of(fd_);
       close(std::exchange(fd_, -1));
@@ -47,6 +50,11 @@ FolderLock::FolderLock(const std::string& folder, std::chrono::duration<double> 
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
+}
+
+bool FolderLock::holds(const std::string& folder) const noexcept {
+  struct stat mine {}, named {};
+  return fd_ >= 0 && fstat(fd_, &mine) == 0 && stat(folder.c_str(), &named) == 0 && mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
 FolderLock::FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

@@ -61,6 +61,8 @@ int Trainer::run() {
     return run_to_the_end();
   } catch (const Error& error) {
     if (profile_) profile_->give_up(error);
+    // All ranks have the same loss and norm, whatever each does before it leaves.
+    if (error.exit_code() == ExitCode::kNumerics) throw Error(ExitCode::kNumerics, error.what(), Error::Thrown::kEverywhere);
     throw;
   }
 }

@@ -55,8 +55,6 @@ std::string hash_of(const data::Batch& batch) {
   return std::to_string(hash_pair(hash_pair(of(batch.source), of(batch.target_in)), of(batch.target_out)));
 }
 
-constexpr std::chrono::seconds kPatience{5};  // with a run that is about to end and holds the output folder
-
 bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
 
 /// Renames a folder that holds a run to NAME.1, .2, …
@@ -79,7 +77,10 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtim
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);
-  if (config_.checkpoint.resume != config::Resume::kNone) open_checkpoint();
+  if (config_.checkpoint.resume != config::Resume::kNone) {
+    run_agreed(collectives_, [&] { take_output(); });  // before a checkpoint is chosen: a run that ends may still write one
+    open_checkpoint();
+  }
   completed_ = completed();
   if (completed_) return;
   resolve_slots();
@@ -187,15 +188,31 @@ void Trainer::open_initial() {
   });
 }
 
+void Trainer::take_output() {
+  // Patience with a run that is about to end; the other ranks wait meanwhile, and that is no hang.
+  const double limit = config_.comm.timeout_seconds;
+  const std::chrono::duration<double> patience(limit > 0 ? std::min(5.0, limit / 2) : 5.0);
+  while (is_root() && !output_lock_.holds(config_.run.output_dir)) {
+    output_lock_ = {};
+    io::FolderLock lock(config_.run.output_dir, patience);
+    if (!lock.holds()) return;
+    output_lock_ = std::move(lock);  // the folder may have got another name while this one waited
+  }
+}
+
 void Trainer::prepare_output() {
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
     const fs::path folder = config_.run.output_dir;
     try {
-      output_lock_ = io::FolderLock(folder, kPatience);
+      fs::create_directories(folder);
+      take_output();
       const bool fresh = config_.checkpoint.resume == config::Resume::kNone;
-      if (fresh && holds_run(folder)) log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) + ".");
-      if (fs::create_directories(folder)) output_lock_ = io::FolderLock(folder, kPatience);
+      if (fresh && holds_run(folder)) {
+        log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) + ".");
+        fs::create_directories(folder);
+        take_output();
+      }
       if (saving()) fs::create_directories(checkpoints_);
       std::ofstream out(folder / "resolved.in");
       out << config::resolved_text(deck_);
@@ -304,7 +321,8 @@ void Trainer::resume() {
   check_probe();
   log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
             std::to_string(reader_->info().world_size) + " ranks at stage " + std::to_string(reader_->info().zero_stage) + ").");
-  saved_step_ = reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
+  const bool tells_its_end = !finished() || !state_.exit.empty();
+  saved_step_ = tells_its_end && reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
   if (state_.identity != identity_) log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ + "].");
   state_.identity = identity_;
 }

@@ -12,6 +12,9 @@ class FolderLock {
   FolderLock() = default;
   /// Waits for up to `patience` for another process to let it go. Throws DeckError that names the folder, and the process where it is of this host.
   FolderLock(const std::string& folder, std::chrono::duration<double> patience);
+  /// Whether it holds a folder, and whether that is the one which has this name now.
+  [[nodiscard]] bool holds() const noexcept { return fd_ >= 0; }
+  [[nodiscard]] bool holds(const std::string& folder) const noexcept;
   FolderLock(FolderLock&& other) noexcept;
   FolderLock& operator=(FolderLock&& other) noexcept;
   FolderLock(const FolderLock&) = delete;

@@ -67,6 +67,8 @@ class Trainer {
   void resolve_slots();
   void open_checkpoint();
   void open_saver();
+  /// Rank 0 takes the output folder, where it is there, for this run. Throws DeckError where another run has it. Not collective.
+  void take_output();
   void prepare_output();
   /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the ranks of a node have.
   [[nodiscard]] zero::PlanRequest plan_engine(config::Overlap overlap, int ranks_of_node);
