@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "th/base/error.hpp"
 
@@ -38,15 +39,17 @@ std::int64_t ParallelCorpus::write_index(const std::filesystem::path& path, std:
   std::vector<std::int64_t> offsets{0};
   std::vector<std::int32_t> all;
   std::int64_t cut = 0;
-  /// Whether the line has more ids than fit, `special` of them put around its own.
-  const auto append = [&](const std::vector<std::int32_t>& ids, const Tokenizer& tokenizer, const std::string& line, std::int64_t special) {
+  const auto append = [&](auto encode, const Tokenizer& tokenizer, const std::string& line) {
+    std::vector<std::int32_t> ids = encode(tokenizer, line, std::numeric_limits<std::int64_t>::max());
+    const bool longer = std::ssize(ids) > max_length;
+    if (longer) ids = encode(tokenizer, line, max_length);
     all.insert(all.end(), ids.begin(), ids.end());
     offsets.push_back(std::ssize(all));
-    return std::ssize(ids) >= max_length && std::ssize(tokenizer.encode(line)) + special > max_length;
+    return longer;
   };
   for (std::size_t i = 0; i < source.size(); ++i) {
-    const bool long_source = append(encode_source(source_tokenizer, source[i], max_length), source_tokenizer, source[i], 1);
-    const bool long_target = append(encode_target(target_tokenizer, target[i], max_length), target_tokenizer, target[i], 2);
+    const bool long_source = append(encode_source, source_tokenizer, source[i]);
+    const bool long_target = append(encode_target, target_tokenizer, target[i]);
     cut += long_source || long_target ? 1 : 0;
   }
   Header header;

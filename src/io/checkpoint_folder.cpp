@@ -11,7 +11,7 @@
 #include <fstream>
 #include <map>
 
-#include "file_descriptor.hpp"
+#include "th/io/file_descriptor.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint_reader.hpp"
 #include "th/io/failure_point.hpp"

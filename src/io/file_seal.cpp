@@ -9,7 +9,7 @@
 #include <span>
 #include <string_view>
 
-#include "file_descriptor.hpp"
+#include "th/io/file_descriptor.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 

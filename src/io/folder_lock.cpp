@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <fstream>
@@ -21,7 +20,7 @@ namespace {
 std::string holder_of(int fd) {
   struct stat status {};
   if (fstat(fd, &status) != 0) return "";
-  const std::string end = ":" + std::to_string(status.st_ino);
+  const std::string end = std::string(":").append(std::to_string(status.st_ino));
   std::ifstream locks("/proc/locks");
   for (std::string line; std::getline(locks, line);) {
     std::istringstream words(line);
@@ -37,35 +36,20 @@ std::string holder_of(int fd) {
 FolderLock::FolderLock(const std::string& folder, std::chrono::duration<double> patience) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
-  fd_ = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  while (fd_ >= 0 && flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) {  // no locks there
-      close(std::exchange(fd_, -1));
-      return;
-    }
+  FileDescriptor opened(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  while (opened.get() >= 0 && flock(opened.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return;  // no locks there
     if (Clock::now() - start > patience) {
-      const std::string holder = holder_of(fd_);
-      close(std::exchange(fd_, -1));
-      throw DeckError("run.output_dir: another run writes to " + folder + holder + "; wait for its end or give another folder");
+      throw DeckError("run.output_dir: another run writes to " + folder + holder_of(opened.get()) + "; wait for its end or give another folder");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
+  folder_ = std::move(opened);
 }
 
 bool FolderLock::holds(const std::string& folder) const noexcept {
   struct stat mine {}, named {};
-  return fd_ >= 0 && fstat(fd_, &mine) == 0 && stat(folder.c_str(), &named) == 0 && mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
-}
-
-FolderLock::FolderLock(FolderLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-
-FolderLock& FolderLock::operator=(FolderLock&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-FolderLock::~FolderLock() {
-  if (fd_ >= 0) close(fd_);
+  return fstat(folder_.get(), &mine) == 0 && stat(folder.c_str(), &named) == 0 && mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
 }  // namespace th::io

@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "file_descriptor.hpp"
+#include "th/io/file_descriptor.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint_folder.hpp"

@@ -52,7 +52,7 @@ bool StopSignals::take_checkpoint_request() noexcept {
 
 Deadline::Deadline(double max_minutes) : start_(now()) {
   if (max_minutes > 0) {
-    end_ = now() + 60.0 * max_minutes;
+    end_ = start_ + 60.0 * max_minutes;
   } else if (const char* text = std::getenv("SLURM_JOB_END_TIME"); text != nullptr) {
     char* rest = nullptr;
     const double value = std::strtod(text, &rest);

@@ -61,8 +61,6 @@ int Trainer::run() {
     return run_to_the_end();
   } catch (const Error& error) {
     if (profile_) profile_->give_up(error);
-    // All ranks have the same loss and norm, whatever each does before it leaves.
-    if (error.exit_code() == ExitCode::kNumerics) throw Error(ExitCode::kNumerics, error.what(), Error::Thrown::kEverywhere);
     throw;
   }
 }
@@ -174,14 +172,18 @@ void Trainer::finish_steps() {
   while (!under_way_.empty()) finish_step();
 }
 
+void Trainer::give_up(const std::string& numerics) {
+  saver_->finish();  // the checkpoint before it is the way out
+  throw Error(ExitCode::kNumerics, numerics, Error::Thrown::kEverywhere);
+}
+
 void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& result) {
   const bool overflow = std::isfinite(loss) && !std::isfinite(result.grad_norm);
   const std::string step = "step " + std::to_string(number);
   if (!std::isfinite(loss) || (overflow && !scales_loss())) {
-    saver_->finish();  // the checkpoint before it is the way out
-    throw NumericsError(step + ": loss " + std::to_string(loss) + ", gradient norm " + std::to_string(result.grad_norm) + " are not finite" +
-                        (result.not_finite.empty() ? "" : ", first in " + result.not_finite) +
-                        "; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
+    give_up(step + ": loss " + std::to_string(loss) + ", gradient norm " + std::to_string(result.grad_norm) + " are not finite" +
+            (result.not_finite.empty() ? "" : ", first in " + result.not_finite) +
+            "; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
   }
   if (!scales_loss()) return;
   const double before = loss_scale_.scale();
@@ -190,9 +192,8 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
   if (!overflow) return;
   ++state_.skipped_steps;
   if (verdict == LossScale::Verdict::kExhausted) {
-    saver_->finish();
-    throw NumericsError(step + ": gradients overflow fp16, first in " + result.not_finite + ", and the loss scale is at its smallest, " +
-                        std::to_string(before) + ". Lower optimizer.lr, or use precision.dtype=bf16.");
+    give_up(step + ": gradients overflow fp16, first in " + result.not_finite + ", and the loss scale is at its smallest, " +
+            std::to_string(before) + ". Lower optimizer.lr, or use precision.dtype=bf16.");
   }
   const std::string text = step + ": gradients overflow fp16 at loss scale " + fixed(before, 4) + ", first in " + result.not_finite +
                            "; the step is skipped, the scale is now " + fixed(loss_scale_.scale(), 4);

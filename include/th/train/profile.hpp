@@ -28,7 +28,7 @@ class Profile {
   void end_step();
   /// No step comes any more: writes what there is of a window that has not ended, and warns where none began. Collective.
   void end_run();
-  /// An error ends the run: what there is of all ranks where it is a NumericsError, which all have at the same place, else of rank 0. Throws nothing.
+  /// An error ends the run: what there is of all ranks where a loss or norm is not finite, which all have at the same place, else of rank 0. Throws nothing.
   void give_up(const Error& error) noexcept;
 
  private:

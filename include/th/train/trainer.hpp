@@ -100,7 +100,9 @@ class Trainer {
   /// Of all of them: what follows needs the state that they leave.
   void finish_steps();
   [[nodiscard]] data::StepBatches next_batches();
-  /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else a NumericsError.
+  /// All ranks have the same loss and norm, so each ends the run with this error. Collective.
+  [[noreturn]] void give_up(const std::string& numerics);
+  /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else the end by give_up().
   void judge(std::int64_t step, double loss, const zero::StepResult& result);
   [[nodiscard]] bool scales_loss() const { return config_.precision.dtype == config::Precision::kFp16; }
   void show_progress(double loss, double seconds);
