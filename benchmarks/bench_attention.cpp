@@ -1,12 +1,13 @@
-// bench_attention: one attention block of the default model (8 heads of 64), forward and forward + backward, by length: self, causal and
-// cross attention, projections included. 512 rows at every length. Counters: GFLOP/s of its matrix products, and rows/s.
+// bench_attention: one attention block of the default model (8 heads of 64), forward and forward +
+// backward, by length: self, causal and cross attention, projections included. 512 rows at every
+// length. Counters: GFLOP/s of its matrix products, and rows/s.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 
 #include <vector>
 
-#include "th/model/layers.hpp"
+#include "th/model/blocks/layers.hpp"
 
 namespace {
 
@@ -17,9 +18,11 @@ enum class Kind { kSelf, kCausal, kCross };
 
 /// The block, its input and its gradients at one length.
 struct Block {
-  Block(Kind kind, std::int64_t length, bool training) : gemm(resolve_gemm(th::config::Gemm::kAuto)) {
+  Block(Kind kind, std::int64_t length, bool training)
+      : gemm(resolve_gemm(th::config::Gemm::kAuto)) {
     const auto tensor = [](at::IntArrayRef shape) { return at::rand(shape).sub_(0.5).mul_(0.05); };
-    values = {tensor({3 * kWidth, kWidth}), tensor({3 * kWidth}), tensor({kWidth, kWidth}), tensor({kWidth})};
+    values = {tensor({3 * kWidth, kWidth}), tensor({3 * kWidth}), tensor({kWidth, kWidth}),
+              tensor({kWidth})};
     for (const at::Tensor& value : values) gradients.push_back(at::zeros_like(value));
     x = tensor({kRows, kWidth});
     g = tensor({kRows, kWidth});
@@ -38,9 +41,12 @@ struct Block {
     site.mask = {lengths.data(), kind == Kind::kCausal};
     site.dropout = context.site(0, 0);
   }
-  void forward(AttentionTape& tape) { benchmark::DoNotOptimize(attention_forward(context, {values, {}}, x, memory, site, tape)); }
+  void forward(AttentionTape& tape) {
+    benchmark::DoNotOptimize(attention_forward(context, {values, {}}, x, memory, site, tape));
+  }
   void backward(const AttentionTape& tape) {
-    benchmark::DoNotOptimize(attention_backward(context, {values, gradients}, g, x, memory, site, tape, &g_memory));
+    benchmark::DoNotOptimize(
+        attention_backward(context, {values, gradients}, g, x, memory, site, tape, &g_memory));
   }
   [[nodiscard]] double forward_flops() const {
     const auto rows = static_cast<double>(kRows), width = static_cast<double>(kWidth);
@@ -67,21 +73,31 @@ void attention(benchmark::State& state, Kind kind, bool backward, bool fused) {
     if (backward) block.backward(tape);
   }
   const double calls = static_cast<double>(state.iterations());
-  state.counters["GFLOP/s"] = benchmark::Counter(calls * block.forward_flops() * (backward ? 3 : 1) * 1e-9, benchmark::Counter::kIsRate);
-  state.counters["rows/s"] = benchmark::Counter(calls * static_cast<double>(kRows), benchmark::Counter::kIsRate);
+  state.counters["GFLOP/s"] = benchmark::Counter(
+      calls * block.forward_flops() * (backward ? 3 : 1) * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["rows/s"] =
+      benchmark::Counter(calls * static_cast<double>(kRows), benchmark::Counter::kIsRate);
 }
 
 void lengths(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("length")->Arg(32)->Arg(128)->Arg(512)->Unit(benchmark::kMillisecond)->MinTime(0.3)->UseRealTime();
+  benchmark->ArgName("length")
+      ->Arg(32)
+      ->Arg(128)
+      ->Arg(512)
+      ->Unit(benchmark::kMillisecond)
+      ->MinTime(0.3)
+      ->UseRealTime();
 }
 
 BENCHMARK_CAPTURE(attention, self_forward, Kind::kSelf, false, true)->Apply(lengths);
 BENCHMARK_CAPTURE(attention, self_forward_products, Kind::kSelf, false, false)->Apply(lengths);
 BENCHMARK_CAPTURE(attention, self_forward_backward, Kind::kSelf, true, true)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, self_forward_backward_products, Kind::kSelf, true, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, self_forward_backward_products, Kind::kSelf, true, false)
+    ->Apply(lengths);
 BENCHMARK_CAPTURE(attention, causal_forward, Kind::kCausal, false, true)->Apply(lengths);
 BENCHMARK_CAPTURE(attention, causal_forward_backward, Kind::kCausal, true, true)->Apply(lengths);
-BENCHMARK_CAPTURE(attention, causal_forward_backward_products, Kind::kCausal, true, false)->Apply(lengths);
+BENCHMARK_CAPTURE(attention, causal_forward_backward_products, Kind::kCausal, true, false)
+    ->Apply(lengths);
 BENCHMARK_CAPTURE(attention, cross_forward, Kind::kCross, false, true)->Apply(lengths);
 BENCHMARK_CAPTURE(attention, cross_forward_backward, Kind::kCross, true, true)->Apply(lengths);
 

@@ -1,5 +1,6 @@
-// bench_batcher: batches of the shipped corpus: an epoch's plan (shuffle, sort within windows, cut), the padded batches of a step, and the
-// loader with 0, 1 and 2 threads. Counter: sentences a second.
+// bench_batcher: batches of the shipped corpus: an epoch's plan (shuffle, sort within windows,
+// cut), the padded batches of a step, and the loader with 0, 1 and 2 threads. Counter: sentences a
+// second.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ struct Corpus {
 const Corpus& corpus() {
   static const Corpus opened = [] {
     Corpus c{config::load_deck(TH_SOURCE_DIR "/inputs/stage2.in", {}).config.data, nullptr};
-    const std::filesystem::path folder = std::filesystem::temp_directory_path() / ("th_bench_batcher." + std::to_string(::getpid()));
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("th_bench_batcher." + std::to_string(::getpid()));
     c.train = data::open_dataset(c.section, false, {folder, true, {}}).train;
     std::filesystem::remove_all(folder);
     return c;
@@ -38,11 +40,13 @@ std::shared_ptr<const data::StepSource> source() {
 void epoch_plan(benchmark::State& state) {
   std::vector<data::SentenceLength> lengths(static_cast<std::size_t>(state.range(0)));
   for (std::size_t i = 0; i < lengths.size(); ++i) {
-    lengths[i] = {1 + static_cast<std::int32_t>(hash_pair(1, i) % 60), 1 + static_cast<std::int32_t>(hash_pair(2, i) % 60)};
+    lengths[i] = {1 + static_cast<std::int32_t>(hash_pair(1, i) % 60),
+                  1 + static_cast<std::int32_t>(hash_pair(2, i) % 60)};
   }
   config::DataSection section;
   std::int64_t epoch = 0;
-  for (auto _ : state) benchmark::DoNotOptimize(data::make_epoch_plan(lengths, section, kSlots, 1, epoch++));
+  for (auto _ : state)
+    benchmark::DoNotOptimize(data::make_epoch_plan(lengths, section, kSlots, 1, epoch++));
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 
@@ -65,9 +69,20 @@ void loader(benchmark::State& state) {
   state.SetItemsProcessed(sentences);
 }
 
-BENCHMARK(epoch_plan)->ArgName("sentences")->Arg(4000)->Arg(1000000)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(epoch_plan)
+    ->ArgName("sentences")
+    ->Arg(4000)
+    ->Arg(1000000)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 BENCHMARK(step_batches)->Unit(benchmark::kMicrosecond)->UseRealTime();
-BENCHMARK(loader)->ArgName("workers")->Arg(0)->Arg(1)->Arg(2)->Unit(benchmark::kMicrosecond)->UseRealTime();
+BENCHMARK(loader)
+    ->ArgName("workers")
+    ->Arg(0)
+    ->Arg(1)
+    ->Arg(2)
+    ->Unit(benchmark::kMicrosecond)
+    ->UseRealTime();
 
 }  // namespace
 

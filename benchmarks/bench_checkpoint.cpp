@@ -1,7 +1,9 @@
-// Saving and loading of the default model with Adam's state (vocabularies of 10000: 59.5 M parameters, 714 MB), below mpirun:
+// Saving and loading of the default model with Adam's state (vocabularies of 10000: 59.5 M
+// parameters, 714 MB), below mpirun:
 //   mpirun -np 2 build/bin/bench_checkpoint [FOLDER] [ZERO_STAGE]
-// For each of three rounds: the seconds that training waits for a save in the background, those until it is then complete, a save that
-// training waits for, a load, and what dd writes to the same folder with conv=fdatasync. Not a test: it judges nothing.
+// For each of three rounds: the seconds that training waits for a save in the background, those
+// until it is then complete, a save that training waits for, a load, and what dd writes to the same
+// folder with conv=fdatasync. Not a test: it judges nothing.
 #include <mpi.h>
 
 #include <chrono>
@@ -11,11 +13,11 @@
 #include <memory>
 #include <string>
 
-#include "th/io/checkpoint_folder.hpp"
-#include "th/model/gemm.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/mpi.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/model/products/gemm.hpp"
+#include "th/runtime/transport/mpi.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/zero/engine.hpp"
 
@@ -40,8 +42,10 @@ struct Bench {
   Bench(th::runtime::Collectives& the_collectives, std::string the_folder, std::int64_t stage)
       : collectives(the_collectives), folder(std::move(the_folder)) {
     config.zero.stage = stage;
-    model = std::make_unique<th::model::Transformer>(config.model, kVocabulary, kVocabulary, th::model::resolve_gemm(config.run.gemm), 64);
-    engine = std::make_unique<th::zero::ZeroEngine>(config, *model, collectives, collectives.size());
+    model = std::make_unique<th::model::Transformer>(config.model, kVocabulary, kVocabulary,
+                                                     th::model::resolve_gemm(config.run.gemm), 64);
+    engine =
+        std::make_unique<th::zero::ZeroEngine>(config, *model, collectives, collectives.size());
     // States as they are in mid-training: no page of them is the one zero page.
     probe.sentences = 2;
     probe.source_length = probe.target_length = 32;
@@ -50,7 +54,8 @@ struct Bench {
     probe.source_lengths = probe.target_lengths = {32, 32};
     probe.source_tokens = probe.target_tokens = 64;
     std::vector<float> values(static_cast<std::size_t>(engine->layout().shard_total()));
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] = 1e-3F * static_cast<float>(i % 1013);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = 1e-3F * static_cast<float>(i % 1013);
     engine->write_state(th::zero::ZeroEngine::State::kExpAvg, values);
     engine->write_state(th::zero::ZeroEngine::State::kExpAvgSq, values);
   }
@@ -66,7 +71,8 @@ struct Bench {
   }
 
   void round(std::int64_t number) {
-    th::train::CheckpointSaver background(collectives, folder, 0, Mode::kBackground), waiting(collectives, folder, 0, Mode::kWait);
+    th::train::CheckpointSaver background(collectives, folder, 0, Mode::kBackground),
+        waiting(collectives, folder, 0, Mode::kWait);
     background.reserve(*engine);
     double blocking = 0;
     const double complete = seconds(collectives, [&] {
@@ -86,25 +92,30 @@ struct Bench {
     if (collectives.rank() != 0) return;
     const double bytes = 12.0 * static_cast<double>(engine->layout().parameter_count());
     double on_disk = 0;
-    for (const auto& entry : fs::directory_iterator(newest)) on_disk += static_cast<double>(entry.file_size());
+    for (const auto& entry : fs::directory_iterator(newest))
+      on_disk += static_cast<double>(entry.file_size());
     const double dd = dd_seconds(static_cast<std::int64_t>(on_disk));
     std::printf(
-        "background: blocks %.3f s, then writes %.3f s (%.0f MB/s) | waiting: %.3f s (%.0f MB/s) | dd: %.3f s (%.0f MB/s) | load %.3f s | "
+        "background: blocks %.3f s, then writes %.3f s (%.0f MB/s) | waiting: %.3f s (%.0f MB/s) | "
+        "dd: %.3f s (%.0f MB/s) | load %.3f s | "
         "%.2f and %.2f of dd's rate | %.4f of 12 bytes a parameter\n",
-        blocking, writing, on_disk / writing / 1e6, whole, on_disk / whole / 1e6, dd, on_disk / dd / 1e6, load, dd / writing, dd / whole,
-        on_disk / bytes);
+        blocking, writing, on_disk / writing / 1e6, whole, on_disk / whole / 1e6, dd,
+        on_disk / dd / 1e6, load, dd / writing, dd / whole, on_disk / bytes);
     std::fflush(stdout);
-    for (const std::int64_t step : {2 * number, 2 * number + 1}) fs::remove_all(folder + "/" + th::io::step_name(step));
+    for (const std::int64_t step : {2 * number, 2 * number + 1})
+      fs::remove_all(folder + "/" + th::io::step_name(step));
   }
 
   /// One process writes so many bytes, and waits for the disk.
   [[nodiscard]] double dd_seconds(std::int64_t bytes) const {
     const std::string file = folder + "/dd";
-    const std::string command =
-        "dd if=/dev/zero of='" + file + "' bs=4M count=" + std::to_string(bytes >> 22) + " conv=fdatasync 2>/dev/null";
+    const std::string command = "dd if=/dev/zero of='" + file +
+                                "' bs=4M count=" + std::to_string(bytes >> 22) +
+                                " conv=fdatasync 2>/dev/null";
     const auto start = std::chrono::steady_clock::now();
     if (std::system(command.c_str()) != 0) std::fprintf(stderr, "dd failed\n");
-    const double taken = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double taken =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     fs::remove(file);
     return taken;
   }
@@ -121,7 +132,9 @@ struct Bench {
 
 int main(int argc, char** argv) {
   if (argc > 1 && argv[1][0] == '-') {
-    std::puts("bench_checkpoint [FOLDER [STAGE]]: saves and loads the default model's state three times in FOLDER/bench_checkpoint.tmp (default .), ZeRO stage 2");
+    std::puts(
+        "bench_checkpoint [FOLDER [STAGE]]: saves and loads the default model's state three times "
+        "in FOLDER/bench_checkpoint.tmp (default .), ZeRO stage 2");
     return std::string(argv[1]) == "--help" || std::string(argv[1]) == "-h" ? 0 : 2;
   }
   th::runtime::MpiSession session(argc, argv);
@@ -129,7 +142,8 @@ int main(int argc, char** argv) {
   const std::string folder = std::string(argc > 1 ? argv[1] : ".") + "/bench_checkpoint.tmp";
   Bench bench(*collectives, folder, argc > 2 ? std::stoll(argv[2]) : 2);
   if (collectives->rank() == 0) {
-    std::printf("%lld parameters, %d ranks, stage %lld\n", static_cast<long long>(bench.engine->layout().parameter_count()),
+    std::printf("%lld parameters, %d ranks, stage %lld\n",
+                static_cast<long long>(bench.engine->layout().parameter_count()),
                 collectives->size(), static_cast<long long>(bench.config.zero.stage));
   }
   for (std::int64_t number = 1; number <= 3; ++number) {

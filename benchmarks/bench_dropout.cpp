@@ -1,5 +1,6 @@
-// bench_dropout: our counter-based dropout kernels against a plain copy and against LibTorch's dropout, which draws and stores a mask.
-// Elements of a micro-batch of the default model: 512 x 512 and 512 x 2048. Counter: elements a second.
+// bench_dropout: our counter-based dropout kernels against a plain copy and against LibTorch's
+// dropout, which draws and stores a mask. Elements of a micro-batch of the default model: 512 x 512
+// and 512 x 2048. Counter: elements a second.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
@@ -7,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "th/model/kernels.hpp"
+#include "th/model/ops/kernels.hpp"
 
 namespace {
 
@@ -19,7 +20,8 @@ constexpr std::int64_t kRows = 512;
 template <typename Kernel>
 void measure(benchmark::State& state, Kernel kernel) {
   const std::int64_t columns = state.range(0), n = kRows * columns;
-  std::vector<float> x(static_cast<std::size_t>(n), 0.5F), y = x, bias(static_cast<std::size_t>(columns), 0.1F);
+  std::vector<float> x(static_cast<std::size_t>(n), 0.5F),
+      y = x, bias(static_cast<std::size_t>(columns), 0.1F);
   for (auto _ : state) {
     kernel(x.data(), y.data(), bias.data(), columns);
     benchmark::ClobberMemory();
@@ -33,16 +35,24 @@ void copy(benchmark::State& state) {
   });
 }
 void apply(benchmark::State& state) {
-  measure(state, [](const float* x, float* y, const float*, std::int64_t c) { apply_dropout(x, y, kRows * c, kDropout); });
+  measure(state, [](const float* x, float* y, const float*, std::int64_t c) {
+    apply_dropout(x, y, kRows * c, kDropout);
+  });
 }
 void add_to_residual(benchmark::State& state) {
-  measure(state, [](const float* x, float* y, const float*, std::int64_t c) { add_dropout(x, y, y, kRows * c, kDropout); });
+  measure(state, [](const float* x, float* y, const float*, std::int64_t c) {
+    add_dropout(x, y, y, kRows * c, kDropout);
+  });
 }
 void backward(benchmark::State& state) {
-  measure(state, [](const float* x, float* y, const float*, std::int64_t c) { dropout_backward(x, y, kRows * c, kDropout); });
+  measure(state, [](const float* x, float* y, const float*, std::int64_t c) {
+    dropout_backward(x, y, kRows * c, kDropout);
+  });
 }
 void bias_relu(benchmark::State& state) {
-  measure(state, [](const float*, float* y, const float* bias, std::int64_t c) { bias_relu_dropout(y, bias, kRows, c, kDropout); });
+  measure(state, [](const float*, float* y, const float* bias, std::int64_t c) {
+    bias_relu_dropout(y, bias, kRows, c, kDropout);
+  });
 }
 void libtorch(benchmark::State& state) {
   const c10::InferenceMode no_grad;
@@ -52,7 +62,12 @@ void libtorch(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgName("columns")->Arg(512)->Arg(2048)->Unit(benchmark::kMicrosecond)->MinTime(0.2)->UseRealTime();
+  benchmark->ArgName("columns")
+      ->Arg(512)
+      ->Arg(2048)
+      ->Unit(benchmark::kMicrosecond)
+      ->MinTime(0.2)
+      ->UseRealTime();
 }
 
 BENCHMARK(copy)->Apply(sizes);

@@ -1,7 +1,8 @@
-// mpirun -np N bench_step [DECK] [section.key=value]…: the whole optimizer step by ZeRO stage and by gradient checkpointing, in turn, in
-// tokens/s, with ratios of neighbours in time: each stage to forward + backward alone (no communication, no update), stage 0 to the step's
-// matrix products alone by oneDNN, and each kind of gradient checkpointing to none. One slot a rank. Default deck: inputs/benchmark.in
-// (about 4 GiB a rank).
+// mpirun -np N bench_step [DECK] [section.key=value]…: the whole optimizer step by ZeRO stage and
+// by gradient checkpointing, in turn, in tokens/s, with ratios of neighbours in time: each stage to
+// forward + backward alone (no communication, no update), stage 0 to the step's matrix products
+// alone by oneDNN, and each kind of gradient checkpointing to none. One slot a rank. Default deck:
+// inputs/benchmark.in (about 4 GiB a rank).
 #include <ATen/Parallel.h>
 
 #include <array>
@@ -10,10 +11,10 @@
 #include "model_products.hpp"
 #include "round_robin.hpp"
 #include "th/base/error.hpp"
-#include "th/model/gemm.hpp"
-#include "th/model/torch_memory.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/model/products/gemm.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/training_data.hpp"
 #include "th/zero/engine.hpp"
@@ -25,14 +26,19 @@ using config::GradientCheckpointing;
 
 constexpr std::int64_t kRounds = 5;
 constexpr const char *kProducts = "products", *kAlone = "forward + backward", *kStage0 = "stage 0";
-constexpr double kSelectiveLimit = 1.10, kFullLimit = 1.35;  // of the time without gradient checkpointing
+constexpr double kSelectiveLimit = 1.10,
+                 kFullLimit = 1.35;  // of the time without gradient checkpointing
 constexpr std::pair<GradientCheckpointing, const char*> kKinds[] = {
-    {GradientCheckpointing::kSelective, "selective"}, {GradientCheckpointing::kFull, "full"}, {GradientCheckpointing::kSqrt, "sqrt"}};
+    {GradientCheckpointing::kSelective, "selective"},
+    {GradientCheckpointing::kFull, "full"},
+    {GradientCheckpointing::kSqrt, "sqrt"}};
 
-/// Whole parameters and gradients in buffers of their own: a model's forward and backward with nothing around it.
+/// Whole parameters and gradients in buffers of their own: a model's forward and backward with
+/// nothing around it.
 class LocalSource final : public model::ParameterSource {
  public:
-  LocalSource(const model::Transformer& model, const config::RunConfig& config) : layout_(model.units(), 1) {
+  LocalSource(const model::Transformer& model, const config::RunConfig& config)
+      : layout_(model.units(), 1) {
     values_ = at::zeros({layout_.padded_total()});
     gradients_ = at::zeros({layout_.padded_total()});
     for (const zero::FlatLayout::Unit& unit : layout_.units()) {
@@ -40,13 +46,16 @@ class LocalSource final : public model::ParameterSource {
       for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) {
         const zero::FlatLayout::Tensor& tensor = layout_.tensors()[static_cast<std::size_t>(t)];
         const std::int64_t at = unit.offset + tensor.offset;
-        model::initialize_elements(tensor.spec, config.run.seed, config.model.d_model, 0, tensor.count, values_.data_ptr<float>() + at);
+        model::initialize_elements(tensor.spec, config.run.seed, config.model.d_model, 0,
+                                   tensor.count, values_.data_ptr<float>() + at);
         tensors.values.push_back(values_.narrow(0, at, tensor.count).view(tensor.spec.shape));
         tensors.gradients.push_back(gradients_.narrow(0, at, tensor.count).view(tensor.spec.shape));
       }
     }
   }
-  const model::UnitTensors& open_forward(std::int64_t unit) override { return units_[static_cast<std::size_t>(unit)]; }
+  const model::UnitTensors& open_forward(std::int64_t unit) override {
+    return units_[static_cast<std::size_t>(unit)];
+  }
   void close_forward(std::int64_t) override {}
   model::UnitTensors& open_backward(std::int64_t unit) override {
     const zero::FlatLayout::Unit& u = layout_.units()[static_cast<std::size_t>(unit)];
@@ -67,13 +76,16 @@ class Products {
   explicit Products(const config::RunConfig& config) {
     for (const bench::LinearShape& s : bench::linear_shapes(config)) {
       linear_flops_ += 3 * static_cast<double>(s.count) * s.flops();
-      const at::Tensor x = bench::random_matrix(s.rows, s.inputs), g = bench::random_matrix(s.rows, s.outputs);
+      const at::Tensor x = bench::random_matrix(s.rows, s.inputs),
+                       g = bench::random_matrix(s.rows, s.outputs);
       for (std::int64_t i = 0; i < s.count; ++i)
-        layers_.push_back({x, g, x.t().contiguous(), g.t().contiguous(), bench::random_matrix(s.outputs, s.inputs)});
+        layers_.push_back({x, g, x.t().contiguous(), g.t().contiguous(),
+                           bench::random_matrix(s.outputs, s.inputs)});
     }
   }
   void run() const {
-    const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);  // results come from the arena, as in a step
+    const runtime::MemoryScope scope(
+        runtime::MemoryClass::kActivations);  // results come from the arena, as in a step
     for (const Layer& l : layers_) benchmark::DoNotOptimize(gemm_.forward(l.x, l.weight));
     for (auto l = layers_.rbegin(); l != layers_.rend(); ++l) {
       benchmark::DoNotOptimize(gemm_.forward(l->g_t, l->x_t));  // the weight gradient, g^T x
@@ -91,10 +103,12 @@ class Products {
   double linear_flops_ = 0;
 };
 
-/// Everything that is measured: engines of the four stages, models of the kinds of gradient checkpointing, and this rank's batches.
+/// Everything that is measured: engines of the four stages, models of the kinds of gradient
+/// checkpointing, and this rank's batches.
 class StepBench {
  public:
-  StepBench(config::RunConfig config, runtime::Collectives& collectives, const runtime::Communicator& node)
+  StepBench(config::RunConfig config, runtime::Collectives& collectives,
+            const runtime::Communicator& node)
       : collectives_(collectives),
         config_(std::move(config)),
         products_(config_),
@@ -105,9 +119,10 @@ class StepBench {
     const auto model_of = [&](GradientCheckpointing kind) {
       config::ModelSection section = config_.model;
       section.gradient_checkpointing = kind;
-      return std::make_unique<model::Transformer>(section, data.source_vocabulary, data.target_vocabulary,
-                                                  model::resolve_gemm(config_.run.gemm), data.longest,
-                                                  model::Arithmetic::kCompute, model::host_compute(config_.run));
+      return std::make_unique<model::Transformer>(
+          section, data.source_vocabulary, data.target_vocabulary,
+          model::resolve_gemm(config_.run.gemm), data.longest, model::Arithmetic::kCompute,
+          model::host_compute(config_.run));
     };
     plain_ = model_of(GradientCheckpointing::kNone);
     for (std::size_t k = 0; k < std::size(kKinds); ++k) recomputing_[k] = model_of(kKinds[k].first);
@@ -122,11 +137,13 @@ class StepBench {
   void run() {
     robin_.add(kAlone, [this] {
       const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-      plain_->train_slot(*local_, batches_.rounds.front(), 1, 1.0 / static_cast<double>(batches_.target_tokens),
+      plain_->train_slot(*local_, batches_.rounds.front(), 1,
+                         1.0 / static_cast<double>(batches_.target_tokens),
                          config_.train.label_smoothing);
     });
     for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
-      robin_.add("stage " + std::to_string(stage), [this, stage] { step(*plain_, *engines_[stage]); });
+      robin_.add("stage " + std::to_string(stage),
+                 [this, stage] { step(*plain_, *engines_[stage]); });
       robin_.again(kAlone);
     }
     robin_.add(kProducts, [this] { products_.run(); });
@@ -142,19 +159,24 @@ class StepBench {
     const double tokens = static_cast<double>(batches_.source_tokens + batches_.target_tokens);
     const double all_of_linear = bench::product_flops(config_) / products_.linear_flops();
     robin_.print(
-        "Ranks: %d, one slot each, medians of %lld rounds; ratios: medians over neighbours in time\n\n| step | seconds | tokens/s | ratio | of |\n| --- | ---: | ---: | ---: | --- "
+        "Ranks: %d, one slot each, medians of %lld rounds; ratios: medians over neighbours in "
+        "time\n\n| step | seconds | tokens/s | ratio | of |\n| --- | ---: | ---: | ---: | --- "
         "|\n",
         collectives_.size(), static_cast<long long>(kRounds));
     const auto row = [&](const std::string& name, double seconds, double value, const char* of) {
-      robin_.print("| %s | %.4f | %.0f | %.3f | %s |\n", name.c_str(), seconds, bench::ratio(tokens, seconds), value, of);
+      robin_.print("| %s | %.4f | %.0f | %.3f | %s |\n", name.c_str(), seconds,
+                   bench::ratio(tokens, seconds), value, of);
     };
     row("matrix products alone, oneDNN", robin_.median(kProducts) * all_of_linear, 1, "");
-    row("forward + backward alone", robin_.median(kAlone), robin_.beside(kProducts, kAlone) * all_of_linear, "the speed of the products");
+    row("forward + backward alone", robin_.median(kAlone),
+        robin_.beside(kProducts, kAlone) * all_of_linear, "the speed of the products");
     for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
       const std::string name = "stage " + std::to_string(stage);
-      row(name, robin_.median(name), bench::ratio(1, robin_.beside(name, kAlone)), "the speed of forward + backward alone");
+      row(name, robin_.median(name), bench::ratio(1, robin_.beside(name, kAlone)),
+          "the speed of forward + backward alone");
     }
-    row(kStage0, robin_.median(kStage0), robin_.beside(kProducts, kStage0) * all_of_linear, "the speed of the products (GEMM limit)");
+    row(kStage0, robin_.median(kStage0), robin_.beside(kProducts, kStage0) * all_of_linear,
+        "the speed of the products (GEMM limit)");
     for (const auto& [kind, name] : kKinds) {
       const double time = robin_.beside(name, kStage0);
       const double limit = kind == GradientCheckpointing::kSelective ? kSelectiveLimit
@@ -173,7 +195,8 @@ class StepBench {
 
  private:
   void step(model::Transformer& model, zero::ZeroEngine& engine) {
-    (void)train::run_step(config_, model, engine, batches_, steps_, {config_.optimizer.lr, steps_ + 1});
+    (void)train::run_step(config_, model, engine, batches_, steps_,
+                          {config_.optimizer.lr, steps_ + 1});
     ++steps_;
   }
 
@@ -200,12 +223,15 @@ int main(int argc, char** argv) {
     bench::RoundRobin::initialize(argc, argv, collectives->rank() == 0);
     config::RunConfig config = bench::deck_of(argc, argv).config;
     if (config.data.synthetic == config::Synthetic::kNone)
-      throw DeckError("bench_step wants a deck with data.synthetic=random_ids, as inputs/benchmark.in");
+      throw DeckError(
+          "bench_step wants a deck with data.synthetic=random_ids, as inputs/benchmark.in");
     at::set_num_threads(static_cast<int>(config.run.threads));
-    const train::OverlapChoice overlap = train::resolve_overlap(config, *collectives, node, std::nullopt);
+    const train::OverlapChoice overlap =
+        train::resolve_overlap(config, *collectives, node, std::nullopt);
     config.comm.overlap = overlap.overlap;
     if (collectives->rank() == 0) {
-      std::printf("Communication beside compute: %s (%s)\n", overlap.overlap == config::Overlap::kOn ? "on" : "off", overlap.reason.c_str());
+      std::printf("Communication beside compute: %s (%s)\n",
+                  overlap.overlap == config::Overlap::kOn ? "on" : "off", overlap.reason.c_str());
     }
     c10::InferenceMode no_grad;
     StepBench bench(config, *collectives, node);

@@ -15,15 +15,18 @@
 
 namespace th::bench {
 
-/// Variants of one job, measured in turn by Google Benchmark: round 0 of every variant, then round 1 of every variant, and so on, so that
-/// what else the machine does falls on all of them alike. Medians over the rounds are compared, and ratios are taken within one run.
+/// Variants of one job, measured in turn by Google Benchmark: round 0 of every variant, then round
+/// 1 of every variant, and so on, so that what else the machine does falls on all of them alike.
+/// Medians over the rounds are compared, and ratios are taken within one run.
 class RoundRobin {
  public:
   using Work = std::function<void()>;
 
-  /// `barrier` runs before and after each timed call (empty: one process); `reports`: this rank prints. With ranks, every rank adds the
-  /// same variants in the same order: `work` may be collective.
-  explicit RoundRobin(Work barrier = {}, bool reports = true) : barrier_(std::move(barrier)), reports_(reports) {}
+  /// `barrier` runs before and after each timed call (empty: one process); `reports`: this rank
+  /// prints. With ranks, every rank adds the same variants in the same order: `work` may be
+  /// collective.
+  explicit RoundRobin(Work barrier = {}, bool reports = true)
+      : barrier_(std::move(barrier)), reports_(reports) {}
 
   /// `work` is timed `calls` times a round.
   void add(const std::string& name, Work work, std::int64_t calls = 1) {
@@ -37,9 +40,12 @@ class RoundRobin {
     }
   }
 
-  /// Takes Google Benchmark's options out of the command line. Other ranks than the one that reports write no files.
+  /// Takes Google Benchmark's options out of the command line. Other ranks than the one that
+  /// reports write no files.
   static void initialize(int& argc, char** argv, bool reports) {
-    const auto is_output = [](const char* argument) { return std::string(argument).rfind("--benchmark_out", 0) == 0; };
+    const auto is_output = [](const char* argument) {
+      return std::string(argument).rfind("--benchmark_out", 0) == 0;
+    };
     if (!reports) argc = static_cast<int>(std::remove_if(argv, argv + argc, is_output) - argv);
     benchmark::Initialize(&argc, argv);
   }
@@ -49,7 +55,8 @@ class RoundRobin {
     for (std::int64_t round = -1; round < rounds; ++round) {
       for (Variant* variant : turns_) {
         const std::string name =
-            variant->name + (round < 0 ? std::string("/warm_up") : std::string("/round:").append(std::to_string(round)));
+            variant->name + (round < 0 ? std::string("/warm_up")
+                                       : std::string("/round:").append(std::to_string(round)));
         benchmark::RegisterBenchmark(name.c_str(),
                                      [this, variant, round](benchmark::State& state) {
                                        for (auto _ : state) {
@@ -75,7 +82,8 @@ class RoundRobin {
     }
   }
 
-  /// Seconds of a call, the median over all rounds; 0 where --benchmark_filter left the variant out.
+  /// Seconds of a call, the median over all rounds; 0 where --benchmark_filter left the variant
+  /// out.
   [[nodiscard]] double median(const std::string& name) const {
     for (const Variant& variant : variants_) {
       if (variant.name == name && !variant.seconds.empty()) return median_of(variant.seconds);
@@ -83,17 +91,21 @@ class RoundRobin {
     return 0;
   }
 
-  /// Time of a call of `name` in units of one of `reference`, the median over all calls, each compared with the mean of the last call of `reference`
-  /// before it and the next one after it: a machine whose speed changes between them disturbs few. 0 where one was left out.
+  /// Time of a call of `name` in units of one of `reference`, the median over all calls, each
+  /// compared with the mean of the last call of `reference` before it and the next one after it: a
+  /// machine whose speed changes between them disturbs few. 0 where one was left out.
   [[nodiscard]] double beside(const std::string& name, const std::string& reference) const {
     std::vector<double> ratios;
     for (auto at = timeline_.begin(); at != timeline_.end(); ++at) {
       if (at->variant->name != name) continue;
       const auto is_reference = [&](const Call& call) { return call.variant->name == reference; };
-      const auto before = std::find_if(std::make_reverse_iterator(at), timeline_.rend(), is_reference);
+      const auto before =
+          std::find_if(std::make_reverse_iterator(at), timeline_.rend(), is_reference);
       const auto after = std::find_if(at, timeline_.end(), is_reference);
-      const double sum = (before != timeline_.rend() ? before->seconds : 0) + (after != timeline_.end() ? after->seconds : 0);
-      const int neighbours = (before != timeline_.rend() ? 1 : 0) + (after != timeline_.end() ? 1 : 0);
+      const double sum = (before != timeline_.rend() ? before->seconds : 0) +
+                         (after != timeline_.end() ? after->seconds : 0);
+      const int neighbours =
+          (before != timeline_.rend() ? 1 : 0) + (after != timeline_.end() ? 1 : 0);
       if (neighbours > 0) ratios.push_back(at->seconds * neighbours / sum);
     }
     return ratios.empty() ? 0 : median_of(ratios);

@@ -1,4 +1,5 @@
-# th_add_layer(NAME [DIR dir] [SOURCES …] DEPENDS …): one static library of src/<dir>/*.cpp with the project's warnings.
+# th_add_layer(NAME [DIR dir] [SOURCES …] DEPENDS …): one static library of all *.cpp below src/<dir>, with the project's
+# warnings. Private headers are included by their path below src/.
 function(th_apply_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${TH_WERROR}>:-Werror>)
   # One rounding for each operation, on every instruction set: the bits of a run depend on it.
@@ -12,14 +13,14 @@ endfunction()
 function(th_add_layer name)
   cmake_parse_arguments(A "" "DIR" "SOURCES;DEPENDS" ${ARGN})
   if(NOT A_SOURCES)
-    file(GLOB A_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${A_DIR}/*.cpp)
+    file(GLOB_RECURSE A_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${A_DIR}/*.cpp)
   endif()
   if(NOT A_SOURCES)
     file(WRITE ${CMAKE_BINARY_DIR}/generated/empty.cpp "")
     set(A_SOURCES ${CMAKE_BINARY_DIR}/generated/empty.cpp)
   endif()
   add_library(${name} STATIC ${A_SOURCES})
-  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/include PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/include PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(${name} PUBLIC ${A_DEPENDS})
   th_apply_options(${name})
 endfunction()

@@ -1,4 +1,5 @@
 """Two runs side by side of which one always stands still: what else a machine does, and its clock, fall on both within seconds."""
+
 import contextlib
 import os
 import re
@@ -14,7 +15,9 @@ def tree(pid):
     found = [pid]
     for at in found:
         with contextlib.suppress(OSError):
-            found += [int(child) for child in Path(f"/proc/{at}/task/{at}/children").read_text().split()]
+            found += [
+                int(child) for child in Path(f"/proc/{at}/task/{at}/children").read_text().split()
+            ]
     return found
 
 
@@ -24,7 +27,13 @@ class Run:
     def __init__(self, command, env, read, log):
         self.read, self.log, self.name = read, log, str(command[0])
         with open(log, "w", encoding="utf-8") as out:
-            self.process = subprocess.Popen([str(word) for word in command], env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                env=env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def signal(self, number):
         for pid in tree(self.process.pid):
@@ -33,7 +42,9 @@ class Run:
 
     def check(self):
         if self.process.poll() is not None:
-            tail = "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
+            tail = "\n".join(
+                self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:]
+            )
             raise RuntimeError(f"{self.name} ended with code {self.process.returncode}:\n{tail}")
 
     def warm_up(self, steps, limit_s):
@@ -41,7 +52,9 @@ class Run:
         while len(self.read()) < steps:
             self.check()
             if time.monotonic() - begin > limit_s:
-                raise RuntimeError(f"{self.name} ended with code 124: no {steps} steps in {limit_s} s")
+                raise RuntimeError(
+                    f"{self.name} ended with code 124: no {steps} steps in {limit_s} s"
+                )
             time.sleep(0.2)
         self.signal(signal.SIGSTOP)
 
@@ -52,7 +65,7 @@ class Run:
         time.sleep(seconds)
         self.check()
         self.signal(signal.SIGSTOP)
-        whole = self.read()[before + 1:]  # the first one stood still on its way
+        whole = self.read()[before + 1 :]  # the first one stood still on its way
         return statistics.fmean(whole) if whole else None
 
     def peak_rss_bytes(self):
@@ -60,7 +73,9 @@ class Run:
         most = 0
         for pid in tree(self.process.pid):
             with contextlib.suppress(OSError):
-                found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8"))
+                found = re.search(
+                    r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+                )
                 most = max(most, int(found[1]) * 1024 if found else 0)
         return most
 

@@ -6,6 +6,7 @@ The same model, optimizer, clipping and random ids of a fixed shape as peer_trai
 TF32, as th_app's do. Reported: source and decoder-input tokens a second over the timed steps, products' TFLOP/s and, where the device's peak is known,
 their share of it, the peak of allocated device memory.
 """
+
 import json
 import sys
 import time
@@ -15,7 +16,11 @@ from torch import nn
 
 import peer_train
 
-BF16_PEAK_TFLOPS = {"A100": 312, "H100": 989, "H200": 989}  # dense, of the SXM boards, by the vendor's data sheets
+BF16_PEAK_TFLOPS = {
+    "A100": 312,
+    "H100": 989,
+    "H200": 989,
+}  # dense, of the SXM boards, by the vendor's data sheets
 
 
 def products_per_token(options):
@@ -36,12 +41,26 @@ def measure(options, mode, device, dtype):
     generator = torch.Generator(device).manual_seed(100)
 
     def step():
-        source = torch.randint(1, options.vocabulary, (options.batch, options.length), generator=generator, device=device)
-        target = torch.randint(1, options.vocabulary, (options.batch, options.length + 1), generator=generator, device=device)
+        source = torch.randint(
+            1,
+            options.vocabulary,
+            (options.batch, options.length),
+            generator=generator,
+            device=device,
+        )
+        target = torch.randint(
+            1,
+            options.vocabulary,
+            (options.batch, options.length + 1),
+            generator=generator,
+            device=device,
+        )
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16, enabled=dtype == "bf16"):
             logits = network(source, target[:, :-1])
-            loss = cross_entropy(logits.reshape(-1, options.vocabulary).float(), target[:, 1:].reshape(-1))
+            loss = cross_entropy(
+                logits.reshape(-1, options.vocabulary).float(), target[:, 1:].reshape(-1)
+            )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -60,7 +79,14 @@ def measure(options, mode, device, dtype):
     wait()
     rate = options.steps * options.batch * options.length * 2 / (time.perf_counter() - start)
     tflops = rate * products_per_token(options) * 1e-12
-    result = {"engine": mode, "dtype": dtype, "batch": options.batch, "tokens_per_second": rate, "tflops": tflops, "loss": loss.item()}
+    result = {
+        "engine": mode,
+        "dtype": dtype,
+        "batch": options.batch,
+        "tokens_per_second": rate,
+        "tflops": tflops,
+        "loss": loss.item(),
+    }
     if device == "cuda":
         name = torch.cuda.get_device_name()
         result["device"] = name
@@ -73,8 +99,12 @@ def measure(options, mode, device, dtype):
 
 def main():
     parser = peer_train.make_parser(__doc__)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try the script")
-    parser.add_argument("--modes", nargs="+", choices=("eager", "compile"), default=("eager", "compile"))
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: to try the script"
+    )
+    parser.add_argument(
+        "--modes", nargs="+", choices=("eager", "compile"), default=("eager", "compile")
+    )
     parser.add_argument("--fp32", action="store_true", help="in place of bf16")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -82,7 +112,10 @@ def main():
         sys.exit(77)
     torch.set_float32_matmul_precision("highest")
     for mode in options.modes:
-        print(json.dumps(measure(options, mode, options.device, "fp32" if options.fp32 else "bf16")), flush=True)
+        print(
+            json.dumps(measure(options, mode, options.device, "fp32" if options.fp32 else "bf16")),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

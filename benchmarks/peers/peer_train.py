@@ -5,6 +5,7 @@ The model is made of torch.nn's own encoder and decoder layers, as a PyTorch use
 clipped at 1, cross entropy without padding, random ids of a fixed shape drawn anew for each step. Every engine does the same arithmetic.
 Reported: source and decoder-input tokens of all ranks a second over the timed steps, the peak resident set of the largest rank, the last loss.
 """
+
 import argparse
 import json
 import math
@@ -32,16 +33,24 @@ def make_parser(description):
     parser.add_argument("--length", type=int, default=32, help="ids of a sentence, each way")
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--checkpoint", action="store_true", help="gradient checkpointing of every layer")
+    parser.add_argument(
+        "--checkpoint", action="store_true", help="gradient checkpointing of every layer"
+    )
     return parser
 
 
 def arguments():
     parser = make_parser(__doc__)
-    parser.add_argument("--engine", choices=("ddp", "fsdp2", "zero1", "zero2", "zero3"), default="ddp")
+    parser.add_argument(
+        "--engine", choices=("ddp", "fsdp2", "zero1", "zero2", "zero3"), default="ddp"
+    )
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16 (DeepSpeed: its own bf16 mode)")
-    parser.add_argument("--step-times", help="file to which rank 0 adds a record of each timed step, in JSON lines")
+    parser.add_argument(
+        "--bf16", action="store_true", help="autocast to bfloat16 (DeepSpeed: its own bf16 mode)"
+    )
+    parser.add_argument(
+        "--step-times", help="file to which rank 0 adds a record of each timed step, in JSON lines"
+    )
     parser.add_argument("--local-rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -52,23 +61,41 @@ class Seq2Seq(nn.Module):
     def __init__(self, options):
         super().__init__()
         self.width, self.recompute = options.d_model, options.checkpoint
-        layer = {"d_model": options.d_model, "nhead": options.heads, "dim_feedforward": options.d_ff, "dropout": options.dropout,
-                 "batch_first": True, "norm_first": True}
+        layer = {
+            "d_model": options.d_model,
+            "nhead": options.heads,
+            "dim_feedforward": options.d_ff,
+            "dropout": options.dropout,
+            "batch_first": True,
+            "norm_first": True,
+        }
         self.source_embedding = nn.Embedding(options.vocabulary, options.d_model)
         self.target_embedding = nn.Embedding(options.vocabulary, options.d_model)
-        self.encoder = nn.ModuleList(nn.TransformerEncoderLayer(**layer) for _ in range(options.layers))
-        self.decoder = nn.ModuleList(nn.TransformerDecoderLayer(**layer) for _ in range(options.layers))
-        self.encoder_norm, self.decoder_norm = nn.LayerNorm(options.d_model), nn.LayerNorm(options.d_model)
+        self.encoder = nn.ModuleList(
+            nn.TransformerEncoderLayer(**layer) for _ in range(options.layers)
+        )
+        self.decoder = nn.ModuleList(
+            nn.TransformerDecoderLayer(**layer) for _ in range(options.layers)
+        )
+        self.encoder_norm, self.decoder_norm = nn.LayerNorm(options.d_model), nn.LayerNorm(
+            options.d_model
+        )
         self.output = nn.Linear(options.d_model, options.vocabulary)
         self.dropout = nn.Dropout(options.dropout)
         self.register_buffer("positions", sinusoids(options.length, options.d_model))
-        self.register_buffer("causal", nn.Transformer.generate_square_subsequent_mask(options.length))
+        self.register_buffer(
+            "causal", nn.Transformer.generate_square_subsequent_mask(options.length)
+        )
 
     def embed(self, table, ids):
         return self.dropout(table(ids) * math.sqrt(self.width) + self.positions[: ids.size(1)])
 
     def layer(self, function, *inputs):
-        return checkpoint(function, *inputs, use_reentrant=False) if self.recompute else function(*inputs)
+        return (
+            checkpoint(function, *inputs, use_reentrant=False)
+            if self.recompute
+            else function(*inputs)
+        )
 
     def forward(self, source, target):
         memory = self.embed(self.source_embedding, source)
@@ -77,13 +104,19 @@ class Seq2Seq(nn.Module):
         memory = self.encoder_norm(memory)
         x = self.embed(self.target_embedding, target)
         for block in self.decoder:
-            x = self.layer(lambda q, m, block=block: block(q, m, tgt_mask=self.causal, tgt_is_causal=True), x, memory)
+            x = self.layer(
+                lambda q, m, block=block: block(q, m, tgt_mask=self.causal, tgt_is_causal=True),
+                x,
+                memory,
+            )
         return self.output(self.decoder_norm(x))
 
 
 def sinusoids(length, width):
     """Vaswani et al. 2017, 3.5, interleaved: [length, width]."""
-    angle = torch.arange(float(length))[:, None] * torch.exp(torch.arange(0.0, width, 2) * (-math.log(10000.0) / width))
+    angle = torch.arange(float(length))[:, None] * torch.exp(
+        torch.arange(0.0, width, 2) * (-math.log(10000.0) / width)
+    )
     return torch.stack((angle.sin(), angle.cos()), dim=2).reshape(length, width)
 
 
@@ -99,6 +132,7 @@ class TorchEngine:
             return
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
+
         mesh = init_device_mesh("cpu", (dist.get_world_size(),))
         for block in (*model.encoder, *model.decoder):
             fully_shard(block, mesh=mesh)
@@ -120,13 +154,23 @@ class DeepSpeedEngine:
 
     def __init__(self, options, model):
         import deepspeed
+
         deepspeed.init_distributed("gloo")
         settings = {
-            "train_micro_batch_size_per_gpu": options.batch, "gradient_accumulation_steps": 1, "gradient_clipping": 1.0,
-            "zero_optimization": {"stage": int(options.engine[4:]), "overlap_comm": False, "contiguous_gradients": True},
-            "zero_allow_untested_optimizer": True, "bf16": {"enabled": options.bf16},
+            "train_micro_batch_size_per_gpu": options.batch,
+            "gradient_accumulation_steps": 1,
+            "gradient_clipping": 1.0,
+            "zero_optimization": {
+                "stage": int(options.engine[4:]),
+                "overlap_comm": False,
+                "contiguous_gradients": True,
+            },
+            "zero_allow_untested_optimizer": True,
+            "bf16": {"enabled": options.bf16},
         }
-        self.model = deepspeed.initialize(model=model, optimizer=torch.optim.Adam(model.parameters(), **ADAM), config=settings)[0]
+        self.model = deepspeed.initialize(
+            model=model, optimizer=torch.optim.Adam(model.parameters(), **ADAM), config=settings
+        )[0]
 
     def step(self, loss_of):
         loss = loss_of(self.model)
@@ -148,12 +192,19 @@ def main():
     cross_entropy = nn.CrossEntropyLoss(ignore_index=0)
 
     def step():
-        source = torch.randint(1, options.vocabulary, (options.batch, options.length), generator=generator)
-        target = torch.randint(1, options.vocabulary, (options.batch, options.length + 1), generator=generator)
+        source = torch.randint(
+            1, options.vocabulary, (options.batch, options.length), generator=generator
+        )
+        target = torch.randint(
+            1, options.vocabulary, (options.batch, options.length + 1), generator=generator
+        )
 
         def loss_of(network):
             logits = network(source, target[:, :-1])
-            return cross_entropy(logits.reshape(-1, options.vocabulary).float(), target[:, 1:].reshape(-1))
+            return cross_entropy(
+                logits.reshape(-1, options.vocabulary).float(), target[:, 1:].reshape(-1)
+            )
+
         return engine.step(loss_of)
 
     for _ in range(options.warmup):
@@ -169,12 +220,25 @@ def main():
             before = now
     dist.barrier()
     seconds = time.perf_counter() - start
-    peak = torch.tensor([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0], dtype=torch.float64)
+    peak = torch.tensor(
+        [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0], dtype=torch.float64
+    )
     dist.all_reduce(peak, dist.ReduceOp.MAX)
     if rank == 0:
         tokens = options.steps * ranks * options.batch * options.length * 2
-        print(json.dumps({"engine": options.engine, "ranks": ranks, "parameters": parameters, "tokens_per_second": tokens / seconds,
-                          "peak_rss_bytes": int(peak.item()), "loss": loss}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "engine": options.engine,
+                    "ranks": ranks,
+                    "parameters": parameters,
+                    "tokens_per_second": tokens / seconds,
+                    "peak_rss_bytes": int(peak.item()),
+                    "loss": loss,
+                }
+            ),
+            flush=True,
+        )
     dist.destroy_process_group()
 
 

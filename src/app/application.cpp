@@ -5,17 +5,17 @@
 #include "th/config/deck.hpp"
 #include "th/config/schema.hpp"
 #include "th/io/failure_point.hpp"
-#include "th/model/torch_memory.hpp"
+#include "th/model/memory/torch_memory.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/cuda_plugin.hpp"
-#include "th/runtime/launch.hpp"
-#include "th/runtime/mpi_collectives.hpp"
-#include "th/runtime/resource_usage.hpp"
-#include "th/runtime/self_test.hpp"
-#include "th/runtime/watchdog.hpp"
-#include "th/runtime/watched_collectives.hpp"
+#include "th/runtime/device/cuda_plugin.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/observe/watchdog.hpp"
+#include "th/runtime/transport/launch.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
+#include "th/runtime/transport/self_test.hpp"
+#include "th/runtime/transport/watched_collectives.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/plan_command.hpp"
+#include "th/train/plan/plan_command.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/selfcheck.hpp"
 #include "th/train/trainer.hpp"
@@ -47,8 +47,9 @@ void print(const std::string& text) {
 
 std::string version_text() {
   const BuildInfo b = build_info();
-  return "th_app " + build_line() + "\nLibTorch " + b.torch + ", HDF5 " + b.hdf5 + ", Boost " + b.boost + ", MPI " + b.mpi + "\nProcessor: " +
-         processor_name() + " (" + instruction_set() + ")\nDevices: " + runtime::device_list_text();
+  return "th_app " + build_line() + "\nLibTorch " + b.torch + ", HDF5 " + b.hdf5 + ", Boost " +
+         b.boost + ", MPI " + b.mpi + "\nProcessor: " + processor_name() + " (" +
+         instruction_set() + ")\nDevices: " + runtime::device_list_text();
 }
 
 /// "0-3,6".
@@ -68,11 +69,15 @@ std::string ranges_text(const std::vector<int>& ascending) {
 /// "node0 (ranks 0-3) node1 (ranks 4-7)".
 std::string hosts_text(const std::vector<std::string>& host_of_rank) {
   std::map<std::string, std::vector<int>> ranks;
-  for (std::size_t r = 0; r < host_of_rank.size(); ++r) ranks[host_of_rank[r]].push_back(static_cast<int>(r));
+  for (std::size_t r = 0; r < host_of_rank.size(); ++r)
+    ranks[host_of_rank[r]].push_back(static_cast<int>(r));
   std::string out;
   for (const auto& [host, those] : ranks) {
     if (!out.empty()) out += ' ';
-    out.append(host).append(those.size() > 1 ? " (ranks " : " (rank ").append(ranges_text(those)).append(")");
+    out.append(host)
+        .append(those.size() > 1 ? " (ranks " : " (rank ")
+        .append(ranges_text(those))
+        .append(")");
   }
   return out;
 }
@@ -82,27 +87,36 @@ std::string pretended_text(const runtime::NodeMap& nodes) {
   const char* set = environment("TH_FAKE_NODES");
   if (set == nullptr || *set == '\0') return "";
   std::string out;
-  for (int node = 0; node < nodes.nodes(); ++node) out.append(node > 0 ? "; " : "").append(ranges_text(nodes.ranks_of(node)));
+  for (int node = 0; node < nodes.nodes(); ++node)
+    out.append(node > 0 ? "; " : "").append(ranges_text(nodes.ranks_of(node)));
   return std::to_string(nodes.nodes()) + " (TH_FAKE_NODES=" + set + "): ranks " + out;
 }
 
-/// Tries the transport before anything relies on it. Collective. Throws the same MpiError on every rank.
+/// Tries the transport before anything relies on it. Collective. Throws the same MpiError on every
+/// rank.
 std::string self_test_text(runtime::Collectives& collectives) {
   std::string_view planted;
-  train::run_agreed(collectives, [&] { planted = runtime::planted_fault(environment("TH_FAIL_SELF_TEST"), collectives.rank()); });
+  train::run_agreed(collectives, [&] {
+    planted = runtime::planted_fault(environment("TH_FAIL_SELF_TEST"), collectives.rank());
+  });
   const runtime::SelfTestRates rates = runtime::self_test(collectives, planted);
   if (collectives.size() == 1) return "passed";
   std::array<char, 128> text{};
-  std::snprintf(text.data(), text.size(), "passed; exchange %.2f GB/s, all-gather %.2f GB/s that a rank sends", rates.exchange * 1e-9, rates.all_gather * 1e-9);
+  std::snprintf(text.data(), text.size(),
+                "passed; exchange %.2f GB/s, all-gather %.2f GB/s that a rank sends",
+                rates.exchange * 1e-9, rates.all_gather * 1e-9);
   return text.data();
 }
 
-void print_header(const config::LoadedDeck& deck, const std::string& deck_path, const train::RunDevice& device, runtime::Collectives& collectives,
+void print_header(const config::LoadedDeck& deck, const std::string& deck_path,
+                  const train::RunDevice& device, runtime::Collectives& collectives,
                   const std::string& self_test, Log& log) {
   const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
   const std::vector<std::string> sets = collectives.gather_texts(instruction_set());
   for (std::size_t r = 1; r < sets.size(); ++r) {
-    if (collectives.rank() == 0 && sets[r] != sets[0]) log.warn("rank " + std::to_string(r) + " on " + hosts[r] + " has the instruction set " + sets[r] + ", rank 0 " + sets[0] + ": the bits may differ");
+    if (collectives.rank() == 0 && sets[r] != sets[0])
+      log.warn("rank " + std::to_string(r) + " on " + hosts[r] + " has the instruction set " +
+               sets[r] + ", rank 0 " + sets[0] + ": the bits may differ");
   }
   monitor::HeaderInfo info;
   info.version = "th_app " + build_line();
@@ -119,7 +133,8 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
   info.threads = deck.config.run.threads;
   info.cpus = runtime::cpu_mask_text();
   info.more = {{"hosts", hosts_text(hosts)}};
-  if (const std::string pretended = pretended_text(collectives.nodes()); !pretended.empty()) info.more.emplace_back("pretended nodes", pretended);
+  if (const std::string pretended = pretended_text(collectives.nodes()); !pretended.empty())
+    info.more.emplace_back("pretended nodes", pretended);
   info.more.emplace_back("backend", device.collectives().description());
   info.more.emplace_back("self-test", self_test);
   info.more.insert(info.more.end(), device.lines().begin(), device.lines().end());
@@ -131,38 +146,58 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path, 
     if (collectives.rank() == 0) log.warn(warning);
   }
   const config::ZeroSection& zero = deck.config.zero;
-  for (const auto& [asked, key] : {std::pair(zero.offload_optimizer, "zero.offload_optimizer"), std::pair(zero.offload_parameters, "zero.offload_parameters")}) {
-    const bool idle = asked && !device.on_gpu() && deck.config.run.device == config::DeviceKind::kAuto;
-    if (idle && collectives.rank() == 0) log.warn(std::string(key) + " has no effect: the device is a CPU");
+  for (const auto& [asked, key] : {std::pair(zero.offload_optimizer, "zero.offload_optimizer"),
+                                   std::pair(zero.offload_parameters, "zero.offload_parameters")}) {
+    const bool idle =
+        asked && !device.on_gpu() && deck.config.run.device == config::DeviceKind::kAuto;
+    if (idle && collectives.rank() == 0)
+      log.warn(std::string(key) + " has no effect: the device is a CPU");
   }
-  if (const auto warning = runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers); warning && collectives.rank() == 0) log.warn(*warning);
+  if (const auto warning =
+          runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers);
+      warning && collectives.rank() == 0)
+    log.warn(*warning);
 }
 
 /// How long an error of this rank waits for the others to have it too.
 using Patience = std::chrono::duration<double>;
 
-/// Everything between MPI's start and end. An Error that all ranks throw alike says so, or all get here within `patience`, which the deck can shorten.
-int train(const config::CommandLine& line, runtime::Collectives& collectives, const runtime::Communicator& node, Log& log, Patience& patience) {
+/// Everything between MPI's start and end. An Error that all ranks throw alike says so, or all get
+/// here within `patience`, which the deck can shorten.
+int train(const config::CommandLine& line, runtime::Collectives& collectives,
+          const runtime::Communicator& node, Log& log, Patience& patience) {
   config::LoadedDeck deck;
   train::run_agreed(collectives, [&] { deck = config::load_deck(line.deck_path, line.overrides); });
-  const std::vector<std::string> hashes = collectives.gather_texts(std::to_string(config::deck_hash(deck)));
+  const std::vector<std::string> hashes =
+      collectives.gather_texts(std::to_string(config::deck_hash(deck)));
   for (std::size_t r = 1; r < hashes.size(); ++r) {
-    if (hashes[r] != hashes[0]) throw DeckError("rank " + std::to_string(r) + " reads another deck than rank 0 from " + line.deck_path);
+    if (hashes[r] != hashes[0])
+      throw DeckError("rank " + std::to_string(r) + " reads another deck than rank 0 from " +
+                      line.deck_path);
   }
-  train::run_agreed(collectives, [&] { io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank()); });
+  train::run_agreed(collectives, [&] {
+    io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank());
+  });
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
-  if (deck.config.comm.timeout_seconds > 0) patience = std::min(patience, Patience(deck.config.comm.timeout_seconds / 2));  // before it is a hang
+  if (deck.config.comm.timeout_seconds > 0)
+    patience =
+        std::min(patience, Patience(deck.config.comm.timeout_seconds / 2));  // before it is a hang
   std::string token = runtime::make_watchdog_token();
   collectives.broadcast(token, 0);
-  runtime::Watchdog watchdog({token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
+  runtime::Watchdog watchdog(
+      {token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
   watchdog.enter("self-test", 0);
-  const std::string self_test = self_test_text(*runtime::make_watched_collectives(collectives, watchdog));
+  const std::string self_test =
+      self_test_text(*runtime::make_watched_collectives(collectives, watchdog));
   watchdog.all_have_come();
   const train::RunDevice device(deck.config, collectives);
   print_header(deck, line.deck_path, device, collectives, self_test, log);
-  const std::unique_ptr<runtime::WatchedCollectives> watched = runtime::make_watched_collectives(device.collectives(), watchdog);
+  const std::unique_ptr<runtime::WatchedCollectives> watched =
+      runtime::make_watched_collectives(device.collectives(), watchdog);
   if (line.action == config::Action::kSelfcheck) {
-    return static_cast<int>(train::selfcheck(deck, device, *watched, node, log) ? ExitCode::kCompleted : ExitCode::kDiffers);
+    return static_cast<int>(train::selfcheck(deck, device, *watched, node, log)
+                                ? ExitCode::kCompleted
+                                : ExitCode::kDiffers);
   }
   return train::Trainer(deck, device, *watched, watchdog, node, log).run();
 }
@@ -170,11 +205,18 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives, co
 }  // namespace
 
 int answer(const config::CommandLine& line) {
-  if (runtime::launcher_rank(environment) != 0) return static_cast<int>(ExitCode::kCompleted);  // below mpirun one process answers
+  if (runtime::launcher_rank(environment) != 0)
+    return static_cast<int>(ExitCode::kCompleted);  // below mpirun one process answers
   switch (line.action) {
-    case config::Action::kHelp: print(config::help_text()); break;
-    case config::Action::kVersion: print(version_text()); break;
-    case config::Action::kExplain: print(config::explain(line.explain_key)); break;
+    case config::Action::kHelp:
+      print(config::help_text());
+      break;
+    case config::Action::kVersion:
+      print(version_text());
+      break;
+    case config::Action::kExplain:
+      print(config::explain(line.explain_key));
+      break;
     case config::Action::kCheck: {
       const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
       for (const std::string& warning : deck.warnings) print("# warning: " + warning);
@@ -190,13 +232,15 @@ int answer(const config::CommandLine& line) {
       print(plan.text);
       return static_cast<int>(plan.fits ? ExitCode::kCompleted : ExitCode::kMemory);
     }
-    default: throw InternalError("answer() was asked to run");
+    default:
+      throw InternalError("answer() was asked to run");
   }
   return static_cast<int>(ExitCode::kCompleted);
 }
 
 int run(const config::CommandLine& line, int& argc, char**& argv) {
-  const int launcher_rank = runtime::launcher_rank(environment);  // before MPI, which sets such variables for a process of its own
+  const int launcher_rank = runtime::launcher_rank(
+      environment);  // before MPI, which sets such variables for a process of its own
   const std::optional<std::string> alone = runtime::broken_launch(1, environment);
   model::observe_torch_memory();
   const model::DeviceMemoryObserver devices;
@@ -204,7 +248,8 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   int ranks = 1;
   runtime::check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &ranks), "MPI_Comm_size");
   const std::unique_ptr<runtime::Collectives> collectives =
-      runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest, runtime::pretended_nodes(environment, ranks));
+      runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest,
+                                    runtime::pretended_nodes(environment, ranks));
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
   const runtime::Communicator leaving = runtime::Communicator::duplicate(MPI_COMM_WORLD);
   const int rank = collectives->rank();
@@ -213,7 +258,8 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
     std::fprintf(stderr, "[rank %d %s] %s\n", rank, runtime::hostname().c_str(), text.c_str());
     std::fflush(stderr);
   };
-  const auto give_up = [&tell](const std::string& text, ExitCode with) {  // an error that the other ranks do not know of
+  const auto give_up = [&tell](const std::string& text,
+                               ExitCode with) {  // an error that the other ranks do not know of
     tell(text);
     MPI_Abort(MPI_COMM_WORLD, static_cast<int>(with));
   };
@@ -232,13 +278,17 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
       if (rank == 0) log.error(error.what());
       if (error.thrown() == Error::Thrown::kHere) here = error.what();
     } catch (const std::bad_alloc&) {
-      give_up("error: out of memory; th_app " + line.deck_path + " --plan shows what the run takes by class and stage and what to change", ExitCode::kMemory);
+      give_up("error: out of memory; th_app " + line.deck_path +
+                  " --plan shows what the run takes by class and stage and what to change",
+              ExitCode::kMemory);
     } catch (const c10::OutOfMemoryError& error) {
-      give_up("error: the GPU is out of memory; th_app " + line.deck_path + " --plan run.device=cuda shows what the run takes by class and stage (" +
+      give_up("error: the GPU is out of memory; th_app " + line.deck_path +
+                  " --plan run.device=cuda shows what the run takes by class and stage (" +
                   error.what_without_backtrace() + ")",
               ExitCode::kMemory);
     } catch (const c10::AcceleratorError& error) {
-      give_up(std::string("error: the GPU failed: ") + error.what_without_backtrace(), ExitCode::kCommunication);
+      give_up(std::string("error: the GPU failed: ") + error.what_without_backtrace(),
+              ExitCode::kCommunication);
     } catch (const std::exception& error) {
       give_up(std::string("internal error: ") + error.what(), ExitCode::kDiffers);
     }

@@ -6,8 +6,8 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
-#include "th/io/checkpoint_build.hpp"
-#include "th/io/compare.hpp"
+#include "th/io/checkpoint/checkpoint_build.hpp"
+#include "th/io/checkpoint/compare.hpp"
 #include "th/train/run_state.hpp"
 
 // average: the mean of several checkpoints' parameters, with everything else from the last.
@@ -16,12 +16,16 @@ namespace {
 
 using Readers = std::vector<std::unique_ptr<io::CheckpointReader>>;
 
-/// The model keys of `deck` that are others than those of `last`; dropout has no part in what the parameters mean.
+/// The model keys of `deck` that are others than those of `last`; dropout has no part in what the
+/// parameters mean.
 std::string model_differences(const std::string& deck, const config::LoadedDeck& last) {
   std::string text;
   for (const auto& difference : config::compare_for_resume(deck, last)) {
-    if (!difference.fatal || difference.key.rfind("model.", 0) != 0 || difference.key == "model.dropout") continue;
-    text += "\n  " + difference.key + ": " + difference.checkpoint + ", " + difference.given + " in the last";
+    if (!difference.fatal || difference.key.rfind("model.", 0) != 0 ||
+        difference.key == "model.dropout")
+      continue;
+    text += "\n  " + difference.key + ": " + difference.checkpoint + ", " + difference.given +
+            " in the last";
   }
   return text;
 }
@@ -32,14 +36,16 @@ void require_same_models(const Readers& readers) {
   try {
     deck = config::load_deck_text(last.info().deck, last.folder() + " (its deck)", "/", {});
   } catch (const DeckError& error) {
-    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") + error.what());
+    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") +
+                          error.what());
   }
   const zero::FlatLayout layout(last.info().units, 1);
   for (const auto& reader : readers) {
     if (reader == readers.back()) continue;
     std::string text;
-    for (const auto& [side, mine, theirs] : {std::tuple("source", &reader->info().source_tokens, &last.info().source_tokens),
-                                             std::tuple("target", &reader->info().target_tokens, &last.info().target_tokens)}) {
+    for (const auto& [side, mine, theirs] :
+         {std::tuple("source", &reader->info().source_tokens, &last.info().source_tokens),
+          std::tuple("target", &reader->info().target_tokens, &last.info().target_tokens)}) {
       const std::string difference = io::vocabulary_difference(*mine, "it", *theirs, "the last");
       if (!difference.empty()) text += std::string("\n  vocabulary/") + side + ": " + difference;
     }
@@ -50,18 +56,22 @@ void require_same_models(const Readers& readers) {
       const std::string tensors = error.what();
       text += tensors.substr(std::min(tensors.find('\n'), tensors.size()));
     }
-    if (!text.empty()) throw CheckpointError(reader->folder() + " and the last, " + last.folder() + ", can't be averaged:" + text);
+    if (!text.empty())
+      throw CheckpointError(reader->folder() + " and the last, " + last.folder() +
+                            ", can't be averaged:" + text);
   }
 }
 
 /// The mean in fp64, rounded to fp32 once.
-void read_mean(const Readers& readers, const std::string& tensor, std::int64_t begin, std::span<float> out) {
+void read_mean(const Readers& readers, const std::string& tensor, std::int64_t begin,
+               std::span<float> out) {
   std::vector<double> sum(out.size(), 0.0);
   for (const auto& reader : readers) {
     reader->read_elements("parameters", tensor, begin, out);
     for (std::size_t i = 0; i < out.size(); ++i) sum[i] += out[i];
   }
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(sum[i] / static_cast<double>(readers.size()));
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<float>(sum[i] / static_cast<double>(readers.size()));
 }
 
 }  // namespace
@@ -72,18 +82,22 @@ int inspect_average(const InspectRequest& request) {
   std::string names;
   for (const auto& word : request.words) {
     readers.push_back(open_checkpoint(word));
-    names += (names.empty() ? "" : ", ") + std::filesystem::path(readers.back()->folder()).filename().string();
+    names += (names.empty() ? "" : ", ") +
+             std::filesystem::path(readers.back()->folder()).filename().string();
   }
   require_same_models(readers);
   for (const auto& reader : readers) require_sound(*reader);
   io::CheckpointInfo info = readers.back()->info();
   train::RunState state = train::run_state_from_json(info.state_json);
-  state.altered = "an average of " + std::to_string(readers.size()) + " checkpoints (" + names + ")";
+  state.altered =
+      "an average of " + std::to_string(readers.size()) + " checkpoints (" + names + ")";
   info.state_json = train::to_json(state);
   info.build = "th_inspect average, " + build_line();
   const io::CheckpointReader& last = *readers.back();
-  io::build_checkpoint(request.output, request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
-                       [&](const std::string& kind, const std::string& tensor, std::int64_t begin, std::span<float> out) {
+  io::build_checkpoint(request.output,
+                       request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
+                       [&](const std::string& kind, const std::string& tensor, std::int64_t begin,
+                           std::span<float> out) {
                          if (kind == "parameters")
                            read_mean(readers, tensor, begin, out);
                          else
@@ -91,10 +105,12 @@ int inspect_average(const InspectRequest& request) {
                        });
   std::vector<std::string> folders;
   for (const auto& reader : readers) folders.push_back(reader->folder());
-  const nlohmann::json json = {{"output", request.output}, {"averaged", folders}, {"step", info.step}};
+  const nlohmann::json json = {
+      {"output", request.output}, {"averaged", folders}, {"step", info.step}};
   answer(request,
-         request.output + ": the parameters' average of " + names + ", with optimizer states and position of the last (step " +
-             std::to_string(info.step) + ")",
+         request.output + ": the parameters' average of " + names +
+             ", with optimizer states and position of the last (step " + std::to_string(info.step) +
+             ")",
          json.dump());
   return 0;
 }

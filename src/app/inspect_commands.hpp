@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "inspect_options.hpp"
-#include "th/io/checkpoint_reader.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
 
 namespace th::app {
 
@@ -21,7 +21,8 @@ struct TensorEntry {
 
 /// Opens a checkpoint; what was passed over while the newest was looked for goes to standard error.
 [[nodiscard]] std::unique_ptr<io::CheckpointReader> open_checkpoint(const std::string& path);
-/// Throws CheckpointError where any shard or checksum is damaged: nothing is made from such a checkpoint.
+/// Throws CheckpointError where any shard or checksum is damaged: nothing is made from such a
+/// checkpoint.
 void require_sound(const io::CheckpointReader& reader);
 /// Every tensor under every name, parameters first.
 [[nodiscard]] std::vector<TensorEntry> entries(const io::CheckpointReader& reader);

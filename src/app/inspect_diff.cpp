@@ -6,7 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "th/io/compare.hpp"
+#include "th/io/checkpoint/compare.hpp"
 
 // diff A B: tensor by tensor, in pieces, so that memory does not depend on the model.
 namespace th::app {
@@ -22,9 +22,12 @@ std::string number(double value) {
   return text;
 }
 
-std::string plural(std::int64_t count, const std::string& what) { return std::to_string(count) + " " + what + (count == 1 ? "" : "s"); }
+std::string plural(std::int64_t count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
 
-io::Difference difference_of(const io::CheckpointReader& a, const io::CheckpointReader& b, const TensorEntry& entry) {
+io::Difference difference_of(const io::CheckpointReader& a, const io::CheckpointReader& b,
+                             const TensorEntry& entry) {
   io::Difference difference;
   const std::int64_t count = entry.spec->count();
   std::vector<float> left(static_cast<std::size_t>(std::min(count, kPiece))), right(left.size());
@@ -32,15 +35,17 @@ io::Difference difference_of(const io::CheckpointReader& a, const io::Checkpoint
     const auto size = static_cast<std::size_t>(std::min(count - begin, kPiece));
     a.read_elements(entry.kind, entry.name, begin, std::span(left).first(size));
     b.read_elements(entry.kind, entry.name, begin, std::span(right).first(size));
-    io::compare(std::span<const float>(left).first(size), std::span<const float>(right).first(size), difference);
+    io::compare(std::span<const float>(left).first(size), std::span<const float>(right).first(size),
+                difference);
   }
   return difference;
 }
 
 std::string difference_text(const io::Difference& d) {
-  std::string text = "largest difference " + number(d.largest) + ", " + plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) +
-                     " of " + plural(d.count, "element");
-  if (d.one_sided_nan > 0) text += ", " + std::to_string(d.one_sided_nan) + " NaN on one side alone";
+  std::string text = "largest difference " + number(d.largest) + ", " + plural(d.ulps, "ULP") +
+                     ", " + std::to_string(d.differing) + " of " + plural(d.count, "element");
+  if (d.one_sided_nan > 0)
+    text += ", " + std::to_string(d.one_sided_nan) + " NaN on one side alone";
   return text;
 }
 
@@ -55,7 +60,8 @@ std::map<std::string, TensorEntry> named(const io::CheckpointReader& reader, boo
 
 class Comparison {
  public:
-  Comparison(const io::CheckpointReader& a, const io::CheckpointReader& b, const InspectRequest& request)
+  Comparison(const io::CheckpointReader& a, const io::CheckpointReader& b,
+             const InspectRequest& request)
       : a_(a), b_(b), request_(request) {}
 
   int run() {
@@ -73,10 +79,16 @@ class Comparison {
     for (const auto& [name, entry] : right) {
       if (!left.contains(name)) only(name, entry, "only_in_b", b_.folder());
     }
-    const std::string verdict = differing_ == 0 ? "the same" : std::to_string(differing_) + (differing_ == 1 ? " differs" : " differ");
-    const Json json = {{"same", differing_ == 0}, {"a", a_.folder()},        {"b", b_.folder()},
-                       {"compared", compared_},   {"differing", differing_}, {"differences", rows_}};
-    answer(request_, a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") + " compared, " + verdict, json.dump());
+    const std::string verdict =
+        differing_ == 0 ? "the same"
+                        : std::to_string(differing_) + (differing_ == 1 ? " differs" : " differ");
+    const Json json = {{"same", differing_ == 0}, {"a", a_.folder()},
+                       {"b", b_.folder()},        {"compared", compared_},
+                       {"differing", differing_}, {"differences", rows_}};
+    answer(request_,
+           a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") +
+               " compared, " + verdict,
+           json.dump());
     return differing_ == 0 ? 0 : 1;
   }
 
@@ -89,20 +101,27 @@ class Comparison {
       std::cout << row["name"].get<std::string>() << ": " << text << '\n';
   }
 
-  void vocabulary(const std::string& side, const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  void vocabulary(const std::string& side, const std::vector<std::string>& a,
+                  const std::vector<std::string>& b) {
     const std::string text = io::vocabulary_difference(a, "A", b, "B");
-    if (!text.empty()) add({{"name", "vocabulary/" + side}, {"kind", "vocabulary"}, {"text", text}}, text);
+    if (!text.empty())
+      add({{"name", "vocabulary/" + side}, {"kind", "vocabulary"}, {"text", text}}, text);
   }
 
-  void only(const std::string& name, const TensorEntry& entry, const std::string& kind, const std::string& folder) {
+  void only(const std::string& name, const TensorEntry& entry, const std::string& kind,
+            const std::string& folder) {
     add({{"name", name}, {"kind", kind}, {"shape", entry.spec->shape}}, "only in " + folder);
   }
 
   void both(const std::string& name, const TensorEntry& left, const TensorEntry& right) {
     ++compared_;
     if (left.spec->shape != right.spec->shape) {
-      add({{"name", name}, {"kind", "shape"}, {"shape_a", left.spec->shape}, {"shape_b", right.spec->shape}},
-          "shape " + io::shape_to_text(left.spec->shape) + " in A, " + io::shape_to_text(right.spec->shape) + " in B");
+      add({{"name", name},
+           {"kind", "shape"},
+           {"shape_a", left.spec->shape},
+           {"shape_b", right.spec->shape}},
+          "shape " + io::shape_to_text(left.spec->shape) + " in A, " +
+              io::shape_to_text(right.spec->shape) + " in B");
       return;
     }
     const io::Difference d = difference_of(a_, b_, left);

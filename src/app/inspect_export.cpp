@@ -26,19 +26,26 @@ Format format_of(const InspectRequest& request) {
     const std::string extension = std::filesystem::path(request.output).extension().string();
     name = extension.empty() ? "" : extension.substr(1);
     if (name != "safetensors" && name != "npz")
-      throw DeckError("--format is missing and " + request.output + " does not end in .safetensors or .npz");
+      throw DeckError("--format is missing and " + request.output +
+                      " does not end in .safetensors or .npz");
   }
-  if (name != "safetensors" && name != "npz") throw DeckError("--format " + name + " is unknown; allowed safetensors, npz");
+  if (name != "safetensors" && name != "npz")
+    throw DeckError("--format " + name + " is unknown; allowed safetensors, npz");
   return name == "npz" ? Format::kNpz : Format::kSafetensors;
 }
 
 io::ElementType type_of(const InspectRequest& request, Format format) {
   static const std::map<std::string, io::ElementType> kTypes = {
-      {"fp32", io::ElementType::kFloat32}, {"bf16", io::ElementType::kBfloat16}, {"fp16", io::ElementType::kFloat16}};
+      {"fp32", io::ElementType::kFloat32},
+      {"bf16", io::ElementType::kBfloat16},
+      {"fp16", io::ElementType::kFloat16}};
   const auto found = kTypes.find(request.dtype);
-  if (found == kTypes.end()) throw DeckError("--dtype " + request.dtype + " is unknown; allowed fp32, bf16, fp16");
+  if (found == kTypes.end())
+    throw DeckError("--dtype " + request.dtype + " is unknown; allowed fp32, bf16, fp16");
   if (found->second == io::ElementType::kBfloat16 && format == Format::kNpz) {
-    throw DeckError("--dtype bf16 can't go into npz: numpy has no bfloat16; give --dtype fp16, or --format safetensors");
+    throw DeckError(
+        "--dtype bf16 can't go into npz: numpy has no bfloat16; give --dtype fp16, or --format "
+        "safetensors");
   }
   return found->second;
 }
@@ -47,32 +54,35 @@ io::ElementType type_of(const InspectRequest& request, Format format) {
 std::map<std::string, std::string> metadata_of(const io::CheckpointInfo& info, bool states) {
   Json aliases = Json::object();
   for (const auto& alias : info.aliases) aliases[alias.alias] = alias.tensor;
-  return {{"format", "pt"},  // tensors are named and laid out as PyTorch's: what its loaders ask for
-          {"th_app_checkpoint", std::to_string(info.format_version)},
-          {"step", std::to_string(info.step)},
-          {"epoch", std::to_string(info.epoch)},
-          {"zero_stage", std::to_string(info.zero_stage)},
-          {"deck", info.deck},
-          {"identity", info.identity},
-          {"build", info.build},
-          {"state", info.state_json},
-          {"state_names", Json(states ? info.state_names : std::vector<std::string>{}).dump()},
-          {"aliases", aliases.dump()},
-          {"vocabulary_source", Json(info.source_tokens).dump()},
-          {"vocabulary_target", Json(info.target_tokens).dump()}};
+  return {
+      {"format", "pt"},  // tensors are named and laid out as PyTorch's: what its loaders ask for
+      {"th_app_checkpoint", std::to_string(info.format_version)},
+      {"step", std::to_string(info.step)},
+      {"epoch", std::to_string(info.epoch)},
+      {"zero_stage", std::to_string(info.zero_stage)},
+      {"deck", info.deck},
+      {"identity", info.identity},
+      {"build", info.build},
+      {"state", info.state_json},
+      {"state_names", Json(states ? info.state_names : std::vector<std::string>{}).dump()},
+      {"aliases", aliases.dump()},
+      {"vocabulary_source", Json(info.source_tokens).dump()},
+      {"vocabulary_target", Json(info.target_tokens).dump()}};
 }
 
 /// Reads tensors and counts those values that the element type can't hold.
 class TensorFeed {
  public:
-  TensorFeed(const io::CheckpointReader& reader, io::ElementType type) : reader_(reader), type_(type) {}
+  TensorFeed(const io::CheckpointReader& reader, io::ElementType type)
+      : reader_(reader), type_(type) {}
 
   std::vector<float> read(const TensorEntry& entry) {
     std::vector<float> values = reader_.read_tensor(entry.kind, entry.name);
     if (entry.kind != "parameters") return values;
     std::vector<float> stored(values.size());
     io::decode(io::encode(values, type_), type_, stored);
-    for (std::size_t i = 0; i < values.size(); ++i) overflowed_ += std::isinf(stored[i]) && std::isfinite(values[i]) ? 1 : 0;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      overflowed_ += std::isinf(stored[i]) && std::isfinite(values[i]) ? 1 : 0;
     return values;
   }
   [[nodiscard]] io::ElementType type(const TensorEntry& entry) const {
@@ -86,7 +96,8 @@ class TensorFeed {
   std::int64_t overflowed_ = 0;
 };
 
-void write_safetensors(io::OutputFile& file, TensorFeed& feed, const std::vector<TensorEntry>& tensors,
+void write_safetensors(io::OutputFile& file, TensorFeed& feed,
+                       const std::vector<TensorEntry>& tensors,
                        const std::map<std::string, std::string>& metadata) {
   std::vector<io::SafetensorsEntry> plan;
   std::map<std::string, const TensorEntry*> by_name;
@@ -100,15 +111,18 @@ void write_safetensors(io::OutputFile& file, TensorFeed& feed, const std::vector
 
 void write_npz(io::OutputFile& file, TensorFeed& feed, const std::vector<TensorEntry>& tensors) {
   io::NpzWriter writer(file);
-  for (const auto& entry : tensors) writer.add(entry.full_name(), entry.spec->shape, feed.type(entry), feed.read(entry));
+  for (const auto& entry : tensors)
+    writer.add(entry.full_name(), entry.spec->shape, feed.type(entry), feed.read(entry));
   writer.finish();
 }
 
-/// A tied tensor stands once in safetensors, whose metadata names its aliases; npz has no metadata, there it stands under each name.
+/// A tied tensor stands once in safetensors, whose metadata names its aliases; npz has no metadata,
+/// there it stands under each name.
 std::vector<TensorEntry> chosen(const io::CheckpointReader& reader, Format format, bool states) {
   std::vector<TensorEntry> out = entries(reader);
   std::erase_if(out, [&](const TensorEntry& entry) {
-    return (entry.is_alias && format == Format::kSafetensors) || (!states && entry.kind != "parameters");
+    return (entry.is_alias && format == Format::kSafetensors) ||
+           (!states && entry.kind != "parameters");
   });
   return out;
 }
@@ -122,7 +136,8 @@ int inspect_export(const InspectRequest& request) {
   const auto reader = open_checkpoint(request.words[0]);
   if (request.states && reader->info().state_names.empty())
     throw CheckpointError(reader->folder() + " holds no optimizer states; leave --states out");
-  io::OutputFile file(request.output, request.force ? io::Existing::kReplace : io::Existing::kRefuse);
+  io::OutputFile file(request.output,
+                      request.force ? io::Existing::kReplace : io::Existing::kRefuse);
   require_sound(*reader);
   const auto tensors = chosen(*reader, format, request.states);
   TensorFeed feed(*reader, type);
@@ -132,15 +147,20 @@ int inspect_export(const InspectRequest& request) {
     write_safetensors(file, feed, tensors, metadata_of(reader->info(), request.states));
   file.commit();
   if (feed.overflowed() > 0) {
-    std::cerr << "th_inspect: warning: " << feed.overflowed() << " values are too large for " << request.dtype << " and became infinite\n";
+    std::cerr << "th_inspect: warning: " << feed.overflowed() << " values are too large for "
+              << request.dtype << " and became infinite\n";
   }
-  const Json json = {
-      {"output", request.output},       {"checkpoint", reader->folder()}, {"format", format == Format::kNpz ? "npz" : "safetensors"},
-      {"dtype", request.dtype},         {"tensors", tensors.size()},      {"bytes", file.size()},
-      {"overflowed", feed.overflowed()}};
+  const Json json = {{"output", request.output},
+                     {"checkpoint", reader->folder()},
+                     {"format", format == Format::kNpz ? "npz" : "safetensors"},
+                     {"dtype", request.dtype},
+                     {"tensors", tensors.size()},
+                     {"bytes", file.size()},
+                     {"overflowed", feed.overflowed()}};
   answer(request,
-         request.output + ": " + std::to_string(tensors.size()) + " tensors of " + reader->folder() + ", parameters as " + request.dtype +
-             ", " + std::to_string(file.size()) + " bytes",
+         request.output + ": " + std::to_string(tensors.size()) + " tensors of " +
+             reader->folder() + ", parameters as " + request.dtype + ", " +
+             std::to_string(file.size()) + " bytes",
          json.dump());
   return 0;
 }

@@ -11,14 +11,15 @@
 #include "th/config/deck.hpp"
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
-#include "th/io/checkpoint_build.hpp"
-#include "th/io/compare.hpp"
+#include "th/io/checkpoint/checkpoint_build.hpp"
+#include "th/io/checkpoint/compare.hpp"
 #include "th/io/safetensors.hpp"
-#include "th/model/parameter_units.hpp"
+#include "th/model/blocks/parameter_units.hpp"
 #include "th/train/run_state.hpp"
 
-// import: a safetensors file with the model's own names becomes a checkpoint. What the file does not say (deck, vocabularies) comes from
-// options or from another checkpoint; names and shapes are those that the deck's model has.
+// import: a safetensors file with the model's own names becomes a checkpoint. What the file does
+// not say (deck, vocabularies) comes from options or from another checkpoint; names and shapes are
+// those that the deck's model has.
 namespace th::app {
 namespace {
 
@@ -37,7 +38,8 @@ std::vector<std::string> string_list(const io::SafetensorsReader& file, const st
   try {
     return Json::parse(text).get<std::vector<std::string>>();
   } catch (const Json::exception& error) {
-    throw CheckpointError(file.path() + ": " + key + " of its metadata can't be read: " + error.what());
+    throw CheckpointError(file.path() + ": " + key +
+                          " of its metadata can't be read: " + error.what());
   }
 }
 
@@ -45,31 +47,40 @@ std::int64_t integer(const io::SafetensorsReader& file, const std::string& key) 
   const std::string text = metadata(file, key);
   if (text.empty()) return 0;
   if (text.size() > 18 || text.find_first_not_of("0123456789") != std::string::npos) {
-    throw CheckpointError(file.path() + ": " + key + " of its metadata is '" + text + "', no number");
+    throw CheckpointError(file.path() + ": " + key + " of its metadata is '" + text +
+                          "', no number");
   }
   return std::stoll(text);
 }
 
-std::vector<std::string> vocabulary(const std::string& path, const io::SafetensorsReader& file, const std::string& key) {
+std::vector<std::string> vocabulary(const std::string& path, const io::SafetensorsReader& file,
+                                    const std::string& key) {
   return path.empty() ? string_list(file, key) : data::read_text(path).lines;
 }
 
 /// Units, aliases and both vocabularies of the deck's model.
-void add_model(io::CheckpointInfo& info, const config::RunConfig& config, const std::string& where) {
+void add_model(io::CheckpointInfo& info, const config::RunConfig& config,
+               const std::string& where) {
   const bool synthetic = config.data.synthetic != config::Synthetic::kNone;
   if (!synthetic && (info.source_tokens.empty() || info.target_tokens.empty())) {
-    throw DeckError(where + " has no vocabularies: give --vocabulary-source and --vocabulary-target, or --like CHECKPOINT");
+    throw DeckError(where +
+                    " has no vocabularies: give --vocabulary-source and --vocabulary-target, or "
+                    "--like CHECKPOINT");
   }
   if (!synthetic && config.data.tokenizer == config::TokenizerKind::kWord) {
     for (const auto* tokens : {&info.source_tokens, &info.target_tokens})
       (void)data::WordTokenizer(*tokens);  // throws where one is not sound
   }
-  const auto count = [&](const std::vector<std::string>& tokens) { return synthetic ? config.data.vocab_size : std::ssize(tokens); };
+  const auto count = [&](const std::vector<std::string>& tokens) {
+    return synthetic ? config.data.vocab_size : std::ssize(tokens);
+  };
   if (config.model.tie_embeddings && info.source_tokens != info.target_tokens) {
-    throw DataError("model.tie_embeddings needs one joint vocabulary: " +
-                    io::vocabulary_difference(info.source_tokens, "source", info.target_tokens, "target"));
+    throw DataError(
+        "model.tie_embeddings needs one joint vocabulary: " +
+        io::vocabulary_difference(info.source_tokens, "source", info.target_tokens, "target"));
   }
-  auto parameters = model::parameter_units(config.model, count(info.source_tokens), count(info.target_tokens));
+  auto parameters =
+      model::parameter_units(config.model, count(info.source_tokens), count(info.target_tokens));
   info.units = std::move(parameters.units);
   info.aliases = std::move(parameters.aliases);
 }
@@ -78,7 +89,8 @@ void add_model(io::CheckpointInfo& info, const config::RunConfig& config, const 
 io::CheckpointInfo describe(const InspectRequest& request, const io::SafetensorsReader& file) {
   io::CheckpointInfo info;
   if (!request.like.empty()) {
-    if (!request.deck.empty() || !request.vocabulary_source.empty() || !request.vocabulary_target.empty()) {
+    if (!request.deck.empty() || !request.vocabulary_source.empty() ||
+        !request.vocabulary_target.empty()) {
       throw DeckError("--like brings deck and vocabularies; leave --deck and --vocabulary-… out");
     }
     info = open_checkpoint(request.like)->info();
@@ -94,11 +106,15 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
   } else {
     info.deck = metadata(file, "deck");
     if (info.deck.empty())
-      throw DeckError(file.path() + " says nothing of its model: give --like CHECKPOINT, or --deck DECK and its vocabularies");
+      throw DeckError(file.path() +
+                      " says nothing of its model: give --like CHECKPOINT, or --deck DECK and its "
+                      "vocabularies");
     info.source_tokens = vocabulary(request.vocabulary_source, file, "vocabulary_source");
     info.target_tokens = vocabulary(request.vocabulary_target, file, "vocabulary_target");
     try {
-      add_model(info, config::load_deck_text(info.deck, file.path() + " (its deck)", "/", {}).config, file.path());
+      add_model(info,
+                config::load_deck_text(info.deck, file.path() + " (its deck)", "/", {}).config,
+                file.path());
     } catch (const DeckError& error) {
       throw CheckpointError(error.what());
     }
@@ -135,23 +151,30 @@ class Mapping {
       }
     }
     for (const auto& [name, entry] : file.tensors()) {
-      if (!used_.contains(name)) problems_ += "\n  " + name + ": " + io::shape_to_text(entry.shape) + " in the file, not in the model";
+      if (!used_.contains(name))
+        problems_ += "\n  " + name + ": " + io::shape_to_text(entry.shape) +
+                     " in the file, not in the model";
     }
-    if (!problems_.empty()) throw CheckpointError(file.path() + " is of another model than its deck says:" + problems_);
-    if (kinds.size() == 2) throw CheckpointError(file.path() + " has states of " + kinds[1] + " alone; Adam has exp_avg and exp_avg_sq");
+    if (!problems_.empty())
+      throw CheckpointError(file.path() + " is of another model than its deck says:" + problems_);
+    if (kinds.size() == 2)
+      throw CheckpointError(file.path() + " has states of " + kinds[1] +
+                            " alone; Adam has exp_avg and exp_avg_sq");
     if (kinds.size() > 1 && metadata(file, "state").empty()) {
-      throw CheckpointError(
-          file.path() +
-          " has optimizer states but does not say after which step: leave them out, or use a file of th_inspect export --states");
+      throw CheckpointError(file.path() +
+                            " has optimizer states but does not say after which step: leave them "
+                            "out, or use a file of th_inspect export --states");
     }
   }
 
-  void read(const std::string& kind, const std::string& tensor, std::int64_t begin, std::span<float> out) const {
+  void read(const std::string& kind, const std::string& tensor, std::int64_t begin,
+            std::span<float> out) const {
     file_.read(from_.at({kind, tensor}), begin, out);
   }
 
  private:
-  void place(const std::string& kind, const model::TensorSpec& tensor, const std::vector<model::TensorAlias>& aliases) {
+  void place(const std::string& kind, const model::TensorSpec& tensor,
+             const std::vector<model::TensorAlias>& aliases) {
     const std::string prefix = kind == "parameters" ? "" : kind + "/";
     std::vector<std::string> names = {tensor.name};
     for (const auto& alias : aliases) {
@@ -163,15 +186,17 @@ class Mapping {
       if (it == file_.tensors().end()) continue;
       used_.insert(it->first);
       if (it->second.shape != tensor.shape) {
-        problems_ += "\n  " + it->first + ": " + io::shape_to_text(it->second.shape) + " in the file, " + io::shape_to_text(tensor.shape) +
-                     " in the model";
+        problems_ += "\n  " + it->first + ": " + io::shape_to_text(it->second.shape) +
+                     " in the file, " + io::shape_to_text(tensor.shape) + " in the model";
       } else if (!main.empty() && !equal(main, it->first, tensor.count())) {
-        problems_ += "\n  " + it->first + ": other values than " + main + ", with which the model ties it";
+        problems_ +=
+            "\n  " + it->first + ": other values than " + main + ", with which the model ties it";
       }
       if (main.empty()) main = it->first;
     }
     if (main.empty())
-      problems_ += "\n  " + prefix + tensor.name + ": " + io::shape_to_text(tensor.shape) + " in the model, not in the file";
+      problems_ += "\n  " + prefix + tensor.name + ": " + io::shape_to_text(tensor.shape) +
+                   " in the model, not in the file";
     from_[{kind, tensor.name}] = main;
   }
 
@@ -201,19 +226,21 @@ int inspect_import(const InspectRequest& request) {
   const io::SafetensorsReader file(request.words[0]);
   io::CheckpointInfo info = describe(request, file);
   const Mapping mapping(file, info);
-  io::build_checkpoint(request.output, request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
-                       [&](const std::string& kind, const std::string& tensor, std::int64_t begin, std::span<float> out) {
-                         mapping.read(kind, tensor, begin, out);
-                       });
+  io::build_checkpoint(request.output,
+                       request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
+                       [&](const std::string& kind, const std::string& tensor, std::int64_t begin,
+                           std::span<float> out) { mapping.read(kind, tensor, begin, out); });
   const Json json = {{"output", request.output},
                      {"input", file.path()},
                      {"tensors", file.tensors().size()},
                      {"step", info.step},
                      {"states", info.state_names}};
-  answer(request,
-         request.output + ": " + std::to_string(file.tensors().size()) + " tensors of " + file.path() +
-             (info.state_names.empty() ? ", parameters alone" : ", with optimizer states, step " + std::to_string(info.step)),
-         json.dump());
+  answer(
+      request,
+      request.output + ": " + std::to_string(file.tensors().size()) + " tensors of " + file.path() +
+          (info.state_names.empty() ? ", parameters alone"
+                                    : ", with optimizer states, step " + std::to_string(info.step)),
+      json.dump());
   return 0;
 }
 

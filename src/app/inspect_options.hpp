@@ -24,8 +24,9 @@ struct InspectCommand {
   int (*run)(const InspectRequest& request);  ///< returns the exit code
 };
 
-/// Takes the command line apart. Empty where --help or --version was asked for, then that is printed. Throws DeckError: unknown command or
-/// option, too few or too many words.
-[[nodiscard]] std::optional<InspectRequest> parse_inspect(int argc, const char* const* argv, const std::vector<InspectCommand>& commands);
+/// Takes the command line apart. Empty where --help or --version was asked for, then that is
+/// printed. Throws DeckError: unknown command or option, too few or too many words.
+[[nodiscard]] std::optional<InspectRequest> parse_inspect(
+    int argc, const char* const* argv, const std::vector<InspectCommand>& commands);
 
 }  // namespace th::app

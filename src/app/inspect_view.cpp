@@ -8,14 +8,16 @@
 #include <nlohmann/json.hpp>
 
 #include "th/base/error.hpp"
-#include "th/io/slice.hpp"
+#include "th/io/checkpoint/slice.hpp"
 
 // The commands that look at one checkpoint: ls, stat, verify, show.
 namespace th::app {
 
 using Json = nlohmann::json;
 
-std::string TensorEntry::full_name() const { return kind == "parameters" ? name : kind + "/" + name; }
+std::string TensorEntry::full_name() const {
+  return kind == "parameters" ? name : kind + "/" + name;
+}
 
 std::unique_ptr<io::CheckpointReader> open_checkpoint(const std::string& path) {
   auto reader = std::make_unique<io::CheckpointReader>(path);
@@ -25,7 +27,8 @@ std::unique_ptr<io::CheckpointReader> open_checkpoint(const std::string& path) {
 
 void require_sound(const io::CheckpointReader& reader) {
   const auto problems = reader.verify();
-  if (!problems.empty()) throw CheckpointError(reader.folder() + " is damaged: " + problems.front());
+  if (!problems.empty())
+    throw CheckpointError(reader.folder() + " is damaged: " + problems.front());
 }
 
 std::vector<TensorEntry> entries(const io::CheckpointReader& reader) {
@@ -34,7 +37,9 @@ std::vector<TensorEntry> entries(const io::CheckpointReader& reader) {
   for (const auto& kind : reader.kinds()) {
     for (const auto& tensor : tensors) all.push_back({kind, tensor.spec.name, &tensor.spec, false});
     for (const auto& alias : reader.info().aliases) {
-      all.push_back({kind, alias.alias, &tensors[static_cast<std::size_t>(reader.tensor_index(alias.alias))].spec, true});
+      all.push_back({kind, alias.alias,
+                     &tensors[static_cast<std::size_t>(reader.tensor_index(alias.alias))].spec,
+                     true});
     }
   }
   return all;
@@ -56,7 +61,8 @@ Json statistics(const std::vector<float>& values) {
     low = std::min<double>(low, value);
     high = std::max<double>(high, value);
   }
-  const double mean = finite > 0 ? sum / static_cast<double>(finite) : std::numeric_limits<double>::quiet_NaN();
+  const double mean =
+      finite > 0 ? sum / static_cast<double>(finite) : std::numeric_limits<double>::quiet_NaN();
   for (const float value : values) {
     if (std::isfinite(value)) squares += (value - mean) * (value - mean);
   }
@@ -67,9 +73,12 @@ Json statistics(const std::vector<float>& values) {
           {"non_finite", static_cast<std::int64_t>(values.size()) - finite}};
 }
 
-int report(const std::vector<std::string>& problems, const InspectRequest& request, const std::string& folder) {
+int report(const std::vector<std::string>& problems, const InspectRequest& request,
+           const std::string& folder) {
   if (request.json) {
-    std::cout << Json{{"ok", problems.empty()}, {"checkpoint", folder}, {"problems", problems}}.dump() << '\n';
+    std::cout
+        << Json{{"ok", problems.empty()}, {"checkpoint", folder}, {"problems", problems}}.dump()
+        << '\n';
   } else {
     for (const auto& problem : problems) std::cout << problem << '\n';
     if (problems.empty()) std::cout << folder << ": every shard and checksum is right\n";
@@ -84,7 +93,8 @@ int inspect_ls(const InspectRequest& request) {
   Json out = Json::array();
   for (const auto& entry : entries(*reader)) {
     if (request.json)
-      out.push_back({{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
+      out.push_back(
+          {{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
     else
       std::cout << entry.full_name() << ' ' << Json(entry.spec->shape).dump() << " float32\n";
   }
@@ -109,7 +119,8 @@ int inspect_stat(const InspectRequest& request) {
 int inspect_verify(const InspectRequest& request) {
   try {
     const io::CheckpointReader reader(request.words[0]);
-    std::vector<std::string> problems = reader.notes();  // of a run: what was passed over on the way to a whole checkpoint
+    std::vector<std::string> problems =
+        reader.notes();  // of a run: what was passed over on the way to a whole checkpoint
     const std::vector<std::string> here = reader.verify();
     problems.insert(problems.end(), here.begin(), here.end());
     if (!problems.empty() && here.empty()) problems.push_back(reader.folder() + " is whole");
@@ -128,8 +139,10 @@ int inspect_show(const InspectRequest& request) {
     name.erase(0, at + 1);
   }
   const auto kinds = reader->kinds();
-  if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) throw CheckpointError("no state " + kind + " in " + reader->folder());
-  const auto& shape = reader->layout().tensors()[static_cast<std::size_t>(reader->tensor_index(name))].spec.shape;
+  if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end())
+    throw CheckpointError("no state " + kind + " in " + reader->folder());
+  const auto& shape =
+      reader->layout().tensors()[static_cast<std::size_t>(reader->tensor_index(name))].spec.shape;
   const auto ranges = io::parse_slice(slice, shape);
   const io::RowSpan span = io::rows_to_read(ranges, shape);
   std::vector<float> values(static_cast<std::size_t>(span.count));

@@ -6,7 +6,8 @@
 #include "inspect_commands.hpp"
 #include "th/base/error.hpp"
 
-// th_inspect: what is in a checkpoint, and checkpoints from and to other forms. Without MPI and LibTorch: it starts at once.
+// th_inspect: what is in a checkpoint, and checkpoints from and to other forms. Without MPI and
+// LibTorch: it starts at once.
 namespace {
 
 using namespace th::app;
@@ -21,8 +22,20 @@ std::vector<InspectCommand> commands() {
        2,
        {},
        inspect_show},
-      {"stat", "CHECKPOINT", "Mean, deviation, extremes and the count of non-finite values of each tensor.", 1, 1, {}, inspect_stat},
-      {"verify", "CHECKPOINT", "Checks every checksum and source; exit 1 when damaged.", 1, 1, {}, inspect_verify},
+      {"stat",
+       "CHECKPOINT",
+       "Mean, deviation, extremes and the count of non-finite values of each tensor.",
+       1,
+       1,
+       {},
+       inspect_stat},
+      {"verify",
+       "CHECKPOINT",
+       "Checks every checksum and source; exit 1 when damaged.",
+       1,
+       1,
+       {},
+       inspect_verify},
       {"diff",
        "A B",
        "Compares by name: largest difference, ULPs, differing elements; exit 1 when they differ.",
@@ -46,7 +59,8 @@ std::vector<InspectCommand> commands() {
        inspect_import},
       {"average",
        "A B [C …] --output FOLDER",
-       "Averages parameters into a new checkpoint; optimizer states, deck and position are those of the last.",
+       "Averages parameters into a new checkpoint; optimizer states, deck and position are those "
+       "of the last.",
        2,
        10000,
        {"output", "force"},

@@ -3,9 +3,9 @@
 #include "th/data/batcher.hpp"
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
-#include "th/io/checkpoint_reader.hpp"
-#include "th/model/decoding.hpp"
-#include "th/model/element.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/model/decoding/decoding.hpp"
+#include "th/model/ops/element.hpp"
 #include "th/zero/resident_source.hpp"
 
 #include <ATen/ATen.h>
@@ -19,7 +19,8 @@
 #include <numeric>
 #include <optional>
 
-// th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in order. --score: log p of given targets.
+// th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in
+// order. --score: log p of given targets.
 namespace {
 
 namespace po = boost::program_options;
@@ -45,29 +46,39 @@ void require(bool fine, const std::string& what) {
 void check(const Request& r) {
   require(r.batch >= 1, "--batch must be at least 1");
   require(!r.beam || (*r.beam >= 1 && *r.beam <= 1024), "--beam must be from 1 to 1024");
-  require(!r.max_length || (*r.max_length >= 1 && *r.max_length <= 1 << 20), "--max-length must be from 1 to 1048576");
-  require(!r.length_penalty || (std::isfinite(*r.length_penalty) && *r.length_penalty >= 0), "--length-penalty must be a number from 0");
+  require(!r.max_length || (*r.max_length >= 1 && *r.max_length <= 1 << 20),
+          "--max-length must be from 1 to 1048576");
+  require(!r.length_penalty || (std::isfinite(*r.length_penalty) && *r.length_penalty >= 0),
+          "--length-penalty must be a number from 0");
   require(!r.best || *r.best >= 1, "--n-best must be at least 1");
   require(r.score || r.target.empty(), "--target is for --score alone");
-  require(!r.score || (!r.input.empty() && !r.target.empty()), "--score needs --input and --target");
+  require(!r.score || (!r.input.empty() && !r.target.empty()),
+          "--score needs --input and --target");
   require(!r.score || !(r.beam || r.max_length || r.length_penalty || r.best),
-          "--score takes the targets as they are: --beam, --length-penalty, --max-length and --n-best contradict it");
+          "--score takes the targets as they are: --beam, --length-penalty, --max-length and "
+          "--n-best contradict it");
 }
 
 Request parse(int argc, char** argv) {
   Request request;
   po::options_description options(
-      "th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in order\n"
-      "th_translate CHECKPOINT --score --input F --target G: LOG_PROB<TAB>TARGET_TOKENS a pair of lines, natural logarithm, end counted\n"
-      "Without --beam, --length-penalty, --max-length: the values of the deck that the checkpoint was trained with");
+      "th_translate CHECKPOINT [--beam N] [--input F]: one source line in, one target line out, in "
+      "order\n"
+      "th_translate CHECKPOINT --score --input F --target G: LOG_PROB<TAB>TARGET_TOKENS a pair of "
+      "lines, natural logarithm, end counted\n"
+      "Without --beam, --length-penalty, --max-length: the values of the deck that the checkpoint "
+      "was trained with");
   auto add = options.add_options();
   add("help", "this text");
-  add("checkpoint", po::value(&request.checkpoint)->required(), "a step folder, or a run's folder: its newest");
-  add("input", po::value(&request.input), "source text, .gz is read too; without it standard input");
+  add("checkpoint", po::value(&request.checkpoint)->required(),
+      "a step folder, or a run's folder: its newest");
+  add("input", po::value(&request.input),
+      "source text, .gz is read too; without it standard input");
   add("beam", into(request.beam), "hypotheses of a sentence; 1: greedy");
   add("length-penalty", into(request.length_penalty), "alpha of ((5 + length) / 6)^alpha");
   add("max-length", into(request.max_length), "longest translation, ids");
-  add("n-best", into(request.best), "N lines LINE<TAB>SCORE<TAB>TEXT a source line, counted from 0, best first; at most --beam");
+  add("n-best", into(request.best),
+      "N lines LINE<TAB>SCORE<TAB>TEXT a source line, counted from 0, best first; at most --beam");
   add("score", po::bool_switch(&request.score), "log probabilities of the lines of --target");
   add("target", po::value(&request.target), "target text of --score, .gz is read too");
   add("batch", po::value(&request.batch), "sentences decoded together");
@@ -75,14 +86,16 @@ Request parse(int argc, char** argv) {
   positional.add("checkpoint", 1);
   try {
     po::variables_map values;
-    po::store(po::command_line_parser(argc, argv).options(options).positional(positional).run(), values);
+    po::store(po::command_line_parser(argc, argv).options(options).positional(positional).run(),
+              values);
     if (values.contains("help")) {
       std::cout << options;
       std::exit(0);
     }
     po::notify(values);
   } catch (const po::error& error) {
-    throw th::DeckError(std::string(error.what()) + "; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help lists them");
+    throw th::DeckError(std::string(error.what()) +
+                        "; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help lists them");
   }
   check(request);
   return request;
@@ -90,7 +103,9 @@ Request parse(int argc, char** argv) {
 
 std::vector<std::string> read_lines(const std::string& path) {
   if (!path.empty()) return th::data::read_text(path).lines;
-  return th::data::text_of(std::string(std::istreambuf_iterator<char>(std::cin), {}), "standard input").lines;
+  return th::data::text_of(std::string(std::istreambuf_iterator<char>(std::cin), {}),
+                           "standard input")
+      .lines;
 }
 
 /// Shortest text that reads back to the same bits.
@@ -103,31 +118,44 @@ std::string number_text(double value) {
 class Translator {
  public:
   /// `longest`: ids of the longest sentence beside what the deck allows.
-  Translator(const std::string& checkpoint, std::int64_t longest) : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
+  Translator(const std::string& checkpoint, std::int64_t longest)
+      : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
     const auto& info = reader_.info();
-    if (info.source_tokens.empty()) throw th::CheckpointError(reader_.folder() + " holds no vocabulary: it was trained on synthetic ids");
+    if (info.source_tokens.empty())
+      throw th::CheckpointError(reader_.folder() +
+                                " holds no vocabulary: it was trained on synthetic ids");
     source_.emplace(info.source_tokens);
     target_.emplace(info.target_tokens);
-    model_.emplace(config_.model, source_->size(), target_->size(), th::model::resolve_gemm(config_.run.gemm),
-                   std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2, th::model::Arithmetic::kCompute,
-                   th::model::host_compute(config_.run));
+    model_.emplace(config_.model, source_->size(), target_->size(),
+                   th::model::resolve_gemm(config_.run.gemm),
+                   std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2,
+                   th::model::Arithmetic::kCompute, th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
     at::Tensor flat = at::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
-    reader_.read_shard(layout, 0, "parameters", {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
+    reader_.read_shard(layout, 0, "parameters",
+                       {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
     parameters_.emplace(layout, flat.to(th::model::scalar_type(config_.precision.dtype)));
   }
   [[nodiscard]] const th::config::RunConfig& config() const { return config_; }
-  [[nodiscard]] Ids source_ids(const std::string& line) const { return th::data::encode_source(*source_, line, config_.data.max_length); }
+  [[nodiscard]] Ids source_ids(const std::string& line) const {
+    return th::data::encode_source(*source_, line, config_.data.max_length);
+  }
   /// Never cut.
-  [[nodiscard]] Ids target_ids(const std::string& line) const { return th::data::encode_target(*target_, line, std::ssize(line) + 2); }
+  [[nodiscard]] Ids target_ids(const std::string& line) const {
+    return th::data::encode_target(*target_, line, std::ssize(line) + 2);
+  }
   [[nodiscard]] std::string text(const Ids& ids) const { return target_->decode(ids); }
-  [[nodiscard]] auto translate(const th::data::Batch& batch, const th::model::SearchOptions& options) {
+  [[nodiscard]] auto translate(const th::data::Batch& batch,
+                               const th::model::SearchOptions& options) {
     return th::model::translate(*model_, *parameters_, batch, options);
   }
-  [[nodiscard]] std::vector<double> score(const th::data::Batch& batch) { return th::model::score_targets(*model_, *parameters_, batch); }
+  [[nodiscard]] std::vector<double> score(const th::data::Batch& batch) {
+    return th::model::score_targets(*model_, *parameters_, batch);
+  }
 
  private:
-  static th::config::RunConfig load(const th::io::CheckpointInfo& info, const std::string& checkpoint) {
+  static th::config::RunConfig load(const th::io::CheckpointInfo& info,
+                                    const std::string& checkpoint) {
     return th::config::load_deck_text(info.deck, checkpoint + " (its deck)", "/", {}).config;
   }
 
@@ -139,25 +167,32 @@ class Translator {
 };
 
 /// `targets` empty: decoder inputs and labels are none.
-th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Ids>& targets, std::span<const std::size_t> lines) {
+th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Ids>& targets,
+                           std::span<const std::size_t> lines) {
   th::data::Batch batch;
-  for (const std::size_t line : lines) batch.append(sources[line], targets.empty() ? Ids{} : targets[line]);
+  for (const std::size_t line : lines)
+    batch.append(sources[line], targets.empty() ? Ids{} : targets[line]);
   return batch;
 }
 
-/// Calls work(batch, lines) for batches of lines of like length: sorted within windows of many batches, so that output begins before the
-/// end.
+/// Calls work(batch, lines) for batches of lines of like length: sorted within windows of many
+/// batches, so that output begins before the end.
 template <typename Work, typename Emit>
-void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& targets, std::int64_t size, Work work, Emit emit) {
+void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& targets,
+                 std::int64_t size, Work work, Emit emit) {
   constexpr std::int64_t kBatches = 64;
-  const auto length = [&](std::size_t line) { return sources[line].size() + (targets.empty() ? 0 : targets[line].size()); };
+  const auto length = [&](std::size_t line) {
+    return sources[line].size() + (targets.empty() ? 0 : targets[line].size());
+  };
   const auto batch_size = static_cast<std::size_t>(size);
   for (std::size_t begin = 0; begin < sources.size(); begin += batch_size * kBatches) {
     std::vector<std::size_t> order(std::min(sources.size() - begin, batch_size * kBatches));
     std::iota(order.begin(), order.end(), begin);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return length(a) < length(b); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return length(a) < length(b); });
     for (std::size_t at = 0; at < order.size(); at += batch_size) {
-      const auto lines = std::span<const std::size_t>(order).subspan(at, std::min(order.size() - at, batch_size));
+      const auto lines =
+          std::span<const std::size_t>(order).subspan(at, std::min(order.size() - at, batch_size));
       work(make_batch(sources, targets, lines), lines);
     }
     for (std::size_t line = begin; line < begin + order.size(); ++line) emit(line);
@@ -168,12 +203,15 @@ void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& target
 int translate(const Request& request) {
   Translator translator(request.checkpoint, request.max_length.value_or(0));
   const auto& deck = translator.config().decode;
-  const th::model::SearchOptions options{request.beam.value_or(deck.beam), request.length_penalty.value_or(deck.length_penalty),
-                                         request.max_length.value_or(deck.max_length), request.best.value_or(1)};
-  require(options.best <= options.beam, "--n-best " + std::to_string(options.best) + " asks for more than the beam's " +
-                                            std::to_string(options.beam) + " hypotheses; raise --beam");
+  const th::model::SearchOptions options{
+      request.beam.value_or(deck.beam), request.length_penalty.value_or(deck.length_penalty),
+      request.max_length.value_or(deck.max_length), request.best.value_or(1)};
+  require(options.best <= options.beam,
+          "--n-best " + std::to_string(options.best) + " asks for more than the beam's " +
+              std::to_string(options.beam) + " hypotheses; raise --beam");
   std::vector<Ids> sources;
-  for (const std::string& line : read_lines(request.input)) sources.push_back(translator.source_ids(line));
+  for (const std::string& line : read_lines(request.input))
+    sources.push_back(translator.source_ids(line));
   std::vector<std::string> texts(sources.size());
   for_windows(
       sources, {}, request.batch,
@@ -182,7 +220,8 @@ int translate(const Request& request) {
         for (std::size_t i = 0; i < lines.size(); ++i) {
           std::string& text = texts[lines[i]];
           for (const th::model::Hypothesis& hypothesis : results[i]) {
-            if (request.best) text += std::to_string(lines[i]) + "\t" + number_text(hypothesis.score) + "\t";
+            if (request.best)
+              text += std::to_string(lines[i]) + "\t" + number_text(hypothesis.score) + "\t";
             text += translator.text(hypothesis.ids) + "\n";
           }
         }
@@ -192,13 +231,17 @@ int translate(const Request& request) {
 }
 
 int score(const Request& request) {
-  const std::vector<std::string> source_lines = read_lines(request.input), target_lines = read_lines(request.target);
+  const std::vector<std::string> source_lines = read_lines(request.input),
+                                 target_lines = read_lines(request.target);
   if (source_lines.size() != target_lines.size()) {
-    throw th::DataError(request.input + " has " + std::to_string(source_lines.size()) + " lines and " + request.target + " has " +
-                        std::to_string(target_lines.size()) + "; a source and its target stand in the same line");
+    throw th::DataError(request.input + " has " + std::to_string(source_lines.size()) +
+                        " lines and " + request.target + " has " +
+                        std::to_string(target_lines.size()) +
+                        "; a source and its target stand in the same line");
   }
   std::size_t longest = 0;
-  for (const std::string& line : target_lines) longest = std::max(longest, th::data::split_words(line).size());
+  for (const std::string& line : target_lines)
+    longest = std::max(longest, th::data::split_words(line).size());
   Translator translator(request.checkpoint, static_cast<std::int64_t>(longest));
   std::vector<Ids> sources, targets;
   for (const std::string& line : source_lines) sources.push_back(translator.source_ids(line));
@@ -210,7 +253,9 @@ int score(const Request& request) {
         const std::vector<double> sums = translator.score(batch);
         for (std::size_t i = 0; i < lines.size(); ++i) scores[lines[i]] = sums[i];
       },
-      [&](std::size_t line) { std::cout << number_text(scores[line]) << "\t" << targets[line].size() - 1 << "\n"; });
+      [&](std::size_t line) {
+        std::cout << number_text(scores[line]) << "\t" << targets[line].size() - 1 << "\n";
+      });
   return 0;
 }
 

@@ -7,8 +7,9 @@
 #include <nmmintrin.h>
 #endif
 
-// CRC-32C as a table for each byte, or by the processor's instruction on three streams at once: the instruction takes three cycles and a
-// new one starts each cycle. The streams' sums are joined by the operator that appends zero bytes, as in zlib's crc32_combine.
+// CRC-32C as a table for each byte, or by the processor's instruction on three streams at once: the
+// instruction takes three cycles and a new one starts each cycle. The streams' sums are joined by
+// the operator that appends zero bytes, as in zlib's crc32_combine.
 namespace th {
 
 namespace {
@@ -56,7 +57,8 @@ constexpr std::array<std::array<std::uint32_t, 256>, 4> make_shift_tables() {
   }
   std::array<std::array<std::uint32_t, 256>, 4> tables{};
   for (std::size_t place = 0; place < 4; ++place) {
-    for (std::uint32_t byte = 0; byte < 256; ++byte) tables[place][byte] = times(shift, byte << (8 * place));
+    for (std::uint32_t byte = 0; byte < 256; ++byte)
+      tables[place][byte] = times(shift, byte << (8 * place));
   }
   return tables;
 }
@@ -64,7 +66,8 @@ constexpr std::array<std::array<std::uint32_t, 256>, 4> make_shift_tables() {
 constexpr std::array<std::array<std::uint32_t, 256>, 4> kShift = make_shift_tables();
 
 std::uint32_t after_stream(std::uint64_t c) noexcept {
-  return kShift[0][c & 0xffU] ^ kShift[1][c >> 8 & 0xffU] ^ kShift[2][c >> 16 & 0xffU] ^ kShift[3][c >> 24 & 0xffU];
+  return kShift[0][c & 0xffU] ^ kShift[1][c >> 8 & 0xffU] ^ kShift[2][c >> 16 & 0xffU] ^
+         kShift[3][c >> 24 & 0xffU];
 }
 
 std::uint64_t word_at(const unsigned char* p) noexcept {
@@ -73,7 +76,8 @@ std::uint64_t word_at(const unsigned char* p) noexcept {
   return word;
 }
 
-__attribute__((target("sse4.2"))) std::uint32_t crc_sse42(const unsigned char* p, std::size_t n, std::uint32_t c) noexcept {
+__attribute__((target("sse4.2"))) std::uint32_t crc_sse42(const unsigned char* p, std::size_t n,
+                                                          std::uint32_t c) noexcept {
   std::uint64_t first = c;
   for (; n >= 3 * kStream; n -= 3 * kStream, p += 3 * kStream) {
     std::uint64_t second = 0, third = 0;

@@ -33,9 +33,12 @@ Log::Log(int rank, const std::string& host) : impl_(std::make_unique<Impl>()) {
   }
   impl_->logger.sinks().push_back(sink);
   impl_->logger.set_pattern("%v");
-  impl_->logger.set_error_handler([told = std::make_shared<std::once_flag>()](const std::string& what) {
-    std::call_once(*told, [&] { std::fprintf(stderr, "warning: a line of the log can't be written: %s\n", what.c_str()); });
-  });
+  impl_->logger.set_error_handler(
+      [told = std::make_shared<std::once_flag>()](const std::string& what) {
+        std::call_once(*told, [&] {
+          std::fprintf(stderr, "warning: a line of the log can't be written: %s\n", what.c_str());
+        });
+      });
 }
 
 Log::~Log() = default;
@@ -43,8 +46,12 @@ Log::~Log() = default;
 void Log::info(const std::string& message) {
   if (impl_->rank == 0) impl_->write(spdlog::level::info, message);
 }
-void Log::warn(const std::string& message) { impl_->write(spdlog::level::warn, impl_->prefix + "warning: " + message); }
-void Log::error(const std::string& message) { impl_->write(spdlog::level::err, impl_->prefix + "error: " + message); }
+void Log::warn(const std::string& message) {
+  impl_->write(spdlog::level::warn, impl_->prefix + "warning: " + message);
+}
+void Log::error(const std::string& message) {
+  impl_->write(spdlog::level::err, impl_->prefix + "error: " + message);
+}
 
 void Log::open_file(const std::string& path) {
   try {

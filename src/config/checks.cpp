@@ -1,4 +1,4 @@
-#include "checks.hpp"
+#include "config/checks.hpp"
 
 #include <algorithm>
 
@@ -10,15 +10,17 @@ using Keys = std::vector<std::string>;
 
 class Checker {
  public:
-  Checker(const Origins& origins, const std::string& file, const std::set<std::string>& unsure, std::vector<std::string>& problems,
-          std::vector<std::string>& warnings)
+  Checker(const Origins& origins, const std::string& file, const std::set<std::string>& unsure,
+          std::vector<std::string>& problems, std::vector<std::string>& warnings)
       : origins_(origins), file_(file), unsure_(unsure), problems_(problems), warnings_(warnings) {}
 
   [[nodiscard]] bool given(const std::string& key) const { return origins_.contains(key); }
 
-  /// `keys`: the one to put right, then those that it disagrees with; the first that was given tells the line.
+  /// `keys`: the one to put right, then those that it disagrees with; the first that was given
+  /// tells the line.
   void require(bool fine, const Keys& keys, const std::string& what) {
-    const bool known = std::none_of(keys.begin(), keys.end(), [&](const std::string& key) { return unsure_.contains(key); });
+    const bool known = std::none_of(keys.begin(), keys.end(),
+                                    [&](const std::string& key) { return unsure_.contains(key); });
     if (!fine && known) problems_.push_back(where(keys) + ": " + keys.front() + ": " + what);
   }
   void warn(bool doubtful, const Keys& keys, const std::string& what) {
@@ -26,13 +28,15 @@ class Checker {
   }
   void idle_if(bool idle, const Keys& keys, const std::string& why) {
     for (const std::string& key : keys) {
-      if (idle && given(key)) warnings_.push_back(origins_.at(key) + ": " + key + " has no effect: " + why);
+      if (idle && given(key))
+        warnings_.push_back(origins_.at(key) + ": " + key + " has no effect: " + why);
     }
   }
 
  private:
   [[nodiscard]] std::string where(const Keys& keys) const {
-    const auto found = std::find_if(keys.begin(), keys.end(), [&](const std::string& key) { return given(key); });
+    const auto found =
+        std::find_if(keys.begin(), keys.end(), [&](const std::string& key) { return given(key); });
     return found == keys.end() ? file_ + ":1" : origins_.at(*found);
   }
 
@@ -46,12 +50,17 @@ class Checker {
 void check_model(Checker& k, const ModelSection& model) {
   const std::string width = std::to_string(model.d_model);
   k.require(model.d_model % model.num_heads == 0, {"model.num_heads", "model.d_model"},
-            std::to_string(model.num_heads) + " does not divide model.d_model = " + width + "; allowed divisors of it");
-  k.require(model.position != Position::kSinusoidal || model.d_model % 2 == 0, {"model.d_model", "model.position"},
-            width + " is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even widths");
+            std::to_string(model.num_heads) + " does not divide model.d_model = " + width +
+                "; allowed divisors of it");
+  k.require(model.position != Position::kSinusoidal || model.d_model % 2 == 0,
+            {"model.d_model", "model.position"},
+            width +
+                " is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even "
+                "widths");
 }
 
-void check_pair(Checker& k, const std::string& part, const std::string& source, const std::string& target) {
+void check_pair(Checker& k, const std::string& part, const std::string& source,
+                const std::string& target) {
   const Keys keys{"data." + part + "_source", "data." + part + "_target"};
   const std::string what = "missing; " + keys[0] + " and " + keys[1] + " come together";
   k.require(!source.empty() || target.empty(), keys, what);
@@ -66,12 +75,16 @@ void check_data(Checker& k, const DataSection& data) {
   k.require(synthetic || !data.train_source.empty() || !data.train_target.empty(),
             {"data.train_source", "data.synthetic", "data.train_target"},
             "missing; give the training text, or data.synthetic = random_ids");
-  k.require(!synthetic || (data.train_source.empty() && data.train_target.empty()), {"data.synthetic", "data.train_source"},
+  k.require(!synthetic || (data.train_source.empty() && data.train_target.empty()),
+            {"data.synthetic", "data.train_source"},
             "random_ids and data.train_source contradict each other; give one of them");
-  k.require(data.vocab_size > 4 || (data.vocab_size == 0 && !synthetic), {"data.vocab_size", "data.synthetic"},
-            synthetic ? "random_ids needs the vocabulary's size, the four special tokens counted; allowed from 5"
+  k.require(data.vocab_size > 4 || (data.vocab_size == 0 && !synthetic),
+            {"data.vocab_size", "data.synthetic"},
+            synthetic ? "random_ids needs the vocabulary's size, the four special tokens counted; "
+                        "allowed from 5"
                       : "the four special tokens count; allowed 0 or from 5");
-  k.require(!k.given("data.batch_size") || data.batch_tokens == 0, {"data.batch_tokens", "data.batch_size"},
+  k.require(!k.given("data.batch_size") || data.batch_tokens == 0,
+            {"data.batch_tokens", "data.batch_size"},
             "contradicts data.batch_size; give one of them");
 }
 
@@ -81,30 +94,44 @@ void check_training(Checker& k, const RunConfig& c) {
   const bool ends = name == ScheduleKind::kCosine || name == ScheduleKind::kWarmupLinear;
   k.require(!synthetic || c.train.max_steps > 0, {"train.max_steps", "data.synthetic"},
             "random_ids needs a number of steps; allowed from 1");
-  k.require(c.schedule.warmup_steps > 0 || (name != ScheduleKind::kNoam && name != ScheduleKind::kInverseSqrt),
-            {"schedule.warmup_steps", "schedule.name"}, "0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
-  k.require(!ends || c.schedule.total_steps == 0 || c.schedule.warmup_steps < c.schedule.total_steps,
-            {"schedule.warmup_steps", "schedule.total_steps", "schedule.name"},
-            std::to_string(c.schedule.warmup_steps) + " is not below schedule.total_steps = " + std::to_string(c.schedule.total_steps) +
-                ": no step is left after the warm-up");
-  k.require(!ends || !synthetic || c.schedule.total_steps > 0, {"schedule.total_steps", "schedule.name", "data.synthetic"},
+  k.require(c.schedule.warmup_steps > 0 ||
+                (name != ScheduleKind::kNoam && name != ScheduleKind::kInverseSqrt),
+            {"schedule.warmup_steps", "schedule.name"},
+            "0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
+  k.require(
+      !ends || c.schedule.total_steps == 0 || c.schedule.warmup_steps < c.schedule.total_steps,
+      {"schedule.warmup_steps", "schedule.total_steps", "schedule.name"},
+      std::to_string(c.schedule.warmup_steps) + " is not below schedule.total_steps = " +
+          std::to_string(c.schedule.total_steps) + ": no step is left after the warm-up");
+  k.require(!ends || !synthetic || c.schedule.total_steps > 0,
+            {"schedule.total_steps", "schedule.name", "data.synthetic"},
             "random_ids has no epochs to take the schedule's end from; allowed from 1");
-  // Rows of an embedding that no token of the batch uses have gradient 0 and moments 0: 0 / (sqrt(0) + eps).
-  k.require(c.optimizer.name == OptimizerKind::kSgd || static_cast<float>(c.optimizer.eps) > 0, {"optimizer.eps", "optimizer.name"},
-            "is 0 in single precision, and a parameter without gradient would become 0/0; allowed from 1e-45");
-  k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(), {"checkpoint.init_from", "checkpoint.resume"},
+  // Rows of an embedding that no token of the batch uses have gradient 0 and moments 0: 0 /
+  // (sqrt(0) + eps).
+  k.require(c.optimizer.name == OptimizerKind::kSgd || static_cast<float>(c.optimizer.eps) > 0,
+            {"optimizer.eps", "optimizer.name"},
+            "is 0 in single precision, and a parameter without gradient would become 0/0; allowed "
+            "from 1e-45");
+  k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(),
+            {"checkpoint.init_from", "checkpoint.resume"},
             "contradicts checkpoint.resume with a path; give one of them");
-  k.require(c.precision.reduce_dtype == ReduceDtype::kFp32 || c.comm.reduction == Reduction::kExact, {"precision.reduce_dtype", "comm.reduction"},
+  k.require(c.precision.reduce_dtype == ReduceDtype::kFp32 || c.comm.reduction == Reduction::kExact,
+            {"precision.reduce_dtype", "comm.reduction"},
             "working contradicts comm.reduction = fast, which sums fp32 alone; allowed fp32");
-  k.require(c.comm.backend != Backend::kNccl || c.run.device != DeviceKind::kCpu, {"comm.backend", "run.device"},
+  k.require(c.comm.backend != Backend::kNccl || c.run.device != DeviceKind::kCpu,
+            {"comm.backend", "run.device"},
             "nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");
-  k.require(!c.zero.offload_parameters || c.zero.stage == 3, {"zero.offload_parameters", "zero.stage"},
-            "true moves this rank's shards of the parameters, and zero.stage = " + std::to_string(c.zero.stage) + " does not shard them; allowed with zero.stage = 3");
+  k.require(!c.zero.offload_parameters || c.zero.stage == 3,
+            {"zero.offload_parameters", "zero.stage"},
+            "true moves this rank's shards of the parameters, and zero.stage = " +
+                std::to_string(c.zero.stage) + " does not shard them; allowed with zero.stage = 3");
   k.warn(name != ScheduleKind::kNoam && !k.given("optimizer.lr"), {"optimizer.lr", "schedule.name"},
-         "left at its default 1, which is a factor for noam; another schedule takes it as the rate itself");
-  k.warn(c.train.max_steps > 0 && c.run.warmup_steps >= c.train.max_steps, {"run.warmup_steps", "train.max_steps"},
-         std::to_string(c.run.warmup_steps) + " leaves none of train.max_steps = " + std::to_string(c.train.max_steps) +
-             " steps for tokens_per_second");
+         "left at its default 1, which is a factor for noam; another schedule takes it as the rate "
+         "itself");
+  k.warn(c.train.max_steps > 0 && c.run.warmup_steps >= c.train.max_steps,
+         {"run.warmup_steps", "train.max_steps"},
+         std::to_string(c.run.warmup_steps) + " leaves none of train.max_steps = " +
+             std::to_string(c.train.max_steps) + " steps for tokens_per_second");
 }
 
 /// Keys that were given and that this run does not look at.
@@ -112,37 +139,51 @@ void find_idle(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   const bool saves = c.checkpoint.every_epochs > 0 || c.checkpoint.every_steps > 0;
   const ScheduleKind name = c.schedule.name;
-  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer, {"zero.offload_optimizer"}, "the device is a CPU");
-  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters, {"zero.offload_parameters"}, "the device is a CPU");
+  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer,
+            {"zero.offload_optimizer"}, "the device is a CPU");
+  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters,
+            {"zero.offload_parameters"}, "the device is a CPU");
   k.idle_if(c.run.device == DeviceKind::kCpu, {"plan.gpu_gbytes"}, "the device is a CPU");
-  k.idle_if(c.run.device == DeviceKind::kCuda, {"run.gemm"}, "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
-  k.idle_if(c.zero.stage != 3, {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
+  k.idle_if(c.run.device == DeviceKind::kCuda, {"run.gemm"},
+            "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
+  k.idle_if(c.zero.stage != 3,
+            {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");
   k.idle_if(c.zero.stage == 3 && c.comm.overlap == Overlap::kOff, {"zero.prefetch_units"},
             "comm.overlap is off: a unit is gathered when it is needed");
-  k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"}, "schedule.name is constant");
-  k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear, {"schedule.total_steps"},
-            "only cosine and warmup_linear end");
-  k.idle_if(c.optimizer.name == OptimizerKind::kSgd, {"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}, "optimizer.name is sgd");
-  k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"}, "precision.dtype is fp32");
-  k.idle_if(c.precision.dtype != Precision::kFp16, {"precision.loss_scale", "precision.loss_scale_window"}, "precision.dtype is not fp16");
+  k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"},
+            "schedule.name is constant");
+  k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear,
+            {"schedule.total_steps"}, "only cosine and warmup_linear end");
+  k.idle_if(c.optimizer.name == OptimizerKind::kSgd,
+            {"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}, "optimizer.name is sgd");
+  k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"},
+            "precision.dtype is fp32");
+  k.idle_if(c.precision.dtype != Precision::kFp16,
+            {"precision.loss_scale", "precision.loss_scale_window"}, "precision.dtype is not fp16");
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
   k.idle_if(synthetic,
-            {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target", "data.tokenizer", "data.min_freq",
-             "data.max_length", "data.empty_lines", "data.sort_window"},
+            {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
+             "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines",
+             "data.sort_window"},
             "a synthetic run reads no text");
-  k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"}, "there is no validation text");
-  k.idle_if(synthetic || c.data.test_source.empty(), {"decode.beam", "decode.length_penalty", "decode.max_length"}, "there is no test text");
-  k.idle_if(!synthetic && !c.data.test_source.empty() && c.decode.beam == 1, {"decode.length_penalty"}, "decode.beam is 1: greedy");
+  k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"},
+            "there is no validation text");
+  k.idle_if(synthetic || c.data.test_source.empty(),
+            {"decode.beam", "decode.length_penalty", "decode.max_length"}, "there is no test text");
+  k.idle_if(!synthetic && !c.data.test_source.empty() && c.decode.beam == 1,
+            {"decode.length_penalty"}, "decode.beam is 1: greedy");
   k.idle_if(!saves, {"checkpoint.keep_last", "checkpoint.async"}, "no checkpoints are written");
-  k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"}, "profile.enabled is false");
+  k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},
+            "profile.enabled is false");
 }
 
 }  // namespace
 
-void check(const RunConfig& config, const Origins& origins, const std::string& file, const std::set<std::string>& unsure,
-           std::vector<std::string>& problems, std::vector<std::string>& warnings) {
+void check(const RunConfig& config, const Origins& origins, const std::string& file,
+           const std::set<std::string>& unsure, std::vector<std::string>& problems,
+           std::vector<std::string>& warnings) {
   Checker k(origins, file, unsure, problems, warnings);
   check_model(k, config.model);
   check_data(k, config.data);

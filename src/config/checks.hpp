@@ -9,11 +9,14 @@
 
 namespace th::config {
 
-using Origins = std::map<std::string, std::string>;  ///< key -> `FILE:LINE` or `command line`, of the keys that were given
+using Origins = std::map<std::string, std::string>;  ///< key -> `FILE:LINE` or `command line`, of
+                                                     ///< the keys that were given
 
-/// What keys say together: contradictions go to `problems`, keys without effect in this run to `warnings`. Nothing is said about a
-/// contradiction with a key in `unsure`, whose value is not known because it was refused or its name mistyped.
-void check(const RunConfig& config, const Origins& origins, const std::string& file, const std::set<std::string>& unsure,
-           std::vector<std::string>& problems, std::vector<std::string>& warnings);
+/// What keys say together: contradictions go to `problems`, keys without effect in this run to
+/// `warnings`. Nothing is said about a contradiction with a key in `unsure`, whose value is not
+/// known because it was refused or its name mistyped.
+void check(const RunConfig& config, const Origins& origins, const std::string& file,
+           const std::set<std::string>& unsure, std::vector<std::string>& problems,
+           std::vector<std::string>& warnings);
 
 }  // namespace th::config

@@ -13,22 +13,31 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kUsage = "th_app DECK [--section.key=value | section.key=value]... [--check | --plan | --selfcheck]";
+constexpr const char* kUsage =
+    "th_app DECK [--section.key=value | section.key=value]... [--check | --plan | --selfcheck]";
 
 struct Flag {
   const char* name;
   Action action;
 };
-constexpr Flag kFlags[] = {{"check", Action::kCheck},     {"plan", Action::kPlan}, {"selfcheck", Action::kSelfcheck},
-                           {"explain", Action::kExplain}, {"help", Action::kHelp}, {"version", Action::kVersion}};
+constexpr Flag kFlags[] = {{"check", Action::kCheck},         {"plan", Action::kPlan},
+                           {"selfcheck", Action::kSelfcheck}, {"explain", Action::kExplain},
+                           {"help", Action::kHelp},           {"version", Action::kVersion}};
 
 po::options_description visible_options() {
   po::options_description options("Options");
-  options.add_options()("check", po::bool_switch(), "check the deck and print it resolved, with the origin of each value; run nothing")(
-      "plan", po::bool_switch(), "memory per rank for every ZeRO stage, bytes sent, checkpoint size, time (see plan.ranks, plan.link_gbytes)")(
-      "selfcheck", po::bool_switch(), "three steps at stages 0 to 3, recompute on and off; exit 0 when all bits are the same, else 1")(
-      "explain", po::value<std::string>()->implicit_value("")->value_name("[KEY]"), "what a key, a section or every key of the deck means")(
-      "help,h", po::bool_switch(), "this text")("version", po::bool_switch(), "build, libraries and devices");
+  options.add_options()(
+      "check", po::bool_switch(),
+      "check the deck and print it resolved, with the origin of each value; run nothing")(
+      "plan", po::bool_switch(),
+      "memory per rank for every ZeRO stage, bytes sent, checkpoint size, time (see plan.ranks, "
+      "plan.link_gbytes)")("selfcheck", po::bool_switch(),
+                           "three steps at stages 0 to 3, recompute on and off; exit 0 when all "
+                           "bits are the same, else 1")(
+      "explain", po::value<std::string>()->implicit_value("")->value_name("[KEY]"),
+      "what a key, a section or every key of the deck means")(
+      "help,h", po::bool_switch(), "this text")("version", po::bool_switch(),
+                                                "build, libraries and devices");
   return options;
 }
 
@@ -36,15 +45,20 @@ po::options_description visible_options() {
 bool is_override(std::string_view text) {
   if (text.starts_with("--")) text.remove_prefix(2);
   const std::string_view name = text.substr(0, text.find('='));
-  const auto is_name = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.'; };
-  return name.size() < text.size() && name.find('.') != std::string_view::npos && std::all_of(name.begin(), name.end(), is_name);
+  const auto is_name = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.';
+  };
+  return name.size() < text.size() && name.find('.') != std::string_view::npos &&
+         std::all_of(name.begin(), name.end(), is_name);
 }
 
 class Reader {
  public:
   CommandLine read(int argc, const char* const* argv) {
     std::vector<std::string> rest;
-    for (int i = 1; i < argc; ++i) (is_override(argv[i]) ? line_.overrides : rest).emplace_back(argv[i]);
+    for (int i = 1; i < argc; ++i)
+      (is_override(argv[i]) ? line_.overrides : rest).emplace_back(argv[i]);
     try {
       parse(rest);
     } catch (const po::error& error) {
@@ -55,7 +69,9 @@ class Reader {
   }
 
  private:
-  void problem(const std::string& text) { problems_ += (problems_.empty() ? "command line: " : "\ncommand line: ") + text; }
+  void problem(const std::string& text) {
+    problems_ += (problems_.empty() ? "command line: " : "\ncommand line: ") + text;
+  }
 
   void parse(const std::vector<std::string>& arguments) {
     const po::options_description visible = visible_options();
@@ -63,13 +79,23 @@ class Reader {
     all.add(visible).add_options()("deck", po::value<std::vector<std::string>>());
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     const po::parsed_options parsed =
-        po::command_line_parser(arguments).options(all).positional(po::positional_options_description().add("deck", -1)).style(style).allow_unregistered().run();
-    for (const std::string& unknown : po::collect_unrecognized(parsed.options, po::exclude_positional)) report_unknown(unknown);
+        po::command_line_parser(arguments)
+            .options(all)
+            .positional(po::positional_options_description().add("deck", -1))
+            .style(style)
+            .allow_unregistered()
+            .run();
+    for (const std::string& unknown :
+         po::collect_unrecognized(parsed.options, po::exclude_positional))
+      report_unknown(unknown);
     po::variables_map values;
     po::store(parsed, values);
-    const std::vector<std::string> words = values.count("deck") != 0 ? values["deck"].as<std::vector<std::string>>() : std::vector<std::string>();
+    const std::vector<std::string> words = values.count("deck") != 0
+                                               ? values["deck"].as<std::vector<std::string>>()
+                                               : std::vector<std::string>();
     choose_action(values);
-    if (line_.action == Action::kExplain && !line_.overrides.empty()) problem("--explain takes a key alone, without a value");
+    if (line_.action == Action::kExplain && !line_.overrides.empty())
+      problem("--explain takes a key alone, without a value");
     if (line_.action == Action::kExplain)
       take_explain_key(values["explain"].as<std::string>(), words);
     else if (line_.action != Action::kHelp && line_.action != Action::kVersion)
@@ -79,32 +105,44 @@ class Reader {
   void report_unknown(const std::string& option) {
     if (!option.starts_with("-")) return problem("'" + option + "' belongs to no option");
     const bool key = option.find('.') != std::string::npos && option.find('=') == std::string::npos;
-    problem("unknown option " + option + (key ? "; a key is given as " + option + "=value" : "; allowed --section.key=value and the options of --help"));
+    problem("unknown option " + option +
+            (key ? "; a key is given as " + option + "=value"
+                 : "; allowed --section.key=value and the options of --help"));
   }
 
   void choose_action(const po::variables_map& values) {
     std::vector<Flag> given;
     for (const Flag& flag : kFlags)
       if (values.count(flag.name) != 0 && !values[flag.name].defaulted()) given.push_back(flag);
-    const auto asked = [&](Action action) { return std::any_of(given.begin(), given.end(), [&](const Flag& f) { return f.action == action; }); };
+    const auto asked = [&](Action action) {
+      return std::any_of(given.begin(), given.end(),
+                         [&](const Flag& f) { return f.action == action; });
+    };
     if (asked(Action::kHelp))
       line_.action = Action::kHelp;
     else if (given.size() > 1)
-      problem(std::string("--") + given[0].name + " and --" + given[1].name + " ask for different things; allowed one of them");
+      problem(std::string("--") + given[0].name + " and --" + given[1].name +
+              " ask for different things; allowed one of them");
     else if (!given.empty())
       line_.action = given.front().action;
   }
 
   void take_explain_key(std::string key, const std::vector<std::string>& words) {
-    if (key.empty() && words.size() == 1) key = words.front();
-    else if (!words.empty()) problem("--explain takes one key");
+    if (key.empty() && words.size() == 1)
+      key = words.front();
+    else if (!words.empty())
+      problem("--explain takes one key");
     line_.explain_key = std::move(key);
   }
 
   void take_deck(const std::vector<std::string>& words) {
-    if (words.size() == 1) line_.deck_path = words.front();
-    else if (words.empty()) problem("no deck given");
-    else problem("more than one deck: '" + words[0] + "' and '" + words[1] + "'; allowed one (an override is section.key=value)");
+    if (words.size() == 1)
+      line_.deck_path = words.front();
+    else if (words.empty())
+      problem("no deck given");
+    else
+      problem("more than one deck: '" + words[0] + "' and '" + words[1] +
+              "'; allowed one (an override is section.key=value)");
   }
 
   CommandLine line_;
@@ -113,21 +151,27 @@ class Reader {
 
 }  // namespace
 
-CommandLine parse_command_line(int argc, const char* const* argv) { return Reader().read(argc, argv); }
+CommandLine parse_command_line(int argc, const char* const* argv) {
+  return Reader().read(argc, argv);
+}
 
 std::string help_text() {
   std::ostringstream text;
-  text << "Trains an encoder-decoder Transformer on many ranks from one deck.\n\nUsage: " << kUsage << "\n"
+  text << "Trains an encoder-decoder Transformer on many ranks from one deck.\n\nUsage: " << kUsage
+       << "\n"
        << "       th_app --explain [KEY] | --help | --version\n\n"
        << visible_options() << "\n"
-       << "Any key of the deck can be given after it, as section.key=value or --section.key=value.\n\n"
+       << "Any key of the deck can be given after it, as section.key=value or "
+          "--section.key=value.\n\n"
        << "Examples:\n"
        << "  mpirun -np 8 th_app inputs/stage2.in\n"
        << "  mpirun -np 4 th_app inputs/stage3.in --train.epochs=2 --run.output_dir=/scratch/run1\n"
        << "  th_app inputs/base.in --check\n"
        << "  th_app --explain zero.stage\n\n"
-       << "Exit codes: 0 completed, 1 differs or internal error, 2 command line or deck, 3 data, 4 memory, 5 checkpoint,\n"
-       << "6 numbers not finite, 7 communication, 75 stopped with a checkpoint saved (start again).\n";
+       << "Exit codes: 0 completed, 1 differs or internal error, 2 command line or deck, 3 data, 4 "
+          "memory, 5 checkpoint,\n"
+       << "6 numbers not finite, 7 communication, 75 stopped with a checkpoint saved (start "
+          "again).\n";
   return text.str();
 }
 

@@ -1,7 +1,7 @@
 #include "th/config/deck.hpp"
 
-#include "checks.hpp"
-#include "key_table.hpp"
+#include "config/checks.hpp"
+#include "config/key_table.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/schema.hpp"
@@ -46,7 +46,8 @@ std::string shown(std::string text) {
 
 /// Whether `resolved_text` can hold this value: a deck has no quotes, and # begins a comment.
 bool fits_a_deck(const std::string& value) {
-  return value.find('#') == std::string::npos && trim(value) == value && std::none_of(value.begin(), value.end(), is_control);
+  return value.find('#') == std::string::npos && trim(value) == value &&
+         std::none_of(value.begin(), value.end(), is_control);
 }
 
 fs::path working_directory() {
@@ -65,11 +66,13 @@ class Reader {
 
   void read_text(const std::string& text, const std::string& file) {
     if (const auto zero = text.find('\0'); zero != std::string::npos) {
-      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
+      const auto line =
+          1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
       throw DeckError(file + ":" + std::to_string(line) + ": holds a zero byte, so it is no deck");
     }
     std::string lines = text.rfind("\xef\xbb\xbf", 0) == 0 ? text.substr(3) : text;
-    if (lines.find('\n') == std::string::npos) std::replace(lines.begin(), lines.end(), '\r', '\n');  // line ends of old Macs
+    if (lines.find('\n') == std::string::npos)
+      std::replace(lines.begin(), lines.end(), '\r', '\n');  // line ends of old Macs
     std::istringstream in(lines);
     int number = 0;
     for (std::string raw; std::getline(in, raw);) read_line(raw, file, ++number);
@@ -81,7 +84,8 @@ class Reader {
       const std::string text = item.substr(std::min(item.find_first_not_of('-'), item.size()));
       const auto equals = text.find('=');
       if (equals == std::string::npos || equals == 0) {
-        problems.push_back("command line: " + shown(item) + ": an override is written section.key=value");
+        problems.push_back("command line: " + shown(item) +
+                           ": an override is written section.key=value");
         continue;
       }
       const std::string key = text.substr(0, equals);
@@ -92,8 +96,10 @@ class Reader {
       given.erase(key);
       // Of two keys of which one is given, the command line's takes the place of the deck's.
       constexpr const char *kSize = "data.batch_size", *kTokens = "data.batch_tokens";
-      const bool size = key == kSize, tokens = key == kTokens && trim(text.substr(equals + 1)) != "0";
-      if ((size || tokens) && !seen.contains(size ? kTokens : kSize)) give_way(size ? kTokens : kSize, key);
+      const bool size = key == kSize,
+                 tokens = key == kTokens && trim(text.substr(equals + 1)) != "0";
+      if ((size || tokens) && !seen.contains(size ? kTokens : kSize))
+        give_way(size ? kTokens : kSize, key);
       add(key, {trim(text.substr(equals + 1)), "command line", "command line", false});
     }
   }
@@ -103,7 +109,9 @@ class Reader {
   void give_way(const std::string& key, const std::string& other) {
     const auto found = given.find(key);
     if (found == given.end()) return;
-    if (found->second.origin != kDefaultOrigin) warnings.push_back(found->second.where + ": " + key + " has no effect: " + other + " on the command line takes its place");
+    if (found->second.origin != kDefaultOrigin)
+      warnings.push_back(found->second.where + ": " + key + " has no effect: " + other +
+                         " on the command line takes its place");
     given.erase(found);
   }
 
@@ -115,7 +123,8 @@ class Reader {
     if (line.front() == '[') {
       const bool closed = line.back() == ']';
       const std::string name = trim(line.substr(1, line.size() - (closed ? 2 : 1)));
-      if (!closed || name.empty()) problems.push_back(where + ": " + shown(line) + ": a section is written [name]");
+      if (!closed || name.empty())
+        problems.push_back(where + ": " + shown(line) + ": a section is written [name]");
       if (!name.empty()) section_ = name;
       return;
     }
@@ -127,9 +136,12 @@ class Reader {
     std::string name = trim(line.substr(0, equals));
     if (!section_.empty() && find_key(name) == nullptr) name = section_ + "." + name;
     const std::string value = trim(line.substr(equals + 1));
-    // A resolved deck holds every key. Its lines that say `# default` and hold the default ask for nothing: they contradict no other key.
+    // A resolved deck holds every key. Its lines that say `# default` and hold the default ask for
+    // nothing: they contradict no other key.
     const Key* key = find_key(name);
-    const bool standard = hash != std::string::npos && trim(raw.substr(hash + 1)) == kDefaultOrigin && key != nullptr && value == key->default_value;
+    const bool standard = hash != std::string::npos &&
+                          trim(raw.substr(hash + 1)) == kDefaultOrigin && key != nullptr &&
+                          value == key->default_value;
     add(name, {value, where, standard ? kDefaultOrigin : "deck:" + std::to_string(number), true});
   }
 
@@ -154,7 +166,8 @@ class Reader {
 /// Whether the value is one that the table names as known and absent from this build.
 bool is_absent(const Key& key, const std::string& value) {
   if (std::find(key.absent.begin(), key.absent.end(), value) != key.absent.end()) return true;
-  return std::find(key.absent.begin(), key.absent.end(), "*") != key.absent.end() && value != key.default_value;
+  return std::find(key.absent.begin(), key.absent.end(), "*") != key.absent.end() &&
+         value != key.default_value;
 }
 
 std::string present_values(const Key& key) {
@@ -176,23 +189,30 @@ bool is_number(const Key& key, const std::string& text) {
 }
 
 /// Sets one key. False: a problem was added, and the value is not known.
-bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig& config, std::vector<std::string>& problems) {
+bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig& config,
+           std::vector<std::string>& problems) {
   const std::string at = value.where + ": " + key.name + ": ";
   std::string text = value.value;
-  const bool resume_path = key.name == "checkpoint.resume" && text != "none" && text != "latest" && !text.empty();
+  const bool resume_path =
+      key.name == "checkpoint.resume" && text != "none" && text != "latest" && !text.empty();
   const bool path = (key.type == "path" || resume_path) && !text.empty();
   if (path && !fs::path(text).is_absolute()) {
     const bool by_deck = value.from_deck && key.name != "run.output_dir";
     text = ((by_deck ? folder : working_directory()) / text).lexically_normal().string();
   }
   if (path && !fits_a_deck(text)) {
-    problems.push_back(at + "'" + shown(text) + "' has a # (a deck's comment), a control character or a blank at an end; allowed paths without");
+    problems.push_back(at + "'" + shown(text) +
+                       "' has a # (a deck's comment), a control character or a blank at an end; "
+                       "allowed paths without");
   } else if (!key.set(config, text)) {
     const bool outside = is_number(key, text);
-    const std::string wrong = outside ? "out of range" : key.type == "choice" ? "not one of its values" : "not a valid " + key.type;
+    const std::string wrong = outside                ? "out of range"
+                              : key.type == "choice" ? "not one of its values"
+                                                     : "not a valid " + key.type;
     problems.push_back(at + "'" + shown(text) + "' is " + wrong + "; allowed " + key.allowed);
   } else if (is_absent(key, key.get(config))) {
-    problems.push_back(at + "'" + shown(text) + "' is not part of this build; allowed " + present_values(key));
+    problems.push_back(at + "'" + shown(text) + "' is not part of this build; allowed " +
+                       present_values(key));
   } else {
     return true;
   }
@@ -201,8 +221,8 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
 
 }  // namespace
 
-LoadedDeck load_deck_text(const std::string& text, const std::string& display_name, const std::string& folder,
-                          const std::vector<std::string>& overrides) {
+LoadedDeck load_deck_text(const std::string& text, const std::string& display_name,
+                          const std::string& folder, const std::vector<std::string>& overrides) {
   Reader reader;
   reader.read_text(text, display_name);
   reader.read_overrides(overrides);
@@ -215,13 +235,15 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   for (const Key& key : keys()) {
     const auto found = reader.given.find(key.name);
     if (found == reader.given.end()) continue;
-    if (!apply(key, found->second, working_directory() / folder, deck.config, problems)) unsure.insert(key.name);
+    if (!apply(key, found->second, working_directory() / folder, deck.config, problems))
+      unsure.insert(key.name);
     if (found->second.origin != kDefaultOrigin) origins[key.name] = found->second.where;
   }
   if (deck.config.run.output_dir.empty()) {
     deck.config.run.output_dir = (working_directory() / "runs" / deck.name).string();
     if (!fits_a_deck(deck.config.run.output_dir) && !unsure.contains("run.output_dir"))
-      problems.push_back(display_name + ":1: run.output_dir: its default '" + shown(deck.config.run.output_dir) +
+      problems.push_back(display_name + ":1: run.output_dir: its default '" +
+                         shown(deck.config.run.output_dir) +
                          "' can't stand in a deck; give another");
   }
   check(deck.config, origins, display_name, unsure, problems, deck.warnings);
@@ -232,7 +254,8 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   }
   for (const Key& key : keys()) {
     const auto found = reader.given.find(key.name);
-    deck.entries.push_back({key.name, key.get(deck.config), found == reader.given.end() ? kDefaultOrigin : found->second.origin});
+    deck.entries.push_back({key.name, key.get(deck.config),
+                            found == reader.given.end() ? kDefaultOrigin : found->second.origin});
   }
   return deck;
 }
@@ -249,7 +272,8 @@ LoadedDeck load_deck(const std::string& path, const std::vector<std::string>& ov
 std::vector<std::string> planning_keys(const LoadedDeck& deck) {
   std::vector<std::string> out;
   for (const ResolvedEntry& e : deck.entries) {
-    if (e.key.rfind("plan.", 0) == 0 && e.origin != kDefaultOrigin) out.push_back(e.origin + ": " + e.key + " has no effect: --plan alone reads it");
+    if (e.key.rfind("plan.", 0) == 0 && e.origin != kDefaultOrigin)
+      out.push_back(e.origin + ": " + e.key + " has no effect: --plan alone reads it");
   }
   return out;
 }
@@ -275,17 +299,21 @@ std::uint64_t deck_hash(const LoadedDeck& deck) {
   return hash;
 }
 
-std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck, const LoadedDeck& given) {
-  static const std::set<std::string> kFatal{"data.synthetic",    "data.synthetic_length", "data.tokenizer",   "data.vocab_size",
-                                            "data.min_freq",     "data.max_length",       "data.empty_lines", "data.batch_size",
-                                            "data.batch_tokens", "data.sort_window",      "run.seed",         "optimizer.name",
-                                            "data.train_source", "data.train_target"};
-  static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume", "checkpoint.init_from", "train.micro_batches"};
+std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
+                                              const LoadedDeck& given) {
+  static const std::set<std::string> kFatal{
+      "data.synthetic",    "data.synthetic_length", "data.tokenizer",   "data.vocab_size",
+      "data.min_freq",     "data.max_length",       "data.empty_lines", "data.batch_size",
+      "data.batch_tokens", "data.sort_window",      "run.seed",         "optimizer.name",
+      "data.train_source", "data.train_target"};
+  static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume",
+                                               "checkpoint.init_from", "train.micro_batches"};
   LoadedDeck before;
   try {
     before = load_deck_text(checkpoint_deck, "checkpoint", "/", {});
   } catch (const DeckError& error) {  // nothing that the user's deck could put right
-    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") + error.what());
+    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") +
+                          error.what());
   }
   std::vector<KeyDifference> out;
   for (std::size_t i = 0; i < given.entries.size(); ++i) {

@@ -28,11 +28,18 @@ std::string to_text(T value) {
 
 /// `Member` is a callable RunConfig& -> T&.
 template <typename Member>
-Key integer_key(std::string name, Member member, std::int64_t low, std::int64_t high, std::string help, std::vector<std::string> absent = {}) {
+Key integer_key(std::string name, Member member, std::int64_t low, std::int64_t high,
+                std::string help, std::vector<std::string> absent = {}) {
   RunConfig defaults;
   const bool open = high == std::numeric_limits<std::int64_t>::max();
-  Key key{std::move(name), "integer", to_text(member(defaults)), "from " + to_text(low) + (open ? "" : " to " + to_text(high)), std::move(help),
-          std::move(absent), {}, {}};
+  Key key{std::move(name),
+          "integer",
+          to_text(member(defaults)),
+          "from " + to_text(low) + (open ? "" : " to " + to_text(high)),
+          std::move(help),
+          std::move(absent),
+          {},
+          {}};
   key.set = [member, low, high](RunConfig& c, const std::string& text) {
     std::int64_t value = 0;
     if (!parse_whole(text, value) || value < low || value > high) return false;
@@ -44,14 +51,24 @@ Key integer_key(std::string name, Member member, std::int64_t low, std::int64_t 
 }
 
 template <typename Member>
-Key number_key(std::string name, Member member, double low, double high, bool high_open, std::string help, std::vector<std::string> absent = {}) {
+Key number_key(std::string name, Member member, double low, double high, bool high_open,
+               std::string help, std::vector<std::string> absent = {}) {
   RunConfig defaults;
   std::string allowed = "from " + to_text(low);
   if (std::isfinite(high)) allowed += (high_open ? " to below " : " to ") + to_text(high);
-  Key key{std::move(name), "number", to_text(member(defaults)), std::move(allowed), std::move(help), std::move(absent), {}, {}};
+  Key key{std::move(name),
+          "number",
+          to_text(member(defaults)),
+          std::move(allowed),
+          std::move(help),
+          std::move(absent),
+          {},
+          {}};
   key.set = [member, low, high, high_open](RunConfig& c, const std::string& text) {
     double value = 0;
-    if (!parse_whole(text, value) || !std::isfinite(value) || value < low || value > high || (high_open && value == high)) return false;
+    if (!parse_whole(text, value) || !std::isfinite(value) || value < low || value > high ||
+        (high_open && value == high))
+      return false;
     member(c) = value;
     return true;
   };
@@ -60,20 +77,31 @@ Key number_key(std::string name, Member member, double low, double high, bool hi
 }
 
 template <typename Member>
-Key boolean_key(std::string name, Member member, std::string help, std::vector<std::string> absent = {}) {
+Key boolean_key(std::string name, Member member, std::string help,
+                std::vector<std::string> absent = {}) {
   RunConfig defaults;
-  Key key{std::move(name), "boolean", member(defaults) ? "true" : "false", "true, false", std::move(help), std::move(absent), {}, {}};
+  Key key{std::move(name),
+          "boolean",
+          member(defaults) ? "true" : "false",
+          "true, false",
+          std::move(help),
+          std::move(absent),
+          {},
+          {}};
   key.set = [member](RunConfig& c, const std::string& text) {
     if (text != "true" && text != "false") return false;
     member(c) = text == "true";
     return true;
   };
-  key.get = [member](const RunConfig& c) { return member(const_cast<RunConfig&>(c)) ? "true" : "false"; };
+  key.get = [member](const RunConfig& c) {
+    return member(const_cast<RunConfig&>(c)) ? "true" : "false";
+  };
   return key;
 }
 
 template <typename Member, typename Enum>
-Key choice_key(std::string name, Member member, std::vector<std::pair<std::string, Enum>> values, std::string help, std::vector<std::string> absent = {}) {
+Key choice_key(std::string name, Member member, std::vector<std::pair<std::string, Enum>> values,
+               std::string help, std::vector<std::string> absent = {}) {
   RunConfig defaults;
   std::string allowed;
   std::string standard;

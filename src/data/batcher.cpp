@@ -17,10 +17,13 @@ using Slot = std::vector<std::int64_t>;
 /// Fisher-Yates on counter-based draws.
 template <class T>
 void shuffle(std::vector<T>& values, std::uint64_t key) {
-  for (std::size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[hash_pair(key, i) % i]);
+  for (std::size_t i = values.size(); i > 1; --i)
+    std::swap(values[i - 1], values[hash_pair(key, i) % i]);
 }
 
-std::int64_t longest(const SentenceLength& length) { return std::max(length.source, length.target); }
+std::int64_t longest(const SentenceLength& length) {
+  return std::max(length.source, length.target);
+}
 
 void sort_by_length(std::span<std::int64_t> order, std::span<const SentenceLength> lengths) {
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
@@ -30,14 +33,22 @@ void sort_by_length(std::span<std::int64_t> order, std::span<const SentenceLengt
   });
 }
 
-/// What a step may hold: micro_batches slots of data.batch_size sentences, or of data.batch_tokens = sum of the longest sides.
+/// What a step may hold: micro_batches slots of data.batch_size sentences, or of data.batch_tokens
+/// = sum of the longest sides.
 class StepLimit {
  public:
-  StepLimit(std::span<const SentenceLength> lengths, const config::DataSection& data, std::int64_t micro_batches)
-      : lengths_(lengths), slots_(micro_batches), sentences_(data.batch_size), tokens_(data.batch_tokens) {}
+  StepLimit(std::span<const SentenceLength> lengths, const config::DataSection& data,
+            std::int64_t micro_batches)
+      : lengths_(lengths),
+        slots_(micro_batches),
+        sentences_(data.batch_size),
+        tokens_(data.batch_tokens) {}
 
-  [[nodiscard]] std::int64_t size(std::int64_t sentence) const { return tokens_ > 0 ? longest(lengths_[static_cast<std::size_t>(sentence)]) : 1; }
-  /// Cuts sentences into steps, as many as fit into each; a last one that might take more stays behind in `rest`.
+  [[nodiscard]] std::int64_t size(std::int64_t sentence) const {
+    return tokens_ > 0 ? longest(lengths_[static_cast<std::size_t>(sentence)]) : 1;
+  }
+  /// Cuts sentences into steps, as many as fit into each; a last one that might take more stays
+  /// behind in `rest`.
   [[nodiscard]] std::vector<Slot> cut(std::span<const std::int64_t> order, Slot& rest) const {
     std::vector<Slot> steps;
     Slot step;
@@ -59,8 +70,9 @@ class StepLimit {
     rest = std::move(step);
     return steps;
   }
-  /// Deals a step's sentences to its slots, the longest first and each to the slot that holds least: slots of nearly equal work. Within a slot
-  /// sentences are sorted by length, so that those of like length attend together.
+  /// Deals a step's sentences to its slots, the longest first and each to the slot that holds
+  /// least: slots of nearly equal work. Within a slot sentences are sorted by length, so that those
+  /// of like length attend together.
   [[nodiscard]] std::vector<Slot> deal(Slot step) const {
     sort_by_length(step, lengths_);
     std::vector<Slot> slots(static_cast<std::size_t>(slots_));
@@ -81,7 +93,8 @@ class StepLimit {
   }
 
  private:
-  /// What a step of sentences up to `widest` may hold so that deal() never overfills a slot: the fullest one ends at most `widest` above the mean.
+  /// What a step of sentences up to `widest` may hold so that deal() never overfills a slot: the
+  /// fullest one ends at most `widest` above the mean.
   [[nodiscard]] std::int64_t room(std::int64_t widest) const {
     return tokens_ > 0 ? slots_ * tokens_ - (slots_ - 1) * widest : slots_ * sentences_;
   }
@@ -98,28 +111,35 @@ std::vector<Slot> cut_by_count(std::span<const std::int64_t> order, std::int64_t
   return slots;
 }
 
-void check(std::span<const SentenceLength> lengths, const config::DataSection& data, std::int64_t micro_batches) {
+void check(std::span<const SentenceLength> lengths, const config::DataSection& data,
+           std::int64_t micro_batches) {
   const std::int64_t need = data.batch_tokens > 0 ? micro_batches : micro_batches * data.batch_size;
   if (std::ssize(lengths) < need)
-    throw DataError("the training corpus has " + std::to_string(lengths.size()) + " sentence pairs, one step takes " + std::to_string(need) +
-                    " (train.micro_batches " + std::to_string(micro_batches) + ", data.batch_size " + std::to_string(data.batch_size) +
+    throw DataError("the training corpus has " + std::to_string(lengths.size()) +
+                    " sentence pairs, one step takes " + std::to_string(need) +
+                    " (train.micro_batches " + std::to_string(micro_batches) +
+                    ", data.batch_size " + std::to_string(data.batch_size) +
                     "); give more text or lower data.batch_size or train.micro_batches");
   if (data.batch_tokens <= 0) return;
   for (const SentenceLength& length : lengths)
     if (longest(length) > data.batch_tokens)
-      throw DataError("data.batch_tokens = " + std::to_string(data.batch_tokens) + " is less than the longest sentence, " +
-                      std::to_string(longest(length)) + " ids; raise it or lower data.max_length");
+      throw DataError("data.batch_tokens = " + std::to_string(data.batch_tokens) +
+                      " is less than the longest sentence, " + std::to_string(longest(length)) +
+                      " ids; raise it or lower data.max_length");
 }
 
 }  // namespace
 
-std::span<const std::int64_t> EpochPlan::slot(std::int64_t step, std::int64_t index) const noexcept {
+std::span<const std::int64_t> EpochPlan::slot(std::int64_t step,
+                                              std::int64_t index) const noexcept {
   const auto at = static_cast<std::size_t>(step * micro_batches + index);
-  return std::span(order).subspan(static_cast<std::size_t>(slot_offsets[at]), static_cast<std::size_t>(slot_offsets[at + 1] - slot_offsets[at]));
+  return std::span(order).subspan(
+      static_cast<std::size_t>(slot_offsets[at]),
+      static_cast<std::size_t>(slot_offsets[at + 1] - slot_offsets[at]));
 }
 
-EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config::DataSection& data, std::int64_t micro_batches,
-                          std::uint64_t seed, std::int64_t epoch) {
+EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config::DataSection& data,
+                          std::int64_t micro_batches, std::uint64_t seed, std::int64_t epoch) {
   check(lengths, data, micro_batches);
   const std::uint64_t key = hash_pair(mix64(seed), static_cast<std::uint64_t>(epoch));
   Slot shuffled(lengths.size());
@@ -134,7 +154,8 @@ EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config:
     for (std::size_t begin = 0; begin < steps.size(); begin += window) {
       Slot part;
       if (data.batch_tokens > 0) part = std::exchange(rest, {});
-      for (std::size_t s = begin; s < std::min(begin + window, steps.size()); ++s) part.insert(part.end(), steps[s].begin(), steps[s].end());
+      for (std::size_t s = begin; s < std::min(begin + window, steps.size()); ++s)
+        part.insert(part.end(), steps[s].begin(), steps[s].end());
       sort_by_length(part, lengths);
       Slot left;
       std::vector<Slot> cut = limit.cut(part, left);
@@ -165,7 +186,8 @@ Batch make_batch(const ParallelCorpus& corpus, std::span<const std::int64_t> sen
   batch.source.reserve(source);
   batch.target_in.reserve(target);
   batch.target_out.reserve(target);
-  for (const std::int64_t sentence : sentences) batch.append(corpus.source(sentence), corpus.target(sentence));
+  for (const std::int64_t sentence : sentences)
+    batch.append(corpus.source(sentence), corpus.target(sentence));
   return batch;
 }
 
@@ -173,7 +195,9 @@ std::int64_t eval_batch_count(const ParallelCorpus& corpus, const config::DataSe
   return (corpus.size() + data.batch_size - 1) / data.batch_size;
 }
 
-std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus, const config::DataSection& data, std::int64_t rank, std::int64_t ranks) {
+std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
+                                         const config::DataSection& data, std::int64_t rank,
+                                         std::int64_t ranks) {
   Slot order(static_cast<std::size_t>(corpus.size()));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   sort_by_length(order, corpus.lengths());

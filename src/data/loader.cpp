@@ -7,22 +7,32 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 
 namespace th::data {
 
-CorpusSource::CorpusSource(std::shared_ptr<const ParallelCorpus> corpus, const config::DataSection& data, std::int64_t micro_batches,
+CorpusSource::CorpusSource(std::shared_ptr<const ParallelCorpus> corpus,
+                           const config::DataSection& data, std::int64_t micro_batches,
                            std::uint64_t seed, std::int64_t rank, std::int64_t ranks)
-    : corpus_(std::move(corpus)), data_(data), micro_batches_(micro_batches), seed_(seed), rank_(rank), ranks_(ranks), lengths_(corpus_->lengths()) {
+    : corpus_(std::move(corpus)),
+      data_(data),
+      micro_batches_(micro_batches),
+      seed_(seed),
+      rank_(rank),
+      ranks_(ranks),
+      lengths_(corpus_->lengths()) {
   static_cast<void>(plan(0));
 }
 
 std::shared_ptr<const EpochPlan> CorpusSource::plan(std::int64_t epoch) const {
   const std::lock_guard lock(mutex_);
   auto& found = plans_[epoch];
-  if (!found) found = std::make_shared<const EpochPlan>(make_epoch_plan(lengths_, data_, micro_batches_, seed_, epoch));
+  if (!found)
+    found = std::make_shared<const EpochPlan>(
+        make_epoch_plan(lengths_, data_, micro_batches_, seed_, epoch));
   const std::shared_ptr<const EpochPlan> result = found;
-  while (plans_.size() > 2) plans_.erase(plans_.begin()->first == epoch ? std::prev(plans_.end()) : plans_.begin());
+  while (plans_.size() > 2)
+    plans_.erase(plans_.begin()->first == epoch ? std::prev(plans_.end()) : plans_.begin());
   return result;
 }
 
@@ -32,7 +42,8 @@ std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch) const {
   const auto epoch_plan = plan(epoch);
   std::vector<BatchShape> shapes;
   for (std::int64_t step = 0; step < epoch_plan->steps(); ++step) {
-    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) keep_largest(shapes, shape_of(epoch_plan->slot(step, s)));
+    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_)
+      keep_largest(shapes, shape_of(epoch_plan->slot(step, s)));
   }
   return shapes;
 }
@@ -48,7 +59,8 @@ BatchShape CorpusSource::shape_of(std::span<const std::int64_t> sentences) const
 
 StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) const {
   const auto epoch_plan = plan(epoch);
-  ensure(step_in_epoch >= 0 && step_in_epoch < epoch_plan->steps(), "CorpusSource: step outside of the epoch");
+  ensure(step_in_epoch >= 0 && step_in_epoch < epoch_plan->steps(),
+         "CorpusSource: step outside of the epoch");
   StepBatches step;
   step.epoch = epoch;
   step.step_in_epoch = step_in_epoch;
@@ -65,11 +77,19 @@ StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) c
   return step;
 }
 
-SyntheticSource::SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed, std::int64_t steps_per_epoch,
+SyntheticSource::SyntheticSource(const config::DataSection& data, std::int64_t micro_batches,
+                                 std::uint64_t seed, std::int64_t steps_per_epoch,
                                  std::int64_t rank, std::int64_t ranks)
-    : data_(data), micro_batches_(micro_batches), seed_(seed), steps_per_epoch_(steps_per_epoch), rank_(rank), ranks_(ranks) {
+    : data_(data),
+      micro_batches_(micro_batches),
+      seed_(seed),
+      steps_per_epoch_(steps_per_epoch),
+      rank_(rank),
+      ranks_(ranks) {
   if (data.vocab_size <= 4)
-    throw DeckError("data.synthetic=random_ids needs data.vocab_size above 4 (4 ids are special), it is " + std::to_string(data.vocab_size));
+    throw DeckError(
+        "data.synthetic=random_ids needs data.vocab_size above 4 (4 ids are special), it is " +
+        std::to_string(data.vocab_size));
   ensure(steps_per_epoch > 0, "SyntheticSource: an epoch needs at least one step");
 }
 
@@ -82,18 +102,22 @@ StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch
   step.padded_tokens = 2 * step.source_tokens;
   step.score_cells = step.padded_score_cells = 3 * step.source_tokens * data_.synthetic_length;
   for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) {
-    const auto position = static_cast<std::uint64_t>((epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + s);
+    const auto position =
+        static_cast<std::uint64_t>((epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + s);
     const std::uint64_t key = hash_pair(mix64(seed_), position);
     std::uint64_t counter = 0;
     const auto fill = [&](std::vector<std::int64_t>& ids) {
       ids.resize(static_cast<std::size_t>(tokens));
-      for (std::int64_t& id : ids) id = 4 + static_cast<std::int64_t>(hash_pair(key, counter++) % static_cast<std::uint64_t>(data_.vocab_size - 4));
+      for (std::int64_t& id : ids)
+        id = 4 + static_cast<std::int64_t>(hash_pair(key, counter++) %
+                                           static_cast<std::uint64_t>(data_.vocab_size - 4));
     };
     Batch batch;
     batch.sentences = data_.batch_size;
     batch.source_length = batch.target_length = data_.synthetic_length;
     batch.source_tokens = batch.target_tokens = tokens;
-    batch.source_lengths.assign(static_cast<std::size_t>(batch.sentences), static_cast<std::int32_t>(data_.synthetic_length));
+    batch.source_lengths.assign(static_cast<std::size_t>(batch.sentences),
+                                static_cast<std::int32_t>(data_.synthetic_length));
     batch.target_lengths = batch.source_lengths;
     fill(batch.source);
     fill(batch.target_in);
@@ -103,9 +127,12 @@ StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch
   return step;
 }
 
-BatchLoader::BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch, std::int64_t step_in_epoch, std::int64_t workers,
-                         std::int64_t ahead)
-    : source_(std::move(source)), epoch_(epoch), step_(step_in_epoch), ahead_(std::max<std::int64_t>(1, ahead)) {
+BatchLoader::BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
+                         std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead)
+    : source_(std::move(source)),
+      epoch_(epoch),
+      step_(step_in_epoch),
+      ahead_(std::max<std::int64_t>(1, ahead)) {
   while (step_ >= source_->steps(epoch_)) step_ -= source_->steps(epoch_++);
   for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
 }

@@ -30,9 +30,11 @@ class Draws {
 };
 
 SentencePair draw_number(Draws& draws) {
-  constexpr std::array<std::int64_t, 10> kBounds = {100, 100, 1000, 1000, 1000, 10000, 10000, 10000, 10000, 10000};
+  constexpr std::array<std::int64_t, 10> kBounds = {100,   100,   1000,  1000,  1000,
+                                                    10000, 10000, 10000, 10000, 10000};
   const bool large = draws.below(100) < 3;
-  const std::int64_t bound = large ? kLargestNumber + 1 : kBounds[static_cast<std::size_t>(draws.below(10))];
+  const std::int64_t bound =
+      large ? kLargestNumber + 1 : kBounds[static_cast<std::size_t>(draws.below(10))];
   const std::int64_t number = draws.below(bound);
   return {english_number(number), french_number(number)};
 }
@@ -41,7 +43,9 @@ SentencePair draw_number(Draws& draws) {
 int weekday_of(int year, int month, int day) {
   constexpr std::array<int, 12> kShift = {0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4};
   if (month < 3) --year;
-  return (year + year / 4 - year / 100 + year / 400 + kShift[static_cast<std::size_t>(month - 1)] + day + 6) % 7;
+  return (year + year / 4 - year / 100 + year / 400 + kShift[static_cast<std::size_t>(month - 1)] +
+          day + 6) %
+         7;
 }
 
 SentencePair draw_date(Draws& draws) {
@@ -95,17 +99,21 @@ bool all_known(const std::string& line, const Counts& counts) {
   return known;
 }
 
-void write_lines(const std::filesystem::path& path, const std::vector<SentencePair>& pairs, std::string SentencePair::* side) {
+void write_lines(const std::filesystem::path& path, const std::vector<SentencePair>& pairs,
+                 std::string SentencePair::*side) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   for (const SentencePair& pair : pairs) file << pair.*side << '\n';
   file.close();
-  if (!file) throw DataError(path.string() + ": can't be written; check that the folder is writable and the disk has room");
+  if (!file)
+    throw DataError(path.string() +
+                    ": can't be written; check that the folder is writable and the disk has room");
 }
 
 }  // namespace
 
 NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed) {
-  if (pairs < 100 || pairs > 500000) throw DeckError("number corpus: " + std::to_string(pairs) + " pairs asked; give 100 to 500000");
+  if (pairs < 100 || pairs > 500000)
+    throw DeckError("number corpus: " + std::to_string(pairs) + " pairs asked; give 100 to 500000");
   Draws draws(seed);
   NumberCorpus corpus;
   std::unordered_set<std::string> seen;
@@ -130,7 +138,8 @@ NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed) {
 void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw DataError(folder.string() + ": the output folder can't be made: " + error.message());
+  if (error)
+    throw DataError(folder.string() + ": the output folder can't be made: " + error.message());
   const std::array<std::pair<const char*, const std::vector<SentencePair>*>, 3> parts = {
       {{"train", &corpus.train}, {"valid", &corpus.valid}, {"test", &corpus.test}}};
   for (const auto& [name, pairs] : parts) {

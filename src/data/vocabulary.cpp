@@ -12,10 +12,13 @@ namespace {
 
 constexpr std::array<const char*, 4> kSpecial = {"<pad>", "<unk>", "<s>", "</s>"};
 
-bool is_special(std::string_view word) { return std::find(kSpecial.begin(), kSpecial.end(), word) != kSpecial.end(); }
+bool is_special(std::string_view word) {
+  return std::find(kSpecial.begin(), kSpecial.end(), word) != kSpecial.end();
+}
 
 void append_cut(std::vector<std::int32_t>& ids, std::int64_t max_length) {
-  if (std::ssize(ids) > max_length - 1) ids.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, max_length - 1)));
+  if (std::ssize(ids) > max_length - 1)
+    ids.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, max_length - 1)));
   ids.push_back(kEnd);
 }
 
@@ -24,12 +27,15 @@ void append_cut(std::vector<std::int32_t>& ids, std::int64_t max_length) {
 WordTokenizer::WordTokenizer(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {
   for (std::size_t i = 0; i < kSpecial.size(); ++i)
     if (i >= tokens_.size() || tokens_[i] != kSpecial[i])
-      throw DataError("vocabulary: token " + std::to_string(i) + " is not " + kSpecial[i] + "; the list is damaged or of another program");
+      throw DataError("vocabulary: token " + std::to_string(i) + " is not " + kSpecial[i] +
+                      "; the list is damaged or of another program");
   for (std::size_t i = 0; i < tokens_.size(); ++i)
-    if (!ids_.emplace(tokens_[i], static_cast<std::int32_t>(i)).second) throw DataError("vocabulary: token '" + tokens_[i] + "' occurs twice");
+    if (!ids_.emplace(tokens_[i], static_cast<std::int32_t>(i)).second)
+      throw DataError("vocabulary: token '" + tokens_[i] + "' occurs twice");
 }
 
-WordTokenizer WordTokenizer::build(std::span<const std::span<const std::string>> texts, std::int64_t min_freq, std::int64_t vocab_size) {
+WordTokenizer WordTokenizer::build(std::span<const std::span<const std::string>> texts,
+                                   std::int64_t min_freq, std::int64_t vocab_size) {
   std::unordered_map<std::string_view, std::int64_t> counts;
   for (const auto& lines : texts)
     for (const std::string& line : lines)
@@ -37,7 +43,9 @@ WordTokenizer WordTokenizer::build(std::span<const std::span<const std::string>>
   std::vector<std::pair<std::string_view, std::int64_t>> words;
   for (const auto& entry : counts)
     if (entry.second >= min_freq && !is_special(entry.first)) words.emplace_back(entry);
-  std::sort(words.begin(), words.end(), [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
+  std::sort(words.begin(), words.end(), [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
   std::vector<std::string> tokens(kSpecial.begin(), kSpecial.end());
   for (const auto& entry : words) {
     if (vocab_size > 0 && std::ssize(tokens) >= vocab_size) break;
@@ -60,20 +68,24 @@ std::string WordTokenizer::decode(std::span<const std::int32_t> ids) const {
   for (const std::int32_t id : ids) {
     if (id == kEnd) break;
     if (id == kPad || id == kBegin) continue;
-    if (id < 0 || id >= size()) throw DataError("vocabulary: id " + std::to_string(id) + " is outside of " + std::to_string(size()) + " tokens");
+    if (id < 0 || id >= size())
+      throw DataError("vocabulary: id " + std::to_string(id) + " is outside of " +
+                      std::to_string(size()) + " tokens");
     if (!text.empty()) text += ' ';
     text += tokens_[static_cast<std::size_t>(id)];
   }
   return text;
 }
 
-std::vector<std::int32_t> encode_source(const Tokenizer& tokenizer, std::string_view line, std::int64_t max_length) {
+std::vector<std::int32_t> encode_source(const Tokenizer& tokenizer, std::string_view line,
+                                        std::int64_t max_length) {
   std::vector<std::int32_t> ids = tokenizer.encode(line);
   append_cut(ids, max_length);
   return ids;
 }
 
-std::vector<std::int32_t> encode_target(const Tokenizer& tokenizer, std::string_view line, std::int64_t max_length) {
+std::vector<std::int32_t> encode_target(const Tokenizer& tokenizer, std::string_view line,
+                                        std::int64_t max_length) {
   std::vector<std::int32_t> ids = tokenizer.encode(line);
   ids.insert(ids.begin(), kBegin);
   append_cut(ids, max_length);

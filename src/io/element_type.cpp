@@ -8,9 +8,12 @@
 
 namespace th::io {
 
-static_assert(std::endian::native == std::endian::little, "exported files are little-endian, as the memory that is copied into them");
+static_assert(std::endian::native == std::endian::little,
+              "exported files are little-endian, as the memory that is copied into them");
 
-std::int64_t element_size(ElementType type) noexcept { return type == ElementType::kFloat32 ? 4 : 2; }
+std::int64_t element_size(ElementType type) noexcept {
+  return type == ElementType::kFloat32 ? 4 : 2;
+}
 
 std::string safetensors_name(ElementType type) {
   if (type == ElementType::kFloat32) return "F32";
@@ -24,14 +27,16 @@ std::vector<std::byte> encode(std::span<const float> values, ElementType type) {
     return bytes;
   }
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t element = type == ElementType::kFloat16 ? from_float<Fp16>(values[i]).bits : from_float<Bf16>(values[i]).bits;
+    const std::uint16_t element = type == ElementType::kFloat16 ? from_float<Fp16>(values[i]).bits
+                                                                : from_float<Bf16>(values[i]).bits;
     std::memcpy(bytes.data() + 2 * i, &element, 2);
   }
   return bytes;
 }
 
 void decode(std::span<const std::byte> bytes, ElementType type, std::span<float> values) {
-  ensure(bytes.size() == values.size() * static_cast<std::size_t>(element_size(type)), "decode: the byte count is not that of the values");
+  ensure(bytes.size() == values.size() * static_cast<std::size_t>(element_size(type)),
+         "decode: the byte count is not that of the values");
   if (type == ElementType::kFloat32) {
     if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
     return;

@@ -46,7 +46,8 @@ void FailurePoint::arm_from(const char* value, std::int64_t rank) {
     const auto [last, wrong] = std::from_chars(tail.data() + 1, tail.data() + tail.size(), victim);
     readable = wrong == std::errc() && last == tail.data() + tail.size();
   }
-  if (!readable) throw DeckError("TH_FAIL_SAVE is " + text + "; it is N[:kill][@RANK], with N from 1");
+  if (!readable)
+    throw DeckError("TH_FAIL_SAVE is " + text + "; it is N[:kill][@RANK], with N from 1");
   if (victim == rank) arm(nth, action);
 }
 
@@ -54,7 +55,8 @@ void FailurePoint::pass(const char* place) {
   const std::int64_t nth = armed().nth.load(std::memory_order_relaxed);
   if (nth == 0 || ++armed().passed != nth) return;
   if (armed().action == Action::kKill) (void)std::raise(SIGKILL);
-  throw CheckpointError("failure point " + std::to_string(nth) + ", " + place + " (asked for by a test)");
+  throw CheckpointError("failure point " + std::to_string(nth) + ", " + place +
+                        " (asked for by a test)");
 }
 
 }  // namespace th::io

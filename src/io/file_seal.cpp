@@ -1,4 +1,4 @@
-#include "file_seal.hpp"
+#include "io/file_seal.hpp"
 
 #include <fcntl.h>
 
@@ -9,9 +9,9 @@
 #include <span>
 #include <string_view>
 
-#include "th/io/file_descriptor.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/io/file_descriptor.hpp"
 
 namespace th::io {
 namespace {
@@ -31,10 +31,12 @@ FileDescriptor open_existing(const std::string& path, int flags) {
 }
 
 /// Bytes read at `offset`: fewer than asked for at the end of the file.
-std::size_t read_at(const FileDescriptor& fd, char* out, std::size_t bytes, std::int64_t offset, const std::string& path) {
+std::size_t read_at(const FileDescriptor& fd, char* out, std::size_t bytes, std::int64_t offset,
+                    const std::string& path) {
   std::size_t done = 0;
   while (done < bytes) {
-    const ssize_t n = pread(fd.get(), out + done, bytes - done, offset + static_cast<std::int64_t>(done));
+    const ssize_t n =
+        pread(fd.get(), out + done, bytes - done, offset + static_cast<std::int64_t>(done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) fail("cannot read", path);
     if (n == 0) break;
@@ -64,7 +66,8 @@ void seal_file(const std::string& path) {
   const std::string text = make_seal(fd, path);
   Seal seal{};
   text.copy(seal.data(), seal.size());
-  if (pwrite(fd.get(), seal.data(), seal.size(), 0) != kSealBytes) fail("cannot write the seal of", path);
+  if (pwrite(fd.get(), seal.data(), seal.size(), 0) != kSealBytes)
+    fail("cannot write the seal of", path);
 }
 
 void require_seal(const std::string& path) {
@@ -73,12 +76,15 @@ void require_seal(const std::string& path) {
   (void)read_at(fd, seal.data(), seal.size(), 0, path);
   const std::string_view seen(seal.data(), seal.size());
   // Written anew by another program: no user block, or an empty one.
-  const bool unsealed = seen.substr(0, kHdf5Signature.size()) == kHdf5Signature || seen.find_first_not_of('\0') == std::string_view::npos;
+  const bool unsealed = seen.substr(0, kHdf5Signature.size()) == kHdf5Signature ||
+                        seen.find_first_not_of('\0') == std::string_view::npos;
   if (unsealed) return;
   const std::string expected = make_seal(fd, path);
-  if (seen.substr(0, expected.size()) != expected || seen.find_first_not_of('\0', expected.size()) != std::string_view::npos)
+  if (seen.substr(0, expected.size()) != expected ||
+      seen.find_first_not_of('\0', expected.size()) != std::string_view::npos)
     throw CheckpointError(path +
-                          ": the checksum of the file (deck, state, layout, vocabularies, virtual datasets) is wrong; the file is damaged");
+                          ": the checksum of the file (deck, state, layout, vocabularies, virtual "
+                          "datasets) is wrong; the file is damaged");
 }
 
 }  // namespace th::io

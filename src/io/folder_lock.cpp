@@ -16,7 +16,8 @@ namespace th::io {
 
 namespace {
 
-/// " (process 123 of this host)" of who holds a lock on a file, by /proc/locks: "1: FLOCK ADVISORY WRITE 123 08:01:456 0 EOF". Empty where it does not tell.
+/// " (process 123 of this host)" of who holds a lock on a file, by /proc/locks: "1: FLOCK ADVISORY
+/// WRITE 123 08:01:456 0 EOF". Empty where it does not tell.
 std::string holder_of(int fd) {
   struct stat status {};
   if (fstat(fd, &status) != 0) return "";
@@ -40,7 +41,8 @@ FolderLock::FolderLock(const std::string& folder, std::chrono::duration<double> 
   while (opened.get() >= 0 && flock(opened.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) return;  // no locks there
     if (Clock::now() - start > patience) {
-      throw DeckError("run.output_dir: another run writes to " + folder + holder_of(opened.get()) + "; wait for its end or give another folder");
+      throw DeckError("run.output_dir: another run writes to " + folder + holder_of(opened.get()) +
+                      "; wait for its end or give another folder");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
@@ -48,8 +50,10 @@ FolderLock::FolderLock(const std::string& folder, std::chrono::duration<double> 
 }
 
 bool FolderLock::holds(const std::string& folder) const noexcept {
-  struct stat mine {}, named {};
-  return fstat(folder_.get(), &mine) == 0 && stat(folder.c_str(), &named) == 0 && mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
+  struct stat mine {
+  }, named{};
+  return fstat(folder_.get(), &mine) == 0 && stat(folder.c_str(), &named) == 0 &&
+         mine.st_dev == named.st_dev && mine.st_ino == named.st_ino;
 }
 
 }  // namespace th::io

@@ -10,7 +10,8 @@ namespace th::io {
 namespace {
 
 std::recursive_mutex& hdf5_mutex() {
-  // Every file is closed by its owner. After a close that failed (a full disk), HDF5's own cleanup at exit would use what it has freed.
+  // Every file is closed by its owner. After a close that failed (a full disk), HDF5's own cleanup
+  // at exit would use what it has freed.
   [[maybe_unused]] static const herr_t without_exit_handler = H5dont_atexit();
   static std::recursive_mutex mutex;
   return mutex;
@@ -19,7 +20,8 @@ std::recursive_mutex& hdf5_mutex() {
 herr_t append_error(unsigned, const H5E_error2_t* error, void* data) {
   auto& text = *static_cast<std::string*>(data);
   std::string reason = error->desc == nullptr ? "" : error->desc;
-  constexpr std::string_view kSystem = "error message = '";  // of a failed system call, among times, addresses and counts
+  constexpr std::string_view kSystem =
+      "error message = '";  // of a failed system call, among times, addresses and counts
   if (const auto begin = reason.find(kSystem); begin != std::string::npos) {
     reason.erase(0, begin + kSystem.size());
     reason.resize(std::min(reason.find('\''), reason.size()));
@@ -31,7 +33,8 @@ herr_t append_error(unsigned, const H5E_error2_t* error, void* data) {
 
 Hdf5Id file_access() {
   Hdf5Id list(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, "H5Pcreate");
-  check_hdf5(H5Pset_libver_bounds(list.get(), H5F_LIBVER_V110, H5F_LIBVER_V110), "H5Pset_libver_bounds");
+  check_hdf5(H5Pset_libver_bounds(list.get(), H5F_LIBVER_V110, H5F_LIBVER_V110),
+             "H5Pset_libver_bounds");
   check_hdf5(H5Pset_file_locking(list.get(), 0, 1), "H5Pset_file_locking");
   check_hdf5(H5Pset_fclose_degree(list.get(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree");
   return list;
@@ -48,7 +51,8 @@ std::int64_t check_hdf5(std::int64_t value, const std::string& what) {
   throw Hdf5Error(what + " failed in HDF5: " + (text.empty() ? "no reason given" : text));
 }
 
-Hdf5Id::Hdf5Id(hid_t id, Close closer, const std::string& what) : id_(check_hdf5(id, what)), close_(closer) {}
+Hdf5Id::Hdf5Id(hid_t id, Close closer, const std::string& what)
+    : id_(check_hdf5(id, what)), close_(closer) {}
 Hdf5Id::Hdf5Id(Hdf5Id&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
 Hdf5Id& Hdf5Id::operator=(Hdf5Id&& other) noexcept {
   std::swap(id_, other.id_);
@@ -65,8 +69,10 @@ void Hdf5Id::close(const std::string& what) {
 Hdf5Id create_file(const std::string& path, std::int64_t user_block) {
   const Hdf5Id access = file_access();
   const Hdf5Id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "H5Pcreate");
-  check_hdf5(H5Pset_userblock(creation.get(), static_cast<hsize_t>(user_block)), "H5Pset_userblock");
-  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose, "creating " + path};
+  check_hdf5(H5Pset_userblock(creation.get(), static_cast<hsize_t>(user_block)),
+             "H5Pset_userblock");
+  return {H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), H5Fclose,
+          "creating " + path};
 }
 
 Hdf5Id open_file(const std::string& path) {
@@ -75,12 +81,14 @@ Hdf5Id open_file(const std::string& path) {
 }
 
 Hdf5Id open_dataset(hid_t file, const std::string& name, const std::string& path) {
-  return {H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, "opening dataset " + name + " of " + path};
+  return {H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose,
+          "opening dataset " + name + " of " + path};
 }
 
 Hdf5Id create_space(const std::vector<hsize_t>& dims) {
   if (dims.empty()) return {H5Screate(H5S_SCALAR), H5Sclose, "H5Screate"};
-  return {H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose, "H5Screate_simple"};
+  return {H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr), H5Sclose,
+          "H5Screate_simple"};
 }
 
 Hdf5Id string_type() {
@@ -104,32 +112,38 @@ std::int64_t dataset_count(hid_t dataset) {
 
 void write_attribute(hid_t object, const std::string& name, std::int64_t value) {
   const Hdf5Id space = create_space({});
-  const Hdf5Id attribute(H5Acreate2(object, name.c_str(), H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
-                         "creating attribute " + name);
+  const Hdf5Id attribute(
+      H5Acreate2(object, name.c_str(), H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Aclose, "creating attribute " + name);
   check_hdf5(H5Awrite(attribute.get(), H5T_NATIVE_INT64, &value), "writing attribute " + name);
 }
 
 void write_attribute(hid_t object, const std::string& name, const std::string& value) {
   const Hdf5Id space = create_space({});
   const Hdf5Id type = string_type();
-  const Hdf5Id attribute(H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
-                         "creating attribute " + name);
+  const Hdf5Id attribute(
+      H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose,
+      "creating attribute " + name);
   const char* text = value.c_str();
-  check_hdf5(H5Awrite(attribute.get(), type.get(), static_cast<const void*>(&text)), "writing attribute " + name);
+  check_hdf5(H5Awrite(attribute.get(), type.get(), static_cast<const void*>(&text)),
+             "writing attribute " + name);
 }
 
 std::int64_t read_integer_attribute(hid_t object, const std::string& name) {
-  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose, "opening attribute " + name);
+  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose,
+                         "opening attribute " + name);
   std::int64_t value = 0;
   check_hdf5(H5Aread(attribute.get(), H5T_NATIVE_INT64, &value), "reading attribute " + name);
   return value;
 }
 
 std::string read_string_attribute(hid_t object, const std::string& name) {
-  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose, "opening attribute " + name);
+  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose,
+                         "opening attribute " + name);
   const Hdf5Id type = string_type();
   char* text = nullptr;
-  check_hdf5(H5Aread(attribute.get(), type.get(), static_cast<void*>(&text)), "reading attribute " + name);
+  check_hdf5(H5Aread(attribute.get(), type.get(), static_cast<void*>(&text)),
+             "reading attribute " + name);
   std::string value = text == nullptr ? "" : text;
   H5free_memory(text);
   return value;
@@ -139,29 +153,38 @@ void write_strings(hid_t file, const std::string& name, const std::vector<std::s
   const Hdf5Id space = create_space({values.size()});
   const Hdf5Id type = string_type();
   const Hdf5Id links = link_creation();
-  const Hdf5Id dataset(H5Dcreate2(file, name.c_str(), type.get(), space.get(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
-                       "creating dataset " + name);
+  const Hdf5Id dataset(H5Dcreate2(file, name.c_str(), type.get(), space.get(), links.get(),
+                                  H5P_DEFAULT, H5P_DEFAULT),
+                       H5Dclose, "creating dataset " + name);
   std::vector<const char*> pointers;
   pointers.reserve(values.size());
   for (const auto& value : values) {
-    ensure(value.find('\0') == std::string::npos, "write_strings: HDF5 ends a string at a zero byte");
+    ensure(value.find('\0') == std::string::npos,
+           "write_strings: HDF5 ends a string at a zero byte");
     pointers.push_back(value.c_str());
   }
   if (values.empty()) return;
-  check_hdf5(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, static_cast<const void*>(pointers.data())), "writing dataset " + name);
+  check_hdf5(H5Dwrite(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                      static_cast<const void*>(pointers.data())),
+             "writing dataset " + name);
 }
 
-std::vector<std::string> read_strings(hid_t file, const std::string& name, const std::string& path) {
+std::vector<std::string> read_strings(hid_t file, const std::string& name,
+                                      const std::string& path) {
   const Hdf5Id dataset = open_dataset(file, name, path);
   const Hdf5Id type = string_type();
   const Hdf5Id space(H5Dget_space(dataset.get()), H5Sclose, "H5Dget_space");
   std::vector<char*> pointers(static_cast<std::size_t>(dataset_count(dataset.get())), nullptr);
   std::vector<std::string> values;
   if (pointers.empty()) return values;
-  check_hdf5(H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, static_cast<void*>(pointers.data())), "reading " + name + " of " + path);
+  check_hdf5(H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                     static_cast<void*>(pointers.data())),
+             "reading " + name + " of " + path);
   values.reserve(pointers.size());
   for (const char* pointer : pointers) values.emplace_back(pointer == nullptr ? "" : pointer);
-  check_hdf5(H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, static_cast<void*>(pointers.data())), "H5Dvlen_reclaim");
+  check_hdf5(
+      H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, static_cast<void*>(pointers.data())),
+      "H5Dvlen_reclaim");
   return values;
 }
 

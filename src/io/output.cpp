@@ -10,7 +10,7 @@
 #include <filesystem>
 
 #include "th/base/error.hpp"
-#include "th/io/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 
 namespace th::io {
 namespace fs = std::filesystem;
@@ -32,18 +32,21 @@ std::string without_slash(std::string path) {
 }
 
 std::string temporary_name(const std::string& path) {
-  return parent_of(path) + "/.new_" + fs::path(path).filename().string() + "." + std::to_string(getpid());
+  return parent_of(path) + "/.new_" + fs::path(path).filename().string() + "." +
+         std::to_string(getpid());
 }
 
 void require_free(const std::string& path, Existing existing) {
   std::error_code ignored;
-  if (existing == Existing::kRefuse && fs::exists(path, ignored)) throw DeckError(path + " is already there; --force replaces it");
+  if (existing == Existing::kRefuse && fs::exists(path, ignored))
+    throw DeckError(path + " is already there; --force replaces it");
 }
 
 bool holds_a_checkpoint_alone(const fs::path& folder) {
   std::error_code error;
   bool only = fs::is_directory(folder, error);
-  for (fs::directory_iterator it(folder, error), end; only && !error && it != end; it.increment(error)) {
+  for (fs::directory_iterator it(folder, error), end; only && !error && it != end;
+       it.increment(error)) {
     const std::string name = it->path().filename().string();
     only = name == "model.h5" || (name.rfind("shard_", 0) == 0 && it->path().extension() == ".h5");
   }
@@ -70,7 +73,8 @@ OutputFile::~OutputFile() {
 
 void OutputFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t done = ::write(descriptor_, bytes.data(), std::min<std::size_t>(bytes.size(), std::size_t{1} << 30));
+    const ssize_t done = ::write(descriptor_, bytes.data(),
+                                 std::min<std::size_t>(bytes.size(), std::size_t{1} << 30));
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail("cannot write", path_, errno);
     bytes = bytes.subspan(static_cast<std::size_t>(done));
@@ -81,17 +85,20 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 void OutputFile::commit() {
   require_free(path_, existing_);
   if (fsync(descriptor_) != 0 && errno != EINVAL) fail("cannot fsync", path_, errno);
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot rename " + temporary_ + " to", path_, errno);
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail("cannot rename " + temporary_ + " to", path_, errno);
   close(descriptor_);
   descriptor_ = -1;
   sync_path(parent_of(path_));
 }
 
-OutputFolder::OutputFolder(std::string path, Existing existing) : path_(without_slash(std::move(path))), temporary_(temporary_name(path_)) {
+OutputFolder::OutputFolder(std::string path, Existing existing)
+    : path_(without_slash(std::move(path))), temporary_(temporary_name(path_)) {
   std::error_code error;
   require_free(path_, existing);
   if (fs::exists(path_, error) && !holds_a_checkpoint_alone(path_)) {
-    throw DeckError(path_ + " holds other things than one checkpoint; it is not replaced, give another name");
+    throw DeckError(
+        path_ + " holds other things than one checkpoint; it is not replaced, give another name");
   }
   fs::remove_all(temporary_, error);
   fs::create_directory(temporary_, error);
@@ -107,9 +114,11 @@ void OutputFolder::commit() {
   sync_path(temporary_);
   std::error_code ignored;
   if (!fs::exists(path_, ignored)) {
-    if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot rename " + temporary_ + " to", path_, errno);
+    if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
+      fail("cannot rename " + temporary_ + " to", path_, errno);
     temporary_.clear();
-  } else if (renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) != 0) {
+  } else if (renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) !=
+             0) {
     fail("cannot exchange " + temporary_ + " with", path_, errno);
   }  // else the destructor removes the old folder, which has the temporary name now
   sync_path(parent_of(path_));

@@ -25,20 +25,24 @@ constexpr const char* kMetadata = "__metadata__";
 std::int64_t element_count(const std::vector<std::int64_t>& shape) {
   std::int64_t count = 1;
   for (const std::int64_t extent : shape) {
-    if (extent < 0 || (extent > 0 && count > std::numeric_limits<std::int64_t>::max() / 8 / extent)) return -1;
+    if (extent < 0 || (extent > 0 && count > std::numeric_limits<std::int64_t>::max() / 8 / extent))
+      return -1;
     count *= extent;
   }
   return count;
 }
 
-/// JSON that refuses a name that stands twice in one object, which nlohmann's parser would let pass.
+/// JSON that refuses a name that stands twice in one object, which nlohmann's parser would let
+/// pass.
 Json parse_strictly(const std::string& text, const std::string& path) {
   std::vector<std::set<std::string>> names;
   return Json::parse(text, [&](int, Json::parse_event_t event, Json& value) {
     if (event == Json::parse_event_t::object_start) names.emplace_back();
     if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event == Json::parse_event_t::key && !names.back().insert(value.get<std::string>()).second) {
-      throw CheckpointError(path + ": the header has " + value.dump() + " twice; the file is damaged");
+    if (event == Json::parse_event_t::key &&
+        !names.back().insert(value.get<std::string>()).second) {
+      throw CheckpointError(path + ": the header has " + value.dump() +
+                            " twice; the file is damaged");
     }
     return true;
   });
@@ -49,23 +53,27 @@ Json parse_strictly(const std::string& text, const std::string& path) {
 SafetensorsWriter::SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEntry> tensors,
                                      const std::map<std::string, std::string>& metadata)
     : file_(file), tensors_(std::move(tensors)) {
-  std::sort(tensors_.begin(), tensors_.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-    const std::int64_t wide = element_size(a.type) - element_size(b.type);
-    return wide != 0 ? wide > 0 : a.name < b.name;
-  });
+  std::sort(tensors_.begin(), tensors_.end(),
+            [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+              const std::int64_t wide = element_size(a.type) - element_size(b.type);
+              return wide != 0 ? wide > 0 : a.name < b.name;
+            });
   Json header = {{kMetadata, metadata}};
   std::int64_t at = 0;
   for (auto& tensor : tensors_) {
     tensor.begin = at;
     at += element_count(tensor.shape) * element_size(tensor.type);
     tensor.end = at;
-    header[tensor.name] = {{"dtype", safetensors_name(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {tensor.begin, tensor.end}}};
+    header[tensor.name] = {{"dtype", safetensors_name(tensor.type)},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {tensor.begin, tensor.end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (std::ssize(text) > kLongestHeader) {
     throw CheckpointError(file.path() + " would have a header of " + std::to_string(text.size()) +
-                          " bytes (names and vocabularies), readers accept " + std::to_string(kLongestHeader) + "; export to npz");
+                          " bytes (names and vocabularies), readers accept " +
+                          std::to_string(kLongestHeader) + "; export to npz");
   }
   const std::uint64_t length = text.size();
   file_.write(std::as_bytes(std::span(&length, 1)));
@@ -85,14 +93,18 @@ SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
   if (descriptor_ < 0) throw CheckpointError("cannot open " + path + ": " + std::strerror(errno));
   try {
     struct stat status {};
-    if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) throw CheckpointError(path + " is not a file");
+    if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode))
+      throw CheckpointError(path + " is not a file");
     std::uint64_t length = 0;
     if (status.st_size < 8)
-      throw CheckpointError(path + " has " + std::to_string(status.st_size) + " bytes: it is no safetensors file, or cut off");
+      throw CheckpointError(path + " has " + std::to_string(status.st_size) +
+                            " bytes: it is no safetensors file, or cut off");
     read_bytes(0, std::as_writable_bytes(std::span(&length, 1)));
-    if (length > static_cast<std::uint64_t>(kLongestHeader) || static_cast<std::int64_t>(length) > status.st_size - 8) {
-      throw CheckpointError(path + " says that its header has " + std::to_string(length) + " bytes, in a file of " +
-                            std::to_string(status.st_size) + ": it is no safetensors file, or damaged");
+    if (length > static_cast<std::uint64_t>(kLongestHeader) ||
+        static_cast<std::int64_t>(length) > status.st_size - 8) {
+      throw CheckpointError(path + " says that its header has " + std::to_string(length) +
+                            " bytes, in a file of " + std::to_string(status.st_size) +
+                            ": it is no safetensors file, or damaged");
     }
     std::string text(length, '\0');
     read_bytes(8, std::as_writable_bytes(std::span(text)));
@@ -110,58 +122,71 @@ SafetensorsReader::~SafetensorsReader() { close(descriptor_); }
 void SafetensorsReader::parse_header(const std::string& text) {
   try {
     const Json header = parse_strictly(text, path_);
-    if (!header.is_object()) throw CheckpointError(path_ + ": the header of the safetensors file is no JSON object");
+    if (!header.is_object())
+      throw CheckpointError(path_ + ": the header of the safetensors file is no JSON object");
     for (const auto& [name, value] : header.items()) {
       if (name == kMetadata) {
         metadata_ = value.get<std::map<std::string, std::string>>();
         continue;
       }
-      SafetensorsEntry entry{name, value.at("shape").get<std::vector<std::int64_t>>(), ElementType::kFloat32, 0, 0};
+      SafetensorsEntry entry{name, value.at("shape").get<std::vector<std::int64_t>>(),
+                             ElementType::kFloat32, 0, 0};
       const auto type = value.at("dtype").get<std::string>();
       bool known = false;
-      for (const ElementType candidate : {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16}) {
+      for (const ElementType candidate :
+           {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16}) {
         if (type != safetensors_name(candidate)) continue;
         entry.type = candidate;
         known = true;
       }
-      if (!known) throw CheckpointError(path_ + ": " + name + " is of dtype " + type + "; allowed F32, F16, BF16");
+      if (!known)
+        throw CheckpointError(path_ + ": " + name + " is of dtype " + type +
+                              "; allowed F32, F16, BF16");
       const auto offsets = value.at("data_offsets").get<std::vector<std::int64_t>>();
       if (offsets.size() != 2)
-        throw CheckpointError(path_ + ": data_offsets of " + name + " has " + std::to_string(offsets.size()) + " numbers, not 2");
+        throw CheckpointError(path_ + ": data_offsets of " + name + " has " +
+                              std::to_string(offsets.size()) + " numbers, not 2");
       entry.begin = offsets[0];
       entry.end = offsets[1];
       const std::int64_t count = element_count(entry.shape);
-      if (count < 0 || entry.begin < 0 || entry.end < entry.begin || entry.end - entry.begin != count * element_size(entry.type)) {
-        throw CheckpointError(path_ + ": " + name + " has bytes " + std::to_string(entry.begin) + " to " + std::to_string(entry.end) +
+      if (count < 0 || entry.begin < 0 || entry.end < entry.begin ||
+          entry.end - entry.begin != count * element_size(entry.type)) {
+        throw CheckpointError(path_ + ": " + name + " has bytes " + std::to_string(entry.begin) +
+                              " to " + std::to_string(entry.end) +
                               ", which is not what its shape and dtype take; the file is damaged");
       }
       tensors_.emplace(name, std::move(entry));
     }
   } catch (const Json::exception& error) {
-    throw CheckpointError(path_ + ": the header of the safetensors file can't be read: " + error.what());
+    throw CheckpointError(path_ +
+                          ": the header of the safetensors file can't be read: " + error.what());
   }
 }
 
 void SafetensorsReader::require_no_gaps(std::int64_t data_bytes) const {
   std::vector<const SafetensorsEntry*> order;
   for (const auto& [name, entry] : tensors_) order.push_back(&entry);
-  std::sort(order.begin(), order.end(),
-            [](const auto* a, const auto* b) { return std::pair(a->begin, a->end) < std::pair(b->begin, b->end); });
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
+  });
   std::int64_t at = 0;
   for (const SafetensorsEntry* entry : order) {
     if (entry->begin != at) {
-      throw CheckpointError(path_ + ": " + entry->name + " begins at byte " + std::to_string(entry->begin) + " where " +
-                            std::to_string(at) + " is due: tensors overlap or leave a gap; the file is damaged");
+      throw CheckpointError(path_ + ": " + entry->name + " begins at byte " +
+                            std::to_string(entry->begin) + " where " + std::to_string(at) +
+                            " is due: tensors overlap or leave a gap; the file is damaged");
     }
     at = entry->end;
   }
   if (at != data_bytes) {
-    throw CheckpointError(path_ + " holds " + std::to_string(data_bytes) + " bytes of data, its header " + std::to_string(at) +
+    throw CheckpointError(path_ + " holds " + std::to_string(data_bytes) +
+                          " bytes of data, its header " + std::to_string(at) +
                           ": it is cut off or damaged");
   }
 }
 
-void SafetensorsReader::read(const std::string& name, std::int64_t begin, std::span<float> out) const {
+void SafetensorsReader::read(const std::string& name, std::int64_t begin,
+                             std::span<float> out) const {
   const auto it = tensors_.find(name);
   if (it == tensors_.end()) throw CheckpointError(path_ + " has no tensor " + name);
   const std::int64_t size = element_size(it->second.type);
@@ -174,10 +199,13 @@ void SafetensorsReader::read(const std::string& name, std::int64_t begin, std::s
 
 void SafetensorsReader::read_bytes(std::int64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
-    const ssize_t done = pread(descriptor_, out.data(), std::min<std::size_t>(out.size(), std::size_t{1} << 30), offset);
+    const ssize_t done = pread(descriptor_, out.data(),
+                               std::min<std::size_t>(out.size(), std::size_t{1} << 30), offset);
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) throw CheckpointError("cannot read " + path_ + ": " + std::strerror(errno));
-    if (done == 0) throw CheckpointError(path_ + " ends before byte " + std::to_string(offset + std::ssize(out)));
+    if (done == 0)
+      throw CheckpointError(path_ + " ends before byte " +
+                            std::to_string(offset + std::ssize(out)));
     out = out.subspan(static_cast<std::size_t>(done));
     offset += done;
   }

@@ -46,8 +46,10 @@ std::string header_text(const HeaderInfo& info) {
   count("parameters", info.parameters);
   count("steps", info.steps);
   count("batch size", info.batch_size);
-  if (info.planned_bytes != 0) lines.emplace_back("planned memory", bytes_text(info.planned_bytes) + " a rank");
-  if (info.available_bytes != 0) lines.emplace_back("available memory", bytes_text(info.available_bytes));
+  if (info.planned_bytes != 0)
+    lines.emplace_back("planned memory", bytes_text(info.planned_bytes) + " a rank");
+  if (info.available_bytes != 0)
+    lines.emplace_back("available memory", bytes_text(info.available_bytes));
   lines.insert(lines.end(), info.more.begin(), info.more.end());
 
   std::size_t width = 0;

@@ -10,7 +10,8 @@
 
 namespace th::monitor {
 
-using Json = nlohmann::ordered_json;  // dump() writes a form that reads back to the same bits, mostly the shortest, and null for what is not finite
+using Json = nlohmann::ordered_json;  // dump() writes a form that reads back to the same bits,
+                                      // mostly the shortest, and null for what is not finite
 
 MetricsWriter::MetricsWriter(const std::string& path, OpenMode mode)
     : path_(path), file_(path, mode == OpenMode::kAppend ? std::ios::app : std::ios::trunc) {
@@ -23,15 +24,27 @@ void MetricsWriter::line(const std::string& text) {
 }
 
 void MetricsWriter::step(const StepRecord& r) {
-  Json record{{"kind", "step"}, {"step", r.step}, {"epoch", r.epoch}, {"loss", r.loss}, {"grad_norm", r.grad_norm}, {"lr", r.lr},
-              {"source_tokens", r.source_tokens}, {"target_tokens", r.target_tokens}, {"seconds", r.seconds}};
+  Json record{{"kind", "step"},
+              {"step", r.step},
+              {"epoch", r.epoch},
+              {"loss", r.loss},
+              {"grad_norm", r.grad_norm},
+              {"lr", r.lr},
+              {"source_tokens", r.source_tokens},
+              {"target_tokens", r.target_tokens},
+              {"seconds", r.seconds}};
   if (r.loss_scale) record["loss_scale"] = *r.loss_scale;
   line(record.dump());
 }
 
 void MetricsWriter::epoch(const EpochRecord& r) {
   const Json valid = r.valid_loss ? Json(*r.valid_loss) : Json(nullptr);
-  line(Json{{"kind", "epoch"}, {"epoch", r.epoch}, {"train_loss", r.train_loss}, {"valid_loss", valid}, {"seconds", r.seconds}}.dump());
+  line(Json{{"kind", "epoch"},
+            {"epoch", r.epoch},
+            {"train_loss", r.train_loss},
+            {"valid_loss", valid},
+            {"seconds", r.seconds}}
+           .dump());
 }
 
 void MetricsWriter::eval(const std::string& metric, double value) {
@@ -41,22 +54,36 @@ void MetricsWriter::eval(const std::string& metric, double value) {
 void MetricsWriter::summary(const SummaryRecord& r) {
   Json traffic = Json::array();
   for (const TrafficRecord& row : r.traffic) {
-    traffic.push_back({{"collective", row.collective}, {"class", row.data}, {"calls", row.calls}, {"sent", row.sent}, {"received", row.received},
+    traffic.push_back({{"collective", row.collective},
+                       {"class", row.data},
+                       {"calls", row.calls},
+                       {"sent", row.sent},
+                       {"received", row.received},
                        {"between_nodes", row.between_nodes}});
   }
-  line(Json{{"kind", "summary"}, {"steps", r.steps}, {"tokens_per_second", r.tokens_per_second},
-            {"rss_before_model_bytes", r.rss_before_model_bytes}, {"padding_fraction", r.padding_fraction},
+  line(Json{{"kind", "summary"},
+            {"steps", r.steps},
+            {"tokens_per_second", r.tokens_per_second},
+            {"rss_before_model_bytes", r.rss_before_model_bytes},
+            {"padding_fraction", r.padding_fraction},
             {"attention_padding_fraction", r.attention_padding_fraction},
-            {"peak_rss_bytes", r.peak_rss_bytes}, {"model_state_bytes", r.model_state_bytes}, {"planned_bytes", r.planned_bytes},
-            {"measured_bytes", r.measured_bytes}, {"bytes_sent", r.bytes_sent}, {"bytes_on_node", r.bytes_on_node},
-            {"bytes_between_nodes", r.bytes_between_nodes}, {"traffic", traffic}, {"exit", r.exit}}.dump());
+            {"peak_rss_bytes", r.peak_rss_bytes},
+            {"model_state_bytes", r.model_state_bytes},
+            {"planned_bytes", r.planned_bytes},
+            {"measured_bytes", r.measured_bytes},
+            {"bytes_sent", r.bytes_sent},
+            {"bytes_on_node", r.bytes_on_node},
+            {"bytes_between_nodes", r.bytes_between_nodes},
+            {"traffic", traffic},
+            {"exit", r.exit}}
+           .dump());
 }
 
 namespace {
 
 struct Line {
   std::string text, kind;  // an eval record's kind is its metric here
-  std::int64_t step = 0;  // of a step record
+  std::int64_t step = 0;   // of a step record
 };
 
 std::vector<Line> whole_lines(const std::string& path) {
@@ -71,8 +98,9 @@ std::vector<Line> whole_lines(const std::string& path) {
       if (line.kind == "eval") line.kind = record.at("metric").get<std::string>();
       if (line.kind == "step") line.step = record.at("step").get<std::int64_t>();
     } catch (const Json::exception& e) {
-      throw DataError(path + ":" + std::to_string(lines.size() + 1) + ": expected a metrics record, read '" + text.substr(0, 80) +
-                      "' (" + e.what() + "); move the file away or repair the line to resume");
+      throw DataError(path + ":" + std::to_string(lines.size() + 1) +
+                      ": expected a metrics record, read '" + text.substr(0, 80) + "' (" +
+                      e.what() + "); move the file away or repair the line to resume");
     }
     lines.push_back(std::move(line));
   }
@@ -87,10 +115,13 @@ std::string MetricsWriter::last_exit(const std::string& path) {
   return Json::parse(lines.back().text).value("exit", "");
 }
 
-void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step, const std::string& kept) {
+void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step,
+                                     const std::string& kept) {
   if (!std::filesystem::exists(path)) return;
   const std::vector<Line> lines = whole_lines(path);
-  const auto later = std::find_if(lines.begin(), lines.end(), [&](const Line& l) { return l.kind == "step" && l.step > last_step; });
+  const auto later = std::find_if(lines.begin(), lines.end(), [&](const Line& l) {
+    return l.kind == "step" && l.step > last_step;
+  });
   auto tail = later;  // from here on no step record is kept
   while (tail != lines.begin() && std::prev(tail)->kind != "step") --tail;
   std::string text;

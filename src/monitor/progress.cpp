@@ -18,7 +18,8 @@ bool launcher_on_terminal() {
   return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
 }
 
-Progress::Progress(bool allowed, std::FILE* stream) : stream_(stream), active_(allowed && isatty(fileno(stream)) == 1) {}
+Progress::Progress(bool allowed, std::FILE* stream)
+    : stream_(stream), active_(allowed && isatty(fileno(stream)) == 1) {}
 
 Progress::~Progress() { clear(); }
 

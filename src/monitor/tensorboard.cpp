@@ -10,25 +10,31 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/runtime/resource_usage.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
 
 namespace th::monitor {
 namespace {
 
-double wall_time() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+double wall_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
 
 template <typename T>
 void put_little_endian(std::string& out, T value) {
-  for (std::size_t i = 0; i < sizeof(T); ++i) out += static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
+  for (std::size_t i = 0; i < sizeof(T); ++i)
+    out += static_cast<char>(static_cast<unsigned char>(value >> (8 * i)));
 }
 
 void put_varint(std::string& out, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(static_cast<unsigned char>(value | 0x80));
+  for (; value >= 0x80; value >>= 7)
+    out += static_cast<char>(static_cast<unsigned char>(value | 0x80));
   out += static_cast<char>(value);
 }
 
 // Wire types of protobuf: 0 varint, 1 64 bits, 2 bytes with a length, 5 32 bits.
-void put_key(std::string& out, unsigned field, unsigned wire) { put_varint(out, (field << 3) | wire); }
+void put_key(std::string& out, unsigned field, unsigned wire) {
+  put_varint(out, (field << 3) | wire);
+}
 
 void put_bytes(std::string& out, unsigned field, const std::string& bytes) {
   put_key(out, field, 2);
@@ -54,10 +60,11 @@ TensorboardWriter::TensorboardWriter(const std::string& folder, std::int64_t fir
   std::error_code code;
   std::filesystem::create_directories(folder, code);
   const double time = wall_time();
-  path_ = folder + "/events.out.tfevents." + std::to_string(static_cast<std::int64_t>(time)) + "." + runtime::hostname() + "." +
-          std::to_string(getpid());
+  path_ = folder + "/events.out.tfevents." + std::to_string(static_cast<std::int64_t>(time)) + "." +
+          runtime::hostname() + "." + std::to_string(getpid());
   file_.open(path_, std::ios::binary | std::ios::app);
-  if (!file_) throw DeckError("monitor: cannot open the TensorBoard file " + path_ + " for writing");
+  if (!file_)
+    throw DeckError("monitor: cannot open the TensorBoard file " + path_ + " for writing");
   std::string event = event_at(time);
   put_bytes(event, 3, "brain.Event:2");  // Event.file_version = 3
   record(event);
@@ -65,7 +72,8 @@ TensorboardWriter::TensorboardWriter(const std::string& folder, std::int64_t fir
     event = event_at(time);
     put_key(event, 2, 0);  // Event.step = 2
     put_varint(event, static_cast<std::uint64_t>(first_step));
-    put_bytes(event, 7, std::string("\x08\x01"));  // Event.session_log = 7: SessionLog.status = 1 is START
+    put_bytes(event, 7,
+              std::string("\x08\x01"));  // Event.session_log = 7: SessionLog.status = 1 is START
     record(event);
   }
   flush();
@@ -92,11 +100,13 @@ void TensorboardWriter::record(const std::string& event) {
   out += event;
   put_little_endian(out, masked_crc(event));
   file_.write(out.data(), static_cast<std::streamsize>(out.size()));
-  if (!file_) throw DeckError("monitor: cannot write the TensorBoard file " + path_ + ": is the disk full?");
+  if (!file_)
+    throw DeckError("monitor: cannot write the TensorBoard file " + path_ + ": is the disk full?");
 }
 
 void TensorboardWriter::flush() {
-  if (!file_.flush()) throw DeckError("monitor: cannot write the TensorBoard file " + path_ + ": is the disk full?");
+  if (!file_.flush())
+    throw DeckError("monitor: cannot write the TensorBoard file " + path_ + ": is the disk full?");
 }
 
 }  // namespace th::monitor

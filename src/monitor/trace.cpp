@@ -16,7 +16,8 @@ constexpr std::size_t kPiece = 8192;  // bytes that the sink takes at once
 
 /// As it stands between the quotes of a JSON string; what is no UTF-8 is replaced.
 std::string escaped(const std::string& text) {
-  const std::string quoted = nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string quoted =
+      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return quoted.substr(1, quoted.size() - 2);
 }
 
@@ -28,22 +29,29 @@ std::string microseconds(std::int64_t ns) {
   return text.data();
 }
 
-std::string metadata(const char* what, int process, const std::string& thread, const std::string& arguments) {
-  return std::string(R"({"name":")") + what + R"(","ph":"M","pid":)" + std::to_string(process) + thread + R"(,"args":{)" + arguments + "}}";
+std::string metadata(const char* what, int process, const std::string& thread,
+                     const std::string& arguments) {
+  return std::string(R"({"name":")") + what + R"(","ph":"M","pid":)" + std::to_string(process) +
+         thread + R"(,"args":{)" + arguments + "}}";
 }
 
 std::int64_t bytes_of(const TraceUnit& unit, FlightRecord::What what) {
   switch (what) {
-    case FlightRecord::What::kGather: return unit.gathered;
-    case FlightRecord::What::kReduce: return unit.reduced;
-    case FlightRecord::What::kFetch: return unit.fetched;
-    default: return 0;
+    case FlightRecord::What::kGather:
+      return unit.gathered;
+    case FlightRecord::What::kReduce:
+      return unit.reduced;
+    case FlightRecord::What::kFetch:
+      return unit.fetched;
+    default:
+      return 0;
   }
 }
 
 }  // namespace
 
-TraceWriter::TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero) : sink_(std::move(sink)), units_(units), zero_(zero) {
+TraceWriter::TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero)
+    : sink_(std::move(sink)), units_(units), zero_(zero) {
   for (TraceUnit& unit : units_) unit.name = escaped(unit.name);
   pending_.reserve(kPiece);
   put("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
@@ -75,7 +83,8 @@ void TraceWriter::thread_of(On on) {
   if (std::exchange(named_[number], true)) return;
   const std::string thread = R"(,"tid":)" + std::to_string(number);
   const std::size_t place = on == On::kHost ? 0 : number + 1;  // the host first, then compute
-  item(metadata("thread_name", rank_, thread, std::string(R"("name":")") + FlightRecord::name(on) + "\""));
+  item(metadata("thread_name", rank_, thread,
+                std::string(R"("name":")") + FlightRecord::name(on) + "\""));
   item(metadata("thread_sort_index", rank_, thread, R"("sort_index":)" + std::to_string(place)));
 }
 
@@ -91,17 +100,24 @@ void TraceWriter::event(const FlightRecord::Event& event) {
     const TraceUnit& unit = units_[static_cast<std::size_t>(event.unit)];
     name.append(" ").append(unit.name);
     arguments += R"(,"unit":")" + unit.name + "\"";
-    if (const std::int64_t bytes = bytes_of(unit, event.what); bytes > 0) arguments += R"(,"bytes":)" + std::to_string(bytes);
+    if (const std::int64_t bytes = bytes_of(unit, event.what); bytes > 0)
+      arguments += R"(,"bytes":)" + std::to_string(bytes);
   }
-  item(R"({"name":")" + name + R"(","cat":")" + what + R"(","ph":"X","ts":)" + microseconds(event.begin - zero_) + R"(,"dur":)" +
-      microseconds(event.end - event.begin) + R"(,"pid":)" + std::to_string(rank_) + R"(,"tid":)" +
-      std::to_string(static_cast<int>(event.on)) + R"(,"args":{)" + arguments + "}}");
+  item(R"({"name":")" + name + R"(","cat":")" + what + R"(","ph":"X","ts":)" +
+       microseconds(event.begin - zero_) + R"(,"dur":)" + microseconds(event.end - event.begin) +
+       R"(,"pid":)" + std::to_string(rank_) + R"(,"tid":)" +
+       std::to_string(static_cast<int>(event.on)) + R"(,"args":{)" + arguments + "}}");
 }
 
 void TraceWriter::finish(const std::vector<std::pair<std::string, std::string>>& notes) {
   put("\n],\"otherData\":{\n");
   first_ = true;
-  for (const auto& [name, value] : notes) item(std::string("\"").append(escaped(name)).append("\":\"").append(escaped(value)).append("\""));
+  for (const auto& [name, value] : notes)
+    item(std::string("\"")
+             .append(escaped(name))
+             .append("\":\"")
+             .append(escaped(value))
+             .append("\""));
   put("\n}}\n");
   flush();
 }

@@ -1,10 +1,10 @@
 #include "th/train/checkpointing.hpp"
 
 #include "th/base/error.hpp"
-#include "th/io/checkpoint_folder.hpp"
-#include "th/io/checkpoint_writer.hpp"
-#include "th/io/shard_reader.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_writer.hpp"
+#include "th/io/checkpoint/shard_reader.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 
 #include <algorithm>
@@ -20,13 +20,17 @@ using State = zero::ZeroEngine::State;
 
 namespace {
 
-constexpr std::pair<const char*, State> kStates[] = {
-    {"parameters", State::kParameters}, {"exp_avg", State::kExpAvg}, {"exp_avg_sq", State::kExpAvgSq}};
+constexpr std::pair<const char*, State> kStates[] = {{"parameters", State::kParameters},
+                                                     {"exp_avg", State::kExpAvg},
+                                                     {"exp_avg_sq", State::kExpAvgSq}};
 
-std::span<const std::pair<const char*, State>> states_of(bool moments) { return std::span(kStates).first(moments ? 3 : 1); }
+std::span<const std::pair<const char*, State>> states_of(bool moments) {
+  return std::span(kStates).first(moments ? 3 : 1);
+}
 
 std::vector<std::string> moment_names(const zero::ZeroEngine& engine) {
-  return engine.has_moments() ? std::vector<std::string>{"exp_avg", "exp_avg_sq"} : std::vector<std::string>{};
+  return engine.has_moments() ? std::vector<std::string>{"exp_avg", "exp_avg_sq"}
+                              : std::vector<std::string>{};
 }
 
 std::size_t largest_slice(const zero::FlatLayout& layout) {
@@ -36,17 +40,23 @@ std::size_t largest_slice(const zero::FlatLayout& layout) {
 }
 
 /// The shards of a checkpoint are dealt to the ranks: each is checked by one.
-void require_my_checksums(const io::CheckpointReader& reader, const runtime::Collectives& collectives, std::span<const std::string> kinds,
-                          std::span<float> buffer) {
-  for (std::int64_t shard = collectives.rank(); shard < reader.layout().ranks(); shard += collectives.size()) {
+void require_my_checksums(const io::CheckpointReader& reader,
+                          const runtime::Collectives& collectives,
+                          std::span<const std::string> kinds, std::span<float> buffer) {
+  for (std::int64_t shard = collectives.rank(); shard < reader.layout().ranks();
+       shard += collectives.size()) {
     for (const std::string& kind : kinds) reader.require_checksums(shard, kind, buffer);
   }
 }
 
 }  // namespace
 
-CheckpointSaver::CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder, std::int64_t keep_last, Mode mode)
-    : collectives_(collectives), folder_(std::move(checkpoints_folder)), keep_last_(keep_last), mode_(mode) {}
+CheckpointSaver::CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
+                                 std::int64_t keep_last, Mode mode)
+    : collectives_(collectives),
+      folder_(std::move(checkpoints_folder)),
+      keep_last_(keep_last),
+      mode_(mode) {}
 
 CheckpointSaver::~CheckpointSaver() {
   if (thread_.joinable()) thread_.join();
@@ -61,7 +71,9 @@ void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
       if (buffer == &parameters_ || engine.has_moments()) buffer->resize(shard);
     }
   } catch (const std::bad_alloc&) {
-    throw MemoryError("no memory for the copy that checkpoint.async=true writes from; checkpoint.async=false does without");
+    throw MemoryError(
+        "no memory for the copy that checkpoint.async=true writes from; checkpoint.async=false "
+        "does without");
   }
 }
 
@@ -72,8 +84,11 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   run_agreed(collectives_, [&] {
     reserve(engine);
     if (collectives_.rank() != 0) return;
-    io::remove_old_checkpoints(folder_, keep_last_, damaged_);  // more than that only where keep_last was lowered
-    (void)io::begin_checkpoint(folder_, step_, engine.layout().parameter_count() * 4 * std::ssize(states_of(engine.has_moments())));
+    io::remove_old_checkpoints(folder_, keep_last_,
+                               damaged_);  // more than that only where keep_last was lowered
+    (void)io::begin_checkpoint(
+        folder_, step_,
+        engine.layout().parameter_count() * 4 * std::ssize(states_of(engine.has_moments())));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {
@@ -92,10 +107,13 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   }
   done_ = false;
   failure_.clear();
-  thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] { write_staged(layout, info, temporary); });
+  thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] {
+    write_staged(layout, info, temporary);
+  });
 }
 
-void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::CheckpointInfo& info, const std::string& folder) {
+void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::CheckpointInfo& info,
+                                   const std::string& folder) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   try {
     std::vector<io::NamedShard> states;
@@ -108,14 +126,16 @@ void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::Che
   done_ = true;
 }
 
-void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::CheckpointInfo& info, const std::string& folder) {
+void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::CheckpointInfo& info,
+                                     const std::string& folder) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
   std::vector<float> slice(largest_slice(layout));
   io::ShardWriter writer(folder, collectives_.rank(), layout, info.state_names);
   for (const auto& [name, state] : states_of(engine.has_moments())) {
     for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
-      const std::span<float> mine = std::span(slice).first(static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
+      const std::span<float> mine = std::span(slice).first(
+          static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
       engine.read_unit(state, unit, mine);
       writer.write_unit(name, unit, mine);
     }
@@ -133,7 +153,8 @@ void CheckpointSaver::finish() {
 void CheckpointSaver::complete(const std::string& failure) {
   try {
     run_agreed(collectives_, [&] {
-      if (!failure.empty()) throw CheckpointError("step " + std::to_string(step_) + " could not be saved: " + failure);
+      if (!failure.empty())
+        throw CheckpointError("step " + std::to_string(step_) + " could not be saved: " + failure);
     });
   } catch (const Error&) {
     if (collectives_.rank() == 0) io::discard_checkpoint(folder_, step_);
@@ -147,11 +168,14 @@ void CheckpointSaver::complete(const std::string& failure) {
   });
 }
 
-std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives, const std::string& checkpoints_folder,
-                                                  std::vector<std::string>& notes, std::vector<std::string>& damaged) {
+std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives,
+                                                  const std::string& checkpoints_folder,
+                                                  std::vector<std::string>& notes,
+                                                  std::vector<std::string>& damaged) {
   std::string candidates;  // a line each: what rank 0 sees
   if (collectives.rank() == 0) {
-    for (const std::string& path : io::checkpoint_candidates(checkpoints_folder, notes)) candidates += path + "\n";
+    for (const std::string& path : io::checkpoint_candidates(checkpoints_folder, notes))
+      candidates += path + "\n";
   }
   collectives.broadcast(candidates, 0);
   std::istringstream lines(candidates);
@@ -179,15 +203,16 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
   }
   run_agreed(collectives, [&] {
     if (collectives.rank() != 0 || notes.empty()) return;
-    std::string text = "checkpoint.resume=latest: " + checkpoints_folder + " holds no complete checkpoint; move it away to start anew";
+    std::string text = "checkpoint.resume=latest: " + checkpoints_folder +
+                       " holds no complete checkpoint; move it away to start anew";
     for (const std::string& note : notes) text += "\n  " + note;
     throw CheckpointError(text);
   });
   return nullptr;
 }
 
-void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine, runtime::Collectives& collectives, LoadWhat what,
-                     Checksums checksums) {
+void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
+                     runtime::Collectives& collectives, LoadWhat what, Checksums checksums) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
   const auto states = states_of(what == LoadWhat::kEverything && engine.has_moments());
@@ -203,7 +228,8 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
   std::exception_ptr failure;  // told at the end: the ranks go through the units together
   for (const auto& [name, state] : states) {
     for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
-      const std::span<float> mine = std::span(slice).first(static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
+      const std::span<float> mine = std::span(slice).first(
+          static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
       try {
         if (!failure) shard->read_unit(name, unit, mine);
       } catch (const std::exception&) {

@@ -3,7 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/memory_watch.hpp"
+#include "th/train/plan/memory_watch.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,7 +14,9 @@
 
 namespace th::train {
 
-EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data, std::int64_t rank, std::int64_t ranks)
+EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
+                                     const config::DataSection& data, std::int64_t rank,
+                                     std::int64_t ranks)
     : count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks);
@@ -32,19 +34,22 @@ std::int64_t EvaluationBatches::bytes() const {
   return sum;
 }
 
-double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives, const EvaluationBatches& batches) {
+double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
+                     runtime::Collectives& collectives, const EvaluationBatches& batches) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const std::int64_t ranks = collectives.size();
   const std::vector<data::EvalBatch>& mine = batches.all();
   const std::int64_t count = batches.count();
   const std::int64_t rounds = (count + ranks - 1) / ranks;
-  std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0), all(sums.size() * static_cast<std::size_t>(ranks));
+  std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0),
+      all(sums.size() * static_cast<std::size_t>(ranks));
   double tokens = 0;
   engine.begin_evaluation(rounds);
   for (std::int64_t r = 0; r < rounds; ++r) {
     const auto at = static_cast<std::size_t>(r);
     if (at < mine.size()) {
-      ensure(mine[at].number == r * ranks + collectives.rank(), "evaluation batches are not dealt in turn");
+      ensure(mine[at].number == r * ranks + collectives.rank(),
+             "evaluation batches are not dealt in turn");
       const model::LossSum sum = model.evaluate(engine, mine[at].batch);
       sums[at] = sum.loss_sum;
       tokens += static_cast<double>(sum.tokens);
@@ -54,25 +59,33 @@ double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtim
   }
   collectives.all_gather_doubles(sums, all);
   double total = 0;
-  for (std::int64_t b = 0; b < count; ++b) total += all[static_cast<std::size_t>(b % ranks * rounds + b / ranks)];
+  for (std::int64_t b = 0; b < count; ++b)
+    total += all[static_cast<std::size_t>(b % ranks * rounds + b / ranks)];
   std::array<double, 1> token_sum{tokens};
   collectives.sum_in_rank_order(token_sum);
   return total / token_sum[0];
 }
 
-std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                          const EvaluationBatches& batches, const data::Tokenizer& target,
+std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine,
+                                          runtime::Collectives& collectives,
+                                          const EvaluationBatches& batches,
+                                          const data::Tokenizer& target,
                                           const model::SearchOptions& options) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const auto source = engine.gather_all(model);
   std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
-  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at once.
-  for (std::size_t round = 0; std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count()); ++round) {
+  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
+  // once.
+  for (std::size_t round = 0;
+       std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
+       ++round) {
     run_agreed(collectives, [&] {
       if (round >= batches.all().size()) return;
       const data::EvalBatch& batch = batches.all()[round];
       const auto outputs = model::translate(model, *source, batch.batch, options);
-      for (std::size_t i = 0; i < outputs.size(); ++i) lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i][0].ids) + "\n";
+      for (std::size_t i = 0; i < outputs.size(); ++i)
+        lines +=
+            std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i][0].ids) + "\n";
     });
   }
   std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));
@@ -87,7 +100,8 @@ std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroE
   return result;
 }
 
-double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references) {
+double corpus_bleu(const std::vector<std::string>& hypotheses,
+                   const std::vector<std::string>& references) {
   constexpr std::size_t kOrder = 4;
   std::array<double, kOrder> matched{}, total{};
   double hypothesis_length = 0, reference_length = 0;
@@ -98,10 +112,14 @@ double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector
     reference_length += static_cast<double>(r.size());
     for (std::size_t n = 1; n <= kOrder; ++n) {
       std::map<std::vector<std::string_view>, int> counts;
-      for (std::size_t k = 0; k + n <= r.size(); ++k) ++counts[std::vector<std::string_view>(r.begin() + static_cast<std::ptrdiff_t>(k), r.begin() + static_cast<std::ptrdiff_t>(k + n))];
+      for (std::size_t k = 0; k + n <= r.size(); ++k)
+        ++counts[std::vector<std::string_view>(r.begin() + static_cast<std::ptrdiff_t>(k),
+                                               r.begin() + static_cast<std::ptrdiff_t>(k + n))];
       for (std::size_t k = 0; k + n <= h.size(); ++k) {
         total[n - 1] += 1;
-        const auto found = counts.find(std::vector<std::string_view>(h.begin() + static_cast<std::ptrdiff_t>(k), h.begin() + static_cast<std::ptrdiff_t>(k + n)));
+        const auto found = counts.find(
+            std::vector<std::string_view>(h.begin() + static_cast<std::ptrdiff_t>(k),
+                                          h.begin() + static_cast<std::ptrdiff_t>(k + n)));
         if (found != counts.end() && found->second-- > 0) matched[n - 1] += 1;
       }
     }
@@ -111,7 +129,9 @@ double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector
     if (matched[n] == 0) return 0;
     log_sum += std::log(matched[n] / total[n]);
   }
-  const double brevity = hypothesis_length < reference_length ? std::exp(1.0 - reference_length / hypothesis_length) : 1.0;
+  const double brevity = hypothesis_length < reference_length
+                             ? std::exp(1.0 - reference_length / hypothesis_length)
+                             : 1.0;
   return 100.0 * brevity * std::exp(log_sum / static_cast<double>(kOrder));
 }
 

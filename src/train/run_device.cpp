@@ -1,8 +1,8 @@
 #include "th/train/run_device.hpp"
 
 #include "th/base/error.hpp"
-#include "th/model/torch_cuda.hpp"
-#include "th/runtime/resource_usage.hpp"
+#include "th/model/memory/torch_cuda.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace {
 /// LibTorch enqueues its own work there unless it is told otherwise.
 constexpr void* kDefaultStream = nullptr;
 
-/// Of a map with a line a rank, "rank 0 on node01: cuda:0 NVIDIA H200 (PCI 0000:19:00.0)": "cuda:0 NVIDIA H200".
+/// Of a map with a line a rank, "rank 0 on node01: cuda:0 NVIDIA H200 (PCI 0000:19:00.0)": "cuda:0
+/// NVIDIA H200".
 std::string place_of(int rank, const std::string& map) {
   const std::size_t line = map.find("rank " + std::to_string(rank) + " on ");
   const std::size_t begin = map.find(": cuda:", line) + 2;
@@ -30,17 +31,21 @@ std::string name_of(const std::string& place) {
 
 }  // namespace
 
-RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& control) : control_(control), run_(config.run) {
+RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& control)
+    : control_(control), run_(config.run) {
   using config::DeviceKind;
-  const bool asked = config.run.device == DeviceKind::kCuda || config.comm.backend == config::Backend::kNccl;
+  const bool asked =
+      config.run.device == DeviceKind::kCuda || config.comm.backend == config::Backend::kNccl;
   if (config.run.device == DeviceKind::kCpu) return;
   if (asked) {
-    const char* key = config.run.device == DeviceKind::kCuda ? "run.device=cuda" : "comm.backend=nccl";
+    const char* key =
+        config.run.device == DeviceKind::kCuda ? "run.device=cuda" : "comm.backend=nccl";
     try {
       open(config);
     } catch (const DeviceError& error) {
       const std::string text = error.what();
-      throw DeviceError(text.find(key) == std::string::npos ? std::string(key) + ": " + text : text);
+      throw DeviceError(text.find(key) == std::string::npos ? std::string(key) + ": " + text
+                                                            : text);
     }
     return;
   }
@@ -63,10 +68,12 @@ RunDevice::~RunDevice() = default;
 void RunDevice::open(const config::RunConfig& config) {
   const bool nccl = config.comm.backend != config::Backend::kMpi;
   run_agreed(control_, [&] { plugin_ = std::make_unique<runtime::CudaPlugin>(); });
-  const runtime::CudaPlugin::Selection selection =
-      plugin_->select_device(control_, runtime::hostname(), nccl ? runtime::DeviceSharing::kForbidden : runtime::DeviceSharing::kAllowed);
+  const runtime::CudaPlugin::Selection selection = plugin_->select_device(
+      control_, runtime::hostname(),
+      nccl ? runtime::DeviceSharing::kForbidden : runtime::DeviceSharing::kAllowed);
   run_agreed(control_, [&] {
-    if (plugin_->tensors() == runtime::TensorMemory::kCuda) tensors_ = model::load_torch_cuda(selection.device);
+    if (plugin_->tensors() == runtime::TensorMemory::kCuda)
+      tensors_ = model::load_torch_cuda(selection.device);
   });
   std::string map;
   for (const char c : selection.map) map += c == '\n' ? std::string("; ") : std::string(1, c);
@@ -80,13 +87,16 @@ void RunDevice::open(const config::RunConfig& config) {
   run_agreed(control_, [&] { device = plugin_->make_device(kDefaultStream); });
   std::unique_ptr<runtime::Collectives> transport;
   if (nccl) {
-    transport = plugin_->make_nccl_collectives(control_, config.comm.timeout_seconds, kDefaultStream);
+    transport =
+        plugin_->make_nccl_collectives(control_, config.comm.timeout_seconds, kDefaultStream);
     lines_.emplace_back("nccl", plugin_->nccl_self_test(*transport));
   } else {
-    run_agreed(control_, [&] { transport = plugin_->make_staged_collectives(control_, kDefaultStream); });
+    run_agreed(control_,
+               [&] { transport = plugin_->make_staged_collectives(control_, kDefaultStream); });
   }
   lines_.emplace_back("decoding", "on the host's processors, from a copy of the parameters");
-  if (tensors_.is_cpu()) activations_ = std::make_unique<model::ActivationLedger>(runtime::MemoryLedger::device());
+  if (tensors_.is_cpu())
+    activations_ = std::make_unique<model::ActivationLedger>(runtime::MemoryLedger::device());
   way_ = nccl ? runtime::Transport::kNccl : runtime::Transport::kStaged;
   transport_ = std::move(transport);
   device_ = std::move(device);
@@ -97,7 +107,8 @@ void RunDevice::open(const config::RunConfig& config) {
 model::ComputeDevice RunDevice::compute() const {
   model::ComputeDevice device = model::host_compute(run_);
   if (!on_gpu()) return device;
-  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn, device.fused_attention && kernels_.bf16->attention != nullptr, device_.get()};
+  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn,
+          device.fused_attention && kernels_.bf16->attention != nullptr, device_.get()};
 }
 
 }  // namespace th::train

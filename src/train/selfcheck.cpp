@@ -26,33 +26,39 @@ struct Outcome {
   friend bool operator==(const Outcome& a, const Outcome& b) { return a.bits == b.bits; }
 };
 
-/// A hash of all parameters that does not depend on who holds which: every element's bits are mixed with its place, and the results added.
+/// A hash of all parameters that does not depend on who holds which: every element's bits are mixed
+/// with its place, and the results added.
 std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::Collectives& collectives) {
   std::vector<float> shard(static_cast<std::size_t>(engine.layout().shard_total()));
   engine.read_state(zero::ZeroEngine::State::kParameters, shard);
   std::uint64_t sum = 0;
   for (const zero::FlatLayout::Piece& piece : engine.layout().pieces(collectives.rank())) {
     for (std::int64_t i = 0; i < piece.count; ++i) {
-      const auto place = hash_pair(static_cast<std::uint64_t>(piece.tensor), static_cast<std::uint64_t>(piece.tensor_begin + i));
-      sum += hash_pair(place, std::bit_cast<std::uint32_t>(shard[static_cast<std::size_t>(piece.shard_offset + i)]));
+      const auto place = hash_pair(static_cast<std::uint64_t>(piece.tensor),
+                                   static_cast<std::uint64_t>(piece.tensor_begin + i));
+      sum += hash_pair(place, std::bit_cast<std::uint32_t>(
+                                  shard[static_cast<std::size_t>(piece.shard_offset + i)]));
     }
   }
   std::uint64_t total = 0;
-  for (const std::string& text : collectives.gather_texts(std::to_string(sum))) total += std::stoull(text);
+  for (const std::string& text : collectives.gather_texts(std::to_string(sum)))
+    total += std::stoull(text);
   return total;
 }
 
-Outcome three_steps(const config::RunConfig& config, const TrainingData& data, std::int64_t slots, const RunDevice& device,
-                    runtime::Collectives& collectives) {
-  model::Transformer model(config.model, data.source_vocabulary, data.target_vocabulary, device.gemm(), data.longest, model::Arithmetic::kCompute,
+Outcome three_steps(const config::RunConfig& config, const TrainingData& data, std::int64_t slots,
+                    const RunDevice& device, runtime::Collectives& collectives) {
+  model::Transformer model(config.model, data.source_vocabulary, data.target_vocabulary,
+                           device.gemm(), data.longest, model::Arithmetic::kCompute,
                            device.compute());
   zero::ZeroEngine engine(config, model, collectives, slots, device.device());
   Outcome outcome;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const data::StepBatches batches = data.source->make(0, step % data.source->steps(0));
-    const zero::StepResult result = run_step(
-        config, model, engine, batches, step,
-        {learning_rate(config, schedule_steps(config, *data.source), step + 1), step + 1, initial_loss_scale(config)});
+    const zero::StepResult result =
+        run_step(config, model, engine, batches, step,
+                 {learning_rate(config, schedule_steps(config, *data.source), step + 1), step + 1,
+                  initial_loss_scale(config)});
     outcome.loss = result.loss_sum / static_cast<double>(batches.target_tokens);
     outcome.grad_norm = result.grad_norm;
     outcome.bits.push_back(std::bit_cast<std::uint64_t>(outcome.loss));
@@ -64,34 +70,41 @@ Outcome three_steps(const config::RunConfig& config, const TrainingData& data, s
 
 std::string row(const std::string& stage, const char* kind, const Outcome& o, const char* verdict) {
   std::array<char, 160> text{};
-  std::snprintf(text.data(), text.size(), "%5s  %-10s  %-19.17g  %-19.17g  %016llx  %s", stage.c_str(), kind, o.loss, o.grad_norm,
+  std::snprintf(text.data(), text.size(), "%5s  %-10s  %-19.17g  %-19.17g  %016llx  %s",
+                stage.c_str(), kind, o.loss, o.grad_norm,
                 static_cast<unsigned long long>(o.bits.back()), verdict);
   return text.data();
 }
 
 }  // namespace
 
-bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device, runtime::Collectives& collectives, const runtime::Communicator& node,
-               Log& log) {
+bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device,
+               runtime::Collectives& collectives, const runtime::Communicator& node, Log& log) {
   using config::GradientCheckpointing;
-  constexpr std::array<std::pair<GradientCheckpointing, const char*>, 4> kKinds{{{GradientCheckpointing::kNone, "none"},
-                                                                               {GradientCheckpointing::kSelective, "selective"},
-                                                                               {GradientCheckpointing::kFull, "full"},
-                                                                               {GradientCheckpointing::kSqrt, "sqrt"}}};
+  constexpr std::array<std::pair<GradientCheckpointing, const char*>, 4> kKinds{
+      {{GradientCheckpointing::kNone, "none"},
+       {GradientCheckpointing::kSelective, "selective"},
+       {GradientCheckpointing::kFull, "full"},
+       {GradientCheckpointing::kSqrt, "sqrt"}}};
   config::RunConfig config = deck.config;
   const std::int64_t ranks = collectives.size();
   const std::int64_t slots = config.train.micro_batches > 0 ? config.train.micro_batches : ranks;
   if (slots < ranks) {
-    throw DeckError("train.micro_batches: " + std::to_string(slots) + " slots a step are fewer than the " + std::to_string(ranks) + " ranks");
+    throw DeckError("train.micro_batches: " + std::to_string(slots) +
+                    " slots a step are fewer than the " + std::to_string(ranks) + " ranks");
   }
   if (config.comm.reduction == config::Reduction::kFast) {
-    if (collectives.rank() == 0) log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
+    if (collectives.rank() == 0)
+      log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
     config.comm.reduction = config::Reduction::kExact;
   }
   config.comm.overlap = resolve_overlap(config, collectives, node, device.way()).overlap;
-  if (config.zero.stage != 3) config.zero.max_live_parameters = 0;  // without effect in the deck's own run
+  if (config.zero.stage != 3)
+    config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = open_training_data(config, slots, collectives, node);
-  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) + " ranks, " + std::to_string(slots) + " slots a step, every zero.stage and model.gradient_checkpointing." +
+  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) +
+           " ranks, " + std::to_string(slots) +
+           " slots a step, every zero.stage and model.gradient_checkpointing." +
            (device.on_gpu() ? "" : " Offload has no effect on a CPU."));
   log.info("stage  recompute   loss of step 3       gradient norm        parameters' hash  bits");
   const Outcome* first = nullptr;
@@ -109,7 +122,8 @@ bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device, runtime:
       log.info(row(std::to_string(stage), name, outcomes.back(), equal ? "same" : "DIFFERS"));
     }
   }
-  log.info(same ? "All stages and kinds of recomputation give the same bits." : "The bits differ: this is a defect, please report it with this table.");
+  log.info(same ? "All stages and kinds of recomputation give the same bits."
+                : "The bits differ: this is a defect, please report it with this table.");
   return same;
 }
 

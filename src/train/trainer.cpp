@@ -2,11 +2,11 @@
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/data/text.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
-#include "th/data/text.hpp"
 #include "th/train/lr_schedule.hpp"
 
 #include <algorithm>
@@ -43,7 +43,8 @@ bool Trainer::completed() {
   if (state_.exit == RunState::kCompleted || config_.data.test_source.empty()) return true;
   std::string exit;  // of the last record
   run_agreed(collectives_, [&] {
-    if (is_root()) exit = monitor::MetricsWriter::last_exit(config_.run.output_dir + "/metrics.jsonl");
+    if (is_root())
+      exit = monitor::MetricsWriter::last_exit(config_.run.output_dir + "/metrics.jsonl");
   });
   collectives_.broadcast(exit, 0);
   return exit == RunState::kCompleted;
@@ -51,7 +52,8 @@ bool Trainer::completed() {
 
 int Trainer::run() {
   if (completed_) {
-    say("The run in " + config_.run.output_dir + " is complete at step " + std::to_string(state_.step) + "; nothing to do.");
+    say("The run in " + config_.run.output_dir + " is complete at step " +
+        std::to_string(state_.step) + "; nothing to do.");
     return static_cast<int>(ExitCode::kCompleted);
   }
   open_monitors();
@@ -66,7 +68,8 @@ int Trainer::run() {
 }
 
 int Trainer::run_to_the_end() {
-  loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch, config_.data.num_workers);
+  loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch,
+                                                config_.data.num_workers);
   bool stopped = false;
   while (!finished()) {
     if (profile_) profile_->begin_step(state_.step + 1);
@@ -74,10 +77,14 @@ int Trainer::run_to_the_end() {
     if (profile_) profile_->end_step();
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
     if (epoch_ended) end_epoch();
-    if (!epoch_ended && config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0) validate_in_between();
+    if (!epoch_ended && config_.train.valid_every_steps > 0 &&
+        state_.step % config_.train.valid_every_steps == 0)
+      validate_in_between();
     const Border border = agree();
-    const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 && state_.epoch % config_.checkpoint.every_epochs == 0;
-    const bool by_step = config_.checkpoint.every_steps > 0 && state_.step % config_.checkpoint.every_steps == 0;
+    const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 &&
+                          state_.epoch % config_.checkpoint.every_epochs == 0;
+    const bool by_step =
+        config_.checkpoint.every_steps > 0 && state_.step % config_.checkpoint.every_steps == 0;
     if (border.writers_done) {
       watchdog_.enter("checkpoint", state_.step);
       saver_->finish();
@@ -102,7 +109,9 @@ int Trainer::run_to_the_end() {
   if (!stopped) translate_test_set();  // what fails there takes no training with it
   if (profile_) profile_->end_run();
   write_summary(stopped ? "stopped" : RunState::kCompleted);
-  if (stopped) say("Stopped at step " + std::to_string(state_.step) + " with a checkpoint; start the same command with checkpoint.resume=latest.");
+  if (stopped)
+    say("Stopped at step " + std::to_string(state_.step) +
+        " with a checkpoint; start the same command with checkpoint.resume=latest.");
   return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
 }
 
@@ -113,11 +122,12 @@ void Trainer::train_step() {
   const data::StepBatches batches = next_batches();
   const std::int64_t optimizer_step = state_.step - state_.skipped_steps + 1;
   const double lr = learning_rate(config_, total_steps_, optimizer_step);
-  enqueue_step(config_, *model_, *engine_, batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
+  enqueue_step(config_, *model_, *engine_, batches, state_.step,
+               {lr, optimizer_step, loss_scale_.scale()});
   ++state_.step;
   ++state_.step_in_epoch;
-  under_way_.push_back({state_.step, lr, start, batches.source_tokens, batches.target_tokens, batches.padded_tokens, batches.score_cells,
-                        batches.padded_score_cells});
+  under_way_.push_back({state_.step, lr, start, batches.source_tokens, batches.target_tokens,
+                        batches.padded_tokens, batches.score_cells, batches.padded_score_cells});
   memory_->saw_training(batches.rounds, config_.data.num_workers > 0 ? kStepsInMemory : 1);
   // The next loss scale depends on this step's gradients.
   const std::size_t ahead = engine_->runs_ahead() && !scales_loss() ? 1 : 0;
@@ -129,11 +139,13 @@ void Trainer::finish_step() {
   under_way_.pop_front();
   const zero::StepResult result = engine_->result();
   const auto now = Clock::now();
-  const double seconds = std::chrono::duration<double>(now - std::max(step.start, last_result_)).count();
+  const double seconds =
+      std::chrono::duration<double>(now - std::max(step.start, last_result_)).count();
   last_result_ = now;
   const double loss = result.loss_sum / static_cast<double>(step.target_tokens);
   note([&] {
-    metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens, step.target_tokens, seconds,
+    metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens,
+                    step.target_tokens, seconds,
                     scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt});
   });
   judge(step.step, loss, result);
@@ -143,7 +155,8 @@ void Trainer::finish_step() {
     tensorboard_->scalar("train/loss", loss, step.step);
     tensorboard_->scalar("train/lr", step.lr, step.step);
     tensorboard_->scalar("train/grad_norm", result.grad_norm, step.step);
-    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds, step.step);
+    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds,
+                         step.step);
   });
   state_.epoch_loss_sum += result.loss_sum;
   state_.epoch_tokens += step.target_tokens;
@@ -181,7 +194,8 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
   const bool overflow = std::isfinite(loss) && !std::isfinite(result.grad_norm);
   const std::string step = "step " + std::to_string(number);
   if (!std::isfinite(loss) || (overflow && !scales_loss())) {
-    give_up(step + ": loss " + std::to_string(loss) + ", gradient norm " + std::to_string(result.grad_norm) + " are not finite" +
+    give_up(step + ": loss " + std::to_string(loss) + ", gradient norm " +
+            std::to_string(result.grad_norm) + " are not finite" +
             (result.not_finite.empty() ? "" : ", first in " + result.not_finite) +
             "; the parameters were not updated. Lower optimizer.lr or set train.gradient_clip.");
   }
@@ -192,11 +206,14 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
   if (!overflow) return;
   ++state_.skipped_steps;
   if (verdict == LossScale::Verdict::kExhausted) {
-    give_up(step + ": gradients overflow fp16, first in " + result.not_finite + ", and the loss scale is at its smallest, " +
-            std::to_string(before) + ". Lower optimizer.lr, or use precision.dtype=bf16.");
+    give_up(step + ": gradients overflow fp16, first in " + result.not_finite +
+            ", and the loss scale is at its smallest, " + std::to_string(before) +
+            ". Lower optimizer.lr, or use precision.dtype=bf16.");
   }
-  const std::string text = step + ": gradients overflow fp16 at loss scale " + fixed(before, 4) + ", first in " + result.not_finite +
-                           "; the step is skipped, the scale is now " + fixed(loss_scale_.scale(), 4);
+  const std::string text = step + ": gradients overflow fp16 at loss scale " + fixed(before, 4) +
+                           ", first in " + result.not_finite +
+                           "; the step is skipped, the scale is now " +
+                           fixed(loss_scale_.scale(), 4);
   if (verdict == LossScale::Verdict::kBelowOne) {
     if (is_root()) log_.warn(text);
   } else {
@@ -207,7 +224,8 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
 double Trainer::evaluate() {
   watchdog_.enter("validation", state_.step);
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
-  const EvaluationBatches batches(*dataset_.valid, config_.data, collectives_.rank(), collectives_.size());
+  const EvaluationBatches batches(*dataset_.valid, config_.data, collectives_.rank(),
+                                  collectives_.size());
   memory_->saw_evaluation(batches.shapes(), batches.bytes());
   validated_step_ = state_.step;
   return evaluate_loss(*model_, *engine_, collectives_, batches);
@@ -228,8 +246,9 @@ void Trainer::end_epoch() {
     if (tensorboard_ && valid) tensorboard_->scalar("valid/loss", *valid, state_.step);
     if (tensorboard_) tensorboard_->flush();
   });
-  say("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) + (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) +
-            " (" + fixed(seconds, 1) + " s)");
+  say("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) +
+      (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) + " (" + fixed(seconds, 1) +
+      " s)");
   ++state_.epoch;
   state_.step_in_epoch = 0;
   state_.epoch_loss_sum = 0;
@@ -250,8 +269,11 @@ void Trainer::validate_in_between() {
 
 Trainer::Border Trainer::agree() {
   const auto left = deadline_.seconds_left();
-  const std::array<double, 5> mine{runtime::StopSignals::stop_requested() != 0 ? 1.0 : 0.0, left && *left < deadline_.seconds_to_save() + longest_step_ ? 1.0 : 0.0,
-                                   runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0, saver_->busy() ? 1.0 : 0.0, note_failure_ ? 1.0 : 0.0};
+  const std::array<double, 5> mine{
+      runtime::StopSignals::stop_requested() != 0 ? 1.0 : 0.0,
+      left && *left < deadline_.seconds_to_save() + longest_step_ ? 1.0 : 0.0,
+      runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0, saver_->busy() ? 1.0 : 0.0,
+      note_failure_ ? 1.0 : 0.0};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
@@ -270,7 +292,9 @@ const runtime::MemoryLedger& Trainer::ledger() const {
   return device_.on_gpu() ? runtime::MemoryLedger::device() : runtime::MemoryLedger::process();
 }
 
-bool Trainer::saving() const { return config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0; }
+bool Trainer::saving() const {
+  return config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0;
+}
 
 double Trainer::probe() {
   if (probe_batch_.sentences == 0) return 0;
@@ -321,36 +345,43 @@ void Trainer::translate_test_set() {
   watchdog_.enter("decoding", state_.step);
   std::vector<std::string> lines;
   {
-    const EvaluationBatches batches(*dataset_.test, config_.data, collectives_.rank(), collectives_.size());
+    const EvaluationBatches batches(*dataset_.test, config_.data, collectives_.rank(),
+                                    collectives_.size());
     memory_->saw_decoding(batches.shapes(), batches.bytes(), config_.decode.max_length);
     std::optional<model::Transformer> host;  // decodes in place of a GPU's
     const model::ActivationLedger of_host(runtime::MemoryLedger::process());
     if (device_.on_gpu()) {
       const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-      host.emplace(config_.model, data_.source_vocabulary, data_.target_vocabulary, model::resolve_gemm(config_.run.gemm), data_.longest,
+      host.emplace(config_.model, data_.source_vocabulary, data_.target_vocabulary,
+                   model::resolve_gemm(config_.run.gemm), data_.longest,
                    model::Arithmetic::kCompute, model::host_compute(config_.run));
     }
-    lines = translate_corpus(host ? *host : *model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
-                             {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
+    lines = translate_corpus(
+        host ? *host : *model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
+        {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
   }
   std::vector<std::string> references;
   std::int64_t exact = 0;
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
-    references = data::read_parallel(config_.data.test_source, config_.data.test_target, config_.data.empty_lines).target.lines;
+    references = data::read_parallel(config_.data.test_source, config_.data.test_target,
+                                     config_.data.empty_lines)
+                     .target.lines;
     std::ofstream out(config_.run.output_dir + "/test.hyp");
     for (const std::string& line : lines) out << line << "\n";
     if (!out.flush()) throw CheckpointError(config_.run.output_dir + "/test.hyp can't be written");
   });
   if (!is_root()) return;
-  for (std::size_t i = 0; i < lines.size() && i < references.size(); ++i) exact += lines[i] == references[i] ? 1 : 0;
+  for (std::size_t i = 0; i < lines.size() && i < references.size(); ++i)
+    exact += lines[i] == references[i] ? 1 : 0;
   const double share = static_cast<double>(exact) / static_cast<double>(lines.size());
   const double bleu = corpus_bleu(lines, references);
   note([&] {
     metrics_->eval("bleu", bleu);
     metrics_->eval("exact", share);
   });
-  say("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " + std::to_string(lines.size()) + " lines exact");
+  say("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " +
+      std::to_string(lines.size()) + " lines exact");
 }
 
 }  // namespace th::train

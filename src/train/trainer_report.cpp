@@ -1,7 +1,7 @@
-#include "th/io/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/resource_usage.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/trainer.hpp"
 
@@ -40,48 +40,67 @@ void Trainer::show_progress(double loss, double seconds) {
   if (!progress_ || !progress_->active()) return;
   const std::int64_t steps = source_->steps(state_.epoch);
   const double rate = static_cast<double>(totals_.real_tokens) / std::max(totals_.seconds, 1e-9);
-  progress_->show("Epoch " + std::to_string(state_.epoch) + ": step " + std::to_string(state_.step_in_epoch) + "/" + std::to_string(steps) +
-                  ", loss " + fixed(loss, 4) + ", " + fixed(rate, 0) + " tokens/s, " +
-                  fixed(seconds * static_cast<double>(steps - state_.step_in_epoch), 0) + " s left");
+  progress_->show("Epoch " + std::to_string(state_.epoch) + ": step " +
+                  std::to_string(state_.step_in_epoch) + "/" + std::to_string(steps) + ", loss " +
+                  fixed(loss, 4) + ", " + fixed(rate, 0) + " tokens/s, " +
+                  fixed(seconds * static_cast<double>(steps - state_.step_in_epoch), 0) +
+                  " s left");
 }
 
 void Trainer::report_memory() {
   if (!is_root()) return;
-  say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use, ledger().at_peak()));
+  say("Memory of a rank: " +
+      plan_against_measurement(memory_->plan().peak().use, ledger().at_peak()));
 }
 
 void Trainer::open_monitors() {
-  if (config_.profile.enabled) profile_ = std::make_unique<Profile>(config_, state_.step + 1, *engine_, collectives_, device_.place(), log_);
+  if (config_.profile.enabled)
+    profile_ = std::make_unique<Profile>(config_, state_.step + 1, *engine_, collectives_,
+                                         device_.place(), log_);
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
     const std::string path = config_.run.output_dir + "/metrics.jsonl";
     const bool append = reader_ != nullptr && fs::exists(path);
-    const bool validated = trained_before() || (config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0);
+    const bool validated = trained_before() || (config_.train.valid_every_steps > 0 &&
+                                                state_.step % config_.train.valid_every_steps == 0);
     if (reader_ && io::go_on_from(checkpoints_, reader_->folder())) {
-      log_.info(checkpoints_ + "/latest names " + io::step_name(state_.step) + " again: what was trained after it is left behind.");
+      log_.info(checkpoints_ + "/latest names " + io::step_name(state_.step) +
+                " again: what was trained after it is left behind.");
     }
-    const std::string last_record = state_.step_in_epoch == 0 ? "epoch" : validated ? "valid_loss" : "";  // of the checkpoint's own step
+    const std::string last_record = state_.step_in_epoch == 0 ? "epoch"
+                                    : validated               ? "valid_loss"
+                                                              : "";  // of the checkpoint's own step
     if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, last_record);
-    metrics_ = std::make_unique<monitor::MetricsWriter>(path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
+    metrics_ = std::make_unique<monitor::MetricsWriter>(
+        path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
     const config::Progress progress = config_.monitor.progress;
-    progress_ = std::make_unique<monitor::Progress>(progress == config::Progress::kOn ||
-                                                    (progress == config::Progress::kAuto && monitor::launcher_on_terminal()));
-    if (config_.monitor.tensorboard) tensorboard_ = std::make_unique<monitor::TensorboardWriter>(config_.run.output_dir + "/tensorboard", state_.step + 1);
+    progress_ = std::make_unique<monitor::Progress>(
+        progress == config::Progress::kOn ||
+        (progress == config::Progress::kAuto && monitor::launcher_on_terminal()));
+    if (config_.monitor.tensorboard)
+      tensorboard_ = std::make_unique<monitor::TensorboardWriter>(
+          config_.run.output_dir + "/tensorboard", state_.step + 1);
   });
 }
 
 void Trainer::print_sizes() {
   if (dataset_.train) {
     log_.info("Dataset: " + std::to_string(dataset_.train->size()) + " training pairs" +
-              (dataset_.valid ? ", " + std::to_string(dataset_.valid->size()) + " for validation" : std::string()) +
-              (dataset_.test ? ", " + std::to_string(dataset_.test->size()) + " for the test" : std::string()));
-    log_.info("Vocabulary: source " + std::to_string(dataset_.source_tokenizer->size()) + ", target " + std::to_string(dataset_.target_tokenizer->size()));
+              (dataset_.valid ? ", " + std::to_string(dataset_.valid->size()) + " for validation"
+                              : std::string()) +
+              (dataset_.test ? ", " + std::to_string(dataset_.test->size()) + " for the test"
+                             : std::string()));
+    log_.info("Vocabulary: source " + std::to_string(dataset_.source_tokenizer->size()) +
+              ", target " + std::to_string(dataset_.target_tokenizer->size()));
   }
   log_.info("Parameters: " + std::to_string(engine_->layout().parameter_count()));
-  log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " + std::to_string(state_.micro_batches) + " slots a step in " +
-            std::to_string(engine_->rounds()) + " rounds, model state " + monitor::bytes_text(engine_->buffers().use().model_state()) + " a rank");
+  log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " +
+            std::to_string(state_.micro_batches) + " slots a step in " +
+            std::to_string(engine_->rounds()) + " rounds, model state " +
+            monitor::bytes_text(engine_->buffers().use().model_state()) + " a rank");
   if (const zero::UnitPlaces& gathered = engine_->buffers().gathered; config_.zero.stage == 3) {
-    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) + " units gathered ahead, at most " + std::to_string(gathered.total) +
+    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) +
+              " units gathered ahead, at most " + std::to_string(gathered.total) +
               " elements at a time");
   }
   log_.info("Identity: " + identity_);
@@ -90,22 +109,33 @@ void Trainer::print_sizes() {
 void Trainer::write_summary(const std::string& exit) {
   const auto gather = [&](std::int64_t value) {
     std::vector<std::int64_t> out;
-    for (const std::string& text : collectives_.gather_texts(std::to_string(value))) out.push_back(std::stoll(text));
+    for (const std::string& text : collectives_.gather_texts(std::to_string(value)))
+      out.push_back(std::stoll(text));
     return out;
   };
   monitor::SummaryRecord record;
   record.steps = state_.step;
-  record.tokens_per_second = totals_.timed_seconds > 0 ? static_cast<double>(totals_.timed_tokens) / totals_.timed_seconds : 0;
-  const auto waste = [](std::int64_t real, std::int64_t padded) { return padded > 0 ? 1.0 - static_cast<double>(real) / static_cast<double>(padded) : 0; };
+  record.tokens_per_second = totals_.timed_seconds > 0
+                                 ? static_cast<double>(totals_.timed_tokens) / totals_.timed_seconds
+                                 : 0;
+  const auto waste = [](std::int64_t real, std::int64_t padded) {
+    return padded > 0 ? 1.0 - static_cast<double>(real) / static_cast<double>(padded) : 0;
+  };
   record.padding_fraction = waste(totals_.real_tokens, totals_.padded_tokens);
-  const bool packed = model_->fuses_attention(model::scalar_type(config_.precision.dtype), data_.longest);
-  record.attention_padding_fraction = packed ? 0 : waste(totals_.score_cells, totals_.padded_score_cells);
+  const bool packed =
+      model_->fuses_attention(model::scalar_type(config_.precision.dtype), data_.longest);
+  record.attention_padding_fraction =
+      packed ? 0 : waste(totals_.score_cells, totals_.padded_score_cells);
   record.rss_before_model_bytes = gather(rss_before_model_);
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
-  record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state() + runtime::MemoryLedger::device().current().model_state());
-  const runtime::ByteCounters sent = collectives_.bytes_sent(), between = collectives_.bytes_between_nodes();
-  const std::int64_t payload = sent.total() - sent.control, crossed = between.total() - between.control;
-  const std::int64_t peers = collectives_.nodes().node_size(collectives_.rank()) - 1, others = collectives_.size() - 1;
+  record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state() +
+                                    runtime::MemoryLedger::device().current().model_state());
+  const runtime::ByteCounters sent = collectives_.bytes_sent(),
+                              between = collectives_.bytes_between_nodes();
+  const std::int64_t payload = sent.total() - sent.control,
+                     crossed = between.total() - between.control;
+  const std::int64_t peers = collectives_.nodes().node_size(collectives_.rank()) - 1,
+                     others = collectives_.size() - 1;
   record.bytes_sent = gather(payload);
   record.bytes_on_node = gather(others > 0 ? payload / others * peers : 0);
   record.bytes_between_nodes = gather(crossed);
@@ -114,10 +144,14 @@ void Trainer::write_summary(const std::string& exit) {
   record.exit = exit;
   std::string traffic;
   for (const runtime::TrafficRow& row : collectives_.traffic()) {
-    record.traffic.push_back({row.collective, row.data, row.calls, row.sent, row.received, row.between_nodes});
-    traffic += (traffic.empty() ? "" : "; ") + row.collective + " of " + row.data + ": " + std::to_string(row.calls) + " calls, " +
-               monitor::bytes_text(row.sent) + " sent, " + monitor::bytes_text(row.received) + " received" +
-               (collectives_.nodes().nodes() > 1 ? ", " + monitor::bytes_text(row.between_nodes) + " between nodes" : std::string());
+    record.traffic.push_back(
+        {row.collective, row.data, row.calls, row.sent, row.received, row.between_nodes});
+    traffic += (traffic.empty() ? "" : "; ") + row.collective + " of " + row.data + ": " +
+               std::to_string(row.calls) + " calls, " + monitor::bytes_text(row.sent) + " sent, " +
+               monitor::bytes_text(row.received) + " received" +
+               (collectives_.nodes().nodes() > 1
+                    ? ", " + monitor::bytes_text(row.between_nodes) + " between nodes"
+                    : std::string());
   }
   if (collectives_.size() > 1) log_.info("Traffic of rank 0: " + traffic);
   note([&] {
@@ -125,7 +159,8 @@ void Trainer::write_summary(const std::string& exit) {
     if (tensorboard_) tensorboard_->flush();
   });
   settle_notes();
-  log_.info("Done: " + std::to_string(totals_.steps) + " steps, " + std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");
+  log_.info("Done: " + std::to_string(totals_.steps) + " steps, " +
+            std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");
 }
 
 }  // namespace th::train

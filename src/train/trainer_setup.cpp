@@ -1,11 +1,11 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/io/checkpoint_build.hpp"
-#include "th/io/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_build.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/resource_usage.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/overlap.hpp"
@@ -33,29 +33,37 @@ namespace {
 std::string make_identity(const config::RunConfig& config, const RunDevice& device) {
   std::string gemm = device.product_library();
   if (gemm.empty()) gemm = model::Gemm(device.gemm()).identity(config.precision.dtype);
-  return "isa=" + instruction_set() + " gemm=" + gemm + " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() +
+  return "isa=" + instruction_set() + " gemm=" + gemm +
+         " threads=" + std::to_string(config.run.threads) + " device=" + device.kind() +
          " torch=" + build_info().torch + " numerics=" + std::to_string(kNumericsRevision) +
          (config.run.attention == config::AttentionKernels::kProducts ? " attention=products" : "");
 }
 
-/// The first sentences of the first evaluation batch, as many as have kProbeTokens with their padding, at least one: every layer takes part in
-/// their loss, and training waits for it at each save.
-data::Batch make_probe_batch(const data::ParallelCorpus& corpus, const config::DataSection& config) {
+/// The first sentences of the first evaluation batch, as many as have kProbeTokens with their
+/// padding, at least one: every layer takes part in their loss, and training waits for it at each
+/// save.
+data::Batch make_probe_batch(const data::ParallelCorpus& corpus,
+                             const config::DataSection& config) {
   constexpr std::int64_t kProbeTokens = 128;
   const EvaluationBatches batches(corpus, config, 0, data::eval_batch_count(corpus, config));
   const data::EvalBatch& first = batches.all().front();
   const std::int64_t length = first.batch.source_length + first.batch.target_length;
-  const std::int64_t sentences = std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
-  return data::make_batch(corpus, std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
+  const std::int64_t sentences =
+      std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
+  return data::make_batch(corpus,
+                          std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
 }
 
 /// Of a batch's ids, which it depends on alone.
 std::string hash_of(const data::Batch& batch) {
   const auto of = [](const auto& values) { return hash_bytes(std::as_bytes(std::span(values))); };
-  return std::to_string(hash_pair(hash_pair(of(batch.source), of(batch.target_in)), of(batch.target_out)));
+  return std::to_string(
+      hash_pair(hash_pair(of(batch.source), of(batch.target_in)), of(batch.target_out)));
 }
 
-bool holds_run(const fs::path& folder) { return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints"); }
+bool holds_run(const fs::path& folder) {
+  return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints");
+}
 
 /// Renames a folder that holds a run to NAME.1, .2, …
 std::string set_aside(const fs::path& folder) {
@@ -70,15 +78,24 @@ std::string set_aside(const fs::path& folder) {
 
 }  // namespace
 
-Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
+Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
+                 runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
                  const runtime::Communicator& node, Log& log)
-    : deck_(deck), config_(deck_.config), device_(device), collectives_(collectives), watchdog_(watchdog), log_(log),
-      deadline_(deck.config.run.max_minutes), loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
+    : deck_(deck),
+      config_(deck_.config),
+      device_(device),
+      collectives_(collectives),
+      watchdog_(watchdog),
+      log_(log),
+      deadline_(deck.config.run.max_minutes),
+      loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) {
-    run_agreed(collectives_, [&] { take_output(); });  // before a checkpoint is chosen: a run that ends may still write one
+    run_agreed(collectives_, [&] {
+      take_output();
+    });  // before a checkpoint is chosen: a run that ends may still write one
     open_checkpoint();
   }
   completed_ = completed();
@@ -89,7 +106,8 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtim
   watchdog_.enter("set-up", state_.step);
   const OverlapChoice overlap = resolve_overlap(config_, collectives_, node, device_.way());
   zero::PlanRequest request = plan_engine(overlap.overlap, node.size());
-  prepare_output();  // the last that can refuse the deck is behind: an earlier run's folder is moved for a run that begins
+  prepare_output();  // the last that can refuse the deck is behind: an earlier run's folder is
+                     // moved for a run that begins
   build_engine(overlap, std::move(request));
   watchdog_.enter("resume", state_.step);
   resume();
@@ -99,8 +117,9 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtim
 
 void Trainer::open_saver() {
   using Mode = CheckpointSaver::Mode;
-  saver_ = std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last,
-                                             config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
+  saver_ =
+      std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last,
+                                        config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
   saver_->set_damaged(damaged_);
   run_agreed(collectives_, [&] {
     if (saving()) saver_->reserve(*engine_);
@@ -116,22 +135,26 @@ void Trainer::open_checkpoint() {
       if (is_root()) log_.warn(note);
     }
     if (!reader_) {
-      log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ + ", the run starts anew.");
+      log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ +
+                ", the run starts anew.");
       return;
     }
   }
-  if (is_root() && !config_.checkpoint.init_from.empty()) log_.warn("checkpoint.init_from has no effect: the run goes on from " + reader_->folder());
+  if (is_root() && !config_.checkpoint.init_from.empty())
+    log_.warn("checkpoint.init_from has no effect: the run goes on from " + reader_->folder());
   run_agreed(collectives_, [&] {
     if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
     state_ = run_state_from_json(reader_->info().state_json);
     std::string fatal;
     for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
-      const std::string line = d.key + ": the checkpoint has " + d.checkpoint + ", the deck " + d.given;
+      const std::string line =
+          d.key + ": the checkpoint has " + d.checkpoint + ", the deck " + d.given;
       if (d.fatal) fatal += "\n  " + line;
       other_precision_ = other_precision_ || d.key == "precision.dtype";
       if (!d.fatal && is_root()) log_.info("resume: " + line);
     }
-    if (!fatal.empty()) throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
+    if (!fatal.empty())
+      throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
   });
 }
 
@@ -139,12 +162,14 @@ void Trainer::resolve_slots() {
   const std::int64_t asked = config_.train.micro_batches;
   if (state_.micro_batches == 0) state_.micro_batches = asked > 0 ? asked : collectives_.size();
   if (asked > 0 && asked != state_.micro_batches) {
-    throw DeckError("train.micro_batches is " + std::to_string(asked) + ", the checkpoint's run has " + std::to_string(state_.micro_batches) +
+    throw DeckError("train.micro_batches is " + std::to_string(asked) +
+                    ", the checkpoint's run has " + std::to_string(state_.micro_batches) +
                     " slots a step; keep it, or leave the key at 0");
   }
   if (state_.micro_batches < collectives_.size()) {
-    throw DeckError("train.micro_batches: " + std::to_string(state_.micro_batches) + " slots a step are fewer than the " +
-                    std::to_string(collectives_.size()) + " ranks; start at most " + std::to_string(state_.micro_batches) +
+    throw DeckError("train.micro_batches: " + std::to_string(state_.micro_batches) +
+                    " slots a step are fewer than the " + std::to_string(collectives_.size()) +
+                    " ranks; start at most " + std::to_string(state_.micro_batches) +
                     " ranks or raise train.micro_batches");
   }
 }
@@ -155,25 +180,34 @@ void Trainer::open_data(const runtime::Communicator& node) {
   source_ = data_.source;
   run_agreed(collectives_, [&] {
     if (!reader_ || !dataset_.train) return;
-    if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() && reader_->info().target_tokens == dataset_.target_tokenizer->tokens()) return;
-    throw DeckError("the corpus gives another vocabulary than the checkpoint's; data.train_source and data.train_target must be the same files");
+    if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() &&
+        reader_->info().target_tokens == dataset_.target_tokenizer->tokens())
+      return;
+    throw DeckError(
+        "the corpus gives another vocabulary than the checkpoint's; data.train_source and "
+        "data.train_target must be the same files");
   });
   const std::string corpus = dataset_.train ? std::to_string(dataset_.train->content_hash()) : "";
   run_agreed(collectives_, [&] {
     if (state_.corpus.empty() || state_.corpus == corpus) return;
-    throw DeckError("data.train_source and data.train_target have other lines than when the checkpoint was written; give the same files, or start a new run "
-                    "from its parameters with checkpoint.init_from");
+    throw DeckError(
+        "data.train_source and data.train_target have other lines than when the checkpoint was "
+        "written; give the same files, or start a new run "
+        "from its parameters with checkpoint.init_from");
   });
   state_.corpus = corpus;
   open_initial();
-  if (dataset_.valid || dataset_.train) probe_batch_ = make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
+  if (dataset_.valid || dataset_.train)
+    probe_batch_ =
+        make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
   probe_hash_ = hash_of(probe_batch_);
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }
   total_steps_ = schedule_steps(config_, *source_);
   if (total_steps_ > 0 && config_.schedule.warmup_steps >= total_steps_) {
-    throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) + " is not below the " + std::to_string(total_steps_) +
+    throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) +
+                    " is not below the " + std::to_string(total_steps_) +
                     " steps of train.epochs; lower it or set schedule.total_steps");
   }
 }
@@ -182,9 +216,13 @@ void Trainer::open_initial() {
   if (config_.checkpoint.init_from.empty() || reader_) return;
   run_agreed(collectives_, [&] {
     initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
-    const zero::FlatLayout layout(model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary).units, 1);
+    const zero::FlatLayout layout(
+        model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary)
+            .units,
+        1);
     if (!dataset_.train) return initial_->require_same_tensors(layout);
-    io::require_same_model(*initial_, layout, dataset_.source_tokenizer->tokens(), dataset_.target_tokenizer->tokens());
+    io::require_same_model(*initial_, layout, dataset_.source_tokenizer->tokens(),
+                           dataset_.target_tokenizer->tokens());
   });
 }
 
@@ -209,7 +247,8 @@ void Trainer::prepare_output() {
       take_output();
       const bool fresh = config_.checkpoint.resume == config::Resume::kNone;
       if (fresh && holds_run(folder)) {
-        log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) + ".");
+        log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) +
+                  ".");
         fs::create_directories(folder);
         take_output();
       }
@@ -220,13 +259,16 @@ void Trainer::prepare_output() {
     } catch (const Error&) {
       throw;
     } catch (const std::exception&) {
-      throw DeckError("run.output_dir: " + folder.string() + " can't be written; give a folder that can, as in run.output_dir=/scratch/run1");
+      throw DeckError(
+          "run.output_dir: " + folder.string() +
+          " can't be written; give a folder that can, as in run.output_dir=/scratch/run1");
     }
     log_.open_file((folder / "run.log").string());
   });
   run_agreed(collectives_, [&] {
     if (!fs::exists(fs::path(config_.run.output_dir) / "resolved.in")) {
-      throw DeckError("run.output_dir: " + config_.run.output_dir + " is not shared: " + runtime::hostname() + " does not see what rank 0 wrote there");
+      throw DeckError("run.output_dir: " + config_.run.output_dir + " is not shared: " +
+                      runtime::hostname() + " does not see what rank 0 wrote there");
     }
   });
   watchdog_.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
@@ -250,7 +292,8 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.gemm = device_.gemm();
   request.fused_attention = device_.compute().fused_attention;
   run_agreed(collectives_, [&] {
-    zero::PlanRequest first = request;  // what is known before the first step: the batches of this epoch
+    zero::PlanRequest first =
+        request;  // what is known before the first step: the batches of this epoch
     first.training = source_->largest_shapes(state_.epoch);
     require_room(first, ranks_of_node, runtime::available_memory_bytes(), device_.free_memory());
   });
@@ -258,24 +301,30 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
 }
 
 void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest request) {
-  log_.info(std::string("Communication beside compute: ") + (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason +
-            ")");
+  log_.info(std::string("Communication beside compute: ") +
+            (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason + ")");
   const config::RunConfig& config = request.config;
-  const bool asked_ahead = std::any_of(deck_.entries.begin(), deck_.entries.end(),
-                                       [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
-  if (is_root() && asked_ahead && config.zero.stage == 3 && config_.comm.overlap == config::Overlap::kAuto &&
-      choice.overlap == config::Overlap::kOff) {
-    log_.warn("zero.prefetch_units has no effect: communication has no core of its own, so a unit is gathered when it is needed");
+  const bool asked_ahead = std::any_of(
+      deck_.entries.begin(), deck_.entries.end(),
+      [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
+  if (is_root() && asked_ahead && config.zero.stage == 3 &&
+      config_.comm.overlap == config::Overlap::kAuto && choice.overlap == config::Overlap::kOff) {
+    log_.warn(
+        "zero.prefetch_units has no effect: communication has no core of its own, so a unit is "
+        "gathered when it is needed");
   }
   const std::string transport = collectives_.description();
   rss_before_model_ = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
   runtime::MemoryLedger::device().restart();
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-  model_ = std::make_unique<model::Transformer>(config_.model, data_.source_vocabulary, data_.target_vocabulary,
-                                                device_.gemm(), data_.longest, model::Arithmetic::kCompute, device_.compute());
-  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches, device_.device());
-  if (collectives_.description() != transport) log_.warn("Transport: " + collectives_.description());
+  model_ = std::make_unique<model::Transformer>(
+      config_.model, data_.source_vocabulary, data_.target_vocabulary, device_.gemm(),
+      data_.longest, model::Arithmetic::kCompute, device_.compute());
+  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches,
+                                               device_.device());
+  if (collectives_.description() != transport)
+    log_.warn("Transport: " + collectives_.description());
   model_->record_on(engine_->flight_record());
   watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
@@ -288,11 +337,12 @@ void Trainer::watch_engine() {
   const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
   std::vector<std::string> units;
   for (const model::UnitSpec& unit : model_->units()) units.push_back(unit.name);
-  watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl", [this, path, units] {
-    std::ofstream out(path);
-    out << engine_->flight().text(units);
-    if (!out.flush()) throw CommunicationError(path + " can't be written");
-  });
+  watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl",
+                     [this, path, units] {
+                       std::ofstream out(path);
+                       out << engine_->flight().text(units);
+                       if (!out.flush()) throw CommunicationError(path + " can't be written");
+                     });
   engine_watch_ = std::shared_ptr<void>(nullptr, [this](void*) {
     watchdog_.set_dump({}, {});
     collectives_.follow(nullptr);
@@ -311,19 +361,25 @@ void Trainer::resume() {
   if (!reader_) return;
   run_agreed(collectives_, [&] {
     if (engine_->has_moments() && reader_->info().state_names.empty()) {
-      throw CheckpointError(reader_->folder() + " holds parameters alone, no optimizer state: checkpoint.init_from starts a new run from it");
+      throw CheckpointError(reader_->folder() +
+                            " holds parameters alone, no optimizer state: checkpoint.init_from "
+                            "starts a new run from it");
     }
   });
   memory_->saw_resume();
   if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
   load_checkpoint(*reader_, *engine_, collectives_, LoadWhat::kEverything,
-                  config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore : Checksums::kCheck);
+                  config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore
+                                                                       : Checksums::kCheck);
   check_probe();
-  log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) + " (written by " +
-            std::to_string(reader_->info().world_size) + " ranks at stage " + std::to_string(reader_->info().zero_stage) + ").");
+  log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) +
+            " (written by " + std::to_string(reader_->info().world_size) + " ranks at stage " +
+            std::to_string(reader_->info().zero_stage) + ").");
   const bool tells_its_end = !finished() || !state_.exit.empty();
   saved_step_ = tells_its_end && reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
-  if (state_.identity != identity_) log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ + "].");
+  if (state_.identity != identity_)
+    log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ +
+              "].");
   state_.identity = identity_;
 }
 
@@ -334,7 +390,9 @@ void Trainer::check_probe() {
     return;
   }
   if (!state_.probe.empty() && state_.probe != probe_hash_) {
-    log_.info("The probe batch is another one than when the checkpoint was written, so its loss proves nothing: data.valid_source or data.valid_target differ.");
+    log_.info(
+        "The probe batch is another one than when the checkpoint was written, so its loss proves "
+        "nothing: data.valid_source or data.valid_target differ.");
     return;
   }
   constexpr double kAccepted = 1e-5;  // relative, at another identity (contract.md)
@@ -342,16 +400,20 @@ void Trainer::check_probe() {
   const double before = state_.probe_loss;
   if (now == before) return;
   if (other_precision_) {
-    log_.info("The probe batch's loss was " + std::to_string(before) + " in the checkpoint's precision and is " + std::to_string(now) + " in this one.");
+    log_.info("The probe batch's loss was " + std::to_string(before) +
+              " in the checkpoint's precision and is " + std::to_string(now) + " in this one.");
     return;
   }
   const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
   std::array<char, 160> numbers{};
-  std::snprintf(numbers.data(), numbers.size(), "%.17g when it was written and %.17g now, %.2g relative", before, now, relative);
+  std::snprintf(numbers.data(), numbers.size(),
+                "%.17g when it was written and %.17g now, %.2g relative", before, now, relative);
   if (state_.identity == identity_ || !(relative <= kAccepted)) {
-    throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() + ": the parameters or the data are not the same");
+    throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() +
+                          ": the parameters or the data are not the same");
   }
-  log_.info(std::string("The probe batch's loss was ") + numbers.data() + ", within the 1e-5 that another identity explains.");
+  log_.info(std::string("The probe batch's loss was ") + numbers.data() +
+            ", within the 1e-5 that another identity explains.");
 }
 
 }  // namespace th::train

@@ -1,7 +1,7 @@
 #include "th/train/training_data.hpp"
 
 #include "th/base/hash.hpp"
-#include "th/runtime/watchdog.hpp"
+#include "th/runtime/observe/watchdog.hpp"
 #include "th/train/agreement.hpp"
 
 #include <unistd.h>
@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::int64_t kSyntheticEpoch = 1000;  // steps, where train.max_steps does not ask for more
+constexpr std::int64_t kSyntheticEpoch =
+    1000;  // steps, where train.max_steps does not ask for more
 
 /// Removes a folder when it goes out of scope, also when an error does.
 class FolderGuard {
@@ -34,23 +35,36 @@ class FolderGuard {
   fs::path folder_;
 };
 
-fs::path cache_folder(const std::string& token) { return fs::path("/dev/shm") / ("th_app.corpus." + token); }
-
-void finish(TrainingData& data, const config::RunConfig& config) {
-  data.source_vocabulary = data.dataset.source_tokenizer ? data.dataset.source_tokenizer->size() : config.data.vocab_size;
-  data.target_vocabulary = data.dataset.target_tokenizer ? data.dataset.target_tokenizer->size() : config.data.vocab_size;
-  data.longest = std::max({config.data.max_length, config.data.synthetic_length, config.decode.max_length}) + 2;
+fs::path cache_folder(const std::string& token) {
+  return fs::path("/dev/shm") / ("th_app.corpus." + token);
 }
 
-bool synthetic(const config::RunConfig& config) { return config.data.synthetic == config::Synthetic::kRandomIds; }
+void finish(TrainingData& data, const config::RunConfig& config) {
+  data.source_vocabulary = data.dataset.source_tokenizer ? data.dataset.source_tokenizer->size()
+                                                         : config.data.vocab_size;
+  data.target_vocabulary = data.dataset.target_tokenizer ? data.dataset.target_tokenizer->size()
+                                                         : config.data.vocab_size;
+  data.longest =
+      std::max({config.data.max_length, config.data.synthetic_length, config.decode.max_length}) +
+      2;
+}
 
-std::shared_ptr<const data::StepSource> synthetic_source(const config::RunConfig& config, std::int64_t slots, std::int64_t rank, std::int64_t ranks) {
-  return std::make_shared<data::SyntheticSource>(config.data, slots, config.run.seed, std::max(kSyntheticEpoch, config.train.max_steps), rank, ranks);
+bool synthetic(const config::RunConfig& config) {
+  return config.data.synthetic == config::Synthetic::kRandomIds;
+}
+
+std::shared_ptr<const data::StepSource> synthetic_source(const config::RunConfig& config,
+                                                         std::int64_t slots, std::int64_t rank,
+                                                         std::int64_t ranks) {
+  return std::make_shared<data::SyntheticSource>(config.data, slots, config.run.seed,
+                                                 std::max(kSyntheticEpoch, config.train.max_steps),
+                                                 rank, ranks);
 }
 
 }  // namespace
 
-TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, runtime::Collectives& collectives,
+TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
+                                runtime::Collectives& collectives,
                                 const runtime::Communicator& node) {
   TrainingData data;
   const std::int64_t rank = collectives.rank();
@@ -63,18 +77,22 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
     const fs::path folder = cache_folder(token);
     const bool leader = node.rank() == 0;
     const FolderGuard guard(leader ? folder : fs::path());
-    const data::SharedCache cache{folder, leader, [&node] { runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier"); }};
-    // open_dataset joins the node's barriers itself, also when it fails, so an error here is the same on the ranks of a node.
+    const data::SharedCache cache{
+        folder, leader, [&node] { runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier"); }};
+    // open_dataset joins the node's barriers itself, also when it fails, so an error here is the
+    // same on the ranks of a node.
     run_agreed(collectives, [&] {
       data.dataset = data::open_dataset(config.data, config.model.tie_embeddings, cache);
-      data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots, config.run.seed, rank, ranks);
+      data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
+                                                         config.run.seed, rank, ranks);
     });
   }
   finish(data, config);
   return data;
 }
 
-TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks) {
+TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
+                                std::int64_t ranks) {
   TrainingData data;
   if (synthetic(config)) {
     data.source = synthetic_source(config, slots, 0, ranks);
@@ -82,38 +100,47 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
     const fs::path folder = cache_folder(runtime::make_watchdog_token());
     const FolderGuard guard(folder);
     data.dataset = data::open_dataset(config.data, config.model.tie_embeddings, {folder, true, {}});
-    data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots, config.run.seed, 0, ranks);
+    data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
+                                                       config.run.seed, 0, ranks);
   }
   finish(data, config);
   return data;
 }
 
 std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source) {
-  constexpr std::int64_t kCounted = 1000;  // epochs by token budget differ by a few steps, and each has to be laid out to be counted
+  constexpr std::int64_t kCounted = 1000;  // epochs by token budget differ by a few steps, and each
+                                           // has to be laid out to be counted
   const config::ScheduleKind name = config.schedule.name;
-  if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear) return 0;
+  if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear)
+    return 0;
   if (config.schedule.total_steps > 0) return config.schedule.total_steps;
-  const std::int64_t counted = config.data.batch_tokens == 0 ? 1 : std::min(config.train.epochs, kCounted);
+  const std::int64_t counted =
+      config.data.batch_tokens == 0 ? 1 : std::min(config.train.epochs, kCounted);
   std::int64_t steps = 0, all = 0;
   for (std::int64_t epoch = 0; epoch < counted; ++epoch) steps += source.steps(epoch);
-  if (__builtin_mul_overflow(steps, config.train.epochs, &all)) return std::numeric_limits<std::int64_t>::max();
+  if (__builtin_mul_overflow(steps, config.train.epochs, &all))
+    return std::numeric_limits<std::int64_t>::max();
   return all / counted;
 }
 
-void enqueue_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,
-                  std::int64_t step, const zero::StepRequest& request) {
+void enqueue_step(const config::RunConfig& config, model::Transformer& model,
+                  zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,
+                  const zero::StepRequest& request) {
   constexpr std::uint64_t kDropoutStream = 0x64726f70;
-  const std::uint64_t key = hash_pair(hash_pair(config.run.seed, kDropoutStream), static_cast<std::uint64_t>(step));
+  const std::uint64_t key =
+      hash_pair(hash_pair(config.run.seed, kDropoutStream), static_cast<std::uint64_t>(step));
   engine.begin_step();
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
     const bool mine = round < std::ssize(batches.rounds);
     engine.accumulate(model, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key,
-                      request.loss_scale / static_cast<double>(batches.target_tokens), config.train.label_smoothing);
+                      request.loss_scale / static_cast<double>(batches.target_tokens),
+                      config.train.label_smoothing);
   }
   engine.end_step(request);
 }
 
-zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches,
+zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model,
+                          zero::ZeroEngine& engine, const data::StepBatches& batches,
                           std::int64_t step, const zero::StepRequest& request) {
   enqueue_step(config, model, engine, batches, step, request);
   return engine.result();

@@ -22,7 +22,8 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model, runtime::Collectives& collectives, std::int64_t slots,
+ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model,
+                       runtime::Collectives& collectives, std::int64_t slots,
                        runtime::Device* device)
     : config_(config),
       collectives_(collectives),
@@ -36,10 +37,15 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
       ranks_(collectives.size()),
       tensor_device_(model.device().tensors),
       use_(unit_use(model)),
-      buffers_(engine_buffers(config_, layout_, use_, slots, device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)),
+      buffers_(engine_buffers(config_, layout_, use_, slots,
+                              device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)),
       compute_(device_.compute()),
-      own_communication_(config.comm.overlap == config::Overlap::kOn ? device_.make_stream(runtime::StreamUse::kCommunication) : nullptr),
-      own_copies_(own_communication_ && buffers_.parameters_on_host ? device_.make_stream(runtime::StreamUse::kCopies) : nullptr),
+      own_communication_(config.comm.overlap == config::Overlap::kOn
+                             ? device_.make_stream(runtime::StreamUse::kCommunication)
+                             : nullptr),
+      own_copies_(own_communication_ && buffers_.parameters_on_host
+                      ? device_.make_stream(runtime::StreamUse::kCopies)
+                      : nullptr),
       communication_(own_communication_ ? *own_communication_ : compute_),
       copies_(own_copies_ ? *own_copies_ : communication_) {
   ensure(slots >= ranks_, "fewer slots than ranks");
@@ -51,7 +57,7 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
 
 ZeroEngine::~ZeroEngine() {
   try {
-    compute_.drain();  // its tasks use what goes
+    compute_.drain();       // its tasks use what goes
   } catch (const Error&) {  // the error that ended the run was reported
   }
   own_copies_.reset();
@@ -60,7 +66,8 @@ ZeroEngine::~ZeroEngine() {
 }
 
 std::byte* ZeroEngine::working_at(runtime::TransportBuffer& buffer, std::int64_t element) const {
-  return reinterpret_cast<std::byte*>(buffer.data()) + element * element_bytes(buffers_.types.working);
+  return reinterpret_cast<std::byte*>(buffer.data()) +
+         element * element_bytes(buffers_.types.working);
 }
 
 std::byte* ZeroEngine::reduced_at(float* buffer, std::int64_t element) const {
@@ -98,15 +105,16 @@ void ZeroEngine::settle() {
   device_.settle();
 }
 
-void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key, double gradient_scale,
-                            double label_smoothing) {
+void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
+                            std::uint64_t step_key, double gradient_scale, double label_smoothing) {
   ensure(round_ < rounds_, "ZeroEngine: more rounds than the step has");
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   idle_ = batch == nullptr || batch->sentences == 0;
   if (!idle_) {
     slot_ = round_ * ranks_ + rank_;
     const FlightRecord::HostScope event(*flight_, FlightRecord::What::kSlot, slot_);
-    model.train_slot(*this, *batch, hash_pair(step_key, static_cast<std::uint64_t>(slot_)), gradient_scale, label_smoothing, losses() + round_);
+    model.train_slot(*this, *batch, hash_pair(step_key, static_cast<std::uint64_t>(slot_)),
+                     gradient_scale, label_smoothing, losses() + round_);
     slot_ = FlightRecord::kNone;
   } else {
     model.idle_slot(*this);
@@ -123,8 +131,13 @@ void ZeroEngine::sum_squares(double* record) {
     const std::int64_t blocks = unit.shard / FlatLayout::kBlock;
     const std::byte* gradient = reduced_gradient(static_cast<std::int64_t>(u));
     double* out = record + unit.shard_offset / FlatLayout::kBlock;
-    compute_.enqueue("norm", [=, this] { device_.block_square_sums(compute_, gradient, element_type(reduced), blocks, out); },
-                     {runtime::reads(gradient, unit.shard * element_bytes(reduced)), runtime::writes(out, blocks * kDouble)});
+    compute_.enqueue("norm",
+                     [=, this] {
+                       device_.block_square_sums(compute_, gradient, element_type(reduced), blocks,
+                                                 out);
+                     },
+                     {runtime::reads(gradient, unit.shard * element_bytes(reduced)),
+                      runtime::writes(out, blocks * kDouble)});
   }
 }
 
@@ -132,21 +145,28 @@ const double* ZeroEngine::gather_records() {
   if (ranks_ == 1) return reinterpret_cast<const double*>(record_->data());
   const std::int64_t bytes = buffers_.record * kDouble;
   communication_.wait(compute_.record());
-  communication_.enqueue("gather of records",
-                         [this] { collectives_.all_gather(*record_, 0, 0, buffers_.record * kWordsOfDouble, records_.as<float>()); },
-                         {runtime::reads(record_->data(), bytes), runtime::writes(records_.data(), bytes * ranks_)});
+  communication_.enqueue(
+      "gather of records",
+      [this] {
+        collectives_.all_gather(*record_, 0, 0, buffers_.record * kWordsOfDouble,
+                                records_.as<float>());
+      },
+      {runtime::reads(record_->data(), bytes), runtime::writes(records_.data(), bytes * ranks_)});
   compute_.wait(communication_.record());
   communication_.run_bodies();
   return records_.as<double>();
 }
 
-void ZeroEngine::conclude(const StepRequest& request, const double* records, runtime::StepOutcome* outcome) {
+void ZeroEngine::conclude(const StepRequest& request, const double* records,
+                          runtime::StepOutcome* outcome) {
   const auto units = std::make_shared<std::vector<runtime::StepRecords::Unit>>();
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
     const std::byte* gradient = reduced_gradient(static_cast<std::int64_t>(u));
-    units->push_back({unit.shard_offset / FlatLayout::kBlock, unit.shard / FlatLayout::kBlock, gradient});
-    compute_.touch("end of a step", {runtime::reads(gradient, unit.shard * element_bytes(buffers_.types.reduced))});
+    units->push_back(
+        {unit.shard_offset / FlatLayout::kBlock, unit.shard / FlatLayout::kBlock, gradient});
+    compute_.touch("end of a step",
+                   {runtime::reads(gradient, unit.shard * element_bytes(buffers_.types.reduced))});
   }
   runtime::StepRecords all;
   all.type = element_type(buffers_.types.reduced);
@@ -164,7 +184,8 @@ void ZeroEngine::conclude(const StepRequest& request, const double* records, run
                      all.units = *units;
                      device_.end_step(compute_, all);
                    },
-                   {runtime::reads(records, buffers_.record * ranks_ * kDouble), runtime::writes(outcome, sizeof(runtime::StepOutcome))});
+                   {runtime::reads(records, buffers_.record * ranks_ * kDouble),
+                    runtime::writes(outcome, sizeof(runtime::StepOutcome))});
 }
 
 std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
@@ -177,13 +198,16 @@ std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
     }
   }
   const std::int64_t first = -collectives_.maximum(-found);
-  return first == kNone ? std::string("the gradient's norm") : layout_.tensors()[index(first)].spec.name;
+  return first == kNone ? std::string("the gradient's norm")
+                        : layout_.tensors()[index(first)].spec.name;
 }
 
 StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (policy_.shard_optimizer) return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
-  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset), working_at(*parameters_, u.offset)};
+  if (policy_.shard_optimizer)
+    return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
+  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset),
+          working_at(*parameters_, u.offset)};
 }
 
 StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
@@ -198,7 +222,8 @@ StepResult ZeroEngine::step(const StepRequest& request) {
 
 void ZeroEngine::end_step(const StepRequest& request) {
   ensure(round_ == rounds_, "ZeroEngine: the end of a step before its last round");
-  ensure(std::ssize(ended_) < EngineBuffers::kOutcomes, "ZeroEngine: too many results wait to be taken");
+  ensure(std::ssize(ended_) < EngineBuffers::kOutcomes,
+         "ZeroEngine: too many results wait to be taken");
   const FlightRecord::HostScope event(*flight_, FlightRecord::What::kOptimizer);
   compute_.wait(communication_.record());
   communication_.run_bodies();
@@ -218,7 +243,8 @@ void ZeroEngine::end_step(const StepRequest& request) {
 }
 
 ZeroEngine::Ended ZeroEngine::find_outcome(const StepRequest& request) {
-  const FlightRecord::Scope event(flight_, compute_, FlightRecord::What::kNorm, FlightRecord::On::kCompute, FlightRecord::kNone);
+  const FlightRecord::Scope event(flight_, compute_, FlightRecord::What::kNorm,
+                                  FlightRecord::On::kCompute, FlightRecord::kNone);
   Ended ended;
   if (device_.is_host()) {
     const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
@@ -242,7 +268,8 @@ void ZeroEngine::arrive(Ended& ended) {
   if (ended.arriving == nullptr) return;
   const FlightRecord::HostScope event(*flight_, FlightRecord::What::kResult);
   device_.host().wait(ended.arrived);
-  device_.host().touch("read an outcome", {runtime::reads(ended.arriving, sizeof(runtime::StepOutcome))});
+  device_.host().touch("read an outcome",
+                       {runtime::reads(ended.arriving, sizeof(runtime::StepOutcome))});
   ended.outcome = *std::exchange(ended.arriving, nullptr);
 }
 
@@ -256,8 +283,10 @@ StepResult ZeroEngine::result() {
   return result;
 }
 
-void ZeroEngine::update(const StepRequest& request, double gradient_factor, const runtime::StepOutcome* outcome) {
-  const runtime::UpdateFactors factors = update_factors({config_.optimizer, request.lr, gradient_factor, request.optimizer_step});
+void ZeroEngine::update(const StepRequest& request, double gradient_factor,
+                        const runtime::StepOutcome* outcome) {
+  const runtime::UpdateFactors factors =
+      update_factors({config_.optimizer, request.lr, gradient_factor, request.optimizer_step});
   const auto units = static_cast<std::int64_t>(layout_.units().size());
   for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
   for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors, outcome);
@@ -265,14 +294,18 @@ void ZeroEngine::update(const StepRequest& request, double gradient_factor, cons
   if (pool_) pool_->updated();
 }
 
-void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
+void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& factors,
+                             const runtime::StepOutcome* outcome) {
   if (updates_own_part()) return update_shard(unit, factors, outcome);
-  update_whole(unit, factors, outcome);  // everything is updated here, and each rank has the sum of its own shard
+  update_whole(unit, factors,
+               outcome);  // everything is updated here, and each rank has the sum of its own shard
 }
 
-void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
+void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors,
+                              const runtime::StepOutcome* outcome) {
   {
-    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, updates_on(), unit);
+    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
+                                    updates_on(), unit);
     store_->update_next(factors, outcome);
   }
   updated_[index(unit)] = whole_[index(unit)] = store_->updated();
@@ -281,16 +314,20 @@ void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& f
   whole_[index(unit)] = communication_.record();
 }
 
-void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
+void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors& factors,
+                              const runtime::StepOutcome* outcome) {
   const config::Precision reduced = buffers_.types.reduced;
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
-  const runtime::Access gradient = runtime::writes(reduced_at(gradients_->data(), unit.offset), unit.padded * element_bytes(reduced));
+  const runtime::Access gradient = runtime::writes(reduced_at(gradients_->data(), unit.offset),
+                                                   unit.padded * element_bytes(reduced));
   const auto shards = std::make_shared<std::vector<const float*>>();
   communication_.wait(compute_.record());
   communication_.enqueue("gather",
-                         [this, number, shards, offset = words(unit.offset, reduced), shard = words(unit.shard, reduced)] {
-                           const FlightRecord::Scope scope(flight_, communication_, FlightRecord::What::kGather,
-                                                           FlightRecord::On::kCommunication, number);
+                         [this, number, shards, offset = words(unit.offset, reduced),
+                          shard = words(unit.shard, reduced)] {
+                           const FlightRecord::Scope scope(
+                               flight_, communication_, FlightRecord::What::kGather,
+                               FlightRecord::On::kCommunication, number);
                            *shards = collectives_.shards(*gradients_, offset, shard);
                          },
                          {gradient});
@@ -299,19 +336,24 @@ void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors&
   std::int64_t announced = 0;
   for (std::int64_t r = 0; r < ranks_; ++r) {
     if (!updates(r)) continue;
-    store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)], working_at(*parameters_, unit.offset + r * unit.shard)});
+    store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)],
+                      working_at(*parameters_, unit.offset + r * unit.shard)});
     ++announced;
   }
   {
-    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate, updates_on(), number);
+    const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
+                                    updates_on(), number);
     for (std::int64_t i = 0; i < announced; ++i) store_->update_next(factors, outcome);
   }
   updated_[index(number)] = whole_[index(number)] = store_->updated();
   communication_.wait(store_->updating().record());
   // From here on the owners may write again what was read here.
   const bool others = announced < ranks_;  // have updated what this rank did not
-  communication_.enqueue("end of a gather", [this] { collectives_.finish_exchange(); },
-                         {gradient, runtime::writes(working_at(*parameters_, unit.offset), others ? unit.padded * element_bytes(buffers_.types.working) : 0)});
+  communication_.enqueue(
+      "end of a gather", [this] { collectives_.finish_exchange(); },
+      {gradient,
+       runtime::writes(working_at(*parameters_, unit.offset),
+                       others ? unit.padded * element_bytes(buffers_.types.working) : 0)});
   gradient_free_[gradient_place_[index(number)]] = communication_.record();
   if (others) whole_[index(number)] = communication_.record();
 }

@@ -1,7 +1,7 @@
 #include "th/zero/engine_buffers.hpp"
 
-#include "th/runtime/resource_usage.hpp"
-#include "th/runtime/step_outcome.hpp"
+#include "th/runtime/device/step_outcome.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
 
 #include "th/base/error.hpp"
 #include "th/zero/slot_tree.hpp"
@@ -23,10 +23,13 @@ ZeroPolicy zero_policy(std::int64_t stage) {
 
 BufferTypes buffer_types(const config::RunConfig& config) {
   const config::PrecisionSection& p = config.precision;
-  return {p.dtype, p.reduce_dtype == config::ReduceDtype::kWorking ? p.dtype : config::Precision::kFp32};
+  return {p.dtype,
+          p.reduce_dtype == config::ReduceDtype::kWorking ? p.dtype : config::Precision::kFp32};
 }
 
-std::int64_t element_bytes(config::Precision type) { return type == config::Precision::kFp32 ? 4 : 2; }
+std::int64_t element_bytes(config::Precision type) {
+  return type == config::Precision::kFp32 ? 4 : 2;
+}
 
 namespace {
 
@@ -45,19 +48,25 @@ UnitPlaces places(const FlatLayout& layout, const std::vector<bool>& alone, std:
   return p;
 }
 
-/// The gather slots: as many units ahead as asked for and as zero.max_live_parameters leaves room for.
-UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layout, const std::vector<bool>& alone) {
+/// The gather slots: as many units ahead as asked for and as zero.max_live_parameters leaves room
+/// for.
+UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layout,
+                         const std::vector<bool>& alone) {
   const std::int64_t limit = config.zero.max_live_parameters;
-  const std::int64_t ahead = config.comm.overlap == config::Overlap::kOn ? config.zero.prefetch_units : 0;
+  const std::int64_t ahead =
+      config.comm.overlap == config::Overlap::kOn ? config.zero.prefetch_units : 0;
   const UnitPlaces one = places(layout, alone, 1);
   const std::int64_t in_turn =
-      std::max<std::int64_t>(1, std::count(alone.begin(), alone.end(), false));  // more places than units would hold none ahead
+      std::max<std::int64_t>(1, std::count(alone.begin(), alone.end(),
+                                           false));  // more places than units would hold none ahead
   if (limit == 0) return places(layout, alone, std::min(1 + ahead, in_turn));
   if (one.total > limit) {
-    throw DeckError("zero.max_live_parameters: " + std::to_string(limit) + " elements, and stage 3 gathers " + std::to_string(one.total) +
-                    " at a time here: the largest unit with " + std::to_string(one.shared_elements) + " and those that stay with " +
-                    std::to_string(one.total - one.shared_elements) + "; allowed from " + std::to_string(one.total) +
-                    ", or 0 for no limit");
+    throw DeckError("zero.max_live_parameters: " + std::to_string(limit) +
+                    " elements, and stage 3 gathers " + std::to_string(one.total) +
+                    " at a time here: the largest unit with " +
+                    std::to_string(one.shared_elements) + " and those that stay with " +
+                    std::to_string(one.total - one.shared_elements) + "; allowed from " +
+                    std::to_string(one.total) + ", or 0 for no limit");
   }
   const std::int64_t room = one.shared_elements > 0 ? (limit - one.total) / one.shared_elements : 0;
   return places(layout, alone, std::min(1 + std::min(ahead, room), in_turn));
@@ -69,8 +78,10 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   b.optimizer_on_host = config.zero.offload_optimizer && b.moments + b.masters > 0;
   b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
-  // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by unit.
-  const bool whole_units = !policy.shard_optimizer && config.comm.reduction == config::Reduction::kFast;
+  // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by
+  // unit.
+  const bool whole_units =
+      !policy.shard_optimizer && config.comm.reduction == config::Reduction::kFast;
   std::int64_t slice = 0, shard = 0;
   for (const FlatLayout::Unit& unit : layout.units()) {
     shard = std::max(shard, unit.shard);
@@ -88,7 +99,8 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
   } else if (b.optimizer_on_host) {
     s.gradients = element_bytes(b.types.reduced);
   }
-  if (b.optimizer_on_host != b.parameters_on_host) (b.masters > 0 ? s.working : s.weights) = element_bytes(b.types.working);
+  if (b.optimizer_on_host != b.parameters_on_host)
+    (b.masters > 0 ? s.working : s.weights) = element_bytes(b.types.working);
   if (s.gradients + s.weights + s.working > 0) s.piece = std::min(slice, UpdateStaging::kPiece);
 }
 
@@ -105,8 +117,8 @@ std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& 
   return kept;
 }
 
-EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
-                             DeviceMemory memory) {
+EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout,
+                             const UnitUse& use, std::int64_t slots, DeviceMemory memory) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   const std::int64_t whole = layout.padded_total();
   const std::int64_t shard = layout.shard_total();
@@ -131,7 +143,8 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.unit_gradients = policy.shard_gradients || b.types.short_gradients() ? b.made.total : 0;
   b.travel = policy.shard_gradients && b.types.short_gradients() ? b.exchanged.total : 0;
   if (b.types.masters()) b.masters = policy.shard_optimizer ? shard : whole;
-  if (config.optimizer.name != config::OptimizerKind::kSgd) b.moments = policy.shard_optimizer ? shard : whole;
+  if (config.optimizer.name != config::OptimizerKind::kSgd)
+    b.moments = policy.shard_optimizer ? shard : whole;
   if (config.comm.reduction == config::Reduction::kExact) {
     b.pending_shard = shard;
     b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
@@ -146,22 +159,27 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   return b;
 }
 
-OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers, const FlatLayout& layout, const runtime::NodeMap& nodes,
+OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers,
+                      const FlatLayout& layout, const runtime::NodeMap& nodes,
                       std::optional<std::int64_t> shared_room) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   std::int64_t most = 0;  // ranks of a node
   for (int r = 0; r < nodes.ranks(); ++r) most = std::max<std::int64_t>(most, nodes.node_size(r));
   // A fast sum is whole on every rank, which updates all of it.
-  const bool by_shards = policy.shard_optimizer || config.comm.reduction == config::Reduction::kExact;
+  const bool by_shards =
+      policy.shard_optimizer || config.comm.reduction == config::Reduction::kExact;
   OnceANode once;
   once.parameters = policy.shard_parameters ? nodes.nodes() == 1 : by_shards && most > 1;
   once.states = once.parameters && !policy.shard_optimizer;
   if (most == 1) return once;  // windows of one rank alone are ordinary memory
-  const std::int64_t parameters = once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
+  const std::int64_t parameters =
+      once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
   const std::int64_t states = once.states ? (buffers.masters + 2 * buffers.moments) * kFloat : 0;
-  const std::int64_t gradients = most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
+  const std::int64_t gradients =
+      most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
   constexpr int kWindows = 8;  // more than there are
-  return runtime::windows_fit(parameters + states + gradients, kWindows, shared_room) ? once : OnceANode{};
+  return runtime::windows_fit(parameters + states + gradients, kWindows, shared_room) ? once
+                                                                                      : OnceANode{};
 }
 
 void gather_in_place(EngineBuffers& buffers) {
@@ -180,16 +198,20 @@ runtime::MemoryUse EngineBuffers::use() const {
   }
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
-  use[MemoryClass::kCommunication] = (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
+  use[MemoryClass::kCommunication] =
+      (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
   use[MemoryClass::kCommunication] += record * kDouble;
-  if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] += records * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
+  if (memory == DeviceMemory::kOwn)
+    use[MemoryClass::kCommunication] +=
+        records * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
   if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }
 
 runtime::MemoryUse EngineBuffers::host_use() const {
   runtime::MemoryUse use;
-  if (memory == DeviceMemory::kOwn) use[MemoryClass::kCommunication] = kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)};
+  if (memory == DeviceMemory::kOwn)
+    use[MemoryClass::kCommunication] = kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)};
   if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_bytes(types.working);
   if (!optimizer_on_host) return use;
   use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);

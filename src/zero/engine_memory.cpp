@@ -1,5 +1,5 @@
 #include "th/base/error.hpp"
-#include "th/runtime/resource_usage.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
 #include "th/zero/engine.hpp"
 
 #include <array>
@@ -19,7 +19,8 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives) {
   constexpr std::int64_t kUnknown = INT64_MAX;
-  const std::int64_t least = -collectives.maximum(-runtime::shared_memory_room().value_or(kUnknown));
+  const std::int64_t least =
+      -collectives.maximum(-runtime::shared_memory_room().value_or(kUnknown));
   return least == kUnknown ? std::nullopt : std::optional(least);
 }
 
@@ -41,16 +42,28 @@ void ZeroEngine::allocate() {
     return collectives_.allocate(words(elements, type));
   };
   if (device_.is_host()) allocate_once_a_node();
-  if (!parameters_ && !b.parameters_on_host) parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
-  for (std::int64_t i = 0; i < b.gather_sources; ++i) gather_sources_.push_back({buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
+  if (!parameters_ && !b.parameters_on_host)
+    parameters_ = buffer(MemoryClass::kParameters, b.parameters, types.working);
+  for (std::int64_t i = 0; i < b.gather_sources; ++i)
+    gather_sources_.push_back(
+        {buffer(MemoryClass::kGatherSlots, b.gather_source, types.working), {}});
   slots_of_gathers_ = make_slots(b.gather_slots);
   // The buffer that travels is the whole gradient, or the unreduced one of the units in flight.
-  gradients_ = buffer(policy_.shard_gradients ? MemoryClass::kCommunication : MemoryClass::kGradients, b.exchanged.total, types.reduced);
-  if (types.short_gradients()) unit_gradients_ = block(MemoryClass::kCommunication, b.unit_gradients * element_bytes(config::Precision::kFp32));
-  if (policy_.shard_gradients) shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
-  const auto given = [this](std::size_t state) { return node_states_[state] ? node_states_[state]->data() : nullptr; };
-  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, StateStore::Given{given(0), given(1), given(2)});
-  pending_ = block(MemoryClass::kCommunication, b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
+  gradients_ =
+      buffer(policy_.shard_gradients ? MemoryClass::kCommunication : MemoryClass::kGradients,
+             b.exchanged.total, types.reduced);
+  if (types.short_gradients())
+    unit_gradients_ = block(MemoryClass::kCommunication,
+                            b.unit_gradients * element_bytes(config::Precision::kFp32));
+  if (policy_.shard_gradients)
+    shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
+  const auto given = [this](std::size_t state) {
+    return node_states_[state] ? node_states_[state]->data() : nullptr;
+  };
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_,
+                                        StateStore::Given{given(0), given(1), given(2)});
+  pending_ = block(MemoryClass::kCommunication,
+                   b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   if (device_.is_host()) {
     host_record_ = block(MemoryClass::kCommunication, b.record * kDouble);
   } else {
@@ -58,7 +71,9 @@ void ZeroEngine::allocate() {
     record_ = collectives_.allocate(b.record * kWordsOfDouble);
     records_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, b.records * kDouble);
     outcome_ = runtime::DeviceBlock(device_, runtime::Place::kDevice, sizeof(runtime::StepOutcome));
-    read_outcomes_ = runtime::DeviceBlock(device_, runtime::Place::kHost, EngineBuffers::kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)});
+    read_outcomes_ =
+        runtime::DeviceBlock(device_, runtime::Place::kHost,
+                             EngineBuffers::kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)});
   }
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
   const MemoryScope scope(MemoryClass::kCommunication);
@@ -70,8 +85,11 @@ ZeroEngine::Slots ZeroEngine::make_slots(std::int64_t elements) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const config::Precision type = buffers_.types.working;
   Slots slots;
-  if (device_.is_host() && elements > 0) slots.shared = collectives_.allocate_shared(words(elements, type), words(elements, type));
-  if (!slots.shared) slots.own = runtime::DeviceBlock(device_, runtime::Place::kDevice, elements * element_bytes(type));
+  if (device_.is_host() && elements > 0)
+    slots.shared = collectives_.allocate_shared(words(elements, type), words(elements, type));
+  if (!slots.shared)
+    slots.own =
+        runtime::DeviceBlock(device_, runtime::Place::kDevice, elements * element_bytes(type));
   return slots;
 }
 
@@ -85,7 +103,8 @@ void ZeroEngine::allocate_once_a_node() {
   const runtime::NodeMap nodes = collectives_.nodes();
   const OnceANode once = once_a_node(config_, b, layout_, nodes, agreed_shared_room(collectives_));
   if (!once.parameters) return;
-  parameters_ = shared(MemoryClass::kParameters, words(layout_.padded_total(), b.types.working), words(b.parameters, b.types.working));
+  parameters_ = shared(MemoryClass::kParameters, words(layout_.padded_total(), b.types.working),
+                       words(b.parameters, b.types.working));
   if (!parameters_) return;
   if (policy_.shard_parameters) gather_in_place(buffers_);
   if (!once.states) return;
@@ -100,7 +119,9 @@ void ZeroEngine::allocate_once_a_node() {
     return;
   }
   const auto mine = static_cast<int>(rank_);
-  for (int r = 0; r < nodes.ranks(); ++r) updates_[index(r)] = nodes.share(mine, r) ? mine == r : nodes.taker(nodes.node_of(mine), r) == mine;
+  for (int r = 0; r < nodes.ranks(); ++r)
+    updates_[index(r)] =
+        nodes.share(mine, r) ? mine == r : nodes.taker(nodes.node_of(mine), r) == mine;
 }
 
 }  // namespace th::zero

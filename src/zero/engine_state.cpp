@@ -1,5 +1,5 @@
 #include "th/base/error.hpp"
-#include "th/model/element.hpp"
+#include "th/model/ops/element.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/resident_source.hpp"
 
@@ -22,12 +22,14 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 void ZeroEngine::initialise(std::uint64_t seed) {
   for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {
     const FlatLayout::Tensor& tensor = layout_.tensors()[index(piece.tensor)];
-    float* weights = store_->at(State::kParameters, my_shard(tensor.unit)) + piece.shard_offset - layout_.units()[index(tensor.unit)].shard_offset;
+    float* weights = store_->at(State::kParameters, my_shard(tensor.unit)) + piece.shard_offset -
+                     layout_.units()[index(tensor.unit)].shard_offset;
     constexpr std::int64_t kChunk = 2048;
     std::array<float, kChunk> values;
     for (std::int64_t at = 0; at < piece.count; at += kChunk) {
       const std::int64_t n = std::min(kChunk, piece.count - at);
-      model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin + at, n, values.data());
+      model::initialize_elements(tensor.spec, seed, config_.model.d_model, piece.tensor_begin + at,
+                                 n, values.data());
       runtime::copy_now(device_, weights + at, values.data(), n * kFloat);
     }
   }
@@ -52,7 +54,9 @@ void ZeroEngine::share_unit(std::int64_t number) {
   const StateStore::Slice mine = my_shard(number);
   if (buffers_.types.masters()) {
     store_->publish(mine);
-    if (!policy_.shard_optimizer) share_fp32(number, store_->at(State::kParameters, mine), whole_state(State::kParameters, number));
+    if (!policy_.shard_optimizer)
+      share_fp32(number, store_->at(State::kParameters, mine),
+                 whole_state(State::kParameters, number));
   }
   if (policy_.shard_parameters) return;
   gather_now(number, working_at(*parameters_, unit.offset));
@@ -61,21 +65,24 @@ void ZeroEngine::share_unit(std::int64_t number) {
 void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole) {
   const FlatLayout::Unit& u = layout_.units()[index(number)];
   const std::int64_t offset = words(u.offset, buffers_.types.reduced);
-  const std::int64_t part = words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
+  const std::int64_t part =
+      words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
   float* buffer = gradients_->data() + offset;
   communication_.wait(compute_.record());
-  communication_.enqueue("share",
-                         [=, this, shard = u.shard] {
-                           for (std::int64_t at = 0; at < shard; at += part) {
-                             communication_.copy(buffer + rank_ * part, mine + at, part * kFloat);
-                             collectives_.all_gather(*gradients_, offset, part, part, buffer);
-                             for (std::int64_t r = 0; r < ranks_; ++r) {
-                               if (updates(r)) communication_.copy(whole + r * shard + at, buffer + r * part, part * kFloat);
-                             }
-                           }
-                         },
-                         {runtime::reads(mine, u.shard * kFloat), runtime::writes(buffer, part * ranks_ * kFloat),
-                          runtime::writes(whole, u.padded * kFloat)});
+  communication_.enqueue(
+      "share",
+      [=, this, shard = u.shard] {
+        for (std::int64_t at = 0; at < shard; at += part) {
+          communication_.copy(buffer + rank_ * part, mine + at, part * kFloat);
+          collectives_.all_gather(*gradients_, offset, part, part, buffer);
+          for (std::int64_t r = 0; r < ranks_; ++r) {
+            if (updates(r))
+              communication_.copy(whole + r * shard + at, buffer + r * part, part * kFloat);
+          }
+        }
+      },
+      {runtime::reads(mine, u.shard * kFloat), runtime::writes(buffer, part * ranks_ * kFloat),
+       runtime::writes(whole, u.padded * kFloat)});
   communication_.drain();
 }
 
@@ -83,7 +90,8 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = buffers_.types.working;
-  at::Tensor flat = at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
+  at::Tensor flat =
+      at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
   const Slots slot = make_slots(whole_parameters() ? 0 : layout_.largest_unit());
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
@@ -93,8 +101,10 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
     } else {
       compute_.wait(whole_[u]);
     }
-    runtime::copy_now(device_, static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type), values,
-                      unit.content * element_bytes(type));
+    runtime::copy_now(
+        device_,
+        static_cast<std::byte*>(flat.data_ptr()) + whole.units()[u].offset * element_bytes(type),
+        values, unit.content * element_bytes(type));
     forget_unit(static_cast<std::int64_t>(u));
   }
   return std::make_unique<ResidentSource>(whole, std::move(flat));
@@ -104,7 +114,8 @@ void ZeroEngine::read_state(State state, std::span<float> out) const {
   ensure(std::ssize(out) == layout_.shard_total(), "ZeroEngine: a state buffer has the wrong size");
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    read_unit(state, static_cast<std::int64_t>(u), out.subspan(index(unit.shard_offset), index(unit.shard)));
+    read_unit(state, static_cast<std::int64_t>(u),
+              out.subspan(index(unit.shard_offset), index(unit.shard)));
   }
 }
 
@@ -121,7 +132,8 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
   collectives_.barrier();  // nobody reads what a node has once
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];
-    write_unit(state, static_cast<std::int64_t>(u), in.subspan(index(unit.shard_offset), index(unit.shard)));
+    write_unit(state, static_cast<std::int64_t>(u),
+               in.subspan(index(unit.shard_offset), index(unit.shard)));
   }
   collectives_.barrier();
 }

@@ -7,10 +7,14 @@
 namespace th::zero {
 
 namespace {
-constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 }  // namespace
 
-FlatLayout::FlatLayout(std::vector<model::UnitSpec> units, std::int64_t ranks, std::int64_t alignment) : ranks_(ranks), alignment_(alignment) {
+FlatLayout::FlatLayout(std::vector<model::UnitSpec> units, std::int64_t ranks,
+                       std::int64_t alignment)
+    : ranks_(ranks), alignment_(alignment) {
   ensure(ranks >= 1, "FlatLayout: the rank count must be at least 1");
   ensure(alignment >= 1, "FlatLayout: the alignment must be at least 1");
   for (model::UnitSpec& spec : units) {

@@ -12,8 +12,8 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 
-GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory, runtime::Stream& compute,
-                       runtime::Stream& communication, Gather gather)
+GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory,
+                       runtime::Stream& compute, runtime::Stream& communication, Gather gather)
     : buffers_(buffers),
       layout_(layout),
       memory_(std::move(memory)),
@@ -34,7 +34,9 @@ void GatherPool::begin(std::span<const std::int64_t> opens, std::int64_t rounds)
   in_use_.assign(in_use_.size(), false);
 }
 
-runtime::Event& GatherPool::released(std::int64_t unit, std::size_t place) { return released_[buffers_.gathers_in_place ? index(unit) : place]; }
+runtime::Event& GatherPool::released(std::int64_t unit, std::size_t place) {
+  return released_[buffers_.gathers_in_place ? index(unit) : place];
+}
 
 std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
   const std::size_t at = buffers_.gathered.place(unit, turn_);
@@ -54,7 +56,8 @@ std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
 std::byte* GatherPool::open(std::int64_t unit) {
   std::optional<std::size_t> at;
   if (opened_ < scheduled_) {
-    ensure(opens_[index(opened_ % std::ssize(opens_))] == unit, "GatherPool: a unit was opened out of the order that the model told");
+    ensure(opens_[index(opened_ % std::ssize(opens_))] == unit,
+           "GatherPool: a unit was opened out of the order that the model told");
     ++opened_;
     if (!ahead_.empty()) {
       at = ahead_.front();
@@ -72,7 +75,8 @@ std::byte* GatherPool::open(std::int64_t unit) {
 }
 
 void GatherPool::gather_ahead() {
-  for (std::int64_t next = opened_ + std::ssize(ahead_); std::ssize(ahead_) + 1 < buffers_.gathered.shared && next < scheduled_; ++next) {
+  for (std::int64_t next = opened_ + std::ssize(ahead_);
+       std::ssize(ahead_) + 1 < buffers_.gathered.shared && next < scheduled_; ++next) {
     const std::optional<std::size_t> to = gather(opens_[index(next % std::ssize(opens_))]);
     if (!to) break;
     ahead_.push_back(*to);

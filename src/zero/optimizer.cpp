@@ -3,7 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
 #include "th/base/target_clones.hpp"
-#include "th/model/kernels.hpp"
+#include "th/model/ops/kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 
 #include <algorithm>
@@ -17,7 +17,8 @@ namespace {
 using runtime::AdamFactors;
 using runtime::ElementType;
 
-TH_CLONES void adam(const AdamFactors& f, float* p, const float* g, float* m, float* v, std::int64_t n) {
+TH_CLONES void adam(const AdamFactors& f, float* p, const float* g, float* m, float* v,
+                    std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
     const float gradient = g[i] * f.gradient + p[i] * f.l2;
     const float first = m[i] * f.beta1 + gradient * f.one_minus_beta1;
@@ -37,7 +38,8 @@ TH_CLONES void sgd(float factor, float decay, float lr, float* p, const float* g
 
 runtime::UpdateFactors update_factors(const OptimizerStep& step) {
   const config::OptimizerSection& o = step.settings;
-  const auto gradient = static_cast<float>(step.gradient_factor), decay = static_cast<float>(o.weight_decay);
+  const auto gradient = static_cast<float>(step.gradient_factor),
+             decay = static_cast<float>(o.weight_decay);
   runtime::UpdateFactors out;
   out.sgd = o.name == config::OptimizerKind::kSgd;
   out.sgd_step = {gradient, decay, static_cast<float>(step.lr)};
@@ -62,13 +64,15 @@ ElementType element_type(config::Precision precision) {
   return precision == config::Precision::kBf16 ? ElementType::kBf16 : ElementType::kFp16;
 }
 
-void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients, float* exp_avg, float* exp_avg_sq, std::int64_t count) {
+void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients,
+                     float* exp_avg, float* exp_avg_sq, std::int64_t count) {
   apply_update(update_factors(step), {parameters, gradients, exp_avg, exp_avg_sq, nullptr, count});
 }
 
 namespace {
 
-constexpr std::int64_t kChunk = 8 * FlatLayout::kBlock;  // elements widened at a time: they stay in the first cache
+constexpr std::int64_t kChunk =
+    8 * FlatLayout::kBlock;  // elements widened at a time: they stay in the first cache
 
 /// Calls `body` with a value of the 16-bit type.
 template <typename Body>
@@ -95,7 +99,8 @@ void for_fp32_chunks(const void* x, ElementType type, std::int64_t count, Body&&
 }  // namespace
 
 void round_elements(const float* from, ElementType type, void* to, std::int64_t count) {
-  with_short_element(type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
+  with_short_element(
+      type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
 }
 
 void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOperands& o) {
@@ -105,10 +110,13 @@ void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOp
     factors.adam_step.gradient = factors.sgd_step.gradient = o.outcome->gradient_factor;
   }
   const runtime::SgdFactors& s = factors.sgd_step;
-  for_fp32_chunks(o.gradients, o.gradient_type, o.count, [&](std::int64_t at, std::int64_t n, const float* gradients) {
-    if (factors.sgd) return sgd(s.gradient, s.decay, s.lr, o.weights + at, gradients, n);
-    adam(factors.adam_step, o.weights + at, gradients, o.exp_avg + at, o.exp_avg_sq + at, n);
-  });
+  for_fp32_chunks(o.gradients, o.gradient_type, o.count,
+                  [&](std::int64_t at, std::int64_t n, const float* gradients) {
+                    if (factors.sgd)
+                      return sgd(s.gradient, s.decay, s.lr, o.weights + at, gradients, n);
+                    adam(factors.adam_step, o.weights + at, gradients, o.exp_avg + at,
+                         o.exp_avg_sq + at, n);
+                  });
   if (o.working != nullptr) round_elements(o.weights, o.working_type, o.working, o.count);
 }
 
@@ -116,12 +124,15 @@ namespace {
 
 /// Of a block with an element that is not finite: the first of those.
 std::int64_t first_not_finite(const void* gradients, ElementType type, std::int64_t block) {
-  const std::int64_t begin = block * FlatLayout::kBlock * (type == ElementType::kFp32 ? 4 : 2);  // bytes
+  const std::int64_t begin =
+      block * FlatLayout::kBlock * (type == ElementType::kFp32 ? 4 : 2);  // bytes
   std::int64_t found = -1;
-  for_fp32_chunks(static_cast<const std::byte*>(gradients) + begin, type, FlatLayout::kBlock, [&](std::int64_t, std::int64_t n, const float* values) {
-    const float* first = std::find_if(values, values + n, [](float x) { return !std::isfinite(x); });
-    if (first != values + n) found = first - values;
-  });
+  for_fp32_chunks(static_cast<const std::byte*>(gradients) + begin, type, FlatLayout::kBlock,
+                  [&](std::int64_t, std::int64_t n, const float* values) {
+                    const float* first =
+                        std::find_if(values, values + n, [](float x) { return !std::isfinite(x); });
+                    if (first != values + n) found = first - values;
+                  });
   return found;
 }
 
@@ -129,7 +140,8 @@ std::int64_t first_not_finite(const void* gradients, ElementType type, std::int6
 
 void end_step(const runtime::StepRecords& s) {
   runtime::StepOutcome out;
-  for (std::int64_t slot = 0; slot < s.slots; ++slot) out.loss_sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];
+  for (std::int64_t slot = 0; slot < s.slots; ++slot)
+    out.loss_sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];
   double sum = 0;
   for (std::int64_t u = 0; u < std::ssize(s.units); ++u) {
     const runtime::StepRecords::Unit& unit = s.units[static_cast<std::size_t>(u)];
@@ -149,9 +161,11 @@ void end_step(const runtime::StepRecords& s) {
 }
 
 void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out) {
-  for_fp32_chunks(x, type, blocks * FlatLayout::kBlock, [&](std::int64_t at, std::int64_t n, const float* values) {
-    block_square_sums(values, n / FlatLayout::kBlock, out + at / FlatLayout::kBlock);
-  });
+  for_fp32_chunks(x, type, blocks * FlatLayout::kBlock,
+                  [&](std::int64_t at, std::int64_t n, const float* values) {
+                    block_square_sums(values, n / FlatLayout::kBlock,
+                                      out + at / FlatLayout::kBlock);
+                  });
 }
 
 TH_CLONES void block_square_sums(const float* x, std::int64_t blocks, double* out) {
@@ -163,7 +177,8 @@ TH_CLONES void block_square_sums(const float* x, std::int64_t blocks, double* ou
         lanes[l] += value * value;
       }
     }
-    out[b] = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+    out[b] = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+             ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
   }
 }
 

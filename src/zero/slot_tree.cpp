@@ -3,7 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
 #include "th/base/target_clones.hpp"
-#include "th/model/kernels.hpp"
+#include "th/model/ops/kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 #include "th/zero/optimizer.hpp"
 
@@ -19,8 +19,9 @@ using runtime::ElementType;
 
 namespace {
 
-constexpr std::int64_t kBlock = 1024;  // elements summed at a time: all levels stay in the first cache
-constexpr std::int64_t kPair = 4096;   // of two slots alone
+constexpr std::int64_t kBlock =
+    1024;  // elements summed at a time: all levels stay in the first cache
+constexpr std::int64_t kPair = 4096;  // of two slots alone
 constexpr int kLevels = runtime::kTreeLevels;
 
 TH_CLONES void sum(const float* a, const float* b, float* out, std::int64_t n) {
@@ -51,7 +52,8 @@ struct Counter {
   }
 };
 
-/// A slot's elements as fp32: where they lie, or widened into one of two places (a slot that waits at level 0, and the next one).
+/// A slot's elements as fp32: where they lie, or widened into one of two places (a slot that waits
+/// at level 0, and the next one).
 template <typename T>
 class Widened {
  public:
@@ -91,19 +93,26 @@ void write_total(Counter& counter, T* out, std::int64_t n) {
 
 std::int64_t SlotTree::pending_buffers(std::int64_t slots, std::int64_t ranks) {
   int most = 0;
-  for (std::int64_t at = ranks; at < slots; at += ranks) most = std::max(most, std::popcount(static_cast<std::uint64_t>(at)));
+  for (std::int64_t at = ranks; at < slots; at += ranks)
+    most = std::max(most, std::popcount(static_cast<std::uint64_t>(at)));
   return most;
 }
 
-SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard) : SlotTree(slots, ranks, shard, nullptr) {
+SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard)
+    : SlotTree(slots, ranks, shard, nullptr) {
   own_.resize(pending_.size() * static_cast<std::size_t>(shard));
-  for (std::size_t i = 0; i < pending_.size(); ++i) pending_[i] = own_.data() + i * static_cast<std::size_t>(shard);
+  for (std::size_t i = 0; i < pending_.size(); ++i)
+    pending_[i] = own_.data() + i * static_cast<std::size_t>(shard);
 }
 
-SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums) : slots_(slots), ranks_(ranks) {
-  ensure(slots >= 1 && slots < (std::int64_t{1} << 31), "SlotTree: train.micro_batches is out of range");
-  for (std::int64_t i = 0; i < pending_buffers(slots, ranks); ++i) pending_.push_back(pending_sums == nullptr ? nullptr : pending_sums + i * shard);
-  // Which buffer holds which level at the end of each round: levels keep their buffer while they stay occupied.
+SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums)
+    : slots_(slots), ranks_(ranks) {
+  ensure(slots >= 1 && slots < (std::int64_t{1} << 31),
+         "SlotTree: train.micro_batches is out of range");
+  for (std::int64_t i = 0; i < pending_buffers(slots, ranks); ++i)
+    pending_.push_back(pending_sums == nullptr ? nullptr : pending_sums + i * shard);
+  // Which buffer holds which level at the end of each round: levels keep their buffer while they
+  // stay occupied.
   std::vector<int> held(kLevels, -1);
   storage_of_.push_back(held);
   for (std::int64_t at = ranks; at < slots; at += ranks) {
@@ -111,7 +120,8 @@ SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, f
     const auto now = static_cast<std::uint64_t>(at);
     const auto then = static_cast<std::uint64_t>(at - ranks);
     const std::uint64_t changed = now ^ then;
-    const int top = 63 - std::countl_zero(changed);  // levels above the highest changed bit are untouched
+    const int top =
+        63 - std::countl_zero(changed);  // levels above the highest changed bit are untouched
     for (int l = 0; l <= top; ++l) held[static_cast<std::size_t>(l)] = -1;
     for (int l = 0; l <= top; ++l) {
       if (((now >> l) & 1U) == 0U) continue;
@@ -144,18 +154,21 @@ void SlotTree::subtree_sum(std::span<const T* const> pieces, std::int64_t count,
 }
 
 template <typename T>
-bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out) {
+bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset,
+                   std::int64_t count, T* out) {
   std::vector<Leaf> leaves;
   for (const T* piece : pieces) leaves.push_back({piece, 1});
   return add<T>(first, leaves, offset, count, out);
 }
 
-runtime::TreeSum SlotTree::plan(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, ElementType type,
+runtime::TreeSum SlotTree::plan(std::int64_t first, std::span<const Leaf> leaves,
+                                std::int64_t offset, std::int64_t count, ElementType type,
                                 void* out) const {
   const auto round = static_cast<std::size_t>(first / ranks_);
   std::int64_t end = first;
   for (const Leaf& leaf : leaves) {
-    ensure(std::has_single_bit(static_cast<std::uint64_t>(leaf.slots)) && end % leaf.slots == 0, "SlotTree: a sum that is no whole subtree of slots");
+    ensure(std::has_single_bit(static_cast<std::uint64_t>(leaf.slots)) && end % leaf.slots == 0,
+           "SlotTree: a sum that is no whole subtree of slots");
     end += leaf.slots;
   }
   ensure(end <= slots_, "SlotTree: more slots than announced");
@@ -173,8 +186,11 @@ runtime::TreeSum SlotTree::plan(std::int64_t first, std::span<const Leaf> leaves
 }
 
 template <typename T>
-bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out) {
-  const ElementType type = std::is_same_v<T, float> ? ElementType::kFp32 : std::is_same_v<T, Bf16> ? ElementType::kBf16 : ElementType::kFp16;
+bool SlotTree::add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset,
+                   std::int64_t count, T* out) {
+  const ElementType type = std::is_same_v<T, float>  ? ElementType::kFp32
+                           : std::is_same_v<T, Bf16> ? ElementType::kBf16
+                                                     : ElementType::kFp16;
   const runtime::TreeSum sum = plan(first, leaves, offset, count, type, out);
   tree_sum(sum);
   return sum.out != nullptr;
@@ -186,14 +202,17 @@ namespace {
 void square_sums(const runtime::TreeSum& s, std::int64_t at, std::int64_t n) {
   if (s.square_sums == nullptr) return;
   const std::int64_t bytes = s.type == ElementType::kFp32 ? 4 : 2;
-  block_square_sums(static_cast<const std::byte*>(s.out) + at * bytes, s.type, n / FlatLayout::kBlock, s.square_sums + at / FlatLayout::kBlock);
+  block_square_sums(static_cast<const std::byte*>(s.out) + at * bytes, s.type,
+                    n / FlatLayout::kBlock, s.square_sums + at / FlatLayout::kBlock);
 }
 
 template <typename T>
 void tree_sum_of(const runtime::TreeSum& s) {
   auto* out = static_cast<T*>(s.out);
-  if (std::is_same_v<T, float> && s.first_slot == 0 && out != nullptr && s.leaves.size() == 2) {  // two leaves in one round: the tree is one addition
-    const auto *a = static_cast<const float*>(s.leaves[0].data), *b = static_cast<const float*>(s.leaves[1].data);
+  if (std::is_same_v<T, float> && s.first_slot == 0 && out != nullptr &&
+      s.leaves.size() == 2) {  // two leaves in one round: the tree is one addition
+    const auto *a = static_cast<const float*>(s.leaves[0].data),
+               *b = static_cast<const float*>(s.leaves[1].data);
     for (std::int64_t at = 0; at < s.count; at += kPair) {
       const std::int64_t n = std::min(kPair, s.count - at);
       sum(a + at, b + at, static_cast<float*>(s.out) + at, n);
@@ -205,12 +224,16 @@ void tree_sum_of(const runtime::TreeSum& s) {
   Widened<T> widened;
   for (std::int64_t at = 0; at < s.count; at += kBlock) {
     const std::int64_t n = std::min(kBlock, s.count - at);
-    for (std::size_t l = 0; l < kLevels; ++l) counter.level[l] = s.pending_before[l] == nullptr ? nullptr : s.pending_before[l] + at;
+    for (std::size_t l = 0; l < kLevels; ++l)
+      counter.level[l] = s.pending_before[l] == nullptr ? nullptr : s.pending_before[l] + at;
     const auto before = counter.level;
     auto slot = static_cast<std::uint64_t>(s.first_slot);
     for (const runtime::TreeLeaf& leaf : s.leaves) {
-      const float* values = leaf.slots > 1 ? static_cast<const float*>(leaf.data) + at : widened(static_cast<const T*>(leaf.data) + at, n);
-      counter.push(slot, values, n, static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(leaf.slots))));
+      const float* values = leaf.slots > 1 ? static_cast<const float*>(leaf.data) + at
+                                           : widened(static_cast<const T*>(leaf.data) + at, n);
+      counter.push(
+          slot, values, n,
+          static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(leaf.slots))));
       slot += static_cast<std::uint64_t>(leaf.slots);
     }
     if (out != nullptr) {
@@ -218,10 +241,12 @@ void tree_sum_of(const runtime::TreeSum& s) {
       square_sums(s, at, n);
       continue;
     }
-    // A buffer may change its level between rounds: read everything that moves before anything is overwritten.
+    // A buffer may change its level between rounds: read everything that moves before anything is
+    // overwritten.
     for (std::size_t l = kLevels; l-- > 0;) {
       if (counter.level[l] == nullptr || counter.level[l] == before[l]) continue;
-      std::memcpy(s.pending_after[l] + at, counter.level[l], static_cast<std::size_t>(n) * sizeof(float));
+      std::memcpy(s.pending_after[l] + at, counter.level[l],
+                  static_cast<std::size_t>(n) * sizeof(float));
     }
   }
 }
@@ -234,10 +259,14 @@ void tree_sum(const runtime::TreeSum& sum) {
   tree_sum_of<float>(sum);
 }
 
-template bool SlotTree::add(std::int64_t, std::span<const float* const>, std::int64_t, std::int64_t, float*);
-template bool SlotTree::add(std::int64_t, std::span<const Bf16* const>, std::int64_t, std::int64_t, Bf16*);
-template bool SlotTree::add(std::int64_t, std::span<const Fp16* const>, std::int64_t, std::int64_t, Fp16*);
-template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t, float*);
+template bool SlotTree::add(std::int64_t, std::span<const float* const>, std::int64_t, std::int64_t,
+                            float*);
+template bool SlotTree::add(std::int64_t, std::span<const Bf16* const>, std::int64_t, std::int64_t,
+                            Bf16*);
+template bool SlotTree::add(std::int64_t, std::span<const Fp16* const>, std::int64_t, std::int64_t,
+                            Fp16*);
+template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t,
+                            float*);
 template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t, Bf16*);
 template bool SlotTree::add(std::int64_t, std::span<const Leaf>, std::int64_t, std::int64_t, Fp16*);
 template void SlotTree::subtree_sum(std::span<const float* const>, std::int64_t, float*);

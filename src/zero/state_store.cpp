@@ -1,7 +1,7 @@
 #include "th/zero/state_store.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 #include "th/zero/optimizer.hpp"
 
 #include <algorithm>
@@ -12,8 +12,8 @@ namespace th::zero {
 using runtime::DeviceBlock;
 using runtime::MemoryClass;
 using runtime::MemoryScope;
-using runtime::UpdateOperands;
 using runtime::reads;
+using runtime::UpdateOperands;
 using runtime::writes;
 
 namespace {
@@ -22,14 +22,19 @@ constexpr std::int64_t kFloat = 4;
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
-void* moved(void* memory, std::int64_t bytes) { return memory == nullptr ? nullptr : static_cast<std::byte*>(memory) + bytes; }
+void* moved(void* memory, std::int64_t bytes) {
+  return memory == nullptr ? nullptr : static_cast<std::byte*>(memory) + bytes;
+}
 const void* moved(const void* memory, std::int64_t bytes) {
   return memory == nullptr ? nullptr : static_cast<const std::byte*>(memory) + bytes;
 }
-float* moved(float* memory, std::int64_t elements) { return memory == nullptr ? nullptr : memory + elements; }
+float* moved(float* memory, std::int64_t elements) {
+  return memory == nullptr ? nullptr : memory + elements;
+}
 
 /// Elements [begin, begin + count) of operands that lie where they live.
-UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t count, const BufferTypes& types) {
+UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t count,
+                    const BufferTypes& types) {
   UpdateOperands out = all;
   out.weights = moved(all.weights, begin);
   out.gradients = moved(all.gradients, begin * element_bytes(types.reduced));
@@ -42,15 +47,17 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
 
 }  // namespace
 
-StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy,
-                       const Given& given)
+StateStore::StateStore(runtime::Device& device, const FlatLayout& layout,
+                       const EngineBuffers& buffers, const ZeroPolicy& policy, const Given& given)
     : device_(device), layout_(layout), buffers_(buffers), policy_(policy) {
-  const runtime::Place states = buffers.optimizer_on_host ? runtime::Place::kHost : runtime::Place::kDevice;
+  const runtime::Place states =
+      buffers.optimizer_on_host ? runtime::Place::kHost : runtime::Place::kDevice;
   const auto block = [&](MemoryClass kind, runtime::Place place, std::int64_t bytes) {
     const MemoryScope scope(kind);
     return DeviceBlock(device, place, bytes);
   };
-  const auto state = [&](float* is_given, DeviceBlock& own, MemoryClass kind, std::int64_t elements) {
+  const auto state = [&](float* is_given, DeviceBlock& own, MemoryClass kind,
+                         std::int64_t elements) {
     if (is_given == nullptr) own = block(kind, states, elements * kFloat);
     return is_given == nullptr ? own.as<float>() : is_given;
   };
@@ -58,10 +65,12 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
              state(given.exp_avg, own_exp_avg_, MemoryClass::kExpAvg, buffers.moments),
              state(given.exp_avg_sq, own_exp_avg_sq_, MemoryClass::kExpAvgSq, buffers.moments)};
   if (buffers.parameters_on_host) {
-    parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost, buffers.parameters * element_bytes(buffers.types.working));
+    parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost,
+                        buffers.parameters * element_bytes(buffers.types.working));
   }
   if (buffers.host_gradients > 0) {
-    gradients_ = block(MemoryClass::kGradients, runtime::Place::kHost, buffers.host_gradients * element_bytes(buffers.types.reduced));
+    gradients_ = block(MemoryClass::kGradients, runtime::Place::kHost,
+                       buffers.host_gradients * element_bytes(buffers.types.reduced));
     if (buffers.overlap) own_bringing_ = device.make_stream(runtime::StreamUse::kCopies);
     bringing_ = own_bringing_ ? own_bringing_.get() : &device.compute();
     brought_.resize(layout.units().size());
@@ -71,7 +80,9 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout, const 
   ensure(layout.units().size() >= places_.size(), "StateStore: fewer units than places");
   staging_ = block(MemoryClass::kOffloadStaging, states, s.bytes());
   std::byte* next = staging_.data();
-  const auto area = [&](std::int64_t bytes) { return bytes == 0 ? nullptr : std::exchange(next, next + s.piece * bytes); };
+  const auto area = [&](std::int64_t bytes) {
+    return bytes == 0 ? nullptr : std::exchange(next, next + s.piece * bytes);
+  };
   for (StagingPlace& place : places_) {
     place.gradients = area(s.gradients);
     place.weights = area(s.weights);
@@ -103,17 +114,21 @@ float* StateStore::at(State state, const Slice& slice) const {
 
 std::byte* StateStore::parameters(std::int64_t unit) const {
   if (!buffers_.parameters_on_host) return nullptr;
-  return parameters_.data() + layout_.units()[index(unit)].shard_offset * element_bytes(buffers_.types.working);
+  return parameters_.data() +
+         layout_.units()[index(unit)].shard_offset * element_bytes(buffers_.types.working);
 }
 
 UpdateOperands StateStore::operands(const Slice& slice) const {
   const BufferTypes& types = buffers_.types;
   const std::int64_t begin = offset(slice);
   void* parameters = slice.parameters;
-  if (buffers_.parameters_on_host) parameters = this->parameters(slice.unit) + slice.begin * element_bytes(types.working);
+  if (buffers_.parameters_on_host)
+    parameters = this->parameters(slice.unit) + slice.begin * element_bytes(types.working);
   UpdateOperands out;
   out.weights = buffers_.masters > 0 ? states_.masters + begin : static_cast<float*>(parameters);
-  out.gradients = buffers_.host_gradients > 0 ? gradients_.data() + begin * element_bytes(types.reduced) : slice.gradients;
+  out.gradients = buffers_.host_gradients > 0
+                      ? gradients_.data() + begin * element_bytes(types.reduced)
+                      : slice.gradients;
   if (buffers_.moments > 0) {
     out.exp_avg = states_.exp_avg + begin;
     out.exp_avg_sq = states_.exp_avg_sq + begin;
@@ -125,14 +140,17 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   return out;
 }
 
-void StateStore::bring(const Slice& slice, const runtime::Event& reduced, const std::shared_ptr<runtime::FlightRecord>& flight) {
+void StateStore::bring(const Slice& slice, const runtime::Event& reduced,
+                       const std::shared_ptr<runtime::FlightRecord>& flight) {
   if (bringing_ == nullptr) return;
   const std::int64_t width = element_bytes(buffers_.types.reduced), bytes = slice.count * width;
   std::byte* to = gradients_.data() + offset(slice) * width;
   bringing_->wait(reduced);
   bringing_->enqueue("bring a gradient",
                      [this, to, from = slice.gradients, bytes, unit = slice.unit, flight] {
-                       const runtime::FlightRecord::Scope scope(flight, *bringing_, runtime::FlightRecord::What::kFetch, runtime::FlightRecord::On::kCopies, unit);
+                       const runtime::FlightRecord::Scope scope(
+                           flight, *bringing_, runtime::FlightRecord::What::kFetch,
+                           runtime::FlightRecord::On::kCopies, unit);
                        bringing_->copy(to, from, bytes);
                      },
                      {reads(slice.gradients, bytes), writes(to, bytes)});
@@ -144,12 +162,14 @@ void StateStore::leave_gradients() {
 }
 
 void StateStore::announce(const Slice& slice) {
-  ensure(bringing_ == nullptr || brought_[index(slice.unit)].stream != nullptr, "StateStore: an update on the host of gradients that did not come");
+  ensure(bringing_ == nullptr || brought_[index(slice.unit)].stream != nullptr,
+         "StateStore: an update on the host of gradients that did not come");
   const UpdateOperands all = operands(slice);
   const std::int64_t most = buffers_.staging.piece > 0 ? buffers_.staging.piece : slice.count;
   for (std::int64_t at = 0; at < slice.count; at += most) {
     const std::int64_t n = std::min(most, slice.count - at);
-    announced_.push_back({part(all, at, n, buffers_.types), slice.unit, at == 0, at + n == slice.count});
+    announced_.push_back(
+        {part(all, at, n, buffers_.types), slice.unit, at == 0, at + n == slice.count});
   }
   if (buffers_.staging.piece == 0) return;
   if (buffers_.staging.gradients > 0) in_->wait(device_.compute().record());
@@ -161,19 +181,23 @@ void StateStore::fetch() {
   for (; fetched_ < std::min(announced_.size(), places_.size()); ++fetched_) {
     const UpdateOperands& home = announced_[fetched_].home;
     StagingPlace& place = places_[(next_place_ + fetched_) % places_.size()];
-    // What has arrived thus tells that the place was free, and that compute was done with gradients and parameters.
+    // What has arrived thus tells that the place was free, and that compute was done with gradients
+    // and parameters.
     if (!in_) {
       place.arrived = place.left;
       continue;
     }
-    in_->wait(place.left);  // and with at least as many units as places the weights that come have gone before
+    in_->wait(place.left);  // and with at least as many units as places the weights that come have
+                            // gone before
     const std::int64_t gradients = home.count * s.gradients, weights = home.count * s.weights;
-    in_->enqueue("fetch",
-                 [this, home, to = place.gradients, weights_to = place.weights, gradients, weights] {
-                   if (gradients > 0) in_->copy(to, home.gradients, gradients);
-                   if (weights > 0) in_->copy(weights_to, home.weights, weights);
-                 },
-                 {reads(home.gradients, gradients), reads(home.weights, weights), writes(place.gradients, gradients), writes(place.weights, weights)});
+    in_->enqueue(
+        "fetch",
+        [this, home, to = place.gradients, weights_to = place.weights, gradients, weights] {
+          if (gradients > 0) in_->copy(to, home.gradients, gradients);
+          if (weights > 0) in_->copy(weights_to, home.weights, weights);
+        },
+        {reads(home.gradients, gradients), reads(home.weights, weights),
+         writes(place.gradients, gradients), writes(place.weights, weights)});
     place.arrived = in_->record();
   }
 }
@@ -186,13 +210,15 @@ UpdateOperands StateStore::staged(const Piece& piece, const StagingPlace& place)
   return out;
 }
 
-void StateStore::update_next(const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome) {
+void StateStore::update_next(const runtime::UpdateFactors& factors,
+                             const runtime::StepOutcome* outcome) {
   for (bool done = false; !done;) {
     ensure(!announced_.empty(), "StateStore: an update of nothing");
     Piece piece = announced_.front();
     piece.home.outcome = outcome;
     done = piece.ends_slice;
-    if (bringing_ != nullptr && piece.begins_slice) updating().wait(std::exchange(brought_[index(piece.unit)], {}));
+    if (bringing_ != nullptr && piece.begins_slice)
+      updating().wait(std::exchange(brought_[index(piece.unit)], {}));
     if (buffers_.staging.piece == 0) {
       compute(piece.home, factors);
       announced_.pop_front();
@@ -216,15 +242,19 @@ runtime::Event StateStore::updated() {
 void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactors& factors) {
   const BufferTypes& types = buffers_.types;
   const std::int64_t moments = here.exp_avg == nullptr ? 0 : here.count * kFloat;
-  const std::int64_t working = here.working == nullptr ? 0 : here.count * element_bytes(types.working);
-  updating().enqueue("update",
-                     [this, here, factors] {
-                       if (buffers_.optimizer_on_host) return apply_update(factors, here);
-                       device_.update(device_.compute(), factors, here);
-                     },
-                     {reads(here.outcome, here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
-                      reads(here.gradients, here.count * element_bytes(types.reduced)), writes(here.weights, here.count * kFloat),
-                      writes(here.exp_avg, moments), writes(here.exp_avg_sq, moments), writes(here.working, working)});
+  const std::int64_t working =
+      here.working == nullptr ? 0 : here.count * element_bytes(types.working);
+  updating().enqueue(
+      "update",
+      [this, here, factors] {
+        if (buffers_.optimizer_on_host) return apply_update(factors, here);
+        device_.update(device_.compute(), factors, here);
+      },
+      {reads(here.outcome,
+             here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
+       reads(here.gradients, here.count * element_bytes(types.reduced)),
+       writes(here.weights, here.count * kFloat), writes(here.exp_avg, moments),
+       writes(here.exp_avg_sq, moments), writes(here.working, working)});
 }
 
 void StateStore::send(const Piece& piece, StagingPlace& place) {
@@ -236,12 +266,13 @@ void StateStore::send(const Piece& piece, StagingPlace& place) {
   }
   out_->wait(updating().record());
   out_->enqueue("send",
-                [this, home = piece.home, from = place.working, weights_from = place.weights, weights, working] {
+                [this, home = piece.home, from = place.working, weights_from = place.weights,
+                 weights, working] {
                   if (weights > 0) out_->copy(home.weights, weights_from, weights);
                   if (working > 0) out_->copy(home.working, from, working);
                 },
-                {reads(place.weights, weights), reads(place.working, working), writes(piece.home.weights, weights),
-                 writes(piece.home.working, working)});
+                {reads(place.weights, weights), reads(place.working, working),
+                 writes(piece.home.weights, weights), writes(piece.home.working, working)});
   place.left = out_->record();
 }
 
@@ -256,14 +287,17 @@ void StateStore::publish(const Slice& slice) {
     const UpdateOperands home = part(all, at, std::min(most, slice.count - at), types);
     void* to = through ? places_[0].working : home.working;
     runtime::Stream& compute = device_.compute();
-    compute.wait(updated());  // what left the place
+    compute.wait(updated());                          // what left the place
     if (buffers_.optimizer_on_host) compute.drain();  // the masters come by it
     updating().enqueue("publish",
                        [this, home, to] {
-                         if (buffers_.optimizer_on_host) return round_elements(home.weights, home.working_type, to, home.count);
-                         device_.round(device_.compute(), home.weights, home.working_type, to, home.count);
+                         if (buffers_.optimizer_on_host)
+                           return round_elements(home.weights, home.working_type, to, home.count);
+                         device_.round(device_.compute(), home.weights, home.working_type, to,
+                                       home.count);
                        },
-                       {reads(home.weights, home.count * kFloat), writes(to, home.count * element_bytes(types.working))});
+                       {reads(home.weights, home.count * kFloat),
+                        writes(to, home.count * element_bytes(types.working))});
     if (through) compute.copy(home.working, to, home.count * element_bytes(types.working));
     compute.drain();
   }

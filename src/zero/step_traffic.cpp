@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-// What a step sends, and the buffers of what crosses nodes: by the arithmetic that the transport goes by (runtime/node_map).
+// What a step sends, and the buffers of what crosses nodes: by the arithmetic that the transport
+// goes by (runtime/transport/node_map).
 namespace th::zero {
 
 using runtime::NodeMap;
@@ -13,21 +14,26 @@ namespace {
 
 constexpr std::int64_t kFloat = 4, kDouble = 8;
 
-std::int64_t rounds_of(std::int64_t slots, std::int64_t ranks) { return (slots + ranks - 1) / ranks; }
+std::int64_t rounds_of(std::int64_t slots, std::int64_t ranks) {
+  return (slots + ranks - 1) / ranks;
+}
 
 /// Elements that stage 3 gathers in a step, whole units.
-std::int64_t gathered_elements(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t rounds) {
+std::int64_t gathered_elements(const config::RunConfig& config, const FlatLayout& layout,
+                               const UnitUse& use, std::int64_t rounds) {
   const std::vector<bool> kept = kept_units(config, layout);
   std::int64_t elements = 0;
   for (const std::int64_t u : use.opens) {
-    if (!kept[static_cast<std::size_t>(u)]) elements += rounds * layout.units()[static_cast<std::size_t>(u)].padded;
+    if (!kept[static_cast<std::size_t>(u)])
+      elements += rounds * layout.units()[static_cast<std::size_t>(u)].padded;
   }
   for (std::size_t u = 0; u < kept.size(); ++u) elements += kept[u] ? layout.units()[u].padded : 0;
   return elements;
 }
 
 /// Payload elements of a step in multiples of P/N, the same for every receiver.
-StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots) {
+StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layout,
+                         const UnitUse& use, std::int64_t slots) {
   const ZeroPolicy policy = zero_policy(config.zero.stage);
   const BufferTypes types = buffer_types(config);
   const bool exact = config.comm.reduction == config::Reduction::kExact;
@@ -41,7 +47,8 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
     t.reduce = 2 * reduced * (policy.shard_gradients ? rounds : 1);
   }
   if (policy.shard_parameters) {
-    t.all_gather = gathered_elements(config, layout, use, rounds) / layout.ranks() * element_bytes(types.working);
+    t.all_gather = gathered_elements(config, layout, use, rounds) / layout.ranks() *
+                   element_bytes(types.working);
   } else if (policy.shard_optimizer) {
     t.all_gather = working;
   } else if (exact) {
@@ -55,39 +62,49 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
 template <typename Visit>
 void for_each_round(std::int64_t slots, const NodeMap& nodes, const Visit& visit) {
   for (std::int64_t first = 0; first < slots; first += nodes.ranks()) {
-    visit(runtime::slot_blocks(nodes, first, static_cast<int>(std::min<std::int64_t>(nodes.ranks(), slots - first))));
+    visit(runtime::slot_blocks(
+        nodes, first, static_cast<int>(std::min<std::int64_t>(nodes.ranks(), slots - first))));
   }
 }
 
-bool holds(const SlotBlock& block, int rank) { return block.first <= rank && rank < block.first + block.count; }
+bool holds(const SlotBlock& block, int rank) {
+  return block.first <= rank && rank < block.first + block.count;
+}
 
 }  // namespace
 
-StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots) {
+StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout,
+                         const UnitUse& use, std::int64_t slots) {
   StepTraffic t = per_receiver(config, layout, use, slots);
-  for (std::int64_t* bytes : {&t.exchange, &t.all_gather, &t.reduce, &t.remainder}) *bytes *= layout.ranks() - 1;
+  for (std::int64_t* bytes : {&t.exchange, &t.all_gather, &t.reduce, &t.remainder})
+    *bytes *= layout.ranks() - 1;
   return t;
 }
 
-StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
-                                  const NodeMap& nodes, int rank) {
-  ensure(nodes.ranks() == layout.ranks(), "traffic_between_nodes: the layout has another rank count");
+StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout,
+                                  const UnitUse& use, std::int64_t slots, const NodeMap& nodes,
+                                  int rank) {
+  ensure(nodes.ranks() == layout.ranks(),
+         "traffic_between_nodes: the layout has another rank count");
   StepTraffic t = per_receiver(config, layout, use, slots);
   t.all_gather *= nodes.nodes() - 1;
   t.reduce *= nodes.outsiders(rank);
   t.remainder *= nodes.outsiders(rank);
   if (t.exchange == 0) return t;
   t.exchange = 0;
-  const std::int64_t slice = layout.shard_total() * element_bytes(buffer_types(config).reduced), sum = layout.shard_total() * kFloat;
+  const std::int64_t slice = layout.shard_total() * element_bytes(buffer_types(config).reduced),
+                     sum = layout.shard_total() * kFloat;
   for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
     for (const SlotBlock& block : blocks) {
-      if (holds(block, rank)) t.exchange += runtime::sends_of(nodes, block, rank) * (block.count > 1 ? sum : slice);
+      if (holds(block, rank))
+        t.exchange += runtime::sends_of(nodes, block, rank) * (block.count > 1 ? sum : slice);
     }
   });
   return t;
 }
 
-NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, const NodeMap& nodes, int rank) {
+NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layout,
+                         std::int64_t slots, const NodeMap& nodes, int rank) {
   ensure(nodes.ranks() == layout.ranks(), "node_buffers: the layout has another rank count");
   NodeBuffers out;
   if (nodes.nodes() == 1) return out;
@@ -102,7 +119,8 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
     std::int64_t arrives = 0;
     for (const SlotBlock& block : blocks) {
       if (!nodes.share(block.first, rank)) arrives += block.count > 1 ? sum : slice;
-      if (holds(block, rank) && block.count > 1) leaving = std::max(leaving, runtime::sends_of(nodes, block, rank) * sum);
+      if (holds(block, rank) && block.count > 1)
+        leaving = std::max(leaving, runtime::sends_of(nodes, block, rank) * sum);
     }
     arriving = std::max(arriving, arrives);
   });

@@ -1,4 +1,4 @@
-#include "th/model/transformer.hpp"
+#include "th/model/blocks/transformer.hpp"
 #include "th/zero/engine_buffers.hpp"
 
 namespace th::zero {
@@ -8,7 +8,8 @@ namespace {
 /// Notes which units are opened that were closed.
 class OpensRecorder final : public model::ParameterSource {
  public:
-  OpensRecorder(std::size_t units, std::vector<std::int64_t>& opens) : open_(units, 0), tensors_(units), opens_(opens) {}
+  OpensRecorder(std::size_t units, std::vector<std::int64_t>& opens)
+      : open_(units, 0), tensors_(units), opens_(opens) {}
   const model::UnitTensors& open_forward(std::int64_t unit) override { return opened(unit); }
   void close_forward(std::int64_t unit) override { --open_[static_cast<std::size_t>(unit)]; }
   model::UnitTensors& open_backward(std::int64_t unit) override { return opened(unit); }
@@ -28,7 +29,8 @@ class OpensRecorder final : public model::ParameterSource {
 
 UnitUse unit_use(const model::Transformer& model) {
   UnitUse use{model.long_lived(), {}};
-  OpensRecorder both(model.units().size(), use.opens), forward(model.units().size(), use.forward_opens);
+  OpensRecorder both(model.units().size(), use.opens),
+      forward(model.units().size(), use.forward_opens);
   model.idle_slot(both);
   model.idle_forward(forward);
   return use;

@@ -1,18 +1,42 @@
 #!/usr/bin/env python3
 """check_layers.py ROOT: fails on an #include "th/<layer>/…" that points to a higher layer, or on a torch or MPI header where a layer has none."""
+
 import re
 import sys
 import tempfile
 from pathlib import Path
 
-LAYERS = {"base": 0, "runtime": 1, "cuda": 1, "config": 2, "data": 3, "model": 3, "zero": 4, "io": 5, "monitor": 5, "train": 6, "app": 7}
+LAYERS = {
+    "base": 0,
+    "runtime": 1,
+    "cuda": 1,
+    "config": 2,
+    "data": 3,
+    "model": 3,
+    "zero": 4,
+    "io": 5,
+    "monitor": 5,
+    "train": 6,
+    "app": 7,
+}
 # Layers on one level that do not know each other: (from, to). The model reads data's Batch, never the other way round.
 STRANGERS = {("runtime", "cuda"), ("data", "model"), ("io", "monitor"), ("monitor", "io")}
 FORBIDDEN = {  # pattern of an include: layers that may not have it
     r"(ATen|torch|c10)/": {"base", "runtime", "cuda", "config", "data", "io", "monitor"},
     r"mpi\.h": {"base", "config", "data", "model"},
     r"(cuda|nccl)[a-z0-9_]*\.h": {"base", "runtime", "config", "data", "io", "monitor", "app"},
-    r"hdf5\.h|H5": {"base", "runtime", "cuda", "config", "data", "model", "zero", "monitor", "train", "app"},
+    r"hdf5\.h|H5": {
+        "base",
+        "runtime",
+        "cuda",
+        "config",
+        "data",
+        "model",
+        "zero",
+        "monitor",
+        "train",
+        "app",
+    },
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^">]+)[">]', re.M)
 
@@ -26,30 +50,52 @@ def files_of(root):
                 yield path, layer, LAYERS.get(layer)
 
 
+def layer_of(included):
+    """The layer of th/<layer>/… or of a private <layer>/…; None for other people's headers."""
+    parts = included.split("/")
+    if parts[0] == "th":
+        return parts[1]
+    return parts[0] if len(parts) > 1 and parts[0] in LAYERS else None
+
+
 def check(root):
     problems, edges = [], 0
     for path, layer, level in files_of(root):
         where = path.relative_to(root)
         if level is None:
-            problems.append(f"{where}: folder '{layer}' is no layer; layers are {', '.join(LAYERS)}")
+            problems.append(
+                f"{where}: folder '{layer}' is no layer; layers are {', '.join(LAYERS)}"
+            )
             continue
         text = path.read_text(encoding="utf-8")
         for match in INCLUDE.finditer(text):
             line = text.count("\n", 0, match.start(2)) + 1
             included = match.group(2)
-            if not included.startswith("th/"):
-                problems += [f"{where}:{line}: layer {layer} may not include {included}"
-                             for pattern, layers in FORBIDDEN.items() if layer in layers and re.match(pattern, included)]
+            target = layer_of(included)
+            if target is None:
+                problems += [
+                    f"{where}:{line}: layer {layer} may not include {included}"
+                    for pattern, layers in FORBIDDEN.items()
+                    if layer in layers and re.match(pattern, included)
+                ]
                 continue
             edges += 1
-            target = included.split("/")[1]
             target_level = LAYERS.get(target)
-            if not (root / "include" / included).is_file():
+            top = "include" if included.startswith("th/") else "src"
+            if not (root / top / included).is_file():
                 problems.append(f"{where}:{line}: {included} does not exist")
+            elif top == "src" and target != layer:
+                problems.append(f"{where}:{line}: {included} is private to layer {target}")
             elif target_level is None or target_level > level:
-                problems.append(f"{where}:{line}: upward include: {layer} ({level}) includes {included} ({target_level})")
+                problems.append(
+                    f"{where}:{line}: upward include: {layer} ({level}) includes {included} "
+                    f"({target_level})"
+                )
             elif (layer, target) in STRANGERS:
-                problems.append(f"{where}:{line}: {layer} stands beside {target} and may not include it: {included}")
+                problems.append(
+                    f"{where}:{line}: {layer} stands beside {target} and may not include it: "
+                    f"{included}"
+                )
     return problems, edges
 
 
@@ -57,15 +103,22 @@ def self_test():
     """A planted upward edge, a sideways one and a torch header in data are found; a downward edge is not."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for name, text in {"include/th/base/a.hpp": '#include "th/train/t.hpp"\n', "include/th/train/t.hpp": '#include "th/base/b.hpp"\n',
-                           "include/th/base/b.hpp": "", "src/data/d.cpp": '#include <ATen/ATen.h>\n#include "th/model/m.hpp"\n',
-                           "include/th/model/m.hpp": '#include "th/config/c.hpp"\n', "include/th/config/c.hpp": ""}.items():
+        for name, text in {
+            "include/th/base/a.hpp": '#include "th/train/t.hpp"\n',
+            "include/th/train/t.hpp": '#include "th/base/b.hpp"\n',
+            "include/th/base/b.hpp": "",
+            "src/data/d.cpp": '#include <ATen/ATen.h>\n#include "th/model/m.hpp"\n'
+            '#include "model/p.hpp"\n',
+            "src/model/p.hpp": "",
+            "include/th/model/m.hpp": '#include "th/config/c.hpp"\n',
+            "include/th/config/c.hpp": "",
+        }.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         problems, edges = check(root)
-        expected = ["upward include: base", "may not include ATen", "beside"]
-        assert len(problems) == 3 and all(any(e in p for p in problems) for e in expected), problems
-        assert edges == 4, edges
+        expected = ["upward include: base", "may not include ATen", "beside", "private"]
+        assert len(problems) == 4 and all(any(e in p for p in problems) for e in expected), problems
+        assert edges == 5, edges
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ The counts belong to a compiler's major version, a build type and an instruction
 take their AVX2 form): the table is keyed by them. 77 (skipped, with the reason) where valgrind is absent or the table has no such key.
 --update writes the counts of this machine into the table: after a change that is meant to change them.
 """
+
 import json
 import re
 import shutil
@@ -39,8 +40,20 @@ def count(program):
     with tempfile.TemporaryDirectory(prefix="th-callgrind.") as folder:
         for kernel in kernels:
             out = Path(folder) / kernel
-            run(["valgrind", "--tool=callgrind", "--collect-atstart=no", "--toggle-collect=th_measured", f"--callgrind-out-file={out}", program, kernel])
-            counts[kernel] = int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M).group(1))
+            run(
+                [
+                    "valgrind",
+                    "--tool=callgrind",
+                    "--collect-atstart=no",
+                    "--toggle-collect=th_measured",
+                    f"--callgrind-out-file={out}",
+                    program,
+                    kernel,
+                ]
+            )
+            counts[kernel] = int(
+                re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M).group(1)
+            )
     return counts, isa
 
 
@@ -50,12 +63,21 @@ def compare(counts, expected):
     for name in sorted(counts.keys() | expected.keys()):
         seen, wanted = counts.get(name), expected.get(name)
         if seen is None or wanted is None:
-            problems.append(f"{name}: " + ("no longer measured" if seen is None else f"{seen} instructions, not in the table"))
+            problems.append(
+                f"{name}: "
+                + (
+                    "no longer measured"
+                    if seen is None
+                    else f"{seen} instructions, not in the table"
+                )
+            )
             continue
         change = seen / wanted - 1
         print(f"{name:28} {seen:12} {wanted:12} {100 * change:+7.2f} %")
         if abs(change) > TOLERANCE:
-            problems.append(f"{name}: {seen} instructions, the table has {wanted} ({100 * change:+.1f} %, at most {100 * TOLERANCE:.0f} %)")
+            problems.append(
+                f"{name}: {seen} instructions, the table has {wanted} ({100 * change:+.1f} %, at most {100 * TOLERANCE:.0f} %)"
+            )
     return problems
 
 
@@ -81,9 +103,15 @@ def main():
     if key not in table:
         skip(f"counts.json has no counts of {key}; it has {', '.join(table)}")
     problems = compare(counts, table[key])
-    print("\n".join(problems) if problems else f"{len(counts)} kernels of {key}: all within {100 * TOLERANCE:.0f} %")
+    print(
+        "\n".join(problems)
+        if problems
+        else f"{len(counts)} kernels of {key}: all within {100 * TOLERANCE:.0f} %"
+    )
     if problems:
-        print(f"When the change is meant: {sys.argv[0]} {program} '{compiler}' {build_type} --update, and say why in the commit.")
+        print(
+            f"When the change is meant: {sys.argv[0]} {program} '{compiler}' {build_type} --update, and say why in the commit."
+        )
     sys.exit(1 if problems else 0)
 
 

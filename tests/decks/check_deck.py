@@ -8,6 +8,7 @@
 # warns: TEXT      good deck: one warning has it, and each warning is expected
 The resolved deck of a good one is read again, in another folder, and gives the same values.
 """
+
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def fail(text, *more):
 def opening(word, here=""):
     """The texts of the deck's `# word: TEXT` lines."""
     lines = deck.read_bytes().decode("utf-8-sig", errors="replace").splitlines()
-    texts = [line[len(word) + 4:].strip() for line in lines if line.startswith(f"# {word}: ")]
+    texts = [line[len(word) + 4 :].strip() for line in lines if line.startswith(f"# {word}: ")]
     return [text.replace("$DECK", str(deck.parent)).replace("$HERE", here) for text in texts]
 
 
@@ -36,8 +37,18 @@ def tree(*folders):
 def check(path, words, here):
     """th_app in the folder `here`: (exit code, stdout, stderr)."""
     environment = dict(os.environ, OMP_NUM_THREADS="1")
-    done = subprocess.run([app, str(path), *words, "--check"], cwd=here, env=environment, capture_output=True, timeout=60)
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    done = subprocess.run(
+        [app, str(path), *words, "--check"],
+        cwd=here,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+    )
+    return (
+        done.returncode,
+        done.stdout.decode(errors="replace"),
+        done.stderr.decode(errors="replace"),
+    )
 
 
 def match(lines, expected, what):
@@ -73,7 +84,7 @@ def check_bad(here):
         fail("a bad deck opens with # expect: TEXT")
     if out or not err.startswith("error: "):
         fail("the report is to stand on stderr alone, after 'error: '", out, err)
-    match(err[len("error: "):].splitlines(), expected, "line of the report")
+    match(err[len("error: ") :].splitlines(), expected, "line of the report")
     print(err, end="")
 
 
@@ -81,7 +92,11 @@ def check_good(here, other):
     code, out, err = check(deck, opening("override"), here)
     if code != 0 or err:
         fail(f"exit code {code}, expected 0 and nothing on stderr", err)
-    match([line for line in out.splitlines() if line.startswith("# warning: ")], opening("warns"), "warning")
+    match(
+        [line for line in out.splitlines() if line.startswith("# warning: ")],
+        opening("warns"),
+        "warning",
+    )
     seen = values(out)
     for text in opening("expect", here):
         key, value = text.split(" = ", 1)
@@ -92,16 +107,25 @@ def check_good(here, other):
     code, second, err = check("again.in", [], other)
     if code != 0 or err:
         fail(f"the resolved deck is refused with exit code {code}", err)
-    changed = [f"{key}: {seen.get(key)} and {value}" for key, value in values(second).items() if seen.get(key) != value]
+    changed = [
+        f"{key}: {seen.get(key)} and {value}"
+        for key, value in values(second).items()
+        if seen.get(key) != value
+    ]
     if changed or values(second) != seen:
         fail("the resolved deck gives other values", *changed)
     again.unlink()
     print(f"{len(seen)} values, the same when the resolved deck is read")
 
 
-with tempfile.TemporaryDirectory(prefix="th-deck-test.") as here, tempfile.TemporaryDirectory(prefix="th-deck-test.") as other:
+with tempfile.TemporaryDirectory(prefix="th-deck-test.") as here, tempfile.TemporaryDirectory(
+    prefix="th-deck-test."
+) as other:
     here, other = os.path.realpath(here), os.path.realpath(other)
     before = tree(here, other, deck.parent)
     check_bad(here) if kind == "bad" else check_good(here, other)
     if tree(here, other, deck.parent) != before:
-        fail("--check left something behind", *sorted(set(tree(here, other, deck.parent)) - set(before)))
+        fail(
+            "--check left something behind",
+            *sorted(set(tree(here, other, deck.parent)) - set(before)),
+        )

@@ -7,21 +7,27 @@
 #include <utility>
 #include <vector>
 
-#include "th/runtime/stream.hpp"
+#include "th/runtime/device/stream.hpp"
 
 namespace th_test {
 
-/// The order of accesses as events guarantee it, a vector clock a stream: of two accesses to the same bytes, one of them a write, the later one must
-/// come after an event of the earlier one. Keeps what it was told, so that it can say what it would have found with a wait left out.
+/// The order of accesses as events guarantee it, a vector clock a stream: of two accesses to the
+/// same bytes, one of them a write, the later one must come after an event of the earlier one.
+/// Keeps what it was told, so that it can say what it would have found with a wait left out.
 class AccessOrder {
  public:
   using Access = th::runtime::Access;
-  /// Stream 0 is the caller. `caller_enqueues`: what it has done is there for what it enqueues elsewhere.
+  /// Stream 0 is the caller. `caller_enqueues`: what it has done is there for what it enqueues
+  /// elsewhere.
   explicit AccessOrder(bool caller_enqueues) : caller_enqueues_(caller_enqueues) {}
 
   void add_stream() { apply({Op::kAdd, 0, 0, 0, {}, {}}); }
-  void note(std::size_t stream, const char* name, std::vector<Access> accesses) { apply({Op::kNote, stream, 0, 0, name, std::move(accesses)}); }
-  void record(std::size_t stream, std::int64_t position) { apply({Op::kRecord, stream, 0, position, {}, {}}); }
+  void note(std::size_t stream, const char* name, std::vector<Access> accesses) {
+    apply({Op::kNote, stream, 0, 0, name, std::move(accesses)});
+  }
+  void record(std::size_t stream, std::int64_t position) {
+    apply({Op::kRecord, stream, 0, position, {}, {}});
+  }
   /// Whether something was recorded there that no longer holds what the stream is behind.
   [[nodiscard]] bool is_stale(std::size_t stream, std::int64_t position) const {
     const auto found = at_.find({stream, position});
@@ -29,9 +35,13 @@ class AccessOrder {
     if (caller_enqueues_) join(now, clocks_[0]);
     return found != at_.end() && found->second != now;
   }
-  void wait(std::size_t stream, std::size_t of, std::int64_t position) { apply({Op::kWait, stream, of, position, {}, {}}); }
+  void wait(std::size_t stream, std::size_t of, std::int64_t position) {
+    apply({Op::kWait, stream, of, position, {}, {}});
+  }
   /// The caller waits for a recorded position, and for all of a stream. Never left out.
-  void reach(std::size_t of, std::int64_t position) { apply({Op::kReach, 0, of, position, {}, {}}); }
+  void reach(std::size_t of, std::int64_t position) {
+    apply({Op::kReach, 0, of, position, {}, {}});
+  }
   void drain(std::size_t of) { apply({Op::kDrain, 0, of, 0, {}, {}}); }
 
   /// Each kind once.
@@ -40,7 +50,9 @@ class AccessOrder {
   [[nodiscard]] std::int64_t waits() const noexcept { return waits_; }
   [[nodiscard]] std::int64_t accesses() const noexcept { return accesses_; }
   /// One of them, for a message: "stream 2 waits for stream 1 after reduce".
-  [[nodiscard]] std::string wait_text(std::int64_t number) const { return wait_texts_.at(static_cast<std::size_t>(number)); }
+  [[nodiscard]] std::string wait_text(std::int64_t number) const {
+    return wait_texts_.at(static_cast<std::size_t>(number));
+  }
   /// Takes the guarantee of the `number`-th of them away; whether it is one that is asked for now.
   void leave_out(std::int64_t number) noexcept { left_out_ = number; }
   [[nodiscard]] bool left_out_last() const noexcept { return last_was_left_out_; }
@@ -90,17 +102,27 @@ class AccessOrder {
     Clock& clock = clocks_[op.stream];
     if (caller_enqueues_ && op.stream != 0) join(clock, clocks_[0]);
     switch (op.kind) {
-      case Op::kNote: return check(op);
-      case Op::kRecord: at_[{op.stream, op.position}] = clock; return;
-      case Op::kReach: join(clock, at_.at({op.of, op.position})); return;
-      case Op::kDrain: join(clock, clocks_[op.of]); return;
-      default: break;
+      case Op::kNote:
+        return check(op);
+      case Op::kRecord:
+        at_[{op.stream, op.position}] = clock;
+        return;
+      case Op::kReach:
+        join(clock, at_.at({op.of, op.position}));
+        return;
+      case Op::kDrain:
+        join(clock, clocks_[op.of]);
+        return;
+      default:
+        break;
     }
     Clock joined = clock;
     const bool news = join(joined, at_.at({op.of, op.position}));
     last_was_left_out_ = news && waits_ == left_out_;
     waits_ += news ? 1 : 0;
-    if (news) wait_texts_.push_back("stream " + std::to_string(op.stream) + " waits for stream " + std::to_string(op.of) + " after " + last_noted_);
+    if (news)
+      wait_texts_.push_back("stream " + std::to_string(op.stream) + " waits for stream " +
+                            std::to_string(op.of) + " after " + last_noted_);
     if (!last_was_left_out_) clock = joined;
   }
 
@@ -114,11 +136,16 @@ class AccessOrder {
       for (const Past& past : history_) {
         const auto* a = static_cast<const char*>(access.begin);
         const auto* b = static_cast<const char*>(past.access.begin);
-        const bool apart = a >= b + past.access.bytes || b >= a + access.bytes || clock[past.stream] >= past.time;
-        if (apart || (access.kind == Access::Kind::kRead && past.access.kind == Access::Kind::kRead)) continue;
-        const std::string found = op.name + verb(access) + "what " + past.name + verb(past.access).substr(0, verb(past.access).size() - 1) +
+        const bool apart =
+            a >= b + past.access.bytes || b >= a + access.bytes || clock[past.stream] >= past.time;
+        if (apart ||
+            (access.kind == Access::Kind::kRead && past.access.kind == Access::Kind::kRead))
+          continue;
+        const std::string found = op.name + verb(access) + "what " + past.name +
+                                  verb(past.access).substr(0, verb(past.access).size() - 1) +
                                   ", with no event between them";
-        if (std::find(violations_.begin(), violations_.end(), found) == violations_.end()) violations_.push_back(found);
+        if (std::find(violations_.begin(), violations_.end(), found) == violations_.end())
+          violations_.push_back(found);
       }
     }
     for (const Access& access : op.accesses) {
@@ -126,11 +153,14 @@ class AccessOrder {
     }
     std::erase_if(history_, [&](const Past& past) {
       return std::all_of(clocks_.begin(), clocks_.end(), [&](const Clock& c) {
-        return c[past.stream] >= past.time || (caller_enqueues_ && clocks_[0][past.stream] >= past.time);
+        return c[past.stream] >= past.time ||
+               (caller_enqueues_ && clocks_[0][past.stream] >= past.time);
       });
     });
   }
-  static std::string verb(const Access& access) { return access.kind == Access::Kind::kWrite ? " writes " : " reads "; }
+  static std::string verb(const Access& access) {
+    return access.kind == Access::Kind::kWrite ? " writes " : " reads ";
+  }
 
   bool caller_enqueues_;
   std::vector<Clock> clocks_;

@@ -8,20 +8,23 @@
 #include <utility>
 #include <vector>
 
-#include "fakes/access_order.hpp"
+#include "access_order.hpp"
 #include "th/base/hash.hpp"
-#include "th/runtime/stream.hpp"
+#include "th/runtime/device/stream.hpp"
 
 namespace th_test {
 
-/// Streams of one thread that run tasks as late as events allow, as early, or at moments of chance, and that check the order of accesses by what
-/// events guarantee alone (AccessOrder), whatever order a run happens to take.
+/// Streams of one thread that run tasks as late as events allow, as early, or at moments of chance,
+/// and that check the order of accesses by what events guarantee alone (AccessOrder), whatever
+/// order a run happens to take.
 ///
-/// The first stream is the caller, whose tasks run at once. With Compute::kCaller it is compute too, as in a CPU run, and what it enqueues
-/// elsewhere is ordered by events alone; with kDeferred compute is a stream as the others are, and what the caller has done is there for what it
+/// The first stream is the caller, whose tasks run at once. With Compute::kCaller it is compute
+/// too, as in a CPU run, and what it enqueues elsewhere is ordered by events alone; with kDeferred
+/// compute is a stream as the others are, and what the caller has done is there for what it
 /// enqueues, as with a GPU.
 ///
-/// Time is pretended: a stream takes a nanosecond a byte of the accesses of a task, and follows what it waits for; the caller takes none.
+/// Time is pretended: a stream takes a nanosecond a byte of the accesses of a task, and follows
+/// what it waits for; the caller takes none.
 class FakeStreams {
  public:
   /// kCopiesEarly: compute as late as it can, all others as soon as they may.
@@ -35,7 +38,8 @@ class FakeStreams {
   }
   /// Nobody waits for the `number`-th of order().waits().
   void leave_out(std::int64_t number) { order_.leave_out(number); }
-  /// What device memory asks for: `open` around everything that runs on another stream than the caller's, `move` in place of memmove.
+  /// What device memory asks for: `open` around everything that runs on another stream than the
+  /// caller's, `move` in place of memmove.
   struct Memory {
     std::function<void()> open, close;
     std::function<void(void* to, const void* from, std::int64_t bytes)> move;
@@ -43,14 +47,17 @@ class FakeStreams {
   void set_memory(Memory memory) { memory_ = std::move(memory); }
 
   [[nodiscard]] th::runtime::Stream& host() { return *host_; }
-  [[nodiscard]] th::runtime::Stream& compute() { return compute_stream_ ? *compute_stream_ : *host_; }
+  [[nodiscard]] th::runtime::Stream& compute() {
+    return compute_stream_ ? *compute_stream_ : *host_;
+  }
   /// Another stream; it lives no longer than this.
   [[nodiscard]] std::unique_ptr<th::runtime::Stream> add() {
     lanes_.push_back(std::make_unique<Lane>());
     order_.add_stream();
     return std::make_unique<Handle>(*this, lanes_.size() - 1);
   }
-  /// While it lives the caller is a kernel of compute: what was enqueued there has run, and what is enqueued there meanwhile runs at once.
+  /// While it lives the caller is a kernel of compute: what was enqueued there has run, and what is
+  /// enqueued there meanwhile runs at once.
   class Kernel {
    public:
     explicit Kernel(FakeStreams& all) : all_(all) {
@@ -74,7 +81,9 @@ class FakeStreams {
     runs(stream) ? body() : stream.enqueue(name, std::move(body), {});
   }
   /// Whether a task of `stream` runs.
-  [[nodiscard]] bool runs(th::runtime::Stream& stream) { return lane(dynamic_cast<Handle&>(stream).lane()).running > 0; }
+  [[nodiscard]] bool runs(th::runtime::Stream& stream) {
+    return lane(dynamic_cast<Handle&>(stream).lane()).running > 0;
+  }
 
   /// All that was enqueued anywhere runs; orders nothing.
   void drain_all() {
@@ -82,7 +91,9 @@ class FakeStreams {
   }
 
   [[nodiscard]] const AccessOrder& order() const noexcept { return order_; }
-  [[nodiscard]] const std::vector<std::string>& violations() const noexcept { return order_.violations(); }
+  [[nodiscard]] const std::vector<std::string>& violations() const noexcept {
+    return order_.violations();
+  }
   /// Tasks that ran later than they were enqueued.
   [[nodiscard]] std::int64_t delayed() const noexcept { return delayed_; }
 
@@ -110,14 +121,18 @@ class FakeStreams {
     void enqueue(const char* name, Body body, std::initializer_list<Access> accesses) override {
       all_.enqueue(lane_, name, std::move(body), accesses);
     }
-    void touch(const char* name, std::initializer_list<Access> accesses) override { all_.touch(lane_, name, accesses); }
+    void touch(const char* name, std::initializer_list<Access> accesses) override {
+      all_.touch(lane_, name, accesses);
+    }
     void copy(void* to, const void* from, std::int64_t bytes) override {
       const auto move = [this, to, from, bytes] { all_.memory_.move(to, from, bytes); };
       if (all_.lane(lane_).running > 0) return move();
       enqueue("copy", move, {th::runtime::reads(from, bytes), th::runtime::writes(to, bytes)});
     }
     void clear(void* memory, std::int64_t bytes) override {
-      const auto zero = [memory, bytes] { std::memset(memory, 0, static_cast<std::size_t>(bytes)); };
+      const auto zero = [memory, bytes] {
+        std::memset(memory, 0, static_cast<std::size_t>(bytes));
+      };
       if (all_.lane(lane_).running > 0) return zero();
       enqueue("clear", zero, {th::runtime::writes(memory, bytes)});
     }
@@ -128,7 +143,9 @@ class FakeStreams {
       all_.order_.drain(lane_);
       all_.hold_host(all_.lane(lane_).time);
     }
-    [[nodiscard]] bool admits_caller() const noexcept override { return all_.lane(lane_).running > 0 || all_.lane(lane_).pending.empty(); }
+    [[nodiscard]] bool admits_caller() const noexcept override {
+      return all_.lane(lane_).running > 0 || all_.lane(lane_).pending.empty();
+    }
     void run_bodies() override { all_.run_to(lane_, all_.lane(lane_).enqueued); }
     void reach(std::int64_t position) override {
       all_.run_to(lane_, position);
@@ -150,12 +167,17 @@ class FakeStreams {
   static constexpr std::int64_t kStart = 1;  // a record's time 0 is none
 
   [[nodiscard]] Lane& lane(std::size_t at) { return *lanes_[at]; }
-  [[nodiscard]] std::size_t compute_lane() const { return compute_ == Compute::kCaller ? kHost : kHost + 1; }
-  [[nodiscard]] static std::size_t lane_of(const th::runtime::Event& event) { return static_cast<const Handle*>(event.stream)->lane(); }
+  [[nodiscard]] std::size_t compute_lane() const {
+    return compute_ == Compute::kCaller ? kHost : kHost + 1;
+  }
+  [[nodiscard]] static std::size_t lane_of(const th::runtime::Event& event) {
+    return static_cast<const Handle*>(event.stream)->lane();
+  }
 
   void hold_host(std::int64_t time) { lane(kHost).time = std::max(lane(kHost).time, time); }
 
-  void enqueue(std::size_t at, const char* name, th::runtime::Stream::Body body, std::initializer_list<Access> accesses) {
+  void enqueue(std::size_t at, const char* name, th::runtime::Stream::Body body,
+               std::initializer_list<Access> accesses) {
     order_.note(at, name, accesses);
     push(at, {std::move(body), {}, cost(at, accesses), lane(kHost).time});
   }
@@ -179,7 +201,8 @@ class FakeStreams {
   }
 
   std::int64_t record(std::size_t at) {
-    if (order_.is_stale(at, lane(at).enqueued)) push(at, {[] {}, {}, 0, lane(kHost).time});  // another position
+    if (order_.is_stale(at, lane(at).enqueued))
+      push(at, {[] {}, {}, 0, lane(kHost).time});  // another position
     Lane& l = lane(at);
     order_.record(at, l.enqueued);
     if (l.done == l.enqueued) l.times.back() = l.time;  // with what was touched since
@@ -229,7 +252,9 @@ class FakeStreams {
   void by_pace() {
     if (pace_ == Pace::kLatest || choosing_) return;
     // A task that somebody waits for must not be overtaken by those behind it.
-    if (pace_ == Pace::kChance && std::any_of(lanes_.begin(), lanes_.end(), [](const auto& l) { return l->running > 0; })) return;
+    if (pace_ == Pace::kChance &&
+        std::any_of(lanes_.begin(), lanes_.end(), [](const auto& l) { return l->running > 0; }))
+      return;
     choosing_ = true;
     for (bool moved = true; moved;) {
       moved = false;
@@ -254,7 +279,8 @@ class FakeStreams {
   Pace pace_;
   std::uint64_t seed_;
   Compute compute_;
-  Memory memory_{[] {}, [] {}, [](void* to, const void* from, std::int64_t bytes) {
+  Memory memory_{[] {}, [] {},
+                 [](void* to, const void* from, std::int64_t bytes) {
                    if (to != from) std::memmove(to, from, static_cast<std::size_t>(bytes));
                  }};
   std::uint64_t draws_ = 0;
@@ -262,7 +288,8 @@ class FakeStreams {
   std::vector<std::unique_ptr<Lane>> lanes_;
   AccessOrder order_;
   std::int64_t delayed_ = 0;
-  std::unique_ptr<th::runtime::Stream> host_, compute_stream_;  ///< the last members: they run what is pending
+  std::unique_ptr<th::runtime::Stream> host_,
+      compute_stream_;  ///< the last members: they run what is pending
 };
 
 }  // namespace th_test

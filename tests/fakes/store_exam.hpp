@@ -48,9 +48,12 @@ inline std::vector<Case> cases() {
       for (const std::int64_t stage : {1, 3}) {
         if (parameters && stage != 3) continue;
         for (const auto kind : {config::OptimizerKind::kAdam, config::OptimizerKind::kSgd}) {
-          out.push_back({config::Precision::kFp32, config::ReduceDtype::kFp32, kind, optimizer, parameters, stage});
-          out.push_back({config::Precision::kBf16, config::ReduceDtype::kFp32, kind, optimizer, parameters, stage});
-          out.push_back({config::Precision::kFp16, config::ReduceDtype::kWorking, kind, optimizer, parameters, stage});
+          out.push_back({config::Precision::kFp32, config::ReduceDtype::kFp32, kind, optimizer,
+                         parameters, stage});
+          out.push_back({config::Precision::kBf16, config::ReduceDtype::kFp32, kind, optimizer,
+                         parameters, stage});
+          out.push_back({config::Precision::kFp16, config::ReduceDtype::kWorking, kind, optimizer,
+                         parameters, stage});
         }
       }
     }
@@ -59,7 +62,9 @@ inline std::vector<Case> cases() {
 }
 
 /// Two units, of which a rank's shards are 1280 and 256 elements: three pieces, and one.
-inline FlatLayout make_layout() { return FlatLayout({{"a", {{"a.weight", {2500}}}}, {"b", {{"b.weight", {300}}}}}, kRanks); }
+inline FlatLayout make_layout() {
+  return FlatLayout({{"a", {{"a.weight", {2500}}}}, {"b", {{"b.weight", {300}}}}}, kRanks);
+}
 
 inline config::RunConfig make_config(const Case& c) {
   config::RunConfig config;
@@ -74,7 +79,9 @@ inline config::RunConfig make_config(const Case& c) {
 inline std::vector<float> values(std::uint64_t seed, std::int64_t count) {
   std::vector<float> out;
   for (std::int64_t i = 0; i < count; ++i)
-    out.push_back(static_cast<float>(th::hash_pair(seed, static_cast<std::uint64_t>(i)) >> 40) * 0x1p-24F - 0.5F);
+    out.push_back(static_cast<float>(th::hash_pair(seed, static_cast<std::uint64_t>(i)) >> 40) *
+                      0x1p-24F -
+                  0.5F);
   return out;
 }
 
@@ -88,10 +95,12 @@ inline Bytes in_type(const std::vector<float>& x, config::Precision type) {
   return out;
 }
 
-inline OptimizerStep step_number(const config::RunConfig& config, std::int64_t step) { return {config.optimizer, 1e-2, 0.5, step}; }
+inline OptimizerStep step_number(const config::RunConfig& config, std::int64_t step) {
+  return {config.optimizer, 1e-2, 0.5, step};
+}
 
-/// What a training run sees and keeps, as bytes: weights and moments at the end, and of every step the parameters that its forward pass
-/// read, with those of one more.
+/// What a training run sees and keeps, as bytes: weights and moments at the end, and of every step
+/// the parameters that its forward pass read, with those of one more.
 using Outcome = std::vector<Bytes>;
 
 /// The plain way: arrays and the optimizer.
@@ -99,7 +108,8 @@ inline Outcome expected(const Case& c) {
   const FlatLayout layout = make_layout();
   const config::RunConfig config = make_config(c);
   const BufferTypes types = buffer_types(config);
-  std::vector<float> weights = values(1, layout.shard_total()), first(weights.size()), second(weights.size());
+  std::vector<float> weights = values(1, layout.shard_total()), first(weights.size()),
+                     second(weights.size());
   Outcome out;
   for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     const Bytes parameters = in_type(weights, types.working);
@@ -108,9 +118,11 @@ inline Outcome expected(const Case& c) {
       out.emplace_back(at, at + u.shard * element_bytes(types.working));
     }
     if (step > kSteps) break;
-    const Bytes gradients = in_type(values(100 + static_cast<std::uint64_t>(step), layout.shard_total()), types.reduced);
-    apply_update(update_factors(step_number(config, step)), {weights.data(), gradients.data(), first.data(), second.data(), nullptr,
-                                                             layout.shard_total(), element_type(types.reduced)});
+    const Bytes gradients = in_type(
+        values(100 + static_cast<std::uint64_t>(step), layout.shard_total()), types.reduced);
+    apply_update(update_factors(step_number(config, step)),
+                 {weights.data(), gradients.data(), first.data(), second.data(), nullptr,
+                  layout.shard_total(), element_type(types.reduced)});
   }
   for (const std::vector<float>* state : {&weights, &first, &second}) {
     if (state != &weights && c.optimizer == config::OptimizerKind::kSgd) continue;
@@ -119,36 +131,48 @@ inline Outcome expected(const Case& c) {
   return out;
 }
 
-/// The same steps through a store. Nobody waits between what is enqueued: parameters are read, gradients made and updates asked for as the
-/// engine does.
-[[gnu::noinline]] inline Outcome through_a_store(const Case& c, runtime::Device& device, bool several_pieces = true) {
+/// The same steps through a store. Nobody waits between what is enqueued: parameters are read,
+/// gradients made and updates asked for as the engine does.
+[[gnu::noinline]] inline Outcome through_a_store(const Case& c, runtime::Device& device,
+                                                 bool several_pieces = true) {
   const FlatLayout layout = make_layout();
   const config::RunConfig config = make_config(c);
   EngineBuffers buffers =
-      engine_buffers(config, layout, {{false, false}, {}}, kRanks, device.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn);
+      engine_buffers(config, layout, {{false, false}, {}}, kRanks,
+                     device.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn);
   if (several_pieces && buffers.staging.piece > 0) buffers.staging.piece = kPiece;
   const BufferTypes types = buffers.types;
   const std::int64_t working = element_bytes(types.working), reduced = element_bytes(types.reduced);
   StateStore store(device, layout, buffers, zero_policy(c.stage));
   const std::int64_t held = buffers.parameters_on_host ? 0 : layout.shard_total() * working;
-  const DeviceBlock parameters(device, Place::kDevice, held), gradients(device, Place::kDevice, layout.shard_total() * reduced);
-  const DeviceBlock made(device, Place::kHost, kSteps * layout.shard_total() * reduced);    // what backward passes will have made
-  const DeviceBlock seen(device, Place::kDevice, (kSteps + 1) * layout.shard_total() * working);  // what forward passes have read
+  const DeviceBlock parameters(device, Place::kDevice, held),
+      gradients(device, Place::kDevice, layout.shard_total() * reduced);
+  const DeviceBlock made(
+      device, Place::kHost,
+      kSteps * layout.shard_total() * reduced);  // what backward passes will have made
+  const DeviceBlock seen(
+      device, Place::kDevice,
+      (kSteps + 1) * layout.shard_total() * working);  // what forward passes have read
   const auto slice = [&](std::int64_t unit) {
     const FlatLayout::Unit& u = layout.units()[static_cast<std::size_t>(unit)];
-    void* mine = buffers.parameters_on_host ? nullptr : parameters.data() + u.shard_offset * working;
+    void* mine =
+        buffers.parameters_on_host ? nullptr : parameters.data() + u.shard_offset * working;
     return StateStore::Slice{unit, 0, u.shard, gradients.data() + u.shard_offset * reduced, mine};
   };
   const DeviceBlock initial(device, Place::kHost, layout.shard_total() * 4);
-  std::memcpy(initial.data(), values(1, layout.shard_total()).data(), static_cast<std::size_t>(initial.bytes()));
+  std::memcpy(initial.data(), values(1, layout.shard_total()).data(),
+              static_cast<std::size_t>(initial.bytes()));
   for (std::int64_t u = 0; u < 2; ++u) {
     const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
-    runtime::copy_now(device, store.at(State::kParameters, slice(u)), initial.data() + unit.shard_offset * 4, unit.shard * 4);
+    runtime::copy_now(device, store.at(State::kParameters, slice(u)),
+                      initial.data() + unit.shard_offset * 4, unit.shard * 4);
     store.publish(slice(u));
   }
   for (std::int64_t step = 1; step <= kSteps; ++step) {
-    const Bytes next = in_type(values(100 + static_cast<std::uint64_t>(step), layout.shard_total()), types.reduced);
-    std::memcpy(made.data() + (step - 1) * layout.shard_total() * reduced, next.data(), next.size());
+    const Bytes next = in_type(values(100 + static_cast<std::uint64_t>(step), layout.shard_total()),
+                               types.reduced);
+    std::memcpy(made.data() + (step - 1) * layout.shard_total() * reduced, next.data(),
+                next.size());
   }
   runtime::Stream& compute = device.compute();
   const auto flight = std::make_shared<runtime::FlightRecord>();
@@ -156,21 +180,26 @@ inline Outcome expected(const Case& c) {
     for (std::int64_t u = 0; u < 2; ++u) {
       const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
       const void* from = buffers.parameters_on_host ? store.parameters(u) : slice(u).parameters;
-      compute.copy(seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working, from, unit.shard * working);
+      compute.copy(seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working,
+                   from, unit.shard * working);
     }
     if (step > kSteps) break;
-    compute.copy(gradients.data(), made.data() + (step - 1) * layout.shard_total() * reduced, layout.shard_total() * reduced);
+    compute.copy(gradients.data(), made.data() + (step - 1) * layout.shard_total() * reduced,
+                 layout.shard_total() * reduced);
     for (std::int64_t u = 0; u < 2; ++u) store.bring(slice(u), compute.record(), flight);
     for (std::int64_t u = 0; u < 2; ++u) store.announce(slice(u));
-    for (std::int64_t u = 0; u < 2; ++u) store.update_next(update_factors(step_number(config, step)));
+    for (std::int64_t u = 0; u < 2; ++u)
+      store.update_next(update_factors(step_number(config, step)));
     compute.wait(store.updated());
   }
   Outcome out;
   for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     for (const FlatLayout::Unit& unit : layout.units()) {
       out.emplace_back(static_cast<std::size_t>(unit.shard * working));
-      runtime::copy_now(device, out.back().data(), seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working,
-                        unit.shard * working);
+      runtime::copy_now(
+          device, out.back().data(),
+          seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working,
+          unit.shard * working);
     }
   }
   for (const State state : {State::kParameters, State::kExpAvg, State::kExpAvgSq}) {

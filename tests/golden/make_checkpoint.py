@@ -3,6 +3,7 @@
 
 Once for a format version, never again: the test program.golden_checkpoint shows that what an early th_app wrote is read for ever.
 """
+
 import json
 import math
 import shutil
@@ -16,7 +17,12 @@ import h5py
 HERE = Path(__file__).resolve().parent / "checkpoint"
 ROOT = HERE.parents[2]
 STEP, LAST = 5, 9
-KEPT_WHOLE = ("encoder.layers.0.self_attn.in_proj_weight", "decoder.layers.0.linear2.weight", "decoder.norm.bias", "output_projection.weight")
+KEPT_WHOLE = (
+    "encoder.layers.0.self_attn.in_proj_weight",
+    "decoder.layers.0.linear2.weight",
+    "decoder.norm.bias",
+    "output_projection.weight",
+)
 KINDS = ("parameters", "optimizer/exp_avg", "optimizer/exp_avg_sq")
 
 
@@ -33,8 +39,15 @@ def main():
         run(f"{folder}/whole", LAST)
         run(f"{folder}/out", STEP)
         shutil.copytree(Path(folder) / "out" / "checkpoints" / target.name, target)
-        records = [json.loads(line) for line in (Path(folder) / "whole" / "metrics.jsonl").read_text().splitlines()]
-    expected = {"losses": {r["step"]: r["loss"] for r in records if r["kind"] == "step"}, "values": {}, "sums": {}}
+        records = [
+            json.loads(line)
+            for line in (Path(folder) / "whole" / "metrics.jsonl").read_text().splitlines()
+        ]
+    expected = {
+        "losses": {r["step"]: r["loss"] for r in records if r["kind"] == "step"},
+        "values": {},
+        "sums": {},
+    }
     with h5py.File(target / "model.h5", "r") as file:
         expected["identity"] = file.attrs["identity"]
         for kind in KINDS:

@@ -1,4 +1,5 @@
-// Forward, backward and ten optimizer steps against PyTorch's numbers, fp32, dropout 0. See README.md here for how they were made.
+// Forward, backward and ten optimizer steps against PyTorch's numbers, fp32, dropout 0. See
+// README.md here for how they were made.
 #include <gtest/gtest.h>
 
 #include <ATen/ATen.h>
@@ -9,8 +10,8 @@
 #include <fstream>
 #include <map>
 
-#include "th/model/transformer.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/zero/engine.hpp"
 
 namespace {
@@ -67,16 +68,21 @@ class BufferSource final : public th::model::ParameterSource {
       units_.push_back(std::move(t));
     }
   }
-  const th::model::UnitTensors& open_forward(std::int64_t unit) override { return units_[static_cast<std::size_t>(unit)]; }
+  const th::model::UnitTensors& open_forward(std::int64_t unit) override {
+    return units_[static_cast<std::size_t>(unit)];
+  }
   void close_forward(std::int64_t) override {}
-  th::model::UnitTensors& open_backward(std::int64_t unit) override { return units_[static_cast<std::size_t>(unit)]; }
+  th::model::UnitTensors& open_backward(std::int64_t unit) override {
+    return units_[static_cast<std::size_t>(unit)];
+  }
   void close_backward(std::int64_t) override {}
   std::pair<at::Tensor, at::Tensor> tensor(const std::string& name) {
     for (std::size_t u = 0; u < units_.size(); ++u) {
       const auto& unit = layout_.units()[u];
       for (std::int64_t i = 0; i < unit.tensor_count; ++i) {
         if (layout_.tensors()[static_cast<std::size_t>(unit.first_tensor + i)].spec.name == name) {
-          return {units_[u].values[static_cast<std::size_t>(i)], units_[u].gradients[static_cast<std::size_t>(i)]};
+          return {units_[u].values[static_cast<std::size_t>(i)],
+                  units_[u].gradients[static_cast<std::size_t>(i)]};
         }
       }
     }
@@ -96,12 +102,15 @@ class Golden : public testing::TestWithParam<const char*> {
     golden_ = json::parse(in);
     config_ = read_config(golden_.at("config"));
     batch_ = read_batch(golden_.at("batch"));
-    model_ = std::make_unique<th::model::Transformer>(config_.model, golden_.at("config").at("source_vocabulary").get<std::int64_t>(),
-                                                      golden_.at("config").at("target_vocabulary").get<std::int64_t>(), th::model::resolve_gemm(g_gemm), 64);
+    model_ = std::make_unique<th::model::Transformer>(
+        config_.model, golden_.at("config").at("source_vocabulary").get<std::int64_t>(),
+        golden_.at("config").at("target_vocabulary").get<std::int64_t>(),
+        th::model::resolve_gemm(g_gemm), 64);
   }
   void fill(BufferSource& source, const th::zero::FlatLayout& layout) {
     for (const auto& t : layout.tensors()) {
-      const auto values = golden_.at("parameters").at(t.spec.name).at("data").get<std::vector<float>>();
+      const auto values =
+          golden_.at("parameters").at(t.spec.name).at("data").get<std::vector<float>>();
       ASSERT_EQ(std::ssize(values), t.count) << t.spec.name;
       std::copy(values.begin(), values.end(), source.tensor(t.spec.name).first.data_ptr<float>());
     }
@@ -123,8 +132,11 @@ TEST_P(Golden, LogitsAgreeAtRealPositions) {
   const float* row = logits.data_ptr<float>();
   for (std::size_t b = 0; b < batch_.target_lengths.size(); ++b) {
     for (std::int64_t t = 0; t < batch_.target_lengths[b]; ++t, row += vocabulary) {
-      const float* want = expected.data() + (b * static_cast<std::size_t>(batch_.target_length) + static_cast<std::size_t>(t)) * vocabulary;  // padded
-      for (std::size_t v = 0; v < vocabulary; ++v) largest = std::max(largest, std::abs(row[v] - want[v]));
+      const float* want = expected.data() + (b * static_cast<std::size_t>(batch_.target_length) +
+                                             static_cast<std::size_t>(t)) *
+                                                vocabulary;  // padded
+      for (std::size_t v = 0; v < vocabulary; ++v)
+        largest = std::max(largest, std::abs(row[v] - want[v]));
     }
   }
   EXPECT_EQ(row, logits.data_ptr<float>() + logits.numel());
@@ -135,8 +147,10 @@ TEST_P(Golden, EveryGradientAgrees) {
   const th::zero::FlatLayout layout(model_->units(), 1);
   BufferSource source(layout);
   fill(source, layout);
-  const th::model::LossSum sum = model_->train_slot(source, batch_, 0, 1.0 / static_cast<double>(batch_.target_tokens), 0.0);
-  EXPECT_NEAR(sum.loss_sum / static_cast<double>(sum.tokens), golden_.at("loss").get<double>(), 1e-5);
+  const th::model::LossSum sum =
+      model_->train_slot(source, batch_, 0, 1.0 / static_cast<double>(batch_.target_tokens), 0.0);
+  EXPECT_NEAR(sum.loss_sum / static_cast<double>(sum.tokens), golden_.at("loss").get<double>(),
+              1e-5);
   for (const auto& t : layout.tensors()) {
     const auto expected = golden_.at("gradients").at(t.spec.name).get<std::vector<float>>();
     const at::Tensor gradient = source.tensor(t.spec.name).second;
@@ -145,8 +159,10 @@ TEST_P(Golden, EveryGradientAgrees) {
     for (const float g : expected) scale = std::max(scale, std::abs(g));
     const bool packed_bias = t.spec.name.find("in_proj_bias") != std::string::npos;
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      const bool key_bias = packed_bias && i / (expected.size() / 3) == 1;  // its true gradient is 0
-      ASSERT_LE(std::abs(got[i] - expected[i]), key_bias ? 1e-5F : 1e-5F * scale) << t.spec.name << "[" << i << "] " << got[i] << " " << expected[i];
+      const bool key_bias =
+          packed_bias && i / (expected.size() / 3) == 1;  // its true gradient is 0
+      ASSERT_LE(std::abs(got[i] - expected[i]), key_bias ? 1e-5F : 1e-5F * scale)
+          << t.spec.name << "[" << i << "] " << got[i] << " " << expected[i];
     }
   }
 }
@@ -155,8 +171,10 @@ TEST_P(Golden, SmoothedLossAgrees) {
   const th::zero::FlatLayout layout(model_->units(), 1);
   BufferSource source(layout);
   fill(source, layout);
-  const th::model::LossSum sum = model_->train_slot(source, batch_, 0, 1.0, golden_.at("config").at("label_smoothing").get<double>());
-  EXPECT_NEAR(sum.loss_sum / static_cast<double>(sum.tokens), golden_.at("loss_smoothed").get<double>(), 1e-5);
+  const th::model::LossSum sum = model_->train_slot(
+      source, batch_, 0, 1.0, golden_.at("config").at("label_smoothing").get<double>());
+  EXPECT_NEAR(sum.loss_sum / static_cast<double>(sum.tokens),
+              golden_.at("loss_smoothed").get<double>(), 1e-5);
 }
 
 TEST_P(Golden, TenStepsOfAdamAgreeAtEveryStage) {
@@ -166,8 +184,14 @@ TEST_P(Golden, TenStepsOfAdamAgreeAtEveryStage) {
     th::zero::ZeroEngine engine(config_, *model_, *collectives, 1);
     std::vector<float> shard(static_cast<std::size_t>(engine.layout().shard_total()), 0.0F);
     for (const auto& piece : engine.layout().pieces(0)) {
-      const auto values = golden_.at("parameters").at(engine.layout().tensors()[static_cast<std::size_t>(piece.tensor)].spec.name).at("data").get<std::vector<float>>();
-      std::copy(values.begin() + piece.tensor_begin, values.begin() + piece.tensor_begin + piece.count, shard.begin() + piece.shard_offset);
+      const auto values =
+          golden_.at("parameters")
+              .at(engine.layout().tensors()[static_cast<std::size_t>(piece.tensor)].spec.name)
+              .at("data")
+              .get<std::vector<float>>();
+      std::copy(values.begin() + piece.tensor_begin,
+                values.begin() + piece.tensor_begin + piece.count,
+                shard.begin() + piece.shard_offset);
     }
     engine.write_state(th::zero::ZeroEngine::State::kParameters, shard);
     for (std::int64_t step = 1; step <= 10; ++step) {
@@ -175,13 +199,18 @@ TEST_P(Golden, TenStepsOfAdamAgreeAtEveryStage) {
       engine.accumulate(*model_, &batch_, 0, 1.0 / static_cast<double>(batch_.target_tokens), 0.0);
       const auto result = engine.step({golden_.at("config").at("lr").get<double>(), step});
       const auto at = static_cast<std::size_t>(step - 1);
-      EXPECT_NEAR(result.loss_sum / static_cast<double>(batch_.target_tokens), golden_.at("losses").at(at).get<double>(), 1e-5) << "step " << step;
-      EXPECT_NEAR(result.grad_norm, golden_.at("grad_norms").at(at).get<double>(), 1e-4 * golden_.at("grad_norms").at(at).get<double>()) << "step " << step;
+      EXPECT_NEAR(result.loss_sum / static_cast<double>(batch_.target_tokens),
+                  golden_.at("losses").at(at).get<double>(), 1e-5)
+          << "step " << step;
+      EXPECT_NEAR(result.grad_norm, golden_.at("grad_norms").at(at).get<double>(),
+                  1e-4 * golden_.at("grad_norms").at(at).get<double>())
+          << "step " << step;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(PyTorch, Golden, testing::Values("pre", "post", "tied"), [](const auto& p) { return std::string(p.param); });
+INSTANTIATE_TEST_SUITE_P(PyTorch, Golden, testing::Values("pre", "post", "tied"),
+                         [](const auto& p) { return std::string(p.param); });
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 # The model against numbers that PyTorch made (make_golden.py): logits, gradients, ten steps of Adam.
 add_executable(th_golden golden/test_golden.cpp)
 th_apply_options(th_golden)
+target_include_directories(th_golden PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(th_golden PRIVATE th_zero nlohmann_json::nlohmann_json GTest::gtest)
 th_use_torch_pch(th_golden)
 target_compile_definitions(th_golden PRIVATE TH_GOLDEN_DIR="${CMAKE_CURRENT_LIST_DIR}")

@@ -1,13 +1,13 @@
-// Memory of saving and loading by the ledger's events: one unit's slice beside the state, or one copy of the state for a save in the
-// background, as planned.
+// Memory of saving and loading by the ledger's events: one unit's slice beside the state, or one
+// copy of the state for a save in the background, as planned.
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
 #include "small_run.hpp"
-#include "th/io/checkpoint_folder.hpp"
-#include "th/model/torch_memory.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/zero/memory_plan.hpp"
 
@@ -19,7 +19,8 @@ using th::runtime::MemoryUse;
 using th::train::CheckpointSaver;
 
 constexpr std::int64_t kWidth = 128;
-constexpr double kTolerance = 0.05;  // of the staging class, as for the plan's total: names and shapes of the layout are not planned
+constexpr double kTolerance = 0.05;  // of the staging class, as for the plan's total: names and
+                                     // shapes of the layout are not planned
 
 class CheckpointMemory : public testing::TestWithParam<std::int64_t> {
  protected:
@@ -58,7 +59,8 @@ class CheckpointMemory : public testing::TestWithParam<std::int64_t> {
     body();
     const MemoryUse use = MemoryLedger::process().at_peak();
     EXPECT_EQ(use[MemoryClass::kUntagged], 0) << "bytes that nobody planned";
-    EXPECT_EQ(use.total(), use[MemoryClass::kCheckpointStaging]) << "beside the state there is the staging buffer alone";
+    EXPECT_EQ(use.total(), use[MemoryClass::kCheckpointStaging])
+        << "beside the state there is the staging buffer alone";
     return static_cast<double>(use[MemoryClass::kCheckpointStaging]);
   }
 
@@ -71,7 +73,8 @@ TEST_P(CheckpointMemory, OneUnitForALoadAndAWaitingSaveOneCopyInTheBackground) {
   const th::zero::FlatLayout& layout = run_.engine.layout();
   std::int64_t largest = 0;
   for (const auto& unit : layout.units()) largest = std::max(largest, unit.shard);
-  const double unit = 4.0 * static_cast<double>(largest), copy = 12.0 * static_cast<double>(layout.shard_total());
+  const double unit = 4.0 * static_cast<double>(largest),
+               copy = 12.0 * static_cast<double>(layout.shard_total());
   EXPECT_EQ(static_cast<double>(planned("checkpoint", false)), unit);
   EXPECT_EQ(static_cast<double>(planned("resume", false)), unit);
   EXPECT_EQ(static_cast<double>(planned("update", true)), copy);
@@ -81,8 +84,11 @@ TEST_P(CheckpointMemory, OneUnitForALoadAndAWaitingSaveOneCopyInTheBackground) {
   EXPECT_NEAR(measured([&] { waiting.save(run_.engine, run_.info(1)); }) / unit, 1.0, kTolerance);
   const th::io::CheckpointReader reader(folder_.path() + "/" + th::io::step_name(1));
   SmallRun other(run_.config, *collectives_);
-  EXPECT_NEAR(measured([&] { load_checkpoint(reader, other.engine, *collectives_, th::train::LoadWhat::kEverything); }) / unit, 1.0,
-              kTolerance);
+  EXPECT_NEAR(measured([&] {
+                load_checkpoint(reader, other.engine, *collectives_,
+                                th::train::LoadWhat::kEverything);
+              }) / unit,
+              1.0, kTolerance);
   EXPECT_EQ(other.state(), run_.state());
   CheckpointSaver background(*collectives_, folder_.path(), 0, CheckpointSaver::Mode::kBackground);
   EXPECT_NEAR(measured([&] {
@@ -103,9 +109,13 @@ TEST_P(CheckpointMemory, LoadOfAnotherRankCountTakesOneUnitToo) {
   collectives_->barrier();
   const th::io::CheckpointReader reader(folder_.path() + "/alone0/" + th::io::step_name(1));
   double unit = 0;
-  for (const auto& u : run_.engine.layout().units()) unit = std::max(unit, 4.0 * static_cast<double>(u.shard));
-  EXPECT_NEAR(measured([&] { load_checkpoint(reader, run_.engine, *collectives_, th::train::LoadWhat::kEverything); }) / unit, 1.0,
-              kTolerance);
+  for (const auto& u : run_.engine.layout().units())
+    unit = std::max(unit, 4.0 * static_cast<double>(u.shard));
+  EXPECT_NEAR(measured([&] {
+                load_checkpoint(reader, run_.engine, *collectives_,
+                                th::train::LoadWhat::kEverything);
+              }) / unit,
+              1.0, kTolerance);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stages, CheckpointMemory, testing::Values(0, 1, 3),

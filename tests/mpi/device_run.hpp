@@ -7,7 +7,8 @@ namespace th_test {
 
 /// A small run on a fake device, whose memory the host reaches while the model computes alone.
 struct DeviceRun {
-  DeviceRun(const th::config::RunConfig& config, th::runtime::Collectives& host, FakeDevice::Pace pace)
+  DeviceRun(const th::config::RunConfig& config, th::runtime::Collectives& host,
+            FakeDevice::Pace pace)
       : device(pace), transport(host, device), small(config, transport, &device) {}
 
   double train(std::int64_t step) {
@@ -27,8 +28,10 @@ struct Setting {
 };
 inline constexpr Setting kSettings[] = {{false, false}, {true, false}, {false, true}, {true, true}};
 
-inline th::config::RunConfig make_config(std::int64_t stage, Setting setting, th::config::Precision dtype = th::config::Precision::kFp32,
-                                  th::config::ReduceDtype reduced = th::config::ReduceDtype::kFp32, th::config::Overlap overlap = th::config::Overlap::kOff) {
+inline th::config::RunConfig make_config(
+    std::int64_t stage, Setting setting, th::config::Precision dtype = th::config::Precision::kFp32,
+    th::config::ReduceDtype reduced = th::config::ReduceDtype::kFp32,
+    th::config::Overlap overlap = th::config::Overlap::kOff) {
   th::config::RunConfig config = SmallRun::make_config(32, stage);
   config.model.dropout = 0.1;
   config.precision.dtype = dtype;

@@ -1,6 +1,7 @@
-// The engine's events order every access: no read before its write, no write over what may still be read, whatever moment tasks of
-// communication, copies and a device's compute run at, on the host and on a device with memory of its own, with and without offload. Every
-// event that is left out is found.
+// The engine's events order every access: no read before its write, no write over what may still be
+// read, whatever moment tasks of communication, copies and a device's compute run at, on the host
+// and on a device with memory of its own, with and without offload. Every event that is left out is
+// found.
 #include <gtest/gtest.h>
 
 #include <optional>
@@ -9,7 +10,7 @@
 #include "fakes/fake_transport.hpp"
 #include "mpi_test.hpp"
 #include "small_run.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 
 namespace {
 
@@ -25,21 +26,27 @@ struct Variant {
   std::string name;
   RunConfig config;
   bool own_memory = false;
-  bool apart = false;  ///< each rank on a pretended node of its own: units are gathered into slots on the host too
+  bool apart = false;  ///< each rank on a pretended node of its own: units are gathered into slots
+                       ///< on the host too
 };
 
 /// Whether a gather moves nothing: all shards lie where they are read.
-bool in_place(const Variant& v, int ranks) { return v.config.zero.stage == 3 && !v.own_memory && (!v.apart || ranks == 1); }
+bool in_place(const Variant& v, int ranks) {
+  return v.config.zero.stage == 3 && !v.own_memory && (!v.apart || ranks == 1);
+}
 
-/// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings, recomputation, 16-bit gradients, sums in the
-/// backend's order. On a device all kinds of offload too.
+/// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings,
+/// recomputation, 16-bit gradients, sums in the backend's order. On a device all kinds of offload
+/// too.
 std::vector<Variant> variants() {
   std::vector<Variant> out;
-  const auto add = [&](const std::string& name, std::int64_t stage, const auto& change, bool own_memory = false) {
+  const auto add = [&](const std::string& name, std::int64_t stage, const auto& change,
+                       bool own_memory = false) {
     RunConfig config = SmallRun::make_config(32, stage);
     config.comm.overlap = Overlap::kOn;
     change(config);
-    out.push_back({(own_memory ? "device, stage " : "stage ") + std::to_string(stage) + ", " + name, config, own_memory});
+    out.push_back({(own_memory ? "device, stage " : "stage ") + std::to_string(stage) + ", " + name,
+                   config, own_memory});
   };
   const auto tied = [](RunConfig& c) {
     c.model.num_decoder_layers = 2;
@@ -52,33 +59,52 @@ std::vector<Variant> variants() {
   };
   for (const bool own_memory : {false, true}) {
     for (std::int64_t stage = 0; stage <= 3; ++stage) {
-      add("plain", stage, [](RunConfig&) {}, own_memory);
+      add(
+          "plain", stage, [](RunConfig&) {}, own_memory);
       add("tied, recompute", stage, tied, own_memory);
       add("bf16, reduced in 16 bits", stage, shorten, own_memory);
-      add("fast", stage, [](RunConfig& c) { c.comm.reduction = Reduction::kFast; }, own_memory);
+      add(
+          "fast", stage, [](RunConfig& c) { c.comm.reduction = Reduction::kFast; }, own_memory);
     }
     for (const std::int64_t ahead : {0, 2, 3}) {
-      add(std::to_string(ahead) + " ahead", 3, [&](RunConfig& c) { c.zero.prefetch_units = ahead; }, own_memory);
+      add(
+          std::to_string(ahead) + " ahead", 3, [&](RunConfig& c) { c.zero.prefetch_units = ahead; },
+          own_memory);
     }
-    add("small units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 2000; }, own_memory);
-    add("all units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 1 << 20; }, own_memory);
+    add(
+        "small units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 2000; },
+        own_memory);
+    add(
+        "all units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 1 << 20; },
+        own_memory);
   }
-  for (const Variant& v : std::vector<Variant>(out)) {  // on several nodes: at stage 3 slots, at the others one copy a node
+  for (const Variant& v : std::vector<Variant>(
+           out)) {  // on several nodes: at stage 3 slots, at the others one copy a node
     if (v.own_memory) continue;
     out.push_back(v);
     out.back().name += ", ranks apart";
     out.back().apart = true;
   }
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
-    add("offloaded optimizer", stage, [](RunConfig& c) { c.zero.offload_optimizer = true; }, true);
-    add("offloaded optimizer, bf16", stage, [&](RunConfig& c) { shorten(c), c.zero.offload_optimizer = true; }, true);
+    add(
+        "offloaded optimizer", stage, [](RunConfig& c) { c.zero.offload_optimizer = true; }, true);
+    add(
+        "offloaded optimizer, bf16", stage,
+        [&](RunConfig& c) { shorten(c), c.zero.offload_optimizer = true; }, true);
   }
   for (const bool optimizer : {false, true}) {
-    const std::string name = optimizer ? "offloaded optimizer and parameters" : "offloaded parameters";
-    const auto offload = [=](RunConfig& c) { c.zero.offload_parameters = true, c.zero.offload_optimizer = optimizer; };
+    const std::string name =
+        optimizer ? "offloaded optimizer and parameters" : "offloaded parameters";
+    const auto offload = [=](RunConfig& c) {
+      c.zero.offload_parameters = true, c.zero.offload_optimizer = optimizer;
+    };
     add(name, 3, offload, true);
-    add(name + ", 2 ahead, tied, bf16", 3, [&](RunConfig& c) { offload(c), tied(c), shorten(c), c.zero.prefetch_units = 2; }, true);
-    add(name + ", small units kept", 3, [&](RunConfig& c) { offload(c), c.zero.persistence_threshold = 2000; }, true);
+    add(
+        name + ", 2 ahead, tied, bf16", 3,
+        [&](RunConfig& c) { offload(c), tied(c), shorten(c), c.zero.prefetch_units = 2; }, true);
+    add(
+        name + ", small units kept", 3,
+        [&](RunConfig& c) { offload(c), c.zero.persistence_threshold = 2000; }, true);
   }
   return out;
 }
@@ -94,7 +120,8 @@ std::unique_ptr<th::runtime::Collectives> make_collectives(const Variant& v) {
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   std::vector<int> nodes;
   for (int r = 0; r < ranks && v.apart; ++r) nodes.push_back(r);
-  return th::runtime::make_mpi_collectives(MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, nodes);
+  return th::runtime::make_mpi_collectives(MPI_COMM_WORLD, th::runtime::TransportChoice::kBest,
+                                           nodes);
 }
 
 /// Without fakes: on the host, one thing after the other.
@@ -115,15 +142,20 @@ Result at_once(RunConfig config) {
 struct Checked {
   Result result;
   std::unique_ptr<th_test::AccessOrder> order;
-  std::int64_t first_wait = 0, last_wait = 0;  ///< waits of the two steps, without those of the start and of the steps after
+  std::int64_t
+      first_wait = 0,
+      last_wait = 0;  ///< waits of the two steps, without those of the start and of the steps after
   std::int64_t delayed = 0;
 };
 
-/// Two steps with a validation between them, and a third one for what the ends of the first ones left behind.
-Checked two_steps(const Variant& v, FakeStreams::Pace pace, std::uint64_t seed = 0, std::optional<std::int64_t> left_out = {}) {
+/// Two steps with a validation between them, and a third one for what the ends of the first ones
+/// left behind.
+Checked two_steps(const Variant& v, FakeStreams::Pace pace, std::uint64_t seed = 0,
+                  std::optional<std::int64_t> left_out = {}) {
   const auto host = make_collectives(v);
   Checked out;
-  const auto train = [&](FakeStreams& streams, th::runtime::Collectives& collectives, th::runtime::Device& device) {
+  const auto train = [&](FakeStreams& streams, th::runtime::Collectives& collectives,
+                         th::runtime::Device& device) {
     SmallRun run(v.config, collectives, &device);
     out.first_wait = streams.order().waits();
     if (left_out) streams.leave_out(out.first_wait + *left_out);
@@ -182,7 +214,8 @@ TEST(EventOrder, TasksThatRunAtAnyMomentFindWhatTheyNeed) {
     EXPECT_TRUE(expected == early.result) << v.name << ", early: other bits";
     EXPECT_EQ(early.order->violations(), std::vector<std::string>{}) << v.name << ", early";
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-      const Checked run = two_steps(v, FakeStreams::Pace::kChance, th::hash_pair(seed, static_cast<std::uint64_t>(rank())));
+      const Checked run = two_steps(v, FakeStreams::Pace::kChance,
+                                    th::hash_pair(seed, static_cast<std::uint64_t>(rank())));
       EXPECT_TRUE(expected == run.result) << v.name << ", seed " << seed << ": other bits";
       EXPECT_EQ(run.order->violations(), std::vector<std::string>{}) << v.name << ", seed " << seed;
     }
@@ -195,16 +228,20 @@ TEST(EventOrder, EveryWaitThatIsLeftOutIsFound) {
     ASSERT_GT(run.last_wait - run.first_wait, 4) << v.name;
     for (std::int64_t number = run.first_wait; number < run.last_wait; ++number) {
       EXPECT_FALSE(run.order->violations_without(number).empty())
-          << v.name << ": wait " << number - run.first_wait << " of " << run.last_wait - run.first_wait << " guarantees nothing: " << run.order->wait_text(number);
+          << v.name << ": wait " << number - run.first_wait << " of "
+          << run.last_wait - run.first_wait
+          << " guarantees nothing: " << run.order->wait_text(number);
     }
   }
 }
 
 TEST(EventOrder, AWaitThatIsReallyLeftOutGivesOtherBits) {
-  // A gather that compute does not wait for: it reads what the place held before. The first one that compute waits for is among the first
-  // waits.
+  // A gather that compute does not wait for: it reads what the place held before. The first one
+  // that compute waits for is among the first waits.
   for (const Variant& v : variants()) {
-    if (v.config.zero.stage != 3 || v.name.find("plain") == std::string::npos || in_place(v, ranks())) continue;
+    if (v.config.zero.stage != 3 || v.name.find("plain") == std::string::npos ||
+        in_place(v, ranks()))
+      continue;
     const Result right = at_once(v.config);
     int other_bits = 0;
     for (std::int64_t number = 0; number < 6; ++number) {
@@ -225,7 +262,8 @@ TEST(FakeStreams, FindAReadBeforeItsWriteAndAWriteOverAPendingReader) {
   compute.touch("use", {th::runtime::reads(buffer + 4, 16)});
   EXPECT_TRUE(streams.violations().empty()) << "other bytes";
   compute.touch("use", {th::runtime::reads(buffer + 3, 4)});
-  EXPECT_EQ(streams.violations(), std::vector<std::string>{"use reads what gather writes, with no event between them"});
+  EXPECT_EQ(streams.violations(),
+            std::vector<std::string>{"use reads what gather writes, with no event between them"});
   copies->wait(communication->record());
   copies->enqueue("copy", [] {}, {th::runtime::reads(buffer, 16)});
   EXPECT_EQ(streams.violations().size(), 1U) << "ordered by its event";
@@ -235,7 +273,8 @@ TEST(FakeStreams, FindAReadBeforeItsWriteAndAWriteOverAPendingReader) {
   communication->wait(compute.record());
   communication->enqueue("gather", [] {}, {th::runtime::writes(buffer, 16)});
   ASSERT_EQ(streams.violations().size(), 2U);
-  EXPECT_EQ(streams.violations().back(), "gather writes what copy reads, with no event between them");
+  EXPECT_EQ(streams.violations().back(),
+            "gather writes what copy reads, with no event between them");
 }
 
 TEST(FakeStreams, OfADeviceFindWhatTheHostDoesTooEarly) {
@@ -245,12 +284,14 @@ TEST(FakeStreams, OfADeviceFindWhatTheHostDoesTooEarly) {
   copies->enqueue("fetch", [] {}, {th::runtime::writes(buffer, 16)});
   const th::runtime::Event fetched = copies->record();
   streams.host().touch("use", {th::runtime::reads(buffer, 16)});
-  EXPECT_EQ(streams.violations(), std::vector<std::string>{"use reads what fetch writes, with no event between them"});
+  EXPECT_EQ(streams.violations(),
+            std::vector<std::string>{"use reads what fetch writes, with no event between them"});
   streams.host().wait(fetched);
   streams.host().touch("use", {th::runtime::writes(buffer, 16)});
   EXPECT_EQ(streams.violations().size(), 1U);
   streams.compute().enqueue("use", [] {}, {th::runtime::reads(buffer, 16)});
-  EXPECT_EQ(streams.violations().size(), 1U) << "what the host has done is there for what it enqueues";
+  EXPECT_EQ(streams.violations().size(), 1U)
+      << "what the host has done is there for what it enqueues";
 }
 
 }  // namespace

@@ -1,13 +1,13 @@
-// The same bits whatever the rank count, the stage and the recompute kind: every rank computes the run alone as one rank, then all
-// of them together, with dropout on.
+// The same bits whatever the rank count, the stage and the recompute kind: every rank computes the
+// run alone as one rank, then all of them together, with dropout on.
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
 #include "th/base/hash.hpp"
-#include "th/model/torch_memory.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/zero/engine.hpp"
 
 namespace {
@@ -23,12 +23,19 @@ constexpr std::int64_t kVocabulary = 37;
 th::data::Batch make_slot(std::int64_t step, std::int64_t slot) {
   th::data::Batch b;
   if (step == 1 && slot == 5) return b;
-  const auto draw = [&](std::int64_t i) { return 4 + static_cast<std::int64_t>(th::hash_pair(static_cast<std::uint64_t>(step * 100 + slot), static_cast<std::uint64_t>(i)) % (kVocabulary - 4)); };
+  const auto draw = [&](std::int64_t i) {
+    return 4 +
+           static_cast<std::int64_t>(th::hash_pair(static_cast<std::uint64_t>(step * 100 + slot),
+                                                   static_cast<std::uint64_t>(i)) %
+                                     (kVocabulary - 4));
+  };
   const std::int64_t sentences = slot == 3 ? 18 : 2 + slot % 2;  // slot 3: two groups of attention
   for (std::int64_t s = 0; s < sentences; ++s) {
     std::vector<std::int32_t> source, target;
-    for (std::int64_t t = 0; t < 5 + slot % 3 - s % 3; ++t) source.push_back(static_cast<std::int32_t>(draw(s * 50 + t)));
-    for (std::int64_t t = 0; t < 5 + slot % 4 - s % 3; ++t) target.push_back(static_cast<std::int32_t>(draw(1000 + s * 50 + t)));
+    for (std::int64_t t = 0; t < 5 + slot % 3 - s % 3; ++t)
+      source.push_back(static_cast<std::int32_t>(draw(s * 50 + t)));
+    for (std::int64_t t = 0; t < 5 + slot % 4 - s % 3; ++t)
+      target.push_back(static_cast<std::int32_t>(draw(1000 + s * 50 + t)));
     b.append(source, target);
   }
   return b;
@@ -53,10 +60,12 @@ struct Trace {
   std::vector<float> parameters;
 };
 
-Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots, TransportChoice transport = TransportChoice::kBest,
+Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots,
+          TransportChoice transport = TransportChoice::kBest,
           const std::vector<int>& pretended_nodes = {}) {
   const auto collectives = th::runtime::make_mpi_collectives(comm, transport, pretended_nodes);
-  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32);
+  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl,
+                               32);
   th::zero::ZeroEngine engine(config, model, *collectives, slots);
   Trace trace;
   for (std::int64_t step = 0; step < 3; ++step) {
@@ -66,7 +75,8 @@ Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
       const std::int64_t slot = round * collectives->size() + collectives->rank();
       const th::data::Batch batch = slot < slots ? make_slot(step, slot) : th::data::Batch{};
-      engine.accumulate(model, slot < slots ? &batch : nullptr, static_cast<std::uint64_t>(step), 1.0 / static_cast<double>(tokens), 0.1);
+      engine.accumulate(model, slot < slots ? &batch : nullptr, static_cast<std::uint64_t>(step),
+                        1.0 / static_cast<double>(tokens), 0.1);
     }
     const th::zero::StepResult result = engine.step({1e-3, step + 1});
     trace.numbers.push_back(result.loss_sum);
@@ -92,9 +102,12 @@ int ranks() {
 class Exactness : public testing::TestWithParam<bool> {};
 
 TEST_P(Exactness, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
-  const Trace alone = run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, GetParam()), kSlots);
+  const Trace alone =
+      run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, GetParam()), kSlots);
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
-    for (const GradientCheckpointing recompute : {GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kFull, GradientCheckpointing::kSqrt}) {
+    for (const GradientCheckpointing recompute :
+         {GradientCheckpointing::kNone, GradientCheckpointing::kSelective,
+          GradientCheckpointing::kFull, GradientCheckpointing::kSqrt}) {
       const Trace together = run(MPI_COMM_WORLD, make_config(stage, recompute, GetParam()), kSlots);
       EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage;
       EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage;
@@ -103,15 +116,20 @@ TEST_P(Exactness, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
 }
 
 TEST_P(Exactness, MessagesGiveTheSameBitsAsTheWindow) {
-  const Trace window = run(MPI_COMM_WORLD, make_config(2, GradientCheckpointing::kNone, GetParam()), kSlots);
+  const Trace window =
+      run(MPI_COMM_WORLD, make_config(2, GradientCheckpointing::kNone, GetParam()), kSlots);
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
-    const Trace messages = run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, GetParam()), kSlots, TransportChoice::kMpi);
+    const Trace messages =
+        run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, GetParam()), kSlots,
+            TransportChoice::kMpi);
     EXPECT_EQ(window.numbers, messages.numbers) << "stage " << stage;
     EXPECT_EQ(window.parameters, messages.parameters) << "stage " << stage;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Embeddings, Exactness, testing::Values(false, true), [](const auto& p) { return p.param ? std::string("tied") : std::string("separate"); });
+INSTANTIATE_TEST_SUITE_P(Embeddings, Exactness, testing::Values(false, true), [](const auto& p) {
+  return p.param ? std::string("tied") : std::string("separate");
+});
 
 struct PrecisionCase {
   const char* name;
@@ -129,11 +147,16 @@ TEST_P(ShortPrecision, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
     return config;
   };
   for (const bool tied : {false, true}) {
-    const Trace alone = run(MPI_COMM_SELF, with_precision(0, GradientCheckpointing::kNone, tied), kSlots);
+    const Trace alone =
+        run(MPI_COMM_SELF, with_precision(0, GradientCheckpointing::kNone, tied), kSlots);
     for (std::int64_t stage = 0; stage <= 3; ++stage) {
-      for (const GradientCheckpointing recompute : {GradientCheckpointing::kNone, GradientCheckpointing::kSqrt}) {
-        const TransportChoice transport = recompute == GradientCheckpointing::kNone ? TransportChoice::kBest : TransportChoice::kMpi;
-        const Trace together = run(MPI_COMM_WORLD, with_precision(stage, recompute, tied), kSlots, transport);
+      for (const GradientCheckpointing recompute :
+           {GradientCheckpointing::kNone, GradientCheckpointing::kSqrt}) {
+        const TransportChoice transport = recompute == GradientCheckpointing::kNone
+                                              ? TransportChoice::kBest
+                                              : TransportChoice::kMpi;
+        const Trace together =
+            run(MPI_COMM_WORLD, with_precision(stage, recompute, tied), kSlots, transport);
         EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage;
         EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage;
       }
@@ -142,35 +165,48 @@ TEST_P(ShortPrecision, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
 }
 
 TEST_P(ShortPrecision, TrainsAlikeToSinglePrecision) {
-  // bf16 keeps 8 bits: a loss is off by about 2^-9 relative, a gradient norm by a few of these, after three steps of 1e-3.
-  const Trace exact = run(MPI_COMM_WORLD, make_config(2, GradientCheckpointing::kNone, false), kSlots);
+  // bf16 keeps 8 bits: a loss is off by about 2^-9 relative, a gradient norm by a few of these,
+  // after three steps of 1e-3.
+  const Trace exact =
+      run(MPI_COMM_WORLD, make_config(2, GradientCheckpointing::kNone, false), kSlots);
   th::config::RunConfig config = make_config(2, GradientCheckpointing::kNone, false);
   config.precision.dtype = GetParam().dtype;
   config.precision.reduce_dtype = GetParam().reduced;
   const Trace rounded = run(MPI_COMM_WORLD, config, kSlots);
   for (std::size_t i = 0; i < exact.numbers.size(); ++i) {
     const double tolerance = i % 2 == 0 ? 0x1p-9 : 0x1p-6;
-    EXPECT_NEAR(rounded.numbers[i], exact.numbers[i], tolerance * exact.numbers[i]) << "number " << i;
+    EXPECT_NEAR(rounded.numbers[i], exact.numbers[i], tolerance * exact.numbers[i])
+        << "number " << i;
     EXPECT_NE(rounded.numbers[i], exact.numbers[i]) << "computed in fp32 after all?";
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, ShortPrecision,
-                         testing::Values(PrecisionCase{"bf16", th::config::Precision::kBf16, th::config::ReduceDtype::kFp32},
-                                         PrecisionCase{"bf16_reduced_short", th::config::Precision::kBf16, th::config::ReduceDtype::kWorking},
-                                         PrecisionCase{"fp16", th::config::Precision::kFp16, th::config::ReduceDtype::kFp32},
-                                         PrecisionCase{"fp16_reduced_short", th::config::Precision::kFp16, th::config::ReduceDtype::kWorking}),
-                         [](const auto& p) { return std::string(p.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Types, ShortPrecision,
+    testing::Values(
+        PrecisionCase{"bf16", th::config::Precision::kBf16, th::config::ReduceDtype::kFp32},
+        PrecisionCase{"bf16_reduced_short", th::config::Precision::kBf16,
+                      th::config::ReduceDtype::kWorking},
+        PrecisionCase{"fp16", th::config::Precision::kFp16, th::config::ReduceDtype::kFp32},
+        PrecisionCase{"fp16_reduced_short", th::config::Precision::kFp16,
+                      th::config::ReduceDtype::kWorking}),
+    [](const auto& p) { return std::string(p.param.name); });
 
 TEST(Nodes, EveryPlacementOfRanksGivesTheBitsOfOneRank) {
-  // 8 slots are whole subtrees of most nodes, 13 leave a ragged last round and nodes whose slots are aligned in one round and not in the next.
+  // 8 slots are whole subtrees of most nodes, 13 leave a ragged last round and nodes whose slots
+  // are aligned in one round and not in the next.
   for (const std::int64_t slots : {std::int64_t{8}, std::int64_t{13}}) {
-    const Trace alone = run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, true), slots);
+    const Trace alone =
+        run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, true), slots);
     for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
       for (const std::int64_t stage : {0, 2, 3}) {
-        const Trace together = run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, true), slots, TransportChoice::kBest, nodes);
-        EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
-        EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+        const Trace together =
+            run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, true), slots,
+                TransportChoice::kBest, nodes);
+        EXPECT_EQ(alone.numbers, together.numbers)
+            << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+        EXPECT_EQ(alone.parameters, together.parameters)
+            << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
       }
     }
   }
@@ -185,9 +221,14 @@ TEST(Nodes, LittleSharedMemoryChangesNoBit) {
     ASSERT_EQ(setenv("TH_FAKE_SHARED_ROOM", room, 1), 0);
     for (const std::vector<int>& nodes : {std::vector<int>(halves.size(), 0), halves}) {
       for (const std::int64_t stage : {0, 1, 2, 3}) {
-        const Trace together = run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, true), 13, TransportChoice::kBest, nodes);
-        EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", room " << room << ", nodes " << testing::PrintToString(nodes);
-        EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage << ", room " << room << ", nodes " << testing::PrintToString(nodes);
+        const Trace together =
+            run(MPI_COMM_WORLD, make_config(stage, GradientCheckpointing::kNone, true), 13,
+                TransportChoice::kBest, nodes);
+        EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", room " << room
+                                                   << ", nodes " << testing::PrintToString(nodes);
+        EXPECT_EQ(alone.parameters, together.parameters)
+            << "stage " << stage << ", room " << room << ", nodes "
+            << testing::PrintToString(nodes);
       }
     }
   }
@@ -230,9 +271,12 @@ TEST_P(Overlap, CommunicationBesideComputeGivesTheBitsOfOneRankWithout) {
     config.zero.prefetch_units = c.ahead;
     config.zero.persistence_threshold = c.kept;
     for (const std::int64_t transport : {0, 1}) {
-      const Trace together = run(MPI_COMM_WORLD, config, kSlots, transport == 0 ? TransportChoice::kBest : TransportChoice::kMpi);
-      EXPECT_EQ(alone.numbers, together.numbers) << (tied ? "tied" : "separate") << ", transport " << transport;
-      EXPECT_EQ(alone.parameters, together.parameters) << (tied ? "tied" : "separate") << ", transport " << transport;
+      const Trace together = run(MPI_COMM_WORLD, config, kSlots,
+                                 transport == 0 ? TransportChoice::kBest : TransportChoice::kMpi);
+      EXPECT_EQ(alone.numbers, together.numbers)
+          << (tied ? "tied" : "separate") << ", transport " << transport;
+      EXPECT_EQ(alone.parameters, together.parameters)
+          << (tied ? "tied" : "separate") << ", transport " << transport;
     }
   }
 }
@@ -240,20 +284,23 @@ TEST_P(Overlap, CommunicationBesideComputeGivesTheBitsOfOneRankWithout) {
 constexpr auto kBf16 = th::config::Precision::kBf16;
 constexpr auto kShort = th::config::ReduceDtype::kWorking;
 constexpr auto kLong = th::config::ReduceDtype::kFp32;
-INSTANTIATE_TEST_SUITE_P(Cases, Overlap,
-                         testing::Values(OverlapCase{"stage0", 0}, OverlapCase{"stage1_sqrt", 1, GradientCheckpointing::kSqrt},
-                                         OverlapCase{"stage2", 2},
-                                         OverlapCase{"stage0_bf16", 0, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
-                                         OverlapCase{"stage1_bf16", 1, GradientCheckpointing::kNone, 1, 0, kBf16, kLong},
-                                         OverlapCase{"stage2_bf16_short", 2, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
-                                         OverlapCase{"stage3_on_demand", 3, GradientCheckpointing::kNone, 0}, OverlapCase{"stage3", 3},
-                                         OverlapCase{"stage3_full_two_ahead", 3, GradientCheckpointing::kFull, 2},
-                                         OverlapCase{"stage3_sqrt_many_ahead", 3, GradientCheckpointing::kSqrt, 100},
-                                         OverlapCase{"stage3_small_kept", 3, GradientCheckpointing::kSqrt, 1, 2000},
-                                         OverlapCase{"stage3_all_kept", 3, GradientCheckpointing::kFull, 1, 1 << 20},
-                                         OverlapCase{"stage3_bf16", 3, GradientCheckpointing::kSqrt, 2, 2000, kBf16, kLong},
-                                         OverlapCase{"stage3_bf16_short", 3, GradientCheckpointing::kNone, 1, 0, kBf16, kShort}),
-                         [](const auto& p) { return std::string(p.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Cases, Overlap,
+    testing::Values(
+        OverlapCase{"stage0", 0}, OverlapCase{"stage1_sqrt", 1, GradientCheckpointing::kSqrt},
+        OverlapCase{"stage2", 2},
+        OverlapCase{"stage0_bf16", 0, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
+        OverlapCase{"stage1_bf16", 1, GradientCheckpointing::kNone, 1, 0, kBf16, kLong},
+        OverlapCase{"stage2_bf16_short", 2, GradientCheckpointing::kFull, 1, 0, kBf16, kShort},
+        OverlapCase{"stage3_on_demand", 3, GradientCheckpointing::kNone, 0},
+        OverlapCase{"stage3", 3},
+        OverlapCase{"stage3_full_two_ahead", 3, GradientCheckpointing::kFull, 2},
+        OverlapCase{"stage3_sqrt_many_ahead", 3, GradientCheckpointing::kSqrt, 100},
+        OverlapCase{"stage3_small_kept", 3, GradientCheckpointing::kSqrt, 1, 2000},
+        OverlapCase{"stage3_all_kept", 3, GradientCheckpointing::kFull, 1, 1 << 20},
+        OverlapCase{"stage3_bf16", 3, GradientCheckpointing::kSqrt, 2, 2000, kBf16, kLong},
+        OverlapCase{"stage3_bf16_short", 3, GradientCheckpointing::kNone, 1, 0, kBf16, kShort}),
+    [](const auto& p) { return std::string(p.param.name); });
 
 TEST(OverlapOfNodes, MessagesOfTheCommunicationThreadGiveTheSameBits) {
   th::config::RunConfig config = make_config(3, GradientCheckpointing::kFull, false);
@@ -263,21 +310,26 @@ TEST(OverlapOfNodes, MessagesOfTheCommunicationThreadGiveTheSameBits) {
     for (const std::int64_t stage : {0, 3}) {
       config.zero.stage = stage;
       const Trace together = run(MPI_COMM_WORLD, config, 13, TransportChoice::kBest, nodes);
-      EXPECT_EQ(alone.numbers, together.numbers) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
-      EXPECT_EQ(alone.parameters, together.parameters) << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+      EXPECT_EQ(alone.numbers, together.numbers)
+          << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
+      EXPECT_EQ(alone.parameters, together.parameters)
+          << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
     }
   }
 }
 
 TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
-  // Gradients of fp16 activations that are scaled by 2^30 do not fit; the output projection's logits gradient is the first to overflow, so every
-  // tensor before it in the layout overflows too, the first of them being the source embedding.
+  // Gradients of fp16 activations that are scaled by 2^30 do not fit; the output projection's
+  // logits gradient is the first to overflow, so every tensor before it in the layout overflows
+  // too, the first of them being the source embedding.
   th::config::RunConfig config = make_config(3, GradientCheckpointing::kNone, false);
   config.precision.dtype = th::config::Precision::kFp16;
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
-  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32);
+  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl,
+                               32);
   th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
-  std::vector<float> before(static_cast<std::size_t>(engine.layout().shard_total())), after(before.size());
+  std::vector<float> before(static_cast<std::size_t>(engine.layout().shard_total())),
+      after(before.size());
   engine.read_state(th::zero::ZeroEngine::State::kParameters, before);
   engine.begin_step();
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
@@ -300,7 +352,9 @@ TEST(Reduction, FastAgreesWithExactToRounding) {
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
     config.zero.stage = stage;
     const Trace fast = run(MPI_COMM_WORLD, config, kSlots);
-    for (std::size_t i = 0; i < exact.numbers.size(); ++i) EXPECT_NEAR(exact.numbers[i], fast.numbers[i], 1e-4 * std::abs(exact.numbers[i])) << "stage " << stage;
+    for (std::size_t i = 0; i < exact.numbers.size(); ++i)
+      EXPECT_NEAR(exact.numbers[i], fast.numbers[i], 1e-4 * std::abs(exact.numbers[i]))
+          << "stage " << stage;
   }
 }
 

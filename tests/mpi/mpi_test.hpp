@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <vector>
 
-#include "th/runtime/mpi.hpp"
+#include "th/runtime/transport/mpi.hpp"
 
 namespace th_test {
 
-/// Ways to lay `ranks` ranks onto nodes, a node number for each: blocks of 1, 2, 3 and 4 (the last node smaller where they do not divide), uneven nodes
-/// that begin in the middle of a subtree of slots, round-robin over two and three nodes; each once.
+/// Ways to lay `ranks` ranks onto nodes, a node number for each: blocks of 1, 2, 3 and 4 (the last
+/// node smaller where they do not divide), uneven nodes that begin in the middle of a subtree of
+/// slots, round-robin over two and three nodes; each once.
 inline std::vector<std::vector<int>> node_placements(int ranks) {
   std::vector<std::vector<int>> out;
   const auto add = [&](const auto& node_of) {
@@ -27,13 +28,14 @@ inline std::vector<std::vector<int>> node_placements(int ranks) {
 
 }  // namespace th_test
 
-/// main of an MPI test: only rank 0 reports passes, every rank reports failures; a failure on any rank fails all.
-#define TH_MPI_TEST_MAIN                                                                                        \
-  int main(int argc, char** argv) {                                                                             \
-    th::runtime::MpiSession session(argc, argv);                                                                \
-    testing::InitGoogleTest(&argc, argv);                                                                       \
-    const int failed = RUN_ALL_TESTS();                                                                         \
-    int any = 0;                                                                                                \
-    MPI_Allreduce(&failed, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);                                          \
-    return any;                                                                                                 \
+/// main of an MPI test: only rank 0 reports passes, every rank reports failures; a failure on any
+/// rank fails all.
+#define TH_MPI_TEST_MAIN                                               \
+  int main(int argc, char** argv) {                                    \
+    th::runtime::MpiSession session(argc, argv);                       \
+    testing::InitGoogleTest(&argc, argv);                              \
+    const int failed = RUN_ALL_TESTS();                                \
+    int any = 0;                                                       \
+    MPI_Allreduce(&failed, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD); \
+    return any;                                                        \
   }

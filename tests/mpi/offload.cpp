@@ -1,5 +1,6 @@
-// Training on a device with memory of its own, with and without zero.offload_*: the bits of a run on the host, the memory that was planned
-// on both sides, checkpoints that go on in another setting.
+// Training on a device with memory of its own, with and without zero.offload_*: the bits of a run
+// on the host, the memory that was planned on both sides, checkpoints that go on in another
+// setting.
 #include <gtest/gtest.h>
 
 #include <ATen/record_function.h>
@@ -8,22 +9,22 @@
 
 #include "device_run.hpp"
 #include "mpi_test.hpp"
-#include "th/io/checkpoint_folder.hpp"
-#include "th/io/checkpoint_reader.hpp"
-#include "th/model/torch_memory.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/zero/memory_plan.hpp"
 
 namespace {
 
+using th::config::Overlap;
 using th::config::Precision;
 using th::config::ReduceDtype;
 using th::runtime::MemoryClass;
 using th::runtime::MemoryLedger;
 using th::runtime::MemoryUse;
-using th::config::Overlap;
 using th_test::DeviceRun;
 using th_test::FakeDevice;
 using th_test::kSettings;
@@ -58,7 +59,8 @@ Trace on_host(const th::config::RunConfig& config, th::runtime::Collectives& col
   return trace;
 }
 
-Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& collectives, FakeDevice::Pace pace) {
+Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& collectives,
+                FakeDevice::Pace pace) {
   DeviceRun run(config, collectives, pace);
   Trace trace;
   for (std::int64_t step = 1; step <= 3; ++step) trace.losses.push_back(run.train(step));
@@ -70,21 +72,27 @@ Trace on_device(const th::config::RunConfig& config, th::runtime::Collectives& c
 
 class Offload : public testing::TestWithParam<std::int64_t> {
  protected:
-  std::unique_ptr<th::runtime::Collectives> collectives_ = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  std::unique_ptr<th::runtime::Collectives> collectives_ =
+      th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
 };
 
 TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
-  for (const auto& [dtype, reduced] :
-       {std::pair(Precision::kFp32, ReduceDtype::kFp32), std::pair(Precision::kBf16, ReduceDtype::kFp32),
-        std::pair(Precision::kBf16, ReduceDtype::kWorking), std::pair(Precision::kFp16, ReduceDtype::kWorking)}) {
-    const Trace host = on_host(make_config(GetParam(), {false, false}, dtype, reduced), *collectives_);
+  for (const auto& [dtype, reduced] : {std::pair(Precision::kFp32, ReduceDtype::kFp32),
+                                       std::pair(Precision::kBf16, ReduceDtype::kFp32),
+                                       std::pair(Precision::kBf16, ReduceDtype::kWorking),
+                                       std::pair(Precision::kFp16, ReduceDtype::kWorking)}) {
+    const Trace host =
+        on_host(make_config(GetParam(), {false, false}, dtype, reduced), *collectives_);
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
       for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
         for (const Overlap overlap : {Overlap::kOff, Overlap::kOn}) {
-          EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced, overlap), *collectives_, pace), host)
-              << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer " << setting.optimizer << ", of parameters "
-              << setting.parameters << ", pace " << static_cast<int>(pace) << ", overlap " << static_cast<int>(overlap);
+          EXPECT_EQ(on_device(make_config(GetParam(), setting, dtype, reduced, overlap),
+                              *collectives_, pace),
+                    host)
+              << "dtype " << static_cast<int>(dtype) << ", offload of the optimizer "
+              << setting.optimizer << ", of parameters " << setting.parameters << ", pace "
+              << static_cast<int>(pace) << ", overlap " << static_cast<int>(overlap);
         }
       }
     }
@@ -92,7 +100,8 @@ TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
 }
 
 TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
-  for (const auto optimizer : {th::config::OptimizerKind::kAdamw, th::config::OptimizerKind::kSgd}) {
+  for (const auto optimizer :
+       {th::config::OptimizerKind::kAdamw, th::config::OptimizerKind::kSgd}) {
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
       th::config::RunConfig config = make_config(GetParam(), setting);
@@ -152,12 +161,14 @@ constexpr th::runtime::ModelKernels<T> guarded_table() {
           nullptr};
 }
 
-/// While it lives, LibTorch's operators are kernels of the device too, as those on CUDA tensors are.
+/// While it lives, LibTorch's operators are kernels of the device too, as those on CUDA tensors
+/// are.
 class GuardedOperators {
  public:
   explicit GuardedOperators(FakeDevice& device) {
     guarded_device = &device;
-    handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(&open).scopes({at::RecordScope::FUNCTION}));
+    handle_ = at::addThreadLocalCallback(
+        at::RecordFunctionCallback(&open).scopes({at::RecordScope::FUNCTION}));
   }
   ~GuardedOperators() { at::removeCallback(handle_); }
   GuardedOperators(const GuardedOperators&) = delete;
@@ -167,7 +178,9 @@ class GuardedOperators {
   struct Open : at::ObserverContext {
     FakeDevice::Kernel kernel{*guarded_device};
   };
-  static std::unique_ptr<at::ObserverContext> open(const at::RecordFunction&) { return std::make_unique<Open>(); }
+  static std::unique_ptr<at::ObserverContext> open(const at::RecordFunction&) {
+    return std::make_unique<Open>();
+  }
   at::CallbackHandle handle_;
 };
 
@@ -177,30 +190,38 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
   for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});
     config.model.tie_embeddings = pace == FakeDevice::Pace::kLatest;
-    config.run.attention = th::config::AttentionKernels::kProducts;  // there is no kernel for the device
+    config.run.attention =
+        th::config::AttentionKernels::kProducts;  // there is no kernel for the device
     config.comm.overlap = Overlap::kOn;
     SmallRun host(config, *collectives_);
     FakeDevice device(pace);
     th_test::FakeTransport transport(*collectives_, device);
-    const th::model::ComputeDevice compute{c10::kCPU, &kernels, th::model::ComputeDevice::Memory::kOwn, false, &device};
+    const th::model::ComputeDevice compute{c10::kCPU, &kernels,
+                                           th::model::ComputeDevice::Memory::kOwn, false, &device};
     SmallRun run(config, transport, &device, &compute);
     const GuardedOperators operators(device);
-    for (std::int64_t step = 1; step <= 2; ++step) EXPECT_EQ(run.train(step), host.train(step)) << "step " << step;
+    for (std::int64_t step = 1; step <= 2; ++step)
+      EXPECT_EQ(run.train(step), host.train(step)) << "step " << step;
     EXPECT_EQ(run.state(), host.state());
     const th::data::Batch batch = SmallRun::make_batch(9);
-    EXPECT_EQ(run.model.evaluate(run.engine, batch).loss_sum, host.model.evaluate(host.engine, batch).loss_sum);
+    EXPECT_EQ(run.model.evaluate(run.engine, batch).loss_sum,
+              host.model.evaluate(host.engine, batch).loss_sum);
     EXPECT_EQ(gathered(run), gathered(host));
     EXPECT_EQ(device.streams().violations(), std::vector<std::string>{});
   }
 }
 
-/// Use of the classes that the engine allocates; activations, batches and what the test adds are elsewhere.
-void expect_planned(const MemoryUse& planned, const MemoryUse& measured, const char* side, Setting setting) {
+/// Use of the classes that the engine allocates; activations, batches and what the test adds are
+/// elsewhere.
+void expect_planned(const MemoryUse& planned, const MemoryUse& measured, const char* side,
+                    Setting setting) {
   for (const MemoryClass kind :
-       {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq,
-        MemoryClass::kGatherSlots, MemoryClass::kCommunication, MemoryClass::kOffloadStaging}) {
-    EXPECT_EQ(measured[kind], planned[kind]) << side << ", " << th::runtime::memory_class_name(kind) << ", offload of the optimizer "
-                                             << setting.optimizer << ", of parameters " << setting.parameters;
+       {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kMaster,
+        MemoryClass::kExpAvg, MemoryClass::kExpAvgSq, MemoryClass::kGatherSlots,
+        MemoryClass::kCommunication, MemoryClass::kOffloadStaging}) {
+    EXPECT_EQ(measured[kind], planned[kind])
+        << side << ", " << th::runtime::memory_class_name(kind) << ", offload of the optimizer "
+        << setting.optimizer << ", of parameters " << setting.parameters;
   }
 }
 
@@ -210,11 +231,13 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
 #endif
   th::model::observe_torch_memory();
   using Way = std::pair<Overlap, std::int64_t>;  // units ahead
-  for (const auto& [dtype, way] : {std::pair(Precision::kFp32, Way(Overlap::kOff, 1)), std::pair(Precision::kBf16, Way(Overlap::kOn, 1)),
+  for (const auto& [dtype, way] : {std::pair(Precision::kFp32, Way(Overlap::kOff, 1)),
+                                   std::pair(Precision::kBf16, Way(Overlap::kOn, 1)),
                                    std::pair(Precision::kFp32, Way(Overlap::kOn, 2))}) {
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
-      th::config::RunConfig config = make_config(GetParam(), setting, dtype, ReduceDtype::kFp32, way.first);
+      th::config::RunConfig config =
+          make_config(GetParam(), setting, dtype, ReduceDtype::kFp32, way.first);
       config.zero.prefetch_units = way.second;
       config.model.d_model = 128;  // block sums from 16 KiB on are in the ledger
       config.model.d_ff = 1024;
@@ -233,16 +256,20 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
       DeviceRun run(config, *collectives_, FakeDevice::Pace::kLatest);
       run.train(1);
       expect_planned(update.use, MemoryLedger::device().current(), "device", setting);
-      EXPECT_EQ(run.device.bytes(th::runtime::Place::kDevice), MemoryLedger::device().current().total())
+      EXPECT_EQ(run.device.bytes(th::runtime::Place::kDevice),
+                MemoryLedger::device().current().total())
           << "device memory that no ledger has";
       const th::zero::EngineBuffers& buffers = run.small.engine.buffers();
       expect_planned(update.host, MemoryLedger::process().current(), "host", setting);
       EXPECT_EQ(run.device.bytes(th::runtime::Place::kHost), buffers.host_use().total());
       const std::int64_t in_flight = way.first == Overlap::kOff ? 1 : 1 + way.second;
-      EXPECT_EQ(buffers.gather_sources, setting.parameters ? in_flight : 0) << "a source for each gather in flight";
+      EXPECT_EQ(buffers.gather_sources, setting.parameters ? in_flight : 0)
+          << "a source for each gather in flight";
       const bool moved = setting.optimizer || setting.parameters;
-      const std::int64_t outcomes = th::zero::EngineBuffers::kOutcomes * std::int64_t{sizeof(th::runtime::StepOutcome)};
-      EXPECT_EQ(buffers.host_use().total() > outcomes, moved && !(setting.optimizer && !setting.parameters && buffers.moments == 0));
+      const std::int64_t outcomes =
+          th::zero::EngineBuffers::kOutcomes * std::int64_t{sizeof(th::runtime::StepOutcome)};
+      EXPECT_EQ(buffers.host_use().total() > outcomes,
+                moved && !(setting.optimizer && !setting.parameters && buffers.moments == 0));
     }
   }
 }
@@ -263,7 +290,8 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
         DeviceRun run(make_config(stage, from, dtype), *collectives_, FakeDevice::Pace::kLatest);
         for (std::int64_t step = 1; step <= 2; ++step) (void)run.train(step);
         using Mode = th::train::CheckpointSaver::Mode;
-        th::train::CheckpointSaver saver(run.transport, folder.path(), 0, from.optimizer ? Mode::kBackground : Mode::kWait);
+        th::train::CheckpointSaver saver(run.transport, folder.path(), 0,
+                                         from.optimizer ? Mode::kBackground : Mode::kWait);
         saver.save(run.small.engine, run.small.info(number));
         saver.finish();
       }
@@ -272,9 +300,11 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
         if (to.parameters && stage != 3) continue;
         DeviceRun run(make_config(stage, to, dtype), *collectives_, FakeDevice::Pace::kLatest);
         load_checkpoint(reader, run.small.engine, run.transport, th::train::LoadWhat::kEverything);
-        EXPECT_EQ(run.train(3), expected) << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
+        EXPECT_EQ(run.train(3), expected) << "from " << from.optimizer << from.parameters << " to "
+                                          << to.optimizer << to.parameters;
         EXPECT_EQ(run.small.state(), straight.state())
-            << "from " << from.optimizer << from.parameters << " to " << to.optimizer << to.parameters;
+            << "from " << from.optimizer << from.parameters << " to " << to.optimizer
+            << to.parameters;
       }
       SmallRun host(plain, *collectives_);
       load_checkpoint(reader, host.engine, *collectives_, th::train::LoadWhat::kEverything);
@@ -293,7 +323,8 @@ TEST_P(Offload, GradientsThatAreNotFiniteAreNamedFromTheDevicesMemory) {
     accumulate();
   });
   SmallRun host(config, *collectives_);
-  const th::zero::StepResult expected = host.step(1, 1e38, [](const auto& accumulate) { accumulate(); });
+  const th::zero::StepResult expected =
+      host.step(1, 1e38, [](const auto& accumulate) { accumulate(); });
   EXPECT_FALSE(result.not_finite.empty());
   EXPECT_EQ(result.not_finite, expected.not_finite);
   EXPECT_EQ(run.small.state(), before);
@@ -301,12 +332,15 @@ TEST_P(Offload, GradientsThatAreNotFiniteAreNamedFromTheDevicesMemory) {
 
 TEST_P(Offload, GradientsLeaveForTheHostWhileBackwardGoesOn) {
   for (const auto reduction : {th::config::Reduction::kExact, th::config::Reduction::kFast}) {
-    th::config::RunConfig config = make_config(GetParam(), {true, false}, Precision::kFp32, ReduceDtype::kFp32, Overlap::kOn);
+    th::config::RunConfig config =
+        make_config(GetParam(), {true, false}, Precision::kFp32, ReduceDtype::kFp32, Overlap::kOn);
     config.comm.reduction = reduction;
     DeviceRun run(config, *collectives_, FakeDevice::Pace::kCopiesEarly);
     const th::zero::EngineBuffers& buffers = run.small.engine.buffers();
     const bool own_part = GetParam() > 0 || reduction == th::config::Reduction::kFast;
-    EXPECT_EQ(buffers.host_gradients, !own_part ? 0 : GetParam() > 0 ? run.small.engine.layout().shard_total() : run.small.engine.layout().padded_total());
+    EXPECT_EQ(buffers.host_gradients, !own_part        ? 0
+                                      : GetParam() > 0 ? run.small.engine.layout().shard_total()
+                                                       : run.small.engine.layout().padded_total());
     const std::int64_t before = run.device.copied_to_host();
     std::int64_t backward_done = 0;
     run.small.enqueue(1, 1.0 / 48.0, [&](const auto& accumulate) {
@@ -315,8 +349,10 @@ TEST_P(Offload, GradientsLeaveForTheHostWhileBackwardGoesOn) {
       backward_done = run.device.copied_to_host() - before;
     });
     (void)run.small.engine.result();
-    const std::int64_t last = run.small.engine.layout().largest_unit() * 4;  // of the unit whose backward is the last
-    EXPECT_GE(backward_done, own_part ? buffers.host_gradients * 4 - last : 0) << "in the last round, and copies as early as they may";
+    const std::int64_t last =
+        run.small.engine.layout().largest_unit() * 4;  // of the unit whose backward is the last
+    EXPECT_GE(backward_done, own_part ? buffers.host_gradients * 4 - last : 0)
+        << "in the last round, and copies as early as they may";
   }
 }
 
@@ -338,16 +374,20 @@ TEST_P(Offload, StepsThatRunAheadGiveTheBitsOfThoseThatAreWaitedFor) {
   for (const auto dtype : {Precision::kFp32, Precision::kBf16}) {
     for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
       for (const Overlap overlap : {Overlap::kOff, Overlap::kOn}) {
-        const th::config::RunConfig config = make_config(GetParam(), {false, false}, dtype, ReduceDtype::kFp32, overlap);
+        const th::config::RunConfig config =
+            make_config(GetParam(), {false, false}, dtype, ReduceDtype::kFp32, overlap);
         SmallRun host(config, *collectives_);
         DeviceRun run(config, *collectives_, pace);
         ASSERT_TRUE(run.small.engine.runs_ahead());
         ASSERT_FALSE(host.engine.runs_ahead());
         const std::vector<th::zero::StepResult> results = run_ahead(run, 1.0 / 48.0);
         for (std::int64_t step = 1; step <= 4; ++step) {
-          const th::zero::StepResult expected = host.step(step, 1.0 / 48.0, [](const auto& accumulate) { accumulate(); });
-          EXPECT_EQ(results[static_cast<std::size_t>(step - 1)].loss_sum, expected.loss_sum) << "step " << step;
-          EXPECT_EQ(results[static_cast<std::size_t>(step - 1)].grad_norm, expected.grad_norm) << "step " << step;
+          const th::zero::StepResult expected =
+              host.step(step, 1.0 / 48.0, [](const auto& accumulate) { accumulate(); });
+          EXPECT_EQ(results[static_cast<std::size_t>(step - 1)].loss_sum, expected.loss_sum)
+              << "step " << step;
+          EXPECT_EQ(results[static_cast<std::size_t>(step - 1)].grad_norm, expected.grad_norm)
+              << "step " << step;
         }
         EXPECT_EQ(run.small.state(), host.state());
         EXPECT_EQ(run.device.streams().violations(), std::vector<std::string>{});
@@ -362,8 +402,10 @@ TEST_P(Offload, AStepThatIsNotFiniteIsNamedAndUpdatesNothingWhenTheNextOneIsUnde
   const std::vector<th::zero::StepResult> results = run_ahead(run, 1e38);
   SmallRun host(config, *collectives_);
   for (std::int64_t step = 1; step <= 4; ++step) {
-    const th::zero::StepResult expected = host.step(step, step == 3 ? 1e38 : 1.0 / 48.0, [](const auto& accumulate) { accumulate(); });
-    EXPECT_EQ(results[static_cast<std::size_t>(step - 1)].not_finite, expected.not_finite) << "step " << step;
+    const th::zero::StepResult expected = host.step(step, step == 3 ? 1e38 : 1.0 / 48.0,
+                                                    [](const auto& accumulate) { accumulate(); });
+    EXPECT_EQ(results[static_cast<std::size_t>(step - 1)].not_finite, expected.not_finite)
+        << "step " << step;
     EXPECT_EQ(expected.not_finite.empty(), step != 3);
   }
   EXPECT_EQ(run.small.state(), host.state());
@@ -380,7 +422,8 @@ TEST_P(Offload, NoMoreThanTwoResultsWait) {
   EXPECT_THROW(run.small.enqueue(3, 1.0 / 48.0, compute), th::InternalError);
 }
 
-INSTANTIATE_TEST_SUITE_P(Stages, Offload, testing::Values(0, 1, 2, 3), [](const auto& p) { return "stage" + std::to_string(p.param); });
+INSTANTIATE_TEST_SUITE_P(Stages, Offload, testing::Values(0, 1, 2, 3),
+                         [](const auto& p) { return "stage" + std::to_string(p.param); });
 
 }  // namespace
 

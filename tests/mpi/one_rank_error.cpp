@@ -1,4 +1,5 @@
-// An error that one rank alone has is told at once: nothing that unwinds on its way waits for the other ranks.
+// An error that one rank alone has is told at once: nothing that unwinds on its way waits for the
+// other ranks.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -8,8 +9,8 @@
 
 #include "mpi_test.hpp"
 #include "small_run.hpp"
-#include "th/runtime/mpi.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/transport/mpi.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 
 namespace {
 
@@ -17,10 +18,12 @@ using Seconds = std::chrono::duration<double>;
 using th::runtime::Communicator;
 
 TEST(OneRankError, LeavesAllThatRanksShareWithoutWaiting) {
-  const Communicator told = Communicator::duplicate(MPI_COMM_WORLD), never = Communicator::duplicate(MPI_COMM_WORLD);
+  const Communicator told = Communicator::duplicate(MPI_COMM_WORLD),
+                     never = Communicator::duplicate(MPI_COMM_WORLD);
   const bool mine = told.rank() == told.size() - 1;
   for (const std::int64_t stage : {0, 2, 3}) {
-    for (const th::config::Overlap overlap : {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
+    for (const th::config::Overlap overlap :
+         {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
       using Clock = std::chrono::steady_clock;
       Clock::time_point thrown;
       try {
@@ -38,7 +41,8 @@ TEST(OneRankError, LeavesAllThatRanksShareWithoutWaiting) {
         ASSERT_TRUE(told.meet(std::nullopt)) << "the one that has the error is through";
         throw std::runtime_error("the end of the others");
       } catch (const std::bad_alloc&) {
-        EXPECT_LT(Seconds(Clock::now() - thrown), Seconds(20)) << "far below the limit of a hang; the others wait all the while";
+        EXPECT_LT(Seconds(Clock::now() - thrown), Seconds(20))
+            << "far below the limit of a hang; the others wait all the while";
         ASSERT_TRUE(told.meet(std::nullopt));
       } catch (const std::runtime_error&) {
       }

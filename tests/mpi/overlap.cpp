@@ -1,5 +1,5 @@
-// Communication beside compute: what the flight record's times show, of a thread and of the streams of a device; the rule of one thread at a time,
-// and errors of the thread.
+// Communication beside compute: what the flight record's times show, of a thread and of the streams
+// of a device; the rule of one thread at a time, and errors of the thread.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,9 +15,9 @@
 #include "small_run.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/mpi_collectives.hpp"
-#include "th/runtime/watched_collectives.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
+#include "th/runtime/transport/watched_collectives.hpp"
 #include "th/zero/engine.hpp"
 
 namespace {
@@ -44,7 +44,8 @@ th::data::Batch make_batch() {
   b.sentences = kSentences;
   b.source_length = b.target_length = kLength;
   for (std::int64_t i = 0; i < kSentences * kLength; ++i)
-    b.source.push_back(4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) % 30));
+    b.source.push_back(4 +
+                       static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) % 30));
   b.target_in = b.target_out = b.source;
   b.source_lengths.assign(kSentences, kLength);
   b.target_lengths = b.source_lengths;
@@ -59,25 +60,38 @@ class Altered final : public th::runtime::Collectives {
       : inner_(inner), before_exchange_(std::move(before_exchange)) {}
   [[nodiscard]] int rank() const noexcept override { return inner_.rank(); }
   [[nodiscard]] int size() const noexcept override { return inner_.size(); }
-  [[nodiscard]] std::unique_ptr<th::runtime::TransportBuffer> allocate(std::int64_t n) override { return inner_.allocate(n); }
-  [[nodiscard]] std::vector<const float*> exchange(th::runtime::TransportBuffer& b, std::int64_t offset, std::int64_t slice) override {
+  [[nodiscard]] std::unique_ptr<th::runtime::TransportBuffer> allocate(std::int64_t n) override {
+    return inner_.allocate(n);
+  }
+  [[nodiscard]] std::vector<const float*> exchange(th::runtime::TransportBuffer& b,
+                                                   std::int64_t offset,
+                                                   std::int64_t slice) override {
     before_exchange_();
     return inner_.exchange(b, offset, slice);
   }
   void finish_exchange() override { inner_.finish_exchange(); }
-  void all_gather(th::runtime::TransportBuffer& b, std::int64_t offset, std::int64_t stride, std::int64_t slice, float* full) override {
+  void all_gather(th::runtime::TransportBuffer& b, std::int64_t offset, std::int64_t stride,
+                  std::int64_t slice, float* full) override {
     inner_.all_gather(b, offset, stride, slice, full);
   }
   void sum_in_rank_order(std::span<double> v) override { inner_.sum_in_rank_order(v); }
-  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override { inner_.all_gather_doubles(mine, all); }
+  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
+    inner_.all_gather_doubles(mine, all);
+  }
   void all_reduce_fast(float* d, std::int64_t n) override { inner_.all_reduce_fast(d, n); }
   [[nodiscard]] std::int64_t maximum(std::int64_t v) override { return inner_.maximum(v); }
   void broadcast(std::string& t, int root) override { inner_.broadcast(t, root); }
-  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& t) override { return inner_.gather_texts(t); }
+  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& t) override {
+    return inner_.gather_texts(t);
+  }
   void barrier() override { inner_.barrier(); }
-  [[nodiscard]] const th::runtime::ByteCounters& bytes_sent() const noexcept override { return inner_.bytes_sent(); }
+  [[nodiscard]] const th::runtime::ByteCounters& bytes_sent() const noexcept override {
+    return inner_.bytes_sent();
+  }
   [[nodiscard]] th::runtime::NodeMap nodes() const override { return inner_.nodes(); }
-  [[nodiscard]] std::int64_t communication_bytes() const noexcept override { return inner_.communication_bytes(); }
+  [[nodiscard]] std::int64_t communication_bytes() const noexcept override {
+    return inner_.communication_bytes();
+  }
   [[nodiscard]] std::string description() const override { return inner_.description(); }
 
  private:
@@ -99,8 +113,10 @@ bool within_thirty(Passes passes, std::int64_t stage, th::runtime::Collectives& 
   for (std::int64_t step = 1; step <= 30 && !found; ++step) {
     passes == Passes::kSteps ? engine.begin_step() : engine.begin_evaluation(engine.rounds());
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
-      if (passes == Passes::kSteps) engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
-      else (void)model.evaluate(engine, batch);
+      if (passes == Passes::kSteps)
+        engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
+      else
+        (void)model.evaluate(engine, batch);
     }
     if (passes == Passes::kSteps) (void)engine.step({1e-3, step});
     found = collectives.maximum(seen(engine.flight().events()) ? 0 : 1) == 0;
@@ -108,15 +124,18 @@ bool within_thirty(Passes passes, std::int64_t stage, th::runtime::Collectives& 
   return found;
 }
 
-/// An event on the communication stream of which at least half lies in one on compute, of another unit.
+/// An event on the communication stream of which at least half lies in one on compute, of another
+/// unit.
 bool overlaps(const std::vector<FlightRecord::Event>& events, What inner, What outer) {
   const auto covered = [&](const FlightRecord::Event& in, const FlightRecord::Event& out) {
     const std::int64_t common = std::min(in.end, out.end) - std::max(in.begin, out.begin);
-    return out.what == outer && out.on == On::kCompute && out.unit != in.unit && 2 * common >= in.end - in.begin;
+    return out.what == outer && out.on == On::kCompute && out.unit != in.unit &&
+           2 * common >= in.end - in.begin;
   };
   return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& in) {
     return in.what == inner && in.on == On::kCommunication && in.end > in.begin &&
-           std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& out) { return covered(in, out); });
+           std::any_of(events.begin(), events.end(),
+                       [&](const FlightRecord::Event& out) { return covered(in, out); });
   });
 }
 
@@ -125,29 +144,34 @@ bool gathers_inside(const std::vector<FlightRecord::Event>& events) {
   return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& in) {
     return in.what == What::kGather && in.on == On::kCommunication &&
            std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& out) {
-             return (out.what == What::kForward || out.what == What::kBackward) && out.unit != in.unit && in.within(out);
+             return (out.what == What::kForward || out.what == What::kBackward) &&
+                    out.unit != in.unit && in.within(out);
            });
   });
 }
 
 TEST(Overlap, AGatherRunsInsideAComputeIntervalAndAReductionInsideABackwardInterval) {
   const auto inner = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
-  // A transport that takes its time: where the threads share a core, only one that waits leaves the core to compute.
+  // A transport that takes its time: where the threads share a core, only one that waits leaves the
+  // core to compute.
   Altered collectives(*inner, [] { std::this_thread::sleep_for(std::chrono::microseconds(300)); });
   EXPECT_TRUE(within_thirty(Passes::kSteps, 3, collectives, gathers_inside));
   EXPECT_TRUE(within_thirty(Passes::kValidation, 3, collectives, gathers_inside));
   for (const std::int64_t stage : {0, 1, 2, 3}) {
-    EXPECT_TRUE(
-        within_thirty(Passes::kSteps, stage, collectives, [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
+    EXPECT_TRUE(within_thirty(
+        Passes::kSteps, stage, collectives,
+        [](const auto& events) { return overlaps(events, What::kReduce, What::kBackward); }))
         << "stage " << stage;
   }
 }
 
 /// The record of two steps on a device with memory of its own, by its pretended times.
-std::vector<FlightRecord::Event> on_device(std::int64_t stage, th::config::Overlap overlap, bool offload) {
+std::vector<FlightRecord::Event> on_device(std::int64_t stage, th::config::Overlap overlap,
+                                           bool offload) {
   const auto host = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   th::config::RunConfig config = SmallRun::make_config(32, stage);
-  config.model.num_encoder_layers = config.model.num_decoder_layers = 3;  // alike, one after the other
+  config.model.num_encoder_layers = config.model.num_decoder_layers =
+      3;  // alike, one after the other
   config.comm.overlap = overlap;
   config.zero.offload_optimizer = offload;
   config.zero.offload_parameters = offload && stage == 3;
@@ -163,11 +187,14 @@ std::vector<FlightRecord::Event> on_device(std::int64_t stage, th::config::Overl
   return run.engine.flight().events();
 }
 
-/// An event that has time in common with one of another stream and unit: pretended times have no chance in them.
+/// An event that has time in common with one of another stream and unit: pretended times have no
+/// chance in them.
 bool beside(const std::vector<FlightRecord::Event>& events, What what, What other) {
   return std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& one) {
-    return one.what == what && std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& two) {
-             return two.what == other && two.on != one.on && two.unit != one.unit && two.begin < one.end && one.begin < two.end;
+    return one.what == what &&
+           std::any_of(events.begin(), events.end(), [&](const FlightRecord::Event& two) {
+             return two.what == other && two.on != one.on && two.unit != one.unit &&
+                    two.begin < one.end && one.begin < two.end;
            });
   });
 }
@@ -176,7 +203,8 @@ TEST(Overlap, OnADeviceReductionsGathersAndCopiesGoOnBesideComputeAlsoWithOffloa
   for (const bool offload : {false, true}) {
     for (const std::int64_t stage : {0, 1, 2, 3}) {
       const auto events = on_device(stage, th::config::Overlap::kOn, offload);
-      EXPECT_TRUE(beside(events, What::kReduce, What::kBackward)) << "stage " << stage << ", offload " << offload;
+      EXPECT_TRUE(beside(events, What::kReduce, What::kBackward))
+          << "stage " << stage << ", offload " << offload;
       if (stage != 3) continue;
       for (const What compute : {What::kForward, What::kBackward}) {
         EXPECT_TRUE(beside(events, What::kGather, compute)) << "offload " << offload;
@@ -191,7 +219,8 @@ TEST(Overlap, OnADeviceNothingOverlapsWhereItIsOff) {
   for (const std::int64_t stage : {0, 3}) {
     const auto events = on_device(stage, th::config::Overlap::kOff, true);
     for (const What compute : {What::kForward, What::kBackward}) {
-      for (const What other : {What::kReduce, What::kGather, What::kFetch}) EXPECT_FALSE(beside(events, other, compute)) << "stage " << stage;
+      for (const What other : {What::kReduce, What::kGather, What::kFetch})
+        EXPECT_FALSE(beside(events, other, compute)) << "stage " << stage;
     }
   }
 }
@@ -199,7 +228,8 @@ TEST(Overlap, OnADeviceNothingOverlapsWhereItIsOff) {
 /// An engine after one step of one slot a rank.
 struct OneStep {
   OneStep(const th::config::RunConfig& config, th::runtime::Collectives& collectives)
-      : model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64), engine(config, model, collectives, collectives.size()) {
+      : model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64),
+        engine(config, model, collectives, collectives.size()) {
     const th::data::Batch batch = make_batch();
     engine.begin_step();
     engine.accumulate(model, &batch, 1, 1e-3, 0.1);
@@ -224,9 +254,12 @@ TEST(Overlap, EveryKindOfEventIsInTheRecordOfAStep) {
   const auto units = std::ssize(run.model.units());
   const auto count = [&](What what, On on) {
     const auto events = run.engine.flight().events();
-    return std::count_if(events.begin(), events.end(), [&](const auto& e) { return e.what == what && e.on == on && e.begin <= e.end; });
+    return std::count_if(events.begin(), events.end(), [&](const auto& e) {
+      return e.what == what && e.on == on && e.begin <= e.end;
+    });
   };
-  EXPECT_EQ(count(What::kForward, On::kCompute), units - 1) << "the output's forward pass is part of its backward pass";
+  EXPECT_EQ(count(What::kForward, On::kCompute), units - 1)
+      << "the output's forward pass is part of its backward pass";
   EXPECT_EQ(count(What::kBackward, On::kCompute), units);
   EXPECT_EQ(count(What::kGather, On::kCommunication), 2 * units - 1);
   EXPECT_EQ(count(What::kReduce, On::kCommunication), units);
@@ -242,7 +275,8 @@ TEST(Order, ACollectiveBesidePendingOnesIsRefused) {
   std::promise<void> go;
   std::int64_t largest = 0;
   communication->enqueue("held", [&] { go.get_future().wait(); }, {});
-  communication->enqueue("maximum", [&] { largest = collectives->maximum(collectives->rank()); }, {});
+  communication->enqueue("maximum", [&] { largest = collectives->maximum(collectives->rank()); },
+                         {});
   EXPECT_THROW((void)collectives->maximum(0), th::InternalError);
   EXPECT_THROW(collectives->barrier(), th::InternalError);
   go.set_value();
@@ -277,7 +311,8 @@ TEST(Failure, AnErrorOfTheCommunicationThreadEndsTheStepOnTheMainThread) {
 }
 
 TEST(Failure, AStepThatIsGivenUpLeavesNoCollectiveBehind) {
-  // As on a stop between rounds: the engine goes while reductions and gathers are under way, and every rank has made them all.
+  // As on a stop between rounds: the engine goes while reductions and gathers are under way, and
+  // every rank has made them all.
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   for (const std::int64_t stage : {0, 1, 2, 3}) {
     const th::config::RunConfig config = make_config(stage);
@@ -288,7 +323,8 @@ TEST(Failure, AStepThatIsGivenUpLeavesNoCollectiveBehind) {
       engine.begin_step();
       engine.accumulate(model, &batch, 1, 1e-3, 0.1);
     }
-    EXPECT_EQ(collectives->maximum(collectives->rank()), collectives->size() - 1) << "stage " << stage;
+    EXPECT_EQ(collectives->maximum(collectives->rank()), collectives->size() - 1)
+        << "stage " << stage;
   }
 }
 

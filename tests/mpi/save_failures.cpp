@@ -1,13 +1,13 @@
-// A save that fails at any of its steps, on any rank: the error reaches every rank, and what a resume finds is whole and goes on bit for
-// bit.
+// A save that fails at any of its steps, on any rank: the error reaches every rank, and what a
+// resume finds is whole and goes on bit for bit.
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
 #include "small_run.hpp"
 #include "th/base/error.hpp"
-#include "th/io/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/failure_point.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 
 namespace {
@@ -23,12 +23,15 @@ class SaveFailures : public testing::TestWithParam<CheckpointSaver::Mode> {
         folder_(*collectives_),
         run_(SmallRun::make_config(8, 2), *collectives_) {}
 
-  CheckpointSaver saver(const std::string& folder) { return {*collectives_, folder, 1, GetParam()}; }
+  CheckpointSaver saver(const std::string& folder) {
+    return {*collectives_, folder, 1, GetParam()};
+  }
 
   /// A folder with checkpoint 1 alone, as if the run had just made it. Collective.
   std::string prepared(const std::string& name) {
     const std::string path = folder_.path() + "/" + name;
-    if (collectives_->rank() == 0) fs::copy(folder_.path() + "/first", path, fs::copy_options::recursive);
+    if (collectives_->rank() == 0)
+      fs::copy(folder_.path() + "/first", path, fs::copy_options::recursive);
     collectives_->barrier();
     return path;
   }
@@ -72,14 +75,16 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
       SCOPED_TRACE("point " + std::to_string(nth) + " of rank " + std::to_string(victim));
       const std::string folder = prepared(std::to_string(victim) + "." + std::to_string(nth));
       const std::vector<std::string> said = save_and_fail(folder, victim, nth);
-      for (const std::string& text : said) ASSERT_EQ(text, said[0]) << "not every rank has the same error";
+      for (const std::string& text : said)
+        ASSERT_EQ(text, said[0]) << "not every rank has the same error";
       std::vector<std::string> notes, damaged;
       const auto reader = th::train::open_latest(*collectives_, folder, notes, damaged);
       ASSERT_NE(reader, nullptr);
       ASSERT_EQ(notes, std::vector<std::string>{}) << "a failed save left a damaged checkpoint";
       const std::int64_t step = reader->info().step;
       ASSERT_TRUE(step == 2 || (step == 1 && !said[0].empty()));
-      load_checkpoint(*reader, ahead.engine, *collectives_, th::train::LoadWhat::kEverything, th::train::Checksums::kCheckedBefore);
+      load_checkpoint(*reader, ahead.engine, *collectives_, th::train::LoadWhat::kEverything,
+                      th::train::Checksums::kCheckedBefore);
       ASSERT_EQ(ahead.state(), states[step]);
       if (step == 1) {
         ASSERT_EQ(ahead.train(2), loss);
@@ -87,7 +92,8 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
         ++kept_first;
       }
       if (said[0].empty()) break;  // the save has fewer points than that
-      ASSERT_NE(said[0].find("failure point " + std::to_string(nth) + ", "), std::string::npos) << said[0];
+      ASSERT_NE(said[0].find("failure point " + std::to_string(nth) + ", "), std::string::npos)
+          << said[0];
       ++points;
       // The next save needs no help.
       ASSERT_EQ(save_and_fail(folder, 0, 1 << 20)[0], "");
@@ -121,9 +127,13 @@ TEST_P(SaveFailures, LaterSaveAfterAFailedOneOfTheSameSaverSucceeds) {
   EXPECT_EQ(th::io::find_latest(folder, notes), folder + "/step_00000006");
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, SaveFailures, testing::Values(CheckpointSaver::Mode::kWait, CheckpointSaver::Mode::kBackground),
+INSTANTIATE_TEST_SUITE_P(Modes, SaveFailures,
+                         testing::Values(CheckpointSaver::Mode::kWait,
+                                         CheckpointSaver::Mode::kBackground),
                          [](const auto& p) {
-                           return p.param == CheckpointSaver::Mode::kWait ? std::string("waiting") : std::string("background");
+                           return p.param == CheckpointSaver::Mode::kWait
+                                      ? std::string("waiting")
+                                      : std::string("background");
                          });
 
 }  // namespace

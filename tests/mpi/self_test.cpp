@@ -1,4 +1,5 @@
-// The start-up self-test passes on every placement of ranks, and a wrong contribution of any rank to any collective is named by all.
+// The start-up self-test passes on every placement of ranks, and a wrong contribution of any rank
+// to any collective is named by all.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,16 +7,18 @@
 
 #include "mpi_test.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/mpi_collectives.hpp"
-#include "th/runtime/resource_usage.hpp"
-#include "th/runtime/self_test.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
+#include "th/runtime/transport/self_test.hpp"
 
 namespace th::runtime {
 namespace {
 
-constexpr const char* kCalls[] = {"exchange", "exchange_sums", "all_gather", "all_gather_shared", "shards", "all_reduce_fast", "sum_in_rank_order", "all_gather_doubles",
-                                  "maximum", "broadcast", "gather_texts"};
+constexpr const char* kCalls[] = {
+    "exchange", "exchange_sums",   "all_gather",        "all_gather_shared",
+    "shards",   "all_reduce_fast", "sum_in_rank_order", "all_gather_doubles",
+    "maximum",  "broadcast",       "gather_texts"};
 
 int ranks() {
   int n = 0;
@@ -47,7 +50,8 @@ TEST(SelfTest, AWrongContributionIsNamedOnEveryRankWithExpectedAndSeen) {
       } catch (const MpiError& error) {
         message = error.what();
       }
-      EXPECT_NE(message.find(std::string(": ") + call + ": expected "), std::string::npos) << call << ": " << message;
+      EXPECT_NE(message.find(std::string(": ") + call + ": expected "), std::string::npos)
+          << call << ": " << message;
       EXPECT_NE(message.find("failed on rank "), std::string::npos) << message;
       EXPECT_NE(message.find(", seen "), std::string::npos) << message;
     }
@@ -69,12 +73,16 @@ TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
     std::fill_n(buffer->data() + kSlice * rank, kSlice, static_cast<float>(rank + 1));
     all->barrier();
     for (int r = 0; r < n; ++r) {  // written in place, without a collective
-      for (std::int64_t i = 0; i < kSlice; ++i) ASSERT_EQ(buffer->data()[kSlice * r + i], map.share(rank, r) ? static_cast<float>(r + 1) : 0) << r;
+      for (std::int64_t i = 0; i < kSlice; ++i)
+        ASSERT_EQ(buffer->data()[kSlice * r + i],
+                  map.share(rank, r) ? static_cast<float>(r + 1) : 0)
+            << r;
     }
     all->barrier();
     all->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
     for (int r = 0; r < n; ++r) {
-      for (std::int64_t i = 0; i < kSlice; ++i) ASSERT_EQ(buffer->data()[kSlice * r + i], static_cast<float>(r + 1)) << r;
+      for (std::int64_t i = 0; i < kSlice; ++i)
+        ASSERT_EQ(buffer->data()[kSlice * r + i], static_cast<float>(r + 1)) << r;
     }
     const std::int64_t read = rss_shared_bytes();
     for (int r = 0; r < n; ++r) {
@@ -82,9 +90,11 @@ TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
     }
     if (map.node_size(rank) > 1) {
       EXPECT_GE(read - empty, kSlice * 4 * (n - 1));
-      EXPECT_LE(rss_shared_bytes() - empty, kSlice * 4 + (1 << 20)) << "what is forgotten still counts as resident";
+      EXPECT_LE(rss_shared_bytes() - empty, kSlice * 4 + (1 << 20))
+          << "what is forgotten still counts as resident";
     }
-    for (int r = 0; r < n; ++r) EXPECT_EQ(buffer->data()[kSlice * r + kSlice / 2], static_cast<float>(r + 1)) << r;
+    for (int r = 0; r < n; ++r)
+      EXPECT_EQ(buffer->data()[kSlice * r + kSlice / 2], static_cast<float>(r + 1)) << r;
     all->barrier();
   }
 }

@@ -7,20 +7,22 @@
 #include <vector>
 
 #include "th/base/hash.hpp"
-#include "th/io/checkpoint_info.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/collectives.hpp"
+#include "th/io/checkpoint/checkpoint_info.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/runtime/transport/collectives.hpp"
 #include "th/zero/engine.hpp"
 
-/// A small model that trains on a fixed batch, and its state as bits: what the tests of checkpoints save and load.
+/// A small model that trains on a fixed batch, and its state as bits: what the tests of checkpoints
+/// save and load.
 struct SmallRun {
   static constexpr std::int64_t kVocabulary = 40, kSlots = 4;
 
-  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives, th::runtime::Device* device = nullptr,
-           const th::model::ComputeDevice* compute = nullptr)
+  SmallRun(const th::config::RunConfig& the_config, th::runtime::Collectives& the_collectives,
+           th::runtime::Device* device = nullptr, const th::model::ComputeDevice* compute = nullptr)
       : config(the_config),
         collectives(the_collectives),
-        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16, th::model::Arithmetic::kCompute,
+        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16,
+              th::model::Arithmetic::kCompute,
               compute == nullptr ? th::model::host_compute(config.run) : *compute),
         engine(config, model, collectives, kSlots, device) {}
   static th::config::RunConfig make_config(std::int64_t width, std::int64_t stage) {
@@ -48,7 +50,8 @@ struct SmallRun {
     b.sentences = 2;
     b.source_length = b.target_length = 6;
     for (std::int64_t i = 0; i < b.sentences * b.source_length; ++i) {
-      const std::uint64_t draw = th::hash_pair(static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(i));
+      const std::uint64_t draw =
+          th::hash_pair(static_cast<std::uint64_t>(number), static_cast<std::uint64_t>(i));
       b.source.push_back(4 + static_cast<std::int64_t>(draw % (kVocabulary - 4)));
     }
     b.target_in = b.target_out = b.source;
@@ -68,12 +71,16 @@ struct SmallRun {
     engine.begin_step();
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
       const bool mine = round * collectives.size() + collectives.rank() < kSlots;
-      compute([&] { engine.accumulate(model, mine ? &b : nullptr, static_cast<std::uint64_t>(number), gradient_scale, 0.1); });
+      compute([&] {
+        engine.accumulate(model, mine ? &b : nullptr, static_cast<std::uint64_t>(number),
+                          gradient_scale, 0.1);
+      });
     }
     engine.end_step({1e-2, number});
   }
 
-  /// `rounds` batches without dropout, as validation runs them; the sum of their losses. Collective.
+  /// `rounds` batches without dropout, as validation runs them; the sum of their losses.
+  /// Collective.
   template <typename Compute>
   double evaluate(std::int64_t rounds, const Compute& compute) {
     double sum = 0;

@@ -1,12 +1,13 @@
-// The design's columns to the byte: model state by the ledger's events and bytes sent by the transport's counters, for N ranks (also such that
-// divide neither the parameters nor the slots), one round of slots and several, fp32 and 16-bit types.
+// The design's columns to the byte: model state by the ledger's events and bytes sent by the
+// transport's counters, for N ranks (also such that divide neither the parameters nor the slots),
+// one round of slots and several, fp32 and 16-bit types.
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
-#include "th/model/torch_memory.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/mpi_collectives.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/zero/engine.hpp"
 
 namespace {
@@ -16,7 +17,8 @@ using th::config::ReduceDtype;
 
 constexpr std::int64_t kVocabulary = 37;
 
-/// Bytes a parameter: [stage] whole + sharded / N, and bytes of an element sent for gradients and for parameters.
+/// Bytes a parameter: [stage] whole + sharded / N, and bytes of an element sent for gradients and
+/// for parameters.
 struct Column {
   const char* name;
   Precision dtype;
@@ -29,7 +31,13 @@ constexpr Column kColumns[] = {
     {"fp32", Precision::kFp32, ReduceDtype::kFp32, {16, 8, 4, 0}, {0, 8, 12, 16}, 4, 4},
     {"bf16", Precision::kBf16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
     {"fp16", Precision::kFp16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
-    {"bf16 reduced in 16 bits", Precision::kBf16, ReduceDtype::kWorking, {16, 4, 2, 0}, {0, 12, 14, 16}, 2, 2},
+    {"bf16 reduced in 16 bits",
+     Precision::kBf16,
+     ReduceDtype::kWorking,
+     {16, 4, 2, 0},
+     {0, 12, 14, 16},
+     2,
+     2},
 };
 
 th::config::RunConfig make_config(std::int64_t stage, const Column& column) {
@@ -56,9 +64,11 @@ th::data::Batch make_batch() {
 }
 
 struct EngineRun {
-  explicit EngineRun(const th::config::RunConfig& config, std::int64_t slot_count, const std::vector<int>& pretended_nodes = {})
+  explicit EngineRun(const th::config::RunConfig& config, std::int64_t slot_count,
+                     const std::vector<int>& pretended_nodes = {})
       : slots(slot_count),
-        collectives(th::runtime::make_mpi_collectives(MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, pretended_nodes)),
+        collectives(th::runtime::make_mpi_collectives(
+            MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, pretended_nodes)),
         model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32) {
     ledger.restart();
     engine = std::make_unique<th::zero::ZeroEngine>(config, model, *collectives, slots);
@@ -95,9 +105,11 @@ TEST(StateBytes, MeasuredByTheLedgerFollowTheFormulaToTheByte) {
         const std::int64_t p = run.engine->layout().padded_total();
         const std::int64_t expected = column.whole[stage] * p + column.sharded[stage] * p / n;
 #if !defined(__SANITIZE_ADDRESS__)
-        EXPECT_EQ(run.ledger.current().model_state(), expected) << column.name << ", stage " << stage << ", " << slots << " slots";
+        EXPECT_EQ(run.ledger.current().model_state(), expected)
+            << column.name << ", stage " << stage << ", " << slots << " slots";
 #endif
-        EXPECT_EQ(run.engine->buffers().use().model_state(), expected) << column.name << ", stage " << stage;
+        EXPECT_EQ(run.engine->buffers().use().model_state(), expected)
+            << column.name << ", stage " << stage;
       }
     }
   }
@@ -114,17 +126,27 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
         run.step();
         const th::runtime::ByteCounters after = run.collectives->bytes_sent();
         const std::int64_t rounds = run.engine->rounds();
-        const std::int64_t sent = run.engine->layout().shard_total() * (n - 1);  // P (N-1)/N elements
-        // R P of gradients and P of what is gathered: gradients at stage 0, updated parameters at 1 and 2; 2 R P of parameters at stage 3, less R of
-        // the output unit, which is gathered once a slot.
+        const std::int64_t sent =
+            run.engine->layout().shard_total() * (n - 1);  // P (N-1)/N elements
+        // R P of gradients and P of what is gathered: gradients at stage 0, updated parameters at 1
+        // and 2; 2 R P of parameters at stage 3, less R of the output unit, which is gathered once
+        // a slot.
         const std::int64_t once = run.engine->layout().units().back().shard * (n - 1);
-        const std::int64_t gathered = stage == 0 ? sent * column.gradient : stage < 3 ? sent * column.parameter : rounds * (2 * sent - once) * column.parameter;
-        EXPECT_EQ(after.exchange - before.exchange, rounds * sent * column.gradient) << column.name << ", stage " << stage;
-        EXPECT_EQ(after.all_gather - before.all_gather, gathered) << column.name << ", stage " << stage;
+        const std::int64_t gathered = stage == 0  ? sent * column.gradient
+                                      : stage < 3 ? sent * column.parameter
+                                                  : rounds * (2 * sent - once) * column.parameter;
+        EXPECT_EQ(after.exchange - before.exchange, rounds * sent * column.gradient)
+            << column.name << ", stage " << stage;
+        EXPECT_EQ(after.all_gather - before.all_gather, gathered)
+            << column.name << ", stage " << stage;
         // The remainder: fp64 sums of blocks of 256 elements, and a loss a slot.
-        EXPECT_EQ(after.control - before.control, (run.engine->layout().shard_total() / 256 + rounds) * 8 * (n - 1)) << column.name << ", stage " << stage;
-        const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), th::zero::unit_use(run.model), slots);
-        EXPECT_EQ(planned.total(), after.total() - before.total()) << column.name << ", stage " << stage;
+        EXPECT_EQ(after.control - before.control,
+                  (run.engine->layout().shard_total() / 256 + rounds) * 8 * (n - 1))
+            << column.name << ", stage " << stage;
+        const th::zero::StepTraffic planned = th::zero::step_traffic(
+            config, run.engine->layout(), th::zero::unit_use(run.model), slots);
+        EXPECT_EQ(planned.total(), after.total() - before.total())
+            << column.name << ", stage " << stage;
       }
     }
   }
@@ -136,7 +158,8 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
     for (const th::config::GradientCheckpointing kind :
          {th::config::GradientCheckpointing::kNone, th::config::GradientCheckpointing::kSqrt}) {
       for (const std::int64_t kept : {0, 2000, 1 << 20}) {
-        for (const th::config::Overlap overlap : {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
+        for (const th::config::Overlap overlap :
+             {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
           th::config::RunConfig config = make_config(3, kColumns[1]);
           config.model.tie_embeddings = tied;
           config.model.num_decoder_layers = 4;
@@ -148,12 +171,13 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
           const th::runtime::ByteCounters before = run.collectives->bytes_sent();
           run.step();
           const th::runtime::ByteCounters after = run.collectives->bytes_sent();
-          const th::zero::StepTraffic planned = th::zero::step_traffic(config, run.engine->layout(), th::zero::unit_use(run.model), slots);
+          const th::zero::StepTraffic planned = th::zero::step_traffic(
+              config, run.engine->layout(), th::zero::unit_use(run.model), slots);
           EXPECT_EQ(planned.all_gather, after.all_gather - before.all_gather)
               << tied << " kept " << kept << " kind " << static_cast<int>(kind);
           EXPECT_EQ(planned.total(), after.total() - before.total()) << tied << " kept " << kept;
-          // By the formula: with all units kept one gather a step, without any two a round, the output and tied ones one, a stack's restored
-          // layers one more.
+          // By the formula: with all units kept one gather a step, without any two a round, the
+          // output and tied ones one, a stack's restored layers one more.
           const auto& layout = run.engine->layout();
           if (kept == 1 << 20) {
             EXPECT_EQ(planned.all_gather, layout.shard_total() * 2 * (n - 1));
@@ -161,13 +185,16 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
           if (kept != 0) continue;
           std::int64_t elements = 2 * layout.padded_total() - layout.units().back().padded;
           if (tied) elements -= layout.units()[0].padded;
-          if (kind == th::config::GradientCheckpointing::kSqrt) {  // segments of two: the first layer of each is computed again
+          if (kind ==
+              th::config::GradientCheckpointing::kSqrt) {  // segments of two: the first layer of
+                                                           // each is computed again
             for (const auto& unit : layout.units()) {
               for (const char* again : {"encoder.layers.0", "decoder.layers.0", "decoder.layers.2"})
                 elements += unit.name == again ? unit.padded : 0;
             }
           }
-          EXPECT_EQ(planned.all_gather, run.engine->rounds() * elements / n * 2 * (n - 1)) << tied << " kind " << static_cast<int>(kind);
+          EXPECT_EQ(planned.all_gather, run.engine->rounds() * elements / n * 2 * (n - 1))
+              << tied << " kind " << static_cast<int>(kind);
         }
       }
     }
@@ -190,8 +217,10 @@ TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
         EngineRun run(config, slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
         const th::zero::StepTraffic planned = th::zero::traffic_between_nodes(
-            config, run.engine->layout(), th::zero::unit_use(run.model), slots, th::runtime::NodeMap(placement), run.collectives->rank());
-        const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(placement);
+            config, run.engine->layout(), th::zero::unit_use(run.model), slots,
+            th::runtime::NodeMap(placement), run.collectives->rank());
+        const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) +
+                                  ", nodes " + testing::PrintToString(placement);
         EXPECT_EQ(seen.exchange, planned.exchange) << where;
         EXPECT_EQ(seen.all_gather, planned.all_gather) << where;
         EXPECT_EQ(seen.control, planned.remainder) << where;
@@ -201,8 +230,8 @@ TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {
 }
 
 TEST(BytesBetweenNodes, FollowTheFormulaWhereNodesAreEvenSubtrees) {
-  // M nodes of K ranks, K a power of two, every round whole: a rank sends R P (M-1)/N elements of gradients, fp32 sums, and (M-1) shards a gather; alone
-  // on its node, the slices themselves.
+  // M nodes of K ranks, K a power of two, every round whole: a rank sends R P (M-1)/N elements of
+  // gradients, fp32 sums, and (M-1) shards a gather; alone on its node, the slices themselves.
   const std::int64_t n = ranks();
   for (const std::int64_t k : {1, 2, 4}) {
     if (n % k != 0) continue;
@@ -214,23 +243,29 @@ TEST(BytesBetweenNodes, FollowTheFormulaWhereNodesAreEvenSubtrees) {
         EngineRun run(make_config(stage, column), slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
         const std::int64_t sent = run.engine->layout().padded_total() / n * (nodes - 1);
-        const std::int64_t once = run.engine->layout().units().back().padded / n * (nodes - 1);  // the output unit, once a round
-        const std::int64_t gathered = stage == 3 ? 4 * sent - 2 * once : sent;                  // the others twice a round
-        const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) + ", " + std::to_string(k) + " ranks a node";
+        const std::int64_t once = run.engine->layout().units().back().padded / n *
+                                  (nodes - 1);  // the output unit, once a round
+        const std::int64_t gathered =
+            stage == 3 ? 4 * sent - 2 * once : sent;  // the others twice a round
+        const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) +
+                                  ", " + std::to_string(k) + " ranks a node";
         EXPECT_EQ(seen.exchange, 2 * sent * (k > 1 ? 4 : column.gradient)) << where;
-        EXPECT_EQ(seen.all_gather, gathered * (stage == 0 ? column.gradient : column.parameter)) << where;
+        EXPECT_EQ(seen.all_gather, gathered * (stage == 0 ? column.gradient : column.parameter))
+            << where;
       }
     }
   }
 }
 
 TEST(BytesBetweenNodes, TheChoiceOfTransportShowsInThem) {
-  // By messages alone every slice and shard goes to every rank of other nodes by itself: (N-K) in place of (N-K)/K and M-1.
+  // By messages alone every slice and shard goes to every rank of other nodes by itself: (N-K) in
+  // place of (N-K)/K and M-1.
   const std::int64_t n = ranks();
   if (n % 2 != 0) GTEST_SKIP() << "two even nodes need an even rank count";
   std::vector<int> placement;
   for (int r = 0; r < ranks(); ++r) placement.push_back(r < ranks() / 2 ? 0 : 1);
-  const auto messages = th::runtime::make_mpi_collectives(MPI_COMM_WORLD, th::runtime::TransportChoice::kMpi, placement);
+  const auto messages = th::runtime::make_mpi_collectives(
+      MPI_COMM_WORLD, th::runtime::TransportChoice::kMpi, placement);
   constexpr std::int64_t kSlice = 256;
   const auto buffer = messages->allocate(kSlice * n);
   (void)messages->exchange(*buffer, 0, kSlice);

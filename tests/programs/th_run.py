@@ -2,6 +2,7 @@
 
 Numbers of metrics.jsonl stay the text that stands there: it reads back to the same bits, so equal text is equal bits.
 """
+
 import json
 import os
 import re
@@ -24,16 +25,31 @@ SKIP = 77
 # inputs/stage2.in made small: 480 pairs in slots of 10, 8 slots a step: an epoch is 6 steps. Dropout (0.1) stays on. A warm-up of 20
 # steps makes the parameters move within a few steps.
 SMALL = {
-    "model.d_model": 64, "model.num_heads": 4, "model.num_encoder_layers": 1, "model.num_decoder_layers": 1, "model.d_ff": 128,
-    "data.train_source": "train.en", "data.train_target": "train.fr", "data.valid_source": "valid.en", "data.valid_target": "valid.fr",
-    "data.test_source": "", "data.test_target": "", "data.batch_size": 10, "schedule.warmup_steps": 20, "run.output_dir": "out",
+    "model.d_model": 64,
+    "model.num_heads": 4,
+    "model.num_encoder_layers": 1,
+    "model.num_decoder_layers": 1,
+    "model.d_ff": 128,
+    "data.train_source": "train.en",
+    "data.train_target": "train.fr",
+    "data.valid_source": "valid.en",
+    "data.valid_target": "valid.fr",
+    "data.test_source": "",
+    "data.test_target": "",
+    "data.batch_size": 10,
+    "schedule.warmup_steps": 20,
+    "run.output_dir": "out",
 }
 
 
 def environment():
     """The variables that tools/run_env.sh gives to a shell."""
     script = f'. "{SOURCE}/tools/run_env.sh" && env -0'
-    pairs = subprocess.run(["bash", "-c", script], check=True, capture_output=True).stdout.decode().split("\0")
+    pairs = (
+        subprocess.run(["bash", "-c", script], check=True, capture_output=True)
+        .stdout.decode()
+        .split("\0")
+    )
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
@@ -47,6 +63,7 @@ class Result:
 
 class ProgramTest(unittest.TestCase):
     """One temporary folder for each test method; programs run in it."""
+
     maxDiff = None
 
     def setUp(self):
@@ -55,14 +72,26 @@ class ProgramTest(unittest.TestCase):
         self.environment = environment()
         for language in ("en", "fr"):
             for part, count in (("train", 480), ("valid", 40)):
-                lines = (SOURCE / "inputs" / "data" / f"numbers.{part}.{language}").read_text().splitlines(keepends=True)
+                lines = (
+                    (SOURCE / "inputs" / "data" / f"numbers.{part}.{language}")
+                    .read_text()
+                    .splitlines(keepends=True)
+                )
                 (self.folder / f"{part}.{language}").write_text("".join(lines[:count]))
 
     def program(self, name, *arguments, code=0, text=None, ranks=0):
         """Runs build/bin/NAME (below mpirun when ranks is given) to its end and expects the exit code."""
         command = self.command(name, arguments, ranks)
         try:
-            done = subprocess.run(command, cwd=self.folder, env=self.environment, input=text, capture_output=True, text=True, timeout=LIMIT_S)
+            done = subprocess.run(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                input=text,
+                capture_output=True,
+                text=True,
+                timeout=LIMIT_S,
+            )
         except subprocess.TimeoutExpired as error:
             self.fail(f"no end within {LIMIT_S} s: {error.cmd}\n{error.stdout}\n{error.stderr}")
         result = Result(command, done.returncode, done.stdout, done.stderr)
@@ -86,8 +115,13 @@ class ProgramTest(unittest.TestCase):
         """The same, not waited for: a Popen, with its output in self.folder / 'started.log'."""
         log = open(self.folder / "started.log", "w", encoding="utf-8")
         self.addCleanup(log.close)
-        process = subprocess.Popen(self.command("th_app", [DECK, *self.overrides(keys)], ranks), cwd=self.folder, env=self.environment,
-                                   stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            self.command("th_app", [DECK, *self.overrides(keys)], ranks),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
         self.addCleanup(end, process)
         return process
 
@@ -96,8 +130,14 @@ class ProgramTest(unittest.TestCase):
         path = self.folder / run / "metrics.jsonl"
         end_of_wait = time.monotonic() + LIMIT_S
         while not path.exists() or path.read_text().count('"kind":"step"') < count:
-            self.assertIsNone(process.poll(), f"the run ended before step {count}:\n{self.started_log()}")
-            self.assertLess(time.monotonic(), end_of_wait, f"step {count} was not reached within {LIMIT_S} s:\n{self.started_log()}")
+            self.assertIsNone(
+                process.poll(), f"the run ended before step {count}:\n{self.started_log()}"
+            )
+            self.assertLess(
+                time.monotonic(),
+                end_of_wait,
+                f"step {count} was not reached within {LIMIT_S} s:\n{self.started_log()}",
+            )
             time.sleep(0.01)
 
     def started_log(self):
@@ -106,31 +146,61 @@ class ProgramTest(unittest.TestCase):
     def metrics(self, run="out", kind=None):
         """The records of metrics.jsonl as dicts, numbers as text; every line must be a whole record."""
         text = (self.folder / run / "metrics.jsonl").read_text()
-        self.assertTrue(text.endswith("\n"), f"the last line of metrics.jsonl is torn: {text[-80:]!r}")
-        records = [json.loads(line, parse_float=str, parse_int=str, parse_constant=self.fail) for line in text.splitlines()]
+        self.assertTrue(
+            text.endswith("\n"), f"the last line of metrics.jsonl is torn: {text[-80:]!r}"
+        )
+        records = [
+            json.loads(line, parse_float=str, parse_int=str, parse_constant=self.fail)
+            for line in text.splitlines()
+        ]
         return [record for record in records if kind is None or record["kind"] == kind]
 
     def bits(self, run="out"):
         """What must not depend on how a run was cut: (steps, epochs), each without its seconds."""
+
         def rows(kind):
-            return [{key: value for key, value in record.items() if key != "seconds"} for record in self.metrics(run, kind)]
+            return [
+                {key: value for key, value in record.items() if key != "seconds"}
+                for record in self.metrics(run, kind)
+            ]
+
         return rows("step"), rows("epoch")
 
     def assert_same_run(self, run, reference):
         for seen, expected, kind in zip(self.bits(run), self.bits(reference), ("step", "epoch")):
-            self.assertEqual(seen, expected, f"the {kind} records of {run} differ from those of {reference}")
+            self.assertEqual(
+                seen, expected, f"the {kind} records of {run} differ from those of {reference}"
+            )
 
     def assert_same_parameters(self, run, reference):
         """The last checkpoints agree: mean, deviation and extremes of every tensor and state, and all values of two, as text."""
+
         def values(name):
             folder = self.latest(name)
-            shown = [self.program("th_inspect", "show", folder, tensor, "--json").out
-                     for tensor in ("encoder.layers.0.self_attn.in_proj_weight", "exp_avg_sq/output_projection.weight")]
-            return json.loads(self.program("th_inspect", "stat", folder, "--json").out, parse_float=str), shown
-        self.assertEqual(values(run), values(reference), f"the last checkpoints of {run} and {reference} differ")
+            shown = [
+                self.program("th_inspect", "show", folder, tensor, "--json").out
+                for tensor in (
+                    "encoder.layers.0.self_attn.in_proj_weight",
+                    "exp_avg_sq/output_projection.weight",
+                )
+            ]
+            return (
+                json.loads(
+                    self.program("th_inspect", "stat", folder, "--json").out, parse_float=str
+                ),
+                shown,
+            )
+
+        self.assertEqual(
+            values(run), values(reference), f"the last checkpoints of {run} and {reference} differ"
+        )
 
     def checkpoints(self, run="out"):
-        return sorted(path.name for path in (self.folder / run / "checkpoints").iterdir() if path.name != "latest")
+        return sorted(
+            path.name
+            for path in (self.folder / run / "checkpoints").iterdir()
+            if path.name != "latest"
+        )
 
     def latest(self, run="out"):
         folder = self.folder / run / "checkpoints"
@@ -141,13 +211,20 @@ class ProgramTest(unittest.TestCase):
     def assert_one_message(self, result, *patterns):
         """Exactly one line of the output has all patterns, and nothing there looks like a crash."""
         text = result.out + result.err
-        lines = [line for line in text.splitlines() if all(re.search(pattern, line) for pattern in patterns)]
+        lines = [
+            line
+            for line in text.splitlines()
+            if all(re.search(pattern, line) for pattern in patterns)
+        ]
         self.assertEqual(len(lines), 1, f"lines with {patterns}: {len(lines)}\n{result}")
-        self.assertNotRegex(text, "terminate called|Segmentation fault|core dumped|Traceback|MPI_ABORT was invoked")
+        self.assertNotRegex(
+            text, "terminate called|Segmentation fault|core dumped|Traceback|MPI_ABORT was invoked"
+        )
 
 
 class SharedRunTest(ProgramTest):
     """Each test method gets its own copy of one run, `out`, which train_once() makes for the first of them."""
+
     kept = None
 
     def train_once(self):
@@ -177,7 +254,11 @@ def end(process):
 
 def tree(folder):
     """{relative path: bytes} of everything below a folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def use_python_with(*modules, candidates=()):
@@ -188,7 +269,11 @@ def use_python_with(*modules, candidates=()):
         return  # the second start, below
     for python in filter(None, [*candidates, *own]):
         path = shutil.which(str(python))
-        if path and subprocess.run([path, "-c", statement], capture_output=True, check=False).returncode == 0:
+        if (
+            path
+            and subprocess.run([path, "-c", statement], capture_output=True, check=False).returncode
+            == 0
+        ):
             os.environ["TH_PROGRAM_TEST_PYTHON"] = statement
             os.execv(path, [path, *sys.argv])
     print(f"skipped: no Python here can '{statement}'")

@@ -24,7 +24,8 @@ class Error : public std::runtime_error {
  public:
   /// Who throws it: one rank, for all that is known, or all ranks alike, by an agreement.
   enum class Thrown { kHere, kEverywhere };
-  Error(ExitCode code, const std::string& message, Thrown thrown = Thrown::kHere) : std::runtime_error(message), code_(code), thrown_(thrown) {}
+  Error(ExitCode code, const std::string& message, Thrown thrown = Thrown::kHere)
+      : std::runtime_error(message), code_(code), thrown_(thrown) {}
   [[nodiscard]] ExitCode exit_code() const noexcept { return code_; }
   [[nodiscard]] Thrown thrown() const noexcept { return thrown_; }
 
@@ -57,7 +58,8 @@ class CheckpointError : public Error {
   explicit CheckpointError(const std::string& message) : Error(ExitCode::kCheckpoint, message) {}
 };
 
-/// A checkpoint of a format that only a newer program reads: exit 5. Nobody falls back to an older checkpoint for it.
+/// A checkpoint of a format that only a newer program reads: exit 5. Nobody falls back to an older
+/// checkpoint for it.
 class NewerFormatError : public CheckpointError {
  public:
   using CheckpointError::CheckpointError;
@@ -72,7 +74,8 @@ class NumericsError : public Error {
 /// MPI, NCCL or CUDA failed, a rank died or hangs, or the launch is broken: exit 7.
 class CommunicationError : public Error {
  public:
-  explicit CommunicationError(const std::string& message) : Error(ExitCode::kCommunication, message) {}
+  explicit CommunicationError(const std::string& message)
+      : Error(ExitCode::kCommunication, message) {}
 };
 
 /// An MPI call returned an error; the message holds the call and MPI's text.

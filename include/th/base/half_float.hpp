@@ -17,17 +17,22 @@ struct Fp16 {
   std::uint16_t bits = 0;
 };
 
-// Conversions in integer and fp32 operations without branches: they vectorise, and give the same bits on every instruction set.
-// To 16 bits: round to nearest, ties to even; what is too large becomes infinite, NaN stays NaN, subnormal numbers are kept.
+// Conversions in integer and fp32 operations without branches: they vectorise, and give the same
+// bits on every instruction set. To 16 bits: round to nearest, ties to even; what is too large
+// becomes infinite, NaN stays NaN, subnormal numbers are kept.
 
 TH_HOST_DEVICE inline float to_float(float x) { return x; }
 
-TH_HOST_DEVICE inline float to_float(Bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+TH_HOST_DEVICE inline float to_float(Bf16 x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
 
 TH_HOST_DEVICE inline float to_float(Fp16 x) {
   const std::uint32_t sign = (static_cast<std::uint32_t>(x.bits) & 0x8000U) << 16;
   const std::uint32_t magnitude = (static_cast<std::uint32_t>(x.bits) & 0x7fffU) << 13;
-  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112F;  // the exponent's bias from 15 to 127, exact for subnormal numbers too
+  const float scaled =
+      std::bit_cast<float>(magnitude) *
+      0x1p112F;  // the exponent's bias from 15 to 127, exact for subnormal numbers too
   const std::uint32_t special = magnitude >= 0x0f800000U ? 0x7f800000U : 0U;
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | sign);
 }
@@ -56,7 +61,8 @@ TH_HOST_DEVICE inline Fp16 from_float<Fp16>(float x) {
   const std::uint32_t magnitude = bits & 0x7fffffffU;
   const std::uint32_t normal = (magnitude - 0x38000000U + 0xfffU + ((magnitude >> 13) & 1U)) >> 13;
   // Adding 0.5 leaves the subnormal number's rounded bits at the lower end of the sum.
-  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3f000000U;
+  const std::uint32_t subnormal =
+      std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5F) - 0x3f000000U;
   std::uint32_t half = magnitude < 0x38800000U ? subnormal : normal;
   half = magnitude >= 0x47800000U ? 0x7c00U : half;
   half = magnitude > 0x7f800000U ? 0x7e00U | ((magnitude >> 13) & 0x3ffU) : half;

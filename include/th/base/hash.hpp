@@ -7,7 +7,8 @@
 
 namespace th {
 
-/// Finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words whose output bits each depend on all input bits.
+/// Finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection of 64-bit words whose output bits
+/// each depend on all input bits.
 [[nodiscard]] constexpr std::uint64_t mix64(std::uint64_t z) noexcept {
   z += 0x9e3779b97f4a7c15ULL;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -21,12 +22,16 @@ namespace th {
 }
 
 /// 64-bit FNV-1a over bytes, finished by mix64. Stable across machines: it goes into checkpoints.
-[[nodiscard]] std::uint64_t hash_bytes(std::span<const std::byte> bytes, std::uint64_t seed = 0) noexcept;
+[[nodiscard]] std::uint64_t hash_bytes(std::span<const std::byte> bytes,
+                                       std::uint64_t seed = 0) noexcept;
 [[nodiscard]] std::uint64_t hash_text(std::string_view text, std::uint64_t seed = 0) noexcept;
 
-/// CRC-32C (Castagnoli, RFC 3720), of `bytes` appended to data whose CRC is `crc`. SSE4.2 where the processor has it.
-[[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept;
+/// CRC-32C (Castagnoli, RFC 3720), of `bytes` appended to data whose CRC is `crc`. SSE4.2 where the
+/// processor has it.
+[[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes,
+                                   std::uint32_t crc = 0) noexcept;
 /// The same values on any processor, a byte at a time.
-[[nodiscard]] std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t crc = 0) noexcept;
+[[nodiscard]] std::uint32_t crc32c_portable(std::span<const std::byte> bytes,
+                                            std::uint32_t crc = 0) noexcept;
 
 }  // namespace th

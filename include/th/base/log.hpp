@@ -5,7 +5,8 @@
 
 namespace th {
 
-/// Messages of one rank. Rank 0 prints to stdout; other ranks only warnings and errors, on stderr as `[rank r host]`.
+/// Messages of one rank. Rank 0 prints to stdout; other ranks only warnings and errors, on stderr
+/// as `[rank r host]`.
 class Log {
  public:
   Log(int rank, const std::string& host);
@@ -16,7 +17,8 @@ class Log {
   void info(const std::string& message);
   void warn(const std::string& message);
   void error(const std::string& message);
-  /// From now on every printed message is also appended to `path`. Throws th::Error when it cannot be opened.
+  /// From now on every printed message is also appended to `path`. Throws th::Error when it cannot
+  /// be opened.
   void open_file(const std::string& path);
 
  private:

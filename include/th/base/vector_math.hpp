@@ -7,14 +7,16 @@
 
 namespace th {
 
-/// exp(x) for x <= 0 to about 1 ulp, by range reduction to [-ln2/2, ln2/2] and a degree-6 polynomial (Cody and Waite 1980).
-/// Only multiplications and additions with one rounding each: the same bits on every instruction set, and it vectorises.
+/// exp(x) for x <= 0 to about 1 ulp, by range reduction to [-ln2/2, ln2/2] and a degree-6
+/// polynomial (Cody and Waite 1980). Only multiplications and additions with one rounding each: the
+/// same bits on every instruction set, and it vectorises.
 TH_HOST_DEVICE inline float exp_fixed(float x) {
   x = x < -87.0F ? -87.0F : x;
   constexpr float kLog2e = 1.44269504088896341F;
   constexpr float kLn2High = 0.693359375F;
   constexpr float kLn2Low = -2.12194440e-4F;
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
+  constexpr float kRound =
+      12582912.0F;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
   const float n = (x * kLog2e + kRound) - kRound;
   const float r = (x - n * kLn2High) - n * kLn2Low;
   float p = 1.9875691500e-4F;

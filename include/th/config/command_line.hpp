@@ -16,8 +16,8 @@ struct CommandLine {
   std::string explain_key;             ///< of --explain: a key, a section, or empty for all
 };
 
-/// Takes the command line apart; flags and overrides may stand before or after the deck. Throws DeckError with every problem, a line
-/// each: unknown options, two actions, no deck, two decks.
+/// Takes the command line apart; flags and overrides may stand before or after the deck. Throws
+/// DeckError with every problem, a line each: unknown options, two actions, no deck, two decks.
 [[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv);
 
 /// The text of --help.

@@ -20,11 +20,14 @@ struct LoadedDeck {
   std::vector<std::string> warnings;   ///< known keys that have no effect in this run
 };
 
-/// Reads and checks a deck with overrides (`section.key=value`, with or without leading dashes). Throws one DeckError that holds every
-/// problem, a line each: `FILE:LINE: section.key: what is wrong; allowed …; nearest section.key`.
-[[nodiscard]] LoadedDeck load_deck(const std::string& path, const std::vector<std::string>& overrides);
+/// Reads and checks a deck with overrides (`section.key=value`, with or without leading dashes).
+/// Throws one DeckError that holds every problem, a line each: `FILE:LINE: section.key: what is
+/// wrong; allowed …; nearest section.key`.
+[[nodiscard]] LoadedDeck load_deck(const std::string& path,
+                                   const std::vector<std::string>& overrides);
 /// The same from text; `display_name` stands in messages, relative paths are relative to `folder`.
-[[nodiscard]] LoadedDeck load_deck_text(const std::string& text, const std::string& display_name, const std::string& folder,
+[[nodiscard]] LoadedDeck load_deck_text(const std::string& text, const std::string& display_name,
+                                        const std::string& folder,
                                         const std::vector<std::string>& overrides);
 
 /// Warnings of keys that were given and that --plan alone reads, for a run and for --check.
@@ -38,8 +41,10 @@ struct LoadedDeck {
 /// A key whose value differs between a checkpoint's deck and the given one.
 struct KeyDifference {
   std::string key, checkpoint, given;
-  bool fatal = false;  ///< model, tokenizer, data order, seed or optimizer.name: the run can't go on with another value
+  bool fatal = false;  ///< model, tokenizer, data order, seed or optimizer.name: the run can't go
+                       ///< on with another value
 };
-[[nodiscard]] std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck, const LoadedDeck& given);
+[[nodiscard]] std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
+                                                            const LoadedDeck& given);
 
 }  // namespace th::config

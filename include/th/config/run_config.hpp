@@ -65,7 +65,8 @@ struct ModelSection {
 };
 
 struct DataSection {
-  std::string train_source, train_target, valid_source, valid_target, test_source, test_target;  ///< resolved paths, empty: not given
+  std::string train_source, train_target, valid_source, valid_target, test_source,
+      test_target;  ///< resolved paths, empty: not given
   Synthetic synthetic = Synthetic::kNone;
   std::int64_t synthetic_length = 32;
   TokenizerKind tokenizer = TokenizerKind::kWord;
@@ -106,23 +107,25 @@ struct ScheduleSection {
 struct PrecisionSection {
   Precision dtype = Precision::kFp32;
   ReduceDtype reduce_dtype = ReduceDtype::kFp32;
-  double loss_scale = 65536;             ///< fp16: the first one
-  std::int64_t loss_scale_window = 1000; ///< fp16: steps without overflow after which it doubles
+  double loss_scale = 65536;              ///< fp16: the first one
+  std::int64_t loss_scale_window = 1000;  ///< fp16: steps without overflow after which it doubles
 };
 
 struct ZeroSection {
   std::int64_t stage = 0;
   bool offload_optimizer = false;
   bool offload_parameters = false;
-  std::int64_t prefetch_units = 1;         ///< stage 3: units gathered ahead of the one in use
-  std::int64_t persistence_threshold = 0;  ///< stage 3: units of at most so many parameters are gathered once after each update
-  std::int64_t max_live_parameters = 0;    ///< stage 3: elements gathered at a time; 0: no limit
+  std::int64_t prefetch_units = 1;  ///< stage 3: units gathered ahead of the one in use
+  std::int64_t persistence_threshold =
+      0;  ///< stage 3: units of at most so many parameters are gathered once after each update
+  std::int64_t max_live_parameters = 0;  ///< stage 3: elements gathered at a time; 0: no limit
 };
 
 struct CommSection {
   Backend backend = Backend::kAuto;
   Reduction reduction = Reduction::kExact;
-  Overlap overlap = Overlap::kAuto;  ///< resolved by train::resolve_overlap; below train, auto counts as off
+  Overlap overlap =
+      Overlap::kAuto;  ///< resolved by train::resolve_overlap; below train, auto counts as off
   double timeout_seconds = 300;
 };
 
@@ -154,10 +157,10 @@ struct ProfileSection {
 };
 
 struct PlanSection {
-  std::int64_t ranks = 0;   ///< 0: the ranks of this launch
+  std::int64_t ranks = 0;           ///< 0: the ranks of this launch
   std::int64_t ranks_per_node = 0;  ///< 0: all of them run on this node
-  double gpu_gbytes = 0;    ///< memory of a rank's GPU; 0: plan for the CPU
-  double link_gbytes = 0;   ///< 0: the measured memory bandwidth
+  double gpu_gbytes = 0;            ///< memory of a rank's GPU; 0: plan for the CPU
+  double link_gbytes = 0;           ///< 0: the measured memory bandwidth
 };
 
 /// Everything a run needs to know, checked.

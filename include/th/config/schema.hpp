@@ -9,16 +9,20 @@
 
 namespace th::config {
 
-/// One deck key: the table of these gives the parser, --explain, docs/deck.md and the tests over the shipped decks.
+/// One deck key: the table of these gives the parser, --explain, docs/deck.md and the tests over
+/// the shipped decks.
 struct Key {
   std::string name;           ///< section.key
   std::string type;           ///< integer, number, boolean, choice, path, text
   std::string default_value;  ///< as it is written in a deck
   std::string allowed;        ///< range or values
   std::string help;
-  std::vector<std::string> absent;  ///< values (or "*": all but the default) that are known and not part of this build
-  std::function<bool(RunConfig&, const std::string&)> set;  ///< false: of the wrong kind or out of range
-  std::function<std::string(const RunConfig&)> get;         ///< as it is written in a deck; reads back to the same value
+  std::vector<std::string>
+      absent;  ///< values (or "*": all but the default) that are known and not part of this build
+  std::function<bool(RunConfig&, const std::string&)>
+      set;  ///< false: of the wrong kind or out of range
+  std::function<std::string(const RunConfig&)>
+      get;  ///< as it is written in a deck; reads back to the same value
 };
 
 /// All keys, in the order of the documentation.

@@ -13,21 +13,23 @@ inline constexpr std::int32_t kUnknown = 1;
 inline constexpr std::int32_t kBegin = 2;
 inline constexpr std::int32_t kEnd = 3;
 
-/// One micro-batch (slot) of B sentence pairs, packed: a sentence's ids follow those of the one before, without padding. `target_in` is begin +
-/// words, `target_out` words + end. An empty slot has B = 0.
+/// One micro-batch (slot) of B sentence pairs, packed: a sentence's ids follow those of the one
+/// before, without padding. `target_in` is begin + words, `target_out` words + end. An empty slot
+/// has B = 0.
 struct Batch {
-  std::int64_t sentences = 0;      ///< B
-  std::int64_t source_length = 0;  ///< S, the longest source
-  std::int64_t target_length = 0;  ///< T, the longest decoder input
+  std::int64_t sentences = 0;                ///< B
+  std::int64_t source_length = 0;            ///< S, the longest source
+  std::int64_t target_length = 0;            ///< T, the longest decoder input
   std::vector<std::int64_t> source;          ///< source_tokens
   std::vector<std::int64_t> target_in;       ///< target_tokens
   std::vector<std::int64_t> target_out;      ///< target_tokens
   std::vector<std::int32_t> source_lengths;  ///< B
   std::vector<std::int32_t> target_lengths;  ///< B
-  std::int64_t source_tokens = 0;  ///< sum of source_lengths
+  std::int64_t source_tokens = 0;            ///< sum of source_lengths
   std::int64_t target_tokens = 0;  ///< sum of target_lengths, the tokens that the loss counts
 
-  /// Appends a pair: `source_ids` words and end, `target_ids` begin, words and end, or empty where only the source is known.
+  /// Appends a pair: `source_ids` words and end, `target_ids` begin, words and end, or empty where
+  /// only the source is known.
   void append(std::span<const std::int32_t> source_ids, std::span<const std::int32_t> target_ids);
 };
 
@@ -35,11 +37,14 @@ struct Batch {
 struct StepBatches {
   std::int64_t epoch = 0;
   std::int64_t step_in_epoch = 0;
-  std::vector<Batch> rounds;            ///< this rank's slots: slot = round * ranks + rank, those below micro_batches
-  std::int64_t source_tokens = 0;       ///< over all slots of the step
-  std::int64_t target_tokens = 0;       ///< over all slots: the loss divides by it
-  std::int64_t padded_tokens = 0;       ///< over all slots: rows that linear layers compute, padding included
-  std::int64_t score_cells = 0;         ///< over all slots: attention scores of a head in one layer of each stack, of real tokens alone
+  std::vector<Batch>
+      rounds;  ///< this rank's slots: slot = round * ranks + rank, those below micro_batches
+  std::int64_t source_tokens = 0;  ///< over all slots of the step
+  std::int64_t target_tokens = 0;  ///< over all slots: the loss divides by it
+  std::int64_t padded_tokens =
+      0;  ///< over all slots: rows that linear layers compute, padding included
+  std::int64_t score_cells = 0;  ///< over all slots: attention scores of a head in one layer of
+                                 ///< each stack, of real tokens alone
   std::int64_t padded_score_cells = 0;  ///< the same, padding included
 };
 
@@ -49,11 +54,13 @@ struct SentenceGroup {
   friend bool operator==(const SentenceGroup&, const SentenceGroup&) = default;
 };
 
-/// The groups of a batch: kGroupSentences each, padded to the next multiple of kGroupLength at or above the group's longest, and not beyond the
-/// batch's longest. Few sentences, so that unlike lengths cost little; few lengths, so that compiled products are met again. Sentences that
-/// all have the same lengths are one group.
+/// The groups of a batch: kGroupSentences each, padded to the next multiple of kGroupLength at or
+/// above the group's longest, and not beyond the batch's longest. Few sentences, so that unlike
+/// lengths cost little; few lengths, so that compiled products are met again. Sentences that all
+/// have the same lengths are one group.
 inline constexpr std::int64_t kGroupSentences = 16, kGroupLength = 8;
-[[nodiscard]] std::vector<SentenceGroup> sentence_groups(std::span<const std::int32_t> source_lengths, std::span<const std::int32_t> target_lengths);
+[[nodiscard]] std::vector<SentenceGroup> sentence_groups(
+    std::span<const std::int32_t> source_lengths, std::span<const std::int32_t> target_lengths);
 
 /// What the memory of a pass over a batch depends on: the lengths of its sentences.
 class BatchShape {
@@ -61,15 +68,22 @@ class BatchShape {
   BatchShape() = default;
   /// One length a sentence in both.
   BatchShape(std::vector<std::int32_t> source_lengths, std::vector<std::int32_t> target_lengths);
-  [[nodiscard]] static BatchShape uniform(std::int64_t sentences, std::int64_t source_length, std::int64_t target_length);
+  [[nodiscard]] static BatchShape uniform(std::int64_t sentences, std::int64_t source_length,
+                                          std::int64_t target_length);
 
   [[nodiscard]] std::int64_t sentences() const noexcept { return std::ssize(source_lengths_); }
-  [[nodiscard]] const std::vector<std::int32_t>& source_lengths() const noexcept { return source_lengths_; }
-  [[nodiscard]] const std::vector<std::int32_t>& target_lengths() const noexcept { return target_lengths_; }
+  [[nodiscard]] const std::vector<std::int32_t>& source_lengths() const noexcept {
+    return source_lengths_;
+  }
+  [[nodiscard]] const std::vector<std::int32_t>& target_lengths() const noexcept {
+    return target_lengths_;
+  }
   [[nodiscard]] std::int64_t source_tokens() const noexcept { return sizes_[kSourceRows]; }
   [[nodiscard]] std::int64_t target_tokens() const noexcept { return sizes_[kTargetRows]; }
   /// Attention scores of a head in one layer of each stack, padding included.
-  [[nodiscard]] std::int64_t score_cells() const noexcept { return sizes_[kSourceScores] + sizes_[kTargetScores] + sizes_[kCrossScores]; }
+  [[nodiscard]] std::int64_t score_cells() const noexcept {
+    return sizes_[kSourceScores] + sizes_[kTargetScores] + sizes_[kCrossScores];
+  }
   /// The same of real tokens alone.
   [[nodiscard]] std::int64_t real_score_cells() const;
   /// Whether no tensor of a pass over this shape is larger than the one over `other`.
@@ -77,8 +91,18 @@ class BatchShape {
   friend bool operator==(const BatchShape&, const BatchShape&) = default;
 
  private:
-  /// Rows, rows padded to groups, and scores padded to groups: what tensors' sizes are multiples of.
-  enum Size : std::size_t { kSourceRows, kTargetRows, kSourceCells, kTargetCells, kSourceScores, kTargetScores, kCrossScores, kSizes };
+  /// Rows, rows padded to groups, and scores padded to groups: what tensors' sizes are multiples
+  /// of.
+  enum Size : std::size_t {
+    kSourceRows,
+    kTargetRows,
+    kSourceCells,
+    kTargetCells,
+    kSourceScores,
+    kTargetScores,
+    kCrossScores,
+    kSizes
+  };
   std::vector<std::int32_t> source_lengths_, target_lengths_;
   std::array<std::int64_t, kSizes> sizes_{};
 };

@@ -27,8 +27,9 @@ class StepSource {
 class CorpusSource final : public StepSource {
  public:
   /// Throws DataError as make_epoch_plan does.
-  CorpusSource(std::shared_ptr<const ParallelCorpus> corpus, const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed,
-               std::int64_t rank, std::int64_t ranks);
+  CorpusSource(std::shared_ptr<const ParallelCorpus> corpus, const config::DataSection& data,
+               std::int64_t micro_batches, std::uint64_t seed, std::int64_t rank,
+               std::int64_t ranks);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch) const override;
@@ -46,12 +47,13 @@ class CorpusSource final : public StepSource {
   mutable std::map<std::int64_t, std::shared_ptr<const EpochPlan>> plans_;
 };
 
-/// data.synthetic=random_ids: full slots of batch_size sentences of exactly synthetic_length ids each way, drawn from [4, vocab_size).
+/// data.synthetic=random_ids: full slots of batch_size sentences of exactly synthetic_length ids
+/// each way, drawn from [4, vocab_size).
 class SyntheticSource final : public StepSource {
  public:
   /// Throws DeckError unless data.vocab_size is above 4.
-  SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed, std::int64_t steps_per_epoch,
-                  std::int64_t rank, std::int64_t ranks);
+  SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed,
+                  std::int64_t steps_per_epoch, std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t) const override { return steps_per_epoch_; }
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override {
@@ -65,11 +67,14 @@ class SyntheticSource final : public StepSource {
   std::int64_t steps_per_epoch_, rank_, ranks_;
 };
 
-/// Prepares steps ahead in background threads and hands them out in order, epoch after epoch without end.
+/// Prepares steps ahead in background threads and hands them out in order, epoch after epoch
+/// without end.
 class BatchLoader {
  public:
-  /// Starts at (epoch, step_in_epoch). `workers` 0: next() makes the step itself. At most `ahead` steps wait.
-  BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch, std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4);
+  /// Starts at (epoch, step_in_epoch). `workers` 0: next() makes the step itself. At most `ahead`
+  /// steps wait.
+  BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
+              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4);
   /// Stops and joins the threads.
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;

@@ -16,7 +16,8 @@ struct SentencePair {
 /// The largest cardinal that is spelled out.
 inline constexpr std::int64_t kLargestNumber = 999999;
 
-/// A calendar date. `weekday` is 0 (Monday) to 6 (Sunday), -1: not said; `year` 0: not said, else 1100 to 2099.
+/// A calendar date. `weekday` is 0 (Monday) to 6 (Sunday), -1: not said; `year` 0: not said, else
+/// 1100 to 2099.
 struct Date {
   int day = 1;
   int month = 1;
@@ -27,7 +28,8 @@ struct Date {
 /// The words that surround a clock time.
 enum class TimeFrame { kBare, kItIs, kAt };
 
-/// A clock time. `hour` is 0 to 23; `day_part` says "in the morning" and so on (never at noon or midnight).
+/// A clock time. `hour` is 0 to 23; `day_part` says "in the morning" and so on (never at noon or
+/// midnight).
 struct ClockTime {
   int hour = 0;
   int minute = 0;
@@ -39,11 +41,13 @@ struct ClockTime {
 [[nodiscard]] std::string english_number(std::int64_t number);
 [[nodiscard]] std::string french_number(std::int64_t number);
 
-/// "the first of may nineteen eighty", "le premier mai mille neuf cent quatre-vingt": in a year `cent` and `vingt` are ordinals and take no s.
-/// Throws DataError for a day, month, year or weekday out of range.
+/// "the first of may nineteen eighty", "le premier mai mille neuf cent quatre-vingt": in a year
+/// `cent` and `vingt` are ordinals and take no s. Throws DataError for a day, month, year or
+/// weekday out of range.
 [[nodiscard]] SentencePair spell_date(const Date& date);
 
-/// "a quarter to noon", "midi moins le quart". Minutes past 30 count down to the hour that follows. Throws DataError out of range.
+/// "a quarter to noon", "midi moins le quart". Minutes past 30 count down to the hour that follows.
+/// Throws DataError out of range.
 [[nodiscard]] SentencePair spell_time(const ClockTime& time);
 
 /// The three parts of a corpus; no English line occurs twice in all of them together.
@@ -51,12 +55,14 @@ struct NumberCorpus {
   std::vector<SentencePair> train, valid, test;
 };
 
-/// Makes `pairs` training pairs and max(1, pairs / 20) pairs each for validation and test: 45 % numbers, 30 % dates, 25 % clock times.
-/// The same seed gives the same corpus on every machine. An English line has exactly one French one; every word of the held-out lines
-/// occurs at least twice in the training lines. Throws DeckError unless 100 <= pairs <= 500000.
+/// Makes `pairs` training pairs and max(1, pairs / 20) pairs each for validation and test: 45 %
+/// numbers, 30 % dates, 25 % clock times. The same seed gives the same corpus on every machine. An
+/// English line has exactly one French one; every word of the held-out lines occurs at least twice
+/// in the training lines. Throws DeckError unless 100 <= pairs <= 500000.
 [[nodiscard]] NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed);
 
-/// Writes numbers.{train,valid,test}.{en,fr} below `folder`, which is made where it is missing. Throws DataError when a file can't be written.
+/// Writes numbers.{train,valid,test}.{en,fr} below `folder`, which is made where it is missing.
+/// Throws DataError when a file can't be written.
 void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder);
 
 }  // namespace th::data

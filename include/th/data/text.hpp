@@ -10,14 +10,16 @@
 
 namespace th::data {
 
-/// All lines of a text file without their line ends (LF or CRLF), and the hash of its unpacked bytes.
+/// All lines of a text file without their line ends (LF or CRLF), and the hash of its unpacked
+/// bytes.
 struct TextFile {
   std::string path;
   std::vector<std::string> lines;
   std::uint64_t hash = 0;
 };
 
-/// Reads UTF-8 text, gzip-packed or plain. Throws DataError for a missing, unreadable or damaged file and `file:line: …` for invalid UTF-8 or a zero byte.
+/// Reads UTF-8 text, gzip-packed or plain. Throws DataError for a missing, unreadable or damaged
+/// file and `file:line: …` for invalid UTF-8 or a zero byte.
 [[nodiscard]] TextFile read_text(const std::filesystem::path& path);
 /// The same of bytes that were read; `name` stands in messages.
 [[nodiscard]] TextFile text_of(std::string_view bytes, const std::string& name);
@@ -29,8 +31,11 @@ struct ParallelText {
   std::vector<std::string> warnings;  ///< one for the user where pairs were dropped
 };
 
-/// Throws DataError for unequal line counts and, under kError, `file:line: …` for an empty line (white space only).
-[[nodiscard]] ParallelText read_parallel(const std::filesystem::path& source, const std::filesystem::path& target, config::EmptyLines empty_lines);
+/// Throws DataError for unequal line counts and, under kError, `file:line: …` for an empty line
+/// (white space only).
+[[nodiscard]] ParallelText read_parallel(const std::filesystem::path& source,
+                                         const std::filesystem::path& target,
+                                         config::EmptyLines empty_lines);
 
 /// The words of a line, split at ASCII white space.
 [[nodiscard]] std::vector<std::string_view> split_words(std::string_view line);

@@ -12,7 +12,8 @@
 
 namespace th::data {
 
-/// Text to ids and back. Ids 0 to 3 are kPad, kUnknown, kBegin, kEnd in every tokenizer. Immutable: safe to share among threads.
+/// Text to ids and back. Ids 0 to 3 are kPad, kUnknown, kBegin, kEnd in every tokenizer. Immutable:
+/// safe to share among threads.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -28,13 +29,18 @@ class Tokenizer {
 /// Splits at ASCII white space only and keeps case.
 class WordTokenizer final : public Tokenizer {
  public:
-  /// `tokens` in id order, the four special ones first. Throws DataError where they are not, or where a token occurs twice.
+  /// `tokens` in id order, the four special ones first. Throws DataError where they are not, or
+  /// where a token occurs twice.
   explicit WordTokenizer(std::vector<std::string> tokens);
-  /// Words with at least `min_freq` occurrences by falling count, ties in byte order; `vocab_size` caps all tokens, 0: no cap.
-  [[nodiscard]] static WordTokenizer build(std::span<const std::span<const std::string>> texts, std::int64_t min_freq, std::int64_t vocab_size);
+  /// Words with at least `min_freq` occurrences by falling count, ties in byte order; `vocab_size`
+  /// caps all tokens, 0: no cap.
+  [[nodiscard]] static WordTokenizer build(std::span<const std::span<const std::string>> texts,
+                                           std::int64_t min_freq, std::int64_t vocab_size);
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view line) const override;
   [[nodiscard]] std::string decode(std::span<const std::int32_t> ids) const override;
-  [[nodiscard]] std::int64_t size() const noexcept override { return static_cast<std::int64_t>(tokens_.size()); }
+  [[nodiscard]] std::int64_t size() const noexcept override {
+    return static_cast<std::int64_t>(tokens_.size());
+  }
   [[nodiscard]] const std::vector<std::string>& tokens() const noexcept override { return tokens_; }
 
  private:
@@ -43,8 +49,12 @@ class WordTokenizer final : public Tokenizer {
 };
 
 /// Words and end, cut to `max_length` ids in all, end kept.
-[[nodiscard]] std::vector<std::int32_t> encode_source(const Tokenizer& tokenizer, std::string_view line, std::int64_t max_length);
+[[nodiscard]] std::vector<std::int32_t> encode_source(const Tokenizer& tokenizer,
+                                                      std::string_view line,
+                                                      std::int64_t max_length);
 /// Begin, words and end, cut to `max_length` ids in all, end kept.
-[[nodiscard]] std::vector<std::int32_t> encode_target(const Tokenizer& tokenizer, std::string_view line, std::int64_t max_length);
+[[nodiscard]] std::vector<std::int32_t> encode_target(const Tokenizer& tokenizer,
+                                                      std::string_view line,
+                                                      std::int64_t max_length);
 
 }  // namespace th::data

@@ -9,7 +9,8 @@
 
 namespace th::io {
 
-/// Holds the process-wide lock around HDF5 (Debian's library is not thread-safe); may be taken again by the same thread.
+/// Holds the process-wide lock around HDF5 (Debian's library is not thread-safe); may be taken
+/// again by the same thread.
 class Hdf5Lock {
  public:
   Hdf5Lock();
@@ -18,10 +19,12 @@ class Hdf5Lock {
   std::unique_lock<std::recursive_mutex> lock_;
 };
 
-/// Throws Hdf5Error with `what` and HDF5's own words when `value` (a status, an id, a tri-state) is negative; returns it otherwise.
+/// Throws Hdf5Error with `what` and HDF5's own words when `value` (a status, an id, a tri-state) is
+/// negative; returns it otherwise.
 std::int64_t check_hdf5(std::int64_t value, const std::string& what);
 
-/// An owned HDF5 identifier, closed with its own function; move-only. Take Hdf5Lock before use and destruction.
+/// An owned HDF5 identifier, closed with its own function; move-only. Take Hdf5Lock before use and
+/// destruction.
 class Hdf5Id {
  public:
   using Close = herr_t (*)(hid_t);
@@ -42,7 +45,8 @@ class Hdf5Id {
   Close close_ = nullptr;
 };
 
-/// Creates (truncates) a file in the format of HDF5 1.10, with file locking off, and `user_block` bytes at its start that HDF5 does not use.
+/// Creates (truncates) a file in the format of HDF5 1.10, with file locking off, and `user_block`
+/// bytes at its start that HDF5 does not use.
 [[nodiscard]] Hdf5Id create_file(const std::string& path, std::int64_t user_block = 0);
 /// Opens a file read-only with file locking off; throws Hdf5Error naming it.
 [[nodiscard]] Hdf5Id open_file(const std::string& path);
@@ -60,6 +64,7 @@ void write_attribute(hid_t object, const std::string& name, const std::string& v
 [[nodiscard]] std::int64_t read_integer_attribute(hid_t object, const std::string& name);
 [[nodiscard]] std::string read_string_attribute(hid_t object, const std::string& name);
 void write_strings(hid_t file, const std::string& name, const std::vector<std::string>& values);
-[[nodiscard]] std::vector<std::string> read_strings(hid_t file, const std::string& name, const std::string& path);
+[[nodiscard]] std::vector<std::string> read_strings(hid_t file, const std::string& name,
+                                                    const std::string& path);
 
 }  // namespace th::io

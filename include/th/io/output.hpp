@@ -10,11 +10,12 @@ namespace th::io {
 /// What to do where the output's name is taken.
 enum class Existing { kRefuse, kReplace };
 
-/// A file that appears under its name only when it is whole: written beside it as .new_NAME.PID, fsynced, renamed; without commit() nothing
-/// stays.
+/// A file that appears under its name only when it is whole: written beside it as .new_NAME.PID,
+/// fsynced, renamed; without commit() nothing stays.
 class OutputFile {
  public:
-  /// Throws DeckError where the name is taken and `existing` refuses, CheckpointError where the file can't be made.
+  /// Throws DeckError where the name is taken and `existing` refuses, CheckpointError where the
+  /// file can't be made.
   OutputFile(std::string path, Existing existing);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
@@ -34,11 +35,12 @@ class OutputFile {
   std::int64_t size_ = 0;
 };
 
-/// The same for a checkpoint's folder. A folder of that name is replaced in one move, and only where it holds a checkpoint and nothing
-/// else.
+/// The same for a checkpoint's folder. A folder of that name is replaced in one move, and only
+/// where it holds a checkpoint and nothing else.
 class OutputFolder {
  public:
-  /// Throws DeckError where the name is taken and `existing` refuses or what is there is no checkpoint.
+  /// Throws DeckError where the name is taken and `existing` refuses or what is there is no
+  /// checkpoint.
   OutputFolder(std::string path, Existing existing);
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;

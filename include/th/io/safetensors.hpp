@@ -19,13 +19,15 @@ struct SafetensorsEntry {
   std::int64_t begin = 0, end = 0;
 };
 
-/// Writes one safetensors file, tensor by tensor: a little-endian 64-bit header length, the header as JSON with spaces up to a multiple of
-/// 8 bytes, then the data without gaps.
+/// Writes one safetensors file, tensor by tensor: a little-endian 64-bit header length, the header
+/// as JSON with spaces up to a multiple of 8 bytes, then the data without gaps.
 class SafetensorsWriter {
  public:
-  /// Writes the header. Puts the tensors in file order (wider elements first, then by name, so that each is aligned) and sets their places.
-  /// Throws CheckpointError where the header would be longer than readers accept (100 MB).
-  SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEntry> tensors, const std::map<std::string, std::string>& metadata);
+  /// Writes the header. Puts the tensors in file order (wider elements first, then by name, so that
+  /// each is aligned) and sets their places. Throws CheckpointError where the header would be
+  /// longer than readers accept (100 MB).
+  SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEntry> tensors,
+                    const std::map<std::string, std::string>& metadata);
   /// In the order in which write() wants them.
   [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const noexcept { return tensors_; }
   /// Appends the next tensor.
@@ -37,9 +39,10 @@ class SafetensorsWriter {
   std::size_t next_ = 0;
 };
 
-/// Reads a safetensors file of F32, F16 or BF16, tensor by tensor. Everything about the header is checked when it is opened, as the
-/// reference implementation does: length, JSON, element types, and that the tensors fill the data part without gap and overlap. Every
-/// failure is a CheckpointError that names the file.
+/// Reads a safetensors file of F32, F16 or BF16, tensor by tensor. Everything about the header is
+/// checked when it is opened, as the reference implementation does: length, JSON, element types,
+/// and that the tensors fill the data part without gap and overlap. Every failure is a
+/// CheckpointError that names the file.
 class SafetensorsReader {
  public:
   explicit SafetensorsReader(const std::string& path);
@@ -47,8 +50,12 @@ class SafetensorsReader {
   SafetensorsReader(const SafetensorsReader&) = delete;
   SafetensorsReader& operator=(const SafetensorsReader&) = delete;
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  [[nodiscard]] const std::map<std::string, SafetensorsEntry>& tensors() const noexcept { return tensors_; }
-  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  [[nodiscard]] const std::map<std::string, SafetensorsEntry>& tensors() const noexcept {
+    return tensors_;
+  }
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept {
+    return metadata_;
+  }
   /// Elements [begin, begin + out.size()) of a tensor in row-major order, widened to fp32 exactly.
   void read(const std::string& name, std::int64_t begin, std::span<float> out) const;
 

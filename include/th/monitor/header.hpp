@@ -16,11 +16,12 @@ struct HeaderInfo {
   std::int64_t threads = 0;
   std::string cpus;  ///< of rank 0: cpu_mask_text()
   std::int64_t parameters = 0, steps = 0, batch_size = 0;
-  std::int64_t planned_bytes = 0, available_bytes = 0;  ///< a rank; bytes
+  std::int64_t planned_bytes = 0, available_bytes = 0;    ///< a rank; bytes
   std::vector<std::pair<std::string, std::string>> more;  ///< further lines: name and value
 };
 
-/// The head of the log: one `name  value` a line, names padded to one column, without a newline at the end.
+/// The head of the log: one `name  value` a line, names padded to one column, without a newline at
+/// the end.
 [[nodiscard]] std::string header_text(const HeaderInfo& info);
 /// A size for people, in binary units: "512 B", "1.50 GiB".
 [[nodiscard]] std::string bytes_text(std::int64_t bytes);

@@ -13,7 +13,8 @@ struct StepRecord {
   double loss = 0, grad_norm = 0, lr = 0;
   std::int64_t source_tokens = 0, target_tokens = 0;
   double seconds = 0;
-  std::optional<double> loss_scale = std::nullopt;  ///< fp16: left out where empty; a step whose grad_norm is null was skipped
+  std::optional<double> loss_scale =
+      std::nullopt;  ///< fp16: left out where empty; a step whose grad_norm is null was skipped
 };
 
 struct EpochRecord {
@@ -36,17 +37,20 @@ struct SummaryRecord {
   double tokens_per_second = 0;
   double padding_fraction = 0;            ///< of the rows that linear layers compute
   double attention_padding_fraction = 0;  ///< of the attention scores
-  std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes, planned_bytes, measured_bytes;
+  std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes,
+      planned_bytes, measured_bytes;
   std::vector<std::int64_t> bytes_sent;           ///< payload to all other ranks
   std::vector<std::int64_t> bytes_on_node;        ///< the part of it for ranks of the same node
-  std::vector<std::int64_t> bytes_between_nodes;  ///< what crossed to other nodes: less than the rest where sums and shards cross once a node
+  std::vector<std::int64_t> bytes_between_nodes;  ///< what crossed to other nodes: less than the
+                                                  ///< rest where sums and shards cross once a node
   std::vector<TrafficRecord> traffic;
   std::string exit = "completed";
 };
 
 enum class OpenMode { kTruncate, kAppend };
 
-/// metrics.jsonl: one object a line, flushed after each; doubles read back to the same bits, non-finite ones are null.
+/// metrics.jsonl: one object a line, flushed after each; doubles read back to the same bits,
+/// non-finite ones are null.
 class MetricsWriter {
  public:
   /// Throws DeckError when the file cannot be opened.
@@ -55,13 +59,17 @@ class MetricsWriter {
   void epoch(const EpochRecord& record);
   void eval(const std::string& metric, double value);
   void summary(const SummaryRecord& record);
-  /// How the run ended whose summary is the last record of `path`; empty without one. Throws DataError for a whole line that is no record. Not collective.
+  /// How the run ended whose summary is the last record of `path`; empty without one. Throws
+  /// DataError for a whole line that is no record. Not collective.
   [[nodiscard]] static std::string last_exit(const std::string& path);
-  /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first step record above last_step, or,
-  /// without one, the eval, epoch and summary records that end the file, but for those of `kept` ("epoch", or an eval record's
-  /// metric: what that step wrote before the checkpoint; "" for none); a last line that was not written whole. A missing file is left missing. Replaces the file at once.
-  /// Throws DataError for a whole line that is no record, DeckError when the file cannot be replaced. Not collective: rank 0 calls it.
-  static void truncate_metrics(const std::string& path, std::int64_t last_step, const std::string& kept);
+  /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first
+  /// step record above last_step, or, without one, the eval, epoch and summary records that end the
+  /// file, but for those of `kept` ("epoch", or an eval record's metric: what that step wrote
+  /// before the checkpoint; "" for none); a last line that was not written whole. A missing file is
+  /// left missing. Replaces the file at once. Throws DataError for a whole line that is no record,
+  /// DeckError when the file cannot be replaced. Not collective: rank 0 calls it.
+  static void truncate_metrics(const std::string& path, std::int64_t last_step,
+                               const std::string& kept);
 
  private:
   void line(const std::string& text);

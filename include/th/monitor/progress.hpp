@@ -6,10 +6,12 @@
 
 namespace th::monitor {
 
-/// Whether what this process prints ends on a terminal: also looks through mpirun, on the node where it runs.
+/// Whether what this process prints ends on a terminal: also looks through mpirun, on the node
+/// where it runs.
 [[nodiscard]] bool launcher_on_terminal();
 
-/// One line on a terminal that is written over by the next. On a file or a pipe, or when the deck forbids it, it prints nothing.
+/// One line on a terminal that is written over by the next. On a file or a pipe, or when the deck
+/// forbids it, it prints nothing.
 class Progress {
  public:
   /// `allowed`: what the deck says; `stream` stays the caller's.

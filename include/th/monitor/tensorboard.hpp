@@ -9,10 +9,12 @@ namespace th::monitor {
 /// One event file of TensorBoard: scalars over steps. Not collective: rank 0 owns it.
 class TensorboardWriter {
  public:
-  /// Makes `folder` where missing and starts events.out.tfevents.<time>.<host>.<pid> in it. Points of earlier
-  /// files at `first_step` and later are void from here on (a resumed run). Throws DeckError when it cannot be written.
+  /// Makes `folder` where missing and starts events.out.tfevents.<time>.<host>.<pid> in it. Points
+  /// of earlier files at `first_step` and later are void from here on (a resumed run). Throws
+  /// DeckError when it cannot be written.
   TensorboardWriter(const std::string& folder, std::int64_t first_step);
-  /// Adds one point of the curve `tag` (written as a 32-bit float). Throws DeckError when the file cannot be written.
+  /// Adds one point of the curve `tag` (written as a 32-bit float). Throws DeckError when the file
+  /// cannot be written.
   void scalar(const std::string& tag, double value, std::int64_t step);
   /// Hands what was added to the system. Throws DeckError when it cannot be written.
   void flush();

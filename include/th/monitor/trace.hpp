@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "th/runtime/flight_record.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 
 namespace th::monitor {
 
@@ -18,8 +18,9 @@ struct TraceUnit {
   std::int64_t gathered = 0, reduced = 0, fetched = 0;
 };
 
-/// The text of a trace in Chrome's JSON format: a process a rank, a thread a stream, complete events with times in microseconds. Made piece by piece:
-/// events follow each other as they are given, those of a stream in the order of their begin.
+/// The text of a trace in Chrome's JSON format: a process a rank, a thread a stream, complete
+/// events with times in microseconds. Made piece by piece: events follow each other as they are
+/// given, those of a stream in the order of their begin.
 class TraceWriter {
  public:
   using Sink = std::function<void(std::string_view text)>;

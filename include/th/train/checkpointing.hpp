@@ -7,40 +7,48 @@
 #include <thread>
 #include <vector>
 
-#include "th/io/checkpoint_info.hpp"
-#include "th/io/checkpoint_reader.hpp"
-#include "th/runtime/collectives.hpp"
+#include "th/io/checkpoint/checkpoint_info.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/runtime/transport/collectives.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
 
-/// Saves the engine's state to checkpoints/step_…. In the background: copies this rank's shard to host buffers, which training waits for,
-/// and writes it in a thread of its own; one save is in flight; the thread calls neither MPI nor LibTorch, completion is agreed by the main
-/// threads. Else: unit by unit through a buffer of the largest unit's slice.
+/// Saves the engine's state to checkpoints/step_…. In the background: copies this rank's shard to
+/// host buffers, which training waits for, and writes it in a thread of its own; one save is in
+/// flight; the thread calls neither MPI nor LibTorch, completion is agreed by the main threads.
+/// Else: unit by unit through a buffer of the largest unit's slice.
 class CheckpointSaver {
  public:
-  enum class Mode { kWait, kBackground };  ///< kWait: save() returns when the checkpoint is complete
-  CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder, std::int64_t keep_last, Mode mode);
+  enum class Mode {
+    kWait,
+    kBackground
+  };  ///< kWait: save() returns when the checkpoint is complete
+  CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
+                  std::int64_t keep_last, Mode mode);
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
-  /// Takes the staging buffers of background saves now, touched, so that a later save waits for copies alone. Throws MemoryError. Not
-  /// collective.
+  /// Takes the staging buffers of background saves now, touched, so that a later save waits for
+  /// copies alone. Throws MemoryError. Not collective.
   void reserve(const zero::ZeroEngine& engine);
   /// Bare names of checkpoints known to be damaged: keep_last does not count them.
   void set_damaged(std::vector<std::string> names) { damaged_ = std::move(names); }
   /// Begins to save. Waits for an earlier save first. Collective.
   void save(const zero::ZeroEngine& engine, io::CheckpointInfo info);
-  /// Waits for the save in flight, and publishes it. Throws the error of any rank's writer on every rank. Collective.
+  /// Waits for the save in flight, and publishes it. Throws the error of any rank's writer on every
+  /// rank. Collective.
   void finish();
   /// This rank's writer still runs (not collective); when no rank's does, finish() costs nothing.
   [[nodiscard]] bool busy() const noexcept { return thread_.joinable() && !done_.load(); }
   [[nodiscard]] bool in_flight() const noexcept { return thread_.joinable(); }
 
  private:
-  void write_staged(const zero::FlatLayout& layout, const io::CheckpointInfo& info, const std::string& folder);
-  void write_by_units(const zero::ZeroEngine& engine, const io::CheckpointInfo& info, const std::string& folder);
+  void write_staged(const zero::FlatLayout& layout, const io::CheckpointInfo& info,
+                    const std::string& folder);
+  void write_by_units(const zero::ZeroEngine& engine, const io::CheckpointInfo& info,
+                      const std::string& folder);
   void complete(const std::string& failure);
 
   runtime::Collectives& collectives_;
@@ -55,18 +63,22 @@ class CheckpointSaver {
   std::vector<float> parameters_, exp_avg_, exp_avg_sq_;
 };
 
-/// The newest complete checkpoint of a folder, with every checksum checked, the ranks sharing the work; null when there is none. What is
-/// damaged and passed over goes to `notes`, a line each, and to `damaged` by its bare name. Throws where only damaged ones are there, or
-/// one of a newer format. Collective.
-[[nodiscard]] std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives, const std::string& checkpoints_folder,
-                                                                std::vector<std::string>& notes, std::vector<std::string>& damaged);
+/// The newest complete checkpoint of a folder, with every checksum checked, the ranks sharing the
+/// work; null when there is none. What is damaged and passed over goes to `notes`, a line each, and
+/// to `damaged` by its bare name. Throws where only damaged ones are there, or one of a newer
+/// format. Collective.
+[[nodiscard]] std::unique_ptr<io::CheckpointReader> open_latest(
+    runtime::Collectives& collectives, const std::string& checkpoints_folder,
+    std::vector<std::string>& notes, std::vector<std::string>& damaged);
 
 enum class LoadWhat { kParameters, kEverything };
 enum class Checksums { kCheck, kCheckedBefore };
-/// Loads parameters, or the moments too, of a checkpoint of any rank count and stage, unit by unit through a buffer of the largest unit's
-/// slice. Each file is read once where the rank counts are equal or this is one rank; else its CRC is checked first, by one of the ranks.
-/// After an error the engine's state is undefined. Collective.
-void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine, runtime::Collectives& collectives, LoadWhat what,
+/// Loads parameters, or the moments too, of a checkpoint of any rank count and stage, unit by unit
+/// through a buffer of the largest unit's slice. Each file is read once where the rank counts are
+/// equal or this is one rank; else its CRC is checked first, by one of the ranks. After an error
+/// the engine's state is undefined. Collective.
+void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
+                     runtime::Collectives& collectives, LoadWhat what,
                      Checksums checksums = Checksums::kCheck);
 
 }  // namespace th::train

@@ -6,23 +6,25 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/corpus.hpp"
-#include "th/model/decoding.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/collectives.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/model/decoding/decoding.hpp"
+#include "th/runtime/transport/collectives.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/memory_plan.hpp"
 
 namespace th::train {
 
-/// This rank's share of a corpus in batches: batch b to rank b mod ranks, sorted by length, the same at every rank count.
+/// This rank's share of a corpus in batches: batch b to rank b mod ranks, sorted by length, the
+/// same at every rank count.
 class EvaluationBatches {
  public:
-  EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data, std::int64_t rank, std::int64_t ranks);
+  EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
+                    std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] const std::vector<data::EvalBatch>& all() const noexcept { return mine_; }
   [[nodiscard]] std::vector<zero::BatchShape> shapes() const;
   /// Of the batches, as the memory ledger sees them.
   [[nodiscard]] std::int64_t bytes() const;
-  [[nodiscard]] std::int64_t count() const noexcept { return count_; }          ///< batches of all ranks
+  [[nodiscard]] std::int64_t count() const noexcept { return count_; }  ///< batches of all ranks
   [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }  ///< of the corpus
 
  private:
@@ -30,18 +32,26 @@ class EvaluationBatches {
   std::int64_t count_, sentences_;
 };
 
-/// Cross entropy per target token of a corpus, without dropout or smoothing: natural logarithm. Batches are dealt to the ranks and their sums
-/// added in batch order, so that the value does not depend on the rank count. Collective.
-[[nodiscard]] double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
+/// Cross entropy per target token of a corpus, without dropout or smoothing: natural logarithm.
+/// Batches are dealt to the ranks and their sums added in batch order, so that the value does not
+/// depend on the rank count. Collective.
+[[nodiscard]] double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
+                                   runtime::Collectives& collectives,
                                    const EvaluationBatches& batches);
 
-/// The best translation (model/decoding.hpp) of each of a corpus' source sentences, in line order, on every rank. Batches are fixed and dealt to the
-/// ranks, so that the text does not depend on the rank count. Collective; a NumericsError of any rank is thrown on all.
-[[nodiscard]] std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
-                                                        const EvaluationBatches& batches, const data::Tokenizer& target,
+/// The best translation (model/decoding/decoding.hpp) of each of a corpus' source sentences, in
+/// line order, on every rank. Batches are fixed and dealt to the ranks, so that the text does not
+/// depend on the rank count. Collective; a NumericsError of any rank is thrown on all.
+[[nodiscard]] std::vector<std::string> translate_corpus(model::Transformer& model,
+                                                        zero::ZeroEngine& engine,
+                                                        runtime::Collectives& collectives,
+                                                        const EvaluationBatches& batches,
+                                                        const data::Tokenizer& target,
                                                         const model::SearchOptions& options);
 
-/// Corpus BLEU-4 of tokenised lines with brevity penalty (Papineni et al. 2002), in percent, tokens split at ASCII white space.
-[[nodiscard]] double corpus_bleu(const std::vector<std::string>& hypotheses, const std::vector<std::string>& references);
+/// Corpus BLEU-4 of tokenised lines with brevity penalty (Papineni et al. 2002), in percent, tokens
+/// split at ASCII white space.
+[[nodiscard]] double corpus_bleu(const std::vector<std::string>& hypotheses,
+                                 const std::vector<std::string>& references);
 
 }  // namespace th::train

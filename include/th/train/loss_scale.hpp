@@ -7,9 +7,10 @@
 
 namespace th::train {
 
-/// Dynamic loss scaling for fp16 (Micikevicius et al. 2018, 4.2): the loss is multiplied by a power of two so that small gradients do not vanish.
-/// An overflow uses up the hysteresis first and then halves the scale; `window` steps without one double it and restore the hysteresis.
-/// Below 1 it goes on halving down to kSmallest, after which there is no way out.
+/// Dynamic loss scaling for fp16 (Micikevicius et al. 2018, 4.2): the loss is multiplied by a power
+/// of two so that small gradients do not vanish. An overflow uses up the hysteresis first and then
+/// halves the scale; `window` steps without one double it and restore the hysteresis. Below 1 it
+/// goes on halving down to kSmallest, after which there is no way out.
 class LossScale {
  public:
   static constexpr double kSmallest = 0x1p-10;
@@ -18,12 +19,14 @@ class LossScale {
 
   enum class Verdict { kFine, kKept, kHalved, kBelowOne, kExhausted };
 
-  LossScale(double initial, std::int64_t window) : state_{initial, 0, kHysteresis}, window_(window) {}
+  LossScale(double initial, std::int64_t window)
+      : state_{initial, 0, kHysteresis}, window_(window) {}
 
   [[nodiscard]] double scale() const noexcept { return state_.scale; }
   [[nodiscard]] const State& state() const noexcept { return state_; }
   void restore(const State& state) noexcept { state_ = state; }
-  /// After a step: what became of the scale. kExhausted: it would have to fall below kSmallest, and is left.
+  /// After a step: what became of the scale. kExhausted: it would have to fall below kSmallest, and
+  /// is left.
   Verdict update(bool overflow) noexcept;
 
  private:

@@ -13,23 +13,27 @@ struct LossScaleState {
   std::int64_t hysteresis = kHysteresis;
 };
 
-/// Where a run stands between two steps: what a checkpoint holds beside the tensors. One position for all ranks, never per rank.
+/// Where a run stands between two steps: what a checkpoint holds beside the tensors. One position
+/// for all ranks, never per rank.
 struct RunState {
-  std::int64_t step = 0;            ///< optimizer steps done
-  std::int64_t epoch = 0;           ///< of the next step
-  std::int64_t step_in_epoch = 0;   ///< of the next step
-  double epoch_loss_sum = 0;        ///< over the epoch's steps so far
+  std::int64_t step = 0;           ///< optimizer steps done
+  std::int64_t epoch = 0;          ///< of the next step
+  std::int64_t step_in_epoch = 0;  ///< of the next step
+  double epoch_loss_sum = 0;       ///< over the epoch's steps so far
   std::int64_t epoch_tokens = 0;
   double epoch_seconds = 0;
-  std::int64_t micro_batches = 0;   ///< slots of a step, resolved at step 0
-  std::int64_t skipped_steps = 0;   ///< of `step`: those that overflowed in fp16 and updated nothing
-  LossScaleState loss_scale;        ///< fp16 alone; else scale 0
-  double probe_loss = 0;            ///< of the probe batch with the saved parameters
-  std::string identity;             ///< of the run that wrote it (contract: "A run's identity")
-  std::string altered;              ///< empty, or how the parameters came to be others than the run's ("an average of …"): probe_loss is not theirs
-  std::string exit;                 ///< empty while the run goes on, kTrained where the test set was to be translated next, kCompleted
-  std::string probe;                ///< a hash of the probe batch; empty in checkpoints of before
-  std::string corpus;               ///< a hash of the training files; empty in checkpoints of before and without files
+  std::int64_t micro_batches = 0;  ///< slots of a step, resolved at step 0
+  std::int64_t skipped_steps = 0;  ///< of `step`: those that overflowed in fp16 and updated nothing
+  LossScaleState loss_scale;       ///< fp16 alone; else scale 0
+  double probe_loss = 0;           ///< of the probe batch with the saved parameters
+  std::string identity;            ///< of the run that wrote it (contract: "A run's identity")
+  std::string altered;  ///< empty, or how the parameters came to be others than the run's ("an
+                        ///< average of …"): probe_loss is not theirs
+  std::string exit;     ///< empty while the run goes on, kTrained where the test set was to be
+                        ///< translated next, kCompleted
+  std::string probe;    ///< a hash of the probe batch; empty in checkpoints of before
+  std::string
+      corpus;  ///< a hash of the training files; empty in checkpoints of before and without files
   static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 

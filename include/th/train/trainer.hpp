@@ -15,19 +15,19 @@
 #include "th/data/corpus.hpp"
 #include "th/data/loader.hpp"
 #include "th/io/folder_lock.hpp"
-#include "th/model/transformer.hpp"
+#include "th/model/blocks/transformer.hpp"
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
 #include "th/monitor/tensorboard.hpp"
-#include "th/runtime/collectives.hpp"
-#include "th/runtime/mpi.hpp"
-#include "th/runtime/signals.hpp"
-#include "th/runtime/watchdog.hpp"
-#include "th/runtime/watched_collectives.hpp"
+#include "th/runtime/observe/signals.hpp"
+#include "th/runtime/observe/watchdog.hpp"
+#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/mpi.hpp"
+#include "th/runtime/transport/watched_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
-#include "th/train/memory_watch.hpp"
 #include "th/train/overlap.hpp"
+#include "th/train/plan/memory_watch.hpp"
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
@@ -36,22 +36,26 @@
 
 namespace th::train {
 
-/// A run of the loop: data, model, engine, checkpoints and reports, put together from a checked deck. All ranks make one and call run().
+/// A run of the loop: data, model, engine, checkpoints and reports, put together from a checked
+/// deck. All ranks make one and call run().
 class Trainer {
  public:
-  /// Opens the data, prepares the output folder, builds the engine on `device`, whose transport `collectives` watches, resumes. Collective. Throws the
-  /// same Error on every rank.
-  Trainer(const config::LoadedDeck& deck, const RunDevice& device, runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
+  /// Opens the data, prepares the output folder, builds the engine on `device`, whose transport
+  /// `collectives` watches, resumes. Collective. Throws the same Error on every rank.
+  Trainer(const config::LoadedDeck& deck, const RunDevice& device,
+          runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
           const runtime::Communicator& node, Log& log);
   ~Trainer();
 
-  /// Trains to the end, or to a stop signal or the time limit with a checkpoint. Collective. Returns the process' exit code.
+  /// Trains to the end, or to a stop signal or the time limit with a checkpoint. Collective.
+  /// Returns the process' exit code.
   [[nodiscard]] int run();
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Totals {
-    std::int64_t timed_tokens = 0, real_tokens = 0, padded_tokens = 0, score_cells = 0, padded_score_cells = 0, steps = 0;
+    std::int64_t timed_tokens = 0, real_tokens = 0, padded_tokens = 0, score_cells = 0,
+                 padded_score_cells = 0, steps = 0;
     double timed_seconds = 0, seconds = 0;
   };
   /// What the ranks agree on at a step border.
@@ -67,13 +71,16 @@ class Trainer {
   void resolve_slots();
   void open_checkpoint();
   void open_saver();
-  /// Rank 0 takes the output folder, where it is there, for this run. Throws DeckError where another run has it. Not collective.
+  /// Rank 0 takes the output folder, where it is there, for this run. Throws DeckError where
+  /// another run has it. Not collective.
   void take_output();
   void prepare_output();
-  /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the ranks of a node have.
+  /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the
+  /// ranks of a node have.
   [[nodiscard]] zero::PlanRequest plan_engine(config::Overlap overlap, int ranks_of_node);
   void build_engine(const OverlapChoice& choice, zero::PlanRequest request);
-  /// While the engine lives, collectives follow its stream, and a hang leaves what each rank did last in the output folder.
+  /// While the engine lives, collectives follow its stream, and a hang leaves what each rank did
+  /// last in the output folder.
   void watch_engine();
   void resume();
   void check_probe();
@@ -82,7 +89,9 @@ class Trainer {
 
   [[nodiscard]] bool finished() const;
   /// Resumed from a checkpoint after which the test set alone was to be translated.
-  [[nodiscard]] bool trained_before() const { return finished() && state_.exit == RunState::kTrained; }
+  [[nodiscard]] bool trained_before() const {
+    return finished() && state_.exit == RunState::kTrained;
+  }
   /// Finished, and the test set is translated. Collective.
   [[nodiscard]] bool completed();
   [[nodiscard]] int run_to_the_end();
@@ -91,9 +100,11 @@ class Trainer {
     std::int64_t step = 0;  ///< from 1
     double lr = 0;
     Clock::time_point start;
-    std::int64_t source_tokens = 0, target_tokens = 0, padded_tokens = 0, score_cells = 0, padded_score_cells = 0;
+    std::int64_t source_tokens = 0, target_tokens = 0, padded_tokens = 0, score_cells = 0,
+                 padded_score_cells = 0;
   };
-  /// Enqueues a step and reads the result of the one before, where a GPU runs ahead of the host; else its own.
+  /// Enqueues a step and reads the result of the one before, where a GPU runs ahead of the host;
+  /// else its own.
   void train_step();
   /// Reads the result of the earliest step under way: records, and the verdict on it.
   void finish_step();
@@ -102,13 +113,17 @@ class Trainer {
   [[nodiscard]] data::StepBatches next_batches();
   /// All ranks have the same loss and norm, so each ends the run with this error. Collective.
   [[noreturn]] void give_up(const std::string& numerics);
-  /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else the end by give_up().
+  /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else
+  /// the end by give_up().
   void judge(std::int64_t step, double loss, const zero::StepResult& result);
-  [[nodiscard]] bool scales_loss() const { return config_.precision.dtype == config::Precision::kFp16; }
+  [[nodiscard]] bool scales_loss() const {
+    return config_.precision.dtype == config::Precision::kFp16;
+  }
   void show_progress(double loss, double seconds);
   [[nodiscard]] double evaluate();
   void report_memory();
-  /// Rank 0 writes for people and plots. An error waits for agree() or settle_notes(), where all ranks learn of it, and nothing is written after it.
+  /// Rank 0 writes for people and plots. An error waits for agree() or settle_notes(), where all
+  /// ranks learn of it, and nothing is written after it.
   void note(const std::function<void()>& write);
   /// Throws what a note could not write, on every rank. Collective.
   void settle_notes();
@@ -116,7 +131,8 @@ class Trainer {
   void end_epoch();
   [[nodiscard]] Border agree();
   void save();
-  /// Before an error that has nothing to do with the state: no step is lost with it where a checkpoint can be written. Collective.
+  /// Before an error that has nothing to do with the state: no step is lost with it where a
+  /// checkpoint can be written. Collective.
   void save_what_can_be();
   [[nodiscard]] double probe();
   void validate_in_between();
@@ -153,7 +169,8 @@ class Trainer {
   std::unique_ptr<monitor::Progress> progress_;
   std::unique_ptr<MemoryWatch> memory_;
   std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
-  std::unique_ptr<io::CheckpointReader> initial_;  ///< of checkpoint.init_from, until its parameters are loaded
+  std::unique_ptr<io::CheckpointReader>
+      initial_;  ///< of checkpoint.init_from, until its parameters are loaded
   runtime::Deadline deadline_;
   bool completed_ = false;        ///< nothing is to be done, and nothing was opened
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype

@@ -6,9 +6,9 @@
 #include "th/config/run_config.hpp"
 #include "th/data/corpus.hpp"
 #include "th/data/loader.hpp"
-#include "th/model/transformer.hpp"
-#include "th/runtime/collectives.hpp"
-#include "th/runtime/mpi.hpp"
+#include "th/model/blocks/transformer.hpp"
+#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/mpi.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
@@ -21,22 +21,30 @@ struct TrainingData {
   std::int64_t longest = 0;  ///< ids that a sentence can have: rows of the position table
 };
 
-/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Throws the same DataError on every rank. Collective.
-[[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, runtime::Collectives& collectives,
+/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Throws the
+/// same DataError on every rank. Collective.
+[[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
+                                              runtime::Collectives& collectives,
                                               const runtime::Communicator& node);
 /// The same for one process alone, as rank 0 of `ranks`. Not collective.
-[[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks);
+[[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
+                                              std::int64_t ranks);
 
-/// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of all train.epochs; 0 for the other schedules, which have no
-/// end. Above a thousand epochs by data.batch_tokens the first thousand stand for all.
-[[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source);
+/// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of
+/// all train.epochs; 0 for the other schedules, which have no end. Above a thousand epochs by
+/// data.batch_tokens the first thousand stand for all.
+[[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config,
+                                          const data::StepSource& source);
 
-/// One optimizer step: every round's micro-batches forward and backward, reduction, update; engine.result() has its result. `step` counts from 0 and
-/// draws the dropout; the optimizer's own count is in `request`. Collective.
-void enqueue_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,
+/// One optimizer step: every round's micro-batches forward and backward, reduction, update;
+/// engine.result() has its result. `step` counts from 0 and draws the dropout; the optimizer's own
+/// count is in `request`. Collective.
+void enqueue_step(const config::RunConfig& config, model::Transformer& model,
+                  zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,
                   const zero::StepRequest& request);
 /// The same, and waits for its result.
-[[nodiscard]] zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model, zero::ZeroEngine& engine,
-                                        const data::StepBatches& batches, std::int64_t step, const zero::StepRequest& request);
+[[nodiscard]] zero::StepResult run_step(const config::RunConfig& config, model::Transformer& model,
+                                        zero::ZeroEngine& engine, const data::StepBatches& batches,
+                                        std::int64_t step, const zero::StepRequest& request);
 
 }  // namespace th::train

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/node_map.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
 
 namespace th::model {
@@ -15,45 +15,55 @@ class Transformer;
 
 namespace th::zero {
 
-/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). The stage number stands in zero_policy alone.
+/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). The stage number stands in
+/// zero_policy alone.
 struct ZeroPolicy {
-  bool shard_optimizer = false;   ///< each rank keeps and updates its slice of the optimizer state
-  bool shard_gradients = false;   ///< gradients are reduced unit by unit during backward, full buffers are not kept
+  bool shard_optimizer = false;  ///< each rank keeps and updates its slice of the optimizer state
+  bool shard_gradients =
+      false;  ///< gradients are reduced unit by unit during backward, full buffers are not kept
   bool shard_parameters = false;  ///< units are gathered on demand
 };
 [[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
 
-/// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the working type, master weights in fp32 where that
-/// has 16 bits, gradients made in fp32 and reduced in fp32 or in the working type.
+/// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the
+/// working type, master weights in fp32 where that has 16 bits, gradients made in fp32 and reduced
+/// in fp32 or in the working type.
 struct BufferTypes {
   config::Precision working = config::Precision::kFp32;
   config::Precision reduced = config::Precision::kFp32;
   [[nodiscard]] bool masters() const noexcept { return working != config::Precision::kFp32; }
-  [[nodiscard]] bool short_gradients() const noexcept { return reduced != config::Precision::kFp32; }
+  [[nodiscard]] bool short_gradients() const noexcept {
+    return reduced != config::Precision::kFp32;
+  }
 };
 [[nodiscard]] BufferTypes buffer_types(const config::RunConfig& config);
 /// Bytes of an element: 4 or 2.
 [[nodiscard]] std::int64_t element_bytes(config::Precision type);
 /// The words of 4 bytes in which transport buffers count; shards are multiples of 256 elements.
-[[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) { return elements * element_bytes(type) / 4; }
+[[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) {
+  return elements * element_bytes(type) / 4;
+}
 
 /// How a model uses its units in one round of slots.
 struct UnitUse {
-  std::vector<bool> long_lived;  ///< by unit: stays open while others come and go
-  std::vector<std::int64_t>
-      opens;  ///< the units in the order in which they are opened that were closed, forward and backward: what stage 3 gathers
+  std::vector<bool> long_lived;     ///< by unit: stays open while others come and go
+  std::vector<std::int64_t> opens;  ///< the units in the order in which they are opened that were
+                                    ///< closed, forward and backward: what stage 3 gathers
   std::vector<std::int64_t> forward_opens{};  ///< the same of a forward pass alone
 };
 /// Not collective; computes nothing.
 [[nodiscard]] UnitUse unit_use(const model::Transformer& model);
 
-/// Where units lie in a buffer of elements: some have a place of their own, the others take turns at equal places.
+/// Where units lie in a buffer of elements: some have a place of their own, the others take turns
+/// at equal places.
 struct UnitPlaces {
   std::int64_t shared_elements = 0;  ///< of a place that is taken in turn
   std::int64_t shared = 1;           ///< how many of them, from the buffer's start
   std::vector<std::int64_t> own;     ///< by unit: where its own place begins, -1: it takes turns
   std::int64_t total = 0;            ///< elements of the buffer
-  [[nodiscard]] bool takes_turns(std::int64_t unit) const { return own[static_cast<std::size_t>(unit)] < 0; }
+  [[nodiscard]] bool takes_turns(std::int64_t unit) const {
+    return own[static_cast<std::size_t>(unit)] < 0;
+  }
   /// Places are numbered: those that are taken in turn, then one a unit.
   [[nodiscard]] std::size_t places() const { return static_cast<std::size_t>(shared) + own.size(); }
   /// The place of a unit that takes turns for the `turn`-th time, or its own.
@@ -63,108 +73,146 @@ struct UnitPlaces {
   /// Elements before a place.
   [[nodiscard]] std::int64_t offset(std::size_t place) const {
     const auto in_turn = static_cast<std::size_t>(shared);
-    return place < in_turn ? static_cast<std::int64_t>(place) * shared_elements : own[place - in_turn];
+    return place < in_turn ? static_cast<std::int64_t>(place) * shared_elements
+                           : own[place - in_turn];
   }
 };
 
-/// Whose memory a run's device has: the host's (a CPU), or its own (a GPU), where zero.offload_* may move states to the host.
+/// Whose memory a run's device has: the host's (a CPU), or its own (a GPU), where zero.offload_*
+/// may move states to the host.
 enum class DeviceMemory { kHost, kOwn };
 
-/// How the states of an update travel where device and host both hold some: piece by piece, through two places in the memory of the side that
-/// updates. Bytes of an element there; 0: it is read and written where it lies.
+/// How the states of an update travel where device and host both hold some: piece by piece, through
+/// two places in the memory of the side that updates. Bytes of an element there; 0: it is read and
+/// written where it lies.
 struct UpdateStaging {
   static constexpr std::int64_t kPiece = std::int64_t{1} << 20;  ///< elements at most in a place
-  static constexpr std::int64_t kPlaces = 2;                     ///< one is filled while the other is computed on
-  std::int64_t piece = 0;      ///< elements of a place; 0: nothing travels
-  std::int64_t gradients = 0;  ///< on the host alone, and where it updates what other ranks reduced (else EngineBuffers::host_gradients)
+  static constexpr std::int64_t kPlaces = 2;  ///< one is filled while the other is computed on
+  std::int64_t piece = 0;                     ///< elements of a place; 0: nothing travels
+  std::int64_t gradients = 0;  ///< on the host alone, and where it updates what other ranks reduced
+                               ///< (else EngineBuffers::host_gradients)
   std::int64_t weights = 0;    ///< fp32, in and out
   std::int64_t working = 0;    ///< 16 bits, out
-  [[nodiscard]] std::int64_t bytes() const noexcept { return kPlaces * piece * (gradients + weights + working); }
+  [[nodiscard]] std::int64_t bytes() const noexcept {
+    return kPlaces * piece * (gradients + weights + working);
+  }
 };
 
-/// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates by it and the plan counts by it.
+/// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates
+/// by it and the plan counts by it.
 struct EngineBuffers {
   BufferTypes types;
-  std::int64_t parameters = 0;       ///< working type: whole, or this rank's shards
-  std::int64_t masters = 0;          ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
-  std::int64_t gradients = 0;        ///< reduced type: whole, or this rank's shards of the reduced gradients
-  std::int64_t moments = 0;          ///< of exp_avg, and as many of exp_avg_sq
-  std::int64_t gather_slots = 0;     ///< working type: gathered units (parameters sharded), where they are not read in place
-  bool gathers_in_place = false;     ///< the ranks' shards lie in one buffer that all of them map: each counts its own
-  std::int64_t unit_gradients = 0;   ///< fp32: gradients in the making of the units in flight (gradients sharded, or reduced in 16 bits)
-  std::int64_t travel = 0;           ///< reduced type: unreduced gradients of the units in flight (gradients sharded and reduced in 16 bits)
-  std::int64_t pending_shard = 0;    ///< of one pending partial sum, fp32
-  std::int64_t pending_sums = 0;     ///< how many partial sums wait between rounds
-  std::int64_t record = 0;           ///< fp64: what a rank leaves at a step's end, norms of its blocks and losses of its slots (runtime::StepRecords)
-  std::int64_t records = 0;          ///< those of all ranks
-  UnitPlaces gathered;               ///< in the gather slots: the unit in use, those that are gathered ahead, those that stay
-  UnitPlaces made;         ///< where gradients are made, fp32: a buffer of its own where they are reduced in 16 bits, else `exchanged`
-  UnitPlaces exchanged;    ///< in the buffer that travels: whole, or the unit in the making and (overlap) the one in reduction
-  std::vector<bool> kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
-  std::int64_t shard_blocks = 0;     ///< of them this rank's
-  std::int64_t rounds = 0;           ///< of a step
+  std::int64_t parameters = 0;  ///< working type: whole, or this rank's shards
+  std::int64_t masters =
+      0;  ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
+  std::int64_t gradients =
+      0;  ///< reduced type: whole, or this rank's shards of the reduced gradients
+  std::int64_t moments = 0;  ///< of exp_avg, and as many of exp_avg_sq
+  std::int64_t gather_slots =
+      0;  ///< working type: gathered units (parameters sharded), where they are not read in place
+  bool gathers_in_place =
+      false;  ///< the ranks' shards lie in one buffer that all of them map: each counts its own
+  std::int64_t unit_gradients = 0;  ///< fp32: gradients in the making of the units in flight
+                                    ///< (gradients sharded, or reduced in 16 bits)
+  std::int64_t travel = 0;  ///< reduced type: unreduced gradients of the units in flight (gradients
+                            ///< sharded and reduced in 16 bits)
+  std::int64_t pending_shard = 0;  ///< of one pending partial sum, fp32
+  std::int64_t pending_sums = 0;   ///< how many partial sums wait between rounds
+  std::int64_t record = 0;   ///< fp64: what a rank leaves at a step's end, norms of its blocks and
+                             ///< losses of its slots (runtime::StepRecords)
+  std::int64_t records = 0;  ///< those of all ranks
+  UnitPlaces gathered;  ///< in the gather slots: the unit in use, those that are gathered ahead,
+                        ///< those that stay
+  UnitPlaces made;  ///< where gradients are made, fp32: a buffer of its own where they are reduced
+                    ///< in 16 bits, else `exchanged`
+  UnitPlaces exchanged;  ///< in the buffer that travels: whole, or the unit in the making and
+                         ///< (overlap) the one in reduction
+  std::vector<bool>
+      kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
+  std::int64_t shard_blocks = 0;  ///< of them this rank's
+  std::int64_t rounds = 0;        ///< of a step
   DeviceMemory memory = DeviceMemory::kHost;
-  bool optimizer_on_host = false;    ///< master weights and moments, beside a device with memory of its own
-  bool parameters_on_host = false;   ///< this rank's shards of the parameters, likewise
-  bool overlap = false;              ///< communication and copies have streams beside compute
-  std::int64_t host_gradients = 0;   ///< reduced type: what this rank updates, which comes to such an optimizer as backward goes on
-  std::int64_t gather_source = 0;    ///< working type: a shard on its way from the host to a gather
-  std::int64_t gather_sources = 0;   ///< how many: one for each gather that may be under way
+  bool optimizer_on_host =
+      false;  ///< master weights and moments, beside a device with memory of its own
+  bool parameters_on_host = false;  ///< this rank's shards of the parameters, likewise
+  bool overlap = false;             ///< communication and copies have streams beside compute
+  std::int64_t host_gradients = 0;  ///< reduced type: what this rank updates, which comes to such
+                                    ///< an optimizer as backward goes on
+  std::int64_t gather_source = 0;   ///< working type: a shard on its way from the host to a gather
+  std::int64_t gather_sources = 0;  ///< how many: one for each gather that may be under way
   UpdateStaging staging;
 
-  /// Bytes by class on the device while a step runs; all ranks' records of a CPU's step end are left out.
+  /// Bytes by class on the device while a step runs; all ranks' records of a CPU's step end are
+  /// left out.
   [[nodiscard]] runtime::MemoryUse use() const;
   /// The same on the host beside a device with memory of its own; else nothing.
   [[nodiscard]] runtime::MemoryUse host_use() const;
   /// Doubles of all ranks' records that a CPU has while a step ends.
-  [[nodiscard]] std::int64_t records_at_end() const noexcept { return memory == DeviceMemory::kHost ? records : 0; }
+  [[nodiscard]] std::int64_t records_at_end() const noexcept {
+    return memory == DeviceMemory::kHost ? records : 0;
+  }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;
 };
 
-/// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has memory of its own. Throws DeckError where
-/// zero.max_live_parameters leaves no room for one gathered unit.
-[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots,
+/// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has
+/// memory of its own. Throws DeckError where zero.max_live_parameters leaves no room for one
+/// gathered unit.
+[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config,
+                                           const FlatLayout& layout, const UnitUse& use,
+                                           std::int64_t slots,
                                            DeviceMemory memory = DeviceMemory::kHost);
 
-/// What the ranks of a node have once where they share memory (a CPU run), each counting it as its own: what all of them hold alike, and where each
-/// value is written by one of them.
+/// What the ranks of a node have once where they share memory (a CPU run), each counting it as its
+/// own: what all of them hold alike, and where each value is written by one of them.
 struct OnceANode {
   bool parameters = false;  ///< at stage 3 on one node alone: gathered in place
   bool states = false;      ///< master weights and moments that are not sharded
 };
-/// `shared_room`: bytes that windows may take on the node that has fewest, the same on every rank; empty: no limit is known.
-[[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers, const FlatLayout& layout, const runtime::NodeMap& nodes,
+/// `shared_room`: bytes that windows may take on the node that has fewest, the same on every rank;
+/// empty: no limit is known.
+[[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers,
+                                    const FlatLayout& layout, const runtime::NodeMap& nodes,
                                     std::optional<std::int64_t> shared_room);
 /// With OnceANode::parameters at stage 3: units are read where their shards lie.
 void gather_in_place(EngineBuffers& buffers);
 
 /// By unit: at most zero.persistence_threshold parameters, and stage 3.
-[[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout);
+[[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config,
+                                           const FlatLayout& layout);
 
-/// Bytes that one rank sends in an optimizer step, by the algorithm's volume: every payload times (N-1)/N.
+/// Bytes that one rank sends in an optimizer step, by the algorithm's volume: every payload times
+/// (N-1)/N.
 struct StepTraffic {
   std::int64_t exchange = 0;    ///< gradient slices to their owners
   std::int64_t all_gather = 0;  ///< shards of parameters (or, at stage 0, of gradients)
   std::int64_t reduce = 0;      ///< comm.reduction=fast
   std::int64_t remainder = 0;   ///< block sums of the norm and the slots' losses, fp64
-  [[nodiscard]] std::int64_t total() const noexcept { return exchange + all_gather + reduce + remainder; }
+  [[nodiscard]] std::int64_t total() const noexcept {
+    return exchange + all_gather + reduce + remainder;
+  }
 };
 /// `use`: at stage 3 every opening is a gather, but for units that are kept.
-[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use, std::int64_t slots);
+[[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout,
+                                       const UnitUse& use, std::int64_t slots);
 
-/// Bytes that `rank` sends to ranks of other nodes in an optimizer step. Gradients leave a node once for each owner outside where its ranks hold a whole
-/// subtree of a round's slots (as fp32 sums; runtime::slot_blocks), else once a rank; a shard goes to each other node once. What MPI's own calls carry
-/// (reduce, remainder) by the algorithm's volume for the ranks of other nodes.
-[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
-                                                std::int64_t slots, const runtime::NodeMap& nodes, int rank);
+/// Bytes that `rank` sends to ranks of other nodes in an optimizer step. Gradients leave a node
+/// once for each owner outside where its ranks hold a whole subtree of a round's slots (as fp32
+/// sums; runtime::slot_blocks), else once a rank; a shard goes to each other node once. What MPI's
+/// own calls carry (reduce, remainder) by the algorithm's volume for the ranks of other nodes.
+[[nodiscard]] StepTraffic traffic_between_nodes(const config::RunConfig& config,
+                                                const FlatLayout& layout, const UnitUse& use,
+                                                std::int64_t slots, const runtime::NodeMap& nodes,
+                                                int rank);
 
 /// Bytes that `rank` keeps for what comes from and goes to other nodes.
 struct NodeBuffers {
-  std::int64_t exchange = 0;  ///< contributions that arrive, and sums that leave, of the largest unit
-  std::int64_t gather = 0;    ///< shards of the largest unit that this rank takes in for its node, where they have no place in a whole buffer
+  std::int64_t exchange =
+      0;                    ///< contributions that arrive, and sums that leave, of the largest unit
+  std::int64_t gather = 0;  ///< shards of the largest unit that this rank takes in for its node,
+                            ///< where they have no place in a whole buffer
 };
-[[nodiscard]] NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layout, std::int64_t slots, const runtime::NodeMap& nodes,
-                                       int rank);
+[[nodiscard]] NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layout,
+                                       std::int64_t slots, const runtime::NodeMap& nodes, int rank);
 
 }  // namespace th::zero

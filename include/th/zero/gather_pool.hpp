@@ -8,17 +8,18 @@
 #include <span>
 #include <vector>
 
-#include "th/runtime/stream.hpp"
+#include "th/runtime/device/stream.hpp"
 #include "th/zero/engine_buffers.hpp"
 
 namespace th::zero {
 
-/// The gathered copies of sharded units (stage 3): in places that units take in turn, ahead of their use in the order in which a round
-/// opens them, or in places of their own (units that stay open, and kept ones, which are gathered once after each update). Parameters are
-/// not gathered past an update.
+/// The gathered copies of sharded units (stage 3): in places that units take in turn, ahead of
+/// their use in the order in which a round opens them, or in places of their own (units that stay
+/// open, and kept ones, which are gathered once after each update). Parameters are not gathered
+/// past an update.
 ///
-/// Gathers run on the communication stream, in the same order on every rank. A place is written when compute is done with the unit that was
-/// there.
+/// Gathers run on the communication stream, in the same order on every rank. A place is written
+/// when compute is done with the unit that was there.
 class GatherPool {
  public:
   /// Enqueues on the communication stream what brings all shards of a unit to `to`. Collective.
@@ -26,13 +27,14 @@ class GatherPool {
   /// Where a unit's elements lie while it has a place.
   using Memory = std::function<std::byte*(std::int64_t unit, std::size_t place)>;
   /// All outlive the pool.
-  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory, runtime::Stream& compute, runtime::Stream& communication,
-             Gather gather);
+  GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory,
+             runtime::Stream& compute, runtime::Stream& communication, Gather gather);
 
-  /// So many rounds of openings follow, each in the order of `opens`, which stays: units may be gathered ahead.
+  /// So many rounds of openings follow, each in the order of `opens`, which stays: units may be
+  /// gathered ahead.
   void begin(std::span<const std::int64_t> opens, std::int64_t rounds);
-  /// All elements of a unit, for compute until close(). Outside of the rounds units are gathered when they are opened.
-  /// Collective.
+  /// All elements of a unit, for compute until close(). Outside of the rounds units are gathered
+  /// when they are opened. Collective.
   [[nodiscard]] std::byte* open(std::int64_t unit);
   /// Enqueues the gathers of the openings to come, as many as have places. Collective.
   void gather_ahead();
@@ -48,7 +50,8 @@ class GatherPool {
     bool open = false;
     bool current = false;  ///< of a kept unit's place: it holds the unit since the last update
   };
-  /// Enqueues the gather of a unit into the place that is its next; none while that place is in use.
+  /// Enqueues the gather of a unit into the place that is its next; none while that place is in
+  /// use.
   [[nodiscard]] std::optional<std::size_t> gather(std::int64_t unit);
   /// Compute's last use of the memory that a unit has in a place.
   [[nodiscard]] runtime::Event& released(std::int64_t unit, std::size_t place);
@@ -62,13 +65,15 @@ class GatherPool {
   runtime::Stream& compute_;
   runtime::Stream& communication_;
   Gather gather_;
-  std::vector<Place> places_;      ///< those that are taken in turn, then one a unit
+  std::vector<Place> places_;             ///< those that are taken in turn, then one a unit
   std::vector<runtime::Event> released_;  ///< by place; by unit where units lie still
-  std::vector<std::size_t> used_;  ///< by unit: the place that it is open in
-  std::vector<bool> in_use_;       ///< by unit: gathered, not closed since; where units lie still they are not gathered again meanwhile
+  std::vector<std::size_t> used_;         ///< by unit: the place that it is open in
+  std::vector<bool> in_use_;  ///< by unit: gathered, not closed since; where units lie still they
+                              ///< are not gathered again meanwhile
   std::int64_t turn_ = 0;
   std::int64_t opened_ = 0, scheduled_ = 0;  ///< openings since begin(), and how many it told
-  std::deque<std::size_t> ahead_;            ///< places of the openings to come that are gathered or under way
+  std::deque<std::size_t>
+      ahead_;  ///< places of the openings to come that are gathered or under way
 };
 
 }  // namespace th::zero

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "th/runtime/device.hpp"
+#include "th/runtime/device/device.hpp"
 
 namespace th::zero {
 
-/// The device of a CPU run: its memory is the host's, compute is the calling thread, streams beside it are threads, its kernels are the engine's
-/// own code and run where they are called.
+/// The device of a CPU run: its memory is the host's, compute is the calling thread, streams beside
+/// it are threads, its kernels are the engine's own code and run where they are called.
 class HostDevice : public runtime::Device {
  public:
   [[nodiscard]] bool is_host() const noexcept final { return true; }
@@ -14,12 +14,15 @@ class HostDevice : public runtime::Device {
   [[nodiscard]] runtime::Stream& host() override { return caller_; }
   [[nodiscard]] runtime::Stream& compute() override { return caller_; }
   [[nodiscard]] std::unique_ptr<runtime::Stream> make_stream(runtime::StreamUse use) override;
-  void update(runtime::Stream& stream, const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands) final;
-  void block_square_sums(runtime::Stream& stream, const void* x, runtime::ElementType type, std::int64_t blocks, double* out) final;
+  void update(runtime::Stream& stream, const runtime::UpdateFactors& factors,
+              const runtime::UpdateOperands& operands) final;
+  void block_square_sums(runtime::Stream& stream, const void* x, runtime::ElementType type,
+                         std::int64_t blocks, double* out) final;
   void end_step(runtime::Stream& stream, const runtime::StepRecords& records) final;
   void tree_sum(runtime::Stream& stream, const runtime::TreeSum& sum) final;
   void accumulate(runtime::Stream& stream, float* y, const float* x, std::int64_t count) final;
-  void round(runtime::Stream& stream, const float* from, runtime::ElementType type, void* to, std::int64_t count) final;
+  void round(runtime::Stream& stream, const float* from, runtime::ElementType type, void* to,
+             std::int64_t count) final;
 
  private:
   runtime::InlineStream caller_;

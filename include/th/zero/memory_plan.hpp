@@ -7,37 +7,42 @@
 
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
-#include "th/model/gemm.hpp"
-#include "th/runtime/memory_ledger.hpp"
-#include "th/runtime/transport_memory.hpp"
+#include "th/model/products/gemm.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/transport/transport_memory.hpp"
 #include "th/zero/engine_buffers.hpp"
 
 namespace th::zero {
 
 using data::BatchShape;
 
-/// What a run does, as far as its memory goes. Shapes: any of them may be the largest, the plan takes the worst; empty: the phase does not occur.
+/// What a run does, as far as its memory goes. Shapes: any of them may be the largest, the plan
+/// takes the worst; empty: the phase does not occur.
 struct PlanRequest {
   config::RunConfig config;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
   std::int64_t longest = 0;  ///< ids in a sentence: the position table's rows
   std::int64_t ranks = 1, slots = 1;
   std::vector<BatchShape> training, evaluation, decoding;
-  std::int64_t batch_bytes = 0;     ///< of the training batches that wait
+  std::int64_t batch_bytes = 0;  ///< of the training batches that wait
   std::int64_t evaluation_batch_bytes = 0;
-  bool saves = false;               ///< checkpoints are written
-  bool resumes = false;             ///< the state comes from a checkpoint
-  bool messages = false;            ///< gradients travel by messages alone: a unit's pieces are received into a buffer
-  std::optional<runtime::NodeMap> nodes;  ///< where the ranks are; empty: all on one node
+  bool saves = false;    ///< checkpoints are written
+  bool resumes = false;  ///< the state comes from a checkpoint
+  bool messages =
+      false;  ///< gradients travel by messages alone: a unit's pieces are received into a buffer
+  std::optional<runtime::NodeMap> nodes;    ///< where the ranks are; empty: all on one node
   std::optional<std::int64_t> shared_room;  ///< what windows may take, as for once_a_node()
-  int rank = 0;                     ///< whose plan this is, where nodes are unlike
-  std::optional<model::GemmLibrary> gemm;  ///< empty: that of run.gemm
-  bool fused_attention = false;            ///< of a GPU's kernels (model::ComputeDevice::fused_attention)
-  DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds batches, staging copies and what is offloaded
-  std::optional<runtime::Transport> transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
+  int rank = 0;                             ///< whose plan this is, where nodes are unlike
+  std::optional<model::GemmLibrary> gemm;   ///< empty: that of run.gemm
+  bool fused_attention = false;  ///< of a GPU's kernels (model::ComputeDevice::fused_attention)
+  DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds
+                                              ///< batches, staging copies and what is offloaded
+  std::optional<runtime::Transport>
+      transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
 };
 
-/// Bytes of one rank by class in each phase; the peak is the phase with the largest total on the device.
+/// Bytes of one rank by class in each phase; the peak is the phase with the largest total on the
+/// device.
 struct MemoryPlan {
   struct Phase {
     std::string name;
@@ -45,20 +50,25 @@ struct MemoryPlan {
     runtime::MemoryUse host;  ///< beside a device with memory of its own
   };
   std::vector<Phase> phases;
-  StepTraffic traffic;               ///< bytes sent a step
-  StepTraffic between_nodes;         ///< bytes that this rank sends to ranks of other nodes
-  std::int64_t checkpoint_bytes = 0; ///< of all shards together
-  std::int64_t parameters = 0;       ///< without padding
-  std::int64_t once_a_node = 0;      ///< of every phase's bytes: what the ranks of a node have together, once (OnceANode)
+  StepTraffic traffic;                ///< bytes sent a step
+  StepTraffic between_nodes;          ///< bytes that this rank sends to ranks of other nodes
+  std::int64_t checkpoint_bytes = 0;  ///< of all shards together
+  std::int64_t parameters = 0;        ///< without padding
+  std::int64_t once_a_node =
+      0;  ///< of every phase's bytes: what the ranks of a node have together, once (OnceANode)
   [[nodiscard]] const Phase& peak() const;
   /// Beside a device with memory of its own: the phase that takes most of the host's.
   [[nodiscard]] const Phase& host_peak() const;
-  /// The part of a node's memory that one of `ranks_here` ranks there stands for, which counts `bytes` as its own.
-  [[nodiscard]] std::int64_t of_node(std::int64_t bytes, std::int64_t ranks_here) const { return bytes - once_a_node * (ranks_here - 1) / ranks_here; }
+  /// The part of a node's memory that one of `ranks_here` ranks there stands for, which counts
+  /// `bytes` as its own.
+  [[nodiscard]] std::int64_t of_node(std::int64_t bytes, std::int64_t ranks_here) const {
+    return bytes - once_a_node * (ranks_here - 1) / ranks_here;
+  }
 };
 
-/// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine allocates by, and activations by running the
-/// model's own forward and backward code without data. Not collective; takes no memory to speak of.
+/// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine
+/// allocates by, and activations by running the model's own forward and backward code without data.
+/// Not collective; takes no memory to speak of.
 [[nodiscard]] MemoryPlan plan_memory(const PlanRequest& request);
 
 }  // namespace th::zero

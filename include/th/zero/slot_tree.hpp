@@ -4,48 +4,59 @@
 #include <span>
 #include <vector>
 
-#include "th/runtime/device.hpp"
+#include "th/runtime/device/device.hpp"
 
 namespace th::zero {
 
-/// Sums the slots' contributions to one flat shard in a binary tree that depends on the slot numbers alone: a binary counter of pending
-/// partial sums, fed in slot order, round by round. With one round nothing is pending between calls.
+/// Sums the slots' contributions to one flat shard in a binary tree that depends on the slot
+/// numbers alone: a binary counter of pending partial sums, fed in slot order, round by round. With
+/// one round nothing is pending between calls.
 class SlotTree {
  public:
   /// `slots` contributions in all, dealt in rounds of `ranks`; `shard` elements can be pending.
   SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard);
-  /// The same with `pending_sums`, pending_buffers() * shard elements of another owner, for what waits.
+  /// The same with `pending_sums`, pending_buffers() * shard elements of another owner, for what
+  /// waits.
   SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums);
   SlotTree(SlotTree&&) = default;  // the buffers stay where they are
   SlotTree& operator=(SlotTree&&) = default;
 
-  /// Feeds slots [first, first + pieces.size()), each `count` elements (T: float, Bf16, Fp16) that belong at `offset` of the shard. Sums are fp32.
-  /// When they are the last ones the sum is written to `out` (which may be one of the pieces), rounded to T; returns whether it was.
+  /// Feeds slots [first, first + pieces.size()), each `count` elements (T: float, Bf16, Fp16) that
+  /// belong at `offset` of the shard. Sums are fp32. When they are the last ones the sum is written
+  /// to `out` (which may be one of the pieces), rounded to T; returns whether it was.
   template <typename T>
-  bool add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset, std::int64_t count, T* out);
+  bool add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset,
+           std::int64_t count, T* out);
 
-  /// What add() may be fed in a slot's place: the contribution of one slot (elements of T), or the sum of a whole subtree, added by subtree_sum().
+  /// What add() may be fed in a slot's place: the contribution of one slot (elements of T), or the
+  /// sum of a whole subtree, added by subtree_sum().
   using Leaf = runtime::TreeLeaf;
   template <typename T>
-  bool add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, T* out);
-  /// What add() does, for a device; `leaves` must outlive the result. It has `out` where the slots are the last ones.
-  [[nodiscard]] runtime::TreeSum plan(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset, std::int64_t count, runtime::ElementType type,
-                                      void* out) const;
+  bool add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset,
+           std::int64_t count, T* out);
+  /// What add() does, for a device; `leaves` must outlive the result. It has `out` where the slots
+  /// are the last ones.
+  [[nodiscard]] runtime::TreeSum plan(std::int64_t first, std::span<const Leaf> leaves,
+                                      std::int64_t offset, std::int64_t count,
+                                      runtime::ElementType type, void* out) const;
 
   /// The fp32 sum of a power of two of contributions, halves first, in `out`.
   template <typename T>
   static void subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out);
 
-  /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of `ranks` below `slots`.
+  /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of
+  /// `ranks` below `slots`.
   [[nodiscard]] static std::int64_t pending_buffers(std::int64_t slots, std::int64_t ranks);
   /// Of the buffers that it owns.
-  [[nodiscard]] std::int64_t bytes() const noexcept { return static_cast<std::int64_t>(own_.size() * sizeof(float)); }
+  [[nodiscard]] std::int64_t bytes() const noexcept {
+    return static_cast<std::int64_t>(own_.size() * sizeof(float));
+  }
 
  private:
   std::int64_t slots_;
-  std::vector<float> own_;                      ///< the buffers, where nobody gave some
-  std::vector<float*> pending_;                 ///< pending_buffers of them
-  std::vector<std::vector<int>> storage_of_;    ///< round -> level -> index into pending_, -1: none
+  std::vector<float> own_;                    ///< the buffers, where nobody gave some
+  std::vector<float*> pending_;               ///< pending_buffers of them
+  std::vector<std::vector<int>> storage_of_;  ///< round -> level -> index into pending_, -1: none
   std::int64_t ranks_;
 };
 

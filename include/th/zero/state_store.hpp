@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "th/runtime/device.hpp"
-#include "th/runtime/flight_record.hpp"
+#include "th/runtime/device/device.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 #include "th/zero/engine_buffers.hpp"
 #include "th/zero/flat_layout.hpp"
 
@@ -17,55 +17,76 @@ namespace th::zero {
 /// What a rank keeps of its parameters: fp32 weights and the moments.
 enum class State { kParameters, kExpAvg, kExpAvgSq };
 
-/// A rank's fp32 states, master weights and moments, and where the deck says so its shards of the parameters: on the device, or in pinned
-/// host memory, which nobody above sees. States are updated where they live; what an update needs from the other side comes, and what it
-/// makes goes, piece by piece on streams of their own, so that the copies of a piece go on while another is computed. An update on the host
-/// makes the host wait for what it needs, one on the device makes nobody wait.
+/// A rank's fp32 states, master weights and moments, and where the deck says so its shards of the
+/// parameters: on the device, or in pinned host memory, which nobody above sees. States are updated
+/// where they live; what an update needs from the other side comes, and what it makes goes, piece
+/// by piece on streams of their own, so that the copies of a piece go on while another is computed.
+/// An update on the host makes the host wait for what it needs, one on the device makes nobody
+/// wait.
 ///
-/// Where the working type is fp32 there are no masters: the weights are the parameters. Not collective.
+/// Where the working type is fp32 there are no masters: the weights are the parameters. Not
+/// collective.
 class StateStore {
  public:
   /// A run of elements that is updated at once.
   struct Slice {
     std::int64_t unit = 0;
-    std::int64_t begin = 0, count = 0;  ///< elements of what this rank keeps of the unit: its shard, or all of it
-    const void* gradients = nullptr;    ///< reduced type, device memory; to be left alone until the update is done
-    void* parameters = nullptr;         ///< working type, device memory; null where the store keeps the parameters
+    std::int64_t begin = 0,
+                 count =
+                     0;  ///< elements of what this rank keeps of the unit: its shard, or all of it
+    const void* gradients =
+        nullptr;  ///< reduced type, device memory; to be left alone until the update is done
+    void* parameters =
+        nullptr;  ///< working type, device memory; null where the store keeps the parameters
   };
 
-  /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once. Null: the store's own.
+  /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once.
+  /// Null: the store's own.
   struct Given {
     float* masters = nullptr;
     float* exp_avg = nullptr;
     float* exp_avg_sq = nullptr;
   };
-  /// Allocates by `buffers`, but for states that are given. `device` and `layout` must outlive the store.
-  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy, const Given& given);
-  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers, const ZeroPolicy& policy)
+  /// Allocates by `buffers`, but for states that are given. `device` and `layout` must outlive the
+  /// store.
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers,
+             const ZeroPolicy& policy, const Given& given);
+  StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers,
+             const ZeroPolicy& policy)
       : StateStore(device, layout, buffers, policy, Given{}) {}
   ~StateStore();
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
 
-  /// Enqueues the copy of a slice's gradients to an update on the host, behind `reduced`: while backward goes on with other units. Each step, each slice
-  /// that will be announced; nothing where the gradients stay or come piece by piece.
-  void bring(const Slice& slice, const runtime::Event& reduced, const std::shared_ptr<runtime::FlightRecord>& flight);
+  /// Enqueues the copy of a slice's gradients to an update on the host, behind `reduced`: while
+  /// backward goes on with other units. Each step, each slice that will be announced; nothing where
+  /// the gradients stay or come piece by piece.
+  void bring(const Slice& slice, const runtime::Event& reduced,
+             const std::shared_ptr<runtime::FlightRecord>& flight);
   /// Waits for what was brought in a step that updates nothing.
   void leave_gradients();
-  /// Says what update_next() will be asked for, in its order: copies begin, of gradients behind what the device's compute stream holds.
+  /// Says what update_next() will be asked for, in its order: copies begin, of gradients behind
+  /// what the device's compute stream holds.
   void announce(const Slice& slice);
-  /// Updates the next announced slice, on updating(); by `outcome`, which is in its memory, where that is not null.
-  void update_next(const runtime::UpdateFactors& factors, const runtime::StepOutcome* outcome = nullptr);
+  /// Updates the next announced slice, on updating(); by `outcome`, which is in its memory, where
+  /// that is not null.
+  void update_next(const runtime::UpdateFactors& factors,
+                   const runtime::StepOutcome* outcome = nullptr);
   /// Where updates are computed: the device's compute stream, or the host.
-  [[nodiscard]] runtime::Stream& updating() const { return buffers_.optimizer_on_host ? device_.host() : device_.compute(); }
-  /// The point from which on the device or the host finds the new parameters of all slices that were updated so far.
+  [[nodiscard]] runtime::Stream& updating() const {
+    return buffers_.optimizer_on_host ? device_.host() : device_.compute();
+  }
+  /// The point from which on the device or the host finds the new parameters of all slices that
+  /// were updated so far.
   [[nodiscard]] runtime::Event updated();
 
-  /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory: for copies. `parameters` as in Slice.
+  /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory:
+  /// for copies. `parameters` as in Slice.
   [[nodiscard]] float* at(State state, const Slice& slice) const;
   /// Makes the parameters of a slice from its master weights; nothing where there are none. Waits.
   void publish(const Slice& slice);
-  /// This rank's shard of a unit's parameters in host memory, where the store keeps them; else null.
+  /// This rank's shard of a unit's parameters in host memory, where the store keeps them; else
+  /// null.
   [[nodiscard]] std::byte* parameters(std::int64_t unit) const;
 
  private:
@@ -97,13 +118,17 @@ class StateStore {
   const FlatLayout& layout_;
   EngineBuffers buffers_;
   ZeroPolicy policy_;
-  runtime::DeviceBlock own_masters_, own_exp_avg_, own_exp_avg_sq_, parameters_, gradients_, staging_;
+  runtime::DeviceBlock own_masters_, own_exp_avg_, own_exp_avg_sq_, parameters_, gradients_,
+      staging_;
   Given states_;  ///< where they are
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
   std::unique_ptr<runtime::Stream> own_bringing_;
-  runtime::Stream* bringing_ = nullptr;  ///< of gradients to the host, all of them: its own, or compute without overlap; null where they do not come so
-  std::vector<runtime::Event> brought_;        ///< by unit
-  std::unique_ptr<runtime::Stream> in_, out_;  ///< copies to the side that computes, and from it; null where nothing comes, or goes
+  runtime::Stream* bringing_ =
+      nullptr;  ///< of gradients to the host, all of them: its own, or compute without overlap;
+                ///< null where they do not come so
+  std::vector<runtime::Event> brought_;  ///< by unit
+  std::unique_ptr<runtime::Stream> in_,
+      out_;  ///< copies to the side that computes, and from it; null where nothing comes, or goes
   std::deque<Piece> announced_;  ///< in order; the first `fetched_` have a place
   std::size_t fetched_ = 0;
   std::size_t next_place_ = 0;  ///< of the first announced piece

@@ -1,4 +1,5 @@
-// 16-bit types: every value there is, and every rounding decision near it, against arithmetic in fp64.
+// 16-bit types: every value there is, and every rounding decision near it, against arithmetic in
+// fp64.
 #include <gtest/gtest.h>
 
 #include "th/base/half_float.hpp"
@@ -15,10 +16,14 @@ namespace {
 double value_of(std::uint16_t bits, int exponent_bits, int mantissa_bits) {
   const int bias = (1 << (exponent_bits - 1)) - 1;
   const int exponent = (bits >> mantissa_bits) & ((1 << exponent_bits) - 1);
-  const double fraction = static_cast<double>(bits & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits);
+  const double fraction =
+      static_cast<double>(bits & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits);
   const double sign = (bits & 0x8000) != 0 ? -1.0 : 1.0;
-  if (exponent == (1 << exponent_bits) - 1) return fraction == 0 ? sign * std::numeric_limits<double>::infinity() : std::numeric_limits<double>::quiet_NaN();
-  return sign * (exponent == 0 ? std::ldexp(fraction, 1 - bias) : std::ldexp(1 + fraction, exponent - bias));
+  if (exponent == (1 << exponent_bits) - 1)
+    return fraction == 0 ? sign * std::numeric_limits<double>::infinity()
+                         : std::numeric_limits<double>::quiet_NaN();
+  return sign * (exponent == 0 ? std::ldexp(fraction, 1 - bias)
+                               : std::ldexp(1 + fraction, exponent - bias));
 }
 
 template <typename T>
@@ -46,14 +51,18 @@ TYPED_TEST(HalfFloat, EveryPatternHasItsValueAndComesBack) {
 }
 
 TYPED_TEST(HalfFloat, RoundsToNearestAndTiesToEven) {
-  // Between each finite pattern and the next one up: below the middle down, the middle to the even pattern, above it up.
+  // Between each finite pattern and the next one up: below the middle down, the middle to the even
+  // pattern, above it up.
   for (std::uint32_t u = 0; u < 0x7fff; ++u) {
     const double low = TestFixture::exact(static_cast<std::uint16_t>(u));
     double high = TestFixture::exact(static_cast<std::uint16_t>(u + 1));
     if (std::isnan(high) || std::isinf(low)) break;
-    if (std::isinf(high)) high = 2 * low - TestFixture::exact(static_cast<std::uint16_t>(u - 1));  // where the next value would be
+    if (std::isinf(high))
+      high = 2 * low - TestFixture::exact(
+                           static_cast<std::uint16_t>(u - 1));  // where the next value would be
     const auto middle = static_cast<float>((low + high) / 2);
-    if (static_cast<double>(middle) != (low + high) / 2) continue;  // bf16 below fp32's own subnormal grid
+    if (static_cast<double>(middle) != (low + high) / 2)
+      continue;  // bf16 below fp32's own subnormal grid
     const std::uint16_t even = static_cast<std::uint16_t>(u % 2 == 0 ? u : u + 1);
     ASSERT_EQ(from_float<TypeParam>(middle).bits, even) << u;
     ASSERT_EQ(from_float<TypeParam>(-middle).bits, even | 0x8000) << u;

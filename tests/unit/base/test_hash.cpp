@@ -18,11 +18,13 @@ TEST(Hash, Crc32cOfTheCheckStringAndInParts) {
 
 TEST(Hash, Crc32cOfThreeStreamsIsThatOfOneByteAtATime) {
   std::vector<std::byte> data(40000);
-  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(th::mix64(i) & 0xffU);
+  for (std::size_t i = 0; i < data.size(); ++i)
+    data[i] = static_cast<std::byte>(th::mix64(i) & 0xffU);
   for (const std::size_t begin : {0U, 1U, 7U}) {
     for (const std::size_t count : {0U, 1U, 12287U, 12288U, 12289U, 24576U, 24600U, 39990U}) {
       const auto part = std::span(data).subspan(begin, count);
-      EXPECT_EQ(th::crc32c(part, 0x12345678U), th::crc32c_portable(part, 0x12345678U)) << begin << " " << count;
+      EXPECT_EQ(th::crc32c(part, 0x12345678U), th::crc32c_portable(part, 0x12345678U))
+          << begin << " " << count;
     }
   }
   // RFC 3720, B.4: 32 bytes of zeros, and 32 of ones.

@@ -5,17 +5,21 @@
 #include "loading.hpp"
 #include "th/config/schema.hpp"
 
-// What keys say together: contradictions, keys without effect, values that are not part of the build.
+// What keys say together: contradictions, keys without effect, values that are not part of the
+// build.
 namespace th::config::test {
 namespace {
 
 /// The one problem, or a text that says how many there are.
 std::string problem(const std::string& text, const Overrides& overrides = {}) {
   const Lines lines = problems(text, overrides);
-  return lines.size() == 1 ? lines.front() : std::to_string(lines.size()) + " problems" + (lines.empty() ? "" : ", first " + lines.front());
+  return lines.size() == 1 ? lines.front()
+                           : std::to_string(lines.size()) + " problems" +
+                                 (lines.empty() ? "" : ", first " + lines.front());
 }
 
-const std::string kSynthetic = "[data]\nsynthetic = random_ids\nvocab_size = 100\n[train]\nmax_steps = 5\n";
+const std::string kSynthetic =
+    "[data]\nsynthetic = random_ids\nvocab_size = 100\n[train]\nmax_steps = 5\n";
 
 TEST(Checks, SoundDecksHaveNoWarning) {
   EXPECT_EQ(load(kSound).warnings, Lines());
@@ -24,7 +28,8 @@ TEST(Checks, SoundDecksHaveNoWarning) {
 
 TEST(Checks, ShippedDecksHaveNoWarning) {
   int decks = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(TH_SOURCE_DIR) / "inputs")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(TH_SOURCE_DIR) / "inputs")) {
     if (entry.path().extension() != ".in") continue;
     ++decks;
     EXPECT_EQ(load_deck(entry.path().string(), {}).warnings, Lines()) << entry.path();
@@ -33,83 +38,107 @@ TEST(Checks, ShippedDecksHaveNoWarning) {
 }
 
 TEST(Checks, HeadsDivideTheWidth) {
-  EXPECT_EQ(problem(kSound + "model.num_heads = 3"),
-            "a.in:7: model.num_heads: 3 does not divide model.d_model = 512; allowed divisors of it");
-  EXPECT_EQ(problem(kSound + "\nmodel.d_model = 100"),
-            "a.in:8: model.num_heads: 8 does not divide model.d_model = 100; allowed divisors of it");
+  EXPECT_EQ(
+      problem(kSound + "model.num_heads = 3"),
+      "a.in:7: model.num_heads: 3 does not divide model.d_model = 512; allowed divisors of it");
+  EXPECT_EQ(
+      problem(kSound + "\nmodel.d_model = 100"),
+      "a.in:8: model.num_heads: 8 does not divide model.d_model = 100; allowed divisors of it");
   EXPECT_EQ(problem(kSound, {"model.num_heads=1024"}),
-            "command line: model.num_heads: 1024 does not divide model.d_model = 512; allowed divisors of it");
+            "command line: model.num_heads: 1024 does not divide model.d_model = 512; allowed "
+            "divisors of it");
 }
 
 TEST(Checks, SinusoidalPositionsNeedAnEvenWidth) {
   EXPECT_EQ(problem(kSound + "[model]\nd_model = 33\nnum_heads = 3\n"),
-            "a.in:8: model.d_model: 33 is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even widths");
+            "a.in:8: model.d_model: 33 is odd, and sinusoidal positions are pairs of a sine and a "
+            "cosine; allowed even widths");
 }
 
 TEST(Checks, OffloadOfParametersNeedsShardedOnes) {
   for (const std::string stage : {"0", "1", "2"}) {
     EXPECT_EQ(problem(kSound + "zero.offload_parameters = true", {"zero.stage=" + stage}),
-              "a.in:7: zero.offload_parameters: true moves this rank's shards of the parameters, and zero.stage = " + stage +
-                  " does not shard them; allowed with zero.stage = 3");
+              "a.in:7: zero.offload_parameters: true moves this rank's shards of the parameters, "
+              "and zero.stage = " +
+                  stage + " does not shard them; allowed with zero.stage = 3");
   }
   EXPECT_TRUE(problems(kSound, {"zero.offload_optimizer=true"}).empty());
 }
 
 TEST(Checks, NcclNeedsAGpu) {
   EXPECT_EQ(problem(kSound, {"run.device=cpu", "comm.backend=nccl"}),
-            "command line: comm.backend: nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");
+            "command line: comm.backend: nccl moves tensors of GPUs, and run.device is cpu; "
+            "allowed auto, mpi");
   EXPECT_TRUE(problems(kSound, {"run.device=cuda", "comm.backend=nccl"}).empty());
   EXPECT_TRUE(problems(kSound, {"comm.backend=nccl"}).empty());
 }
 
 TEST(Checks, TheCpusProductsHaveNoEffectOnAGpu) {
   EXPECT_EQ(load(kSound, {"run.device=cuda", "run.gemm=mkl"}).warnings,
-            Lines{"command line: run.gemm has no effect: a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone"});
+            Lines{"command line: run.gemm has no effect: a GPU's matrix products are cuBLAS's; the "
+                  "CPU's are those of decoding alone"});
   EXPECT_EQ(load(kSound, {"run.gemm=mkl"}).warnings, Lines());
 }
 
 TEST(Checks, OffloadHasNoEffectOnACpu) {
   EXPECT_EQ(load(kSound, {"run.device=cuda", "zero.offload_optimizer=true"}).warnings, Lines());
-  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=true"}).warnings, Lines()) << "auto is told at the start";
-  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.offload_optimizer=true"}).warnings, Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU"});
-  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.stage=3", "zero.offload_parameters=true", "zero.offload_optimizer=true"}).warnings,
+  EXPECT_EQ(load(kSound, {"zero.offload_optimizer=true"}).warnings, Lines())
+      << "auto is told at the start";
+  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.offload_optimizer=true"}).warnings,
+            Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU"});
+  EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.stage=3", "zero.offload_parameters=true",
+                          "zero.offload_optimizer=true"})
+                .warnings,
             (Lines{"command line: zero.offload_optimizer has no effect: the device is a CPU",
                    "command line: zero.offload_parameters has no effect: the device is a CPU"}));
   EXPECT_EQ(load(kSound, {"run.device=cpu", "zero.offload_optimizer=false"}).warnings, Lines());
 }
 
 TEST(Checks, SourceAndTargetComeTogether) {
-  EXPECT_EQ(problem(kSound + "data.valid_source = v.en"),
-            "a.in:7: data.valid_target: missing; data.valid_source and data.valid_target come together");
-  EXPECT_EQ(problem(kSound + "data.test_target = t.fr"),
-            "a.in:7: data.test_source: missing; data.test_source and data.test_target come together");
-  EXPECT_EQ(problem("data.train_target = t.fr"),
-            "a.in:1: data.train_source: missing; data.train_source and data.train_target come together");
+  EXPECT_EQ(
+      problem(kSound + "data.valid_source = v.en"),
+      "a.in:7: data.valid_target: missing; data.valid_source and data.valid_target come together");
+  EXPECT_EQ(
+      problem(kSound + "data.test_target = t.fr"),
+      "a.in:7: data.test_source: missing; data.test_source and data.test_target come together");
+  EXPECT_EQ(
+      problem("data.train_target = t.fr"),
+      "a.in:1: data.train_source: missing; data.train_source and data.train_target come together");
   EXPECT_EQ(problem(kSound, {"data.train_target="}),
-            "command line: data.train_target: missing; data.train_source and data.train_target come together");
+            "command line: data.train_target: missing; data.train_source and data.train_target "
+            "come together");
 }
 
 TEST(Checks, TrainingTextOrSyntheticDataIsNeeded) {
-  EXPECT_EQ(problem(""), "a.in:1: data.train_source: missing; give the training text, or data.synthetic = random_ids");
+  EXPECT_EQ(
+      problem(""),
+      "a.in:1: data.train_source: missing; give the training text, or data.synthetic = random_ids");
   EXPECT_EQ(problem(kSynthetic + "data.train_source = a\ndata.train_target = b\n"),
-            "a.in:2: data.synthetic: random_ids and data.train_source contradict each other; give one of them");
+            "a.in:2: data.synthetic: random_ids and data.train_source contradict each other; give "
+            "one of them");
 }
 
 TEST(Checks, SyntheticDataNeedsAVocabularyAndSteps) {
   EXPECT_EQ(problem("[data]\nsynthetic = random_ids\ntrain.max_steps = 1\n"),
-            "a.in:2: data.vocab_size: random_ids needs the vocabulary's size, the four special tokens counted; allowed from 5");
-  EXPECT_EQ(problem("[data]\nsynthetic = random_ids\nvocab_size = 4\ntrain.max_steps = 1\n").substr(0, 24), "a.in:3: data.vocab_size:");
+            "a.in:2: data.vocab_size: random_ids needs the vocabulary's size, the four special "
+            "tokens counted; allowed from 5");
+  EXPECT_EQ(problem("[data]\nsynthetic = random_ids\nvocab_size = 4\ntrain.max_steps = 1\n")
+                .substr(0, 24),
+            "a.in:3: data.vocab_size:");
   EXPECT_EQ(problem("[data]\nsynthetic = random_ids\nvocab_size = 5\n"),
             "a.in:2: train.max_steps: random_ids needs a number of steps; allowed from 1");
   EXPECT_EQ(problem(kSynthetic + "schedule.name = cosine\noptimizer.lr = 1e-3"),
-            "a.in:6: schedule.total_steps: random_ids has no epochs to take the schedule's end from; allowed from 1");
-  EXPECT_EQ(
-      load(kSynthetic, {"schedule.name=warmup_linear", "schedule.total_steps=5", "schedule.warmup_steps=1", "optimizer.lr=1e-3"}).warnings,
-      Lines());
+            "a.in:6: schedule.total_steps: random_ids has no epochs to take the schedule's end "
+            "from; allowed from 1");
+  EXPECT_EQ(load(kSynthetic, {"schedule.name=warmup_linear", "schedule.total_steps=5",
+                              "schedule.warmup_steps=1", "optimizer.lr=1e-3"})
+                .warnings,
+            Lines());
 }
 
 TEST(Checks, WordVocabularyHoldsTheSpecialTokens) {
-  EXPECT_EQ(problem(kSound, {"data.vocab_size=4"}), "command line: data.vocab_size: the four special tokens count; allowed 0 or from 5");
+  EXPECT_EQ(problem(kSound, {"data.vocab_size=4"}),
+            "command line: data.vocab_size: the four special tokens count; allowed 0 or from 5");
   EXPECT_EQ(load(kSound, {"data.vocab_size=5"}).config.data.vocab_size, 5);
 }
 
@@ -117,8 +146,10 @@ TEST(Checks, SentencesAndTokensOfABatchContradictEachOther) {
   EXPECT_EQ(problem(kSound + "[data]\nbatch_size = 32\nbatch_tokens = 4000\n"),
             "a.in:9: data.batch_tokens: contradicts data.batch_size; give one of them");
   EXPECT_EQ(load(kSound, {"data.batch_tokens=4000"}).config.data.batch_tokens, 4000);
-  const std::string sized = kSound + "[data]\nbatch_size = 31\n", counted = kSound + "[data]\nbatch_tokens = 4000\n";
-  EXPECT_EQ(load(sized, {"data.batch_tokens=900"}).config.data.batch_tokens, 900) << "the command line's takes the place of the deck's";
+  const std::string sized = kSound + "[data]\nbatch_size = 31\n",
+                    counted = kSound + "[data]\nbatch_tokens = 4000\n";
+  EXPECT_EQ(load(sized, {"data.batch_tokens=900"}).config.data.batch_tokens, 900)
+      << "the command line's takes the place of the deck's";
   EXPECT_EQ(load(counted, {"data.batch_size=16"}).config.data.batch_tokens, 0);
   EXPECT_EQ(load(counted, {"data.batch_size=16"}).config.data.batch_size, 16);
   EXPECT_EQ(load(sized, {"data.batch_tokens=0"}).config.data.batch_size, 31);
@@ -127,10 +158,15 @@ TEST(Checks, SentencesAndTokensOfABatchContradictEachOther) {
 
 TEST(Checks, ScheduleNeedsItsWarmUp) {
   for (const std::string name : {"noam", "inverse_sqrt"})
-    EXPECT_EQ(problem(kSound, {"schedule.name=" + name, "schedule.warmup_steps=0", "optimizer.lr=0.1"}),
-              "command line: schedule.warmup_steps: 0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
+    EXPECT_EQ(
+        problem(kSound, {"schedule.name=" + name, "schedule.warmup_steps=0", "optimizer.lr=0.1"}),
+        "command line: schedule.warmup_steps: 0, and noam and inverse_sqrt fall from the end of "
+        "the warm-up; allowed from 1");
   for (const std::string name : {"cosine", "warmup_linear"})
-    EXPECT_EQ(load(kSound, {"schedule.name=" + name, "schedule.warmup_steps=0", "optimizer.lr=0.1"}).warnings, Lines()) << name;
+    EXPECT_EQ(load(kSound, {"schedule.name=" + name, "schedule.warmup_steps=0", "optimizer.lr=0.1"})
+                  .warnings,
+              Lines())
+        << name;
 }
 
 TEST(Checks, WarmUpEndsBeforeTheSchedule) {
@@ -140,21 +176,24 @@ TEST(Checks, WarmUpEndsBeforeTheSchedule) {
     equal.push_back("schedule.warmup_steps=10");
     below.push_back("schedule.warmup_steps=9");
     EXPECT_EQ(problem(kSound, equal),
-              "command line: schedule.warmup_steps: 10 is not below schedule.total_steps = 10: no step is left after the warm-up");
+              "command line: schedule.warmup_steps: 10 is not below schedule.total_steps = 10: no "
+              "step is left after the warm-up");
     EXPECT_EQ(load(kSound, below).config.schedule.warmup_steps, 9);
   }
 }
 
 TEST(Checks, EpsilonIsNotZeroInSinglePrecision) {
   EXPECT_EQ(problem(kSound, {"optimizer.eps=0"}).substr(0, 32), "command line: optimizer.eps: is ");
-  EXPECT_EQ(problem(kSound, {"optimizer.eps=1e-60"}).substr(0, 32), "command line: optimizer.eps: is ");
+  EXPECT_EQ(problem(kSound, {"optimizer.eps=1e-60"}).substr(0, 32),
+            "command line: optimizer.eps: is ");
   EXPECT_EQ(load(kSound, {"optimizer.eps=1e-40"}).config.optimizer.eps, 1e-40);
   EXPECT_TRUE(problems(kSound, {"optimizer.eps=0", "optimizer.name=sgd"}).empty());
 }
 
 TEST(Checks, FineTuningAndResumeOfAPathContradictEachOther) {
   EXPECT_EQ(problem(kSound, {"checkpoint.init_from=/a", "checkpoint.resume=/b"}),
-            "command line: checkpoint.init_from: contradicts checkpoint.resume with a path; give one of them");
+            "command line: checkpoint.init_from: contradicts checkpoint.resume with a path; give "
+            "one of them");
   EXPECT_TRUE(problems(kSound, {"checkpoint.init_from=/a", "checkpoint.resume=latest"}).empty());
 }
 
@@ -166,15 +205,18 @@ TEST(Checks, NothingIsSaidAboutKeysWhoseValueIsNotKnown) {
 
 TEST(Checks, ValuesOutsideThisBuildSaySo) {
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"run.task=summarization", "translation"}, {"model.position=learned", "sinusoidal"}, {"model.encoder_attention=local", "full"},
-      {"model.attention_window=16", "0"},        {"model.rope_theta=500", "10000"},        {"model.cross_downsample=2", "1"}};
+      {"run.task=summarization", "translation"}, {"model.position=learned", "sinusoidal"},
+      {"model.encoder_attention=local", "full"}, {"model.attention_window=16", "0"},
+      {"model.rope_theta=500", "10000"},         {"model.cross_downsample=2", "1"}};
   for (const auto& [word, allowed] : cases) {
     const auto equals = word.find('=');
     const Key* key = find_key(word.substr(0, equals));
     const std::string value = word.substr(equals + 1);
-    const bool absent = std::any_of(key->absent.begin(), key->absent.end(), [&](const std::string& a) { return a == "*" || a == value; });
+    const bool absent = std::any_of(key->absent.begin(), key->absent.end(),
+                                    [&](const std::string& a) { return a == "*" || a == value; });
     if (!absent) continue;  // it came with a later build
-    EXPECT_EQ(problem(kSound, {word}), "command line: " + key->name + ": '" + value + "' is not part of this build; allowed " + allowed);
+    EXPECT_EQ(problem(kSound, {word}), "command line: " + key->name + ": '" + value +
+                                           "' is not part of this build; allowed " + allowed);
   }
 }
 
@@ -184,7 +226,9 @@ TEST(Checks, EveryAbsentValueIsRefusedAndNoDefaultIs) {
       if (value == "*") continue;
       const Lines lines = problems(kSound, {key.name + "=" + value});
       ASSERT_EQ(lines.size(), 1U) << key.name << " = " << value;
-      EXPECT_NE(lines[0].find("'" + value + "' is not part of this build; allowed "), std::string::npos) << lines[0];
+      EXPECT_NE(lines[0].find("'" + value + "' is not part of this build; allowed "),
+                std::string::npos)
+          << lines[0];
     }
     const bool in_deck = key.name == "data.train_source" || key.name == "data.train_target";
     if (!in_deck) {
@@ -194,14 +238,22 @@ TEST(Checks, EveryAbsentValueIsRefusedAndNoDefaultIs) {
 }
 
 TEST(Checks, OutsideTheRangeAndOfAnotherKindReadDifferently) {
-  EXPECT_EQ(problem(kSound, {"zero.stage=4"}), "command line: zero.stage: '4' is out of range; allowed from 0 to 3");
-  EXPECT_EQ(problem(kSound, {"zero.stage=two"}), "command line: zero.stage: 'two' is not a valid integer; allowed from 0 to 3");
-  EXPECT_EQ(problem(kSound, {"train.epochs=1.5"}), "command line: train.epochs: '1.5' is not a valid integer; allowed from 1");
-  EXPECT_EQ(problem(kSound, {"train.epochs=1e99"}), "command line: train.epochs: '1e99' is not a valid integer; allowed from 1");
-  EXPECT_EQ(problem(kSound, {"model.dropout=nan"}), "command line: model.dropout: 'nan' is not a valid number; allowed from 0 to below 1");
-  EXPECT_EQ(problem(kSound, {"model.dropout=1e99"}), "command line: model.dropout: '1e99' is out of range; allowed from 0 to below 1");
-  EXPECT_EQ(problem(kSound, {"model.norm=mid"}), "command line: model.norm: 'mid' is not one of its values; allowed pre, post");
-  EXPECT_EQ(problem(kSound, {"checkpoint.async=1"}), "command line: checkpoint.async: '1' is not a valid boolean; allowed true, false");
+  EXPECT_EQ(problem(kSound, {"zero.stage=4"}),
+            "command line: zero.stage: '4' is out of range; allowed from 0 to 3");
+  EXPECT_EQ(problem(kSound, {"zero.stage=two"}),
+            "command line: zero.stage: 'two' is not a valid integer; allowed from 0 to 3");
+  EXPECT_EQ(problem(kSound, {"train.epochs=1.5"}),
+            "command line: train.epochs: '1.5' is not a valid integer; allowed from 1");
+  EXPECT_EQ(problem(kSound, {"train.epochs=1e99"}),
+            "command line: train.epochs: '1e99' is not a valid integer; allowed from 1");
+  EXPECT_EQ(problem(kSound, {"model.dropout=nan"}),
+            "command line: model.dropout: 'nan' is not a valid number; allowed from 0 to below 1");
+  EXPECT_EQ(problem(kSound, {"model.dropout=1e99"}),
+            "command line: model.dropout: '1e99' is out of range; allowed from 0 to below 1");
+  EXPECT_EQ(problem(kSound, {"model.norm=mid"}),
+            "command line: model.norm: 'mid' is not one of its values; allowed pre, post");
+  EXPECT_EQ(problem(kSound, {"checkpoint.async=1"}),
+            "command line: checkpoint.async: '1' is not a valid boolean; allowed true, false");
 }
 
 /// The keys that the warnings say have no effect.
@@ -217,50 +269,64 @@ Lines idle(const std::string& text, const Overrides& overrides) {
 }
 
 TEST(Warnings, NameTheLineAndTheReason) {
-  EXPECT_EQ(load(kSound + "profile.steps = 3").warnings, (Lines{"a.in:7: profile.steps has no effect: profile.enabled is false"}));
-  EXPECT_EQ(load(kSound, {"schedule.total_steps=9"}).warnings,
-            (Lines{"command line: schedule.total_steps has no effect: only cosine and warmup_linear end"}));
+  EXPECT_EQ(load(kSound + "profile.steps = 3").warnings,
+            (Lines{"a.in:7: profile.steps has no effect: profile.enabled is false"}));
+  EXPECT_EQ(
+      load(kSound, {"schedule.total_steps=9"}).warnings,
+      (Lines{
+          "command line: schedule.total_steps has no effect: only cosine and warmup_linear end"}));
 }
 
 TEST(Warnings, KeysWithoutEffectAreNamed) {
-  EXPECT_EQ(idle(kSound, {"schedule.name=constant", "schedule.warmup_steps=3", "optimizer.lr=1e-3"}), (Lines{"schedule.warmup_steps"}));
-  EXPECT_EQ(idle(kSound,
-                 {"optimizer.name=sgd", "optimizer.beta1=0.5", "optimizer.beta2=0.5", "optimizer.eps=1e-8", "optimizer.weight_decay=0.1"}),
+  EXPECT_EQ(
+      idle(kSound, {"schedule.name=constant", "schedule.warmup_steps=3", "optimizer.lr=1e-3"}),
+      (Lines{"schedule.warmup_steps"}));
+  EXPECT_EQ(idle(kSound, {"optimizer.name=sgd", "optimizer.beta1=0.5", "optimizer.beta2=0.5",
+                          "optimizer.eps=1e-8", "optimizer.weight_decay=0.1"}),
             (Lines{"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}));
-  EXPECT_EQ(idle(kSound, {"checkpoint.every_epochs=0", "checkpoint.keep_last=2", "checkpoint.async=false"}),
+  EXPECT_EQ(idle(kSound,
+                 {"checkpoint.every_epochs=0", "checkpoint.keep_last=2", "checkpoint.async=false"}),
             (Lines{"checkpoint.keep_last", "checkpoint.async"}));
-  EXPECT_EQ(idle(kSound, {"checkpoint.every_epochs=0", "checkpoint.every_steps=5", "checkpoint.keep_last=2"}), Lines());
-  EXPECT_EQ(idle(kSound, {"train.valid_every_steps=5", "decode.max_length=9", "data.synthetic_length=8"}),
-            (Lines{"data.synthetic_length", "train.valid_every_steps", "decode.max_length"}));
+  EXPECT_EQ(idle(kSound, {"checkpoint.every_epochs=0", "checkpoint.every_steps=5",
+                          "checkpoint.keep_last=2"}),
+            Lines());
+  EXPECT_EQ(
+      idle(kSound, {"train.valid_every_steps=5", "decode.max_length=9", "data.synthetic_length=8"}),
+      (Lines{"data.synthetic_length", "train.valid_every_steps", "decode.max_length"}));
   const Lines test_text{"data.test_source=/t", "data.test_target=/t", "decode.length_penalty=0.6"};
   EXPECT_EQ(idle(kSound, test_text), (Lines{"decode.length_penalty"}));
   EXPECT_EQ(idle(kSound, {test_text[0], test_text[1], test_text[2], "decode.beam=4"}), Lines());
-  EXPECT_EQ(idle(kSound, {test_text[2], "decode.beam=4"}), (Lines{"decode.beam", "decode.length_penalty"}));
-  const Lines gathered{"zero.prefetch_units=2", "zero.persistence_threshold=1000", "zero.max_live_parameters=100000"};
+  EXPECT_EQ(idle(kSound, {test_text[2], "decode.beam=4"}),
+            (Lines{"decode.beam", "decode.length_penalty"}));
+  const Lines gathered{"zero.prefetch_units=2", "zero.persistence_threshold=1000",
+                       "zero.max_live_parameters=100000"};
   const auto gathered_at = [&](const Lines& more) {
     Lines all = gathered;
     all.insert(all.end(), more.begin(), more.end());
     return idle(kSound, all);
   };
-  EXPECT_EQ(gathered_at({"zero.stage=2"}), (Lines{"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"}));
+  EXPECT_EQ(
+      gathered_at({"zero.stage=2"}),
+      (Lines{"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"}));
   EXPECT_EQ(gathered_at({"zero.stage=3"}), Lines());
   EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=on"}), Lines());
   EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=off"}), (Lines{"zero.prefetch_units"}));
-  EXPECT_EQ(
-      idle(kSynthetic, {"data.min_freq=3", "data.max_length=7", "data.valid_source=/v", "data.valid_target=/v", "data.synthetic_length=8"}),
-      (Lines{"data.valid_source", "data.valid_target", "data.min_freq", "data.max_length"}));
+  EXPECT_EQ(idle(kSynthetic, {"data.min_freq=3", "data.max_length=7", "data.valid_source=/v",
+                              "data.valid_target=/v", "data.synthetic_length=8"}),
+            (Lines{"data.valid_source", "data.valid_target", "data.min_freq", "data.max_length"}));
 }
 
 TEST(Warnings, RateThatWasMeantForNoamIsNamed) {
-  EXPECT_EQ(
-      load(kSound + "schedule.name = cosine").warnings,
-      (Lines{"a.in:7: optimizer.lr: left at its default 1, which is a factor for noam; another schedule takes it as the rate itself"}));
+  EXPECT_EQ(load(kSound + "schedule.name = cosine").warnings,
+            (Lines{"a.in:7: optimizer.lr: left at its default 1, which is a factor for noam; "
+                   "another schedule takes it as the rate itself"}));
   EXPECT_EQ(load(kSound, {"schedule.name=cosine", "optimizer.lr=1"}).warnings, Lines());
 }
 
 TEST(Warnings, StepsThatLeaveNothingToTimeAreNamed) {
   EXPECT_EQ(load(kSound, {"run.warmup_steps=5", "train.max_steps=5"}).warnings,
-            (Lines{"command line: run.warmup_steps: 5 leaves none of train.max_steps = 5 steps for tokens_per_second"}));
+            (Lines{"command line: run.warmup_steps: 5 leaves none of train.max_steps = 5 steps for "
+                   "tokens_per_second"}));
   EXPECT_EQ(load(kSound, {"run.warmup_steps=4", "train.max_steps=5"}).warnings, Lines());
 }
 

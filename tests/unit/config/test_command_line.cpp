@@ -36,14 +36,16 @@ TEST(CommandLine, DeckAloneIsARun) {
 }
 
 TEST(CommandLine, OverridesStandAnywhereAndKeepTheirOrder) {
-  const CommandLine line = parse({"--zero.stage=3", "a.in", "train.epochs=2", "--check", "run.output_dir=/a b=c"});
+  const CommandLine line =
+      parse({"--zero.stage=3", "a.in", "train.epochs=2", "--check", "run.output_dir=/a b=c"});
   EXPECT_EQ(line.action, Action::kCheck);
   EXPECT_EQ(line.deck_path, "a.in");
   EXPECT_EQ(line.overrides, (Lines{"--zero.stage=3", "train.epochs=2", "run.output_dir=/a b=c"}));
 }
 
 TEST(CommandLine, OverrideMayHaveAnEmptyOrNegativeValue) {
-  EXPECT_EQ(parse({"a.in", "data.test_source=", "zero.stage=-1"}).overrides, (Lines{"data.test_source=", "zero.stage=-1"}));
+  EXPECT_EQ(parse({"a.in", "data.test_source=", "zero.stage=-1"}).overrides,
+            (Lines{"data.test_source=", "zero.stage=-1"}));
 }
 
 TEST(CommandLine, DeckPathWithAnEqualsSignIsADeck) {
@@ -66,35 +68,48 @@ TEST(CommandLine, ExplainTakesAKeyInEveryForm) {
   EXPECT_EQ(parse({"--explain", "zero.stage"}).explain_key, "zero.stage");
   EXPECT_EQ(parse({"--explain=zero.stage"}).explain_key, "zero.stage");
   EXPECT_EQ(parse({"--explain", "zero"}).explain_key, "zero");
-  EXPECT_EQ(first_line({"--explain", "zero.stage", "train.epochs"}), "command line: --explain takes one key");
+  EXPECT_EQ(first_line({"--explain", "zero.stage", "train.epochs"}),
+            "command line: --explain takes one key");
 }
 
-TEST(CommandLine, HelpWinsOverAnythingElse) { EXPECT_EQ(parse({"a.in", "--check", "--help"}).action, Action::kHelp); }
+TEST(CommandLine, HelpWinsOverAnythingElse) {
+  EXPECT_EQ(parse({"a.in", "--check", "--help"}).action, Action::kHelp);
+}
 
 TEST(CommandLine, TwoActionsAreRefused) {
-  EXPECT_EQ(first_line({"a.in", "--check", "--plan"}), "command line: --check and --plan ask for different things; allowed one of them");
+  EXPECT_EQ(first_line({"a.in", "--check", "--plan"}),
+            "command line: --check and --plan ask for different things; allowed one of them");
 }
 
 TEST(CommandLine, DeckIsNeededOnce) {
   EXPECT_EQ(first_line({}), "command line: no deck given");
   EXPECT_EQ(first_line({"--check"}), "command line: no deck given");
   EXPECT_EQ(first_line({"a.in", "b.in"}),
-            "command line: more than one deck: 'a.in' and 'b.in'; allowed one (an override is section.key=value)");
+            "command line: more than one deck: 'a.in' and 'b.in'; allowed one (an override is "
+            "section.key=value)");
   EXPECT_EQ(first_line({"a.in", "zero.stage"}),
-            "command line: more than one deck: 'a.in' and 'zero.stage'; allowed one (an override is section.key=value)");
+            "command line: more than one deck: 'a.in' and 'zero.stage'; allowed one (an override "
+            "is section.key=value)");
 }
 
 TEST(CommandLine, UnknownOptionsAreNamedAndNotGuessed) {
-  EXPECT_EQ(first_line({"a.in", "--chec"}), "command line: unknown option --chec; allowed --section.key=value and the options of --help");
+  EXPECT_EQ(
+      first_line({"a.in", "--chec"}),
+      "command line: unknown option --chec; allowed --section.key=value and the options of --help");
   EXPECT_EQ(first_line({"a.in", "--stage=3"}),
-            "command line: unknown option --stage=3; allowed --section.key=value and the options of --help");
-  EXPECT_EQ(first_line({"a.in", "--zero.stage"}), "command line: unknown option --zero.stage; a key is given as --zero.stage=value");
-  EXPECT_EQ(first_line({"a.in", "-x"}), "command line: unknown option -x; allowed --section.key=value and the options of --help");
+            "command line: unknown option --stage=3; allowed --section.key=value and the options "
+            "of --help");
+  EXPECT_EQ(first_line({"a.in", "--zero.stage"}),
+            "command line: unknown option --zero.stage; a key is given as --zero.stage=value");
+  EXPECT_EQ(
+      first_line({"a.in", "-x"}),
+      "command line: unknown option -x; allowed --section.key=value and the options of --help");
 }
 
 TEST(CommandLine, AllProblemsComeTogetherWithTheUsage) {
   const std::string text = refusal({"--one", "--two", "--check", "--plan"});
-  for (const char* part : {"--one", "--two", "--check and --plan", "no deck given", "\nusage: th_app DECK"})
+  for (const char* part :
+       {"--one", "--two", "--check and --plan", "no deck given", "\nusage: th_app DECK"})
     EXPECT_NE(text.find(part), std::string::npos) << text;
 }
 
@@ -123,8 +138,8 @@ TEST(CommandLine, StrangeWordsAreDeckErrors) {
 
 TEST(HelpText, NamesEveryOptionAndExitCode) {
   const std::string text = help_text();
-  for (const char* part :
-       {"--check", "--plan", "--selfcheck", "--explain", "--help", "--version", "section.key=value", "Exit codes: 0", " 75 "})
+  for (const char* part : {"--check", "--plan", "--selfcheck", "--explain", "--help", "--version",
+                           "section.key=value", "Exit codes: 0", " 75 "})
     EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 

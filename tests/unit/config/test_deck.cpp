@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 /// A folder of its own that is the working directory while it lives.
 class InFolder {
  public:
-  InFolder() : before_(fs::current_path()), path_(fs::temp_directory_path() / ("th_test_config." + std::to_string(::getpid()))) {
+  InFolder()
+      : before_(fs::current_path()),
+        path_(fs::temp_directory_path() / ("th_test_config." + std::to_string(::getpid()))) {
     fs::create_directories(path_);
     fs::current_path(path_);
     path_ = fs::current_path();
@@ -55,38 +57,49 @@ TEST(Deck, SectionsAndDottedKeysAndCommentsAreRead) {
 }
 
 TEST(Deck, ByteOrderMarkAndWindowsLineEndsAreIgnored) {
-  const LoadedDeck deck =
-      load("\xef\xbb\xbf[data]\r\ntrain_source = train.en\r\ntrain_target = train.fr # c\r\n\r\n[zero]\r\nstage = 1\r\n");
-  EXPECT_EQ(values(deck), values(load("[data]\ntrain_source = train.en\ntrain_target = train.fr\n[zero]\nstage = 1")));
+  const LoadedDeck deck = load(
+      "\xef\xbb\xbf[data]\r\ntrain_source = train.en\r\ntrain_target = train.fr # "
+      "c\r\n\r\n[zero]\r\nstage = 1\r\n");
+  EXPECT_EQ(
+      values(deck),
+      values(load("[data]\ntrain_source = train.en\ntrain_target = train.fr\n[zero]\nstage = 1")));
   EXPECT_EQ(origin_of(deck, "zero.stage"), "deck:6");
 }
 
-TEST(Deck, LastLineNeedsNoLineEnd) { EXPECT_EQ(load(kSound + "[train]\nepochs = 9").config.train.epochs, 9); }
+TEST(Deck, LastLineNeedsNoLineEnd) {
+  EXPECT_EQ(load(kSound + "[train]\nepochs = 9").config.train.epochs, 9);
+}
 
 TEST(Deck, LineThatIsNeitherSectionNorKeyIsRefused) {
   EXPECT_EQ(problems(kSound + "[train]\nepochs 9\n= 9\n[]\n[ ]\n"),
-            (Lines{"a.in:8: epochs 9: a line is written key = value", "a.in:9: = 9: a line is written key = value",
-                   "a.in:10: []: a section is written [name]", "a.in:11: [ ]: a section is written [name]"}));
+            (Lines{"a.in:8: epochs 9: a line is written key = value",
+                   "a.in:9: = 9: a line is written key = value",
+                   "a.in:10: []: a section is written [name]",
+                   "a.in:11: [ ]: a section is written [name]"}));
 }
 
 TEST(Deck, SectionWithoutItsEndStillNamesTheKeysBelow) {
   EXPECT_EQ(problems(kSound + "[train\nepochs = 0\n"),
-            (Lines{"a.in:7: [train: a section is written [name]", "a.in:8: train.epochs: '0' is out of range; allowed from 1"}));
+            (Lines{"a.in:7: [train: a section is written [name]",
+                   "a.in:8: train.epochs: '0' is out of range; allowed from 1"}));
 }
 
 TEST(Deck, UnknownKeyIsNamedWithTheNearest) {
-  EXPECT_EQ(
-      problems(kSound + "[model]\nd_modell = 64\n[trian]\nepochs = 3\n"),
-      (Lines{"a.in:8: model.d_modell: unknown key; nearest model.d_model", "a.in:10: trian.epochs: unknown key; nearest train.epochs"}));
+  EXPECT_EQ(problems(kSound + "[model]\nd_modell = 64\n[trian]\nepochs = 3\n"),
+            (Lines{"a.in:8: model.d_modell: unknown key; nearest model.d_model",
+                   "a.in:10: trian.epochs: unknown key; nearest train.epochs"}));
 }
 
 TEST(Deck, KeyWithoutSectionIsUnknown) {
-  EXPECT_EQ(problems("stage = 1\n" + kSound), (Lines{"a.in:1: stage: unknown key; nearest zero.stage"}));
+  EXPECT_EQ(problems("stage = 1\n" + kSound),
+            (Lines{"a.in:1: stage: unknown key; nearest zero.stage"}));
 }
 
 TEST(Deck, SecondValueOfAKeyNamesTheFirst) {
-  EXPECT_EQ(problems(kSound + "[zero]\nstage = 2\n"), (Lines{"a.in:8: zero.stage: given before at a.in:5"}));
-  EXPECT_EQ(problems("zero.stage = 1\n" + kSound), (Lines{"a.in:6: zero.stage: given before at a.in:1"}));
+  EXPECT_EQ(problems(kSound + "[zero]\nstage = 2\n"),
+            (Lines{"a.in:8: zero.stage: given before at a.in:5"}));
+  EXPECT_EQ(problems("zero.stage = 1\n" + kSound),
+            (Lines{"a.in:6: zero.stage: given before at a.in:1"}));
 }
 
 TEST(Deck, OverrideStandsInPlaceOfTheDeck) {
@@ -95,34 +108,47 @@ TEST(Deck, OverrideStandsInPlaceOfTheDeck) {
     EXPECT_EQ(deck.config.zero.stage, 3) << word;
     EXPECT_EQ(origin_of(deck, "zero.stage"), "command line") << word;
   }
-  EXPECT_EQ(load("[zero]\nstage = wrong\n", {"zero.stage=1", "data.train_source=/a", "data.train_target=/b"}).config.zero.stage, 1);
+  EXPECT_EQ(load("[zero]\nstage = wrong\n",
+                 {"zero.stage=1", "data.train_source=/a", "data.train_target=/b"})
+                .config.zero.stage,
+            1);
 }
 
 TEST(Deck, BadOverridesAreNamed) {
-  EXPECT_EQ(problems(kSound, {"zero.stage=1", "--zero.stage=1"}), (Lines{"command line: zero.stage: given twice"}));
-  EXPECT_EQ(problems(kSound, {"zero.stag=1"}), (Lines{"command line: zero.stag: unknown key; nearest zero.stage"}));
-  EXPECT_EQ(problems(kSound, {"zero.stage"}), (Lines{"command line: zero.stage: an override is written section.key=value"}));
-  EXPECT_EQ(problems(kSound, {"--"}), (Lines{"command line: --: an override is written section.key=value"}));
-  EXPECT_EQ(problems(kSound, {"zero.stage="}), (Lines{"command line: zero.stage: '' is not a valid integer; allowed from 0 to 3"}));
+  EXPECT_EQ(problems(kSound, {"zero.stage=1", "--zero.stage=1"}),
+            (Lines{"command line: zero.stage: given twice"}));
+  EXPECT_EQ(problems(kSound, {"zero.stag=1"}),
+            (Lines{"command line: zero.stag: unknown key; nearest zero.stage"}));
+  EXPECT_EQ(problems(kSound, {"zero.stage"}),
+            (Lines{"command line: zero.stage: an override is written section.key=value"}));
+  EXPECT_EQ(problems(kSound, {"--"}),
+            (Lines{"command line: --: an override is written section.key=value"}));
+  EXPECT_EQ(problems(kSound, {"zero.stage="}),
+            (Lines{"command line: zero.stage: '' is not a valid integer; allowed from 0 to 3"}));
 }
 
 TEST(Deck, AllProblemsComeInOneReport) {
-  const Lines lines = problems(kSound + "[model]\nd_model = 63\nnum_head = 4\ndropout = 1\n[train]\nepochs\n[data]\nvalid_source = v.en\n",
+  const Lines lines = problems(kSound +
+                                   "[model]\nd_model = 63\nnum_head = 4\ndropout = "
+                                   "1\n[train]\nepochs\n[data]\nvalid_source = v.en\n",
                                {"zero.stage=4", "trane.epochs=1"});
-  EXPECT_EQ(lines,
-            (Lines{"a.in:9: model.num_head: unknown key; nearest model.num_heads", "a.in:12: epochs: a line is written key = value",
-                   "command line: trane.epochs: unknown key; nearest train.epochs",
-                   "a.in:10: model.dropout: '1' is out of range; allowed from 0 to below 1",
-                   "command line: zero.stage: '4' is out of range; allowed from 0 to 3",
-                   "a.in:8: model.d_model: 63 is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even widths",
-                   "a.in:14: data.valid_target: missing; data.valid_source and data.valid_target come together"}));
+  EXPECT_EQ(lines, (Lines{"a.in:9: model.num_head: unknown key; nearest model.num_heads",
+                          "a.in:12: epochs: a line is written key = value",
+                          "command line: trane.epochs: unknown key; nearest train.epochs",
+                          "a.in:10: model.dropout: '1' is out of range; allowed from 0 to below 1",
+                          "command line: zero.stage: '4' is out of range; allowed from 0 to 3",
+                          "a.in:8: model.d_model: 63 is odd, and sinusoidal positions are pairs of "
+                          "a sine and a cosine; allowed even widths",
+                          "a.in:14: data.valid_target: missing; data.valid_source and "
+                          "data.valid_target come together"}));
 }
 
 TEST(Deck, PathsAreRelativeToTheDeckOrOnTheCommandLineToTheWorkingDirectory) {
   const InFolder folder;
   const std::string here = folder.path().string();
   const LoadedDeck deck = load(
-      "[data]\ntrain_source = ../text/a b.en\ntrain_target = /abs/t.fr\n[checkpoint]\nresume = runs/x\ninit_from =\n[run]\noutput_dir = "
+      "[data]\ntrain_source = ../text/a b.en\ntrain_target = /abs/t.fr\n[checkpoint]\nresume = "
+      "runs/x\ninit_from =\n[run]\noutput_dir = "
       "out\n",
       {"data.valid_source=v.en", "--data.valid_target=./sub/../v.fr"});
   EXPECT_EQ(deck.config.data.train_source, "/text/a b.en");
@@ -133,7 +159,8 @@ TEST(Deck, PathsAreRelativeToTheDeckOrOnTheCommandLineToTheWorkingDirectory) {
   EXPECT_EQ(deck.config.checkpoint.resume_path, "/decks/runs/x");
   EXPECT_EQ(deck.config.checkpoint.init_from, "");
   EXPECT_EQ(deck.config.run.output_dir, here + "/out");
-  EXPECT_EQ(load(kSound, {"checkpoint.resume=old/run"}).config.checkpoint.resume_path, here + "/old/run");
+  EXPECT_EQ(load(kSound, {"checkpoint.resume=old/run"}).config.checkpoint.resume_path,
+            here + "/old/run");
   EXPECT_EQ(load(kSound, {"run.output_dir=deep/out"}).config.run.output_dir, here + "/deep/out");
 }
 
@@ -145,7 +172,9 @@ TEST(Deck, ResumeWordsAreNoPaths) {
 
 TEST(Deck, OutputFolderIsNamedAfterTheDeck) {
   const InFolder folder;
-  const auto output_of = [](const std::string& name) { return load_deck_text(kSound, name, "/decks", {}).config.run.output_dir; };
+  const auto output_of = [](const std::string& name) {
+    return load_deck_text(kSound, name, "/decks", {}).config.run.output_dir;
+  };
   EXPECT_EQ(output_of("/far/away/stage2.in"), (folder.path() / "runs" / "stage2").string());
   EXPECT_EQ(output_of("my.first.in"), (folder.path() / "runs" / "my.first").string());
   EXPECT_EQ(output_of("deck"), (folder.path() / "runs" / "deck").string());
@@ -159,13 +188,16 @@ TEST(Deck, FileInTheWorkingDirectoryIsReadByItsBareName) {
   EXPECT_EQ(deck.config.data.train_source, (folder.path() / "train.en").string());
   fs::create_directories("below");
   fs::rename("bare.in", "below/bare.in");
-  EXPECT_EQ(load_deck("below/bare.in", {}).config.data.train_source, (folder.path() / "below/train.en").string());
+  EXPECT_EQ(load_deck("below/bare.in", {}).config.data.train_source,
+            (folder.path() / "below/train.en").string());
 }
 
 TEST(Deck, EmptyFileIsADeck) {
   const InFolder folder;
   std::ofstream("empty.in").flush();
-  EXPECT_EQ(load_deck("empty.in", {"data.train_source=a", "data.train_target=b"}).config.data.train_source, (folder.path() / "a").string());
+  EXPECT_EQ(load_deck("empty.in", {"data.train_source=a", "data.train_target=b"})
+                .config.data.train_source,
+            (folder.path() / "a").string());
 }
 
 TEST(Deck, AbsentFileAndFolderAreDeckErrors) {
@@ -182,20 +214,26 @@ TEST(Deck, BinaryFileIsOneProblemWithItsLine) {
 }
 
 TEST(Deck, StrangeBytesAreNotPrinted) {
-  EXPECT_EQ(problems(kSound + "\x1b[31mred\n"), (Lines{"a.in:7: ?[31mred: a line is written key = value"}));
+  EXPECT_EQ(problems(kSound + "\x1b[31mred\n"),
+            (Lines{"a.in:7: ?[31mred: a line is written key = value"}));
   const std::string line = problems(kSound + std::string(100000, 'x') + "\n").front();
   EXPECT_LT(line.size(), 200U) << "a line of a wrong file, printed whole";
 }
 
 TEST(Deck, PathThatADeckCannotHoldIsRefused) {
   for (const std::string word :
-       {"data.valid_source=/data/c#/v.en", "run.output_dir=/out\nstage = 1", "checkpoint.init_from=runs#1", "checkpoint.resume=/runs/#1"}) {
+       {"data.valid_source=/data/c#/v.en", "run.output_dir=/out\nstage = 1",
+        "checkpoint.init_from=runs#1", "checkpoint.resume=/runs/#1"}) {
     const Lines lines = problems(kSound, {word});
     ASSERT_FALSE(lines.empty()) << word;
-    EXPECT_NE(lines.front().find("command line: " + word.substr(0, word.find('=')) + ": '"), std::string::npos) << lines.front();
+    EXPECT_NE(lines.front().find("command line: " + word.substr(0, word.find('=')) + ": '"),
+              std::string::npos)
+        << lines.front();
     EXPECT_NE(lines.front().find("has a #"), std::string::npos) << lines.front();
   }
-  EXPECT_EQ(load_deck_text(kSound, "odd#name.in", "/decks", {"run.output_dir=/out"}).config.run.output_dir, "/out");
+  EXPECT_EQ(load_deck_text(kSound, "odd#name.in", "/decks", {"run.output_dir=/out"})
+                .config.run.output_dir,
+            "/out");
   EXPECT_THROW((void)load_deck_text(kSound, "odd#name.in", "/decks", {}), DeckError);
 }
 

@@ -8,7 +8,8 @@
 #include "loading.hpp"
 #include "th/config/schema.hpp"
 
-// What is made of a loaded deck: its text, its hash, the comparison with a checkpoint's deck; and that no text breaks the reader.
+// What is made of a loaded deck: its text, its hash, the comparison with a checkpoint's deck; and
+// that no text breaks the reader.
 namespace th::config::test {
 namespace {
 
@@ -33,7 +34,8 @@ std::vector<std::pair<std::string, LoadedDeck>> variations() {
       if (key.name == "data.test_source") words.push_back("data.test_target=/other/target");
       if (key.name == "data.test_target") words.push_back("data.test_source=/other/source");
       if (key.name == "data.synthetic")
-        words.insert(words.end(), {"data.train_source=", "data.train_target=", "data.vocab_size=9", "train.max_steps=1"});
+        words.insert(words.end(), {"data.train_source=", "data.train_target=", "data.vocab_size=9",
+                                   "train.max_steps=1"});
       if (key.name == "data.vocab_size") words[0] = "data.vocab_size=8000";
       if (!problems(kSound, words).empty()) continue;
       LoadedDeck deck = load(kSound, words);
@@ -52,13 +54,16 @@ TEST(ResolvedText, ReadsBackToTheSameValuesAndHash) {
     const LoadedDeck again = load_deck_text(resolved_text(deck), "elsewhere.in", "/elsewhere", {});
     EXPECT_EQ(values(again), values(deck)) << key;
     EXPECT_EQ(deck_hash(again), deck_hash(deck)) << key;
-    EXPECT_EQ(again.warnings.size(), deck.warnings.size()) << key << ": a resolved deck asks for no more than the deck did";
+    EXPECT_EQ(again.warnings.size(), deck.warnings.size())
+        << key << ": a resolved deck asks for no more than the deck did";
   }
 }
 
 TEST(ResolvedText, KeepsEveryDigitOfANumber) {
-  const LoadedDeck deck = load(kSound, {"optimizer.lr=0.1000000000000000055511151231257827", "optimizer.eps=1e-09",
-                                        "optimizer.beta1=0.30000000000000004", "run.seed=9223372036854775807", "run.max_minutes=1e300"});
+  const LoadedDeck deck =
+      load(kSound, {"optimizer.lr=0.1000000000000000055511151231257827", "optimizer.eps=1e-09",
+                    "optimizer.beta1=0.30000000000000004", "run.seed=9223372036854775807",
+                    "run.max_minutes=1e300"});
   const LoadedDeck again = load(resolved_text(deck));
   EXPECT_EQ(again.config.optimizer.lr, 0.1);
   EXPECT_EQ(again.config.optimizer.eps, 1e-9);
@@ -69,13 +74,15 @@ TEST(ResolvedText, KeepsEveryDigitOfANumber) {
 
 TEST(ResolvedText, HoldsSectionsAndTheOriginOfEachValue) {
   const std::string text = resolved_text(load(kSound, {"train.epochs=3"}));
-  for (const char* line : {"\n[data]\ntrain_source = /decks/train.en  # deck:2\n", "\nstage = 2  # deck:5\n",
-                           "\nepochs = 3  # command line\n", "\nd_model = 512  # default\n"})
+  for (const char* line :
+       {"\n[data]\ntrain_source = /decks/train.en  # deck:2\n", "\nstage = 2  # deck:5\n",
+        "\nepochs = 3  # command line\n", "\nd_model = 512  # default\n"})
     EXPECT_NE(text.find(line), std::string::npos) << line;
 }
 
 TEST(ResolvedText, DefaultsInItContradictNothing) {
-  // data.batch_size stands in the text with its default; given by hand it would contradict data.batch_tokens.
+  // data.batch_size stands in the text with its default; given by hand it would contradict
+  // data.batch_tokens.
   const LoadedDeck deck = load(kSound, {"data.batch_tokens=900"});
   const LoadedDeck again = load(resolved_text(deck));
   EXPECT_EQ(again.config.data.batch_tokens, 900);
@@ -86,13 +93,16 @@ TEST(ResolvedText, DefaultsInItContradictNothing) {
 TEST(ResolvedText, LineThatSaysDefaultAndHoldsAnotherValueWasGiven) {
   EXPECT_EQ(problems(kSound + "data.batch_tokens = 900\ndata.batch_size = 31  # default\n"),
             (Lines{"a.in:7: data.batch_tokens: contradicts data.batch_size; give one of them"}));
-  EXPECT_EQ(problems(kSound + "data.batch_tokens = 900\ndata.batch_size = 32  # as by default\n").size(), 1U);
+  EXPECT_EQ(
+      problems(kSound + "data.batch_tokens = 900\ndata.batch_size = 32  # as by default\n").size(),
+      1U);
   EXPECT_EQ(origin_of(load(kSound + "train.epochs = 6 # default"), "train.epochs"), "deck:7");
 }
 
 TEST(DeckHash, ChangesWithEveryKey) {
   std::set<std::uint64_t> seen{deck_hash(sound())};
-  for (const auto& [key, deck] : variations()) EXPECT_TRUE(seen.insert(deck_hash(deck)).second) << key;
+  for (const auto& [key, deck] : variations())
+    EXPECT_TRUE(seen.insert(deck_hash(deck)).second) << key;
 }
 
 TEST(DeckHash, LooksAtValuesAlone) {
@@ -103,41 +113,53 @@ TEST(DeckHash, LooksAtValuesAlone) {
 /// Keys of the differences, with ! after those that end the resume.
 Lines differences(const LoadedDeck& before, const LoadedDeck& given) {
   Lines out;
-  for (const KeyDifference& d : compare_for_resume(resolved_text(before), given)) out.push_back(d.key + (d.fatal ? "!" : ""));
+  for (const KeyDifference& d : compare_for_resume(resolved_text(before), given))
+    out.push_back(d.key + (d.fatal ? "!" : ""));
   return out;
 }
 
-TEST(CompareForResume, SameDeckHasNoDifference) { EXPECT_EQ(differences(sound(), load(kSound)), Lines()); }
+TEST(CompareForResume, SameDeckHasNoDifference) {
+  EXPECT_EQ(differences(sound(), load(kSound)), Lines());
+}
 
 TEST(CompareForResume, ModelAndDataAndSeedAndOptimizerAreFatal) {
   const LoadedDeck given =
-      load(kSound, {"model.d_model=64", "model.num_heads=4", "model.num_encoder_layers=1", "model.num_decoder_layers=2", "model.d_ff=8",
-                    "model.dropout=0", "model.norm=post", "model.tie_embeddings=true", "data.vocab_size=99", "data.min_freq=1",
-                    "data.max_length=50", "data.empty_lines=skip", "data.batch_size=7", "data.sort_window=0", "run.seed=2",
-                    "optimizer.name=sgd", "data.train_source=/decks/other.en"});
+      load(kSound, {"model.d_model=64", "model.num_heads=4", "model.num_encoder_layers=1",
+                    "model.num_decoder_layers=2", "model.d_ff=8", "model.dropout=0",
+                    "model.norm=post", "model.tie_embeddings=true", "data.vocab_size=99",
+                    "data.min_freq=1", "data.max_length=50", "data.empty_lines=skip",
+                    "data.batch_size=7", "data.sort_window=0", "run.seed=2", "optimizer.name=sgd",
+                    "data.train_source=/decks/other.en"});
   EXPECT_EQ(differences(sound(), given),
-            (Lines{"run.seed!", "model.d_model!", "model.num_heads!", "model.num_encoder_layers!", "model.num_decoder_layers!",
-                   "model.d_ff!", "model.dropout!", "model.norm!", "model.tie_embeddings!", "data.train_source!", "data.vocab_size!",
-                   "data.min_freq!", "data.max_length!", "data.empty_lines!", "data.batch_size!", "data.sort_window!", "optimizer.name!"}));
-  EXPECT_EQ(differences(sound(), load(kSound, {"data.batch_tokens=500"})), (Lines{"data.batch_tokens!"}));
+            (Lines{"run.seed!", "model.d_model!", "model.num_heads!", "model.num_encoder_layers!",
+                   "model.num_decoder_layers!", "model.d_ff!", "model.dropout!", "model.norm!",
+                   "model.tie_embeddings!", "data.train_source!", "data.vocab_size!",
+                   "data.min_freq!", "data.max_length!", "data.empty_lines!", "data.batch_size!",
+                   "data.sort_window!", "optimizer.name!"}));
+  EXPECT_EQ(differences(sound(), load(kSound, {"data.batch_tokens=500"})),
+            (Lines{"data.batch_tokens!"}));
 }
 
 TEST(CompareForResume, OtherKeysAreOnlyNamed) {
-  const LoadedDeck given =
-      load(kSound, {"zero.stage=3", "train.epochs=9", "optimizer.lr=0.5", "model.gradient_checkpointing=full", "data.num_workers=0",
-                    "comm.reduction=fast", "run.threads=2", "schedule.warmup_steps=10", "checkpoint.every_steps=5"});
+  const LoadedDeck given = load(
+      kSound, {"zero.stage=3", "train.epochs=9", "optimizer.lr=0.5",
+               "model.gradient_checkpointing=full", "data.num_workers=0", "comm.reduction=fast",
+               "run.threads=2", "schedule.warmup_steps=10", "checkpoint.every_steps=5"});
   EXPECT_EQ(differences(sound(), given),
-            (Lines{"run.threads", "model.gradient_checkpointing", "data.num_workers", "train.epochs", "optimizer.lr",
-                   "schedule.warmup_steps", "zero.stage", "comm.reduction", "checkpoint.every_steps"}));
+            (Lines{"run.threads", "model.gradient_checkpointing", "data.num_workers",
+                   "train.epochs", "optimizer.lr", "schedule.warmup_steps", "zero.stage",
+                   "comm.reduction", "checkpoint.every_steps"}));
 }
 
 TEST(CompareForResume, WhatAResumeChangesByItselfIsNotNamed) {
-  EXPECT_EQ(differences(sound(), load(kSound, {"run.output_dir=/new", "checkpoint.resume=latest", "checkpoint.init_from=/first"})),
+  EXPECT_EQ(differences(sound(), load(kSound, {"run.output_dir=/new", "checkpoint.resume=latest",
+                                               "checkpoint.init_from=/first"})),
             Lines());
 }
 
 TEST(CompareForResume, CorpusMayMove) {
-  EXPECT_EQ(differences(sound(), load(kSound, {"data.train_source=/scratch/train.en", "data.train_target=/scratch/train.fr"})),
+  EXPECT_EQ(differences(sound(), load(kSound, {"data.train_source=/scratch/train.en",
+                                               "data.train_target=/scratch/train.fr"})),
             (Lines{"data.train_source", "data.train_target"}));
 }
 
@@ -149,16 +171,36 @@ TEST(CompareForResume, GivesBothValues) {
 }
 
 TEST(CompareForResume, CheckpointDeckThatCannotBeReadIsTheCheckpointsFault) {
-  EXPECT_THROW((void)compare_for_resume("[model]\nkey_of_another_version = 1\n", sound()), CheckpointError);
+  EXPECT_THROW((void)compare_for_resume("[model]\nkey_of_another_version = 1\n", sound()),
+               CheckpointError);
 }
 
 /// One change of a text: a byte, a piece, a line, or a word from the key table.
 void mutate(std::string& text, std::mt19937_64& random) {
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
+  const auto below = [&](std::size_t n) {
+    return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1));
+  };
   const std::size_t at = below(text.size()), length = below(40);
   const Key& key = keys()[below(keys().size())];
-  static const Lines words{"nan", "-1", "1e99", "99999999999999999999", "0x10",     "\"", "[",  "]",   "[]", "=", "\n=\n",
-                           "#",   "\r", "\n",   "\xef\xbb\xbf",         "\xff\xfe", "--", "..", "true"};
+  static const Lines words{"nan",
+                           "-1",
+                           "1e99",
+                           "99999999999999999999",
+                           "0x10",
+                           "\"",
+                           "[",
+                           "]",
+                           "[]",
+                           "=",
+                           "\n=\n",
+                           "#",
+                           "\r",
+                           "\n",
+                           "\xef\xbb\xbf",
+                           "\xff\xfe",
+                           "--",
+                           "..",
+                           "true"};
   switch (below(7)) {
     case 0:
       text.insert(at, 1, static_cast<char>(random()));
@@ -176,11 +218,13 @@ void mutate(std::string& text, std::mt19937_64& random) {
       text.insert(at, words[below(words.size())]);
       break;
     case 5:
-      text.insert(std::min(text.find('\n', at), text.size()), "\n" + key.name + " = " + words[below(words.size())]);
+      text.insert(std::min(text.find('\n', at), text.size()),
+                  "\n" + key.name + " = " + words[below(words.size())]);
       break;
     default:
       text.insert(std::min(text.find('\n', at), text.size()),
-                  "\n[" + key.name.substr(0, key.name.find('.')) + "]\n" + key.name + " = " + key.default_value);
+                  "\n[" + key.name.substr(0, key.name.find('.')) + "]\n" + key.name + " = " +
+                      key.default_value);
       break;
   }
 }
@@ -196,7 +240,8 @@ TEST(DeckFuzz, MutatedDeckIsReadOrRefusedAsADeck) {
     std::string text = deck;
     for (std::uint64_t changes = 1 + random() % 4; changes > 0; --changes) mutate(text, random);
     try {
-      const LoadedDeck loaded = load(text, round % 5 == 0 ? Overrides{text.substr(random() % text.size(), 30)} : Overrides{});
+      const LoadedDeck loaded = load(
+          text, round % 5 == 0 ? Overrides{text.substr(random() % text.size(), 30)} : Overrides{});
       ++read;
       ASSERT_EQ(deck_hash(load(resolved_text(loaded))), deck_hash(loaded)) << text;
     } catch (const DeckError& error) {

@@ -22,7 +22,8 @@ bool takes(const std::string& name, const std::string& text) {
 Lines words_of(const std::string& allowed) {
   Lines out;
   std::istringstream in(allowed);
-  for (std::string word; std::getline(in, word, ',');) out.push_back(word.substr(word.find_first_not_of(' ')));
+  for (std::string word; std::getline(in, word, ',');)
+    out.push_back(word.substr(word.find_first_not_of(' ')));
   return out;
 }
 
@@ -31,9 +32,12 @@ TEST(KeyTable, NamesAreSectionDotKeyAndComeOnce) {
   for (const Key& key : keys()) {
     EXPECT_TRUE(names.insert(key.name).second) << key.name;
     EXPECT_EQ(std::count(key.name.begin(), key.name.end(), '.'), 1) << key.name;
-    EXPECT_EQ(key.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_."), std::string::npos) << key.name;
+    EXPECT_EQ(key.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_."),
+              std::string::npos)
+        << key.name;
     EXPECT_FALSE(key.help.empty() || key.allowed.empty()) << key.name;
-    EXPECT_EQ((key.help + key.allowed + key.default_value).find('|'), std::string::npos) << key.name << " breaks the table of docs/deck.md";
+    EXPECT_EQ((key.help + key.allowed + key.default_value).find('|'), std::string::npos)
+        << key.name << " breaks the table of docs/deck.md";
   }
 }
 
@@ -58,14 +62,16 @@ TEST(KeyTable, DefaultIsThatOfTheStructAndReadsBack) {
 
 TEST(KeyTable, EachAllowedWordReadsBackAndNoOther) {
   for (const Key& key : keys()) {
-    if (key.name == "checkpoint.resume" || (key.type != "choice" && key.type != "boolean")) continue;
+    if (key.name == "checkpoint.resume" || (key.type != "choice" && key.type != "boolean"))
+      continue;
     RunConfig config;
     for (const std::string& word : words_of(key.allowed)) {
       EXPECT_TRUE(key.set(config, word)) << key.name << " = " << word;
       EXPECT_EQ(key.get(config), word) << key.name;
       EXPECT_FALSE(key.set(config, word + " ")) << key.name;
     }
-    for (const char* wrong : {"", "1", "True", "yes", "nothing"}) EXPECT_FALSE(key.set(config, wrong)) << key.name << " = " << wrong;
+    for (const char* wrong : {"", "1", "True", "yes", "nothing"})
+      EXPECT_FALSE(key.set(config, wrong)) << key.name << " = " << wrong;
   }
 }
 
@@ -88,75 +94,76 @@ TEST(KeyTable, AbsentValuesAreAmongTheAllowedOnes) {
 }
 
 TEST(KeyTable, DefaultsOfTheContractStand) {
-  const std::vector<std::pair<std::string, std::string>> contract{{"run.seed", "1"},
-                                                                  {"run.threads", "1"},
-                                                                  {"run.device", "auto"},
-                                                                  {"run.gemm", "auto"},
-                                                                  {"run.task", "translation"},
-                                                                  {"run.max_minutes", "0"},
-                                                                  {"run.warmup_steps", "0"},
-                                                                  {"model.d_model", "512"},
-                                                                  {"model.num_heads", "8"},
-                                                                  {"model.num_encoder_layers", "6"},
-                                                                  {"model.num_decoder_layers", "6"},
-                                                                  {"model.d_ff", "2048"},
-                                                                  {"model.dropout", "0.1"},
-                                                                  {"model.norm", "pre"},
-                                                                  {"model.position", "sinusoidal"},
-                                                                  {"model.encoder_attention", "full"},
-                                                                  {"model.decoder_attention", "full"},
-                                                                  {"model.cross_attention", "full"},
-                                                                  {"model.rope_theta", "10000"},
-                                                                  {"model.rope_scaling", "none"},
-                                                                  {"model.rope_scaling_factor", "1"},
-                                                                  {"model.cross_downsample", "1"},
-                                                                  {"model.tie_embeddings", "false"},
-                                                                  {"model.gradient_checkpointing", "none"},
-                                                                  {"data.synthetic", "none"},
-                                                                  {"data.tokenizer", "word"},
-                                                                  {"data.vocab_size", "0"},
-                                                                  {"data.min_freq", "2"},
-                                                                  {"data.max_length", "100"},
-                                                                  {"data.empty_lines", "error"},
-                                                                  {"data.batch_size", "32"},
-                                                                  {"data.batch_tokens", "0"},
-                                                                  {"data.num_workers", "1"},
-                                                                  {"train.epochs", "5"},
-                                                                  {"train.max_steps", "0"},
-                                                                  {"train.micro_batches", "0"},
-                                                                  {"train.label_smoothing", "0"},
-                                                                  {"train.gradient_clip", "1"},
-                                                                  {"train.valid_every_steps", "0"},
-                                                                  {"optimizer.name", "adam"},
-                                                                  {"optimizer.lr", "1"},
-                                                                  {"optimizer.beta1", "0.9"},
-                                                                  {"optimizer.beta2", "0.98"},
-                                                                  {"optimizer.eps", "1e-09"},
-                                                                  {"optimizer.weight_decay", "0"},
-                                                                  {"schedule.name", "noam"},
-                                                                  {"schedule.warmup_steps", "4000"},
-                                                                  {"schedule.total_steps", "0"},
-                                                                  {"precision.dtype", "fp32"},
-                                                                  {"zero.stage", "0"},
-                                                                  {"zero.offload_optimizer", "false"},
-                                                                  {"zero.offload_parameters", "false"},
-                                                                  {"comm.backend", "auto"},
-                                                                  {"comm.reduction", "exact"},
-                                                                  {"comm.timeout_seconds", "300"},
-                                                                  {"checkpoint.every_epochs", "1"},
-                                                                  {"checkpoint.every_steps", "0"},
-                                                                  {"checkpoint.keep_last", "0"},
-                                                                  {"checkpoint.resume", "none"},
-                                                                  {"checkpoint.init_from", ""},
-                                                                  {"checkpoint.async", "true"},
-                                                                  {"decode.beam", "1"},
-                                                                  {"decode.length_penalty", "1"},
-                                                                  {"decode.max_length", "100"},
-                                                                  {"monitor.tensorboard", "true"},
-                                                                  {"monitor.progress", "auto"},
-                                                                  {"profile.enabled", "false"},
-                                                                  {"profile.first_step", "5"},
-                                                                  {"profile.steps", "5"}};
+  const std::vector<std::pair<std::string, std::string>> contract{
+      {"run.seed", "1"},
+      {"run.threads", "1"},
+      {"run.device", "auto"},
+      {"run.gemm", "auto"},
+      {"run.task", "translation"},
+      {"run.max_minutes", "0"},
+      {"run.warmup_steps", "0"},
+      {"model.d_model", "512"},
+      {"model.num_heads", "8"},
+      {"model.num_encoder_layers", "6"},
+      {"model.num_decoder_layers", "6"},
+      {"model.d_ff", "2048"},
+      {"model.dropout", "0.1"},
+      {"model.norm", "pre"},
+      {"model.position", "sinusoidal"},
+      {"model.encoder_attention", "full"},
+      {"model.decoder_attention", "full"},
+      {"model.cross_attention", "full"},
+      {"model.rope_theta", "10000"},
+      {"model.rope_scaling", "none"},
+      {"model.rope_scaling_factor", "1"},
+      {"model.cross_downsample", "1"},
+      {"model.tie_embeddings", "false"},
+      {"model.gradient_checkpointing", "none"},
+      {"data.synthetic", "none"},
+      {"data.tokenizer", "word"},
+      {"data.vocab_size", "0"},
+      {"data.min_freq", "2"},
+      {"data.max_length", "100"},
+      {"data.empty_lines", "error"},
+      {"data.batch_size", "32"},
+      {"data.batch_tokens", "0"},
+      {"data.num_workers", "1"},
+      {"train.epochs", "5"},
+      {"train.max_steps", "0"},
+      {"train.micro_batches", "0"},
+      {"train.label_smoothing", "0"},
+      {"train.gradient_clip", "1"},
+      {"train.valid_every_steps", "0"},
+      {"optimizer.name", "adam"},
+      {"optimizer.lr", "1"},
+      {"optimizer.beta1", "0.9"},
+      {"optimizer.beta2", "0.98"},
+      {"optimizer.eps", "1e-09"},
+      {"optimizer.weight_decay", "0"},
+      {"schedule.name", "noam"},
+      {"schedule.warmup_steps", "4000"},
+      {"schedule.total_steps", "0"},
+      {"precision.dtype", "fp32"},
+      {"zero.stage", "0"},
+      {"zero.offload_optimizer", "false"},
+      {"zero.offload_parameters", "false"},
+      {"comm.backend", "auto"},
+      {"comm.reduction", "exact"},
+      {"comm.timeout_seconds", "300"},
+      {"checkpoint.every_epochs", "1"},
+      {"checkpoint.every_steps", "0"},
+      {"checkpoint.keep_last", "0"},
+      {"checkpoint.resume", "none"},
+      {"checkpoint.init_from", ""},
+      {"checkpoint.async", "true"},
+      {"decode.beam", "1"},
+      {"decode.length_penalty", "1"},
+      {"decode.max_length", "100"},
+      {"monitor.tensorboard", "true"},
+      {"monitor.progress", "auto"},
+      {"profile.enabled", "false"},
+      {"profile.first_step", "5"},
+      {"profile.steps", "5"}};
   for (const auto& [name, value] : contract) {
     ASSERT_NE(find_key(name), nullptr) << name;
     EXPECT_EQ(find_key(name)->default_value, value) << name;
@@ -165,8 +172,8 @@ TEST(KeyTable, DefaultsOfTheContractStand) {
 
 TEST(IntegerKey, TakesWholeTokensInItsRangeAlone) {
   for (const char* good : {"0", "1", "3"}) EXPECT_TRUE(takes("zero.stage", good)) << good;
-  for (const char* bad :
-       {"", "abc", "1.5", "1.0", "1e0", "1e99", "nan", "inf", "-1", "4", "+1", " 1", "1 ", "0x1", "1_0", "1,0", "9223372036854775808", "٣"})
+  for (const char* bad : {"", "abc", "1.5", "1.0", "1e0", "1e99", "nan", "inf", "-1", "4", "+1",
+                          " 1", "1 ", "0x1", "1_0", "1,0", "9223372036854775808", "٣"})
     EXPECT_FALSE(takes("zero.stage", bad)) << bad;
   EXPECT_TRUE(takes("train.epochs", "9223372036854775807"));
   EXPECT_FALSE(takes("train.epochs", "9223372036854775808"));
@@ -175,9 +182,10 @@ TEST(IntegerKey, TakesWholeTokensInItsRangeAlone) {
 }
 
 TEST(NumberKey, TakesFiniteWholeTokensInItsRangeAlone) {
-  for (const char* good : {"0", "0.5", ".5", "5e-1", "0.99999", "1e-300"}) EXPECT_TRUE(takes("model.dropout", good)) << good;
-  for (const char* bad :
-       {"", "abc", "1", "1.0", "1e99", "nan", "inf", "-inf", "-0.1", "0.5f", "0,5", "0.5 ", "0x0.8p0", "1e400", "1e-400", "."})
+  for (const char* good : {"0", "0.5", ".5", "5e-1", "0.99999", "1e-300"})
+    EXPECT_TRUE(takes("model.dropout", good)) << good;
+  for (const char* bad : {"", "abc", "1", "1.0", "1e99", "nan", "inf", "-inf", "-0.1", "0.5f",
+                          "0,5", "0.5 ", "0x0.8p0", "1e400", "1e-400", "."})
     EXPECT_FALSE(takes("model.dropout", bad)) << bad;
   EXPECT_TRUE(takes("train.gradient_clip", "1e300"));
   EXPECT_FALSE(takes("train.gradient_clip", "inf"));
@@ -207,7 +215,8 @@ TEST(Explain, GivesAKeyASectionOrAll) {
   for (const char* name : {"comm.backend", "comm.reduction", "comm.timeout_seconds"})
     EXPECT_NE(section.find(name), std::string::npos) << name;
   EXPECT_EQ(section.find("zero.stage"), std::string::npos);
-  for (const Key& key : keys()) EXPECT_NE(explain("").find(key.name + " = "), std::string::npos) << key.name;
+  for (const Key& key : keys())
+    EXPECT_NE(explain("").find(key.name + " = "), std::string::npos) << key.name;
   EXPECT_NE(explain("model.position").find("not part of this build: learned"), std::string::npos);
 }
 
@@ -223,8 +232,10 @@ TEST(Explain, UnknownKeyIsADeckErrorWithTheNearest) {
 TEST(DeckReference, DocumentIsThatOfTheKeyTable) {
   const fs::path path = fs::path(TH_SOURCE_DIR) / "docs" / "deck.md";
   const std::string text = deck_reference_markdown();
-  for (const Key& key : keys()) EXPECT_NE(text.find("| " + key.name + " | "), std::string::npos) << key.name;
-  if (const char* write = std::getenv("TH_WRITE_DOCS"); write != nullptr && std::string(write) == "1") {
+  for (const Key& key : keys())
+    EXPECT_NE(text.find("| " + key.name + " | "), std::string::npos) << key.name;
+  if (const char* write = std::getenv("TH_WRITE_DOCS");
+      write != nullptr && std::string(write) == "1") {
     std::ofstream out(path, std::ios::binary);
     ASSERT_TRUE(out << text) << path << " can't be written";
   }
@@ -232,7 +243,8 @@ TEST(DeckReference, DocumentIsThatOfTheKeyTable) {
   const std::string document{std::istreambuf_iterator<char>(in), {}};
   EXPECT_TRUE(document == text)
       << path
-      << " is not what the key table gives; make it anew: TH_WRITE_DOCS=1 build/bin/th_test_config --gtest_filter='DeckReference.*'";
+      << " is not what the key table gives; make it anew: TH_WRITE_DOCS=1 build/bin/th_test_config "
+         "--gtest_filter='DeckReference.*'";
 }
 
 }  // namespace

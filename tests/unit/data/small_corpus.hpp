@@ -23,14 +23,16 @@ inline std::shared_ptr<const ParallelCorpus> make_corpus(std::size_t sentences) 
     for (std::size_t k = 0; k < 1 + i * 5 % 11; ++k) target[i] += tokens.back() + " ";
   }
   const WordTokenizer tokenizer(tokens);
-  const auto path = std::filesystem::path(::testing::TempDir()) / ("th_loader_" + std::to_string(::getpid()) + ".idx");
+  const auto path = std::filesystem::path(::testing::TempDir()) /
+                    ("th_loader_" + std::to_string(::getpid()) + ".idx");
   ParallelCorpus::write_index(path, source, target, tokenizer, tokenizer, 100, 42);
   auto corpus = std::make_shared<const ParallelCorpus>(path);
   std::filesystem::remove(path);
   return corpus;
 }
 
-inline config::DataSection section(std::int64_t batch_size, std::int64_t batch_tokens = 0, std::int64_t window = 16) {
+inline config::DataSection section(std::int64_t batch_size, std::int64_t batch_tokens = 0,
+                                   std::int64_t window = 16) {
   config::DataSection data;
   data.batch_size = batch_size;
   data.batch_tokens = batch_tokens;

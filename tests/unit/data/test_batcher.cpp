@@ -34,12 +34,16 @@ TEST(EpochPlan, EverySentenceOnceAtEverySize) {
           for (std::int64_t step = 0; step < plan.steps(); ++step)
             for (std::int64_t s = 0; s < micro; ++s) {
               std::int64_t held = 0;
-              for (const auto i : plan.slot(step, s)) held += std::max(lengths[static_cast<std::size_t>(i)].source, lengths[static_cast<std::size_t>(i)].target);
+              for (const auto i : plan.slot(step, s))
+                held += std::max(lengths[static_cast<std::size_t>(i)].source,
+                                 lengths[static_cast<std::size_t>(i)].target);
               if (tokens > 0) {
                 EXPECT_LE(held, tokens);
               } else {
                 EXPECT_LE(std::ssize(plan.slot(step, s)), 4);
-                if (step + 1 < plan.steps()) { EXPECT_EQ(std::ssize(plan.slot(step, s)), 4); }
+                if (step + 1 < plan.steps()) {
+                  EXPECT_EQ(std::ssize(plan.slot(step, s)), 4);
+                }
               }
             }
         }
@@ -87,7 +91,9 @@ TEST(EpochPlan, SlotsOfAStepHoldNearlyEqualWork) {
       const CorpusSource source(corpus, section(16, tokens, window), 4, 3, 0, 1);
       for (std::int64_t step = 0; step + 1 < source.steps(0); ++step) {
         const auto [fewest, most] = slot_tokens(source.make(0, step));
-        EXPECT_LE(most - fewest, tokens > 0 ? 40 : 30) << "tokens " << tokens << " window " << window << " step " << step;  // the longest pair has 26
+        EXPECT_LE(most - fewest, tokens > 0 ? 40 : 30)
+            << "tokens " << tokens << " window " << window << " step "
+            << step;  // the longest pair has 26
       }
     }
   }
@@ -100,8 +106,11 @@ TEST(EpochPlan, ATokenBudgetIsFilled) {
   for (std::int64_t step = 0; step + 1 < plan.steps(); ++step) {
     std::int64_t held = 0;
     for (std::int64_t s = 0; s < 4; ++s)
-      for (const auto i : plan.slot(step, s)) held += std::max(lengths[static_cast<std::size_t>(i)].source, lengths[static_cast<std::size_t>(i)].target);
-    EXPECT_GE(held, 4 * 400 - 3 * 14 - 14) << "room is left for one sentence of 14 ids and for what dealing may be off";
+      for (const auto i : plan.slot(step, s))
+        held += std::max(lengths[static_cast<std::size_t>(i)].source,
+                         lengths[static_cast<std::size_t>(i)].target);
+    EXPECT_GE(held, 4 * 400 - 3 * 14 - 14)
+        << "room is left for one sentence of 14 ids and for what dealing may be off";
   }
 }
 
@@ -134,7 +143,8 @@ TEST(EpochPlan, SentencesOfASlotAreSortedByLength) {
     for (std::int64_t s = 0; s < 4; ++s) {
       std::int64_t before = 0;
       for (const auto i : plan.slot(step, s)) {
-        const std::int64_t now = lengths[static_cast<std::size_t>(i)].source + lengths[static_cast<std::size_t>(i)].target;
+        const std::int64_t now = lengths[static_cast<std::size_t>(i)].source +
+                                 lengths[static_cast<std::size_t>(i)].target;
         EXPECT_LE(before, now);
         before = now;
       }
@@ -153,7 +163,8 @@ TEST(MakeBatch, PacksSentencesWithoutPadding) {
   EXPECT_EQ(batch.target_lengths, (std::vector<std::int32_t>{12, 2}));
   EXPECT_EQ(batch.source_tokens, 5);
   EXPECT_EQ(batch.target_tokens, 14);
-  const std::vector<std::int64_t> in(batch.target_in.begin() + 12, batch.target_in.end()), out(batch.target_out.begin() + 12, batch.target_out.end());
+  const std::vector<std::int64_t> in(batch.target_in.begin() + 12, batch.target_in.end()),
+      out(batch.target_out.begin() + 12, batch.target_out.end());
   EXPECT_EQ(in, (std::vector<std::int64_t>{kBegin, 4}));
   EXPECT_EQ(out, (std::vector<std::int64_t>{4, kEnd}));
   EXPECT_EQ(batch.target_in[0], kBegin);

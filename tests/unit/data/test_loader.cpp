@@ -54,8 +54,10 @@ TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
           EXPECT_EQ(part.padded_tokens, all.padded_tokens);
           ASSERT_EQ(std::ssize(part.rounds), (8 - rank + ranks - 1) / ranks);
           for (std::int64_t r = 0; r < std::ssize(part.rounds); ++r) {
-            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].source, all.rounds[static_cast<std::size_t>(r * ranks + rank)].source);
-            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].target_out, all.rounds[static_cast<std::size_t>(r * ranks + rank)].target_out);
+            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].source,
+                      all.rounds[static_cast<std::size_t>(r * ranks + rank)].source);
+            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].target_out,
+                      all.rounds[static_cast<std::size_t>(r * ranks + rank)].target_out);
           }
         }
       }
@@ -78,7 +80,8 @@ TEST(CorpusSource, KnowsTheLargestShapesOfAnEpochBeforeItMakesABatch) {
   const CorpusSource source(make_corpus(101), section(4, 50), 8, 5, 1, 3);
   std::vector<BatchShape> seen;
   for (std::int64_t step = 0; step < source.steps(0); ++step) {
-    for (const Batch& batch : source.make(0, step).rounds) keep_largest(seen, {batch.source_lengths, batch.target_lengths});
+    for (const Batch& batch : source.make(0, step).rounds)
+      keep_largest(seen, {batch.source_lengths, batch.target_lengths});
   }
   const std::vector<BatchShape> known = source.largest_shapes(0);
   ASSERT_FALSE(seen.empty());
@@ -91,7 +94,8 @@ TEST(CorpusSource, ThrowsForStepOutside) {
   EXPECT_THROW(CorpusSource(make_corpus(5), section(4), 2, 5, 0, 1), DataError);
 }
 
-/// Epoch e has 3 + e steps; step `bad` of epoch 0 throws; a step sleeps so that workers overtake each other.
+/// Epoch e has 3 + e steps; step `bad` of epoch 0 throws; a step sleeps so that workers overtake
+/// each other.
 class CountingSource final : public StepSource {
  public:
   explicit CountingSource(std::int64_t bad = -1) : bad_(bad) {}
@@ -163,7 +167,8 @@ TEST(BatchLoader, ResumeGivesTheSameBatches) {
   BatchLoader whole(source, 0, 0, 2);
   for (std::int64_t i = 0; i < source->steps(0) + 2; ++i) static_cast<void>(whole.next());
   BatchLoader resumed(source, 1, 2, 1);
-  for (int i = 0; i < 12; ++i) EXPECT_EQ(whole.next().rounds[0].source, resumed.next().rounds[0].source);
+  for (int i = 0; i < 12; ++i)
+    EXPECT_EQ(whole.next().rounds[0].source, resumed.next().rounds[0].source);
 }
 
 TEST(SyntheticSource, Shapes) {
@@ -182,7 +187,8 @@ TEST(SyntheticSource, Shapes) {
     EXPECT_EQ(batch.source_lengths, (std::vector<std::int32_t>{5, 5, 5}));
     for (const auto* ids : {&batch.source, &batch.target_in, &batch.target_out}) {
       EXPECT_EQ(ids->size(), 15U);
-      EXPECT_TRUE(std::all_of(ids->begin(), ids->end(), [](std::int64_t id) { return id >= 4 && id < 20; }));
+      EXPECT_TRUE(std::all_of(ids->begin(), ids->end(),
+                              [](std::int64_t id) { return id >= 4 && id < 20; }));
     }
   }
   EXPECT_NE(all.rounds[0].source, all.rounds[1].source);

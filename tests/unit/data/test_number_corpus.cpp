@@ -17,14 +17,43 @@ namespace {
 
 TEST(Spelling, FrenchNumbers) {
   const std::vector<std::pair<std::int64_t, const char*>> table = {
-      {0, "zéro"}, {1, "un"}, {16, "seize"}, {17, "dix-sept"}, {20, "vingt"}, {21, "vingt et un"}, {22, "vingt-deux"},
-      {31, "trente et un"}, {60, "soixante"}, {61, "soixante et un"}, {69, "soixante-neuf"}, {70, "soixante-dix"},
-      {71, "soixante et onze"}, {72, "soixante-douze"}, {77, "soixante-dix-sept"}, {80, "quatre-vingts"}, {81, "quatre-vingt-un"},
-      {90, "quatre-vingt-dix"}, {91, "quatre-vingt-onze"}, {99, "quatre-vingt-dix-neuf"}, {100, "cent"}, {101, "cent un"},
-      {180, "cent quatre-vingts"}, {200, "deux cents"}, {201, "deux cent un"}, {280, "deux cent quatre-vingts"}, {1000, "mille"},
-      {1001, "mille un"}, {1100, "mille cent"}, {1200, "mille deux cents"}, {2000, "deux mille"}, {21000, "vingt et un mille"},
-      {80000, "quatre-vingt mille"}, {80080, "quatre-vingt mille quatre-vingts"}, {200000, "deux cent mille"},
-      {280000, "deux cent quatre-vingt mille"}, {200200, "deux cent mille deux cents"},
+      {0, "zéro"},
+      {1, "un"},
+      {16, "seize"},
+      {17, "dix-sept"},
+      {20, "vingt"},
+      {21, "vingt et un"},
+      {22, "vingt-deux"},
+      {31, "trente et un"},
+      {60, "soixante"},
+      {61, "soixante et un"},
+      {69, "soixante-neuf"},
+      {70, "soixante-dix"},
+      {71, "soixante et onze"},
+      {72, "soixante-douze"},
+      {77, "soixante-dix-sept"},
+      {80, "quatre-vingts"},
+      {81, "quatre-vingt-un"},
+      {90, "quatre-vingt-dix"},
+      {91, "quatre-vingt-onze"},
+      {99, "quatre-vingt-dix-neuf"},
+      {100, "cent"},
+      {101, "cent un"},
+      {180, "cent quatre-vingts"},
+      {200, "deux cents"},
+      {201, "deux cent un"},
+      {280, "deux cent quatre-vingts"},
+      {1000, "mille"},
+      {1001, "mille un"},
+      {1100, "mille cent"},
+      {1200, "mille deux cents"},
+      {2000, "deux mille"},
+      {21000, "vingt et un mille"},
+      {80000, "quatre-vingt mille"},
+      {80080, "quatre-vingt mille quatre-vingts"},
+      {200000, "deux cent mille"},
+      {280000, "deux cent quatre-vingt mille"},
+      {200200, "deux cent mille deux cents"},
       {999999, "neuf cent quatre-vingt-dix-neuf mille neuf cent quatre-vingt-dix-neuf"}};
   for (const auto& [number, text] : table) EXPECT_EQ(french_number(number), text) << number;
 }
@@ -35,7 +64,8 @@ TEST(Spelling, EnglishNumbers) {
   EXPECT_EQ(english_number(201), "two hundred and one");
   EXPECT_EQ(english_number(1001), "one thousand and one");
   EXPECT_EQ(english_number(1100), "one thousand one hundred");
-  EXPECT_EQ(english_number(999999), "nine hundred and ninety-nine thousand nine hundred and ninety-nine");
+  EXPECT_EQ(english_number(999999),
+            "nine hundred and ninety-nine thousand nine hundred and ninety-nine");
 }
 
 TEST(Spelling, EveryNumberHasItsOwnWords) {
@@ -67,7 +97,10 @@ TEST(Spelling, Dates) {
 }
 
 TEST(Spelling, ClockTimes) {
-  const auto french = [](int hour, int minute, bool part = false, TimeFrame frame = TimeFrame::kBare) { return spell_time({hour, minute, part, frame}).target; };
+  const auto french = [](int hour, int minute, bool part = false,
+                         TimeFrame frame = TimeFrame::kBare) {
+    return spell_time({hour, minute, part, frame}).target;
+  };
   EXPECT_EQ(french(1, 0), "une heure");
   EXPECT_EQ(french(13, 21), "une heure vingt et une");
   EXPECT_EQ(french(14, 30), "deux heures et demie");
@@ -78,12 +111,15 @@ TEST(Spelling, ClockTimes) {
   EXPECT_EQ(french(15, 59, true, TimeFrame::kAt), "à quatre heures moins une de l'après-midi");
   EXPECT_EQ(french(21, 0, true), "neuf heures du soir");
   EXPECT_EQ(spell_time({11, 45, true, TimeFrame::kBare}).source, "a quarter to noon");
-  EXPECT_EQ(spell_time({15, 59, true, TimeFrame::kAt}).source, "at one minute to four in the afternoon");
+  EXPECT_EQ(spell_time({15, 59, true, TimeFrame::kAt}).source,
+            "at one minute to four in the afternoon");
   EXPECT_EQ(spell_time({9, 0, false, TimeFrame::kItIs}).source, "it is nine o'clock");
 }
 
 bool same(const std::vector<SentencePair>& a, const std::vector<SentencePair>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) { return x.source == y.source && x.target == y.target; });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+    return x.source == y.source && x.target == y.target;
+  });
 }
 
 TEST(NumberCorpus, DeterministicAndWithoutRepeats) {
@@ -112,10 +148,12 @@ TEST(NumberCorpus, DeterministicAndWithoutRepeats) {
 }
 
 TEST(NumberCorpus, WritesReadableParallelFiles) {
-  const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "th_numbers" / "deep";
+  const std::filesystem::path folder =
+      std::filesystem::path(::testing::TempDir()) / "th_numbers" / "deep";
   const NumberCorpus corpus = make_number_corpus(100, 3);
   write_number_corpus(corpus, folder);
-  const ParallelText text = read_parallel(folder / "numbers.train.en", folder / "numbers.train.fr", config::EmptyLines::kError);
+  const ParallelText text = read_parallel(folder / "numbers.train.en", folder / "numbers.train.fr",
+                                          config::EmptyLines::kError);
   ASSERT_EQ(text.source.lines.size(), 100U);
   for (std::size_t i = 0; i < 100; ++i) {
     EXPECT_EQ(text.source.lines[i], corpus.train[i].source);
@@ -130,9 +168,12 @@ TEST(NumberCorpus, CommittedCorpusIsReproduced) {
   const std::filesystem::path folder = std::filesystem::path(TH_SOURCE_DIR) / "inputs" / "data";
   const NumberCorpus corpus = make_number_corpus(4000, 1);
   const std::vector<std::pair<std::string, const std::vector<SentencePair>*>> parts = {
-      {"numbers.train", &corpus.train}, {"numbers.valid", &corpus.valid}, {"numbers.test", &corpus.test}};
+      {"numbers.train", &corpus.train},
+      {"numbers.valid", &corpus.valid},
+      {"numbers.test", &corpus.test}};
   for (const auto& [stem, pairs] : parts) {
-    const ParallelText text = read_parallel(folder / (stem + ".en"), folder / (stem + ".fr"), config::EmptyLines::kError);
+    const ParallelText text =
+        read_parallel(folder / (stem + ".en"), folder / (stem + ".fr"), config::EmptyLines::kError);
     ASSERT_EQ(text.source.lines.size(), pairs->size());
     for (std::size_t i = 0; i < pairs->size(); ++i) {
       ASSERT_EQ(text.source.lines[i], (*pairs)[i].source);

@@ -43,7 +43,8 @@ class TextFiles : public ::testing::Test {
     }
     return "no DataError";
   }
-  std::filesystem::path folder_ = std::filesystem::path(::testing::TempDir()) / ("th_text_" + std::to_string(::getpid()));
+  std::filesystem::path folder_ =
+      std::filesystem::path(::testing::TempDir()) / ("th_text_" + std::to_string(::getpid()));
 };
 
 TEST_F(TextFiles, LineEndsMarkAndLastLine) {
@@ -71,7 +72,8 @@ TEST_F(TextFiles, CutGzip) {
 }
 
 TEST_F(TextFiles, InvalidUtf8NamesFileAndLine) {
-  for (const char* bad : {"\xFF", "\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80"}) {
+  for (const char* bad :
+       {"\xFF", "\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xE2\x82", "\x80"}) {
     const auto path = write("bad", std::string("fine\nab") + bad + "\nfine\n");
     const std::string message = data_error([&] { static_cast<void>(read_text(path)); });
     EXPECT_EQ(message.find(path.string() + ":2: invalid UTF-8 at byte 3"), 0U) << message;
@@ -83,16 +85,21 @@ TEST_F(TextFiles, MissingFileAndFolder) {
   const std::string missing = data_error([&] { static_cast<void>(read_text(folder_ / "none")); });
   EXPECT_NE(missing.find((folder_ / "none").string()), std::string::npos);
   EXPECT_NE(missing.find("No such file"), std::string::npos) << missing;
-  EXPECT_NE(data_error([&] { static_cast<void>(read_text(folder_)); }).find("is a folder"), std::string::npos);
+  EXPECT_NE(data_error([&] { static_cast<void>(read_text(folder_)); }).find("is a folder"),
+            std::string::npos);
 }
 
 TEST_F(TextFiles, EmptyLines) {
   const auto source = write("s", "a\n \t\nc\nd\n");
   const auto target = write("t", "A\nB\n\nD\n");
-  const std::string message = data_error([&] { static_cast<void>(read_parallel(source, target, EmptyLines::kError)); });
+  const std::string message =
+      data_error([&] { static_cast<void>(read_parallel(source, target, EmptyLines::kError)); });
   EXPECT_EQ(message.find(source.string() + ":2: empty line"), 0U) << message;
   const auto whole = write("w", "a\nb\nc\nd\n");
-  EXPECT_EQ(data_error([&] { static_cast<void>(read_parallel(whole, target, EmptyLines::kError)); }).find(target.string() + ":3: "), 0U);
+  EXPECT_EQ(data_error([&] {
+              static_cast<void>(read_parallel(whole, target, EmptyLines::kError));
+            }).find(target.string() + ":3: "),
+            0U);
   const ParallelText text = read_parallel(source, target, EmptyLines::kSkip);
   EXPECT_EQ(text.skipped, 2);
   EXPECT_EQ(text.source.lines, (std::vector<std::string>{"a", "d"}));
@@ -104,7 +111,8 @@ TEST_F(TextFiles, EmptyLines) {
 TEST_F(TextFiles, UnequalCounts) {
   const auto source = write("s", "a\nb\n");
   const auto target = write("t", "A\nB\nC\n");
-  const std::string message = data_error([&] { static_cast<void>(read_parallel(source, target, EmptyLines::kSkip)); });
+  const std::string message =
+      data_error([&] { static_cast<void>(read_parallel(source, target, EmptyLines::kSkip)); });
   EXPECT_NE(message.find(source.string() + " has 2 lines"), std::string::npos) << message;
   EXPECT_NE(message.find(target.string() + " has 3"), std::string::npos) << message;
 }
@@ -113,7 +121,8 @@ TEST(Tokenizer, OrderMinFreqAndCap) {
   const std::vector<std::string> lines = {"b a b\tA c", " c  b </s> z </s>", "a\u00A0x a\u00A0x"};
   const std::array<std::span<const std::string>, 1> texts = {lines};
   const auto all = WordTokenizer::build(texts, 1, 0);
-  EXPECT_EQ(all.tokens(), (std::vector<std::string>{"<pad>", "<unk>", "<s>", "</s>", "b", "a\u00A0x", "c", "A", "a", "z"}));
+  EXPECT_EQ(all.tokens(), (std::vector<std::string>{"<pad>", "<unk>", "<s>", "</s>", "b",
+                                                    "a\u00A0x", "c", "A", "a", "z"}));
   EXPECT_EQ(WordTokenizer::build(texts, 2, 0).size(), 7);
   const auto capped = WordTokenizer::build(texts, 1, 6);
   EXPECT_EQ(capped.size(), 6);
@@ -136,7 +145,9 @@ TEST_F(TextFiles, AZeroByteIsNoText) {
     (void)read_text(path);
     FAIL() << "read";
   } catch (const DataError& error) {
-    EXPECT_EQ(std::string(error.what()).find(path.string() + ":2: a zero byte at byte 3 of the line"), 0U) << error.what();
+    EXPECT_EQ(
+        std::string(error.what()).find(path.string() + ":2: a zero byte at byte 3 of the line"), 0U)
+        << error.what();
   }
   EXPECT_EQ(text_of("a\r\nb", "standard input").lines, (std::vector<std::string>{"a", "b"}));
 }
@@ -171,7 +182,8 @@ TEST_F(TextFiles, OpenDataset) {
   EXPECT_EQ(joint.source_tokenizer->size(), 9);
   EXPECT_EQ(joint.train->content_hash(), split.train->content_hash());
   data.valid_target = (folder_ / "none").string();
-  EXPECT_THROW(static_cast<void>(open_dataset(data, true, {folder_ / "cache", true, {}})), DataError);
+  EXPECT_THROW(static_cast<void>(open_dataset(data, true, {folder_ / "cache", true, {}})),
+               DataError);
 }
 
 TEST_F(TextFiles, RanksOfANodeShareTheCacheAndItsErrors) {
@@ -186,14 +198,16 @@ TEST_F(TextFiles, RanksOfANodeShareTheCacheAndItsErrors) {
     for (std::size_t rank = 0; rank < outcomes.size(); ++rank)
       ranks.emplace_back([&, rank] {
         outcomes[rank] = data_error([&] {
-          const Dataset dataset = open_dataset(data, false, {folder_ / "cache", rank == 0, [&] { meeting.arrive_and_wait(); }});
+          const Dataset dataset = open_dataset(
+              data, false, {folder_ / "cache", rank == 0, [&] { meeting.arrive_and_wait(); }});
           EXPECT_EQ(dataset.train->size(), 2);
         });
       });
     for (std::thread& rank : ranks) rank.join();
     for (const std::string& outcome : outcomes) {
       EXPECT_EQ(outcome, outcomes[0]);
-      EXPECT_EQ(outcome.find(damaged ? data.train_target + ":2: empty line" : "no DataError"), 0U) << outcome;
+      EXPECT_EQ(outcome.find(damaged ? data.train_target + ":2: empty line" : "no DataError"), 0U)
+          << outcome;
     }
     EXPECT_TRUE(std::filesystem::is_empty(folder_ / "cache"));
   }

@@ -8,12 +8,12 @@
 #include <iterator>
 
 #include "th/base/error.hpp"
-#include "th/io/checkpoint_folder.hpp"
-#include "th/io/checkpoint_reader.hpp"
-#include "th/io/checkpoint_writer.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/io/checkpoint/checkpoint_writer.hpp"
+#include "th/io/checkpoint/shard_reader.hpp"
 #include "th/io/failure_point.hpp"
 #include "th/io/hdf5.hpp"
-#include "th/io/shard_reader.hpp"
 
 namespace {
 namespace fs = std::filesystem;
@@ -21,7 +21,8 @@ using namespace th::io;
 using th::zero::FlatLayout;
 
 float value_of(std::size_t tensor, std::int64_t i, int kind) {
-  return static_cast<float>(tensor) * 10000.0F + static_cast<float>(i) + 0.25F * static_cast<float>(kind);
+  return static_cast<float>(tensor) * 10000.0F + static_cast<float>(i) +
+         0.25F * static_cast<float>(kind);
 }
 
 class Checkpoint : public ::testing::Test {
@@ -44,11 +45,13 @@ class Checkpoint : public ::testing::Test {
     return result;
   }
 
-  static std::vector<float> shard(const FlatLayout& layout, std::int64_t rank, int kind, float padding) {
+  static std::vector<float> shard(const FlatLayout& layout, std::int64_t rank, int kind,
+                                  float padding) {
     std::vector<float> values(static_cast<std::size_t>(layout.shard_total()), padding);
     for (const auto& p : layout.pieces(rank)) {
       for (std::int64_t i = 0; i < p.count; ++i) {
-        values[static_cast<std::size_t>(p.shard_offset + i)] = value_of(static_cast<std::size_t>(p.tensor), p.tensor_begin + i, kind);
+        values[static_cast<std::size_t>(p.shard_offset + i)] =
+            value_of(static_cast<std::size_t>(p.tensor), p.tensor_begin + i, kind);
       }
     }
     return values;
@@ -115,11 +118,14 @@ TEST_F(Checkpoint, ViewHoldsWholeTensorsAndNoPadding) {
   const std::string folder = save(3, 7);
   const Hdf5Lock lock;
   const Hdf5Id file = open_file(folder + "/model.h5");
-  for (const auto& [name, tensor] : {std::pair<std::string, std::size_t>{"m", 0}, {"b", 1}, {"w", 2}, {"tied", 2}}) {
+  for (const auto& [name, tensor] :
+       {std::pair<std::string, std::size_t>{"m", 0}, {"b", 1}, {"w", 2}, {"tied", 2}}) {
     const Hdf5Id data = open_dataset(file.get(), "parameters/" + name, folder);
     std::vector<float> values(static_cast<std::size_t>(dataset_count(data.get())));
-    check_hdf5(H5Dread(data.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "read");
-    for (std::size_t i = 0; i < values.size(); ++i) ASSERT_EQ(values[i], value_of(tensor, static_cast<std::int64_t>(i), 0)) << name << i;
+    check_hdf5(H5Dread(data.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+               "read");
+    for (std::size_t i = 0; i < values.size(); ++i)
+      ASSERT_EQ(values[i], value_of(tensor, static_cast<std::int64_t>(i), 0)) << name << i;
   }
   std::int64_t total = 0;
   for (std::int64_t rank = 0; rank < 3; ++rank) {
@@ -150,7 +156,8 @@ TEST_F(Checkpoint, FlippedByteIsFound) {
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_NE(problems[0].find("shard_00000.h5:parameters"), std::string::npos);
   spoil(folder + "/" + shard_name(0), "pieces", 3);
-  EXPECT_NE(CheckpointReader(folder).verify().at(0).find("shard_00000.h5:pieces"), std::string::npos);
+  EXPECT_NE(CheckpointReader(folder).verify().at(0).find("shard_00000.h5:pieces"),
+            std::string::npos);
 }
 
 TEST_F(Checkpoint, AnotherModelIsExplainedAndOldStepsGo) {
@@ -161,7 +168,8 @@ TEST_F(Checkpoint, AnotherModelIsExplainedAndOldStepsGo) {
     reader.require_same_tensors(FlatLayout(units, 2));
     FAIL();
   } catch (const th::CheckpointError& error) {
-    EXPECT_NE(std::string(error.what()).find("b: [5] in the checkpoint, [6] in the model"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("b: [5] in the checkpoint, [6] in the model"),
+              std::string::npos);
   }
   save(2, 1);  // replaces the folder of the same step
   save(2, 2);
@@ -185,7 +193,8 @@ TEST_F(Checkpoint, UnitsStreamBetweenAnyRankCountsAndPaddingBecomesZero) {
           std::vector<float> out(static_cast<std::size_t>(unit.shard), -1.0F);
           stream.read_unit("exp_avg", static_cast<std::int64_t>(u), out);
           const auto begin = expected.begin() + unit.shard_offset;
-          ASSERT_EQ(out, std::vector<float>(begin, begin + unit.shard)) << writers << " to " << readers << " unit " << u;
+          ASSERT_EQ(out, std::vector<float>(begin, begin + unit.shard))
+              << writers << " to " << readers << " unit " << u;
         }
       }
     }
@@ -208,13 +217,16 @@ TEST_F(Checkpoint, WhatIsReadFromEndToEndHasItsChecksumCheckedOnTheWay) {
 
 TEST_F(Checkpoint, ShardInTheWrongPlaceIsNamed) {
   const std::string folder = save(3, 1);
-  fs::copy_file(folder + "/" + shard_name(0), folder + "/" + shard_name(1), fs::copy_options::overwrite_existing);
+  fs::copy_file(folder + "/" + shard_name(0), folder + "/" + shard_name(1),
+                fs::copy_options::overwrite_existing);
   const CheckpointReader reader(folder);
   try {
     reader.require_complete();
     FAIL();
   } catch (const th::CheckpointError& error) {
-    EXPECT_NE(std::string(error.what()).find("shard_00001.h5 is shard 0 of 3 in place of 1 of 3"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("shard_00001.h5 is shard 0 of 3 in place of 1 of 3"),
+              std::string::npos)
+        << error.what();
   }
 }
 
@@ -226,7 +238,9 @@ TEST_F(Checkpoint, EveryByteOfTheModelFileIsUnderItsSeal) {
     std::ifstream in(path, std::ios::binary);
     bytes.assign(std::istreambuf_iterator<char>(in), {});
   }
-  const auto write = [&](const std::string& text) { std::ofstream(path, std::ios::binary | std::ios::trunc) << text; };
+  const auto write = [&](const std::string& text) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+  };
   for (std::size_t at = 0; at < bytes.size(); at += at < 512 ? 5 : 997) {
     std::string changed = bytes;
     changed[at] = static_cast<char>(changed[at] ^ 4);
@@ -235,7 +249,8 @@ TEST_F(Checkpoint, EveryByteOfTheModelFileIsUnderItsSeal) {
   }
   write(bytes.substr(0, bytes.size() - 1));
   EXPECT_THROW(CheckpointReader{folder}, th::CheckpointError);
-  write(std::string(512, '\0') + bytes.substr(512));  // without a seal: as another program may leave it
+  write(std::string(512, '\0') +
+        bytes.substr(512));  // without a seal: as another program may leave it
   EXPECT_TRUE(CheckpointReader(folder).verify().empty());
 }
 
@@ -244,11 +259,13 @@ TEST_F(Checkpoint, NewerFormatIsAnErrorAndNoReasonToGoBack) {
   const std::string newest = save(1, 2);
   {
     const Hdf5Lock lock;
-    const Hdf5Id file(H5Fopen((newest + "/model.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose, "open");
+    const Hdf5Id file(H5Fopen((newest + "/model.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose,
+                      "open");
     check_hdf5(H5Adelete(file.get(), "format_version"), "H5Adelete");
     write_attribute(file.get(), "format_version", kFormatVersion + 1);
   }
-  std::fstream(newest + "/model.h5", std::ios::in | std::ios::out | std::ios::binary).write(std::string(512, '\0').data(), 512);  // no seal
+  std::fstream(newest + "/model.h5", std::ios::in | std::ios::out | std::ios::binary)
+      .write(std::string(512, '\0').data(), 512);  // no seal
   std::vector<std::string> notes;
   EXPECT_THROW((void)CheckpointReader(newest), th::NewerFormatError);
   EXPECT_THROW((void)find_latest(dir_, notes), th::NewerFormatError);
@@ -258,9 +275,11 @@ TEST_F(Checkpoint, KeepLastCountsFromTheNewestBackAndPassesOverDamagedOnes) {
   for (const std::int64_t step : {1, 2, 3, 9}) save(1, step);
   save(1, 4);  // a run that was taken up at 3: `latest` names 4
   remove_old_checkpoints(dir_, 0);
-  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001", "step_00000002", "step_00000003", "step_00000004", "step_00000009"}));
+  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001", "step_00000002", "step_00000003",
+                                               "step_00000004", "step_00000009"}));
   remove_old_checkpoints(dir_, 2, {"step_00000003"});
-  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000002", "step_00000003", "step_00000004", "step_00000009"}));
+  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000002", "step_00000003", "step_00000004",
+                                               "step_00000009"}));
   remove_old_checkpoints(dir_, 1);
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000004", "step_00000009"}));
 }

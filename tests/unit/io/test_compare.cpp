@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "th/io/compare.hpp"
+#include "th/io/checkpoint/compare.hpp"
 
 namespace {
 using namespace th::io;
@@ -45,7 +45,8 @@ TEST(Compare, VocabulariesSayHowManyTokensDifferAndWhichIsTheFirst) {
   EXPECT_EQ(vocabulary_difference({"a", "b"}, "A", {"a", "b"}, "B"), "");
   EXPECT_EQ(vocabulary_difference({"a", "b", "c"}, "A", {"a", "x", "c", "d"}, "B"),
             "3 tokens in A, 4 in B; 2 differ, the first at id 1: 'b' in A, 'x' in B");
-  EXPECT_EQ(vocabulary_difference({}, "A", {"a"}, "B"), "0 tokens in A, 1 in B; 1 differ, the first at id 0: nothing in A, 'a' in B");
+  EXPECT_EQ(vocabulary_difference({}, "A", {"a"}, "B"),
+            "0 tokens in A, 1 in B; 1 differ, the first at id 0: nothing in A, 'a' in B");
 }
 
 }  // namespace

@@ -10,14 +10,16 @@ using namespace th::io;
 
 TEST(ElementType, EncodedBytesComeBack) {
   const std::vector<float> values = {0.0F, -0.0F, 1.5F, -2.0F, 0x1p-24F};
-  for (const ElementType type : {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16}) {
+  for (const ElementType type :
+       {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16}) {
     const auto bytes = encode(values, type);
     EXPECT_EQ(std::ssize(bytes), element_size(type) * 5);
     std::vector<float> back(5);
     decode(bytes, type, back);
     EXPECT_EQ(back, values) << safetensors_name(type);
   }
-  EXPECT_EQ(encode(std::vector<float>{1.5F}, ElementType::kBfloat16), (std::vector<std::byte>{std::byte{0xc0}, std::byte{0x3f}}));
+  EXPECT_EQ(encode(std::vector<float>{1.5F}, ElementType::kBfloat16),
+            (std::vector<std::byte>{std::byte{0xc0}, std::byte{0x3f}}));
 }
 
 }  // namespace

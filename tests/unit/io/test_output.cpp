@@ -8,7 +8,9 @@ using namespace th::io;
 
 class Output : public TemporaryFolder {};
 
-void write_text(OutputFile& file, const std::string& text) { file.write(std::as_bytes(std::span(text))); }
+void write_text(OutputFile& file, const std::string& text) {
+  file.write(std::as_bytes(std::span(text)));
+}
 
 TEST_F(Output, FileHasItsNameOnlyAfterCommit) {
   const std::string path = dir_ + "/a";

@@ -12,7 +12,8 @@ using namespace th::io;
 class Safetensors : public TemporaryFolder {
  protected:
   /// A file with the given header text and data.
-  std::string file_with(const std::string& header, const std::string& data, std::int64_t length = -1) const {
+  std::string file_with(const std::string& header, const std::string& data,
+                        std::int64_t length = -1) const {
     const std::uint64_t size = length < 0 ? header.size() : static_cast<std::uint64_t>(length);
     std::string text(8, '\0');
     std::memcpy(text.data(), &size, 8);
@@ -34,8 +35,10 @@ TEST_F(Safetensors, WhatIsWrittenIsReadAndLiesAsTheFormatSays) {
   const std::vector<float> wide = {1, 2, 3, 4, 5, 6}, narrow = {0.5F, -1.0F, 3.0F};
   {
     OutputFile file(path, Existing::kRefuse);
-    SafetensorsWriter writer(file, {{"a", {3}, ElementType::kBfloat16, 0, 0}, {"z", {2, 3}, ElementType::kFloat32, 0, 0}},
-                             {{"deck", "é\n\"x\""}});
+    SafetensorsWriter writer(
+        file,
+        {{"a", {3}, ElementType::kBfloat16, 0, 0}, {"z", {2, 3}, ElementType::kFloat32, 0, 0}},
+        {{"deck", "é\n\"x\""}});
     ASSERT_EQ(writer.tensors()[0].name, "z") << "wider elements come first";
     writer.write(wide);
     writer.write(narrow);
@@ -76,14 +79,22 @@ TEST_F(Safetensors, DamageOfEveryKindIsNamed) {
       {"", "", "can't be read"},
       {"[1]", "", "no JSON object"},
       {"{" + a + "," + a + "}", std::string(8, 'x'), "\"a\" twice"},
-      {"{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", std::string(12, 'x'), "overlap or leave a gap"},
-      {"{" + a + R"(,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})", std::string(16, 'x'), "overlap or leave a gap"},
-      {R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", std::string(8, 'x'), "dtype F64; allowed F32, F16, BF16"},
-      {R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,8]}})", std::string(8, 'x'), "not what its shape and dtype take"},
-      {R"({"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}})", std::string(8, 'x'), "not what its shape and dtype take"},
-      {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", "", "not what its shape and dtype take"},
-      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", std::string(8, 'x'), "not what its shape and dtype take"},
-      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}})", std::string(8, 'x'), "1 numbers, not 2"},
+      {"{" + a + R"(,"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", std::string(12, 'x'),
+       "overlap or leave a gap"},
+      {"{" + a + R"(,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}})",
+       std::string(16, 'x'), "overlap or leave a gap"},
+      {R"({"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", std::string(8, 'x'),
+       "dtype F64; allowed F32, F16, BF16"},
+      {R"({"a":{"dtype":"F16","shape":[2],"data_offsets":[0,8]}})", std::string(8, 'x'),
+       "not what its shape and dtype take"},
+      {R"({"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}})", std::string(8, 'x'),
+       "not what its shape and dtype take"},
+      {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", "",
+       "not what its shape and dtype take"},
+      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", std::string(8, 'x'),
+       "not what its shape and dtype take"},
+      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0]}})", std::string(8, 'x'),
+       "1 numbers, not 2"},
       {R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", std::string(8, 'x'), "can't be read"},
       {R"({"__metadata__":{"k":1}})", "", "can't be read"},
   };
@@ -102,7 +113,8 @@ TEST_F(Safetensors, NpzMemberHasAnAlignedHeaderAndItsChecksum) {
     NpzWriter writer(file);
     writer.add("a/b", {2}, ElementType::kFloat32, std::vector<float>{1.0F, 2.0F});
     writer.add("scalar", {}, ElementType::kFloat16, std::vector<float>{3.0F});
-    EXPECT_THROW(writer.add("c", {1}, ElementType::kBfloat16, std::vector<float>{1.0F}), th::InternalError);
+    EXPECT_THROW(writer.add("c", {1}, ElementType::kBfloat16, std::vector<float>{1.0F}),
+                 th::InternalError);
     writer.finish();
     file.commit();
   }
@@ -110,7 +122,9 @@ TEST_F(Safetensors, NpzMemberHasAnAlignedHeaderAndItsChecksum) {
   EXPECT_EQ(bytes.substr(0, 4), "PK\x03\x04");
   const std::size_t npy = bytes.find("\x93NUMPY");
   ASSERT_EQ(npy, 30U + std::strlen("a/b.npy") + 20U);
-  EXPECT_EQ(bytes.substr(npy + 10, bytes.find('\n', npy) - npy - 10).find("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"), 0U);
+  EXPECT_EQ(bytes.substr(npy + 10, bytes.find('\n', npy) - npy - 10)
+                .find("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"),
+            0U);
   EXPECT_EQ((bytes.find('\n', npy) + 1 - npy) % 64, 0U);
   EXPECT_NE(bytes.find("'shape': (), }"), std::string::npos);
   EXPECT_NE(bytes.find("PK\x06\x06"), std::string::npos) << "the zip64 end record";

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "th/base/error.hpp"
-#include "th/io/slice.hpp"
+#include "th/io/checkpoint/slice.hpp"
 
 namespace {
 using namespace th::io;
@@ -49,12 +49,14 @@ TEST(Slice, OutOfRangeNamesDimensionAndExtent) {
   EXPECT_EQ(problem("-5", {4}), "slice '-5' is out of range: dimension 0 has 4 elements");
   EXPECT_EQ(problem("0:5", {4}), "slice '0:5' is out of range: dimension 0 has 4 elements");
   EXPECT_EQ(problem("0,-8:", {4, 7}), "slice '-8:' is out of range: dimension 1 has 7 elements");
-  EXPECT_NE(problem("0,0,0", {4, 7}).find("more dimensions than the shape [4, 7]"), std::string::npos);
+  EXPECT_NE(problem("0,0,0", {4, 7}).find("more dimensions than the shape [4, 7]"),
+            std::string::npos);
   EXPECT_NE(problem("0", {}).find("more dimensions"), std::string::npos);
 }
 
 TEST(Slice, WhatIsNoSliceIsRefused) {
-  for (const char* text : {"a", "1:b", "1:2:1", "1.5", "99999999999999999999", "0x1", ",", "1,", "--1"})
+  for (const char* text :
+       {"a", "1:b", "1:2:1", "1.5", "99999999999999999999", "0x1", ",", "1,", "--1"})
     EXPECT_NE(problem(text, {8, 8}), "") << text;
   for (const char* text : {"W[", "W[1:2", "W[1]x", "W[1][2]", "W[[1]]", "W[]"})
     EXPECT_THROW((void)split_slice(text), th::DeckError) << text;

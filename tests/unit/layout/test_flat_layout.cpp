@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::int64_t kRankCounts[] = {1, 2, 3, 4, 5, 7, 8, 16};
 
-/// Shapes around every border: below and above one alignment step, one block, and several blocks; a unit of one element.
+/// Shapes around every border: below and above one alignment step, one block, and several blocks; a
+/// unit of one element.
 std::vector<model::UnitSpec> awkward_units() {
   return {{"embedding", {{"embedding.weight", {37, 24}}}},
           {"layer", {{"w", {16, 16}}, {"b", {1}}, {"c", {15}}, {"d", {17}}, {"e", {5, 7, 3}}}},
@@ -30,8 +31,10 @@ TEST(TensorSpec, CountIsTheProductOfTheShape) {
 TEST(FlatLayout, StartsEveryTensorAtAMultipleOfSixteenElements) {
   for (const std::int64_t ranks : kRankCounts) {
     const FlatLayout layout(awkward_units(), ranks);
-    for (const auto& tensor : layout.tensors()) EXPECT_EQ(tensor.offset % FlatLayout::kAlign, 0) << tensor.spec.name;
-    for (const auto& unit : layout.units()) EXPECT_EQ(unit.offset % FlatLayout::kBlock, 0) << unit.name;
+    for (const auto& tensor : layout.tensors())
+      EXPECT_EQ(tensor.offset % FlatLayout::kAlign, 0) << tensor.spec.name;
+    for (const auto& unit : layout.units())
+      EXPECT_EQ(unit.offset % FlatLayout::kBlock, 0) << unit.name;
   }
 }
 
@@ -51,7 +54,8 @@ TEST(FlatLayout, TensorsOfAUnitFollowOneAnotherWithoutOverlapAndWithoutSpareStep
 
 TEST(FlatLayout, KnowsTheNumbersOfASmallCase) {
   const FlatLayout layout({{"a", {{"w", {10, 30}}, {"b", {10}}}}, {"c", {{"v", {5}}}}}, 3);
-  // w takes 300, b starts at 320 (64 bytes in 16 bits) and ends at 330; content 512, padded to 768 = 3 * 256. v: content 256, padded 768.
+  // w takes 300, b starts at 320 (64 bytes in 16 bits) and ends at 330; content 512, padded to 768
+  // = 3 * 256. v: content 256, padded 768.
   EXPECT_EQ(layout.tensors()[1].offset, 320);
   EXPECT_EQ(layout.units()[0].content, 512);
   EXPECT_EQ(layout.units()[0].padded, 768);
@@ -75,7 +79,8 @@ TEST(FlatLayout, EveryShardIsAnEqualWholeNumberOfBlocks) {
       EXPECT_EQ(unit.shard % FlatLayout::kBlock, 0) << unit.name;
       EXPECT_EQ(unit.shard * ranks, unit.padded) << unit.name;
       EXPECT_GE(unit.padded, unit.content) << unit.name;
-      EXPECT_LT(unit.padded - unit.content, FlatLayout::kBlock * ranks) << unit.name << " is padded more than it needs";
+      EXPECT_LT(unit.padded - unit.content, FlatLayout::kBlock * ranks)
+          << unit.name << " is padded more than it needs";
       EXPECT_EQ(unit.shard_offset, shards) << unit.name;
       EXPECT_EQ(unit.offset, padded) << unit.name;
       shards += unit.shard;
@@ -113,14 +118,16 @@ TEST(FlatLayout, PiecesCoverEveryElementOnce) {
   for (const std::int64_t ranks : kRankCounts) {
     const FlatLayout layout(awkward_units(), ranks);
     std::vector<std::vector<int>> seen;
-    for (const auto& tensor : layout.tensors()) seen.emplace_back(static_cast<std::size_t>(tensor.count), 0);
+    for (const auto& tensor : layout.tensors())
+      seen.emplace_back(static_cast<std::size_t>(tensor.count), 0);
     for (std::int64_t rank = 0; rank < ranks; ++rank) {
       for (const auto& piece : layout.pieces(rank)) {
         ASSERT_GT(piece.count, 0);
         ASSERT_GE(piece.tensor_begin, 0);
         auto& tensor = seen[static_cast<std::size_t>(piece.tensor)];
         ASSERT_LE(piece.tensor_begin + piece.count, std::ssize(tensor));
-        for (std::int64_t i = 0; i < piece.count; ++i) ++tensor[static_cast<std::size_t>(piece.tensor_begin + i)];
+        for (std::int64_t i = 0; i < piece.count; ++i)
+          ++tensor[static_cast<std::size_t>(piece.tensor_begin + i)];
       }
     }
     for (std::size_t t = 0; t < seen.size(); ++t) {
@@ -137,8 +144,10 @@ TEST(FlatLayout, PiecesLieWhereTheUnitsSliceOfTheRankLies) {
       for (const auto& piece : layout.pieces(rank)) {
         const auto& tensor = layout.tensors()[static_cast<std::size_t>(piece.tensor)];
         const auto& unit = layout.units()[static_cast<std::size_t>(tensor.unit)];
-        // The element's place in the unit, counted through the tensor and through the shard, is the same.
-        EXPECT_EQ(tensor.offset + piece.tensor_begin, rank * unit.shard + piece.shard_offset - unit.shard_offset);
+        // The element's place in the unit, counted through the tensor and through the shard, is the
+        // same.
+        EXPECT_EQ(tensor.offset + piece.tensor_begin,
+                  rank * unit.shard + piece.shard_offset - unit.shard_offset);
         EXPECT_GE(piece.shard_offset, unit.shard_offset);
         EXPECT_LE(piece.shard_offset + piece.count, unit.shard_offset + unit.shard);
       }

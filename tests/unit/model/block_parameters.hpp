@@ -1,7 +1,7 @@
 #pragma once
 
 #include "tensors.hpp"
-#include "th/model/layers.hpp"
+#include "th/model/blocks/layers.hpp"
 
 // Parameters of one block with gradients that begin at a value, to see that they are added to.
 namespace th::model::test {
@@ -10,7 +10,8 @@ struct BlockParameters {
   std::vector<at::Tensor> values, gradients, leaves;  ///< leaves: the fp64 oracle's copies
   static constexpr float kBefore = 0.25F;
 
-  explicit BlockParameters(const std::vector<std::vector<std::int64_t>>& shapes, std::uint64_t seed) {
+  explicit BlockParameters(const std::vector<std::vector<std::int64_t>>& shapes,
+                           std::uint64_t seed) {
     for (const auto& shape : shapes) {
       values.push_back(normal(shape, ++seed) * 0.3);
       gradients.push_back(at::full(shape, kBefore));
@@ -22,7 +23,8 @@ struct BlockParameters {
   [[nodiscard]] double gradient_error() const {
     double most = 0;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      most = std::max(most, relative_error(gradients[i], leaves[i].grad() + static_cast<double>(kBefore)));
+      most = std::max(
+          most, relative_error(gradients[i], leaves[i].grad() + static_cast<double>(kBefore)));
     }
     return most;
   }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "tensors.hpp"
-#include "th/model/transformer.hpp"
+#include "th/model/blocks/transformer.hpp"
 #include "th/zero/flat_layout.hpp"
 
 #include <algorithm>
@@ -12,7 +12,8 @@
 // A small Transformer, a batch, and sources of parameters for the tests of the whole model.
 namespace th::model::test {
 
-inline config::ModelSection small_section(config::Norm norm = config::Norm::kPre, bool tied = false) {
+inline config::ModelSection small_section(config::Norm norm = config::Norm::kPre,
+                                          bool tied = false) {
   config::ModelSection m;
   m.d_model = 16;
   m.num_heads = 4;
@@ -27,22 +28,27 @@ inline config::ModelSection small_section(config::Norm norm = config::Norm::kPre
 
 constexpr std::int64_t kVocabulary = 23, kMaxLength = 20;
 
-inline Transformer make_model(const config::ModelSection& section, GemmLibrary library = GemmLibrary::kOnednn) {
+inline Transformer make_model(const config::ModelSection& section,
+                              GemmLibrary library = GemmLibrary::kOnednn) {
   return {section, kVocabulary, kVocabulary, library, kMaxLength};
 }
 
 /// Sentences of the given lengths.
-inline data::Batch make_batch(const std::vector<std::int32_t>& source_lengths, const std::vector<std::int32_t>& target_lengths) {
+inline data::Batch make_batch(const std::vector<std::int32_t>& source_lengths,
+                              const std::vector<std::int32_t>& target_lengths) {
   data::Batch b;
   const auto words = [](std::size_t sentence, std::int64_t count, std::int64_t salt) {
     std::vector<std::int32_t> ids;
     for (std::int64_t t = 0; t < count; ++t) {
-      ids.push_back(static_cast<std::int32_t>(4 + (static_cast<std::int64_t>(sentence) * 7 + t * t * 3 + t + salt) % (kVocabulary - 4)));
+      ids.push_back(static_cast<std::int32_t>(
+          4 +
+          (static_cast<std::int64_t>(sentence) * 7 + t * t * 3 + t + salt) % (kVocabulary - 4)));
     }
     return ids;
   };
   for (std::size_t i = 0; i < source_lengths.size(); ++i) {
-    std::vector<std::int32_t> source = words(i, source_lengths[i] - 1, 0), target = words(i, target_lengths[i] - 1, 5);
+    std::vector<std::int32_t> source = words(i, source_lengths[i] - 1, 0),
+                              target = words(i, target_lengths[i] - 1, 5);
     source.push_back(data::kEnd);
     target.insert(target.begin(), data::kBegin);
     target.push_back(data::kEnd);
@@ -59,7 +65,8 @@ inline data::Batch only(const data::Batch& batch, std::size_t sentence) {
     source += batch.source_lengths[b];
     target += batch.target_lengths[b];
   }
-  const auto part = [](const std::vector<std::int64_t>& ids, std::int64_t first, std::int64_t count) {
+  const auto part = [](const std::vector<std::int64_t>& ids, std::int64_t first,
+                       std::int64_t count) {
     return std::vector<std::int32_t>(ids.begin() + first, ids.begin() + first + count);
   };
   std::vector<std::int32_t> labels = part(batch.target_out, target, batch.target_lengths[sentence]);
@@ -72,13 +79,16 @@ inline data::Batch only(const data::Batch& batch, std::size_t sentence) {
 /// Parameters and gradients of one rank, and a record of the calls.
 class RecordingSource final : public ParameterSource {
  public:
-  explicit RecordingSource(const Transformer& model, std::uint64_t seed = 1, double scale = 0.3) : layout_(model.units(), 1) {
+  explicit RecordingSource(const Transformer& model, std::uint64_t seed = 1, double scale = 0.3)
+      : layout_(model.units(), 1) {
     for (const auto& unit : layout_.units()) {
       UnitTensors t;
       for (std::int64_t i = unit.first_tensor; i < unit.first_tensor + unit.tensor_count; ++i) {
         const model::TensorSpec& spec = layout_.tensors()[static_cast<std::size_t>(i)].spec;
         t.values.push_back(normal(spec.shape, seed * 1000 + static_cast<std::uint64_t>(i)) * scale);
-        if (spec.shape.size() == 1 && spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) t.values.back().add_(1);
+        if (spec.shape.size() == 1 && spec.name.find("norm") != std::string::npos &&
+            spec.name.ends_with("weight"))
+          t.values.back().add_(1);
         t.gradients.push_back(at::zeros(spec.shape));
       }
       units_.push_back(std::move(t));
@@ -113,7 +123,8 @@ class RecordingSource final : public ParameterSource {
     return std::all_of(open_.begin(), open_.end(), [](int n) { return n == 0; });
   }
 
-  /// What a sharded source must do together: gather a unit that nobody holds open, release it, reduce its gradients.
+  /// What a sharded source must do together: gather a unit that nobody holds open, release it,
+  /// reduce its gradients.
   std::vector<std::string> collective_calls;
   std::vector<std::int64_t> backward_opens, backward_closes;
   std::int64_t most_open = 0;  ///< units open at a time
@@ -123,7 +134,8 @@ class RecordingSource final : public ParameterSource {
     const auto u = static_cast<std::size_t>(unit);
     if (open_[u]++ == 0) {
       collective_calls.push_back("gather " + std::to_string(unit) + " for " + pass);
-      most_open = std::max<std::int64_t>(most_open, std::count_if(open_.begin(), open_.end(), [](int n) { return n > 0; }));
+      most_open = std::max<std::int64_t>(
+          most_open, std::count_if(open_.begin(), open_.end(), [](int n) { return n > 0; }));
     } else if (pass == "backward") {
       collective_calls.push_back("keep " + std::to_string(unit) + " for " + pass);
     }
@@ -139,8 +151,10 @@ class RecordingSource final : public ParameterSource {
     for (std::size_t u = 0; u < units_.size(); ++u) {
       const auto& unit = layout_.units()[u];
       for (std::int64_t i = 0; i < unit.tensor_count; ++i) {
-        if (layout_.tensors()[static_cast<std::size_t>(unit.first_tensor + i)].spec.name != name) continue;
-        return {units_[u].values[static_cast<std::size_t>(i)], units_[u].gradients[static_cast<std::size_t>(i)]};
+        if (layout_.tensors()[static_cast<std::size_t>(unit.first_tensor + i)].spec.name != name)
+          continue;
+        return {units_[u].values[static_cast<std::size_t>(i)],
+                units_[u].gradients[static_cast<std::size_t>(i)]};
       }
     }
     return {};

@@ -12,13 +12,16 @@ namespace th::model::test {
 
 /// N(0, 1), fp32, from `seed` alone.
 inline at::Tensor normal(at::IntArrayRef shape, std::uint64_t seed) {
-  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::TensorOptions().dtype(at::kFloat));
+  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed),
+                   at::TensorOptions().dtype(at::kFloat));
 }
 
 inline float* data(const at::Tensor& t) { return t.data_ptr<float>(); }
 
 /// A leaf in fp64 that asks for its gradient: the oracle's side of a comparison.
-inline at::Tensor leaf(const at::Tensor& t) { return t.detach().to(at::kDouble).clone().set_requires_grad(true); }
+inline at::Tensor leaf(const at::Tensor& t) {
+  return t.detach().to(at::kDouble).clone().set_requires_grad(true);
+}
 
 /// Largest |got - want|, in units of the largest |want|.
 inline double relative_error(const at::Tensor& got, const at::Tensor& want) {
@@ -30,7 +33,8 @@ inline double relative_error(const at::Tensor& got, const at::Tensor& want) {
 
 inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.contiguous(), y = b.contiguous();
-  return x.numel() == y.numel() && std::memcmp(x.const_data_ptr(), y.const_data_ptr(), static_cast<std::size_t>(x.nbytes())) == 0;
+  return x.numel() == y.numel() && std::memcmp(x.const_data_ptr(), y.const_data_ptr(),
+                                               static_cast<std::size_t>(x.nbytes())) == 0;
 }
 
 }  // namespace th::model::test

@@ -1,8 +1,9 @@
-// Multi-head attention against at::scaled_dot_product_attention in fp64, forward and every gradient.
+// Multi-head attention against at::scaled_dot_product_attention in fp64, forward and every
+// gradient.
 #include <gtest/gtest.h>
 
-#include "../../../src/model/host_attention.hpp"
 #include "block_parameters.hpp"
+#include "model/ops/host_attention.hpp"
 
 #include <cmath>
 #include <string>
@@ -16,7 +17,8 @@ using test::normal;
 using test::relative_error;
 using test::same_bits;
 
-// fp32 chains of four products with sums of up to 48 terms and a softmax, relative to the largest element.
+// fp32 chains of four products with sums of up to 48 terms and a softmax, relative to the largest
+// element.
 constexpr double kTolerance = 5e-6;
 constexpr std::int64_t kWidth = 24, kHeads = 3;
 
@@ -30,15 +32,23 @@ struct Case {
 
 /// Three sentences; with `padded` of unlike numbers of keys (for self attention, of rows).
 struct Problem {
-  explicit Problem(const Case& c) : Problem(c, c.padded ? std::vector<std::int32_t>{static_cast<std::int32_t>(c.keys), 1, static_cast<std::int32_t>(c.keys / 2 + 1)}
-                                                        : std::vector<std::int32_t>(3, static_cast<std::int32_t>(c.keys))) {}
-  Problem(const Case& c, std::vector<std::int32_t> key_lengths) : cross(c.cross), causal(c.causal), queries(c.queries), keys(c.keys), lengths(std::move(key_lengths)) {
+  explicit Problem(const Case& c)
+      : Problem(c, c.padded ? std::vector<std::int32_t>{static_cast<std::int32_t>(c.keys), 1,
+                                                        static_cast<std::int32_t>(c.keys / 2 + 1)}
+                            : std::vector<std::int32_t>(3, static_cast<std::int32_t>(c.keys))) {}
+  Problem(const Case& c, std::vector<std::int32_t> key_lengths)
+      : cross(c.cross),
+        causal(c.causal),
+        queries(c.queries),
+        keys(c.keys),
+        lengths(std::move(key_lengths)) {
     for (std::size_t b = 0; b < 3; ++b) {
       key_offsets.push_back(key_offsets.back() + lengths[b]);
       query_offsets.push_back(cross ? query_offsets.back() + queries : key_offsets.back());
     }
     const auto group = [&](std::int64_t first, std::int64_t count) {
-      const std::int64_t longest = *std::max_element(lengths.begin() + first, lengths.begin() + first + count);
+      const std::int64_t longest =
+          *std::max_element(lengths.begin() + first, lengths.begin() + first + count);
       groups.push_back({first, count, cross ? queries : longest, longest});
     };
     if (c.groups) {
@@ -47,7 +57,13 @@ struct Problem {
     } else {
       groups.push_back({0, 3, queries, keys});
     }
-    site = {groups, query_offsets.data(), key_offsets.data(), query_offsets.back(), key_offsets.back(), {c.padded ? lengths.data() : nullptr, c.causal}, {99, c.dropout}};
+    site = {groups,
+            query_offsets.data(),
+            key_offsets.data(),
+            query_offsets.back(),
+            key_offsets.back(),
+            {c.padded ? lengths.data() : nullptr, c.causal},
+            {99, c.dropout}};
     x = normal({site.query_rows, kWidth}, 50);
     if (cross) memory = normal({site.key_rows, kWidth}, 51);
     g = normal({site.query_rows, kWidth}, 52);
@@ -56,9 +72,12 @@ struct Problem {
   Problem(const Problem&) = delete;  // the site points into the vectors
   Problem& operator=(const Problem&) = delete;
   ~Problem() = default;
-  void forward(const PassContext& context) { y = attention_forward(context, p.span(), x, memory, site, tape); }
+  void forward(const PassContext& context) {
+    y = attention_forward(context, p.span(), x, memory, site, tape);
+  }
   void backward(const PassContext& context) {
-    g_x = attention_backward(context, p.span(), g, x, memory, site, tape, cross ? &g_memory : nullptr);
+    g_x = attention_backward(context, p.span(), g, x, memory, site, tape,
+                             cross ? &g_memory : nullptr);
   }
   [[nodiscard]] at::Tensor allowed() const {
     at::Tensor m = at::zeros({3, 1, queries, keys}, at::kBool);
@@ -84,30 +103,41 @@ struct Problem {
 at::Tensor places(const std::vector<std::int64_t>& offsets, std::int64_t length) {
   std::vector<std::int64_t> rows;
   for (std::size_t b = 0; b + 1 < offsets.size(); ++b) {
-    for (std::int64_t t = 0; t < offsets[b + 1] - offsets[b]; ++t) rows.push_back(static_cast<std::int64_t>(b) * length + t);
+    for (std::int64_t t = 0; t < offsets[b + 1] - offsets[b]; ++t)
+      rows.push_back(static_cast<std::int64_t>(b) * length + t);
   }
   return at::tensor(rows, at::kLong);
 }
 
-/// The same block in fp64 over padded matrices from LibTorch's functions; `memory` is x for self attention.
+/// The same block in fp64 over padded matrices from LibTorch's functions; `memory` is x for self
+/// attention.
 at::Tensor oracle(const Problem& problem, const at::Tensor& x, const at::Tensor& memory) {
   const auto& w = problem.p.leaves;
-  const auto heads_of = [&](const at::Tensor& in, std::int64_t part, const std::vector<std::int64_t>& offsets, std::int64_t length) {
-    const at::Tensor y = at::linear(in, w[0].narrow(0, part * kWidth, kWidth), w[1].narrow(0, part * kWidth, kWidth));
-    const at::Tensor padded = at::zeros({3 * length, kWidth}, at::kDouble).index_copy(0, places(offsets, length), y);
+  const auto heads_of = [&](const at::Tensor& in, std::int64_t part,
+                            const std::vector<std::int64_t>& offsets, std::int64_t length) {
+    const at::Tensor y = at::linear(in, w[0].narrow(0, part * kWidth, kWidth),
+                                    w[1].narrow(0, part * kWidth, kWidth));
+    const at::Tensor padded =
+        at::zeros({3 * length, kWidth}, at::kDouble).index_copy(0, places(offsets, length), y);
     return padded.view({3, length, kHeads, kWidth / kHeads}).transpose(1, 2);
   };
-  const at::Tensor q = heads_of(x, 0, problem.query_offsets, problem.queries), k = heads_of(memory, 1, problem.key_offsets, problem.keys),
+  const at::Tensor q = heads_of(x, 0, problem.query_offsets, problem.queries),
+                   k = heads_of(memory, 1, problem.key_offsets, problem.keys),
                    v = heads_of(memory, 2, problem.key_offsets, problem.keys);
   at::Tensor out;
   if (problem.site.dropout.rate == 0.0F) {
     out = at::scaled_dot_product_attention(q, k, v, problem.allowed(), 0.0, false);
   } else {
-    const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) / std::sqrt(static_cast<double>(kWidth / kHeads));
-    const at::Tensor p = at::softmax(scores.masked_fill(problem.allowed().logical_not(), -INFINITY), -1);
-    out = at::matmul(p * test::factors({3, kHeads, problem.queries, problem.keys}, problem.site.dropout), v);
+    const at::Tensor scores =
+        at::matmul(q, k.transpose(-1, -2)) / std::sqrt(static_cast<double>(kWidth / kHeads));
+    const at::Tensor p =
+        at::softmax(scores.masked_fill(problem.allowed().logical_not(), -INFINITY), -1);
+    out = at::matmul(
+        p * test::factors({3, kHeads, problem.queries, problem.keys}, problem.site.dropout), v);
   }
-  const at::Tensor rows = out.transpose(1, 2).reshape({-1, kWidth}).index_select(0, places(problem.query_offsets, problem.queries));
+  const at::Tensor rows = out.transpose(1, 2)
+                              .reshape({-1, kWidth})
+                              .index_select(0, places(problem.query_offsets, problem.queries));
   return at::linear(rows, w[2], w[3]);
 }
 
@@ -135,7 +165,10 @@ TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
   EXPECT_LT(relative_error(problem.y, want), kTolerance);
   EXPECT_LT(relative_error(problem.g_x, x.grad()), kTolerance);
   if (c.cross) {
-    EXPECT_LT(relative_error(problem.g_memory, memory.grad() + static_cast<double>(Problem::kBefore)), kTolerance) << "added to what is there";
+    EXPECT_LT(
+        relative_error(problem.g_memory, memory.grad() + static_cast<double>(Problem::kBefore)),
+        kTolerance)
+        << "added to what is there";
   }
   EXPECT_LT(problem.p.gradient_error(), kTolerance);
 }
@@ -150,11 +183,13 @@ TEST_P(Attention, KeepsOrComputesAgainWithTheSameBits) {
     problem->backward(pass);
   }
   EXPECT_EQ(keeping.tape.probabilities.defined(), !(fused && host_fuses_attention()));
-  EXPECT_FALSE(sparing.tape.probabilities.defined()) << "selective checkpointing keeps no matrix of T by S";
+  EXPECT_FALSE(sparing.tape.probabilities.defined())
+      << "selective checkpointing keeps no matrix of T by S";
   EXPECT_TRUE(same_bits(keeping.y, sparing.y));
   EXPECT_TRUE(same_bits(keeping.g_x, sparing.g_x));
   EXPECT_TRUE(same_bits(keeping.g_memory, sparing.g_memory));
-  for (std::size_t i = 0; i < keeping.p.gradients.size(); ++i) EXPECT_TRUE(same_bits(keeping.p.gradients[i], sparing.p.gradients[i])) << i;
+  for (std::size_t i = 0; i < keeping.p.gradients.size(); ++i)
+    EXPECT_TRUE(same_bits(keeping.p.gradients[i], sparing.p.gradients[i])) << i;
 }
 
 const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
@@ -172,8 +207,12 @@ const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
                        {"cross_groups", true, false, true, 17, 6, 0.0F, true}};
 
 INSTANTIATE_TEST_SUITE_P(LibTorch, Attention,
-                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl), testing::ValuesIn(kCases), testing::Bool()), [](const auto& p) {
-                           return std::string(gemm_name(std::get<0>(p.param))) + "_" + std::get<1>(p.param).name + (std::get<2>(p.param) ? "_fused" : "_products");
+                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl),
+                                          testing::ValuesIn(kCases), testing::Bool()),
+                         [](const auto& p) {
+                           return std::string(gemm_name(std::get<0>(p.param))) + "_" +
+                                  std::get<1>(p.param).name +
+                                  (std::get<2>(p.param) ? "_fused" : "_products");
                          });
 
 class AttentionMasks : public testing::Test {
@@ -188,7 +227,8 @@ TEST_F(AttentionMasks, ASentenceWithoutKeysGivesTheOutputBiasAndNoNan) {
   problem.forward(context_);
   problem.backward(context_);
   EXPECT_TRUE(same_bits(problem.y.narrow(0, 4, 4), problem.p.values[3].expand({4, kWidth})));
-  for (const at::Tensor& t : {problem.y, problem.g_x, problem.g_memory}) EXPECT_TRUE(t.isfinite().all().item<bool>());
+  for (const at::Tensor& t : {problem.y, problem.g_x, problem.g_memory})
+    EXPECT_TRUE(t.isfinite().all().item<bool>());
   for (const at::Tensor& t : problem.p.gradients) EXPECT_TRUE(t.isfinite().all().item<bool>());
 }
 
@@ -199,7 +239,8 @@ TEST_F(AttentionMasks, GroupsDrawTheirOwnDropout) {
   EXPECT_EQ(problem.site.group_dropout(1).rate, problem.site.dropout.rate);
 }
 
-/// With dropout the gradient of groups is that of each group's sentences alone, with that group's draws.
+/// With dropout the gradient of groups is that of each group's sentences alone, with that group's
+/// draws.
 TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
   const Case both{"", false, true, true, 9, 9, 0.3F, true};
   Problem all(both);
@@ -209,9 +250,16 @@ TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
   const std::int64_t first = all.query_offsets[1], rows = all.site.query_rows - first;
   const std::vector<std::int64_t> offsets{0, all.query_offsets[2] - first, rows};
   const std::vector<AttentionGroup> group{{0, 2, all.groups[1].queries, all.groups[1].keys}};
-  const AttentionSite site{group, offsets.data(), offsets.data(), rows, rows, {all.lengths.data() + 1, true}, all.site.group_dropout(1)};
+  const AttentionSite site{group,
+                           offsets.data(),
+                           offsets.data(),
+                           rows,
+                           rows,
+                           {all.lengths.data() + 1, true},
+                           all.site.group_dropout(1)};
   AttentionTape tape;
-  const at::Tensor x = all.x.narrow(0, first, rows).contiguous(), g = all.g.narrow(0, first, rows).contiguous();
+  const at::Tensor x = all.x.narrow(0, first, rows).contiguous(),
+                   g = all.g.narrow(0, first, rows).contiguous();
   const at::Tensor y = attention_forward(context_, all.p.span(), x, {}, site, tape);
   const at::Tensor g_x = attention_backward(context_, all.p.span(), g, x, {}, site, tape, nullptr);
   EXPECT_LT(relative_error(y, all.y.narrow(0, first, rows)), kTolerance);
@@ -224,7 +272,8 @@ TEST_F(AttentionMasks, LaterTokensDoNotChangeEarlierOnes) {
   const at::Tensor before = problem.y.clone();
   problem.x.view({3, 9, kWidth}).narrow(1, 5, 4).add_(3);
   problem.forward(context_);
-  EXPECT_TRUE(same_bits(before.view({3, 9, kWidth}).narrow(1, 0, 5), problem.y.view({3, 9, kWidth}).narrow(1, 0, 5)));
+  EXPECT_TRUE(same_bits(before.view({3, 9, kWidth}).narrow(1, 0, 5),
+                        problem.y.view({3, 9, kWidth}).narrow(1, 0, 5)));
   EXPECT_FALSE(same_bits(before, problem.y));
 }
 

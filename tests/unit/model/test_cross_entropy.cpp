@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "tensors.hpp"
-#include "th/model/kernels.hpp"
+#include "th/model/ops/kernels.hpp"
 
 #include <cmath>
 
@@ -16,7 +16,8 @@ using test::relative_error;
 /// Labels 1 .. V-1 with every fourth row padding.
 at::Tensor labels_of(std::int64_t rows, std::int64_t vocabulary) {
   at::Tensor labels = at::empty({rows}, at::kLong);
-  for (std::int64_t m = 0; m < rows; ++m) labels.data_ptr<std::int64_t>()[m] = m % 4 == 3 ? 0 : 1 + m * 7 % (vocabulary - 1);
+  for (std::int64_t m = 0; m < rows; ++m)
+    labels.data_ptr<std::int64_t>()[m] = m % 4 == 3 ? 0 : 1 + m * 7 % (vocabulary - 1);
   return labels;
 }
 
@@ -30,8 +31,10 @@ TEST(CrossEntropy, LossAgreesWithLibTorch) {
       at::Tensor logits = normal({30, vocabulary}, 1) * 3;
       const at::Tensor labels = labels_of(30, vocabulary);
       const double want = oracle(logits.to(at::kDouble), labels, smoothing).item<double>();
-      const double got = cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 30, vocabulary, static_cast<float>(smoothing), 0.0F);
-      // fp32 terms of size up to 20 (6e-8 relative each), 23 rows added in fp64; smoothing as fp32 is off by 2e-9.
+      const double got = cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 30,
+                                       vocabulary, static_cast<float>(smoothing), 0.0F);
+      // fp32 terms of size up to 20 (6e-8 relative each), 23 rows added in fp64; smoothing as fp32
+      // is off by 2e-9.
       EXPECT_NEAR(got, want, 2e-6 * std::abs(want) + 1e-6) << vocabulary << " " << smoothing;
     }
   }
@@ -43,8 +46,10 @@ TEST(CrossEntropy, GradientAgreesWithLibTorch) {
       at::Tensor logits = normal({30, vocabulary}, 2) * 3;
       const at::Tensor labels = labels_of(30, vocabulary), double_logits = leaf(logits);
       (oracle(double_logits, labels, smoothing) * 0.25).backward();
-      (void)cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 30, vocabulary, static_cast<float>(smoothing), 0.25F);
-      EXPECT_LT(relative_error(logits, double_logits.grad()), 1e-6) << vocabulary << " " << smoothing;  // fp32, about ten roundings
+      (void)cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 30, vocabulary,
+                          static_cast<float>(smoothing), 0.25F);
+      EXPECT_LT(relative_error(logits, double_logits.grad()), 1e-6)
+          << vocabulary << " " << smoothing;  // fp32, about ten roundings
     }
   }
 }
@@ -60,8 +65,10 @@ TEST(CrossEntropy, PaddingRowsCountNothingAndGetNoGradient) {
   at::Tensor logits = normal({4, 9}, 4);
   logits[2].fill_(NAN);
   const at::Tensor labels = at::tensor({0, 3, 0, 0}, at::kLong);
-  const double want = oracle(logits.narrow(0, 1, 1).to(at::kDouble), labels.narrow(0, 1, 1), 0.0).item<double>();
-  EXPECT_NEAR(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 4, 9, 0.0F, 1.0F), want, 1e-6);  // one fp32 row
+  const double want =
+      oracle(logits.narrow(0, 1, 1).to(at::kDouble), labels.narrow(0, 1, 1), 0.0).item<double>();
+  EXPECT_NEAR(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 4, 9, 0.0F, 1.0F), want,
+              1e-6);  // one fp32 row
   for (const std::int64_t row : {0, 2, 3}) EXPECT_TRUE(logits[row].eq(0).all().item<bool>()) << row;
 }
 
@@ -74,13 +81,15 @@ TEST(CrossEntropy, PaddingAloneHasLossZero) {
 TEST(CrossEntropy, EqualLogitsGiveTheLogarithmOfTheVocabulary) {
   at::Tensor logits = at::full({1, 1000}, 7.0F);
   const at::Tensor labels = at::tensor({5}, at::kLong);
-  EXPECT_NEAR(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 1, 1000, 0.0F, 0.0F), std::log(1000.0), 1e-6);  // fp32 sum
+  EXPECT_NEAR(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 1, 1000, 0.0F, 0.0F),
+              std::log(1000.0), 1e-6);  // fp32 sum
 }
 
 TEST(CrossEntropy, LargeLogitsStayFinite) {
   at::Tensor logits = at::tensor({1e4F, -1e4F, 0.0F}).view({1, 3});
   const at::Tensor labels = at::tensor({1}, at::kLong);
-  EXPECT_NEAR(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 1, 3, 0.0F, 1.0F), 2e4, 1e-2);  // an ulp of 2e4 is 2e-3
+  EXPECT_NEAR(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 1, 3, 0.0F, 1.0F), 2e4,
+              1e-2);  // an ulp of 2e4 is 2e-3
   EXPECT_NEAR(data(logits)[0], 1.0F, 1e-6F);
   EXPECT_NEAR(data(logits)[1], -1.0F, 1e-6F);
 }
@@ -89,14 +98,16 @@ TEST(CrossEntropy, ANotFiniteLogitShowsInTheLoss) {
   at::Tensor logits = normal({2, 9}, 6);
   data(logits)[4] = NAN;
   const at::Tensor labels = at::tensor({1, 2}, at::kLong);
-  EXPECT_FALSE(std::isfinite(cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 2, 9, 0.0F, 1.0F)));
+  EXPECT_FALSE(std::isfinite(
+      cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 2, 9, 0.0F, 1.0F)));
 }
 
 TEST(CrossEntropy, EachRowsGradientSumsToZero) {
   at::Tensor logits = normal({6, 100}, 7);
   const at::Tensor labels = labels_of(6, 100);
   (void)cross_entropy(data(logits), labels.data_ptr<std::int64_t>(), 6, 100, 0.1F, 1.0F);
-  EXPECT_LT(logits.to(at::kDouble).sum(1).abs().max().item<double>(), 1e-6);  // 100 fp32 terms that add to at most 2 in size
+  EXPECT_LT(logits.to(at::kDouble).sum(1).abs().max().item<double>(),
+            1e-6);  // 100 fp32 terms that add to at most 2 in size
 }
 
 }  // namespace

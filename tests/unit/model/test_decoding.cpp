@@ -1,9 +1,10 @@
-// Decoding step by step against the whole prefix computed anew, and beam search against searches spelled out with Transformer::logits.
+// Decoding step by step against the whole prefix computed anew, and beam search against searches
+// spelled out with Transformer::logits.
 #include <gtest/gtest.h>
 
 #include "small_model.hpp"
 #include "th/base/error.hpp"
-#include "th/model/decoding.hpp"
+#include "th/model/decoding/decoding.hpp"
 
 #include <cmath>
 #include <limits>
@@ -19,7 +20,8 @@ using test::make_model;
 using test::RecordingSource;
 using test::small_section;
 
-constexpr std::int64_t kFew = 6;  // a vocabulary that can be searched through: two words beside the special ids
+constexpr std::int64_t kFew =
+    6;  // a vocabulary that can be searched through: two words beside the special ids
 
 data::Batch sources_of(const std::vector<Ids>& sources) {
   data::Batch batch;
@@ -27,8 +29,10 @@ data::Batch sources_of(const std::vector<Ids>& sources) {
   return batch;
 }
 
-/// Row r: the source of sentence rows[r] and the decoder inputs begin + prefixes[r]; labels: prefixes[r] + end.
-data::Batch prefix_batch(const data::Batch& batch, const std::vector<std::size_t>& rows, const std::vector<Ids>& prefixes) {
+/// Row r: the source of sentence rows[r] and the decoder inputs begin + prefixes[r]; labels:
+/// prefixes[r] + end.
+data::Batch prefix_batch(const data::Batch& batch, const std::vector<std::size_t>& rows,
+                         const std::vector<Ids>& prefixes) {
   data::Batch out;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     const data::Batch one = test::only(batch, rows[r]);
@@ -41,9 +45,10 @@ data::Batch prefix_batch(const data::Batch& batch, const std::vector<std::size_t
 }
 
 /// log p(ids, end | source of the sentence) in fp64, from the logits of the whole prefix.
-std::vector<double> log_probs(Transformer& model, RecordingSource& source, const data::Batch& batch, std::size_t sentence,
-                              const std::vector<Ids>& targets) {
-  const data::Batch all = prefix_batch(batch, std::vector<std::size_t>(targets.size(), sentence), targets);
+std::vector<double> log_probs(Transformer& model, RecordingSource& source, const data::Batch& batch,
+                              std::size_t sentence, const std::vector<Ids>& targets) {
+  const data::Batch all =
+      prefix_batch(batch, std::vector<std::size_t>(targets.size(), sentence), targets);
   const at::Tensor p = at::log_softmax(model.logits(source, all).to(at::kDouble), 1);
   std::vector<double> sums(targets.size(), 0.0);
   std::int64_t row = 0;
@@ -59,19 +64,28 @@ std::vector<double> log_probs(Transformer& model, RecordingSource& source, const
 using Shape = std::tuple<config::Norm, bool>;
 class Decoding : public testing::TestWithParam<Shape> {
  protected:
-  [[nodiscard]] static config::ModelSection section() { return small_section(std::get<0>(GetParam()), std::get<1>(GetParam())); }
-  [[nodiscard]] static Transformer few_words() { return {section(), kFew, kFew, GemmLibrary::kOnednn, test::kMaxLength}; }
+  [[nodiscard]] static config::ModelSection section() {
+    return small_section(std::get<0>(GetParam()), std::get<1>(GetParam()));
+  }
+  [[nodiscard]] static Transformer few_words() {
+    return {section(), kFew, kFew, GemmLibrary::kOnednn, test::kMaxLength};
+  }
 };
-INSTANTIATE_TEST_SUITE_P(Models, Decoding, testing::Combine(testing::Values(config::Norm::kPre, config::Norm::kPost), testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Models, Decoding,
+                         testing::Combine(testing::Values(config::Norm::kPre, config::Norm::kPost),
+                                          testing::Bool()),
                          [](const auto& p) {
-                           return std::string(std::get<0>(p.param) == config::Norm::kPre ? "pre" : "post") +
+                           return std::string(std::get<0>(p.param) == config::Norm::kPre ? "pre"
+                                                                                         : "post") +
                                   (std::get<1>(p.param) ? "_tied" : "_untied");
                          });
 
-/// Largest error of a step's logits over rows that branch, change places and leave; in units of the largest logit.
+/// Largest error of a step's logits over rows that branch, change places and leave; in units of the
+/// largest logit.
 double error_of_steps(Transformer& model, RecordingSource& source) {
   const data::Batch batch = make_batch({6, 3, 8}, {1, 1, 1});
-  const std::vector<std::vector<std::int64_t>> parents{{0, 1, 2}, {0, 0, 1, 2, 2}, {1, 0, 2, 4, 3}, {0, 2, 2, 4}, {3, 1}, {0, 0, 1}, {2}};
+  const std::vector<std::vector<std::int64_t>> parents{
+      {0, 1, 2}, {0, 0, 1, 2, 2}, {1, 0, 2, 4, 3}, {0, 2, 2, 4}, {3, 1}, {0, 0, 1}, {2}};
   double most = 0;
   std::vector<std::size_t> sentences;
   std::vector<Ids> prefixes;
@@ -84,7 +98,8 @@ double error_of_steps(Transformer& model, RecordingSource& source) {
       const auto parent = static_cast<std::size_t>(parents[step][r]);
       next_sentences.push_back(step == 0 ? parent : sentences[parent]);
       next.push_back(step == 0 ? Ids() : prefixes[parent]);
-      inputs.push_back(step == 0 ? data::kBegin : static_cast<std::int32_t>(4 + (7 * step + 5 * r) % 19));
+      inputs.push_back(step == 0 ? data::kBegin
+                                 : static_cast<std::int32_t>(4 + (7 * step + 5 * r) % 19));
       if (step > 0) next.back().push_back(inputs.back());
     }
     sentences = next_sentences;
@@ -106,8 +121,10 @@ TEST_P(Decoding, StepsAgreeWithTheWholePrefix) {
 }
 
 TEST_P(Decoding, StepsOfShortTypesAgreeWithTheWholePrefix) {
-  // The whole prefix rounds attention scores and weights, a step does not; through three layers that adds up to a few units of the type.
-  for (const auto& [type, units] : std::map<at::ScalarType, double>{{at::kBFloat16, 0x1p-8}, {at::kHalf, 0x1p-11}}) {
+  // The whole prefix rounds attention scores and weights, a step does not; through three layers
+  // that adds up to a few units of the type.
+  for (const auto& [type, units] :
+       std::map<at::ScalarType, double>{{at::kBFloat16, 0x1p-8}, {at::kHalf, 0x1p-11}}) {
     Transformer model = make_model(section());
     RecordingSource source(model);
     for (UnitTensors& unit : source.units()) {
@@ -166,7 +183,8 @@ TEST_P(Decoding, WideBeamFindsWhatAnExhaustiveSearchFinds) {
 }
 
 /// Beam search with whole prefixes, every candidate and no early end. The best finished hypothesis.
-Ids plain_beam_search(Transformer& model, RecordingSource& source, const data::Batch& batch, std::size_t sentence, const SearchOptions& o) {
+Ids plain_beam_search(Transformer& model, RecordingSource& source, const data::Batch& batch,
+                      std::size_t sentence, const SearchOptions& o) {
   struct Row {
     Ids ids;
     double p;
@@ -175,26 +193,35 @@ Ids plain_beam_search(Transformer& model, RecordingSource& source, const data::B
   for (std::int64_t length = 0; length <= o.max_length; ++length) {
     std::vector<Ids> prefixes;
     for (const Row& row : live) prefixes.push_back(row.ids);
-    const at::Tensor logits = model.logits(source, prefix_batch(batch, std::vector<std::size_t>(live.size(), sentence), prefixes));
-    const at::Tensor p =
-        at::log_softmax(logits.to(at::kDouble), 1).reshape({std::ssize(live), length + 1, logits.size(1)}).select(1, length);
+    const at::Tensor logits = model.logits(
+        source, prefix_batch(batch, std::vector<std::size_t>(live.size(), sentence), prefixes));
+    const at::Tensor p = at::log_softmax(logits.to(at::kDouble), 1)
+                             .reshape({std::ssize(live), length + 1, logits.size(1)})
+                             .select(1, length);
     std::vector<Row> candidates;
     for (std::size_t r = 0; r < live.size(); ++r) {
       for (std::int32_t id = 0; id < logits.size(1); ++id) {
-        candidates.push_back({live[r].ids, live[r].p + p[static_cast<std::int64_t>(r)][id].item<double>()});
+        candidates.push_back(
+            {live[r].ids, live[r].p + p[static_cast<std::int64_t>(r)][id].item<double>()});
         candidates.back().ids.push_back(id);
       }
     }
-    std::stable_sort(candidates.begin(), candidates.end(), [](const Row& a, const Row& b) { return a.p > b.p; });
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Row& a, const Row& b) { return a.p > b.p; });
     live.clear();
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       const bool ends = candidates[i].ids.back() == data::kEnd;
-      if (ends && (static_cast<std::int64_t>(i) < o.beam || length == o.max_length)) finished.push_back(candidates[i]);
+      if (ends && (static_cast<std::int64_t>(i) < o.beam || length == o.max_length))
+        finished.push_back(candidates[i]);
       if (!ends && std::ssize(live) < o.beam) live.push_back(candidates[i]);
     }
   }
-  const auto score = [&](const Row& row) { return row.p / length_penalty(std::ssize(row.ids), o.length_penalty); };
-  Ids best = std::max_element(finished.begin(), finished.end(), [&](const Row& a, const Row& b) { return score(a) < score(b); })->ids;
+  const auto score = [&](const Row& row) {
+    return row.p / length_penalty(std::ssize(row.ids), o.length_penalty);
+  };
+  Ids best = std::max_element(finished.begin(), finished.end(), [&](const Row& a, const Row& b) {
+               return score(a) < score(b);
+             })->ids;
   best.pop_back();
   return best;
 }
@@ -235,7 +262,8 @@ TEST_P(Decoding, SentencesAreSearchedAsIfTheyWereAlone) {
     ASSERT_EQ(together[i].size(), 4U);
     for (std::size_t h = 0; h < 4; ++h) {
       EXPECT_EQ(together[i][h].ids, alone[0][h].ids) << "sentence " << i;
-      EXPECT_NEAR(together[i][h].score, alone[0][h].score, 1e-5);  // fp32 products of another row count
+      EXPECT_NEAR(together[i][h].score, alone[0][h].score,
+                  1e-5);  // fp32 products of another row count
     }
   }
 }
@@ -244,7 +272,8 @@ TEST_P(Decoding, GreedyDoesNotDependOnTheLengthPenalty) {
   Transformer model = make_model(section());
   RecordingSource source(model, 2);
   const data::Batch batch = make_batch({6, 3}, {1, 1});
-  const auto a = translate(model, source, batch, {1, 0.0, 9, 1}), b = translate(model, source, batch, {1, 5.0, 9, 1});
+  const auto a = translate(model, source, batch, {1, 0.0, 9, 1}),
+             b = translate(model, source, batch, {1, 5.0, 9, 1});
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].at(0).ids, b[i].at(0).ids);
 }
 
@@ -255,7 +284,8 @@ TEST_P(Decoding, ScoresOfTargetsAreThoseOfTheHypotheses) {
   const auto results = translate(model, source, batch, {3, 1.0, 9, 1});
   std::vector<Ids> targets;
   for (const auto& hypotheses : results) targets.push_back(hypotheses.at(0).ids);
-  const std::vector<double> scores = score_targets(model, source, prefix_batch(batch, {0, 1, 2}, targets));
+  const std::vector<double> scores =
+      score_targets(model, source, prefix_batch(batch, {0, 1, 2}, targets));
   for (std::size_t i = 0; i < targets.size(); ++i) {
     EXPECT_NEAR(scores[i], results[i][0].log_prob, 1e-4);  // fp32 logits, ten of them
     EXPECT_NEAR(scores[i], log_probs(model, source, batch, i, {targets[i]})[0], 1e-5);
@@ -264,10 +294,12 @@ TEST_P(Decoding, ScoresOfTargetsAreThoseOfTheHypotheses) {
 
 TEST(DecodingErrors, LogitsThatAreNoNumbersAreAnError) {
   Transformer model = make_model(small_section());
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     RecordingSource source(model);
     test::data(source.value("output_projection.bias"))[7] = bad;
-    EXPECT_THROW((void)translate(model, source, make_batch({4}, {1}), {2, 1.0, 5, 1}), NumericsError);
+    EXPECT_THROW((void)translate(model, source, make_batch({4}, {1}), {2, 1.0, 5, 1}),
+                 NumericsError);
   }
 }
 

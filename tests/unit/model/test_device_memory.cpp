@@ -1,9 +1,9 @@
-// LibTorch's device allocators report each block through c10::reportMemoryUsageToProfiler: the calls here are those that the CUDA caching
-// allocator makes, without a GPU.
+// LibTorch's device allocators report each block through c10::reportMemoryUsageToProfiler: the
+// calls here are those that the CUDA caching allocator makes, without a GPU.
 #include <gtest/gtest.h>
 
-#include "th/model/torch_memory.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/core/Allocator.h>
@@ -17,7 +17,8 @@ using runtime::MemoryScope;
 
 void* address(std::uintptr_t value) { return reinterpret_cast<void*>(value); }
 
-void report(std::uintptr_t block, std::int64_t bytes, c10::DeviceType type = c10::DeviceType::CUDA) {
+void report(std::uintptr_t block, std::int64_t bytes,
+            c10::DeviceType type = c10::DeviceType::CUDA) {
   c10::reportMemoryUsageToProfiler(address(block), bytes, 0, 0, c10::Device(type, 0));
 }
 

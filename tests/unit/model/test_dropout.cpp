@@ -2,7 +2,7 @@
 
 #include "tensors.hpp"
 #include "th/base/hash.hpp"
-#include "th/model/kernels.hpp"
+#include "th/model/ops/kernels.hpp"
 
 #include <cmath>
 
@@ -29,7 +29,8 @@ TEST(Dropout, KeepsTheRightShareForEveryKeyAndRate) {
     const double share = 1.0 - static_cast<double>(rate);
     const double sigma = std::sqrt(share * (1 - share) * kCount);
     for (std::uint64_t key = 0; key < 12; ++key) {
-      const double kept = static_cast<double>(factors(kCount, {key, rate}).count_nonzero().item<std::int64_t>());
+      const double kept =
+          static_cast<double>(factors(kCount, {key, rate}).count_nonzero().item<std::int64_t>());
       EXPECT_LT(std::abs(kept - share * kCount), 4 * sigma) << "rate " << rate << " key " << key;
     }
   }
@@ -52,7 +53,8 @@ TEST(Dropout, RateZeroIsTheIdentity) {
 
 TEST(Dropout, TheSameKeyIsTheSameMaskAndAnotherKeyAnother) {
   EXPECT_TRUE(same_bits(factors(4096, {1, 0.5F}), factors(4096, {1, 0.5F})));
-  for (std::uint64_t key = 2; key < 40; ++key) EXPECT_FALSE(same_bits(factors(4096, {1, 0.5F}), factors(4096, {key, 0.5F}))) << key;
+  for (std::uint64_t key = 2; key < 40; ++key)
+    EXPECT_FALSE(same_bits(factors(4096, {1, 0.5F}), factors(4096, {key, 0.5F}))) << key;
 }
 
 TEST(Dropout, ALongerBufferBeginsWithTheMaskOfAShorterOne) {
@@ -60,9 +62,11 @@ TEST(Dropout, ALongerBufferBeginsWithTheMaskOfAShorterOne) {
 }
 
 /// Share of positions where both are dropped, judged against independence within 4 sigma.
-void expect_independent(const at::Tensor& a, const at::Tensor& b, double rate, const std::string& what) {
+void expect_independent(const at::Tensor& a, const at::Tensor& b, double rate,
+                        const std::string& what) {
   const double n = static_cast<double>(a.numel());
-  const double both = static_cast<double>(a.eq(0).logical_and(b.eq(0)).count_nonzero().item<std::int64_t>());
+  const double both =
+      static_cast<double>(a.eq(0).logical_and(b.eq(0)).count_nonzero().item<std::int64_t>());
   const double share = rate * rate;
   EXPECT_LT(std::abs(both - share * n), 4 * std::sqrt(share * (1 - share) * n)) << what;
 }
@@ -71,22 +75,26 @@ TEST(Dropout, NeighboursAreIndependent) {
   constexpr std::int64_t kCount = 1 << 18;
   const at::Tensor f = factors(kCount, {11, 0.3F});
   for (const std::int64_t lag : {1, 2, 3, 8, 16, 64, 512, 2048}) {
-    // Pairs at a lag overlap, but their joint counts are uncorrelated under independence but for 2 r^3(1-r) n: sigma is 1.4 times larger at most.
-    expect_independent(f.narrow(0, 0, kCount - lag), f.narrow(0, lag, kCount - lag), 0.3, "lag " + std::to_string(lag));
+    // Pairs at a lag overlap, but their joint counts are uncorrelated under independence but for 2
+    // r^3(1-r) n: sigma is 1.4 times larger at most.
+    expect_independent(f.narrow(0, 0, kCount - lag), f.narrow(0, lag, kCount - lag), 0.3,
+                       "lag " + std::to_string(lag));
   }
 }
 
 TEST(Dropout, RelatedKeysAreIndependent) {
   constexpr std::int64_t kCount = 1 << 18;
   const at::Tensor f = factors(kCount, {1000, 0.3F});
-  for (const std::uint64_t key : {std::uint64_t{0}, std::uint64_t{999}, std::uint64_t{1001}, std::uint64_t{1000} << 32U, hash_pair(1000, 1)}) {
+  for (const std::uint64_t key : {std::uint64_t{0}, std::uint64_t{999}, std::uint64_t{1001},
+                                  std::uint64_t{1000} << 32U, hash_pair(1000, 1)}) {
     expect_independent(f, factors(kCount, {key, 0.3F}), 0.3, "key " + std::to_string(key));
   }
 }
 
 TEST(Dropout, ResidualBackwardHasTheForwardMask) {
   const Dropout site{21, 0.4F};
-  const at::Tensor x = normal({777}, 2), s = normal({777}, 3), g = normal({777}, 4), f = factors(777, site);
+  const at::Tensor x = normal({777}, 2), s = normal({777}, 3), g = normal({777}, 4),
+                   f = factors(777, site);
   at::Tensor y = at::empty({777}), g_s = at::empty({777});
   add_dropout(data(x), data(s), data(y), 777, site);
   EXPECT_TRUE(same_bits(y, x + s * f));
@@ -107,17 +115,21 @@ TEST(Dropout, ResidualMayWriteOverItsInputs) {
 
 TEST(Dropout, ReluBackwardHasTheForwardMask) {
   const Dropout site{23, 0.4F};
-  const at::Tensor x = normal({20, 33}, 7), bias = normal({33}, 8), g = normal({20, 33}, 9), f = factors(660, site).view({20, 33});
+  const at::Tensor x = normal({20, 33}, 7), bias = normal({33}, 8), g = normal({20, 33}, 9),
+                   f = factors(660, site).view({20, 33});
   at::Tensor h = x.clone(), g_x = g.clone();
   bias_relu_dropout(data(h), data(bias), 20, 33, site);
   EXPECT_TRUE(same_bits(h, at::relu(x + bias) * f));
   relu_dropout_backward(data(h), data(g_x), 660, site);
-  EXPECT_TRUE(at::equal(g_x, at::where((x + bias).gt(0), g * f, at::zeros({}))));  // not bits: a dropped negative gradient is -0 here
+  EXPECT_TRUE(at::equal(
+      g_x, at::where((x + bias).gt(0), g * f,
+                     at::zeros({}))));  // not bits: a dropped negative gradient is -0 here
 }
 
 TEST(Dropout, AttentionBackwardHasTheForwardMask) {
   const Dropout site{24, 0.4F};
-  const at::Tensor p = at::softmax(normal({30, 17}, 10), -1), g = normal({30, 17}, 11), f = factors(510, site).view({30, 17});
+  const at::Tensor p = at::softmax(normal({30, 17}, 10), -1), g = normal({30, 17}, 11),
+                   f = factors(510, site).view({30, 17});
   at::Tensor dropped = at::empty({30, 17}), g_scores = g.clone();
   apply_dropout(data(p), data(dropped), 510, site);
   EXPECT_TRUE(same_bits(dropped, p * f));
@@ -129,11 +141,13 @@ TEST(Dropout, AttentionBackwardHasTheForwardMask) {
 
 TEST(Dropout, EmbeddingBackwardHasTheForwardMask) {
   const Dropout site{25, 0.4F};
-  const at::Tensor ids = at::tensor({3, 1, 4, 1, 5, 9}, at::kLong), weight = normal({10, 16}, 12), zero = at::zeros({3, 16}), g = normal({6, 16}, 13);
+  const at::Tensor ids = at::tensor({3, 1, 4, 1, 5, 9}, at::kLong), weight = normal({10, 16}, 12),
+                   zero = at::zeros({3, 16}), g = normal({6, 16}, 13);
   const at::Tensor f = factors(96, site).view({6, 16});
   at::Tensor y = at::empty({6, 16}), g_weight = at::zeros({10, 16});
   const std::vector<std::int32_t> places{0, 1, 2, 0, 1, 2};
-  embed(data(weight), ids.data_ptr<std::int64_t>(), data(zero), places.data(), data(y), 6, 16, 2.0F, site);
+  embed(data(weight), ids.data_ptr<std::int64_t>(), data(zero), places.data(), data(y), 6, 16, 2.0F,
+        site);
   EXPECT_TRUE(same_bits(y, weight.index_select(0, ids) * 2 * f));
   embed_backward(data(g), ids.data_ptr<std::int64_t>(), data(g_weight), 6, 16, 2.0F, site);
   const at::Tensor w = leaf(weight);
@@ -144,7 +158,9 @@ TEST(Dropout, EmbeddingBackwardHasTheForwardMask) {
 TEST(Dropout, TheExpectedValueIsKept) {
   constexpr std::int64_t kCount = 1 << 20;
   const double mean = factors(kCount, {31, 0.1F}).to(at::kDouble).mean().item<double>();
-  EXPECT_NEAR(mean, 1.0, 4 * std::sqrt(0.1 / 0.9 / kCount));  // 4 sigma of the mean of a scaled Bernoulli variable
+  EXPECT_NEAR(
+      mean, 1.0,
+      4 * std::sqrt(0.1 / 0.9 / kCount));  // 4 sigma of the mean of a scaled Bernoulli variable
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "small_model.hpp"
-#include "th/model/decoding.hpp"
+#include "th/model/decoding/decoding.hpp"
 
 #include <string>
 
@@ -15,8 +15,10 @@ using test::only;
 using test::RecordingSource;
 using test::small_section;
 
-/// Greedy decoding of one sentence, spelled out with logits(): the most probable next word of the whole prefix, until the end id.
-Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch& batch, std::int64_t limit) {
+/// Greedy decoding of one sentence, spelled out with logits(): the most probable next word of the
+/// whole prefix, until the end id.
+Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch& batch,
+                 std::int64_t limit) {
   Ids out;
   const Ids source_ids(batch.source.begin(), batch.source.end());
   while (std::ssize(out) < limit) {
@@ -33,16 +35,21 @@ Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch&
   return out;
 }
 
-std::vector<Ids> greedy(const Transformer& model, RecordingSource& source, const data::Batch& batch, std::int64_t limit) {
+std::vector<Ids> greedy(const Transformer& model, RecordingSource& source, const data::Batch& batch,
+                        std::int64_t limit) {
   std::vector<Ids> out;
-  for (const auto& hypotheses : translate(model, source, batch, {.max_length = limit})) out.push_back(hypotheses.at(0).ids);
+  for (const auto& hypotheses : translate(model, source, batch, {.max_length = limit}))
+    out.push_back(hypotheses.at(0).ids);
   return out;
 }
 
-void raise(RecordingSource& source, std::int32_t id, float by) { test::data(source.value("output_projection.bias"))[id] += by; }
+void raise(RecordingSource& source, std::int32_t id, float by) {
+  test::data(source.value("output_projection.bias"))[id] += by;
+}
 
 class Greedy : public testing::TestWithParam<bool> {};
-INSTANTIATE_TEST_SUITE_P(Embeddings, Greedy, testing::Bool(), [](const auto& p) { return std::string(p.param ? "tied" : "untied"); });
+INSTANTIATE_TEST_SUITE_P(Embeddings, Greedy, testing::Bool(),
+                         [](const auto& p) { return std::string(p.param ? "tied" : "untied"); });
 
 TEST_P(Greedy, EachSentenceIsDecodedAsIfItWereAlone) {
   Transformer model = make_model(small_section(config::Norm::kPre, GetParam()));
@@ -54,7 +61,8 @@ TEST_P(Greedy, EachSentenceIsDecodedAsIfItWereAlone) {
     const auto outputs = greedy(model, source, batch, 12);
     ASSERT_EQ(outputs.size(), 5U);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
-      EXPECT_EQ(outputs[i], decode_alone(model, source, only(batch, i), 12)) << "sentence " << i << " seed " << seed;
+      EXPECT_EQ(outputs[i], decode_alone(model, source, only(batch, i), 12))
+          << "sentence " << i << " seed " << seed;
       shortest = std::min(shortest, outputs[i].size());
       longest = std::max(longest, outputs[i].size());
     }
@@ -68,16 +76,19 @@ TEST_P(Greedy, EndsAtTheEndIdAndLeavesItOut) {
   Transformer model = make_model(small_section(config::Norm::kPre, GetParam()));
   RecordingSource source(model);
   raise(source, data::kEnd, 1000.0F);
-  for (const Ids& ids : greedy(model, source, make_batch({4, 2}, {1, 1}), 12)) EXPECT_TRUE(ids.empty());
+  for (const Ids& ids : greedy(model, source, make_batch({4, 2}, {1, 1}), 12))
+    EXPECT_TRUE(ids.empty());
 }
 
 TEST_P(Greedy, StopsAtTheLongestLengthWithoutAnEnd) {
   Transformer model = make_model(small_section(config::Norm::kPre, GetParam()));
   RecordingSource source(model);
   raise(source, 9, 1000.0F);
-  for (const Ids& ids : greedy(model, source, make_batch({4, 2}, {1, 1}), 5)) EXPECT_EQ(ids, Ids(5, 9));
+  for (const Ids& ids : greedy(model, source, make_batch({4, 2}, {1, 1}), 5))
+    EXPECT_EQ(ids, Ids(5, 9));
   // The position table ends the sentence where max_length does not.
-  for (const Ids& ids : greedy(model, source, make_batch({4, 2}, {1, 1}), 1000)) EXPECT_LT(std::ssize(ids), test::kMaxLength + 1);
+  for (const Ids& ids : greedy(model, source, make_batch({4, 2}, {1, 1}), 1000))
+    EXPECT_LT(std::ssize(ids), test::kMaxLength + 1);
 }
 
 TEST_P(Greedy, IgnoresTheBatchsTargetsAndDropout) {
@@ -86,7 +97,8 @@ TEST_P(Greedy, IgnoresTheBatchsTargetsAndDropout) {
   m.dropout = 0.5;
   Transformer dropping = make_model(m);
   RecordingSource a(plain), b(dropping);
-  EXPECT_EQ(greedy(plain, a, make_batch({6, 3}, {1, 1}), 8), greedy(dropping, b, make_batch({6, 3}, {7, 4}), 8));
+  EXPECT_EQ(greedy(plain, a, make_batch({6, 3}, {1, 1}), 8),
+            greedy(dropping, b, make_batch({6, 3}, {7, 4}), 8));
 }
 
 }  // namespace

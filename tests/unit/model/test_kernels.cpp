@@ -1,8 +1,9 @@
-// Row kernels against LibTorch in fp64. Unless said otherwise a tolerance is for fp32 with about 10 roundings of 2^-24 = 6e-8 a result.
+// Row kernels against LibTorch in fp64. Unless said otherwise a tolerance is for fp32 with about 10
+// roundings of 2^-24 = 6e-8 a result.
 #include <gtest/gtest.h>
 
 #include "tensors.hpp"
-#include "th/model/kernels.hpp"
+#include "th/model/ops/kernels.hpp"
 
 #include <array>
 #include <cmath>
@@ -25,9 +26,13 @@ TEST(LayerNorm, ForwardAgreesWithLibTorch) {
     const at::Tensor x = normal({9, d}, 1) * 3 + 5, gamma = normal({d}, 2), beta = normal({d}, 3);
     at::Tensor y = at::empty({9, d}), mean = at::empty({9}), rstd = at::empty({9});
     layer_norm(data(x), data(gamma), data(beta), data(y), data(mean), data(rstd), 9, d);
-    EXPECT_LT(relative_error(y, at::layer_norm(x.to(at::kDouble), {d}, gamma.to(at::kDouble), beta.to(at::kDouble), 1e-5)), 5e-6) << d;
+    EXPECT_LT(relative_error(y, at::layer_norm(x.to(at::kDouble), {d}, gamma.to(at::kDouble),
+                                               beta.to(at::kDouble), 1e-5)),
+              5e-6)
+        << d;
     EXPECT_LT(relative_error(mean, x.to(at::kDouble).mean(1)), kTolerance) << d;
-    EXPECT_LT(relative_error(rstd, (x.to(at::kDouble).var(1, false) + 1e-5).rsqrt()), 5e-6) << d;  // x - mean loses 2 bits at mean 5
+    EXPECT_LT(relative_error(rstd, (x.to(at::kDouble).var(1, false) + 1e-5).rsqrt()), 5e-6)
+        << d;  // x - mean loses 2 bits at mean 5
   }
 }
 
@@ -35,34 +40,42 @@ TEST(LayerNorm, ALargeMeanDoesNotSpoilTheVariance) {
   const at::Tensor x = normal({4, 64}, 4) + 1000, one = at::ones({64}), zero = at::zeros({64});
   at::Tensor y = at::empty({4, 64}), mean = at::empty({4}), rstd = at::empty({4});
   layer_norm(data(x), data(one), data(zero), data(y), data(mean), data(rstd), 4, 64);
-  // The mean is off by up to an ulp of 1000 (6e-5): a one-pass variance in fp32 would be off by far more.
+  // The mean is off by up to an ulp of 1000 (6e-5): a one-pass variance in fp32 would be off by far
+  // more.
   EXPECT_LT(relative_error(y, at::layer_norm(x.to(at::kDouble), {64}, {}, {}, 1e-5)), 2e-4);
 }
 
 TEST(LayerNorm, BackwardAgreesWithLibTorch) {
   for (const std::int64_t d : kWidths) {
-    const at::Tensor x = normal({9, d}, 5), gamma = normal({d}, 6), beta = normal({d}, 7), g = normal({9, d}, 8);
-    at::Tensor y = at::empty({9, d}), mean = at::empty({9}), rstd = at::empty({9}), g_x = at::empty({9, d});
+    const at::Tensor x = normal({9, d}, 5), gamma = normal({d}, 6), beta = normal({d}, 7),
+                     g = normal({9, d}, 8);
+    at::Tensor y = at::empty({9, d}), mean = at::empty({9}), rstd = at::empty({9}),
+               g_x = at::empty({9, d});
     at::Tensor g_gamma = normal({d}, 9), g_beta = normal({d}, 10);
     const at::Tensor gamma_before = g_gamma.clone(), beta_before = g_beta.clone();
     layer_norm(data(x), data(gamma), data(beta), data(y), data(mean), data(rstd), 9, d);
-    layer_norm_backward(data(g), data(x), data(gamma), data(mean), data(rstd), data(g_x), data(g_gamma), data(g_beta), 9, d);
+    layer_norm_backward(data(g), data(x), data(gamma), data(mean), data(rstd), data(g_x),
+                        data(g_gamma), data(g_beta), 9, d);
     const at::Tensor xd = leaf(x), gammad = leaf(gamma), betad = leaf(beta);
     at::layer_norm(xd, {d}, gammad, betad, 1e-5).backward(g.to(at::kDouble));
-    // In few columns the terms of g_x cancel (they add to 0 in one column): the error is judged by the terms' size.
+    // In few columns the terms of g_x cancel (they add to 0 in one column): the error is judged by
+    // the terms' size.
     const double term = (rstd.unsqueeze(1) * g * gamma).abs().max().item<double>();
     EXPECT_LT((g_x.to(at::kDouble) - xd.grad()).abs().max().item<double>(), kTolerance * term) << d;
-    EXPECT_LT(relative_error(g_gamma, gamma_before.to(at::kDouble) + gammad.grad()), 2e-6) << d << ": gradients are added to what is there";
+    EXPECT_LT(relative_error(g_gamma, gamma_before.to(at::kDouble) + gammad.grad()), 2e-6)
+        << d << ": gradients are added to what is there";
     EXPECT_LT(relative_error(g_beta, beta_before.to(at::kDouble) + betad.grad()), kTolerance) << d;
   }
 }
 
-at::Tensor allowed(std::int64_t queries, std::int64_t keys, const std::vector<std::int32_t>& lengths, bool causal) {
+at::Tensor allowed(std::int64_t queries, std::int64_t keys,
+                   const std::vector<std::int32_t>& lengths, bool causal) {
   at::Tensor mask = at::zeros({std::ssize(lengths), 1, queries, keys}, at::kBool);
   for (std::int64_t b = 0; b < std::ssize(lengths); ++b) {
     for (std::int64_t t = 0; t < queries; ++t) {
       for (std::int64_t s = 0; s < keys; ++s) {
-        mask.data_ptr<bool>()[(b * queries + t) * keys + s] = s < lengths[static_cast<std::size_t>(b)] && (!causal || s <= t);
+        mask.data_ptr<bool>()[(b * queries + t) * keys + s] =
+            s < lengths[static_cast<std::size_t>(b)] && (!causal || s <= t);
       }
     }
   }
@@ -74,12 +87,16 @@ TEST(MaskedSoftmax, AgreesWithLibTorchUnderEveryMask) {
     for (const bool causal : {false, true}) {
       for (const bool padded : {false, true}) {
         std::vector<std::int32_t> lengths(3, static_cast<std::int32_t>(keys));
-        if (padded) lengths = {static_cast<std::int32_t>(keys), static_cast<std::int32_t>((keys + 1) / 2), 1};
+        if (padded)
+          lengths = {static_cast<std::int32_t>(keys), static_cast<std::int32_t>((keys + 1) / 2), 1};
         at::Tensor scores = normal({3, 2, keys, keys}, 20) * 4;
         const at::Tensor before = scores.clone();
         masked_softmax(data(scores), 3, 2, keys, keys, {padded ? lengths.data() : nullptr, causal});
-        const at::Tensor masked = before.to(at::kDouble).masked_fill(allowed(keys, keys, lengths, causal).logical_not(), -INFINITY);
-        EXPECT_LT(relative_error(scores, at::softmax(masked, -1)), kTolerance) << keys << causal << padded;
+        const at::Tensor masked =
+            before.to(at::kDouble)
+                .masked_fill(allowed(keys, keys, lengths, causal).logical_not(), -INFINITY);
+        EXPECT_LT(relative_error(scores, at::softmax(masked, -1)), kTolerance)
+            << keys << causal << padded;
         EXPECT_LT((scores.to(at::kDouble).sum(-1) - 1).abs().max().item<double>(), kTolerance);
       }
     }
@@ -127,7 +144,8 @@ TEST(MaskedSoftmax, LargeScoresNeitherOverflowNorVanish) {
 TEST(MaskedSoftmax, SmallProbabilitiesKeepTheirRelativePrecision) {
   const std::int64_t rows = 8000;
   at::Tensor scores = at::zeros({1, 1, rows, 2});
-  for (std::int64_t r = 0; r < rows; ++r) data(scores)[2 * r + 1] = -0.01F * static_cast<float>(r);  // down to -80
+  for (std::int64_t r = 0; r < rows; ++r)
+    data(scores)[2 * r + 1] = -0.01F * static_cast<float>(r);  // down to -80
   const at::Tensor want = at::softmax(scores.to(at::kDouble), -1);
   masked_softmax(data(scores), 1, 1, rows, 2, {});
   // exp within an ulp (1.2e-7 relative), then a sum, a reciprocal and a product of 6e-8 each.
@@ -138,7 +156,8 @@ TEST(SoftmaxBackward, AgreesWithLibTorchWithoutDropout) {
   for (const std::int64_t keys : {1, 3, 16, 21}) {
     const at::Tensor p = at::softmax(normal({10, keys}, 25), -1);
     at::Tensor g = normal({10, keys}, 26);
-    const at::Tensor want = at::_softmax_backward_data(g.to(at::kDouble), p.to(at::kDouble), -1, at::kDouble);
+    const at::Tensor want =
+        at::_softmax_backward_data(g.to(at::kDouble), p.to(at::kDouble), -1, at::kDouble);
     softmax_dropout_backward(data(p), data(g), 10, keys, {});
     EXPECT_LT((g.to(at::kDouble) - want).abs().max().item<double>(), kTolerance) << keys;
   }
@@ -151,7 +170,8 @@ TEST(Heads, SplitIsLibTorchsPermutationTimesTheScale) {
   for (const std::int64_t column : {0, 12, 24}) {
     at::Tensor out = at::empty({2, 3, 5, 4});
     split_heads(data(packed) + column, kFull.data(), data(out), 2, 5, 3, 4, 36, 0.5F);
-    const at::Tensor want = packed.narrow(1, column, 12).reshape({2, 5, 3, 4}).permute({0, 2, 1, 3}) * 0.5;
+    const at::Tensor want =
+        packed.narrow(1, column, 12).reshape({2, 5, 3, 4}).permute({0, 2, 1, 3}) * 0.5;
     EXPECT_TRUE(same_bits(out, want));  // a power of two: exact
   }
 }
@@ -172,8 +192,11 @@ TEST(Heads, ShortSentencesAreFollowedByZerosAndMergeLeavesThemOut) {
   at::Tensor heads = at::full({3, 3, 5, 4}, 7.0F), back = at::full({6, 12}, -9.0F);
   split_heads(data(packed), offsets.data(), data(heads), 3, 5, 3, 4, 12, 1.0F);
   for (std::int64_t b = 0; b < 3; ++b) {
-    const std::int64_t first = offsets[static_cast<std::size_t>(b)], real = offsets[static_cast<std::size_t>(b) + 1] - first;
-    EXPECT_TRUE(same_bits(heads[b].narrow(1, 0, real), packed.narrow(0, first, real).reshape({real, 3, 4}).permute({1, 0, 2}))) << b;
+    const std::int64_t first = offsets[static_cast<std::size_t>(b)],
+                       real = offsets[static_cast<std::size_t>(b) + 1] - first;
+    EXPECT_TRUE(same_bits(heads[b].narrow(1, 0, real),
+                          packed.narrow(0, first, real).reshape({real, 3, 4}).permute({1, 0, 2})))
+        << b;
     EXPECT_TRUE(heads[b].narrow(1, real, 5 - real).eq(0).all().item<bool>()) << b;
   }
   merge_heads(data(heads), offsets.data(), data(back), 3, 5, 3, 4, 12, 1.0F);
@@ -185,7 +208,8 @@ TEST(Embedding, ForwardIsScaledRowPlusPosition) {
   const at::Tensor ids = at::tensor({4, 0, 10, 10, 2, 1}, at::kLong);
   at::Tensor y = at::empty({6, 7});
   const std::vector<std::int32_t> places{0, 1, 2, 0, 1, 2};
-  embed(data(weight), ids.data_ptr<std::int64_t>(), data(position), places.data(), data(y), 6, 7, 1.75F, {});
+  embed(data(weight), ids.data_ptr<std::int64_t>(), data(position), places.data(), data(y), 6, 7,
+        1.75F, {});
   EXPECT_TRUE(same_bits(y, weight.index_select(0, ids) * 1.75 + position.repeat({2, 1})));
 }
 
@@ -211,7 +235,8 @@ TEST(ColumnSums, AreSumsOverRowsAndAddedToWhatIsThere) {
     at::Tensor sums = normal({d}, 38), total = x.clone();
     const at::Tensor before = sums.clone();
     add_column_sums(data(x), data(sums), 13, d);
-    EXPECT_LT(relative_error(sums, before.to(at::kDouble) + x.to(at::kDouble).sum(0)), 2e-6) << d;  // 13 additions
+    EXPECT_LT(relative_error(sums, before.to(at::kDouble) + x.to(at::kDouble).sum(0)), 2e-6)
+        << d;  // 13 additions
     add_to(data(total), data(y), total.numel());
     EXPECT_TRUE(same_bits(total, x + y)) << d;
   }

@@ -1,4 +1,5 @@
-// Feed-forward and residual blocks against LibTorch in fp64, with and without dropout. Attention: test_attention.cpp.
+// Feed-forward and residual blocks against LibTorch in fp64, with and without dropout. Attention:
+// test_attention.cpp.
 #include <gtest/gtest.h>
 
 #include "block_parameters.hpp"
@@ -32,7 +33,8 @@ TEST_P(Blocks, FeedForwardAndEveryGradientAgreeWithLibTorch) {
   const at::Tensor g_x = feed_forward_backward(context, p.span(), g, in, dropout, tape);
 
   const at::Tensor x = leaf(in);
-  const at::Tensor hidden = at::relu(at::linear(x, p.leaves[0], p.leaves[1])) * test::factors({kRows, kHidden}, dropout);
+  const at::Tensor hidden =
+      at::relu(at::linear(x, p.leaves[0], p.leaves[1])) * test::factors({kRows, kHidden}, dropout);
   const at::Tensor want = at::linear(hidden, p.leaves[2], p.leaves[3]);
   want.backward(g.to(at::kDouble));
   EXPECT_LT(relative_error(y, want), kTolerance);
@@ -44,27 +46,34 @@ TEST_P(Blocks, ResidualAroundFeedForwardAgreesForPreAndPostNorm) {
   const auto [library, rate] = GetParam();
   const Gemm gemm(library);
   const Dropout inner{78, rate}, outer{79, rate};
-  for (const auto& [pre, keep] : {std::pair{true, true}, {true, false}, {false, true}, {false, false}}) {
+  for (const auto& [pre, keep] :
+       {std::pair{true, true}, {true, false}, {false, true}, {false, false}}) {
     const PassContext context{&gemm, 1, pre, rate, 1, keep};
-    test::BlockParameters p({{kHidden, kWidth}, {kHidden}, {kWidth, kHidden}, {kWidth}}, 20), norm({{kWidth}, {kWidth}}, 30);
+    test::BlockParameters p({{kHidden, kWidth}, {kHidden}, {kWidth, kHidden}, {kWidth}}, 20),
+        norm({{kWidth}, {kWidth}}, 30);
     norm.values[0].add_(1);
     norm.leaves[0] = leaf(norm.values[0]);
     const at::Tensor in = normal({kRows, kWidth}, 3), g = normal({kRows, kWidth}, 4);
     const at::Tensor in_before = in.clone(), g_before = g.clone();
     FeedForwardTape tape;
     ResidualTape norm_tape;
-    const at::Tensor y = residual_forward(context, norm.span(), in, outer, norm_tape,
-                                          [&](const at::Tensor& h) { return feed_forward(context, p.span(), h, inner, tape); });
-    const at::Tensor g_x = residual_backward(context, norm.span(), g, outer, norm_tape, [&](const at::Tensor& g_h, const at::Tensor& h) {
-      return feed_forward_backward(context, p.span(), g_h, h, inner, tape);
-    });
+    const at::Tensor y = residual_forward(
+        context, norm.span(), in, outer, norm_tape,
+        [&](const at::Tensor& h) { return feed_forward(context, p.span(), h, inner, tape); });
+    const at::Tensor g_x = residual_backward(
+        context, norm.span(), g, outer, norm_tape, [&](const at::Tensor& g_h, const at::Tensor& h) {
+          return feed_forward_backward(context, p.span(), g_h, h, inner, tape);
+        });
     EXPECT_TRUE(test::same_bits(in, in_before)) << "the input is kept for recomputation";
     EXPECT_TRUE(test::same_bits(g, g_before));
 
     const at::Tensor x = leaf(in);
-    const auto normed = [&](const at::Tensor& t) { return at::layer_norm(t, {kWidth}, norm.leaves[0], norm.leaves[1], 1e-5); };
+    const auto normed = [&](const at::Tensor& t) {
+      return at::layer_norm(t, {kWidth}, norm.leaves[0], norm.leaves[1], 1e-5);
+    };
     const auto body = [&](const at::Tensor& t) {
-      const at::Tensor hidden = at::relu(at::linear(t, p.leaves[0], p.leaves[1])) * test::factors({kRows, kHidden}, inner);
+      const at::Tensor hidden = at::relu(at::linear(t, p.leaves[0], p.leaves[1])) *
+                                test::factors({kRows, kHidden}, inner);
       return at::linear(hidden, p.leaves[2], p.leaves[3]) * test::factors({kRows, kWidth}, outer);
     };
     const at::Tensor want = pre ? x + body(normed(x)) : normed(x + body(x));
@@ -77,7 +86,8 @@ TEST_P(Blocks, ResidualAroundFeedForwardAgreesForPreAndPostNorm) {
 }
 
 INSTANTIATE_TEST_SUITE_P(LibTorch, Blocks,
-                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl), testing::Values(0.0F, 0.3F)));
+                         testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl),
+                                          testing::Values(0.0F, 0.3F)));
 
 TEST(LayerNormBlock, AgainIsTheForwardResult) {
   const Gemm gemm(GemmLibrary::kMkl);

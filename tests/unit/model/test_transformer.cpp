@@ -1,4 +1,5 @@
-// The whole model. Its numbers against PyTorch: tests/golden. Its blocks: test_attention.cpp, test_layers.cpp.
+// The whole model. Its numbers against PyTorch: tests/golden. Its blocks: test_attention.cpp,
+// test_layers.cpp.
 #include <gtest/gtest.h>
 
 #include "small_model.hpp"
@@ -30,15 +31,21 @@ class Variants : public testing::TestWithParam<std::tuple<Norm, bool>> {
   [[nodiscard]] bool tied() const { return std::get<1>(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Transformer, Variants, testing::Combine(testing::Values(Norm::kPre, Norm::kPost), testing::Bool()), [](const auto& p) {
-  return std::string(std::get<0>(p.param) == Norm::kPre ? "pre" : "post") + (std::get<1>(p.param) ? "_tied" : "");
-});
+INSTANTIATE_TEST_SUITE_P(Transformer, Variants,
+                         testing::Combine(testing::Values(Norm::kPre, Norm::kPost),
+                                          testing::Bool()),
+                         [](const auto& p) {
+                           return std::string(std::get<0>(p.param) == Norm::kPre ? "pre" : "post") +
+                                  (std::get<1>(p.param) ? "_tied" : "");
+                         });
 
-constexpr GradientCheckpointing kKinds[] = {GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kFull,
-                                            GradientCheckpointing::kSqrt};
+constexpr GradientCheckpointing kKinds[] = {
+    GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kFull,
+    GradientCheckpointing::kSqrt};
 
 TEST_P(Variants, EveryKindOfRecomputationGivesTheSameBitsForEveryGradient) {
-  for (const std::int64_t layers : {1, 2, 5}) {  // sqrt: segments of 1, 2 and 3 layers, the last one short
+  for (const std::int64_t layers :
+       {1, 2, 5}) {  // sqrt: segments of 1, 2 and 3 layers, the last one short
     config::ModelSection m = section(0.1);
     m.num_encoder_layers = layers;
     m.num_decoder_layers = layers + 1;
@@ -51,7 +58,8 @@ TEST_P(Variants, EveryKindOfRecomputationGivesTheSameBitsForEveryGradient) {
       Transformer model = make_model(m);
       RecordingSource got(model);
       EXPECT_EQ(model.train_slot(got, usual_batch(), 17, 0.01, 0.1).loss_sum, loss);
-      EXPECT_TRUE(same_bits(got.gradients(), want.gradients())) << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
+      EXPECT_TRUE(same_bits(got.gradients(), want.gradients()))
+          << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
     }
   }
 }
@@ -66,7 +74,8 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAComputingOne) {
       RecordingSource computing(model), idle(model);
       (void)model.train_slot(computing, usual_batch(), 1, 1.0, 0.0);
       model.idle_slot(idle);
-      EXPECT_EQ(idle.collective_calls, computing.collective_calls) << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
+      EXPECT_EQ(idle.collective_calls, computing.collective_calls)
+          << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
       EXPECT_EQ(idle.backward_opens, computing.backward_opens);
       EXPECT_EQ(idle.backward_closes, computing.backward_closes);
       EXPECT_TRUE(computing.all_closed());
@@ -87,14 +96,20 @@ TEST_P(Variants, TheLossInSlicesIsTheLossOfTheWhole) {
   const std::vector<std::int32_t> third(50, 15);
   data::Batch part = make_batch(third, third);
   for (std::int64_t first = 0; first < batch.target_tokens; first += part.target_tokens) {
-    for (auto [from, to] : {std::pair(&batch.source, &part.source), {&batch.target_in, &part.target_in}, {&batch.target_out, &part.target_out}}) {
+    for (auto [from, to] : {std::pair(&batch.source, &part.source),
+                            {&batch.target_in, &part.target_in},
+                            {&batch.target_out, &part.target_out}}) {
       std::copy(from->begin() + first, from->begin() + first + part.target_tokens, to->begin());
     }
     loss += model.train_slot(parts, part, 1, 1.0, 0.1).loss_sum;
   }
   EXPECT_NEAR(sum.loss_sum, loss, 2e-6 * loss);
   EXPECT_LT(relative_error(source.gradients(), parts.gradients()), 1e-5);
-  EXPECT_NEAR(model.evaluate(source, batch).loss_sum, at::cross_entropy_loss(model.logits(source, batch).to(at::kDouble), at::tensor(batch.target_out, at::kLong), {}, at::Reduction::Sum, 0, 0.0).item<double>(),
+  EXPECT_NEAR(model.evaluate(source, batch).loss_sum,
+              at::cross_entropy_loss(model.logits(source, batch).to(at::kDouble),
+                                     at::tensor(batch.target_out, at::kLong), {},
+                                     at::Reduction::Sum, 0, 0.0)
+                  .item<double>(),
               1e-6 * loss);
 }
 
@@ -123,10 +138,14 @@ TEST_P(Variants, GradientsAreCompleteFromTheOutputToTheFirstEmbeddingEachUnitOnc
   RecordingSource source(model);
   (void)model.train_slot(source, usual_batch(), 1, 1.0, 0.0);
   std::vector<std::string> names;
-  for (const std::int64_t u : source.backward_closes) names.push_back(model.units()[static_cast<std::size_t>(u)].name);
-  std::vector<std::string> want{"output", "decoder.layers.2", "decoder.layers.1", "decoder.layers.0", "target_embedding",
-                                "encoder.layers.1", "encoder.layers.0", "source_embedding"};
-  if (tied()) want = {"output", "decoder.layers.2", "decoder.layers.1", "decoder.layers.0", "encoder.layers.1", "encoder.layers.0", "embeddings"};
+  for (const std::int64_t u : source.backward_closes)
+    names.push_back(model.units()[static_cast<std::size_t>(u)].name);
+  std::vector<std::string> want{"output",           "decoder.layers.2", "decoder.layers.1",
+                                "decoder.layers.0", "target_embedding", "encoder.layers.1",
+                                "encoder.layers.0", "source_embedding"};
+  if (tied())
+    want = {"output",           "decoder.layers.2", "decoder.layers.1", "decoder.layers.0",
+            "encoder.layers.1", "encoder.layers.0", "embeddings"};
   EXPECT_EQ(names, want);
   EXPECT_EQ(names.size(), model.units().size());
   EXPECT_EQ(model.long_lived()[0], tied());
@@ -144,8 +163,9 @@ TEST_P(Variants, OnlyTheLongLivedUnitIsOpenBesideAnother) {
   }
 }
 
-/// Central difference of the loss along each unit's own gradient. The step moves the loss by 6e-5 of itself: small, so that no ReLU turns over
-/// on the way (at 2e-3 some do, and the slope is off by per cents), and well above the fp32 terms' noise of 1e-7.
+/// Central difference of the loss along each unit's own gradient. The step moves the loss by 6e-5
+/// of itself: small, so that no ReLU turns over on the way (at 2e-3 some do, and the slope is off
+/// by per cents), and well above the fp32 terms' noise of 1e-7.
 TEST_P(Variants, GradientsAreTheSlopeOfTheLossUnderDropoutAndSmoothing) {
   Transformer model = make_model(section(0.1));
   RecordingSource source(model);
@@ -169,7 +189,8 @@ TEST_P(Variants, GradientsAreTheSlopeOfTheLossUnderDropoutAndSmoothing) {
   };
   for (std::size_t u = 0; u < gradients.size(); ++u) {
     double square = 0;
-    for (const at::Tensor& g : gradients[u]) square += g.to(at::kDouble).square().sum().item<double>();
+    for (const at::Tensor& g : gradients[u])
+      square += g.to(at::kDouble).square().sum().item<double>();
     const double step = 3e-5 * loss / square;
     const double slope = (loss_at(u, step) - loss_at(u, -step)) / (2 * step);
     EXPECT_NEAR(slope / square, 1.0, 4e-3) << model.units()[u].name;  // 1e-7 / 6e-5, twice over
@@ -191,7 +212,8 @@ TEST_P(Variants, GradientsAreAddedToWhatTheSourceHolds) {
   (void)model.train_slot(once, usual_batch(), 3, 1.0, 0.0);
   (void)model.train_slot(twice, usual_batch(), 3, 1.0, 0.0);
   (void)model.train_slot(twice, usual_batch(), 3, 1.0, 0.0);
-  EXPECT_LT(relative_error(twice.gradients(), once.gradients().to(at::kDouble) * 2), 1e-6);  // fp32 sums in another order
+  EXPECT_LT(relative_error(twice.gradients(), once.gradients().to(at::kDouble) * 2),
+            1e-6);  // fp32 sums in another order
 }
 
 /// 20 sentences of unlike lengths make two groups, padded on their own.
@@ -211,8 +233,10 @@ TEST_P(Variants, ABatchIsTheSumOfItsSentences) {
   ASSERT_EQ(data::sentence_groups(batch.source_lengths, batch.target_lengths).size(), 2U);
   const LossSum sum = model.train_slot(together, batch, 1, 1.0, 0.1);
   double loss = 0;
-  for (std::size_t b = 0; b < 20; ++b) loss += model.train_slot(apart, test::only(batch, b), 1, 1.0, 0.1).loss_sum;
-  EXPECT_NEAR(sum.loss_sum, loss, 2e-6 * loss);  // fp32; other row counts may be multiplied in other blocks
+  for (std::size_t b = 0; b < 20; ++b)
+    loss += model.train_slot(apart, test::only(batch, b), 1, 1.0, 0.1).loss_sum;
+  EXPECT_NEAR(sum.loss_sum, loss,
+              2e-6 * loss);  // fp32; other row counts may be multiplied in other blocks
   EXPECT_LT(relative_error(together.gradients(), apart.gradients()), 1e-5);
 }
 
@@ -224,7 +248,10 @@ TEST_P(Variants, ASentenceHasTheSameLogitsInAnyBatch) {
   std::int64_t row = 0;
   for (std::size_t b = 0; b < 20; ++b) {
     const std::int64_t length = batch.target_lengths[b];
-    EXPECT_LT(relative_error(model.logits(source, test::only(batch, b)), all.narrow(0, row, length)), 1e-5) << b;
+    EXPECT_LT(
+        relative_error(model.logits(source, test::only(batch, b)), all.narrow(0, row, length)),
+        1e-5)
+        << b;
     row += length;
   }
   EXPECT_EQ(row, all.size(0));
@@ -234,9 +261,12 @@ TEST_P(Variants, LaterTargetTokensDoNotChangeEarlierLogits) {
   Transformer model = make_model(section());
   RecordingSource source(model);
   data::Batch batch = make_batch({6, 3, 8}, {7, 7, 7});
-  const auto view = [&](const at::Tensor& t) { return t.view({batch.sentences, 7, test::kVocabulary}); };
+  const auto view = [&](const at::Tensor& t) {
+    return t.view({batch.sentences, 7, test::kVocabulary});
+  };
   const at::Tensor before = model.logits(source, batch);
-  for (std::int64_t b = 0; b < batch.sentences; ++b) batch.target_in[static_cast<std::size_t>(b * 7 + 4)] = 20 - b;
+  for (std::int64_t b = 0; b < batch.sentences; ++b)
+    batch.target_in[static_cast<std::size_t>(b * 7 + 4)] = 20 - b;
   const at::Tensor after = model.logits(source, batch);
   EXPECT_TRUE(same_bits(view(before).narrow(1, 0, 4), view(after).narrow(1, 0, 4)));
   EXPECT_FALSE(same_bits(view(before).select(1, 4), view(after).select(1, 4)));
@@ -248,7 +278,8 @@ TEST_P(Variants, EvaluationIsTheCrossEntropyOfTheLogitsWithoutDropoutAndSmoothin
   const data::Batch batch = usual_batch();
   const LossSum sum = model.evaluate(source, batch);
   const at::Tensor labels = at::tensor(batch.target_out, at::kLong);
-  const at::Tensor want = at::cross_entropy_loss(model.logits(source, batch).to(at::kDouble), labels, {}, at::Reduction::Sum, 0, 0.0);
+  const at::Tensor want = at::cross_entropy_loss(model.logits(source, batch).to(at::kDouble),
+                                                 labels, {}, at::Reduction::Sum, 0, 0.0);
   EXPECT_NEAR(sum.loss_sum, want.item<double>(), 1e-6 * sum.loss_sum);  // fp32 exponentials
   EXPECT_EQ(sum.tokens, batch.target_tokens);
   EXPECT_EQ(sum.loss_sum, model.evaluate(source, batch).loss_sum);
@@ -277,11 +308,14 @@ TEST(Transformer, HasTheTensorsOfTorchNnTransformer) {
   const zero::FlatLayout layout(model.units(), 1);
   std::vector<std::string> names;
   for (const auto& t : layout.tensors()) names.push_back(t.spec.name);
-  // 12 tensors an encoder layer, 18 a decoder layer, two last norms, two embeddings, the projection's weight and bias.
+  // 12 tensors an encoder layer, 18 a decoder layer, two last norms, two embeddings, the
+  // projection's weight and bias.
   EXPECT_EQ(names.size(), 2U * 12 + 3 * 18 + 4 + 2 + 2);
-  for (const char* name : {"encoder.layers.0.self_attn.in_proj_weight", "decoder.layers.2.multihead_attn.out_proj.bias", "encoder.norm.weight",
-                           "decoder.norm.bias", "source_embedding.weight", "target_embedding.weight", "output_projection.weight",
-                           "output_projection.bias", "decoder.layers.0.norm3.weight"}) {
+  for (const char* name :
+       {"encoder.layers.0.self_attn.in_proj_weight",
+        "decoder.layers.2.multihead_attn.out_proj.bias", "encoder.norm.weight", "decoder.norm.bias",
+        "source_embedding.weight", "target_embedding.weight", "output_projection.weight",
+        "output_projection.bias", "decoder.layers.0.norm3.weight"}) {
     EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
   }
   EXPECT_TRUE(model.aliases().empty());
@@ -291,7 +325,8 @@ TEST(Transformer, ATiedMatrixIsStoredOnceAndKnownByThreeNames) {
   const Transformer model = make_model(small_section(Norm::kPre, true));
   const zero::FlatLayout layout(model.units(), 1);
   int matrices = 0;
-  for (const auto& t : layout.tensors()) matrices += t.spec.shape == std::vector<std::int64_t>{test::kVocabulary, 16} ? 1 : 0;
+  for (const auto& t : layout.tensors())
+    matrices += t.spec.shape == std::vector<std::int64_t>{test::kVocabulary, 16} ? 1 : 0;
   EXPECT_EQ(matrices, 1);
   ASSERT_EQ(model.aliases().size(), 2U);
   for (const auto& alias : model.aliases()) EXPECT_EQ(alias.tensor, "source_embedding.weight");
@@ -301,7 +336,8 @@ TEST(Transformer, RefusesWhatCannotBeBuilt) {
   config::ModelSection m = small_section();
   m.num_heads = 3;
   EXPECT_THROW(make_model(m), InternalError);
-  EXPECT_THROW(Transformer(small_section(Norm::kPre, true), 20, 21, GemmLibrary::kMkl, 8), InternalError);
+  EXPECT_THROW(Transformer(small_section(Norm::kPre, true), 20, 21, GemmLibrary::kMkl, 8),
+               InternalError);
 }
 
 TEST(Transformer, RefusesASentenceBeyondThePositionTable) {

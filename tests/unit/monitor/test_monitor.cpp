@@ -31,11 +31,14 @@ class Monitor : public testing::Test {
  protected:
   void SetUp() override { fs::create_directories(folder_); }
   void TearDown() override { fs::remove_all(folder_); }
-  void write(MetricsWriter& writer, std::int64_t step) const { writer.step({step, 1, 0.1, 1.0, 1e-3, 3, 4, 0.5}); }
+  void write(MetricsWriter& writer, std::int64_t step) const {
+    writer.step({step, 1, 0.1, 1.0, 1e-3, 3, 4, 0.5});
+  }
   [[nodiscard]] std::string kinds() const {  // one letter a record
     std::ifstream in(path_);
     std::string out;
-    for (std::string line; std::getline(in, line);) out += nlohmann::json::parse(line)["kind"].get<std::string>().substr(0, 2) + " ";
+    for (std::string line; std::getline(in, line);)
+      out += nlohmann::json::parse(line)["kind"].get<std::string>().substr(0, 2) + " ";
     return out;
   }
   fs::path folder_ = fs::path(testing::TempDir()) / "th_monitor_test";
@@ -78,7 +81,10 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
   fill();
   MetricsWriter::truncate_metrics(path_, 0, "");
   EXPECT_EQ(kinds(), "");
-  { MetricsWriter writer(path_, OpenMode::kAppend); write(writer, 1); }
+  {
+    MetricsWriter writer(path_, OpenMode::kAppend);
+    write(writer, 1);
+  }
   EXPECT_EQ(kinds(), "st ");
 }
 
@@ -120,9 +126,12 @@ TEST_F(Monitor, TensorboardRecords) {
   EXPECT_EQ(fs::path(writer.path()).filename().string().rfind("events.out.tfevents.", 0), 0U);
   const auto events = events_of(file_text(writer.path()));
   ASSERT_EQ(events.size(), 2U);
-  EXPECT_EQ(events[0].substr(9), std::string("\x1a\x0d" "brain.Event:2"));
+  EXPECT_EQ(events[0].substr(9), std::string("\x1a\x0d"
+                                             "brain.Event:2"));
   // step 300 as a varint; summary { value { tag "loss" simple_value 1.5f } }
-  EXPECT_EQ(events[1].substr(9), std::string("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04" "loss\x15\x00\x00\xc0\x3f", 18));
+  EXPECT_EQ(events[1].substr(9), std::string("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04"
+                                             "loss\x15\x00\x00\xc0\x3f",
+                                             18));
 }
 
 TEST_F(Monitor, HeaderAlignsAndLeavesOutWhatIsEmpty) {
@@ -132,7 +141,8 @@ TEST_F(Monitor, HeaderAlignsAndLeavesOutWhatIsEmpty) {
   info.planned_bytes = 3LL << 29;
   info.more = {{"seed", "7"}};
   EXPECT_EQ(th::monitor::header_text(info),
-            "th_app          0.1.0\nranks           4\nplanned memory  1.50 GiB a rank\nseed            7");
+            "th_app          0.1.0\nranks           4\nplanned memory  1.50 GiB a rank\nseed       "
+            "     7");
   EXPECT_EQ(th::monitor::bytes_text(512), "512 B");
 }
 

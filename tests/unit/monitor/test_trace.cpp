@@ -21,36 +21,55 @@ struct Text {
   };
 };
 
-Record::Event event(Record::What what, Record::On on, std::int64_t begin, std::int64_t end, std::int32_t unit = Record::kNone,
-                    std::int32_t slot = Record::kNone) {
+Record::Event event(Record::What what, Record::On on, std::int64_t begin, std::int64_t end,
+                    std::int32_t unit = Record::kNone, std::int32_t slot = Record::kNone) {
   return {what, on, unit, begin, end, slot, 7};
 }
 
 TEST(Trace, EventsHaveTheirRankStreamTimesAndArguments) {
   Text text;
-  TraceWriter writer(text.sink, {{"source_embedding", 0, 0, 0}, {"encoder.layers.0", 400, 800, 100}}, 1'000'000'000'000);
+  TraceWriter writer(text.sink,
+                     {{"source_embedding", 0, 0, 0}, {"encoder.layers.0", 400, 800, 100}},
+                     1'000'000'000'000);
   writer.rank(3, "rank 3 on node1 (cuda:0 GPU)");
   writer.event(event(Record::What::kStep, Record::On::kHost, 1'000'000'000'000, 1'000'000'123'456));
-  writer.event(event(Record::What::kGather, Record::On::kCommunication, 1'000'000'000'001, 1'000'000'002'000, 1));
-  writer.event(event(Record::What::kForward, Record::On::kCompute, 1'000'000'003'050, 1'000'000'004'000, 1, 5));
-  writer.event(event(Record::What::kReduce, Record::On::kCommunication, 1'000'000'005'000, 1'000'000'005'000, 0, 5));
+  writer.event(event(Record::What::kGather, Record::On::kCommunication, 1'000'000'000'001,
+                     1'000'000'002'000, 1));
+  writer.event(event(Record::What::kForward, Record::On::kCompute, 1'000'000'003'050,
+                     1'000'000'004'000, 1, 5));
+  writer.event(event(Record::What::kReduce, Record::On::kCommunication, 1'000'000'005'000,
+                     1'000'000'005'000, 0, 5));
   writer.finish({{"steps", "step 7"}});
   const json trace = json::parse(text.all);
   std::vector<json> events, metadata;
-  for (const json& one : trace["traceEvents"]) (one["ph"] == "X" ? events : metadata).push_back(one);
+  for (const json& one : trace["traceEvents"])
+    (one["ph"] == "X" ? events : metadata).push_back(one);
   ASSERT_EQ(events.size(), 4U);
-  EXPECT_EQ(events[0], json::parse(R"({"name":"step 7","cat":"step","ph":"X","ts":0.0,"dur":123.456,"pid":3,"tid":4,"args":{"step":7}})"));
-  EXPECT_EQ(events[1], json::parse(R"({"name":"gather encoder.layers.0","cat":"gather","ph":"X","ts":0.001,"dur":1.999,"pid":3,"tid":1,
+  EXPECT_EQ(
+      events[0],
+      json::parse(
+          R"({"name":"step 7","cat":"step","ph":"X","ts":0.0,"dur":123.456,"pid":3,"tid":4,"args":{"step":7}})"));
+  EXPECT_EQ(
+      events[1],
+      json::parse(
+          R"({"name":"gather encoder.layers.0","cat":"gather","ph":"X","ts":0.001,"dur":1.999,"pid":3,"tid":1,
                                        "args":{"step":7,"unit":"encoder.layers.0","bytes":400}})"));
-  EXPECT_EQ(events[2], json::parse(R"({"name":"forward encoder.layers.0","cat":"forward","ph":"X","ts":3.05,"dur":0.95,"pid":3,"tid":0,
+  EXPECT_EQ(
+      events[2],
+      json::parse(
+          R"({"name":"forward encoder.layers.0","cat":"forward","ph":"X","ts":3.05,"dur":0.95,"pid":3,"tid":0,
                                        "args":{"step":7,"slot":5,"unit":"encoder.layers.0"}})"));
-  EXPECT_EQ(events[3]["args"], json::parse(R"({"step":7,"slot":5,"unit":"source_embedding"})")) << "bytes are not known";
+  EXPECT_EQ(events[3]["args"], json::parse(R"({"step":7,"slot":5,"unit":"source_embedding"})"))
+      << "bytes are not known";
   EXPECT_EQ(events[3]["dur"], 0.0);
   std::vector<std::string> names;
   for (const json& one : metadata) {
-    if (one["args"].contains("name")) names.push_back(one["name"].get<std::string>() + ": " + one["args"]["name"].get<std::string>());
+    if (one["args"].contains("name"))
+      names.push_back(one["name"].get<std::string>() + ": " +
+                      one["args"]["name"].get<std::string>());
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"process_name: rank 3 on node1 (cuda:0 GPU)", "thread_name: host", "thread_name: communication",
+  EXPECT_EQ(names, (std::vector<std::string>{"process_name: rank 3 on node1 (cuda:0 GPU)",
+                                             "thread_name: host", "thread_name: communication",
                                              "thread_name: compute"}))
       << "a thread is named once";
   EXPECT_EQ(trace["otherData"], json::parse(R"({"steps":"step 7"})"));
@@ -94,7 +113,8 @@ TEST(Trace, AnEmptyOneAndALongOneAreJson) {
   Text text;
   TraceWriter writer(text.sink, {{"unit", 1, 1, 1}}, 0);
   writer.rank(0, "rank 0");
-  for (std::int64_t i = 0; i < 1000; ++i) writer.event(event(Record::What::kGather, Record::On::kCommunication, i, i + 1, 0));
+  for (std::int64_t i = 0; i < 1000; ++i)
+    writer.event(event(Record::What::kGather, Record::On::kCommunication, i, i + 1, 0));
   writer.finish({});
   EXPECT_EQ(json::parse(text.all)["traceEvents"].size(), 1000U + 4U);
 }

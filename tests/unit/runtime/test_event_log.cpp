@@ -4,8 +4,8 @@
 #include <thread>
 #include <vector>
 
-#include "th/runtime/event_log.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/observe/event_log.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 
 namespace {
 
@@ -15,7 +15,8 @@ using th::runtime::FlightRecord;
 using What = FlightRecord::What;
 using On = FlightRecord::On;
 
-void add(FlightRecord& record, What what, On on, std::int64_t begin, std::int64_t end, std::int64_t unit = 0, std::int64_t slot = FlightRecord::kNone) {
+void add(FlightRecord& record, What what, On on, std::int64_t begin, std::int64_t end,
+         std::int64_t unit = 0, std::int64_t slot = FlightRecord::kNone) {
   const auto event = record.open(what, on, unit, slot);
   record.begin(event, begin);
   record.end(event, end);
@@ -53,7 +54,8 @@ TEST(EventLog, TimesOfADeviceComeLateAndNoEventOfBeforeGetsThem) {
   const auto log = record.start_log();
   const auto late = record.open(What::kReduce, On::kCommunication, 2);
   EXPECT_EQ(log->at(0), nullptr) << "it has not begun";
-  for (std::size_t i = 0; i < FlightRecord::kEvents; ++i) add(record, What::kGather, On::kCommunication, 5, 6);
+  for (std::size_t i = 0; i < FlightRecord::kEvents; ++i)
+    add(record, What::kGather, On::kCommunication, 5, 6);
   record.begin(before, 1);
   record.end(before, 2);
   record.begin(late, 3);
@@ -67,7 +69,8 @@ TEST(EventLog, TimesOfADeviceComeLateAndNoEventOfBeforeGetsThem) {
 TEST(EventLog, SaysHowManyEventsHadNoPlace) {
   FlightRecord record;
   const auto log = record.start_log();
-  for (std::int64_t i = 0; i < EventLog::kMost + 3; ++i) add(record, What::kGather, On::kCommunication, 1 + i, 2 + i);
+  for (std::int64_t i = 0; i < EventLog::kMost + 3; ++i)
+    add(record, What::kGather, On::kCommunication, 1 + i, 2 + i);
   EXPECT_EQ(log->size(), EventLog::kMost);
   EXPECT_EQ(log->lost(), 3);
   EXPECT_EQ(log->at(EventLog::kMost - 1)->begin, EventLog::kMost);
@@ -77,7 +80,8 @@ TEST(EventLog, TakesNoMemoryThatTheLedgerCounts) {
   const auto before = th::runtime::MemoryLedger::process().current().total();
   FlightRecord record;
   const auto log = record.start_log();
-  for (std::int64_t i = 0; i < 10 * EventLog::kBlock; ++i) add(record, What::kGather, On::kCommunication, 1 + i, 2 + i);
+  for (std::int64_t i = 0; i < 10 * EventLog::kBlock; ++i)
+    add(record, What::kGather, On::kCommunication, 1 + i, 2 + i);
   EXPECT_EQ(th::runtime::MemoryLedger::process().current().total(), before);
 }
 
@@ -95,23 +99,27 @@ TEST(EventLog, TakesEventsOfTwoThreads) {
   std::int64_t next_of[2] = {0, 0};
   for (std::int64_t i = 0; i < log->size(); ++i) {
     ASSERT_NE(log->at(i), nullptr);
-    EXPECT_EQ(log->at(i)->unit, next_of[log->at(i)->on == On::kCompute ? 0 : 1]++) << "in the order of each thread";
+    EXPECT_EQ(log->at(i)->unit, next_of[log->at(i)->on == On::kCompute ? 0 : 1]++)
+        << "in the order of each thread";
   }
 }
 
 /// Of events on compute and on communication: begin, end.
-BusyTime busy(const std::vector<std::pair<std::int64_t, std::int64_t>>& compute, const std::vector<std::pair<std::int64_t, std::int64_t>>& communication) {
+BusyTime busy(const std::vector<std::pair<std::int64_t, std::int64_t>>& compute,
+              const std::vector<std::pair<std::int64_t, std::int64_t>>& communication) {
   FlightRecord record;
   const auto log = record.start_log();
   for (const auto& [begin, end] : compute) add(record, What::kBackward, On::kCompute, begin, end);
-  for (const auto& [begin, end] : communication) add(record, What::kReduce, On::kCommunication, begin, end);
+  for (const auto& [begin, end] : communication)
+    add(record, What::kReduce, On::kCommunication, begin, end);
   add(record, What::kFetch, On::kCopies, 1, 1000);  // neither
   add(record, What::kStep, On::kHost, 1, 1000);
   return th::runtime::busy_time(*log);
 }
 
 TEST(BusyTime, IsTheTimeOfBothKindsAndWhatTheyHaveInCommon) {
-  const BusyTime some = busy({{10, 20}, {30, 50}, {60, 70}}, {{5, 12}, {18, 35}, {36, 40}, {65, 90}, {95, 99}});
+  const BusyTime some =
+      busy({{10, 20}, {30, 50}, {60, 70}}, {{5, 12}, {18, 35}, {36, 40}, {65, 90}, {95, 99}});
   EXPECT_EQ(some.compute, 40);
   EXPECT_EQ(some.communication, 57);
   EXPECT_EQ(some.overlapped, 2 + (2 + 5) + 4 + 5);

@@ -5,7 +5,7 @@
 #include <thread>
 #include <vector>
 
-#include "th/runtime/flight_record.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 
 namespace {
 
@@ -15,7 +15,8 @@ using On = FlightRecord::On;
 
 TEST(FlightRecord, HoldsEventsInTheOrderOfTheirTimes) {
   FlightRecord record;
-  const auto outer = record.open(What::kBackward, On::kCompute, 3), inner = record.open(What::kReduce, On::kCommunication, 4);
+  const auto outer = record.open(What::kBackward, On::kCompute, 3),
+             inner = record.open(What::kReduce, On::kCommunication, 4);
   const auto first = record.open(What::kFetch, On::kCopies, 5);
   EXPECT_TRUE(record.events().empty()) << "none has begun";
   record.begin(outer, 20);  // times of a device come in any order
@@ -67,10 +68,12 @@ TEST(FlightRecord, IsOneJsonObjectALineWithTheUnitsNames) {
   record.end(update, 20);
   record.begin(record.open(What::kGather, On::kCommunication, 0), 15);
   const std::vector<std::string> names{"source_embedding", "output"};
-  EXPECT_EQ(record.text(names), R"({"what":"update","unit":"output","on":"compute","begin_ns":10,"end_ns":20})"
-                                "\n"
-                                R"({"what":"gather","unit":"source_embedding","on":"communication","begin_ns":15,"end_ns":null})"
-                                "\n");
+  EXPECT_EQ(
+      record.text(names),
+      R"({"what":"update","unit":"output","on":"compute","begin_ns":10,"end_ns":20})"
+      "\n"
+      R"({"what":"gather","unit":"source_embedding","on":"communication","begin_ns":15,"end_ns":null})"
+      "\n");
 }
 
 TEST(FlightRecord, WhatTheHostDoesHasNoUnit) {
@@ -80,7 +83,9 @@ TEST(FlightRecord, WhatTheHostDoesHasNoUnit) {
   const FlightRecord::Event e = record.events().at(0);
   EXPECT_LE(before, e.begin);
   EXPECT_LE(e.begin, e.end);
-  EXPECT_EQ(record.text({}), R"({"what":"optimizer","on":"host","begin_ns":)" + std::to_string(e.begin) + R"(,"end_ns":)" + std::to_string(e.end) + "}\n");
+  EXPECT_EQ(record.text({}), R"({"what":"optimizer","on":"host","begin_ns":)" +
+                                 std::to_string(e.begin) + R"(,"end_ns":)" + std::to_string(e.end) +
+                                 "}\n");
 }
 
 TEST(FlightRecord, AnEventThatIsRestartedBeginsThen) {
@@ -99,7 +104,8 @@ TEST(FlightRecord, TakesEventsOfTwoThreads) {
   const auto record = std::make_shared<FlightRecord>();
   const auto write = [&](On on) {
     th::runtime::InlineStream stream;
-    for (int i = 0; i < 150; ++i) const FlightRecord::Scope scope(record, stream, What::kReduce, on, i);
+    for (int i = 0; i < 150; ++i)
+      const FlightRecord::Scope scope(record, stream, What::kReduce, on, i);
   };
   std::thread other(write, On::kCommunication);
   write(On::kCompute);

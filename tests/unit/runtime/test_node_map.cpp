@@ -5,14 +5,16 @@
 #include <vector>
 
 #include "th/base/error.hpp"
-#include "th/runtime/node_map.hpp"
+#include "th/runtime/transport/node_map.hpp"
 
 namespace th::runtime {
 namespace {
 
-std::vector<std::pair<int, int>> blocks(const NodeMap& nodes, std::int64_t first_slot, int present) {
+std::vector<std::pair<int, int>> blocks(const NodeMap& nodes, std::int64_t first_slot,
+                                        int present) {
   std::vector<std::pair<int, int>> out;
-  for (const SlotBlock& block : slot_blocks(nodes, first_slot, present)) out.emplace_back(block.first, block.count);
+  for (const SlotBlock& block : slot_blocks(nodes, first_slot, present))
+    out.emplace_back(block.first, block.count);
   return out;
 }
 
@@ -39,9 +41,12 @@ TEST(SlotBlocks, AreTheLargestWholeSubtreesOfANode) {
   EXPECT_EQ(blocks(NodeMap(8), 0, 8), (Blocks{{0, 8}}));
   EXPECT_EQ(blocks(NodeMap::block(8, 4), 8, 8), (Blocks{{0, 4}, {4, 4}}));
   EXPECT_EQ(blocks(NodeMap::block(6, 3), 0, 6), (Blocks{{0, 2}, {2, 1}, {3, 1}, {4, 2}}));
-  // Ranks 0 to 3 of six have the slots 6 to 9 in the second round: 6 and 7 are a subtree, 8 and 9 are another.
+  // Ranks 0 to 3 of six have the slots 6 to 9 in the second round: 6 and 7 are a subtree, 8 and 9
+  // are another.
   EXPECT_EQ(blocks(NodeMap::block(6, 4), 6, 6), (Blocks{{0, 2}, {2, 2}, {4, 2}}));
-  EXPECT_EQ(blocks(NodeMap(std::vector<int>{0, 1, 0, 1}), 0, 4), (Blocks{{0, 1}, {1, 1}, {2, 1}, {3, 1}})) << "round-robin: each by itself";
+  EXPECT_EQ(blocks(NodeMap(std::vector<int>{0, 1, 0, 1}), 0, 4),
+            (Blocks{{0, 1}, {1, 1}, {2, 1}, {3, 1}}))
+      << "round-robin: each by itself";
   EXPECT_EQ(blocks(NodeMap::block(8, 4), 8, 5), (Blocks{{0, 4}, {4, 1}})) << "a ragged last round";
 }
 
@@ -66,7 +71,9 @@ TEST(SlotBlocks, OwnersOutsideAndShardsAreDealtEvenly) {
         EXPECT_EQ(nodes.node_of(nodes.taker(node, r)), node);
         ++taken[nodes.taker(node, r)];
       }
-      for (const auto& [rank, count] : taken) EXPECT_NEAR(count, static_cast<double>(nodes.outsiders(rank)) / nodes.node_size(rank), 0.999);
+      for (const auto& [rank, count] : taken)
+        EXPECT_NEAR(count, static_cast<double>(nodes.outsiders(rank)) / nodes.node_size(rank),
+                    0.999);
     }
   }
 }

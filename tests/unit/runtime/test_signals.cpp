@@ -5,7 +5,7 @@
 #include <ctime>
 #include <string>
 
-#include "th/runtime/signals.hpp"
+#include "th/runtime/observe/signals.hpp"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "th/base/error.hpp"
-#include "th/runtime/stream.hpp"
+#include "th/runtime/device/stream.hpp"
 
 namespace {
 
@@ -18,7 +18,8 @@ using th::runtime::Stream;
 
 /// Compute is the caller, communication a thread.
 struct Streams {
-  std::unique_ptr<Stream> compute = std::make_unique<InlineStream>(), communication = th::runtime::make_thread_stream();
+  std::unique_ptr<Stream> compute = std::make_unique<InlineStream>(),
+                          communication = th::runtime::make_thread_stream();
 };
 
 TEST(InlineStream, RunsATaskAtOnceAndPassesItsErrorOn) {
@@ -37,7 +38,8 @@ TEST(ThreadedStreams, CopyWithinATaskAndAsTasksOfTheirOwn) {
   const int from[2] = {7, 8};
   int to[2] = {}, then = 1;
   s.communication->enqueue("held", [&] { go.get_future().wait(); }, {});
-  s.communication->enqueue("task", [&] { s.communication->copy(to, from, sizeof to), then = to[1]; }, {});
+  s.communication->enqueue("task",
+                           [&] { s.communication->copy(to, from, sizeof to), then = to[1]; }, {});
   s.communication->clear(to, sizeof(int));
   EXPECT_EQ(to[0], 0);
   EXPECT_EQ(then, 1) << "held";
@@ -53,7 +55,8 @@ TEST(ThreadedStreams, RunTasksInOrderBesideTheCaller) {
   std::promise<void> go;
   std::vector<int> order;
   s.communication->enqueue("wait", [&] { go.get_future().wait(); }, {});
-  for (int i = 0; i < 100; ++i) s.communication->enqueue("task", [&, i] { order.push_back(i); }, {});
+  for (int i = 0; i < 100; ++i)
+    s.communication->enqueue("task", [&, i] { order.push_back(i); }, {});
   EXPECT_FALSE(s.communication->admits_caller()) << "work is pending";
   go.set_value();
   s.communication->drain();

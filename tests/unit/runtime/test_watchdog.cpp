@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "th/runtime/watchdog.hpp"
+#include "th/runtime/observe/watchdog.hpp"
 
 namespace {
 
@@ -25,7 +25,8 @@ struct Child {
   int out = -1;
 };
 
-// Runs `work` in a process of its own whose stderr comes through a pipe; it ends with 0 when work returns.
+// Runs `work` in a process of its own whose stderr comes through a pipe; it ends with 0 when work
+// returns.
 Child start(const std::function<void()>& work) {
   std::array<int, 2> ends{};
   if (pipe(ends.data()) != 0) std::abort();
@@ -45,7 +46,8 @@ Child start(const std::function<void()>& work) {
 std::string read_all(int file) {
   std::string text;
   std::array<char, 512> part{};
-  for (ssize_t n = 0; (n = read(file, part.data(), part.size())) > 0;) text.append(part.data(), static_cast<std::size_t>(n));
+  for (ssize_t n = 0; (n = read(file, part.data(), part.size())) > 0;)
+    text.append(part.data(), static_cast<std::size_t>(n));
   close(file);
   return text;
 }
@@ -56,7 +58,9 @@ int exit_of(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-void pause_for(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
+void pause_for(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
 
 TEST(Watchdog, NamesTheRankThatDidNotCome) {
   const std::string token = th::runtime::make_watchdog_token();
@@ -75,7 +79,9 @@ TEST(Watchdog, NamesTheRankThatDidNotCome) {
   EXPECT_EQ(exit_of(waiter.pid), 7);
   const std::string text = read_all(busy.out) + read_all(waiter.out);
   EXPECT_NE(text.find("rank 4 host "), std::string::npos) << text;
-  EXPECT_NE(text.find(" pid " + std::to_string(busy.pid) + " phase forward step 12\n"), std::string::npos) << text;
+  EXPECT_NE(text.find(" pid " + std::to_string(busy.pid) + " phase forward step 12\n"),
+            std::string::npos)
+      << text;
   EXPECT_EQ(text.find("phase backward"), std::string::npos) << text;
   EXPECT_FALSE(std::filesystem::exists("/dev/shm/th_watchdog_" + token));
 }
@@ -97,7 +103,9 @@ TEST(Watchdog, StoppedLowestRankIsReportedByTheNext) {
   kill(stopped.pid, SIGKILL);
   exit_of(stopped.pid);
   const std::string text = read_all(waiter.out);
-  EXPECT_NE(text.find("pid " + std::to_string(stopped.pid) + " phase update step 3"), std::string::npos) << text;
+  EXPECT_NE(text.find("pid " + std::to_string(stopped.pid) + " phase update step 3"),
+            std::string::npos)
+      << text;
   read_all(stopped.out);
 }
 
@@ -135,11 +143,13 @@ TEST(Watchdog, EveryRankThatAnswersDumpsBeforeItEnds) {
   }
   EXPECT_NE(text.find("dump of rank 0"), std::string::npos) << text;
   EXPECT_NE(text.find("dump of rank 1"), std::string::npos) << text;
-  EXPECT_NE(text.find("What the ranks that answer did last is in folder\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("What the ranks that answer did last is in folder\n"), std::string::npos)
+      << text;
 }
 
 TEST(Watchdog, TheReportIsInTheLogTooWhoeverPrintsIt) {
-  const std::string path = std::filesystem::temp_directory_path() / ("th_watchdog_log_" + std::to_string(getpid()));
+  const std::string path =
+      std::filesystem::temp_directory_path() / ("th_watchdog_log_" + std::to_string(getpid()));
   std::ofstream(path) << "2026-01-01 00:00:00 a line of before\n";
   const std::string token = th::runtime::make_watchdog_token();
   const auto run = [&](int rank) {
@@ -171,7 +181,8 @@ TEST(Watchdog, ADumpThatFailsSaysSo) {
     pause_for(25);
   });
   EXPECT_EQ(exit_of(child.pid), 7);
-  EXPECT_NE(read_all(child.out).find("no record of the last events: the disk is full"), std::string::npos);
+  EXPECT_NE(read_all(child.out).find("no record of the last events: the disk is full"),
+            std::string::npos);
 }
 
 TEST(Watchdog, ShortWaitsAndNoLimitPass) {

@@ -14,14 +14,18 @@ using Lines = std::vector<std::string>;
 constexpr double kTolerance = 1e-10;  // fp64, a few logarithms, in percent
 
 TEST(Bleu, IdenticalLinesHaveOneHundred) {
-  EXPECT_NEAR(corpus_bleu({"the cat sat on the mat", "a b c d"}, {"the cat sat on the mat", "a b c d"}), 100.0, kTolerance);
+  EXPECT_NEAR(
+      corpus_bleu({"the cat sat on the mat", "a b c d"}, {"the cat sat on the mat", "a b c d"}),
+      100.0, kTolerance);
 }
 
 TEST(Bleu, AgreesWithAHandComputedSentence) {
-  // h: 7 words, r: 7 words. 1-grams: the(2) cat sat on mat match, "red" does not: 6/7. 2-grams: "the cat", "cat sat", "sat on", "on the" of 6: 4/6.
-  // 3-grams: "the cat sat", "cat sat on", "sat on the" of 5: 3/5. 4-grams: 2/4. No brevity penalty.
+  // h: 7 words, r: 7 words. 1-grams: the(2) cat sat on mat match, "red" does not: 6/7. 2-grams:
+  // "the cat", "cat sat", "sat on", "on the" of 6: 4/6. 3-grams: "the cat sat", "cat sat on", "sat
+  // on the" of 5: 3/5. 4-grams: 2/4. No brevity penalty.
   const double want = 100.0 * std::pow(6.0 / 7 * 4.0 / 6 * 3.0 / 5 * 2.0 / 4, 0.25);
-  EXPECT_NEAR(corpus_bleu({"the cat sat on the red mat"}, {"the cat sat on the blue mat"}), want, kTolerance);
+  EXPECT_NEAR(corpus_bleu({"the cat sat on the red mat"}, {"the cat sat on the blue mat"}), want,
+              kTolerance);
 }
 
 TEST(Bleu, BrevityPenaltyIsTheExponentialOfTheMissingShare) {
@@ -31,26 +35,33 @@ TEST(Bleu, BrevityPenaltyIsTheExponentialOfTheMissingShare) {
 
 TEST(Bleu, ALongerHypothesisHasNoBrevityPenalty) {
   // 4/6, 3/5, 2/4, 1/3.
-  EXPECT_NEAR(corpus_bleu({"a b c d e f"}, {"a b c d"}), 100.0 * std::pow(4.0 / 6 * 3.0 / 5 * 2.0 / 4 * 1.0 / 3, 0.25), kTolerance);
+  EXPECT_NEAR(corpus_bleu({"a b c d e f"}, {"a b c d"}),
+              100.0 * std::pow(4.0 / 6 * 3.0 / 5 * 2.0 / 4 * 1.0 / 3, 0.25), kTolerance);
 }
 
 TEST(Bleu, RepeatedWordsAreClippedToTheReference) {
-  // Papineni et al. 2002, 2.1: "the" counts twice at most; a second line keeps the higher orders from being empty.
-  // Line 1: "the" x 7 against "the cat is on the mat": 1-grams 2/7, 2-grams 0/6, 3-grams 0/5, 4-grams 0/4; line 2: 4/4, 3/3, 2/2, 1/1.
+  // Papineni et al. 2002, 2.1: "the" counts twice at most; a second line keeps the higher orders
+  // from being empty. Line 1: "the" x 7 against "the cat is on the mat": 1-grams 2/7, 2-grams 0/6,
+  // 3-grams 0/5, 4-grams 0/4; line 2: 4/4, 3/3, 2/2, 1/1.
   const double want = 100.0 * std::pow(6.0 / 11 * 3.0 / 9 * 2.0 / 7 * 1.0 / 5, 0.25);
-  EXPECT_NEAR(corpus_bleu({"the the the the the the the", "a b c d"}, {"the cat is on the mat", "a b c d"}), want, kTolerance);
+  EXPECT_NEAR(
+      corpus_bleu({"the the the the the the the", "a b c d"}, {"the cat is on the mat", "a b c d"}),
+      want, kTolerance);
 }
 
 TEST(Bleu, CountsAreSummedOverTheCorpusNotAveragedOverLines) {
-  // Line 1 is perfect (5 words), line 2 (3 words) matches one word. 1-grams 6/8, 2-grams 4/6, 3-grams 3/4, 4-grams 2/2.
+  // Line 1 is perfect (5 words), line 2 (3 words) matches one word. 1-grams 6/8, 2-grams 4/6,
+  // 3-grams 3/4, 4-grams 2/2.
   const double want = 100.0 * std::pow(6.0 / 8 * 4.0 / 6 * 3.0 / 4 * 2.0 / 2, 0.25);
   EXPECT_NEAR(corpus_bleu({"a b c d e", "x q z"}, {"a b c d e", "x y w"}), want, kTolerance);
 }
 
 TEST(Bleu, TheBrevityPenaltyIsOfTheCorpus) {
-  // 4 + 8 words against 8 + 4: the same length in all, so no penalty. 1-grams 4+4 of 12, 2-grams 3+3 of 3+7, 3-grams 2+2 of 2+6, 4-grams 1+1 of 1+5.
+  // 4 + 8 words against 8 + 4: the same length in all, so no penalty. 1-grams 4+4 of 12, 2-grams
+  // 3+3 of 3+7, 3-grams 2+2 of 2+6, 4-grams 1+1 of 1+5.
   const double want = 100.0 * std::pow(8.0 / 12 * 6.0 / 10 * 4.0 / 8 * 2.0 / 6, 0.25);
-  EXPECT_NEAR(corpus_bleu({"a b c d", "e f g h 1 2 3 4"}, {"a b c d 5 6 7 8", "e f g h"}), want, kTolerance);
+  EXPECT_NEAR(corpus_bleu({"a b c d", "e f g h 1 2 3 4"}, {"a b c d 5 6 7 8", "e f g h"}), want,
+              kTolerance);
 }
 
 TEST(Bleu, WordsAreSplitAtAnyAsciiWhiteSpaceAndCaseCounts) {
@@ -72,11 +83,13 @@ TEST(Bleu, EmptyHypothesesAreZeroAndNotUndefined) {
 }
 
 TEST(Bleu, AnEmptyLineCostsItsReferencesLength) {
-  EXPECT_NEAR(corpus_bleu({"a b c d", ""}, {"a b c d", "e f"}), 100.0 * std::exp(1.0 - 6.0 / 4.0), kTolerance);
+  EXPECT_NEAR(corpus_bleu({"a b c d", ""}, {"a b c d", "e f"}), 100.0 * std::exp(1.0 - 6.0 / 4.0),
+              kTolerance);
 }
 
 TEST(Bleu, TheOrderOfTheLinesDoesNotMatter) {
-  const Lines h{"a b c d e", "the cat sat on", "x y z w"}, r{"a b c d f", "the cat sat on it", "x y z w"};
+  const Lines h{"a b c d e", "the cat sat on", "x y z w"},
+      r{"a b c d f", "the cat sat on it", "x y z w"};
   EXPECT_EQ(corpus_bleu(h, r), corpus_bleu({h[2], h[0], h[1]}, {r[2], r[0], r[1]}));
 }
 

@@ -26,7 +26,8 @@ TEST(LossScale, TheFirstOverflowUsesUpTheHysteresisTheNextOnesHalve) {
   EXPECT_EQ(scale.update(true), Verdict::kHalved);
   EXPECT_EQ(scale.scale(), 32768);
   scale.update(false);
-  EXPECT_EQ(scale.update(true), Verdict::kHalved) << "the hysteresis comes back with a whole window only";
+  EXPECT_EQ(scale.update(true), Verdict::kHalved)
+      << "the hysteresis comes back with a whole window only";
   EXPECT_EQ(scale.scale(), 16384);
 }
 

@@ -21,14 +21,16 @@ config::RunConfig config_of(ScheduleKind kind, std::int64_t warmup, double lr) {
 constexpr double kRelative = 1e-14;  // fp64, some roundings and one pow
 
 void expect_rate(const config::RunConfig& c, std::int64_t total, std::int64_t step, double want) {
-  EXPECT_NEAR(learning_rate(c, total, step), want, kRelative * std::abs(want) + 1e-300) << "step " << step;
+  EXPECT_NEAR(learning_rate(c, total, step), want, kRelative * std::abs(want) + 1e-300)
+      << "step " << step;
 }
 
 TEST(LrSchedule, NoamIsTheFormulaOfTheTransformerPaper) {
   const config::RunConfig c = config_of(ScheduleKind::kNoam, 4000, 1.0);
   for (const std::int64_t step : {1, 2, 10, 3999, 4000, 4001, 16000, 100000}) {
     const double s = static_cast<double>(step);
-    expect_rate(c, 0, step, std::pow(512.0, -0.5) * std::min(std::pow(s, -0.5), s * std::pow(4000.0, -1.5)));
+    expect_rate(c, 0, step,
+                std::pow(512.0, -0.5) * std::min(std::pow(s, -0.5), s * std::pow(4000.0, -1.5)));
   }
 }
 
@@ -61,7 +63,8 @@ TEST(LrSchedule, CosineRisesToLrAndFallsToZeroOverHalfAWave) {
   const config::RunConfig c = config_of(ScheduleKind::kCosine, 10, 0.5);
   expect_rate(c, 110, 5, 0.25);
   expect_rate(c, 110, 10, 0.5);
-  EXPECT_NEAR(learning_rate(c, 110, 35), 0.25 * (1 + std::sqrt(0.5)), 1e-15);  // a quarter of the way
+  EXPECT_NEAR(learning_rate(c, 110, 35), 0.25 * (1 + std::sqrt(0.5)),
+              1e-15);  // a quarter of the way
   EXPECT_NEAR(learning_rate(c, 110, 60), 0.25, 1e-15);
   EXPECT_NEAR(learning_rate(c, 110, 85), 0.25 * (1 - std::sqrt(0.5)), 1e-15);
   EXPECT_EQ(learning_rate(c, 110, 110), 0.0);
@@ -76,7 +79,8 @@ TEST(LrSchedule, BeyondTheTotalItStaysAtZero) {
 
 TEST(LrSchedule, ConstantIsLrAtEveryStep) {
   const config::RunConfig c = config_of(ScheduleKind::kConstant, 1000, 3e-4);
-  for (const std::int64_t step : {1, 999, 1000, 1000000}) EXPECT_EQ(learning_rate(c, 50, step), 3e-4);
+  for (const std::int64_t step : {1, 999, 1000, 1000000})
+    EXPECT_EQ(learning_rate(c, 50, step), 3e-4);
 }
 
 TEST(LrSchedule, InverseSqrtRisesToLrAndFallsWithTheRoot) {
@@ -90,8 +94,10 @@ TEST(LrSchedule, InverseSqrtRisesToLrAndFallsWithTheRoot) {
 TEST(LrSchedule, InverseSqrtIsNoamUpToAFactor) {
   config::RunConfig noam = config_of(ScheduleKind::kNoam, 100, 1.0);
   noam.model.d_model = 64;
-  const config::RunConfig inverse = config_of(ScheduleKind::kInverseSqrt, 100, 1.0 / std::sqrt(64.0 * 100.0));
-  for (const std::int64_t step : {1, 50, 100, 101, 5000}) expect_rate(inverse, 0, step, learning_rate(noam, 0, step));
+  const config::RunConfig inverse =
+      config_of(ScheduleKind::kInverseSqrt, 100, 1.0 / std::sqrt(64.0 * 100.0));
+  for (const std::int64_t step : {1, 50, 100, 101, 5000})
+    expect_rate(inverse, 0, step, learning_rate(noam, 0, step));
 }
 
 TEST(LrSchedule, WithoutWarmupTheFirstStepHasTheFullRate) {
@@ -115,8 +121,8 @@ TEST(LrSchedule, AWarmupLongerThanTheRunStaysFiniteAndRises) {
 }
 
 TEST(LrSchedule, EveryScheduleIsFiniteAndNotNegativeAtItsBorders) {
-  for (const auto kind : {ScheduleKind::kNoam, ScheduleKind::kWarmupLinear, ScheduleKind::kCosine, ScheduleKind::kConstant,
-                          ScheduleKind::kInverseSqrt}) {
+  for (const auto kind : {ScheduleKind::kNoam, ScheduleKind::kWarmupLinear, ScheduleKind::kCosine,
+                          ScheduleKind::kConstant, ScheduleKind::kInverseSqrt}) {
     for (const std::int64_t warmup : {0, 1, 2, 7}) {
       for (const std::int64_t total : {0, 1, 2, 7, 8}) {
         for (const std::int64_t step : {1, 2, 6, 7, 8, 9}) {

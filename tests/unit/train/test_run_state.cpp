@@ -28,7 +28,9 @@ RunState full_state() {
   return s;
 }
 
-bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
+bool same_bits(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
 
 TEST(RunState, ComesBackWithTheSameBits) {
   const RunState s = full_state();
@@ -47,7 +49,9 @@ TEST(RunState, ComesBackWithTheSameBits) {
 }
 
 TEST(RunState, ExtremeDoublesComeBackWithTheSameBits) {
-  for (const double value : {std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min(), -0.0, 1.0 / 3.0, 2345.6789012345678}) {
+  for (const double value :
+       {std::numeric_limits<double>::max(), std::numeric_limits<double>::denorm_min(), -0.0,
+        1.0 / 3.0, 2345.6789012345678}) {
     RunState s;
     s.epoch_loss_sum = value;
     EXPECT_TRUE(same_bits(run_state_from_json(to_json(s)).epoch_loss_sum, value)) << value;
@@ -61,10 +65,13 @@ TEST(RunState, ANewRunStandsAtStepZeroAndHasNotEnded) {
   EXPECT_TRUE(back.exit.empty());
 }
 
-TEST(RunState, TheSameStateIsTheSameText) { EXPECT_EQ(to_json(full_state()), to_json(run_state_from_json(to_json(full_state())))); }
+TEST(RunState, TheSameStateIsTheSameText) {
+  EXPECT_EQ(to_json(full_state()), to_json(run_state_from_json(to_json(full_state()))));
+}
 
 TEST(RunState, WhatIsNotARunStateIsACheckpointError) {
-  for (const char* text : {"", "{", "[]", "null", "17", "{}", "{\"step\":1}", "garbage", "{\"step\":\"one\"}"}) {
+  for (const char* text :
+       {"", "{", "[]", "null", "17", "{}", "{\"step\":1}", "garbage", "{\"step\":\"one\"}"}) {
     EXPECT_THROW((void)run_state_from_json(text), CheckpointError) << text;
   }
 }

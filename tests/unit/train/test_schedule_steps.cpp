@@ -16,7 +16,8 @@ TEST(ScheduleSteps, AreThoseOfAllEpochsAndNeverOverflow) {
   config.train.epochs = 3;
   config.schedule.name = config::ScheduleKind::kNoam;
   EXPECT_EQ(schedule_steps(config, source), 0) << "it has no end";
-  for (const config::ScheduleKind name : {config::ScheduleKind::kCosine, config::ScheduleKind::kWarmupLinear}) {
+  for (const config::ScheduleKind name :
+       {config::ScheduleKind::kCosine, config::ScheduleKind::kWarmupLinear}) {
     config.schedule.name = name;
     for (const std::int64_t tokens : {0, 100}) {
       config.data.batch_tokens = tokens;

@@ -1,4 +1,4 @@
-#include "th/model/batch_copies.hpp"
+#include "th/model/memory/batch_copies.hpp"
 
 #include "fakes/fake_device.hpp"
 
@@ -7,7 +7,8 @@
 #include <string>
 #include <vector>
 
-// Batches on their way to a device whose work is enqueued, on a fake one (which needs the engine's kernels: hence in this layer's tests).
+// Batches on their way to a device whose work is enqueued, on a fake one (which needs the engine's
+// kernels: hence in this layer's tests).
 namespace th::model {
 namespace {
 
@@ -56,7 +57,8 @@ Bytes expected(const data::Batch& batch) {
   return out;
 }
 
-/// Batches of unlike sizes, a large one in the middle, each read by work that is enqueued after it was taken.
+/// Batches of unlike sizes, a large one in the middle, each read by work that is enqueued after it
+/// was taken.
 bool arrive(FakeDevice& device) {
   std::vector<data::Batch> batches;
   for (std::int32_t i = 0; i < 6; ++i) batches.push_back(make_batch(i == 3 ? 2000 : 5 + i, i));
@@ -66,10 +68,11 @@ bool arrive(FakeDevice& device) {
     for (std::size_t i = 0; i < batches.size(); ++i) {
       wanted.push_back(expected(batches[i]));
       const PackedRows rows(batches[i], PackedRows::Places::kLeftOut);
-      each_array(copies.take(batches[i], rows), batches[i], [&](const void* from, std::int64_t bytes) {
-        seen[i].arrays.emplace_back(static_cast<std::size_t>(bytes));
-        device.compute().copy(seen[i].arrays.back().data(), from, bytes);
-      });
+      each_array(copies.take(batches[i], rows), batches[i],
+                 [&](const void* from, std::int64_t bytes) {
+                   seen[i].arrays.emplace_back(static_cast<std::size_t>(bytes));
+                   device.compute().copy(seen[i].arrays.back().data(), from, bytes);
+                 });
     }
   }
   device.compute().drain();
@@ -90,7 +93,8 @@ TEST(BatchCopies, EveryWaitIsNeeded) {
   const th_test::AccessOrder& order = device.streams().order();
   EXPECT_GT(order.waits(), 6);
   for (std::int64_t number = 0; number < order.waits(); ++number) {
-    EXPECT_FALSE(order.violations_without(number).empty()) << "nobody misses wait " << number << ": " << order.wait_text(number);
+    EXPECT_FALSE(order.violations_without(number).empty())
+        << "nobody misses wait " << number << ": " << order.wait_text(number);
   }
 }
 
@@ -98,11 +102,14 @@ TEST(BatchCopies, TakeTheMemoryThatIsSaidOnBothSides) {
   FakeDevice device(FakeDevice::Pace::kLatest);
   BatchCopies copies(device);
   const data::Batch large = make_batch(3000, 1), small = make_batch(3, 2);
-  for (const data::Batch* batch : {&small, &large, &small}) (void)copies.take(*batch, PackedRows(*batch, PackedRows::Places::kLeftOut));
-  const std::int64_t said = BatchCopies::bytes(large.sentences, large.source_tokens, large.target_tokens);
+  for (const data::Batch* batch : {&small, &large, &small})
+    (void)copies.take(*batch, PackedRows(*batch, PackedRows::Places::kLeftOut));
+  const std::int64_t said =
+      BatchCopies::bytes(large.sentences, large.source_tokens, large.target_tokens);
   EXPECT_EQ(device.bytes(runtime::Place::kDevice), said);
   EXPECT_EQ(device.bytes(runtime::Place::kHost), said);
-  EXPECT_EQ(BatchCopies::bytes(small.sentences, small.source_tokens, small.target_tokens), 2 * 65536);
+  EXPECT_EQ(BatchCopies::bytes(small.sentences, small.source_tokens, small.target_tokens),
+            2 * 65536);
 }
 
 }  // namespace

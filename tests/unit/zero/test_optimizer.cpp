@@ -17,7 +17,9 @@ using Doubles = std::vector<double>;
 
 Floats values(std::uint64_t seed, std::size_t count, double scale) {
   Floats out(count);
-  for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(scale * (static_cast<double>(hash_pair(seed, i) >> 11) * 0x1.0p-52 - 1.0));
+  for (std::size_t i = 0; i < count; ++i)
+    out[i] = static_cast<float>(scale *
+                                (static_cast<double>(hash_pair(seed, i) >> 11) * 0x1.0p-52 - 1.0));
   return out;
 }
 
@@ -36,16 +38,20 @@ OptimizerStep step_of(config::OptimizerKind kind, double decay, std::int64_t ste
   return s;
 }
 
-bool same_bits(const Floats& a, const Floats& b) { return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0; }
+bool same_bits(const Floats& a, const Floats& b) {
+  return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
 
 /// Largest |got - want| in units of `unit`.
 double largest_error(const Floats& got, const Doubles& want, double unit) {
   double most = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) most = std::max(most, std::abs(static_cast<double>(got[i]) - want[i]) / unit);
+  for (std::size_t i = 0; i < got.size(); ++i)
+    most = std::max(most, std::abs(static_cast<double>(got[i]) - want[i]) / unit);
   return most;
 }
 
-/// PyTorch's single-tensor Adam and AdamW, written out in fp64: weight decay is added to the gradient, or shrinks the parameter first.
+/// PyTorch's single-tensor Adam and AdamW, written out in fp64: weight decay is added to the
+/// gradient, or shrinks the parameter first.
 void adam_in_fp64(const OptimizerStep& s, Doubles& p, const Floats& g, Doubles& m, Doubles& v) {
   const auto& o = s.settings;
   const double bias1 = 1 - std::pow(o.beta1, static_cast<double>(s.step));
@@ -62,20 +68,22 @@ void adam_in_fp64(const OptimizerStep& s, Doubles& p, const Floats& g, Doubles& 
 
 class AdamKinds : public testing::TestWithParam<std::pair<config::OptimizerKind, double>> {};
 
-// fp32 with one rounding an operation: a step of at most ~3 lr is off by a few 2^-24 of itself, the parameter by half an ulp (2^-24 of at most
-// 1) a step; over 20 steps 20 * (2^-25 + 3e-3 * 2^-21) < 8e-7.
+// fp32 with one rounding an operation: a step of at most ~3 lr is off by a few 2^-24 of itself, the
+// parameter by half an ulp (2^-24 of at most 1) a step; over 20 steps 20 * (2^-25 + 3e-3 * 2^-21) <
+// 8e-7.
 TEST_P(AdamKinds, TwentyStepsFollowTheFormula) {
   const auto [kind, decay] = GetParam();
   State state(1000);
   Doubles p(state.p.begin(), state.p.end()), m(1000, 0.0), v(1000, 0.0);
   for (std::int64_t step = 1; step <= 20; ++step) {
-    const Floats g = values(100 + static_cast<std::uint64_t>(step), 1000, std::pow(10.0, static_cast<double>(step % 5) - 3.0));
+    const Floats g = values(100 + static_cast<std::uint64_t>(step), 1000,
+                            std::pow(10.0, static_cast<double>(step % 5) - 3.0));
     const OptimizerStep s = step_of(kind, decay, step);
     apply_optimizer(s, state.p.data(), g.data(), state.m.data(), state.v.data(), 1000);
     adam_in_fp64(s, p, g, m, v);
   }
   EXPECT_LT(largest_error(state.p, p, 1.0), 8e-7);
-  EXPECT_LT(largest_error(state.m, m, 1.0), 20 * 0x1.0p-24 * 2);    // |m| stays below 2
+  EXPECT_LT(largest_error(state.m, m, 1.0), 20 * 0x1.0p-24 * 2);  // |m| stays below 2
   EXPECT_LT(largest_error(state.v, v, 1.0), 20 * 0x1.0p-24 * 2);
 }
 
@@ -94,9 +102,11 @@ TEST_P(AdamKinds, TwentyStepsFollowLibTorch) {
     count += 1;
     const auto& o = s.settings;
     if (kind == config::OptimizerKind::kAdam) {
-      at::_fused_adam_({p}, {gradient}, {m}, {v}, {}, {count}, s.lr, o.beta1, o.beta2, decay, o.eps, false, false);
+      at::_fused_adam_({p}, {gradient}, {m}, {v}, {}, {count}, s.lr, o.beta1, o.beta2, decay, o.eps,
+                       false, false);
     } else {
-      at::_fused_adamw_({p}, {gradient}, {m}, {v}, {}, {count}, s.lr, o.beta1, o.beta2, decay, o.eps, false, false);
+      at::_fused_adamw_({p}, {gradient}, {m}, {v}, {}, {count}, s.lr, o.beta1, o.beta2, decay,
+                        o.eps, false, false);
     }
   }
   const at::Tensor got = at::from_blob(state.p.data(), {512}).to(at::kDouble);
@@ -104,26 +114,32 @@ TEST_P(AdamKinds, TwentyStepsFollowLibTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Optimizer, AdamKinds,
-                         testing::Values(std::pair{config::OptimizerKind::kAdam, 0.0}, std::pair{config::OptimizerKind::kAdam, 0.01},
-                                         std::pair{config::OptimizerKind::kAdamw, 0.0}, std::pair{config::OptimizerKind::kAdamw, 0.1}));
+                         testing::Values(std::pair{config::OptimizerKind::kAdam, 0.0},
+                                         std::pair{config::OptimizerKind::kAdam, 0.01},
+                                         std::pair{config::OptimizerKind::kAdamw, 0.0},
+                                         std::pair{config::OptimizerKind::kAdamw, 0.1}));
 
 TEST(Optimizer, FirstStepOfAdamIsTheLearningRateAgainstTheGradientsSign) {
   State state(64);
   const Floats before = state.p;
   const Floats g = values(7, 64, 1.0);
-  apply_optimizer(step_of(config::OptimizerKind::kAdam, 0.0, 1), state.p.data(), g.data(), state.m.data(), state.v.data(), 64);
+  apply_optimizer(step_of(config::OptimizerKind::kAdam, 0.0, 1), state.p.data(), g.data(),
+                  state.m.data(), state.v.data(), 64);
   for (std::size_t i = 0; i < 64; ++i) {
     const double moved = static_cast<double>(state.p[i]) - static_cast<double>(before[i]);
-    EXPECT_NEAR(moved, g[i] > 0 ? -1e-3 : 1e-3, 1e-7) << i;  // eps is far below |g|; one ulp of a parameter below 1 is 6e-8
+    EXPECT_NEAR(moved, g[i] > 0 ? -1e-3 : 1e-3, 1e-7)
+        << i;  // eps is far below |g|; one ulp of a parameter below 1 is 6e-8
   }
 }
 
 TEST(Optimizer, AZeroGradientFromTheStartMovesNothing) {
-  for (const auto kind : {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw, config::OptimizerKind::kSgd}) {
+  for (const auto kind :
+       {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw, config::OptimizerKind::kSgd}) {
     State state(48);
     const Floats before = state.p;
     const Floats g(48, 0.0F);
-    apply_optimizer(step_of(kind, 0.0, 1), state.p.data(), g.data(), state.m.data(), state.v.data(), 48);
+    apply_optimizer(step_of(kind, 0.0, 1), state.p.data(), g.data(), state.m.data(), state.v.data(),
+                    48);
     EXPECT_TRUE(same_bits(state.p, before));
   }
 }
@@ -133,31 +149,36 @@ TEST(Optimizer, SgdFollowsTheFormulaAndTouchesNoMoments) {
     State state(333);
     const Floats before = state.p;
     const Floats g = values(9, 333, 2.0);
-    apply_optimizer(step_of(config::OptimizerKind::kSgd, decay, 5), state.p.data(), g.data(), nullptr, nullptr, 333);
+    apply_optimizer(step_of(config::OptimizerKind::kSgd, decay, 5), state.p.data(), g.data(),
+                    nullptr, nullptr, 333);
     for (std::size_t i = 0; i < 333; ++i) {
       const double p = static_cast<double>(before[i]);
       const double want = p - 1e-3 * (static_cast<double>(g[i]) * 0.7 + decay * p);
-      EXPECT_NEAR(static_cast<double>(state.p[i]), want, 1e-7) << i;  // half an ulp of the parameter and three roundings of a small step
+      EXPECT_NEAR(static_cast<double>(state.p[i]), want, 1e-7)
+          << i;  // half an ulp of the parameter and three roundings of a small step
     }
   }
 }
 
 TEST(Optimizer, AnySplitOfTheBufferGivesTheSameBits) {
   constexpr std::size_t kCount = 5000;
-  for (const auto kind : {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw, config::OptimizerKind::kSgd}) {
+  for (const auto kind :
+       {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw, config::OptimizerKind::kSgd}) {
     State whole(kCount);
     for (std::int64_t step = 1; step <= 3; ++step) {
       const Floats g = values(40 + static_cast<std::uint64_t>(step), kCount, 0.3);
-      apply_optimizer(step_of(kind, 0.01, step), whole.p.data(), g.data(), whole.m.data(), whole.v.data(), kCount);
+      apply_optimizer(step_of(kind, 0.01, step), whole.p.data(), g.data(), whole.m.data(),
+                      whole.v.data(), kCount);
     }
     for (const std::size_t multiple : {16U, 256U, 1U}) {
       State parts(kCount);
       for (std::int64_t step = 1; step <= 3; ++step) {
         const Floats g = values(40 + static_cast<std::uint64_t>(step), kCount, 0.3);
         for (std::size_t at = 0, cut = 0; at < kCount; ++cut) {
-          const std::size_t n = std::min<std::size_t>(multiple * (1 + hash_pair(multiple, cut) % 9), kCount - at);
-          apply_optimizer(step_of(kind, 0.01, step), parts.p.data() + at, g.data() + at, parts.m.data() + at, parts.v.data() + at,
-                          static_cast<std::int64_t>(n));
+          const std::size_t n =
+              std::min<std::size_t>(multiple * (1 + hash_pair(multiple, cut) % 9), kCount - at);
+          apply_optimizer(step_of(kind, 0.01, step), parts.p.data() + at, g.data() + at,
+                          parts.m.data() + at, parts.v.data() + at, static_cast<std::int64_t>(n));
           at += n;
         }
       }
@@ -174,8 +195,11 @@ TEST(BlockSquareSums, AgreeWithTheSumOfSquares) {
   block_square_sums(x.data(), 9, out.data());
   for (std::size_t b = 0; b < 9; ++b) {
     long double want = 0;
-    for (std::size_t i = 0; i < 256; ++i) want += static_cast<long double>(x[b * 256 + i]) * static_cast<long double>(x[b * 256 + i]);
-    EXPECT_NEAR(out[b], static_cast<double>(want), 40 * 0x1.0p-53 * static_cast<double>(want));  // 32 additions in a lane, 3 in the tree
+    for (std::size_t i = 0; i < 256; ++i)
+      want += static_cast<long double>(x[b * 256 + i]) * static_cast<long double>(x[b * 256 + i]);
+    EXPECT_NEAR(
+        out[b], static_cast<double>(want),
+        40 * 0x1.0p-53 * static_cast<double>(want));  // 32 additions in a lane, 3 in the tree
   }
 }
 

@@ -6,9 +6,11 @@
 namespace th::zero {
 namespace {
 
-// Rajbhandari et al. 2020, section 5: stage 1 partitions the optimizer state, stage 2 also the gradients, stage 3 also the parameters.
+// Rajbhandari et al. 2020, section 5: stage 1 partitions the optimizer state, stage 2 also the
+// gradients, stage 3 also the parameters.
 TEST(ZeroPolicy, EachStageShardsOneThingMore) {
-  const bool expected[4][3] = {{false, false, false}, {true, false, false}, {true, true, false}, {true, true, true}};
+  const bool expected[4][3] = {
+      {false, false, false}, {true, false, false}, {true, true, false}, {true, true, true}};
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
     const ZeroPolicy policy = zero_policy(stage);
     EXPECT_EQ(policy.shard_optimizer, expected[stage][0]) << "stage " << stage;

@@ -26,12 +26,14 @@ Floats contribution(std::uint64_t slot, std::int64_t count) {
 }
 
 /// The sum of slots [first, first + size), size a power of two: halves first.
-float block_sum(const std::vector<Floats>& slots, std::size_t i, std::size_t first, std::size_t size) {
+float block_sum(const std::vector<Floats>& slots, std::size_t i, std::size_t first,
+                std::size_t size) {
   if (size == 1) return slots[first][i];
   return block_sum(slots, i, first, size / 2) + block_sum(slots, i, first + size / 2, size / 2);
 }
 
-/// What the tree is: the slot count's binary digits cut the slots into aligned blocks, the largest first; the blocks are added from the smallest.
+/// What the tree is: the slot count's binary digits cut the slots into aligned blocks, the largest
+/// first; the blocks are added from the smallest.
 Floats tree_sum(const std::vector<Floats>& slots) {
   Floats out(slots[0].size());
   for (std::size_t i = 0; i < out.size(); ++i) {
@@ -50,7 +52,8 @@ Floats tree_sum(const std::vector<Floats>& slots) {
 
 std::vector<Floats> contributions(std::int64_t slots, std::int64_t count) {
   std::vector<Floats> out;
-  for (std::int64_t s = 0; s < slots; ++s) out.push_back(contribution(static_cast<std::uint64_t>(s), count));
+  for (std::int64_t s = 0; s < slots; ++s)
+    out.push_back(contribution(static_cast<std::uint64_t>(s), count));
   return out;
 }
 
@@ -58,8 +61,10 @@ bool same_bits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-/// Feeds the slots in rounds of `ranks`; `parts` cuts the shard into units that are fed one after the other, the last first.
-Floats run_tree(const std::vector<Floats>& slots, std::int64_t ranks, const std::vector<std::int64_t>& parts) {
+/// Feeds the slots in rounds of `ranks`; `parts` cuts the shard into units that are fed one after
+/// the other, the last first.
+Floats run_tree(const std::vector<Floats>& slots, std::int64_t ranks,
+                const std::vector<std::int64_t>& parts) {
   const auto count = static_cast<std::int64_t>(slots[0].size());
   SlotTree tree(std::ssize(slots), ranks, count);
   Floats out(slots[0].size(), -77.0F);
@@ -69,7 +74,8 @@ Floats run_tree(const std::vector<Floats>& slots, std::int64_t ranks, const std:
     for (std::size_t p = parts.size(); p-- > 0;) {
       offset -= parts[p];
       std::vector<const float*> pieces;
-      for (std::int64_t s = first; s < end; ++s) pieces.push_back(slots[static_cast<std::size_t>(s)].data() + offset);
+      for (std::int64_t s = first; s < end; ++s)
+        pieces.push_back(slots[static_cast<std::size_t>(s)].data() + offset);
       const bool done = tree.add<float>(first, pieces, offset, parts[p], out.data() + offset);
       EXPECT_EQ(done, end == std::ssize(slots));
     }
@@ -82,7 +88,8 @@ TEST(SlotTree, BitsAreThoseOfTheTreeOverSlotNumbersForEveryRankCount) {
     const auto values = contributions(slots, 1500);  // two cache blocks, the second one broken
     const Floats expected = tree_sum(values);
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks) {
-      EXPECT_TRUE(same_bits(run_tree(values, ranks, {1500}), expected)) << slots << " slots, " << ranks << " ranks";
+      EXPECT_TRUE(same_bits(run_tree(values, ranks, {1500}), expected))
+          << slots << " slots, " << ranks << " ranks";
     }
   }
 }
@@ -109,7 +116,8 @@ TEST(SlotTree, UnitsAtTheirOffsetsDoNotDisturbOneAnother) {
     const auto values = contributions(slots, 4096);
     const Floats expected = tree_sum(values);
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks) {
-      EXPECT_TRUE(same_bits(run_tree(values, ranks, {256, 1280, 1024, 512, 1024}), expected)) << slots << " slots, " << ranks << " ranks";
+      EXPECT_TRUE(same_bits(run_tree(values, ranks, {256, 1280, 1024, 512, 1024}), expected))
+          << slots << " slots, " << ranks << " ranks";
     }
   }
 }
@@ -124,10 +132,13 @@ TEST(SlotTree, TheResultMayReplaceAnyPieceOfTheLastRound) {
         SlotTree tree(slots, ranks, 1500);
         for (std::int64_t first = 0; first <= last; first += ranks) {
           std::vector<const float*> pieces;
-          for (std::int64_t s = first; s < std::min(first + ranks, slots); ++s) pieces.push_back(values[static_cast<std::size_t>(s)].data());
-          (void)tree.add<float>(first, pieces, 0, 1500, values[static_cast<std::size_t>(target)].data());
+          for (std::int64_t s = first; s < std::min(first + ranks, slots); ++s)
+            pieces.push_back(values[static_cast<std::size_t>(s)].data());
+          (void)tree.add<float>(first, pieces, 0, 1500,
+                                values[static_cast<std::size_t>(target)].data());
         }
-        EXPECT_TRUE(same_bits(values[static_cast<std::size_t>(target)], expected)) << slots << " slots, " << ranks << " ranks, into " << target;
+        EXPECT_TRUE(same_bits(values[static_cast<std::size_t>(target)], expected))
+            << slots << " slots, " << ranks << " ranks, into " << target;
       }
     }
   }
@@ -158,7 +169,8 @@ TEST(SlotTree, ATreeIsUsedAgainForTheNextStep) {
     Floats out(64);
     for (std::int64_t first = 0; first < 11; first += 3) {
       std::vector<const float*> pieces;
-      for (std::int64_t s = first; s < std::min<std::int64_t>(first + 3, 11); ++s) pieces.push_back(values[static_cast<std::size_t>(s)].data());
+      for (std::int64_t s = first; s < std::min<std::int64_t>(first + 3, 11); ++s)
+        pieces.push_back(values[static_cast<std::size_t>(s)].data());
       (void)tree.add<float>(first, pieces, 0, 64, out.data());
     }
     EXPECT_TRUE(same_bits(out, tree_sum(values))) << "step " << step;
@@ -186,13 +198,15 @@ TEST(SlotTree, AllocatesThePendingBuffersAndStaysLogarithmic) {
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks) {
       const std::int64_t pending = SlotTree::pending_buffers(slots, ranks);
       EXPECT_EQ(SlotTree(slots, ranks, 10).bytes(), pending * 10 * 4);
-      EXPECT_LE(pending, static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(slots - 1))));
+      EXPECT_LE(pending,
+                static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(slots - 1))));
     }
   }
 }
 
 TEST(SlotTree, SumsOfWholeSubtreesMayComeInTheirSlotsPlace) {
-  // Every round's slots cut into the largest aligned blocks of at most `widest`, each added elsewhere.
+  // Every round's slots cut into the largest aligned blocks of at most `widest`, each added
+  // elsewhere.
   for (const std::int64_t slots : {3, 8, 13, 20}) {
     const auto values = contributions(slots, 1500);
     const Floats expected = tree_sum(values);
@@ -209,14 +223,18 @@ TEST(SlotTree, SumsOfWholeSubtreesMayComeInTheirSlotsPlace) {
             std::int64_t size = widest;
             while (at % size != 0 || at + size > end) size /= 2;
             std::vector<const float*> pieces;
-            for (std::int64_t s = at; s < at + size; ++s) pieces.push_back(values[static_cast<std::size_t>(s)].data());
-            if (size > 1) SlotTree::subtree_sum<float>(pieces, 1500, sums.emplace_back(1500).data());
+            for (std::int64_t s = at; s < at + size; ++s)
+              pieces.push_back(values[static_cast<std::size_t>(s)].data());
+            if (size > 1)
+              SlotTree::subtree_sum<float>(pieces, 1500, sums.emplace_back(1500).data());
             leaves.push_back({size > 1 ? sums.back().data() : pieces[0], size});
             at += size;
           }
-          (void)tree.add<float>(first, std::span<const SlotTree::Leaf>(leaves), 0, 1500, out.data());
+          (void)tree.add<float>(first, std::span<const SlotTree::Leaf>(leaves), 0, 1500,
+                                out.data());
         }
-        EXPECT_TRUE(same_bits(out, expected)) << slots << " slots, " << ranks << " ranks, blocks of " << widest;
+        EXPECT_TRUE(same_bits(out, expected))
+            << slots << " slots, " << ranks << " ranks, blocks of " << widest;
       }
     }
   }
@@ -227,8 +245,10 @@ TEST(SlotTree, RefusesASumThatIsNoSubtree) {
   Floats out(4);
   SlotTree tree(8, 8, 4);
   const std::vector<SlotTree::Leaf> shifted{{x.data(), 1}, {x.data(), 2}}, odd{{x.data(), 3}};
-  EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(shifted), 0, 4, out.data()), InternalError);
-  EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(odd), 0, 4, out.data()), InternalError);
+  EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(shifted), 0, 4, out.data()),
+               InternalError);
+  EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(odd), 0, 4, out.data()),
+               InternalError);
   const std::vector<const float*> three(3, x.data());
   EXPECT_THROW(SlotTree::subtree_sum<float>(three, 4, out.data()), InternalError);
 }

@@ -3,7 +3,7 @@
 #include "fakes/fake_device.hpp"
 #include "fakes/store_exam.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/memory_ledger.hpp"
+#include "th/runtime/observe/memory_ledger.hpp"
 #include "th/zero/host_device.hpp"
 
 namespace th::zero {
@@ -30,38 +30,53 @@ TEST_P(Stores, UpdateToTheSameBitsWhereverTheStatesLive) {
 TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
   FakeDevice device(FakeDevice::Pace::kLatest);
   const FlatLayout layout = make_layout();
-  const EngineBuffers buffers = engine_buffers(make_config(GetParam()), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  const EngineBuffers buffers = engine_buffers(make_config(GetParam()), layout,
+                                               {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
   runtime::MemoryLedger::process().restart();
   runtime::MemoryLedger::device().restart();
   const StateStore store(device, layout, buffers, zero_policy(3));
   using runtime::MemoryClass;
-  const runtime::MemoryUse on_device = runtime::MemoryLedger::device().current(), on_host = runtime::MemoryLedger::process().current();
-  for (const MemoryClass kind : {MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq, MemoryClass::kOffloadStaging}) {
+  const runtime::MemoryUse on_device = runtime::MemoryLedger::device().current(),
+                           on_host = runtime::MemoryLedger::process().current();
+  for (const MemoryClass kind : {MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq,
+                                 MemoryClass::kOffloadStaging}) {
     EXPECT_EQ(on_device[kind], buffers.use()[kind]) << runtime::memory_class_name(kind);
     EXPECT_EQ(on_host[kind], buffers.host_use()[kind]) << runtime::memory_class_name(kind);
   }
   EXPECT_EQ(on_host[MemoryClass::kParameters], buffers.host_use()[MemoryClass::kParameters]);
   EXPECT_EQ(device.bytes(Place::kDevice), on_device.total());
-  EXPECT_EQ(device.bytes(Place::kHost), buffers.host_use().total() - buffers.host_use()[MemoryClass::kCommunication]);  // outcomes are the engine's
+  EXPECT_EQ(device.bytes(Place::kHost),
+            buffers.host_use().total() -
+                buffers.host_use()[MemoryClass::kCommunication]);  // outcomes are the engine's
 }
 
-INSTANTIATE_TEST_SUITE_P(Offload, Stores, testing::ValuesIn(cases()), [](const auto& p) { return p.param.name(); });
+INSTANTIATE_TEST_SUITE_P(Offload, Stores, testing::ValuesIn(cases()),
+                         [](const auto& p) { return p.param.name(); });
 
 TEST_P(Stores, NeedEveryWait) {
   FakeDevice device(FakeDevice::Pace::kLatest);
   (void)through_a_store(GetParam(), device);
   const th_test::AccessOrder& order = device.streams().order();
   EXPECT_EQ(order.violations(), std::vector<std::string>{});
-  const bool states = GetParam().dtype != config::Precision::kFp32 || GetParam().optimizer != config::OptimizerKind::kSgd;
-  EXPECT_EQ(order.waits() > 0, (GetParam().optimizer_on_host && states) || GetParam().parameters_on_host);
+  const bool states = GetParam().dtype != config::Precision::kFp32 ||
+                      GetParam().optimizer != config::OptimizerKind::kSgd;
+  EXPECT_EQ(order.waits() > 0,
+            (GetParam().optimizer_on_host && states) || GetParam().parameters_on_host);
   for (std::int64_t number = 0; number < order.waits(); ++number) {
-    EXPECT_FALSE(order.violations_without(number).empty()) << "wait " << number << " of " << order.waits() << " guarantees nothing: " << order.wait_text(number);
+    EXPECT_FALSE(order.violations_without(number).empty())
+        << "wait " << number << " of " << order.waits()
+        << " guarantees nothing: " << order.wait_text(number);
   }
 }
 
 TEST(StateStore, AWaitThatIsReallyLeftOutGivesOtherBits) {
   for (const bool optimizer : {false, true}) {
-    const Case c{config::Precision::kFp32, config::ReduceDtype::kFp32, config::OptimizerKind::kAdam, optimizer, !optimizer, 3};
+    const Case c{config::Precision::kFp32,
+                 config::ReduceDtype::kFp32,
+                 config::OptimizerKind::kAdam,
+                 optimizer,
+                 !optimizer,
+                 3};
     const Outcome plain = expected(c);
     FakeDevice whole(FakeDevice::Pace::kLatest);
     (void)through_a_store(c, whole);
@@ -78,17 +93,19 @@ TEST(StateStore, AWaitThatIsReallyLeftOutGivesOtherBits) {
 }
 
 TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
-  // Bytes an element and step, to the host and to the device: gradients go down, new parameters up; fp32 weights that live on the device go
-  // both ways.
+  // Bytes an element and step, to the host and to the device: gradients go down, new parameters up;
+  // fp32 weights that live on the device go both ways.
   const auto traffic = [](const Case& c) {
     FakeDevice device(FakeDevice::Pace::kLatest);
     const FlatLayout layout = make_layout();
-    const EngineBuffers buffers = engine_buffers(make_config(c), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+    const EngineBuffers buffers =
+        engine_buffers(make_config(c), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
     StateStore store(device, layout, buffers, zero_policy(3));
     const DeviceBlock gradients(device, Place::kDevice, layout.shard_total() * 4),
         parameters(device, Place::kDevice, layout.shard_total() * 4);
     const std::int64_t count = layout.units()[0].shard;
-    const StateStore::Slice slice{0, 0, count, gradients.data(), c.parameters_on_host ? nullptr : parameters.data()};
+    const StateStore::Slice slice{0, 0, count, gradients.data(),
+                                  c.parameters_on_host ? nullptr : parameters.data()};
     store.bring(slice, device.compute().record(), std::make_shared<runtime::FlightRecord>());
     store.announce(slice);
     store.update_next(update_factors(step_number(make_config(c), 1)));
@@ -97,7 +114,8 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
     return std::pair(device.copied_to_host() / count, device.copied_to_device() / count);
   };
   using Pair = std::pair<std::int64_t, std::int64_t>;
-  const auto with = [](config::Precision dtype, config::ReduceDtype reduced, bool optimizer, bool parameters) {
+  const auto with = [](config::Precision dtype, config::ReduceDtype reduced, bool optimizer,
+                       bool parameters) {
     return Case{dtype, reduced, config::OptimizerKind::kAdam, optimizer, parameters, 3};
   };
   using config::Precision;
@@ -115,11 +133,13 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
 TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
   FakeDevice device(FakeDevice::Pace::kCopiesEarly);
   const FlatLayout layout = make_layout();
-  EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout,
+                                         {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
   buffers.staging.piece = kPiece;
   StateStore store(device, layout, buffers, zero_policy(3));
   const std::int64_t shard = layout.units()[1].shard, whole = layout.shard_total();
-  const DeviceBlock gradients(device, Place::kDevice, whole * 4), parameters(device, Place::kDevice, whole * 4);
+  const DeviceBlock gradients(device, Place::kDevice, whole * 4),
+      parameters(device, Place::kDevice, whole * 4);
   device.compute().drain();
   const auto slice = [&](std::int64_t unit, std::int64_t at, std::int64_t n) {
     return StateStore::Slice{unit, 0, n, gradients.as<float>() + at, parameters.as<float>() + at};
@@ -133,11 +153,14 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
     device.compute().drain();
     return device.copied_to_host();
   };
-  EXPECT_EQ(copied(), gradients_bytes + element * shard) << "gradients come before anything is announced";
+  EXPECT_EQ(copied(), gradients_bytes + element * shard)
+      << "gradients come before anything is announced";
   store.announce(slice(0, shard, whole - shard));  // three pieces, of which one finds a place
-  EXPECT_EQ(copied(), gradients_bytes + element * (shard + kPiece)) << "the next unit's first piece comes before the first unit is computed";
+  EXPECT_EQ(copied(), gradients_bytes + element * (shard + kPiece))
+      << "the next unit's first piece comes before the first unit is computed";
   store.update_next(update_factors(step_number(make_config({}), 1)));
-  EXPECT_EQ(copied(), gradients_bytes + element * (shard + 2 * kPiece)) << "each update makes room for a piece";
+  EXPECT_EQ(copied(), gradients_bytes + element * (shard + 2 * kPiece))
+      << "each update makes room for a piece";
   store.update_next(update_factors(step_number(make_config({}), 1)));
   EXPECT_EQ(copied(), gradients_bytes + element * whole);
 }
@@ -145,7 +168,8 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
 TEST(StateStore, AnUpdateOnTheHostOfGradientsThatDidNotComeIsRefused) {
   FakeDevice device(FakeDevice::Pace::kLatest);
   const FlatLayout layout = make_layout();
-  const EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  const EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout,
+                                               {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
   StateStore store(device, layout, buffers, zero_policy(3));
   const DeviceBlock memory(device, Place::kDevice, layout.shard_total() * 4);
   const StateStore::Slice slice{0, 0, layout.units()[0].shard, memory.data(), memory.data()};
@@ -159,7 +183,9 @@ TEST(StateStore, AnUpdateOnTheHostOfGradientsThatDidNotComeIsRefused) {
 TEST(StateStore, AnUpdateThatNobodyAnnouncedIsRefused) {
   HostDevice host;
   const FlatLayout layout = make_layout();
-  StateStore store(host, layout, engine_buffers(make_config({}), layout, {{false, false}, {}}, kRanks), zero_policy(3));
+  StateStore store(host, layout,
+                   engine_buffers(make_config({}), layout, {{false, false}, {}}, kRanks),
+                   zero_policy(3));
   EXPECT_THROW(store.update_next({}), InternalError);
 }
 

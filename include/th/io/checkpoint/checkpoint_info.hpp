@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "th/zero/flat_layout.hpp"
+
+namespace th::io {
+
+inline constexpr std::int64_t kFormatVersion =
+    2;  ///< the newest checkpoint format that this program reads
+
+/// Everything in a checkpoint but the tensors' values.
+struct CheckpointInfo {
+  std::int64_t format_version = kFormatVersion;
+  std::int64_t step = 0;
+  std::int64_t epoch = 0;
+  std::int64_t world_size = 1;
+  std::int64_t zero_stage = 0;
+  std::string deck;                                       ///< the resolved deck
+  std::string build;                                      ///< build_line() of the writer
+  std::string state_json;                                 ///< the trainer's state, opaque here
+  std::string identity;                                   ///< the run's identity (contract.md)
+  std::vector<std::string> source_tokens, target_tokens;  ///< in id order
+  std::int64_t alignment = zero::FlatLayout::kAlign;  ///< of tensors in the flat layout, elements;
+                                                      ///< says which elements are in which shard
+  std::vector<model::UnitSpec> units;
+  std::vector<model::TensorAlias> aliases;
+  std::vector<std::string> state_names;  ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd
+};
+
+/// "shard_00003.h5".
+[[nodiscard]] std::string shard_name(std::int64_t rank);
+/// "parameters" for itself, "optimizer/NAME" for an optimizer state.
+[[nodiscard]] std::string dataset_path(const std::string& what);
+/// Real (unpadded) elements in a rank's shard file.
+[[nodiscard]] std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank);
+/// JSON of units, aliases and state names, as in model.h5's `layout` attribute.
+[[nodiscard]] std::string layout_to_json(const CheckpointInfo& info);
+/// What the crc32c attribute of model.h5 covers: deck, state, layout, and each token with a newline
+/// after it.
+[[nodiscard]] std::string covered_text(const CheckpointInfo& info, const std::string& layout);
+/// The inverse of layout_to_json; fills units, aliases, state_names. Throws CheckpointError.
+void layout_from_json(const std::string& text, CheckpointInfo& info);
+
+}  // namespace th::io

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace th::io {
+
+/// How far two tensors of one shape are apart.
+struct Difference {
+  double largest = 0;     ///< largest absolute difference, of pairs without a NaN
+  std::int64_t ulps = 0;  ///< largest number of fp32 steps between two values, of pairs without a
+                          ///< NaN; +0 and -0 are 0 steps apart
+  std::int64_t differing = 0;      ///< elements whose bits differ
+  std::int64_t one_sided_nan = 0;  ///< elements that are NaN on one side alone
+  std::int64_t count = 0;
+};
+
+/// Counts the pairs a[i], b[i] into `difference`. Spans of equal length.
+void compare(std::span<const float> a, std::span<const float> b, Difference& difference);
+
+/// Empty where the token lists are the same; else how many tokens differ and which is the first,
+/// the lists called by `a_name` and `b_name`.
+[[nodiscard]] std::string vocabulary_difference(const std::vector<std::string>& a,
+                                                const std::string& a_name,
+                                                const std::vector<std::string>& b,
+                                                const std::string& b_name);
+/// "[3, 4]".
+[[nodiscard]] std::string shape_to_text(const std::vector<std::int64_t>& shape);
+
+}  // namespace th::io

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace th::model {
+
+/// What becomes of the values where a result goes: replaced, or added to.
+enum class Write { kSet, kAdd };
+
+/// The tensors of one parameter unit, in the order of its UnitSpec: views of flat storage.
+struct UnitTensors {
+  std::vector<at::Tensor> values;  ///< of the working type: fp32, bf16 or fp16
+  std::vector<at::Tensor>
+      gradients;  ///< fp32; empty in the forward pass; added to by the model in the backward pass
+  /// How the gradients are written that one product makes (TensorSpec::one_product): with kSet they
+  /// need not be zeroed when the unit is opened for backward, with kAdd they hold a sum, or zeros,
+  /// as all others do.
+  Write product_gradients = Write::kAdd;
+};
+
+/// Where the model gets its parameters from and leaves its gradients. The engine implements it: it
+/// gathers, reduces and releases. The model opens and closes units in an order that depends on the
+/// model alone, so that calls may be collective.
+class ParameterSource {
+ public:
+  virtual ~ParameterSource() = default;
+  /// Makes the unit's values readable until close_forward. Opening may nest (tied embeddings).
+  virtual const UnitTensors& open_forward(std::int64_t unit) = 0;
+  virtual void close_forward(std::int64_t unit) = 0;
+  /// Makes values and gradients to add to available until close_backward. A unit used in several
+  /// places is opened once for all of them.
+  virtual UnitTensors& open_backward(std::int64_t unit) = 0;
+  /// The unit's gradients are complete.
+  virtual void close_backward(std::int64_t unit) = 0;
+};
+
+}  // namespace th::model

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "th/data/batch.hpp"
+#include "th/model/blocks/transformer.hpp"
+
+// Decoding with a Transformer's parameters on one rank. Nothing here is collective, and ranks may
+// take unlike numbers of steps: the source must hold all parameters (zero/resident_source.hpp). B
+// sentences, R rows: the live hypotheses of all sentences, D width, V target vocabulary.
+namespace th::model {
+
+/// The decoder one position at a time. Keys and values of the cross attention are computed once
+/// from the encoder's result; those of the self attention are kept a step. Rows may leave, branch
+/// and change places from step to step: a row names the row that it goes on from, and what is kept
+/// is looked up along that line and never moved. Work is of the parameters' type, attention sums
+/// fp32.
+class IncrementalDecoder {
+ public:
+  /// Encodes the batch's sources. At most `rows_per_sentence` * B rows a step and `steps` steps, at
+  /// most model.longest(): memory is taken for all of them at once. `source` and `batch` are used
+  /// until the decoder's end.
+  IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch,
+                     std::int64_t rows_per_sentence, std::int64_t steps);
+  ~IncrementalDecoder();
+  IncrementalDecoder(const IncrementalDecoder&) = delete;
+  IncrementalDecoder& operator=(const IncrementalDecoder&) = delete;
+
+  /// Row r continues row parents[r] of the step before, in the first step begins sentence
+  /// parents[r], with the decoder input ids[r]. Returns the logits [R, V] of what follows. Without
+  /// data (Arithmetic::kShapesOnly) the same tensors come and go.
+  [[nodiscard]] at::Tensor step(std::span<const std::int32_t> ids,
+                                std::span<const std::int64_t> parents);
+
+ private:
+  [[nodiscard]] at::Tensor layer(std::int64_t index, const UnitTensors& unit,
+                                 const at::Tensor& x_RD);
+  [[nodiscard]] at::Tensor self_attention(std::int64_t index, const ParameterSpan& p,
+                                          const at::Tensor& x_RD);
+  [[nodiscard]] at::Tensor cross_attention(std::int64_t index, const ParameterSpan& p,
+                                           const at::Tensor& x_RD);
+  void follow(std::span<const std::int64_t> parents);
+
+  const Transformer& model_;
+  ParameterSource& source_;
+  std::unique_ptr<Transformer::Pass> pass_;
+  std::int64_t capacity_, steps_, step_ = 0;
+  std::vector<at::Tensor> cross_;       ///< of each layer [source rows, 2D]: keys, then values
+  std::vector<at::Tensor> self_;        ///< of each layer [steps, capacity, 2D]
+  std::vector<std::int64_t> sentence_;  ///< of each row
+  std::vector<std::vector<std::int32_t>>
+      lineage_;  ///< of each row, the row that it was in each step, this one included
+};
+
+/// What a search looks for.
+struct SearchOptions {
+  std::int64_t beam = 1;          ///< N, live hypotheses a sentence; 1: greedy
+  double length_penalty = 1.0;    ///< alpha, at least 0
+  std::int64_t max_length = 100;  ///< ids of the longest translation, the end not counted
+  std::int64_t best = 1;          ///< hypotheses to return, at most N
+};
+
+/// One translation: its ids without begin and end, log p of ids and end (natural logarithm), and
+/// log p divided by the length penalty.
+struct Hypothesis {
+  std::vector<std::int32_t> ids;
+  double log_prob = 0, score = 0;
+};
+
+/// ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); `length` in ids, the end counted.
+[[nodiscard]] double length_penalty(std::int64_t length, double alpha);
+
+/// Beam search over the batch's sources (its targets are not looked at): the options.best
+/// translations of each sentence, best first; fewer where there are not so many. Of a sentence's N
+/// live hypotheses all continuations are ordered by log p; ties go to the better hypothesis, then
+/// the smaller id. Those among the first N that end are finished, and kept by score = log p /
+/// length_penalty(length); equal scores in the order of finishing. The first N that do not end live
+/// on. At max_length ids (or those of the position table) the end is the only continuation.
+///
+/// A live hypothesis leaves as soon as log p / length_penalty(longest) is no better than the last
+/// of the options.best finished ones: log p only falls and the penalty only grows, so that none of
+/// its continuations could enter. A sentence ends when none is live: its result is what a search to
+/// the longest length would give. With N = 1 the first end ends the sentence: greedy decoding.
+/// Sentences and hypotheses that ended are no rows of the following steps.
+///
+/// Throws NumericsError for logits that are not finite. Results are the same for the same batch;
+/// another batch around a sentence may round its products differently by their row counts, which
+/// shows only where two continuations are nearly equal: sums of log p moved by up to 1e-6 in fp32
+/// and 1e-3 in fp16 on the shipped corpus, and no translation changed.
+[[nodiscard]] std::vector<std::vector<Hypothesis>> translate(const Transformer& model,
+                                                             ParameterSource& source,
+                                                             const data::Batch& batch,
+                                                             const SearchOptions& options);
+
+/// log p of a batch's targets, a sentence: the sum over the first target_lengths ids of target_out,
+/// natural logarithm, by one pass over the given decoder inputs (teacher forcing). Throws
+/// NumericsError for logits that are not finite.
+[[nodiscard]] std::vector<double> score_targets(Transformer& model, ParameterSource& source,
+                                                const data::Batch& batch);
+
+/// What translate() takes at its peak, for a plan: a model with Arithmetic::kShapesOnly, the
+/// batch's sizes, target_length as max_length.
+void plan_decoding(const Transformer& model, ParameterSource& source, const data::Batch& batch,
+                   std::int64_t beam);
+
+}  // namespace th::model

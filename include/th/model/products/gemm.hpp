@@ -1,0 +1,91 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
+
+#include "th/config/run_config.hpp"
+#include "th/model/blocks/parameters.hpp"
+#include "th/model/ops/kernel_set.hpp"
+
+namespace th::model {
+
+/// Which library multiplies matrices: of a CPU's tensors oneDNN or MKL, of a GPU's cuBLAS. Part of
+/// a run's identity: they round differently.
+enum class GemmLibrary { kOnednn, kMkl, kCublas };
+
+/// Resolves run.gemm. `auto` goes by the processor alone: oneDNN on AMD processors with AVX-512,
+/// where LibTorch's MKL runs a slower path, and MKL elsewhere. Never by a timing, which would let
+/// noise decide the bits.
+[[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested);
+/// The same for tensors on `device`: a GPU's are cuBLAS's, whatever is asked for the CPU.
+[[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested, at::Device device);
+[[nodiscard]] const char* gemm_name(GemmLibrary library);
+
+/// Whether products and kernels are computed, or only their results allocated: the memory plan runs
+/// the model's own code without data.
+enum class Arithmetic { kCompute, kShapesOnly };
+
+class Products;
+
+/// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M
+/// rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N]. Sums are fp32. bf16 goes through oneDNN
+/// where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened,
+/// multiplied by the fp32 library and the result rounded; cuBLAS takes all three types. oneDNN is a
+/// library of its own where there is one, else LibTorch's copy. Used by one thread; copies share
+/// the compiled products.
+class Gemm {
+ public:
+  explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute);
+  /// Products of the device whose kernels these are, kCublas; `workspace`:
+  /// runtime::kProductWorkspace bytes of its memory.
+  Gemm(const KernelSet& kernels, at::Tensor workspace);
+  /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK,
+                                   const at::Tensor& bias_N = {}) const;
+  /// Whether the bias of a product of this type costs no pass over its result; else who reads the
+  /// result next may add it.
+  [[nodiscard]] bool adds_bias(at::ScalarType type) const;
+  /// g W -> [M,K].
+  [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN,
+                                          const at::Tensor& weight_NK) const;
+  /// The same into contiguous memory of the right size.
+  void input_gradient(const at::Tensor& g_MN, const at::Tensor& weight_NK,
+                      const at::Tensor& out_MK) const {
+    multiply(g_MN, weight_NK, {}, out_MK, Write::kSet);
+  }
+  /// g_weight = g^T x, or g_weight += g^T x; g_weight is fp32 and contiguous.
+  void weight_gradient(const at::Tensor& g_MN, const at::Tensor& x_MK, at::Tensor& g_weight_NK,
+                       Write write) const;
+  /// c = a b of each of the B matrices: [B,M,K] times [B,K,N] -> [B,M,N]; a and b may be transposed
+  /// views, c is contiguous.
+  void batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN, const at::Tensor& c_BMN) const;
+  [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
+  [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
+  /// The libraries as the run's identity names them: "mkl", "onednn-3.2.0", "onednn-torch",
+  /// "cublas"; "+bf16" where bf16 has products of its own.
+  [[nodiscard]] std::string identity(config::Precision precision) const;
+
+ private:
+  /// a b + bias, in a's type.
+  [[nodiscard]] at::Tensor product(const at::Tensor& a, const at::Tensor& b,
+                                   const at::Tensor& bias) const;
+  void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                const at::Tensor& c, Write write) const;
+  /// The tensor in fp32, with the same strides.
+  [[nodiscard]] at::Tensor widened(const at::Tensor& x) const;
+  /// Whether products of this type are made without going through fp32.
+  [[nodiscard]] bool direct(at::ScalarType type) const {
+    return library_ == GemmLibrary::kCublas || type == at::kFloat ||
+           (type == at::kBFloat16 && native_bf16_);
+  }
+
+  GemmLibrary library_;
+  Arithmetic arithmetic_;
+  bool native_bf16_;
+  std::shared_ptr<Products> fp32_, bf16_;
+};
+
+}  // namespace th::model

@@ -1,0 +1,183 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "th/runtime/device/step_outcome.hpp"
+#include "th/runtime/device/stream.hpp"
+
+namespace th::runtime {
+
+/// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that every device
+/// starts from the same bits.
+struct AdamFactors {
+  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, eps,
+      step_size, decay, l2;
+};
+
+/// Those of one step of SGD: p -= lr * (g * gradient + p * decay).
+struct SgdFactors {
+  float gradient, decay, lr;
+};
+
+/// Those of the step that a run's optimizer takes.
+struct UpdateFactors {
+  bool sgd = false;  ///< which of the two counts
+  AdamFactors adam_step{};
+  SgdFactors sgd_step{};
+};
+
+/// Element types of flat buffers.
+enum class ElementType { kFp32, kBf16, kFp16 };
+
+/// What the end of a step is made from, in memory of the side that computes it. Every rank has left
+/// a record: fp64 sums of squares of its shard's blocks (block_square_sums), unit after unit, and
+/// the losses of its slots by round.
+struct StepRecords {
+  /// Blocks of a rank's shard of one unit, and this rank's reduced gradient of it.
+  struct Unit {
+    std::int64_t first = 0, blocks = 0;
+    const void* gradient = nullptr;
+  };
+  std::span<const Unit> units;  ///< a host array, not needed after the call; at most kMaxUnits
+  ElementType type = ElementType::kFp32;  ///< of gradients
+  const double* records = nullptr;        ///< one after the other, in rank order
+  std::int64_t record = 0, losses = 0;    ///< doubles of a record, and before its losses
+  std::int64_t rank = 0, ranks = 1, slots = 1;
+  double clip = 0, loss_scale = 1;  ///< clip 0: none
+  StepOutcome* outcome = nullptr;
+};
+inline constexpr std::int64_t kMaxUnits = 1024;
+
+/// What an update reads and writes, all in memory of the side that computes it. Null moments: SGD.
+/// Null working: no rounded copy.
+struct UpdateOperands {
+  float* weights = nullptr;         ///< fp32
+  const void* gradients = nullptr;  ///< `gradient_type`
+  float* exp_avg = nullptr;
+  float* exp_avg_sq = nullptr;
+  void* working = nullptr;  ///< the new weights in `working_type`
+  std::int64_t count = 0;   ///< elements
+  ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
+  const StepOutcome* outcome =
+      nullptr;  ///< where it is set its factor takes the place of the gradients' one, and nothing
+                ///< is updated unless it is finite
+};
+
+/// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
+inline constexpr int kTreeLevels = 31;
+
+/// What a sum over slots takes in: the contribution of one slot, or the fp32 sum of `slots` of
+/// them, a whole subtree: a power of two that divides the first one's number.
+struct TreeLeaf {
+  const void* data = nullptr;
+  std::int64_t slots = 1;
+};
+
+/// Feeds the slots of `leaves`, from `first_slot` on, into the tree of zero::SlotTree, element by
+/// element. Level l is pending before the call where bit l of first_slot is set, and after it where
+/// bit l of the next slot's number is set: the pointers of those levels must not be null; a buffer
+/// may serve other levels before and after. With `out` set the slots are the last ones: their total
+/// is written there, in `type`, and nothing stays pending. `out` may be one of the leaves. The
+/// leaves themselves are a host array, which is not needed after the call.
+struct TreeSum {
+  std::int64_t first_slot = 0;
+  std::int64_t count = 0;                 ///< elements
+  ElementType type = ElementType::kFp32;  ///< of contributions and of the total
+  std::span<const TreeLeaf> leaves;
+  const float* pending_before[kTreeLevels] = {};
+  float* pending_after[kTreeLevels] = {};
+  void* out = nullptr;
+  /// On the host alone, with `out`: the sums of squares of each block of 256 of the total, made
+  /// while it is in the cache; or null.
+  double* square_sums = nullptr;
+};
+
+/// Where a block is. On the host itself, the device of a CPU run, both are the same memory.
+enum class Place {
+  kDevice,
+  kHost
+};  ///< kHost: pinned, so that copies from and to it go on beside the host
+
+/// What a stream beside compute is for: a device may prefer one to another.
+enum class StreamUse { kCommunication, kCopies };
+
+/// Where a rank's tensors live and who computes on its flat buffers: the host itself
+/// (zero::HostDevice) or a GPU of the CUDA plugin. No call is collective. Failed device calls throw
+/// DeviceError, at once or at a later call.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  /// Whether device memory is host memory: compute() is then the calling thread.
+  [[nodiscard]] virtual bool is_host() const noexcept = 0;
+
+  /// `bytes` of memory, 64-byte aligned, not initialised; given back with the same place. Throws
+  /// MemoryError, on the host std::bad_alloc. See DeviceBlock.
+  [[nodiscard]] virtual void* take(Place place, std::int64_t bytes) = 0;
+  virtual void give(Place place, void* memory) noexcept = 0;
+
+  /// The calling thread: its tasks run at once, it waits for events itself. What it has done is
+  /// there for what it enqueues elsewhere.
+  [[nodiscard]] virtual Stream& host() = 0;
+  /// The stream of the model's kernels.
+  [[nodiscard]] virtual Stream& compute() = 0;
+  /// A stream beside them, for collectives or for copies. The device outlives it.
+  [[nodiscard]] virtual std::unique_ptr<Stream> make_stream(StreamUse use) = 0;
+  /// Hands out the times of stamps that have passed (Stream::stamp). Does not wait.
+  virtual void settle() {}
+
+  // Kernels, within a task of `stream` or as a task of its own: compute(), or one that this device
+  // made. Every pointer is device memory. The same bits on every device.
+  virtual void update(Stream& stream, const UpdateFactors& factors,
+                      const UpdateOperands& operands) = 0;
+  /// fp64 sums of squares of `blocks` blocks of 256 elements each, into `out`.
+  virtual void block_square_sums(Stream& stream, const void* x, ElementType type,
+                                 std::int64_t blocks, double* out) = 0;
+  /// Loss, norm and the update's factor. The norm's sum over blocks has an order of the device's
+  /// own, which does not depend on the rank count.
+  virtual void end_step(Stream& stream, const StepRecords& records) = 0;
+  virtual void tree_sum(Stream& stream, const TreeSum& sum) = 0;
+  /// y += x.
+  virtual void accumulate(Stream& stream, float* y, const float* x, std::int64_t count) = 0;
+  /// `count` elements rounded to 16 bits.
+  virtual void round(Stream& stream, const float* from, ElementType type, void* to,
+                     std::int64_t count) = 0;
+};
+
+/// Owned memory of a device, zeroed, entered into MemoryLedger::device() or, where the host can
+/// read it, MemoryLedger::process(), in this thread's class.
+class DeviceBlock {
+ public:
+  DeviceBlock() = default;
+  /// 0 bytes: no memory. Throws as Device::take.
+  DeviceBlock(Device& device, Place place, std::int64_t bytes);
+  ~DeviceBlock() { release(); }
+  DeviceBlock(DeviceBlock&& other) noexcept { *this = std::move(other); }
+  DeviceBlock& operator=(DeviceBlock&& other) noexcept;
+  DeviceBlock(const DeviceBlock&) = delete;
+  DeviceBlock& operator=(const DeviceBlock&) = delete;
+
+  [[nodiscard]] std::byte* data() const noexcept { return memory_; }
+  template <typename T>
+  [[nodiscard]] T* as() const noexcept {
+    return reinterpret_cast<T*>(memory_);
+  }
+  [[nodiscard]] std::int64_t bytes() const noexcept { return bytes_; }
+
+ private:
+  void release() noexcept;
+
+  Device* device_ = nullptr;
+  Place place_ = Place::kDevice;
+  std::byte* memory_ = nullptr;
+  std::int64_t bytes_ = 0;
+};
+
+/// Copies behind what compute() holds; the caller waits until it is done.
+void copy_now(Device& device, void* to, const void* from, std::int64_t bytes);
+
+}  // namespace th::runtime

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "th/base/host_device.hpp"
+
+namespace th::runtime {
+
+/// How a step ended: the same on every rank but for bad_element.
+struct StepOutcome {
+  double loss_sum = 0;   ///< over all slots, added in slot order
+  double grad_norm = 0;  ///< of the mean gradient, loss scale taken out, before clipping
+  float gradient_factor =
+      1;  ///< what the update multiplies gradients by: clips, and takes the loss scale out
+  std::int32_t finite = 1;        ///< whether loss and norm are; else nothing is updated
+  std::int64_t bad_unit = -1;     ///< the first unit with a gradient that is not finite; -1: none
+  std::int64_t bad_element = -1;  ///< the first such element of that unit's padded elements, on the
+                                  ///< rank whose shard has it; elsewhere -1
+};
+
+/// Norm, factor and verdict from the sums. `clip`: the largest norm, 0 for none
+/// (torch.nn.utils.clip_grad_norm_'s formula).
+TH_HOST_DEVICE inline void conclude(StepOutcome& outcome, double square_sum, double clip,
+                                    double loss_scale) {
+  outcome.grad_norm = std::sqrt(square_sum) / loss_scale;
+  outcome.finite = std::isfinite(outcome.loss_sum) && std::isfinite(outcome.grad_norm) ? 1 : 0;
+  double factor = 1.0;
+  if (clip > 0) {
+    const double wanted = clip / (outcome.grad_norm + 1e-6);
+    factor = wanted < factor ? wanted : factor;
+  }
+  outcome.gradient_factor = static_cast<float>(factor / loss_scale);
+}
+
+}  // namespace th::runtime

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+namespace th::runtime {
+
+/// What a buffer is for. Every large buffer of a run has one of these; what nobody tagged is
+/// kUntagged and no plan expects it.
+enum class MemoryClass {
+  kParameters,
+  kGradients,
+  kMaster,
+  kExpAvg,
+  kExpAvgSq,
+  kGatherSlots,
+  kCommunication,
+  kActivations,
+  kBatches,
+  kCheckpointStaging,
+  kOffloadStaging,
+  kUntagged,
+};
+inline constexpr std::size_t kMemoryClasses = 12;
+[[nodiscard]] const char* memory_class_name(MemoryClass kind) noexcept;
+
+/// Bytes by class.
+struct MemoryUse {
+  std::array<std::int64_t, kMemoryClasses> bytes{};
+  [[nodiscard]] std::int64_t& operator[](MemoryClass kind) noexcept {
+    return bytes[static_cast<std::size_t>(kind)];
+  }
+  [[nodiscard]] std::int64_t operator[](MemoryClass kind) const noexcept {
+    return bytes[static_cast<std::size_t>(kind)];
+  }
+  [[nodiscard]] std::int64_t total() const noexcept;
+  /// Parameters, gradients, master weights and moments: what ZeRO shards.
+  [[nodiscard]] std::int64_t model_state() const noexcept;
+};
+
+/// Counts buffers as they come and go, by class, and remembers the use at the moment of the largest
+/// total. Thread-safe.
+///
+/// The process's own ledger is fed by events, never by a plan: by operator new and delete for
+/// blocks of at least kSmallest bytes, by LibTorch's CPU allocator (model/memory/torch_memory.hpp),
+/// and by the shared-memory windows. It is one object for a process because those are. What C
+/// libraries take by malloc (MPI, HDF5) is not seen.
+class MemoryLedger {
+ public:
+  static constexpr std::size_t kSmallest = 16384;  ///< bytes; smaller C++ blocks are not counted
+
+  [[nodiscard]] static MemoryLedger& process() noexcept;
+  /// The same for memory of GPUs, fed by LibTorch's device allocators
+  /// (model/memory/torch_memory.hpp).
+  [[nodiscard]] static MemoryLedger& device() noexcept;
+  constexpr MemoryLedger() = default;
+
+  void add(MemoryClass kind, std::int64_t bytes) noexcept;
+  void remove(MemoryClass kind, std::int64_t bytes) noexcept;
+  /// What is there now counts as nothing from here on; the peak begins anew.
+  void restart() noexcept;
+  /// Use since restart().
+  [[nodiscard]] MemoryUse current() const noexcept;
+  /// Use by class at the moment when the total was largest since restart().
+  [[nodiscard]] MemoryUse at_peak() const noexcept;
+
+ private:
+  mutable std::mutex mutex_;
+  MemoryUse now_, start_, peak_;
+  std::int64_t largest_ = 0;
+};
+
+/// The class of what this thread allocates, until the scope ends.
+class MemoryScope {
+ public:
+  explicit MemoryScope(MemoryClass kind) noexcept;
+  ~MemoryScope();
+  MemoryScope(const MemoryScope&) = delete;
+  MemoryScope& operator=(const MemoryScope&) = delete;
+  [[nodiscard]] static MemoryClass current() noexcept;
+
+ private:
+  MemoryClass before_;
+};
+
+/// Until the scope ends, tensors of this thread are counted in `ledger` and have addresses but no
+/// memory: nobody may read or write them.
+class PlanningScope {
+ public:
+  explicit PlanningScope(MemoryLedger& ledger) noexcept;
+  ~PlanningScope();
+  PlanningScope(const PlanningScope&) = delete;
+  PlanningScope& operator=(const PlanningScope&) = delete;
+  /// The ledger of the innermost scope of this thread, null outside.
+  [[nodiscard]] static MemoryLedger* active() noexcept;
+
+ private:
+  MemoryLedger* before_;
+};
+
+/// Tells the ledger of a block at `address`, in this thread's class, and of its end. For
+/// allocators.
+void note_allocation(void* address, std::size_t bytes) noexcept;
+void note_allocation(void* address, std::size_t bytes, MemoryLedger& ledger) noexcept;
+void note_release(void* address) noexcept;
+
+}  // namespace th::runtime

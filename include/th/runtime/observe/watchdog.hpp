@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace th::runtime {
+
+struct WatchdogOptions {
+  std::string token;  ///< the same on all ranks of the run, different for each run: rank 0 makes it
+                      ///< (make_watchdog_token)
+  int rank = 0, local_rank = 0, local_size = 1;  ///< local: among the ranks of this node
+  double timeout_seconds = 300;  ///< a wait longer than this is a hang; 0 or less: no watching
+};
+
+/// A word of letters and digits that no other run on this node has.
+[[nodiscard]] std::string make_watchdog_token();
+
+/// Ends a run in which ranks wait in vain. The ranks of a node show each other what they do in
+/// shared memory; a thread of each rank watches. When a wait exceeds the limit, the lowest rank of
+/// the node whose thread still answers prints `rank R host H pid P phase F step S` to stderr for
+/// every rank that did not come, and all end by _exit(7), after they have written what they dump.
+/// One thread at a time may call begin_wait and end_wait, and one thread the others. None is
+/// collective; none throws.
+class Watchdog {
+ public:
+  /// Falls back to watching this rank alone when shared memory cannot be had.
+  explicit Watchdog(const WatchdogOptions& options);
+  ~Watchdog();
+  Watchdog(const Watchdog&) = delete;
+  Watchdog& operator=(const Watchdog&) = delete;
+
+  /// All ranks of the node have made theirs: the shared memory needs no name any more, and none is
+  /// left behind however the run ends.
+  void all_have_come() noexcept;
+  /// What this rank does from now on; the phase is cut to 31 characters.
+  void enter(std::string_view phase, std::int64_t step) noexcept;
+  /// Before a collective: every rank must number its collectives alike. `call` is named in the
+  /// report.
+  void begin_wait(std::string_view call) noexcept;
+  /// After it.
+  void end_wait() noexcept;
+
+  /// A file that exists, the run's log, to which the report is appended too, beside stderr. Empty:
+  /// none.
+  void report_also_to(std::string file) noexcept;
+  /// What each rank of the node that still answers does before a hang ends it, on the watchdog's
+  /// thread, for two seconds at most; `place` is where it leaves what it writes, for the report.
+  /// Empty: nothing. What `dump` refers to lives until it is replaced.
+  void set_dump(std::string place, std::function<void()> dump) noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// begin_wait and end_wait around a scope; `watchdog` may be null.
+class WaitScope {
+ public:
+  WaitScope(Watchdog* watchdog, std::string_view call) noexcept : watchdog_(watchdog) {
+    if (watchdog_ != nullptr) watchdog_->begin_wait(call);
+  }
+  ~WaitScope() {
+    if (watchdog_ != nullptr) watchdog_->end_wait();
+  }
+  WaitScope(const WaitScope&) = delete;
+  WaitScope& operator=(const WaitScope&) = delete;
+
+ private:
+  Watchdog* watchdog_;
+};
+
+}  // namespace th::runtime

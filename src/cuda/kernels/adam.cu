@@ -1,0 +1,19 @@
+#include "cuda/kernels/kernels.hpp"
+
+#include "cuda/kernels/device_launch.hpp"
+#include "cuda/kernels/elementwise.hpp"
+
+namespace th::cuda {
+
+void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands,
+            void* stream) {
+  launch_update<DeviceLaunch>(factors, operands, stream);
+}
+
+void check_kernel_image() {
+  cudaFuncAttributes attributes{};
+  check_cuda(cudaFuncGetAttributes(&attributes, elements_kernel<1, UpdateElements<float, Bf16>>),
+             "cudaFuncGetAttributes (a kernel of this build on this GPU)");
+}
+
+}  // namespace th::cuda

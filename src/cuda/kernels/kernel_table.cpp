@@ -1,0 +1,33 @@
+#include "cuda/kernels/kernels.hpp"
+
+#include "th/base/error.hpp"
+
+namespace th::cuda {
+
+const runtime::CudaKernels& kernel_table() {
+  const ProductFunctions products = product_functions();
+  static const runtime::CudaKernels kTable{update,
+                                           tree_sum,
+                                           block_square_sums,
+                                           &model_kernels_fp32(),
+                                           &model_kernels_bf16(),
+                                           &model_kernels_fp16(),
+                                           products.multiply,
+                                           products.library,
+                                           free_memory};
+  return kTable;
+}
+
+void accumulate(float* y, const float* x, std::int64_t count, void* stream) {
+  model_kernels_fp32().add_to(y, x, count, stream);
+}
+
+void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
+           void* stream) {
+  ensure(type != runtime::ElementType::kFp32, "round: not to a 16-bit type");
+  if (type == runtime::ElementType::kBf16)
+    return model_kernels_bf16().narrow(from, static_cast<Bf16*>(to), count, stream);
+  model_kernels_fp16().narrow(from, static_cast<Fp16*>(to), count, stream);
+}
+
+}  // namespace th::cuda

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+
+#include "th/base/half_float.hpp"
+#include "th/runtime/device/cuda_plugin_abi.hpp"
+#include "th/runtime/device/model_kernels.hpp"
+
+namespace th::cuda {
+
+// Kernels as host functions without CUDA types; the contracts stand at runtime::CudaKernels.
+// `stream` is a cudaStream_t.
+void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands,
+            void* stream);
+/// runtime::Device::end_step; the norm's blocks are added in kNormStrands strands
+/// (elementwise.hpp).
+void end_step(const runtime::StepRecords& records, void* stream);
+void tree_sum(const runtime::TreeSum& sum, void* stream);
+void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out,
+                       void* stream);
+/// y += x.
+void accumulate(float* y, const float* x, std::int64_t count, void* stream);
+/// `count` elements rounded to a 16-bit type.
+void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
+           void* stream);
+
+/// The model's kernels, a table for each element type.
+[[nodiscard]] const runtime::ModelKernels<float>& model_kernels_fp32();
+[[nodiscard]] const runtime::ModelKernels<Bf16>& model_kernels_bf16();
+[[nodiscard]] const runtime::ModelKernels<Fp16>& model_kernels_fp16();
+/// Throws DeviceError when this build holds no kernels that the current device can run.
+void check_kernel_image();
+
+/// Who multiplies matrices (matrix_products.hpp); nobody for a stand-in.
+struct ProductFunctions {
+  runtime::MultiplyFn* multiply = nullptr;
+  const char* (*library)() = nullptr;
+};
+[[nodiscard]] ProductFunctions product_functions();
+
+/// Bytes of the current device that are free.
+[[nodiscard]] std::int64_t free_memory();
+
+/// th_cuda_tensors_fn's answer for this build.
+[[nodiscard]] int tensor_memory();
+
+/// All of them, for the plugin's caller.
+[[nodiscard]] const runtime::CudaKernels& kernel_table();
+
+}  // namespace th::cuda

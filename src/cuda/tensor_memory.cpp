@@ -1,7 +1,0 @@
-#include "kernels.hpp"
-
-namespace th::cuda {
-
-int tensor_memory() { return 0; }
-
-}  // namespace th::cuda

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cuda/device/counted_memory.hpp"
+#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/transport_memory.hpp"
+
+namespace th::cuda {
+
+/// Memory of another owner, made known to the device while this object lives: copies from and to it
+/// go on beside the host.
+class PinnedRange {
+ public:
+  PinnedRange(void* memory, std::int64_t bytes);
+  ~PinnedRange() { (void)cudaHostUnregister(memory_); }
+  PinnedRange(const PinnedRange&) = delete;
+  PinnedRange& operator=(const PinnedRange&) = delete;
+
+ private:
+  void* memory_;
+};
+
+/// comm.backend=mpi with tensors on a device: buffers and all pointers of the data-moving calls are
+/// device memory, which travels piece by piece through pinned host memory and `control` (MPI, or
+/// the window of ranks on one node). Ranks may share a GPU, which NCCL refuses. All device work is
+/// enqueued on one stream; the host waits for it before `control` reads, so results are those of
+/// `control` to the bit, and the caller goes on only when peers have made the call too: compute
+/// that is enqueued goes on meanwhile, nothing new is enqueued.
+class StagedCollectives final : public runtime::Collectives {
+ public:
+  static constexpr std::int64_t kPiece = runtime::kStagedPiece;
+
+  /// `control` must outlive this object; every rank gives the same `piece`. Calls are enqueued on
+  /// `stream` until use_stream() names another.
+  StagedCollectives(runtime::Collectives& control, cudaStream_t stream,
+                    std::int64_t piece = kPiece);
+  ~StagedCollectives() override;
+
+  [[nodiscard]] int rank() const noexcept override { return control_.rank(); }
+  [[nodiscard]] int size() const noexcept override { return control_.size(); }
+  /// A CudaStream.
+  void use_stream(runtime::Stream* stream) override;
+  [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t elements) override;
+  [[nodiscard]] std::vector<const float*> exchange(runtime::TransportBuffer& buffer,
+                                                   std::int64_t offset,
+                                                   std::int64_t slice) override;
+  /// The pieces are copies: nothing to wait for.
+  void finish_exchange() override {}
+  void all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
+                  std::int64_t slice, float* full) override;
+  void all_reduce_fast(float* data, std::int64_t count) override;
+  void sum_in_rank_order(std::span<double> values) override { control_.sum_in_rank_order(values); }
+  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
+    control_.all_gather_doubles(mine, all);
+  }
+  [[nodiscard]] std::int64_t maximum(std::int64_t value) override {
+    return control_.maximum(value);
+  }
+  void broadcast(std::string& text, int root) override { control_.broadcast(text, root); }
+  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
+    return control_.gather_texts(text);
+  }
+  /// Waits for this rank's device first.
+  void barrier() override;
+  [[nodiscard]] const runtime::ByteCounters& bytes_sent() const noexcept override {
+    return control_.bytes_sent();
+  }
+  [[nodiscard]] runtime::ByteCounters bytes_between_nodes() const noexcept override {
+    return control_.bytes_between_nodes();
+  }
+  [[nodiscard]] runtime::NodeMap nodes() const override { return control_.nodes(); }
+  /// Device memory.
+  [[nodiscard]] std::int64_t communication_bytes() const noexcept override {
+    return received_.bytes();
+  }
+  [[nodiscard]] std::string description() const override {
+    return "staged through pinned host memory, " + control_.description();
+  }
+
+ private:
+  /// Host memory for pieces of `elements` a rank. Collective.
+  void reserve(std::int64_t elements);
+  void wait();
+  /// `rows` runs of `width` elements each, the starts so many elements apart.
+  void copy_rows(float* to, std::int64_t to_pitch, const float* from, std::int64_t from_pitch,
+                 std::int64_t width, std::int64_t rows, cudaMemcpyKind kind);
+
+  runtime::Collectives& control_;
+  cudaStream_t made_with_, stream_;
+  std::int64_t piece_, reserved_ = 0;
+  std::unique_ptr<runtime::TransportBuffer>
+      leaving_;  ///< what peers read: size() * reserved_ elements
+  std::optional<PinnedRange> leaving_pinned_;
+  Counted<PinnedBuffer> arriving_;  ///< size() * reserved_ elements
+  Counted<DeviceBuffer> received_;  ///< of exchange(): the other ranks' slices
+};
+
+}  // namespace th::cuda

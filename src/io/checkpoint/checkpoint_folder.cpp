@@ -1,0 +1,255 @@
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "th/base/error.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/io/failure_point.hpp"
+#include "th/io/file_descriptor.hpp"
+
+namespace th::io {
+namespace fs = std::filesystem;
+namespace {
+
+[[noreturn]] void fail(const std::string& what, const std::string& path, int error) {
+  throw CheckpointError(what + " " + path + ": " + std::strerror(error));
+}
+
+void rename_path(const std::string& from, const std::string& to) {
+  if (std::rename(from.c_str(), to.c_str()) != 0) fail("cannot rename " + from + " to", to, errno);
+}
+
+void remove_tree(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) fail("cannot remove", path, error.value());
+}
+
+std::string read_latest(const std::string& dir) {
+  std::ifstream file(dir + "/latest");
+  std::string name;
+  std::getline(file, name);
+  return name;
+}
+
+constexpr const char* kSetAside =
+    ".old_";  // a checkpoint that one of the same step was about to replace when the job died
+
+bool is_step(const std::string& name) {
+  return name.rfind("step_", 0) == 0 && name.size() > 5 &&
+         name.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
+/// Step names, newest first. Where only a set-aside folder of a step is there, that one, with its
+/// prefix.
+std::vector<std::string> step_folders(const std::string& dir) {
+  std::map<std::string, std::string>
+      found;  // step name to folder name; names of one width sort as their numbers do
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const bool aside = name.rfind(kSetAside, 0) == 0;
+    const std::string step = aside ? name.substr(std::strlen(kSetAside)) : name;
+    if (!is_step(step)) continue;
+    if (aside)
+      found.try_emplace(step, name);
+    else
+      found[step] = name;
+  }
+  std::vector<std::pair<std::string, std::string>> sorted(found.begin(), found.end());
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+    return a.first.size() != b.first.size() ? a.first.size() > b.first.size() : a.first > b.first;
+  });
+  std::vector<std::string> names;
+  for (auto& entry : sorted) names.push_back(std::move(entry.second));
+  return names;
+}
+
+/// What crashed saves left: temporary folders, and set-aside ones whose replacement is there.
+void remove_leftovers(const std::string& dir) {
+  std::vector<fs::path> leftovers;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const bool replaced = name.rfind(kSetAside, 0) == 0 &&
+                          fs::exists(dir + "/" + name.substr(std::strlen(kSetAside)));
+    if (replaced || name.rfind(".tmp_step_", 0) == 0) leftovers.push_back(it->path());
+  }
+  for (const fs::path& path : leftovers) remove_tree(path.string());
+}
+
+/// Puts `temporary` in the place of a checkpoint that is there. Both swap names in one move, so
+/// that a crash leaves one of them whole.
+void replace_folder(const std::string& temporary, const std::string& final_path,
+                    const std::string& old) {
+  FailurePoint::pass("exchange of the checkpoint");
+  if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, final_path.c_str(), RENAME_EXCHANGE) == 0)
+    return remove_tree(temporary);
+  remove_tree(old);
+  rename_path(final_path, old);
+  FailurePoint::pass("the replaced checkpoint is set aside");
+  rename_path(temporary, final_path);
+  remove_tree(old);
+}
+
+}  // namespace
+
+void sync_path(const std::string& path) {
+  const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) fail("cannot open", path, errno);
+  if (fsync(fd.get()) != 0 && errno != EINVAL) fail("cannot fsync", path, errno);
+}
+
+void require_creatable(const std::string& path) {
+  const FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (fd.get() < 0) fail("cannot create", path, errno);
+}
+
+std::string step_name(std::int64_t step) {
+  char text[40];
+  std::snprintf(text, sizeof text, "step_%08lld", static_cast<long long>(step));
+  return text;
+}
+
+std::string begin_checkpoint(const std::string& checkpoints_dir, std::int64_t step,
+                             std::int64_t bytes) {
+  FailurePoint::pass("removing leftovers");
+  const std::string path = checkpoints_dir + "/.tmp_" + step_name(step);
+  remove_leftovers(checkpoints_dir);
+  std::error_code error;
+  fs::create_directories(checkpoints_dir, error);
+  if (error) fail("cannot create the folder", checkpoints_dir, error.value());
+  require_free_space(checkpoints_dir, bytes);
+  FailurePoint::pass("creating the temporary folder");
+  fs::create_directories(path, error);
+  if (error) fail("cannot create the folder", path, error.value());
+  FailurePoint::pass("the temporary folder is there");
+  return path;
+}
+
+void discard_checkpoint(const std::string& checkpoints_dir, std::int64_t step) noexcept {
+  std::error_code ignored;
+  fs::remove_all(checkpoints_dir + "/.tmp_" + step_name(step), ignored);
+}
+
+void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
+  const std::string name = step_name(step);
+  const std::string temporary = checkpoints_dir + "/.tmp_" + name;
+  const std::string final_path = checkpoints_dir + "/" + name;
+  FailurePoint::pass("fsync of the temporary folder");
+  sync_path(temporary);
+  FailurePoint::pass("rename of the checkpoint");
+  if (fs::exists(final_path))
+    replace_folder(temporary, final_path, checkpoints_dir + "/" + kSetAside + name);
+  else
+    rename_path(temporary, final_path);
+  FailurePoint::pass("fsync of the checkpoints folder");
+  sync_path(checkpoints_dir);
+  name_latest(checkpoints_dir, name);
+  FailurePoint::pass("the checkpoint is complete");
+}
+
+void name_latest(const std::string& checkpoints_dir, const std::string& name) {
+  const std::string latest = checkpoints_dir + "/latest";
+  FailurePoint::pass("writing latest.tmp");
+  {
+    std::ofstream file(latest + ".tmp", std::ios::trunc);
+    file << name << '\n' << std::flush;
+    if (!file) fail("cannot write", latest + ".tmp", errno);
+  }
+  FailurePoint::pass("fsync of latest.tmp");
+  sync_path(latest + ".tmp");
+  FailurePoint::pass("rename of latest");
+  rename_path(latest + ".tmp", latest);
+  FailurePoint::pass("fsync after the rename of latest");
+  sync_path(checkpoints_dir);
+}
+
+bool go_on_from(const std::string& checkpoints_dir, const std::string& checkpoint) {
+  std::error_code error;
+  const fs::path path = fs::path(checkpoint).has_filename() ? fs::path(checkpoint)
+                                                            : fs::path(checkpoint).parent_path();
+  if (!fs::equivalent(path.parent_path(), checkpoints_dir, error) || error) return false;
+  std::string name = path.filename().string();
+  if (name.rfind(kSetAside, 0) == 0) name.erase(0, std::strlen(kSetAside));
+  if (!is_step(name) || name == read_latest(checkpoints_dir)) return false;
+  name_latest(checkpoints_dir, name);
+  return true;
+}
+
+void remove_old_checkpoints(const std::string& checkpoints_dir, std::int64_t keep_last,
+                            const std::vector<std::string>& damaged) {
+  if (keep_last <= 0) return;
+  auto names = step_folders(checkpoints_dir);
+  const auto newest = std::find(names.begin(), names.end(), read_latest(checkpoints_dir));
+  if (newest == names.end()) return;
+  names.erase(names.begin(), newest);
+  std::int64_t kept = 0;
+  for (const std::string& name : names) {
+    if (kept >= keep_last) {
+      FailurePoint::pass("removing an old checkpoint");
+      remove_tree(checkpoints_dir + "/" + name);
+    } else if (std::find(damaged.begin(), damaged.end(), name) == damaged.end()) {
+      ++kept;
+    }
+  }
+}
+
+std::vector<std::string> checkpoint_candidates(const std::string& checkpoints_dir,
+                                               std::vector<std::string>& notes) {
+  auto names = step_folders(checkpoints_dir);
+  const std::string latest = read_latest(checkpoints_dir);
+  if (!latest.empty()) {
+    const auto it = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+      return name == latest || name == kSetAside + latest;
+    });
+    if (it != names.end())
+      names.erase(names.begin(), it);
+    else
+      notes.push_back(checkpoints_dir + "/latest names " + latest + ", which is not there");
+  }
+  for (std::string& name : names) name.insert(0, checkpoints_dir + "/");
+  return names;
+}
+
+std::optional<std::string> find_latest(const std::string& checkpoints_dir,
+                                       std::vector<std::string>& notes) {
+  for (const std::string& path : checkpoint_candidates(checkpoints_dir, notes)) {
+    try {
+      const CheckpointReader reader(path);
+      reader.require_complete();
+      return path;
+    } catch (const NewerFormatError&) {
+      throw;
+    } catch (const CheckpointError& error) {
+      notes.push_back(path + " is damaged: " + error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+std::int64_t free_bytes(const std::string& dir) {
+  struct statvfs info {};
+  if (statvfs(dir.c_str(), &info) != 0) fail("cannot ask for the free space of", dir, errno);
+  return static_cast<std::int64_t>(info.f_bavail) * static_cast<std::int64_t>(info.f_frsize);
+}
+
+void require_free_space(const std::string& dir, std::int64_t bytes) {
+  const std::int64_t free = free_bytes(dir);
+  if (free >= bytes) return;
+  throw CheckpointError(
+      "the checkpoint needs " + std::to_string(bytes) + " bytes but " + dir + " has " +
+      std::to_string(free) +
+      " free; free some space, lower checkpoint.keep_last or take another run.output_dir");
+}
+
+}  // namespace th::io

@@ -1,0 +1,75 @@
+#include "th/io/checkpoint/checkpoint_info.hpp"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "th/base/error.hpp"
+
+namespace th::io {
+
+std::string shard_name(std::int64_t rank) {
+  char text[40];
+  std::snprintf(text, sizeof text, "shard_%05lld.h5", static_cast<long long>(rank));
+  return text;
+}
+
+std::string dataset_path(const std::string& what) {
+  return what == "parameters" ? what : "optimizer/" + what;
+}
+
+std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank) {
+  std::int64_t total = 0;
+  for (const auto& piece : layout.pieces(rank)) total += piece.count;
+  return total;
+}
+
+std::string layout_to_json(const CheckpointInfo& info) {
+  nlohmann::json units = nlohmann::json::array();
+  for (const auto& unit : info.units) {
+    nlohmann::json tensors = nlohmann::json::array();
+    for (const auto& tensor : unit.tensors)
+      tensors.push_back({{"name", tensor.name}, {"shape", tensor.shape}});
+    units.push_back({{"name", unit.name}, {"tensors", tensors}});
+  }
+  nlohmann::json aliases = nlohmann::json::array();
+  for (const auto& alias : info.aliases)
+    aliases.push_back({{"alias", alias.alias}, {"tensor", alias.tensor}});
+  return nlohmann::json{{"alignment", info.alignment},
+                        {"units", units},
+                        {"aliases", aliases},
+                        {"state_names", info.state_names}}
+      .dump();
+}
+
+std::string covered_text(const CheckpointInfo& info, const std::string& layout) {
+  std::string text = info.deck + info.state_json + layout;
+  for (const auto* tokens : {&info.source_tokens, &info.target_tokens}) {
+    for (const auto& token : *tokens) text += token + '\n';
+  }
+  return text;
+}
+
+void layout_from_json(const std::string& text, CheckpointInfo& info) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    info.alignment = json.value("alignment", std::int64_t{16});  // version 1 did not say
+    for (const auto& unit : json.at("units")) {
+      model::UnitSpec spec{unit.at("name").get<std::string>(), {}};
+      for (const auto& tensor : unit.at("tensors")) {
+        spec.tensors.push_back({tensor.at("name").get<std::string>(),
+                                tensor.at("shape").get<std::vector<std::int64_t>>()});
+      }
+      info.units.push_back(std::move(spec));
+    }
+    for (const auto& alias : json.at("aliases")) {
+      info.aliases.push_back(
+          {alias.at("alias").get<std::string>(), alias.at("tensor").get<std::string>()});
+    }
+    info.state_names = json.at("state_names").get<std::vector<std::string>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw CheckpointError(std::string("the layout attribute of model.h5 is damaged: ") +
+                          error.what());
+  }
+}
+
+}  // namespace th::io

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "th/model/ops/kernel_set.hpp"
+#include "th/model/products/gemm.hpp"
+
+namespace th::model {
+
+/// One library's matrix products, fp32 sums. Called by one thread.
+class Products {
+ public:
+  virtual ~Products() = default;
+  Products() = default;
+  Products(const Products&) = delete;
+  Products& operator=(const Products&) = delete;
+  /// c = a b + bias, or c += a b, of two-dimensional or, without bias, of batches of matrices: a
+  /// [M,K] or [B,M,K], b [K,N] or [B,K,N], rows or columns of both may be transposed views; c [M,N]
+  /// or [B,M,N] contiguous; bias [N] or undefined. With kShapesOnly nothing is computed, and what
+  /// the product would allocate is allocated.
+  virtual void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                        const at::Tensor& c, Write write, Arithmetic arithmetic) = 0;
+  /// Whether the bias is part of the product, or added in a pass of its own.
+  [[nodiscard]] virtual bool adds_bias() const { return true; }
+  /// The library as the run's identity names it.
+  [[nodiscard]] virtual std::string name() const = 0;
+};
+
+/// oneDNN called directly: strides are taken as they are, results are added in place, and the bias
+/// is part of the product. fp32 and bf16. Null where no library is found (OnednnLibrary::open).
+[[nodiscard]] std::shared_ptr<Products> onednn_products();
+/// LibTorch's copy of oneDNN, behind its operator for linear layers: for machines without a library
+/// of its own. fp32 and bf16.
+[[nodiscard]] std::shared_ptr<Products> torch_onednn_products();
+/// LibTorch's MKL. fp32.
+[[nodiscard]] std::shared_ptr<Products> mkl_products();
+/// The plugin's, for tensors on a GPU: fp32, bf16 and fp16, and fp32 results of 16-bit operands.
+/// `workspace`: runtime::kProductWorkspace bytes there. Both null: products of a plan, which are
+/// not computed.
+[[nodiscard]] std::shared_ptr<Products> device_products(const KernelSet* kernels,
+                                                        at::Tensor workspace);
+
+}  // namespace th::model

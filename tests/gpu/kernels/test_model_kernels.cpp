@@ -1,0 +1,23 @@
+#include "cuda/kernels/host_lanes.hpp"
+#include "cuda/kernels/kernels.hpp"
+#include "cuda/kernels/model_kernel_table.hpp"
+#include "gpu/device/gpu_memory.hpp"
+#include "gpu/kernels/model_kernel_exam.hpp"
+
+// The model's kernels on a GPU against their bodies on the host with as many lanes, which
+// unit.cuda_arithmetic compares with the CPU's kernels.
+namespace th::cuda {
+namespace {
+
+template <typename T>
+void examine(const runtime::ModelKernels<T>& kernels) {
+  reference::examine_model_kernels<T, GpuMemory>(
+      kernels, model_kernel_table<T, HostLaunch<GpuOrder>>(), reference::Sums::kSame);
+}
+
+TEST(ModelKernels, HaveTheBitsOfTheirBodiesInFp32) { examine(model_kernels_fp32()); }
+TEST(ModelKernels, HaveTheBitsOfTheirBodiesInBf16) { examine(model_kernels_bf16()); }
+TEST(ModelKernels, HaveTheBitsOfTheirBodiesInFp16) { examine(model_kernels_fp16()); }
+
+}  // namespace
+}  // namespace th::cuda

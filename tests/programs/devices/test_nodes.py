@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Several nodes, pretended on this machine by TH_FAKE_NODES: the header says so, bits are those of one node, and what crosses between nodes is what
+--plan says; the start-up self-test stops a run whose transport answers wrongly."""
+
+import json
+import re
+
+import th_run
+
+SYNTHETIC = {
+    "data__train_source": "",
+    "data__train_target": "",
+    "data__valid_source": "",
+    "data__valid_target": "",
+    "data__synthetic": "random_ids",
+    "data__vocab_size": 500,
+    "data__synthetic_length": 16,
+    "train__max_steps": 2,
+    "train__micro_batches": 8,
+    "checkpoint__every_epochs": 0,
+}
+
+
+class Nodes(th_run.ProgramTest):
+    def on(self, nodes, **keys):
+        """A run of four ranks on the pretended nodes; its output and its summary."""
+        self.environment["TH_FAKE_NODES"] = nodes
+        try:
+            result = self.train(ranks=4, **{**SYNTHETIC, **keys})
+        finally:
+            del self.environment["TH_FAKE_NODES"]
+        return result.out, self.metrics(keys["run__output_dir"], "summary")[0]
+
+    def test_every_layout_has_the_bits_of_one_process_and_says_where_its_ranks_are(self):
+        self.train(**SYNTHETIC, run__output_dir="alone")
+        for stage, nodes, ranks in (
+            (0, "2,2", "0-1; 2-3"),
+            (2, "1,3", "0; 1-3"),
+            (3, "cyclic:2", "0,2; 1,3"),
+        ):
+            out, summary = self.on(nodes, zero__stage=stage, run__output_dir=f"stage{stage}")
+            self.assert_same_run(f"stage{stage}", "alone")
+            self.assertRegex(
+                out,
+                rf"(?m)^pretended nodes +2 \(TH_FAKE_NODES={re.escape(nodes)}\): ranks {re.escape(ranks)}$",
+            )
+            self.assertRegex(out, r"(?m)^hosts +\S+ \(ranks 0-3\)$")
+            self.assertRegex(
+                out, r"(?m)^backend +shared-memory windows on 2 nodes, messages between them$"
+            )
+            self.assertRegex(
+                out,
+                r"(?m)^self-test +passed; exchange [0-9.]+ GB/s, all-gather [0-9.]+ GB/s that a rank sends$",
+            )
+            crossed = [
+                sum(
+                    int(row["between_nodes"])
+                    for row in summary["traffic"]
+                    if row["collective"] != "control"
+                )
+            ]
+            self.assertEqual(crossed, [int(summary["bytes_between_nodes"][0])])
+            self.assertTrue(all(int(number) > 0 for number in summary["bytes_between_nodes"]))
+
+    def test_what_crosses_between_nodes_is_planned(self):
+        for stage in range(4):
+            words = [
+                *self.overrides({**SYNTHETIC, "zero__stage": stage}),
+                "--plan",
+                "plan.ranks=4",
+                "plan.ranks_per_node=2",
+            ]
+            text = self.program("th_app", th_run.DECK, *words).out
+            planned = [
+                float(word)
+                for word in re.findall(
+                    r"[0-9]+\.[0-9]+", re.search(r"(?m)^between nodes +(.*)$", text).group(1)
+                )
+            ]
+            crossed = []
+            for steps in (2, 3):
+                _, summary = self.on(
+                    "2,2",
+                    zero__stage=stage,
+                    train__max_steps=steps,
+                    run__output_dir=f"stage{stage}.{steps}",
+                )
+                crossed.append(int(summary["bytes_between_nodes"][0]))
+                on_node, sent = int(summary["bytes_on_node"][0]), int(summary["bytes_sent"][0])
+                self.assertEqual(on_node * 3, sent, "one of the three other ranks is on the node")
+            # The plan's row has the norm's block sums and the losses too: 8 bytes for 256 elements, a percent of the least here.
+            self.assertAlmostEqual(
+                (crossed[1] - crossed[0]) / 2**20 / planned[stage],
+                1,
+                delta=0.03,
+                msg=f"stage {stage}",
+            )
+        self.assertNotIn(
+            "between nodes",
+            self.program(
+                "th_app", th_run.DECK, *self.overrides(SYNTHETIC), "--plan", "plan.ranks=4"
+            ).out,
+        )
+
+    def test_one_node_sends_nothing_between_nodes(self):
+        self.train(ranks=2, **SYNTHETIC, run__output_dir="one")
+        summary = self.metrics("one", "summary")[0]
+        self.assertEqual(summary["bytes_between_nodes"], ["0", "0"])
+        self.assertEqual(summary["bytes_on_node"], summary["bytes_sent"])
+        self.assertEqual(json.dumps(summary).count("between_nodes"), 1 + len(summary["traffic"]))
+
+    def test_a_wrong_answer_in_the_self_test_is_exit_7_before_anything_is_written(self):
+        self.environment["TH_FAIL_SELF_TEST"] = "all_gather@1"
+        result = self.train(ranks=2, code=7, **SYNTHETIC)
+        self.assert_one_message(
+            result,
+            "self-test failed on rank [01]: all_gather: expected [0-9]+, seen [0-9]+ at element",
+        )
+        self.assertFalse((self.folder / "out").exists())
+
+    def test_pretended_nodes_that_do_not_fit_the_launch_are_refused(self):
+        for nodes, words in (
+            ("1,2", ("it has 3 ranks", "the launch 2")),
+            ("cyclic:9", ("cyclic:9",)),
+            ("two", ("TH_FAKE_NODES=two",)),
+        ):
+            self.environment["TH_FAKE_NODES"] = nodes
+            self.assert_one_message(
+                self.train(ranks=2, code=2, **SYNTHETIC), "error", *words, "as in 2,2"
+            )
+
+
+if __name__ == "__main__":
+    th_run.main()

@@ -1,0 +1,372 @@
+#!/usr/bin/env python3
+"""profile.*: trace.json at several rank counts and stages, on the CPU and on the plugin that stands in for a GPU; what it shows, that it changes no bits
+and no planned bytes, and what there is of a window that a run does not go through."""
+
+import collections
+import json
+import re
+import signal
+
+import th_run
+
+STEPS = 8  # an epoch of 6 steps with its validation, and a third of the next
+FAKE = th_run.BIN.parent / "fake_cuda"
+UNITS = ["source_embedding", "encoder.layers.0", "target_embedding", "decoder.layers.0", "output"]
+LARGEST_ROUNDING_US = (
+    1e-3  # times have three decimals, sums of two may be off by the last bit of a double
+)
+
+
+class Trace:
+    """The events of a trace.json, by rank and name of the stream; each stream's checked to be in order and to nest."""
+
+    def __init__(self, test, path):
+        self.text = path.read_text()
+        self.all = json.loads(self.text, parse_constant=test.fail)
+        self.ranks = {
+            e["pid"]: e["args"]["name"]
+            for e in self.all["traceEvents"]
+            if e["name"] == "process_name"
+        }
+        threads = {
+            (e["pid"], e["tid"]): e["args"]["name"]
+            for e in self.all["traceEvents"]
+            if e["name"] == "thread_name"
+        }
+        self.streams = collections.defaultdict(list)
+        for event in self.all["traceEvents"]:
+            if event["ph"] == "X":
+                self.streams[event["pid"], threads[event["pid"], event["tid"]]].append(event)
+            else:
+                test.assertEqual(event["ph"], "M")
+        for (rank, stream), events in self.streams.items():
+            self.check_order(test, f"rank {rank}, {stream}", events)
+
+    @staticmethod
+    def check_order(test, where, events):
+        around = []
+        for before, event in zip([None, *events], events):
+            test.assertGreaterEqual(event["dur"], 0, where)
+            test.assertGreaterEqual(
+                event["ts"],
+                before["ts"] if before else 0,
+                f"{where} runs backwards: {before} {event}",
+            )
+            while (
+                around and around[-1]["ts"] + around[-1]["dur"] <= event["ts"] + LARGEST_ROUNDING_US
+            ):
+                around.pop()
+            if around:
+                test.assertLessEqual(
+                    event["ts"] + event["dur"],
+                    around[-1]["ts"] + around[-1]["dur"] + LARGEST_ROUNDING_US,
+                    f"{where}: {event} ends after {around[-1]}, which it began in",
+                )
+            around.append(event)
+
+    def count(self, rank, stream, kind):
+        """How often (step, unit) is there, of one kind of events; those of validation and saves between the steps not counted."""
+        steps = {
+            e["args"]["step"]: (e["ts"], e["ts"] + e["dur"])
+            for e in self.streams[rank, "host"]
+            if e["cat"] == "step"
+        }
+        events = [e for e in self.streams[rank, stream] if e["cat"] == kind]
+        return collections.Counter(
+            (e["args"]["step"], e["args"].get("unit"))
+            for e in events
+            if steps[e["args"]["step"]][0] <= e["ts"] <= steps[e["args"]["step"]][1]
+        )
+
+
+class Profile(th_run.ProgramTest):
+    def trace(self, run="out"):
+        self.assertEqual(
+            [p.name for p in (self.folder / run).iterdir() if p.name.startswith(".new_")],
+            [],
+            "a temporary file stayed",
+        )
+        return Trace(self, self.folder / run / "trace.json")
+
+    def profiled(self, ranks=0, code=0, **keys):
+        return self.train(
+            ranks=ranks,
+            code=code,
+            **{
+                "train__max_steps": STEPS,
+                "profile__enabled": "true",
+                "profile__first_step": 3,
+                "profile__steps": 2,
+                **keys,
+            },
+        )
+
+    def assert_has_the_steps(self, trace, ranks, steps, slots=8):
+        """Each rank is there, with every unit's passes and reductions for each of its slots."""
+        self.assertEqual(sorted(trace.ranks), list(range(ranks)))
+        for rank in range(ranks):
+            mine, rounds = len(range(rank, slots, ranks)), -(-slots // ranks)
+            expected = {
+                (step, unit): rounds for step in steps for unit in UNITS
+            }  # also where a rank has no slot: it takes part in the collectives
+            without_output = {
+                key: count for key, count in expected.items() if key[1] != "output"
+            }  # its forward pass is part of its backward pass
+            self.assertEqual(trace.count(rank, "compute", "backward"), expected)
+            forward = trace.count(rank, "compute", "forward")
+            self.assertEqual({key: forward[key] for key in without_output}, without_output)
+            self.assertEqual(trace.count(rank, "communication", "reduce"), expected)
+            self.assertEqual(
+                trace.count(rank, "host", "slot"), {(step, None): mine for step in steps}
+            )
+            for stream, kind in (
+                ("host", "step"),
+                ("host", "batch"),
+                ("host", "optimizer"),
+                ("compute", "norm"),
+            ):
+                self.assertEqual(
+                    trace.count(rank, stream, kind), {(step, None): 1 for step in steps}, kind
+                )
+            of_slots = {
+                e["args"]["slot"]
+                for e in trace.streams[rank, "compute"]
+                if e["cat"] == "backward" and "slot" in e["args"]
+            }
+            self.assertEqual(of_slots, set(range(rank, slots, ranks)))
+
+    def test_every_rank_shows_each_units_passes_and_collectives_in_each_step_and_the_bits_stay(
+        self,
+    ):
+        self.train(run__output_dir="whole", train__max_steps=STEPS)
+        for ranks, keys in (
+            (1, {"zero__stage": 0}),
+            (2, {"zero__stage": 3, "comm__overlap": "on"}),
+            (3, {"zero__stage": 0, "comm__overlap": "on"}),
+            (3, {"zero__stage": 3, "comm__overlap": "off"}),
+            (1, {"zero__stage": 3, "comm__overlap": "on"}),
+            (2, {"zero__stage": 1}),
+        ):
+            with self.subTest(ranks=ranks, **keys):
+                result = self.profiled(ranks=ranks, **keys)
+                self.assert_one_message(
+                    result, "^Profile: steps 3 to 4 of all ranks, to .*/out/trace.json$"
+                )
+                line = rf"^Trace of steps 3 to 4, {ranks} ranks?, [0-9]+ events: .*/out/trace\.json\. Rank 0: compute \S+ s, communication \S+ s, (\S+) % of it"
+                self.assert_one_message(result, line)
+                self.assertIn(
+                    "Trace of steps 3 to 4", (self.folder / "out" / "run.log").read_text()
+                )
+                if keys.get("comm__overlap") == "off":
+                    self.assertEqual(
+                        re.search(line, result.out, re.M).group(1),
+                        "0.0",
+                        "one thread does both in turn",
+                    )
+                trace = self.trace()
+                self.assert_has_the_steps(trace, ranks, (3, 4))
+                self.assertTrue(
+                    all(
+                        name.endswith("(cpu)") and name.startswith(f"rank {rank} on ")
+                        for rank, name in trace.ranks.items()
+                    )
+                )
+                for rank in range(ranks):
+                    self.assertEqual(
+                        trace.count(rank, "compute", "update"),
+                        {(step, unit): 1 for step in (3, 4) for unit in UNITS},
+                    )
+                    gathers = (
+                        2 * -(-8 // ranks) if keys["zero__stage"] == 3 else 1
+                    )  # for each pass of a slot, or of the update
+                    found = trace.count(rank, "communication", "gather")
+                    for unit in UNITS:
+                        self.assertEqual(
+                            found[3, unit],
+                            gathers // 2 if unit == "output" and gathers > 1 else gathers,
+                            unit,
+                        )
+                self.assertTrue(
+                    all(e["args"]["bytes"] > 0 for e in trace.streams[0, "communication"])
+                )
+                self.assert_same_run("out", "whole")
+                summary = self.metrics(kind="summary")[0]
+                self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
+
+    def test_tied_embeddings_recomputation_validation_and_saves_are_in_it(self):
+        self.profiled(
+            ranks=3,
+            zero__stage=3,
+            comm__overlap="on",
+            model__tie_embeddings="true",
+            data__tokenizer="word",
+            profile__steps=100,
+            model__gradient_checkpointing="sqrt",
+            model__num_encoder_layers=4,
+            train__valid_every_steps=4,
+            checkpoint__every_steps=3,
+        )
+        trace = self.trace()
+        self.assertEqual(
+            trace.all["otherData"]["steps"], "steps 3 to 8", "the run's end ends the window"
+        )
+        for rank in range(3):
+            kinds = collections.Counter(e["cat"] for e in trace.streams[rank, "host"])
+            self.assertEqual((kinds["step"], kinds["validation"]), (6, 3), "after steps 4, 6 and 8")
+            self.assertEqual(kinds["checkpoint"], 3, "after steps 3, 6 and 8")
+            forward = trace.count(rank, "compute", "forward")
+            self.assertEqual(
+                [forward[5, f"encoder.layers.{layer}"] for layer in range(4)],
+                [6, 3, 6, 3],
+                "a segment's first layer is computed again by itself",
+            )
+
+    def test_nodes_clocks_are_put_in_line(self):
+        # Pretended nodes have one clock: an offset of 0 has to lie within the error that the trace tells.
+        self.environment["TH_FAKE_NODES"] = "2,1"
+        self.profiled(ranks=3, zero__stage=1)
+        trace = self.trace()
+        self.assert_has_the_steps(trace, 3, (3, 4))
+        clocks = {
+            name: re.fullmatch(r"(-?[0-9]+) ns taken off, right to ([0-9]+) ns", text)
+            for name, text in trace.all["otherData"].items()
+            if name.startswith("clock")
+        }
+        self.assertEqual(list(clocks), ["clock of rank 2"])
+        offset, error = map(int, clocks["clock of rank 2"].groups())
+        self.assertLessEqual(abs(offset), error)
+
+    def test_a_stop_ends_the_window_and_a_resume_traces_the_rest(self):
+        keys = {
+            "zero__stage": 2,
+            "train__epochs": 500,
+            "profile__first_step": 2,
+            "profile__steps": 1000000,
+        }
+        process = self.start(ranks=2, **keys, profile__enabled="true")
+        self.wait_for_steps(process, 3)
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(process.wait(th_run.LIMIT_S), 75, self.started_log())
+        last = int(self.metrics(kind="step")[-1]["step"])
+        self.assert_has_the_steps(self.trace(), 2, range(2, last + 1))
+        self.profiled(
+            ranks=3, checkpoint__resume="latest", **{**keys, "train__max_steps": last + 2}
+        )
+        self.assert_has_the_steps(self.trace(), 3, (last + 1, last + 2))
+        self.train(run__output_dir="whole", train__epochs=500, train__max_steps=last + 2)
+        self.assert_same_run("out", "whole")
+
+    def test_a_window_outside_of_the_run_is_a_warning(self):
+        result = self.profiled(ranks=2, train__max_steps=4, profile__first_step=50)
+        self.assert_one_message(
+            result,
+            r"^warning: profile\.first_step and profile\.steps ask for steps 50 to 51, and this run had steps 1 to 4: there is no",
+        )
+        self.assertFalse((self.folder / "out" / "trace.json").exists())
+        result = self.profiled(
+            ranks=1, train__max_steps=5, profile__first_step=2, checkpoint__resume="latest"
+        )
+        self.assert_one_message(
+            result,
+            r"^warning: profile\.first_step and profile\.steps ask for steps 2 to 3, and this run had step 5: there is no",
+        )
+        result = self.profiled(
+            train__max_steps=1,
+            profile__first_step=2**63 - 1,
+            profile__steps=2**63 - 1,
+            run__output_dir="far",
+        )
+        self.assert_one_message(
+            result,
+            "^warning: profile.first_step and profile.steps ask for step 9223372036854775807, ",
+        )
+
+    def test_an_error_leaves_what_there_is(self):
+        result = self.profiled(
+            ranks=2,
+            code=6,
+            optimizer__lr="1e30",
+            schedule__name="constant",
+            train__gradient_clip=0,
+            train__max_steps=20,
+            profile__first_step=2,
+            profile__steps=50,
+        )
+        self.assert_one_message(result, "^error: ", "not finite")
+        self.assert_one_message(result, "^Trace of steps? 2", "2 ranks")
+        trace = self.trace()
+        self.assertEqual(sorted(trace.ranks), [0, 1])
+        self.assertIn((2, "output"), trace.count(1, "compute", "backward"))
+        # An error that others may not have: rank 0 has its own.
+        self.environment["TH_FAIL_SAVE"] = "1@1"
+        result = self.profiled(
+            ranks=2, code=5, checkpoint__every_steps=4, profile__steps=50, run__output_dir="alone"
+        )
+        self.assert_one_message(result, "^Trace of steps 3 to [4-8], 1 rank")
+        trace = self.trace("alone")
+        self.assertEqual(sorted(trace.ranks), [0])
+        self.assertIn((4, "output"), trace.count(0, "compute", "backward"))
+
+    def test_a_trace_that_cannot_be_written_is_a_warning(self):
+        (self.folder / "out" / "trace.json").mkdir(parents=True)
+        result = self.profiled(ranks=2)
+        self.assert_one_message(
+            result,
+            r"^warning: .*out/trace\.json was not written: .*trace\.json is no ordinary file",
+        )
+        self.assertEqual(self.metrics()[-1]["exit"], "completed")
+
+    def test_without_it_there_is_no_trace_and_its_keys_have_no_effect(self):
+        result = self.train(train__max_steps=2, profile__steps=1)
+        self.assert_one_message(
+            result, "warning: .*profile.steps has no effect: profile.enabled is false"
+        )
+        self.assertFalse((self.folder / "out" / "trace.json").exists())
+        self.assertNotIn("Profile", result.out)
+
+    def test_a_gpus_streams_are_in_it(self):
+        if not (FAKE / "libth_cuda.so").exists():
+            self.skipTest("this build has no CUDA plugin (TH_WITH_CUDA)")
+        self.train(run__output_dir="whole", train__max_steps=STEPS)
+        self.environment.update(TH_CUDA_PLUGIN=str(FAKE), TH_FAKE_GPU_SUMS="cpu", TH_FAKE_GPUS="2")
+        both = {"zero__offload_optimizer": "true", "zero__offload_parameters": "true"}
+        for keys in (
+            {"zero__stage": 0},
+            {"zero__stage": 3, **both},
+            {"zero__stage": 3, "comm__backend": "mpi"},
+        ):
+            with self.subTest(**keys):
+                self.profiled(ranks=2, run__device="cuda", **keys)
+                trace = self.trace()
+                self.assert_has_the_steps(trace, 2, (3, 4))
+                self.assertRegex(trace.ranks[1], r"^rank 1 on \S+ \(cuda:1 Fake GPU\)$")
+                for rank in range(2):
+                    self.assertEqual(
+                        trace.count(rank, "batch copies", "batch"),
+                        {(step, None): 4 for step in (3, 4)},
+                    )
+                    # Each gather of an offloaded shard, and each unit's gradient on its way to an offloaded optimizer.
+                    brought = collections.Counter(
+                        {(step, unit): 1 for step in (3, 4) for unit in UNITS}
+                    )
+                    fetched = (
+                        trace.count(rank, "communication", "gather") + brought
+                        if "zero__offload_parameters" in keys
+                        else collections.Counter()
+                    )
+                    self.assertEqual(trace.count(rank, "copies", "fetch"), fetched)
+                    self.assertEqual(
+                        trace.count(rank, "host", "result"), {(step, None): 1 for step in (3, 4)}
+                    )
+                    on = "host" if "zero__offload_optimizer" in keys else "compute"
+                    self.assertEqual(
+                        trace.count(rank, on, "update"),
+                        {(step, unit): 1 for step in (3, 4) for unit in UNITS},
+                    )
+                self.assert_same_run("out", "whole")
+                summary = self.metrics(kind="summary")[0]
+                self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
+
+
+if __name__ == "__main__":
+    th_run.main()

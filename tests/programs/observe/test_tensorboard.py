@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""TensorBoard's own reader finds in the event files what metrics.jsonl holds."""
+
+import th_run
+
+th_run.use_python_with("tensorboard.backend.event_processing.event_accumulator", "numpy")
+import numpy  # noqa: E402
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+
+
+class Tensorboard(th_run.ProgramTest):
+    def points(self, run="out"):
+        """{tag: [(step, value)…]}"""
+        events = EventAccumulator(
+            str(self.folder / run / "tensorboard"), size_guidance={"scalars": 0}
+        )
+        events.Reload()
+        return {
+            tag: [(event.step, event.value) for event in events.Scalars(tag)]
+            for tag in events.Tags()["scalars"]
+        }
+
+    def expected(self, run="out"):
+        def single(value):
+            return float(numpy.float32(value))  # event files hold float32
+
+        steps = self.metrics(run, "step")
+        series = {
+            f"train/{key}": [(int(s["step"]), single(s[key])) for s in steps]
+            for key in ("loss", "lr", "grad_norm")
+        }
+        series["train/tokens_per_second"] = [
+            (
+                int(s["step"]),
+                single((int(s["source_tokens"]) + int(s["target_tokens"])) / float(s["seconds"])),
+            )
+            for s in steps
+        ]
+        last = {s["epoch"]: int(s["step"]) for s in steps}
+        series["valid/loss"] = [
+            (last[e["epoch"]], single(e["valid_loss"])) for e in self.metrics(run, "epoch")
+        ]
+        return series
+
+    def test_every_step_and_epoch_is_a_point(self):
+        self.train(ranks=2, train__epochs=2)
+        self.assertEqual(len(self.metrics(kind="step")), 12)
+        self.assertEqual(self.points(), self.expected())
+
+    def test_validation_between_epochs_is_a_point_too(self):
+        self.train(train__epochs=1, train__valid_every_steps=4)
+        valid = [
+            (4, float(numpy.float32(self.metrics(kind="eval")[0]["value"]))),
+            *self.expected()["valid/loss"],
+        ]
+        self.assertEqual(self.points()["valid/loss"], valid)
+
+    def test_a_resumed_run_has_one_point_a_step(self):
+        self.train(train__max_steps=8, checkpoint__every_steps=3)
+        self.train(train__epochs=2, checkpoint__resume="out/checkpoints/step_00000003")
+        self.assertEqual([int(s["step"]) for s in self.metrics(kind="step")], list(range(1, 13)))
+        points, expected = self.points(), self.expected()
+        for tag in expected:
+            self.assertEqual(points[tag], expected[tag], tag)
+
+    def test_no_event_file_when_switched_off(self):
+        self.train(train__max_steps=1, monitor__tensorboard="false")
+        self.assertFalse((self.folder / "out" / "tensorboard").exists())
+
+
+if __name__ == "__main__":
+    th_run.main()

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""th_corpus writes the same files for the same seed, and files that th_app trains on."""
+
+import th_run
+
+PARTS = [
+    f"numbers.{part}.{language}" for part in ("train", "valid", "test") for language in ("en", "fr")
+]
+
+
+class Corpus(th_run.ProgramTest):
+    def make(self, pairs, seed, output):
+        self.program("th_corpus", "numbers", "--pairs", pairs, "--seed", seed, "--output", output)
+        files = th_run.tree(self.folder / output)
+        self.assertEqual(sorted(files), sorted(PARTS))
+        return files
+
+    def test_same_seed_same_files(self):
+        self.assertEqual(self.make(300, 7, "a"), self.make(300, 7, "b"))
+        self.assertNotEqual(self.make(300, 8, "c"), self.make(300, 7, "d"))
+
+    def test_shipped_corpus_comes_again_from_its_command(self):
+        shipped = {name: (th_run.SOURCE / "inputs" / "data" / name).read_bytes() for name in PARTS}
+        self.assertEqual(self.make(4000, 1, "shipped"), shipped)
+
+    def test_sizes_and_separation_of_the_parts(self):
+        files = self.make(400, 3, "made/below/two/folders")
+        lines = {name: data.decode().splitlines() for name, data in files.items()}
+        self.assertEqual([len(lines[name]) for name in PARTS], [400, 400, 20, 20, 20, 20])
+        self.assertFalse(any(not line.strip() for text in lines.values() for line in text))
+        train = set(lines["numbers.train.en"])
+        for part in ("valid", "test"):
+            self.assertFalse(
+                train & set(lines[f"numbers.{part}.en"]),
+                f"{part} lines that are in the training text",
+            )
+
+    def test_th_app_trains_on_it(self):
+        self.make(200, 2, "data")
+        self.train(
+            train__max_steps=1,
+            data__batch_size=4,
+            **{
+                f"data__{part}_{side}": f"data/numbers.{part}.{language}"
+                for part in ("train", "valid")
+                for side, language in (("source", "en"), ("target", "fr"))
+            },
+        )
+        self.assertEqual(len(self.metrics(kind="step")), 1)
+
+    def test_wrong_use_is_one_message(self):
+        for words, pattern in (
+            (["numbers", "--pairs", "ten", "--seed", "1", "--output", "x"], "--pairs ten"),
+            (["numbers", "--pairs", "12", "--seed", "1", "--output", "x"], "12"),
+            (["numbers", "--pairs", "300", "--output", "x"], "--seed"),
+            (["letters"], "letters"),
+            (["numbers", "--pears", "300"], "--pears"),
+            (["numbers", "--pairs"], "--pairs lacks"),
+        ):
+            with self.subTest(words):
+                result = self.program("th_corpus", *words, code=2)
+                self.assertRegex(result.err.splitlines()[0], pattern)
+                self.assertFalse((self.folder / "x").exists())
+        (self.folder / "file").write_text("in the way")
+        self.assertIn(
+            "file/below",
+            self.program(
+                "th_corpus",
+                "numbers",
+                "--pairs",
+                100,
+                "--seed",
+                1,
+                "--output",
+                "file/below",
+                code=3,
+            ).err,
+        )
+        self.assertIn("--pairs", self.program("th_corpus", "--help").out)
+
+
+if __name__ == "__main__":
+    th_run.main()

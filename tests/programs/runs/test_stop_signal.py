@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""A signal or a time limit ends a run with a checkpoint and code 75; taken up again it is the run that was never stopped."""
+
+import os
+import signal
+from pathlib import Path
+
+import th_run
+
+STOPPED = 75
+
+
+def ranks_below(launcher):
+    """The process ids of the programs that an mpirun of this test started."""
+    pids = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(
+                line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line
+            )
+        except OSError:
+            continue  # it ended meanwhile
+        if fields["PPid"].strip() == str(launcher) and fields["Name"].strip() == "th_app":
+            pids.append(int(status.parent.name))
+    return pids
+
+
+class StopSignal(th_run.ProgramTest):
+    def stop(self, ranks, number, whom="launcher", **keys):
+        """Starts a run of many steps, sends the signal after step 3, and returns the step of the checkpoint that it left."""
+        process = self.start(ranks=ranks, train__epochs=500, **keys)
+        self.wait_for_steps(process, 3)
+        targets = [process.pid] if whom == "launcher" else ranks_below(process.pid)
+        self.assertEqual(len(targets), 1 if whom == "launcher" else ranks)
+        for pid in targets[-1:] if whom == "last rank" else targets:
+            os.kill(pid, number)
+        code = process.wait(th_run.LIMIT_S)
+        self.assertEqual(code, STOPPED, self.started_log())
+        summary = self.metrics(kind="summary")
+        self.assertEqual([record["exit"] for record in summary], ["stopped"])
+        step = int(self.metrics(kind="step")[-1]["step"])
+        self.assertEqual(self.latest().name, f"step_{step:08d}")
+        self.assertIn(
+            "every shard and checksum is right",
+            self.program("th_inspect", "verify", self.latest()).out,
+        )
+        return step
+
+    def assert_resumes(self, step, ranks=0, **keys):
+        """Goes on for four steps, and compares with an uninterrupted run."""
+        end = {"train__epochs": 500, "train__max_steps": step + 4, **keys}
+        self.train(ranks=ranks, checkpoint__resume="latest", **end)
+        self.train(run__output_dir="whole", **end)
+        self.assert_same_run("out", "whole")
+        self.assertEqual(self.metrics(kind="summary")[0]["exit"], "completed")
+
+    def test_usr1_to_mpirun_as_slurm_sends_it(self):
+        self.assert_resumes(self.stop(4, signal.SIGUSR1), ranks=3, zero__stage=3)
+
+    def test_usr1_to_one_rank_is_told_to_all(self):
+        self.assert_resumes(self.stop(3, signal.SIGUSR1, whom="last rank"))
+
+    def test_term_to_one_process_without_mpirun(self):
+        self.assert_resumes(self.stop(0, signal.SIGTERM), ranks=2)
+
+    def test_interrupt_from_the_keyboard_without_mpirun(self):
+        self.stop(0, signal.SIGINT)
+
+    def test_usr2_saves_and_goes_on(self):
+        keys = {"checkpoint__every_epochs": 1000}
+        process = self.start(ranks=2, train__epochs=500, **keys)
+        self.wait_for_steps(process, 3)
+        process.send_signal(signal.SIGUSR2)
+        self.wait_for_steps(process, len(self.metrics(kind="step")) + 40)
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
+        self.assertEqual(len(self.checkpoints()), 2, "one for USR2, one for USR1")
+
+    def test_time_limit_stops_after_each_step_until_the_run_is_complete(self):
+        keys = {"train__max_steps": 3, "run__max_minutes": 1e-6}
+        self.train(ranks=2, code=STOPPED, **keys)
+        self.train(code=STOPPED, checkpoint__resume="latest", **keys)
+        self.train(ranks=3, zero__stage=3, checkpoint__resume="latest", **keys)
+        self.train(train__max_steps=3, run__output_dir="whole")
+        self.assert_same_run("out", "whole")
+
+    def test_stopped_run_without_planned_checkpoints_still_leaves_one(self):
+        keys = {"train__max_steps": 3, "checkpoint__every_epochs": 0}
+        self.train(code=STOPPED, run__max_minutes=1e-6, **keys)
+        self.assertEqual(self.checkpoints(), ["step_00000001"])
+        self.train(checkpoint__resume="latest", **keys)
+        self.train(run__output_dir="whole", **keys)
+        self.assert_same_run("out", "whole")
+
+
+if __name__ == "__main__":
+    th_run.main()
