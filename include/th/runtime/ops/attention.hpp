@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+
+#include "th/base/dropout.hpp"
+#include "th/runtime/ops/score_rule.hpp"
+
+namespace th::op {
+
+/// Scaled dot-product attention (Vaswani et al. 2017, 3.2) of packed rows in one kernel: B
+/// sentences, H heads of width K, T queries and S keys in the longest. Row r of head h lies at
+/// q + r * q_stride + h * K; sentence b has the query rows [query_offsets[b], query_offsets[b+1])
+/// and the key rows of key_offsets. The rule says which keys of its sentence a query sees. The draw
+/// of a probability is that of its place in [B, H, T, S].
+template <typename T>
+struct AttentionInputs {
+  const T *q = nullptr, *k = nullptr, *v = nullptr;
+  std::int64_t q_stride = 0, kv_stride = 0;
+  const std::int64_t *query_offsets = nullptr, *key_offsets = nullptr;  ///< [B+1] each
+  std::int64_t batch = 0, heads = 0, queries = 0, keys = 0, width = 0;
+  runtime::ScoreRule rule;
+  float scale = 1;  ///< of the queries
+  Dropout dropout;
+  float* scratch = nullptr;  ///< on the host: host_attention_scratch() floats for each thread
+};
+
+/// out [query rows, H*K]: the heads' results. On the host for all types and sizes. On a GPU for
+/// 16-bit types, for sizes that fuses_attention() takes and rows that begin at 16 bytes: products
+/// of 16-bit operands with fp32 sums, fp32 scores; probabilities are rounded to T before and after
+/// their draws.
+template <typename T>
+struct Attention {
+  AttentionInputs<T> inputs;
+  T* out = nullptr;
+};
+
+/// Gradients of q [query rows], k and v [key rows], with the inputs' strides, from that of `out`, g
+/// [query rows, H*K]. Probabilities are computed again.
+template <typename T>
+struct AttentionBackward {
+  AttentionInputs<T> inputs;
+  const T* g = nullptr;
+  T *g_q = nullptr, *g_k = nullptr, *g_v = nullptr;
+};
+
+}  // namespace th::op
+
+namespace th::runtime {
+
+/// Queries that the host takes at a time: whole tiles of 6 and of 8 rows.
+inline constexpr std::int64_t kAttentionQueries = 48;
+
+/// Filled up to vectors of 16 floats.
+[[nodiscard]] constexpr std::int64_t whole_lanes(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+/// Floats that one thread of the host takes for a sentence and head of up to `keys` keys of
+/// `width`: keys and values transposed, probabilities before and after their draws and their
+/// gradients; and rows and sums, where these are not fp32 of whole vectors in the operands.
+[[nodiscard]] constexpr std::int64_t host_attention_scratch(std::int64_t keys, std::int64_t width) {
+  const std::int64_t s = whole_lanes(keys), w = whole_lanes(width);
+  return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
+}
+
+/// Bytes of fast memory that one sentence and head take in the forward pass, and in the backward
+/// pass: 16-bit elements, rows in whole matrix instructions (16) and 8 elements apart, fp32 sums.
+struct FusedAttentionBytes {
+  std::int64_t forward = 0, backward = 0;
+};
+[[nodiscard]] constexpr FusedAttentionBytes fused_attention_bytes(std::int64_t queries,
+                                                                  std::int64_t keys,
+                                                                  std::int64_t width) {
+  const auto padded = [](std::int64_t n) { return (n + 15) / 16 * 16; };
+  const std::int64_t t = padded(queries), s = padded(keys);
+  const std::int64_t of_rows = 2 * (width + 8), of_scores = 2 * t * (s + 8);
+  const std::int64_t sums = 4 * (t > s ? t : s) * ((s > width ? s : width) + 4);
+  const std::int64_t forward = (t + 2 * s) * of_rows + of_scores + sums;
+  return {forward, forward + t * of_rows + 2 * of_scores};
+}
+
+/// Fast memory of a block on GPUs of computing centres (compute capability 8.0, 9.0).
+inline constexpr int kFusedAttentionBytes = 160 << 10;
+
+/// Whether a GPU's kernels take attention of this size: what a block may have, heads in whole
+/// matrix instructions.
+[[nodiscard]] constexpr bool fuses_attention(std::int64_t queries, std::int64_t keys,
+                                             std::int64_t width) {
+  return width % 16 == 0 &&
+         fused_attention_bytes(queries, keys, width).backward <= kFusedAttentionBytes;
+}
+
+}  // namespace th::runtime

@@ -1,0 +1,239 @@
+#pragma once
+
+#include <cstdint>
+
+#include "th/base/dropout.hpp"
+#include "th/runtime/ops/attention.hpp"
+#include "th/runtime/ops/op_table.hpp"
+#include "th/runtime/ops/rotation_rule.hpp"
+#include "th/runtime/ops/score_rule.hpp"
+
+// The model's ops, each as the struct of its operands: elements T are float, Bf16 or Fp16
+// (th/base/half_float.hpp), buffers are contiguous and in the memory of one device. Arithmetic and
+// sums are fp32; where an operand is a float* whatever T is, it stays fp32. Each result depends on
+// its inputs and their indexes alone (one rounding an operation, fixed order), so that the bits are
+// the same on every rank. M rows, D columns, B sentences, T queries, S keys, H heads of width K, V
+// words.
+//
+// An op is three files: this one (a struct and its place in the list below), the host's body
+// (src/model/ops) and the device's (src/cuda/kernels).
+namespace th::op {
+
+using Count = std::int64_t;
+
+/// y[i] = x[i] + dropout(s[i]); y may be x or s.
+template <typename T>
+struct AddDropout {
+  const T *x = nullptr, *s = nullptr;
+  T* y = nullptr;
+  Count count = 0;
+  Dropout dropout;
+};
+
+/// out[i] = dropout(x[i]), forward and backward; out may be x.
+template <typename T>
+struct ApplyDropout {
+  const T* x = nullptr;
+  T* out = nullptr;
+  Count count = 0;
+  Dropout dropout;
+};
+
+/// In place over [M, F]: h = dropout(max(h + bias, 0)).
+template <typename T>
+struct BiasReluDropout {
+  T* h = nullptr;
+  const T* bias = nullptr;
+  Count rows = 0, columns = 0;
+  Dropout dropout;
+};
+
+/// In place: g = g / (1 - rate) where h > 0 (kept and positive), else 0; h is BiasReluDropout's
+/// result.
+template <typename T>
+struct ReluDropoutBackward {
+  const T* h = nullptr;
+  T* g = nullptr;
+  Count count = 0;
+  Dropout dropout;
+};
+
+/// out[d] += the sum of x[m, d] over rows, in their order on the host.
+template <typename T>
+struct AddColumnSums {
+  const T* x = nullptr;
+  float* out = nullptr;
+  Count rows = 0, columns = 0;
+};
+
+/// y[i] += x[i], rounded to T.
+template <typename T>
+struct AddTo {
+  T* y = nullptr;
+  const T* x = nullptr;
+  Count count = 0;
+};
+
+/// y[i] += x[i] in fp32.
+template <typename T>
+struct Accumulate {
+  float* y = nullptr;
+  const T* x = nullptr;
+  Count count = 0;
+};
+
+/// y[i] = x[i] in fp32.
+template <typename T>
+struct Widen {
+  const T* x = nullptr;
+  float* y = nullptr;
+  Count count = 0;
+};
+
+/// y[i] = x[i], rounded to T.
+template <typename T>
+struct Narrow {
+  const float* x = nullptr;
+  T* y = nullptr;
+  Count count = 0;
+};
+
+/// Layer normalisation (Ba, Kiros, Hinton 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * gamma
+/// + beta over rows of [M, D]; mean and rstd [M] are for the backward pass.
+template <typename T>
+struct LayerNorm {
+  const T *x = nullptr, *gamma = nullptr, *beta = nullptr;
+  T* y = nullptr;
+  float *mean = nullptr, *rstd = nullptr;
+  Count rows = 0, columns = 0;
+};
+
+/// g_x [M, D] is written and may be g; g_gamma and g_beta [D] are added to.
+template <typename T>
+struct LayerNormBackward {
+  const T *g = nullptr, *x = nullptr, *gamma = nullptr;
+  const float *mean = nullptr, *rstd = nullptr;
+  T* g_x = nullptr;
+  float *g_gamma = nullptr, *g_beta = nullptr;
+  Count rows = 0, columns = 0;
+};
+
+/// In place softmax over the keys of scores [B*H, T, S] that the rule lets a query see, of the
+/// first key_lengths[b] keys (null: all S); every other place gets 0.
+template <typename T>
+struct MaskedSoftmax {
+  T* scores = nullptr;
+  const std::int32_t* key_lengths = nullptr;
+  runtime::ScoreRule rule;
+  Count batch = 0, heads = 0, queries = 0, keys = 0;
+};
+
+/// In place over g [rows, S]: g = p * (d - sum_s p d), d = dropout(g).
+template <typename T>
+struct SoftmaxDropoutBackward {
+  const T* p = nullptr;
+  T* g = nullptr;
+  Count rows = 0, keys = 0;
+  Dropout dropout;
+};
+
+/// H*K columns of packed rows [M, stride], sentence b in rows [offsets[b], offsets[b+1]) of x, to
+/// out [B, H, L, K], times `scale`; zeros beyond a sentence's end. No sentence is longer than L.
+template <typename T>
+struct SplitHeads {
+  const T* x = nullptr;
+  const std::int64_t* offsets = nullptr;
+  T* out = nullptr;
+  Count batch = 0, length = 0, heads = 0, width = 0, stride = 0;
+  float scale = 1;
+};
+
+/// The inverse of SplitHeads: h [B, H, L, K] into the columns of x; what lies beyond a sentence's
+/// end is left out.
+template <typename T>
+struct MergeHeads {
+  const T* h = nullptr;
+  const std::int64_t* offsets = nullptr;
+  T* x = nullptr;
+  Count batch = 0, length = 0, heads = 0, width = 0, stride = 0;
+  float scale = 1;
+};
+
+/// In place over H*K columns of packed rows [M, stride]: the rule turns each head's pairs of
+/// columns by the row's place.
+template <typename T>
+struct RotatePositions {
+  T* x = nullptr;
+  const std::int32_t* places = nullptr;
+  runtime::RotationRule rule;
+  runtime::RotationRule::Direction direction = runtime::RotationRule::Direction::kForward;
+  Count rows = 0, heads = 0, width = 0, stride = 0;
+};
+
+/// y[m, :] = dropout(weight[ids[m], :] * scale + position[places[m], :]), rows of D = width.
+template <typename T>
+struct Embed {
+  const T* weight = nullptr;
+  const std::int64_t* ids = nullptr;
+  const float* position = nullptr;
+  const std::int32_t* places = nullptr;
+  T* y = nullptr;
+  Count rows = 0, width = 0;
+  float scale = 1;
+  Dropout dropout;
+};
+
+/// g_weight[ids[m], :] += dropout(g[m, :]) * scale, rows in order, padding ids left out.
+template <typename T>
+struct EmbedBackward {
+  const T* g = nullptr;
+  const std::int64_t* ids = nullptr;
+  float* g_weight = nullptr;
+  Count rows = 0, width = 0;
+  float scale = 1;
+  Dropout dropout;
+};
+
+/// Softmax cross entropy over logits [M, V] with label smoothing e (Szegedy et al. 2016):
+/// row_losses[m] = -(1-e) log p[label] - e/V sum_v log p[v] in fp64, 0 where the label is padding.
+/// `bias` [V] or null is added to each row first. With g_scale != 0 the logits are replaced by
+/// their gradient times g_scale; without it what a bias leaves in them is not defined.
+template <typename T>
+struct CrossEntropy {
+  T* logits = nullptr;
+  const std::int64_t* labels = nullptr;
+  double* row_losses = nullptr;
+  const T* bias = nullptr;
+  Count rows = 0, vocabulary = 0;
+  float smoothing = 0, g_scale = 0;
+};
+
+/// *out += x[0] + … + x[count-1], added in order.
+template <typename T>
+struct AddTotal {
+  const double* x = nullptr;
+  double* out = nullptr;
+  Count count = 0;
+};
+
+}  // namespace th::op
+
+namespace th::runtime {
+
+/// The model's ops for elements T on one device, which enqueues them on the stream of a call and
+/// waits for nothing. The same bits on every device except where a GPU adds in another order, which
+/// is always the same: sums over rows (AddColumnSums, LayerNormBackward's g_gamma and g_beta), over
+/// rows of whole packs (LayerNorm), over a vocabulary (CrossEntropy), and attention in one kernel.
+/// Attention may be missing (has()): on a processor without its instructions, for fp32 on a GPU, on
+/// a stand-in and on a GPU whose blocks have less memory. Ops throw DeviceError when a launch
+/// fails.
+template <typename T>
+using OpTable =
+    OpTableOf<op::AddDropout<T>, op::ApplyDropout<T>, op::BiasReluDropout<T>,
+              op::ReluDropoutBackward<T>, op::AddColumnSums<T>, op::AddTo<T>, op::Accumulate<T>,
+              op::Widen<T>, op::Narrow<T>, op::LayerNorm<T>, op::LayerNormBackward<T>,
+              op::MaskedSoftmax<T>, op::SoftmaxDropoutBackward<T>, op::SplitHeads<T>,
+              op::MergeHeads<T>, op::RotatePositions<T>, op::Embed<T>, op::EmbedBackward<T>,
+              op::CrossEntropy<T>, op::AddTotal<T>, op::Attention<T>, op::AttentionBackward<T>>;
+
+}  // namespace th::runtime
