@@ -7,7 +7,7 @@
 
 #include <vector>
 
-#include "th/model/blocks/layers.hpp"
+#include "model/blocks/attention.hpp"
 
 namespace {
 
@@ -38,15 +38,16 @@ struct Block {
     site.groups = groups;
     site.query_offsets = site.key_offsets = offsets.data();
     site.query_rows = site.key_rows = kRows;
-    site.mask = {lengths.data(), kind == Kind::kCausal};
+    site.key_lengths = lengths.data();
+    if (kind == Kind::kCausal) site.rules.scores.kind = th::runtime::ScoreRule::Kind::kCausal;
     site.dropout = context.site(0, 0);
   }
   void forward(AttentionTape& tape) {
-    benchmark::DoNotOptimize(attention_forward(context, {values, {}}, x, memory, site, tape));
+    benchmark::DoNotOptimize(Attention().forward(context, {values, {}}, {x, memory, site}, tape));
   }
   void backward(const AttentionTape& tape) {
     benchmark::DoNotOptimize(
-        attention_backward(context, {values, gradients}, g, x, memory, site, tape, &g_memory));
+        Attention().backward(context, {values, gradients}, g, {x, memory, site}, tape, &g_memory));
   }
   [[nodiscard]] double forward_flops() const {
     const auto rows = static_cast<double>(kRows), width = static_cast<double>(kWidth);

@@ -42,8 +42,9 @@ struct Bench {
   Bench(th::runtime::Collectives& the_collectives, std::string the_folder, std::int64_t stage)
       : collectives(the_collectives), folder(std::move(the_folder)) {
     config.zero.stage = stage;
-    model = std::make_unique<th::model::Transformer>(config.model, kVocabulary, kVocabulary,
-                                                     th::model::resolve_gemm(config.run.gemm), 64);
+    model = std::make_unique<th::model::Transformer>(
+        th::model::TransformerSpec{config.model, kVocabulary, kVocabulary, 64},
+        th::model::resolve_gemm(config.run.gemm));
     engine =
         std::make_unique<th::zero::ZeroEngine>(config, *model, collectives, collectives.size());
     // States as they are in mid-training: no page of them is the one zero page.

@@ -120,8 +120,9 @@ class StepBench {
       config::ModelSection section = config_.model;
       section.gradient_checkpointing = kind;
       return std::make_unique<model::Transformer>(
-          section, data.source_vocabulary, data.target_vocabulary,
-          model::resolve_gemm(config_.run.gemm), data.longest, model::Arithmetic::kCompute,
+          model::TransformerSpec{section, data.source_vocabulary, data.target_vocabulary,
+                                 data.longest},
+          model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
           model::host_compute(config_.run));
     };
     plain_ = model_of(GradientCheckpointing::kNone);
@@ -137,9 +138,9 @@ class StepBench {
   void run() {
     robin_.add(kAlone, [this] {
       const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-      plain_->train_slot(*local_, batches_.rounds.front(), 1,
-                         1.0 / static_cast<double>(batches_.target_tokens),
-                         config_.train.label_smoothing);
+      plain_->train_slot(
+          *local_, batches_.rounds.front(),
+          {1, 1.0 / static_cast<double>(batches_.target_tokens), config_.train.label_smoothing});
     });
     for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
       robin_.add("stage " + std::to_string(stage),

@@ -126,10 +126,12 @@ class Translator {
                                 " holds no vocabulary: it was trained on synthetic ids");
     source_.emplace(info.source_tokens);
     target_.emplace(info.target_tokens);
-    model_.emplace(config_.model, source_->size(), target_->size(),
-                   th::model::resolve_gemm(config_.run.gemm),
-                   std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2,
-                   th::model::Arithmetic::kCompute, th::model::host_compute(config_.run));
+    model_.emplace(
+        th::model::TransformerSpec{
+            config_.model, source_->size(), target_->size(),
+            std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2},
+        th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
+        th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
     at::Tensor flat = at::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
     reader_.read_shard(layout, 0, "parameters",

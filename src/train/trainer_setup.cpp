@@ -3,6 +3,7 @@
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/model/blocks/parameter_units.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/observe/memory_ledger.hpp"
 #include "th/runtime/observe/resource_usage.hpp"
@@ -319,8 +320,9 @@ void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest reques
   runtime::MemoryLedger::device().restart();
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
   model_ = std::make_unique<model::Transformer>(
-      config_.model, data_.source_vocabulary, data_.target_vocabulary, device_.gemm(),
-      data_.longest, model::Arithmetic::kCompute, device_.compute());
+      model::TransformerSpec{config_.model, data_.source_vocabulary, data_.target_vocabulary,
+                             data_.longest},
+      device_.gemm(), model::Arithmetic::kCompute, device_.compute());
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches,
                                                device_.device());
   if (collectives_.description() != transport)

@@ -113,8 +113,10 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
   if (!idle_) {
     slot_ = round_ * ranks_ + rank_;
     const FlightRecord::HostScope event(*flight_, FlightRecord::What::kSlot, slot_);
-    model.train_slot(*this, *batch, hash_pair(step_key, static_cast<std::uint64_t>(slot_)),
-                     gradient_scale, label_smoothing, losses() + round_);
+    model.train_slot(
+        *this, *batch,
+        {hash_pair(step_key, static_cast<std::uint64_t>(slot_)), gradient_scale, label_smoothing},
+        losses() + round_);
     slot_ = FlightRecord::kNone;
   } else {
     model.idle_slot(*this);

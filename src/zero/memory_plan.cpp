@@ -73,10 +73,9 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
   if (apart) device.memory = model::ComputeDevice::Memory::kOwn;
   device.fused_attention = device.fused_attention && (!apart || request.fused_attention);
   const model::GemmLibrary on_cpu = model::resolve_gemm(request.config.run.gemm);
-  model::Transformer model(request.config.model, request.source_vocabulary,
-                           request.target_vocabulary,
-                           apart ? request.gemm.value_or(on_cpu) : on_cpu, request.longest,
-                           model::Arithmetic::kShapesOnly, device);
+  model::Transformer model(
+      {request.config.model, request.source_vocabulary, request.target_vocabulary, request.longest},
+      apart ? request.gemm.value_or(on_cpu) : on_cpu, model::Arithmetic::kShapesOnly, device);
   const FlatLayout layout(model.units(), 1);
   std::int64_t most = 0;
   for (const BatchShape& shape : shapes) {
@@ -88,7 +87,8 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
     ledger.restart();
     double loss = 0;
     if (pass == Pass::kTraining)
-      model.train_slot(source, batch, 0, 1.0, request.config.train.label_smoothing, &loss);
+      model.train_slot(source, batch, {.label_smoothing = request.config.train.label_smoothing},
+                       &loss);
     if (pass == Pass::kEvaluation) model.evaluate(source, batch);
     if (pass == Pass::kDecoding)
       model::plan_decoding(model, source, batch, request.config.decode.beam);
@@ -146,9 +146,9 @@ const MemoryPlan::Phase& MemoryPlan::peak() const {
 MemoryPlan plan_memory(const PlanRequest& request) {
   constexpr std::int64_t kFloat = 4, kDouble = 8;
   const config::RunConfig& config = request.config;
-  const model::Transformer shapes(config.model, request.source_vocabulary,
-                                  request.target_vocabulary, model::resolve_gemm(config.run.gemm),
-                                  1, model::Arithmetic::kShapesOnly);
+  const model::Transformer shapes(
+      {config.model, request.source_vocabulary, request.target_vocabulary, 1},
+      model::resolve_gemm(config.run.gemm), model::Arithmetic::kShapesOnly);
   const FlatLayout layout(shapes.units(), request.ranks);
   const UnitUse units = unit_use(shapes);
   EngineBuffers buffers = engine_buffers(config, layout, units, request.slots, request.memory);

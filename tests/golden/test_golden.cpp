@@ -103,9 +103,10 @@ class Golden : public testing::TestWithParam<const char*> {
     config_ = read_config(golden_.at("config"));
     batch_ = read_batch(golden_.at("batch"));
     model_ = std::make_unique<th::model::Transformer>(
-        config_.model, golden_.at("config").at("source_vocabulary").get<std::int64_t>(),
-        golden_.at("config").at("target_vocabulary").get<std::int64_t>(),
-        th::model::resolve_gemm(g_gemm), 64);
+        th::model::TransformerSpec{
+            config_.model, golden_.at("config").at("source_vocabulary").get<std::int64_t>(),
+            golden_.at("config").at("target_vocabulary").get<std::int64_t>(), 64},
+        th::model::resolve_gemm(g_gemm));
   }
   void fill(BufferSource& source, const th::zero::FlatLayout& layout) {
     for (const auto& t : layout.tensors()) {
@@ -147,8 +148,8 @@ TEST_P(Golden, EveryGradientAgrees) {
   const th::zero::FlatLayout layout(model_->units(), 1);
   BufferSource source(layout);
   fill(source, layout);
-  const th::model::LossSum sum =
-      model_->train_slot(source, batch_, 0, 1.0 / static_cast<double>(batch_.target_tokens), 0.0);
+  const th::model::LossSum sum = model_->train_slot(
+      source, batch_, {.gradient_scale = 1.0 / static_cast<double>(batch_.target_tokens)});
   EXPECT_NEAR(sum.loss_sum / static_cast<double>(sum.tokens), golden_.at("loss").get<double>(),
               1e-5);
   for (const auto& t : layout.tensors()) {
@@ -172,7 +173,8 @@ TEST_P(Golden, SmoothedLossAgrees) {
   BufferSource source(layout);
   fill(source, layout);
   const th::model::LossSum sum = model_->train_slot(
-      source, batch_, 0, 1.0, golden_.at("config").at("label_smoothing").get<double>());
+      source, batch_,
+      {.label_smoothing = golden_.at("config").at("label_smoothing").get<double>()});
   EXPECT_NEAR(sum.loss_sum / static_cast<double>(sum.tokens),
               golden_.at("loss_smoothed").get<double>(), 1e-5);
 }

@@ -64,8 +64,8 @@ Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_t slots
           TransportChoice transport = TransportChoice::kBest,
           const std::vector<int>& pretended_nodes = {}) {
   const auto collectives = th::runtime::make_mpi_collectives(comm, transport, pretended_nodes);
-  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl,
-                               32);
+  th::model::Transformer model({config.model, kVocabulary, kVocabulary, 32},
+                               th::model::GemmLibrary::kMkl);
   th::zero::ZeroEngine engine(config, model, *collectives, slots);
   Trace trace;
   for (std::int64_t step = 0; step < 3; ++step) {
@@ -325,8 +325,8 @@ TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
   th::config::RunConfig config = make_config(3, GradientCheckpointing::kNone, false);
   config.precision.dtype = th::config::Precision::kFp16;
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
-  th::model::Transformer model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl,
-                               32);
+  th::model::Transformer model({config.model, kVocabulary, kVocabulary, 32},
+                               th::model::GemmLibrary::kMkl);
   th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
   std::vector<float> before(static_cast<std::size_t>(engine.layout().shard_total())),
       after(before.size());

@@ -95,8 +95,8 @@ MemoryUse measure(
       th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
   MemoryLedger::process().restart();
   const auto table = std::make_unique<th::runtime::MemoryScope>(MemoryClass::kActivations);
-  th::model::Transformer model(config.model, kVocabulary, kVocabulary,
-                               th::model::resolve_gemm(config.run.gemm), kLongest);
+  th::model::Transformer model({config.model, kVocabulary, kVocabulary, kLongest},
+                               th::model::resolve_gemm(config.run.gemm));
   th::zero::ZeroEngine engine(config, model, *collectives, slots);
   const th::runtime::MemoryScope outside(MemoryClass::kUntagged);
   const at::Tensor stowaway = at::empty({planted});
@@ -249,8 +249,8 @@ TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
         const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
         MemoryLedger::process().restart();
         const th::runtime::MemoryScope scope(MemoryClass::kActivations);
-        const th::model::Transformer model(config.model, kVocabulary, kVocabulary,
-                                           th::model::resolve_gemm(config.run.gemm), kLongest);
+        const th::model::Transformer model({config.model, kVocabulary, kVocabulary, kLongest},
+                                           th::model::resolve_gemm(config.run.gemm));
         th::zero::ZeroEngine engine(config, model, *collectives, slots_of_a_step());
         const auto source = engine.gather_all(model);
         const auto outputs = th::model::translate(model, *source, batch, {beam, 1.0, kDecoded, 1});
@@ -326,8 +326,8 @@ TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheB
           [&] { at_end = MemoryLedger::process().current(); }, nodes);
       // All ranks' records are gone at the step's end.
       const th::zero::FlatLayout layout(
-          th::model::Transformer(config.model, kVocabulary, kVocabulary,
-                                 th::model::GemmLibrary::kMkl, 1)
+          th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
+                                 th::model::GemmLibrary::kMkl)
               .units(),
           ranks());
       EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout),
@@ -358,10 +358,11 @@ TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
     MemoryUse at_end;
     (void)measure(config, kSizes[0], 0, TransportChoice::kBest,
                   [&] { at_end = MemoryLedger::process().current(); });
-    const th::zero::FlatLayout layout(th::model::Transformer(config.model, kVocabulary, kVocabulary,
-                                                             th::model::GemmLibrary::kMkl, 1)
-                                          .units(),
-                                      ranks());
+    const th::zero::FlatLayout layout(
+        th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
+                               th::model::GemmLibrary::kMkl)
+            .units(),
+        ranks());
     const std::string where = "stage " + std::to_string(c.stage) + ", " + std::to_string(c.ahead) +
                               " ahead, kept " + std::to_string(c.kept);
     EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout),

@@ -105,7 +105,7 @@ enum class Passes { kSteps, kValidation };
 bool within_thirty(Passes passes, std::int64_t stage, th::runtime::Collectives& collectives,
                    const std::function<bool(const std::vector<FlightRecord::Event>&)>& seen) {
   const th::config::RunConfig config = make_config(stage);
-  th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+  th::model::Transformer model({config.model, 34, 34, 64}, th::model::GemmLibrary::kMkl);
   const std::int64_t slots = 2 * collectives.size();
   th::zero::ZeroEngine engine(config, model, collectives, slots);
   const th::data::Batch batch = make_batch();
@@ -228,7 +228,7 @@ TEST(Overlap, OnADeviceNothingOverlapsWhereItIsOff) {
 /// An engine after one step of one slot a rank.
 struct OneStep {
   OneStep(const th::config::RunConfig& config, th::runtime::Collectives& collectives)
-      : model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64),
+      : model({config.model, 34, 34, 64}, th::model::GemmLibrary::kMkl),
         engine(config, model, collectives, collectives.size()) {
     const th::data::Batch batch = make_batch();
     engine.begin_step();
@@ -295,7 +295,7 @@ TEST(Failure, AnErrorOfTheCommunicationThreadEndsTheStepOnTheMainThread) {
         if (exchanges++ == broken) throw th::MpiError("MPI_Alltoall failed: a peer is gone");
       });
       const th::config::RunConfig config = make_config(stage);
-      th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+      th::model::Transformer model({config.model, 34, 34, 64}, th::model::GemmLibrary::kMkl);
       th::zero::ZeroEngine engine(config, model, collectives, collectives.size());
       const th::data::Batch batch = make_batch();
       const auto step = [&] {
@@ -316,7 +316,7 @@ TEST(Failure, AStepThatIsGivenUpLeavesNoCollectiveBehind) {
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   for (const std::int64_t stage : {0, 1, 2, 3}) {
     const th::config::RunConfig config = make_config(stage);
-    th::model::Transformer model(config.model, 34, 34, th::model::GemmLibrary::kMkl, 64);
+    th::model::Transformer model({config.model, 34, 34, 64}, th::model::GemmLibrary::kMkl);
     const th::data::Batch batch = make_batch();
     {
       th::zero::ZeroEngine engine(config, model, *collectives, 2 * collectives->size());

@@ -21,7 +21,7 @@ struct SmallRun {
            th::runtime::Device* device = nullptr, const th::model::ComputeDevice* compute = nullptr)
       : config(the_config),
         collectives(the_collectives),
-        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 16,
+        model({config.model, kVocabulary, kVocabulary, 16}, th::model::GemmLibrary::kMkl,
               th::model::Arithmetic::kCompute,
               compute == nullptr ? th::model::host_compute(config.run) : *compute),
         engine(config, model, collectives, kSlots, device) {}

@@ -69,7 +69,7 @@ struct EngineRun {
       : slots(slot_count),
         collectives(th::runtime::make_mpi_collectives(
             MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, pretended_nodes)),
-        model(config.model, kVocabulary, kVocabulary, th::model::GemmLibrary::kMkl, 32) {
+        model({config.model, kVocabulary, kVocabulary, 32}, th::model::GemmLibrary::kMkl) {
     ledger.restart();
     engine = std::make_unique<th::zero::ZeroEngine>(config, model, *collectives, slots);
   }

@@ -1,85 +1,71 @@
 #pragma once
 
-#include "th/model/blocks/transformer.hpp"
+#include <vector>
+
+#include "model/blocks/attention.hpp"
+#include "th/model/blocks/pass_sizes.hpp"
 #include "th/model/memory/batch_copies.hpp"
 
 namespace th::model {
 
-// Dropout blocks: encoder layers from 0, decoder layers from 1000, embeddings apart.
-inline constexpr std::uint64_t kDecoderBlock = 1000;
-inline constexpr std::uint64_t kEmbeddingBlock = 1000000;
+/// What a pass that makes gradients is to minimise: the batch's sum of token losses times
+/// `gradient_scale`.
+struct LossTarget {
+  float smoothing = 0;
+  float gradient_scale = 0;
+  double* loss = nullptr;  ///< the sum of token losses is added to it, in the device's memory
+};
 
-// Where the blocks of a layer begin among its unit's tensors (Transformer::build_units).
-inline constexpr std::size_t kAttention = 4, kFeedForward = 4, kNorm = 2;
-inline constexpr std::size_t kEncoderFeedForward = kAttention,
-                             kEncoderNorm1 = kEncoderFeedForward + kFeedForward,
-                             kEncoderNorm2 = kEncoderNorm1 + kNorm,
-                             kEncoderFinalNorm = kEncoderNorm2 + kNorm;
-inline constexpr std::size_t kCross = kAttention, kDecoderFeedForward = 2 * kAttention,
-                             kDecoderNorm1 = kDecoderFeedForward + kFeedForward,
-                             kDecoderNorm2 = kDecoderNorm1 + kNorm,
-                             kDecoderNorm3 = kDecoderNorm2 + kNorm;
+/// What a layer keeps for its backward pass, each part by the sublayer that wrote it.
+struct Tape {
+  at::Tensor input;  ///< [M, D]; kept where the layer is computed again
+  ResidualTape attention_residual, cross_residual, feed_forward_residual;
+  AttentionTape attention, cross_attention;
+  FeedForwardTape feed_forward;
+  LayerNormTape norm;
+};
 
-/// One forward (and backward) over one micro-batch: the batch and what the forward pass keeps.
-struct Transformer::Pass {
+/// One forward (and backward) over one micro-batch: the batch, and what its blocks share.
+struct Pass {
   const data::Batch& batch;
   PassContext context;
-  bool keep = false;  ///< training: tapes are kept
-  bool recompute =
-      false;  ///< full and sqrt checkpointing: keep inputs of layers (of segments) alone
   BatchCopies* copies =
       nullptr;  ///< to a device with memory of its own, where anything is computed
   PackedRows rows{batch, places()};
   BatchArrays arrays = context.memory == ComputeDevice::Memory::kHost ? host_arrays(batch, rows)
                        : copies != nullptr                            ? copies->take(batch, rows)
                                                                       : BatchArrays();
-  std::vector<EncoderTape> encoder{};
-  std::vector<DecoderTape> decoder{};
-  LayerNormTape final_norm{};
-  at::Tensor memory{};  ///< the encoder's output [source rows, D]
-  at::Tensor tied{};    ///< the tied embedding matrix while its unit is open
+  LossTarget target{};
+  at::Tensor memory{};     ///< the encoder's output [source rows, D]
+  at::Tensor g_memory{};   ///< its gradient, to which each decoder layer adds
+  ParameterSpan shared{};  ///< the shared embeddings while their unit is open
 
-  [[nodiscard]] AttentionSite encoder_site(Dropout dropout) const {
-    return {rows.source_groups(),
-            arrays.source_offsets,
-            arrays.source_offsets,
-            batch.source_tokens,
-            batch.source_tokens,
-            {arrays.source_lengths, false},
-            dropout};
-  }
-  [[nodiscard]] AttentionSite decoder_site(Dropout dropout) const {
-    return {rows.target_groups(),
-            arrays.target_offsets,
-            arrays.target_offsets,
-            batch.target_tokens,
-            batch.target_tokens,
-            {nullptr, true},
-            dropout};
-  }
-  [[nodiscard]] AttentionSite cross_site(Dropout dropout) const {
-    return {rows.cross_groups(),
-            arrays.target_offsets,
-            arrays.source_offsets,
-            batch.target_tokens,
-            batch.source_tokens,
-            {arrays.source_lengths, false},
-            dropout};
-  }
+  /// The sentences of one of the three attentions.
+  [[nodiscard]] AttentionSite site(AttentionPlace place, const AttentionRules& rules,
+                                   Dropout dropout) const;
+
+ private:
   [[nodiscard]] PackedRows::Places places() const {
     if (context.memory == ComputeDevice::Memory::kOwn) return PackedRows::Places::kLeftOut;
     return context.gemm->computes() ? PackedRows::Places::kMade : PackedRows::Places::kShapesOnly;
   }
 };
 
-template <typename Restore, typename Layer>
-void Transformer::backward_layers(std::int64_t layers, Restore restore, Layer layer) const {
-  const std::int64_t segment = segment_length(layers);
-  for (std::int64_t l = layers - 1; l >= 0; --l) {
-    const bool enters_segment = l + 1 == layers || (l + 1) % segment == 0;
-    for (std::int64_t k = l / segment * segment; enters_segment && k < l; ++k) restore(k);
-    layer(l);
-  }
-}
+/// What one layer keeps between the steps of decoding.
+struct LayerCache {
+  at::Tensor cross;  ///< [source rows, 2D]: keys, then values of the encoder's result
+  at::Tensor self;   ///< [steps, capacity, 2D]: those of each row of each step
+};
+
+/// The rows of one step of decoding: R live hypotheses, each at the same position.
+struct DecodingRows {
+  const Pass& pass;
+  std::int64_t capacity = 0, steps = 0;  ///< most rows of a step, most steps
+  std::int64_t step = 0;                 ///< this one, the position of every row
+  std::vector<std::int64_t> ids{};       ///< decoder inputs [R]
+  std::vector<std::int64_t> sentence{};  ///< of each row
+  /// Of each row, the row that it was in each step, this one included.
+  std::vector<std::vector<std::int32_t>> lineage{};
+};
 
 }  // namespace th::model

@@ -1,14 +1,15 @@
 #include "th/model/blocks/transformer.hpp"
 
-#include "model/blocks/pass.hpp"
-#include "model/ops/host_kernel_table.hpp"
+#include "model/blocks/decoder_layer.hpp"
+#include "model/blocks/embedding.hpp"
+#include "model/blocks/encoder_layer.hpp"
+#include "model/blocks/output.hpp"
+#include "model/blocks/stack.hpp"
 #include "th/base/error.hpp"
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <cmath>
-#include <type_traits>
+#include <utility>
 
 namespace th::model {
 
@@ -23,161 +24,94 @@ at::Tensor make_workspace(const ComputeDevice& device, Arithmetic arithmetic) {
                    at::TensorOptions().dtype(at::kByte).device(device.tensors));
 }
 
-at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
-  at::Tensor table = at::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
-  float* p = table.data_ptr<float>();
-  for (std::int64_t t = 0; t < length; ++t) {
-    for (std::int64_t d = 0; d < width; d += 2) {
-      const double angle =
-          static_cast<double>(t) *
-          std::exp(-std::log(10000.0) * static_cast<double>(d) / static_cast<double>(width));
-      p[t * width + d] = static_cast<float>(std::sin(angle));
-      if (d + 1 < width) p[t * width + d + 1] = static_cast<float>(std::cos(angle));
-    }
+Stack make_encoder(const config::ModelSection& model, const ModelUnits& units,
+                   const at::Tensor& positions) {
+  std::vector<Stack::Placed> layers;
+  for (std::int64_t l = 0; l < std::ssize(units.encoder); ++l) {
+    layers.push_back(
+        {units.encoder_layer(l),
+         std::make_unique<EncoderLayer>(model, units.encoder[static_cast<std::size_t>(l)], l)});
   }
-  return table;
+  return {
+      {units.source_embedding(),
+       std::make_unique<Embedding>(units.embeddings.front(), Embedding::Side::kSource, positions)},
+      std::move(layers),
+      model.gradient_checkpointing};
+}
+
+Stack make_decoder(const config::ModelSection& model, const ModelUnits& units,
+                   const at::Tensor& positions) {
+  std::vector<Stack::Placed> layers;
+  for (std::int64_t l = 0; l < std::ssize(units.decoder); ++l) {
+    layers.push_back(
+        {units.decoder_layer(l),
+         std::make_unique<DecoderLayer>(model, units.decoder[static_cast<std::size_t>(l)], l)});
+  }
+  return {
+      {units.target_embedding(),
+       std::make_unique<Embedding>(units.embeddings.back(), Embedding::Side::kTarget, positions)},
+      std::move(layers),
+      model.gradient_checkpointing};
 }
 
 }  // namespace
 
-Transformer::Transformer(const config::ModelSection& model, std::int64_t source_vocabulary,
-                         std::int64_t target_vocabulary, GemmLibrary gemm, std::int64_t max_length,
-                         Arithmetic arithmetic, const ComputeDevice& device)
-    : Transformer(model, parameter_units(model, source_vocabulary, target_vocabulary), gemm,
-                  max_length, arithmetic, device) {}
-
-Transformer::Transformer(const config::ModelSection& model, ParameterUnits parameters,
-                         GemmLibrary gemm, std::int64_t max_length, Arithmetic arithmetic,
+Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmetic arithmetic,
                          const ComputeDevice& device)
-    : model_(model),
+    : model_(spec.model),
+      device_(device),
       workspace_(make_workspace(device, arithmetic)),
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
-      units_(std::move(parameters.units)),
-      aliases_(std::move(parameters.aliases)),
-      device_(device),
-      positions_(sinusoidal_positions(max_length, model.d_model).to(device.tensors)),
+      positions_(sinusoidal_positions(spec.max_length, spec.model.d_model).to(device.tensors)),
       copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
-  ensure(model.d_model % model.num_heads == 0,
+  ensure(model_.d_model % model_.num_heads == 0,
          "Transformer: d_model must be a multiple of num_heads");
-  index_units();
+  ModelUnits units = model_units(model_, spec.source_vocabulary, spec.target_vocabulary);
+  units_ = units.specs();
+  aliases_ = units.aliases;
+  long_lived_.assign(units_.size(), false);
+  long_lived_[0] = units.shared_embeddings();
+  encoder_ = std::make_unique<Stack>(make_encoder(model_, units, positions_));
+  decoder_ = std::make_unique<Stack>(make_decoder(model_, units, positions_));
+  output_ = std::make_unique<Output>(std::move(units.output));
 }
 
-void Transformer::index_units() {
-  const bool tied = model_.tie_embeddings;
-  source_unit_ = 0;
-  target_unit_ = tied ? 0 : 1;
-  first_encoder_ = target_unit_ + 1;
-  first_decoder_ = first_encoder_ + model_.num_encoder_layers;
-  output_unit_ = first_decoder_ + model_.num_decoder_layers;
-  ensure(output_unit_ + 1 == std::ssize(units_),
-         "Transformer: the units are not those of its layers");
-  long_lived_.assign(units_.size(), false);
-  long_lived_[0] = tied;
-  forward_order_.push_back(source_unit_);
-  for (std::int64_t u = first_encoder_; u < first_decoder_; ++u) forward_order_.push_back(u);
-  if (!tied) forward_order_.push_back(target_unit_);
-  for (std::int64_t u = first_decoder_; u < output_unit_; ++u) forward_order_.push_back(u);
+Transformer::~Transformer() = default;
+Transformer::Transformer(Transformer&&) noexcept = default;
+
+void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
+  if (copies_) copies_->record_on(record);
+}
+
+std::int64_t Transformer::constant_bytes() const noexcept {
+  return positions_.numel() * 4 +
+         (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
+}
+
+double Transformer::training_flops(const PassSizes& sizes) const {
+  return 2 * (encoder_->training_products(sizes) + decoder_->training_products(sizes) +
+              3 * output_->products(sizes));
 }
 
 PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
   const bool keep_cheap =
       training && model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
-  return {&gemm_,
-          model_.num_heads,
-          model_.norm == config::Norm::kPre,
-          static_cast<float>(dropout),
-          key,
-          keep_cheap,
-          device_.kernels,
-          device_.memory,
-          device_.fused_attention};
+  return {.gemm = &gemm_,
+          .heads = model_.num_heads,
+          .pre_norm = model_.norm == config::Norm::kPre,
+          .dropout = static_cast<float>(dropout),
+          .dropout_key = key,
+          .keep_cheap = keep_cheap,
+          .kernels = device_.kernels,
+          .memory = device_.memory,
+          .fused_attention = device_.fused_attention};
 }
 
-at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, std::int64_t rows,
-                                  const std::int64_t* ids, const std::int32_t* places,
-                                  std::uint64_t site) const {
-  const std::int64_t d = model_.d_model;
-  const at::Tensor& weight = unit.values[0];
-  at::Tensor y = at::empty({rows, d}, weight.options());
-  pass.context.run(weight, [&](const auto& k) {
-    k->embed(k.elements(weight), ids, positions_.data_ptr<float>(), places, k.elements(y), rows, d,
-             std::sqrt(static_cast<float>(d)), pass.context.site(kEmbeddingBlock, site), k.stream);
-  });
-  return y;
-}
+PassContext Transformer::inference() const { return context(0.0, 0, false); }
 
 bool Transformer::fuses_attention(at::ScalarType type, std::int64_t length) const {
-  return context(0, 0, false).fuses(type, length, length, model_.d_model / model_.num_heads);
-}
-
-void Transformer::require_places(std::int64_t length) const {
-  if (length > positions_.size(0))
-    throw InternalError("a sentence is longer than the position table");
-}
-
-at::Tensor Transformer::encode(ParameterSource& source, Pass& pass) const {
-  require_places(pass.batch.source_length);
-  at::Tensor x = embed_ids(pass, source.open_forward(source_unit_), pass.batch.source_tokens,
-                           pass.arrays.source, pass.arrays.source_places, 0);
-  source.close_forward(source_unit_);
-  const std::int64_t segment = segment_length(model_.num_encoder_layers);
-  for (std::int64_t l = 0; l < model_.num_encoder_layers; ++l) {
-    const UnitTensors& unit = source.open_forward(first_encoder_ + l);
-    EncoderTape tape;
-    at::Tensor y = encoder_layer(pass, l, unit, x, tape);
-    if (pass.recompute) {
-      tape = EncoderTape{};
-      if (l % segment == 0) tape.input = x;
-    }
-    if (pass.keep) pass.encoder.push_back(std::move(tape));
-    x = std::move(y);
-    source.close_forward(first_encoder_ + l);
-  }
-  return x;
-}
-
-at::Tensor Transformer::decode(ParameterSource& source, Pass& pass,
-                               const at::Tensor& memory) const {
-  require_places(pass.batch.target_length);
-  at::Tensor x = embed_ids(pass, source.open_forward(target_unit_), pass.batch.target_tokens,
-                           pass.arrays.target_in, pass.arrays.target_places, 1);
-  source.close_forward(target_unit_);
-  const std::int64_t segment = segment_length(model_.num_decoder_layers);
-  for (std::int64_t l = 0; l < model_.num_decoder_layers; ++l) {
-    const UnitTensors& unit = source.open_forward(first_decoder_ + l);
-    DecoderTape tape;
-    at::Tensor y = decoder_layer(pass, l, unit, x, memory, tape);
-    if (pass.recompute) {
-      tape = DecoderTape{};
-      if (l % segment == 0) tape.input = x;
-    }
-    if (pass.keep) pass.decoder.push_back(std::move(tape));
-    x = std::move(y);
-    source.close_forward(first_decoder_ + l);
-  }
-  return x;
-}
-
-at::Tensor Transformer::project(const Pass& pass, ParameterSource& source, const at::Tensor& x,
-                                LayerNormTape& tape) const {
-  const UnitTensors& unit = source.open_forward(output_unit_);
-  const ParameterSpan p{unit.values, {}};
-  const at::Tensor h = layer_norm_forward(pass.context, p.part(0, 2), x, tape);
-  at::Tensor y = linear(pass.context, h, output_weight(pass, unit), unit.values[2]);
-  source.close_forward(output_unit_);
-  return y;
-}
-
-at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
-  c10::InferenceMode no_grad;
-  Pass pass{.batch = batch, .context = context(0.0, 0, false), .copies = copies_.get()};
-  open_tied(source, pass);
-  const at::Tensor memory = encode(source, pass);
-  LayerNormTape tape;
-  at::Tensor scores = project(pass, source, decode(source, pass, memory), tape);
-  if (model_.tie_embeddings) source.close_forward(source_unit_);
-  return scores;
+  return inference().fuses(type, length, length, model_.d_model / model_.num_heads);
 }
 
 at::Tensor Transformer::new_total() const {
@@ -190,142 +124,97 @@ double Transformer::read_total(const at::Tensor& total) const {
   return gemm_.computes() ? total.item<double>() : 0;
 }
 
-void Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight,
-                              const at::Tensor& bias, float smoothing, float gradient_scale,
-                              double* loss, const LogitSlice& each) const {
-  const at::Tensor row_losses =
-      at::empty({std::min(kLogitRows, hidden.size(0))}, hidden.options().dtype(at::kDouble));
-  const std::int64_t all =
-      gemm_.computes()
-          ? hidden.size(0)
-          : std::min(kLogitRows, hidden.size(0));  // a plan needs the largest slice alone
-  for (std::int64_t first = 0; first < all; first += kLogitRows) {
-    const std::int64_t rows = std::min(kLogitRows, all - first);
-    const at::Tensor h = hidden.narrow(0, first, rows);
-    const bool late = pass.context.memory == ComputeDevice::Memory::kHost &&
-                      !gemm_.adds_bias(h.scalar_type());  // the loss adds it
-    at::Tensor scores = linear(pass.context, h, weight, late ? at::Tensor() : bias);
-    pass.context.run(scores, [&](const auto& k) {
-      auto* of_rows = row_losses.data_ptr<double>();
-      if (late) {
-        using T = std::remove_pointer_t<decltype(k.elements(scores))>;
-        OnHost<T>::row_losses(k.elements(scores), pass.arrays.target_out + first, of_rows, rows,
-                              scores.size(1), smoothing, gradient_scale, k.elements(bias));
-      } else {
-        k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows,
-                         scores.size(1), smoothing, gradient_scale, k.stream);
-      }
-      k->add_total(of_rows, loss, rows, k.stream);
-    });
-    if (each) each(first, h, scores);
-  }
+template <typename Work>
+void Transformer::walk_forward(UnitWalk& walk, const Work& output) const {
+  const bool shared = shared_unit() >= 0;
+  if (shared) walk.hold_forward(shared_unit());
+  const at::Tensor memory = encoder_->forward(walk, nullptr);
+  if (walk.computes()) walk.pass().memory = memory;
+  const at::Tensor x = decoder_->forward(walk, nullptr);
+  walk.forward(output_unit(), [&](const ParameterSpan& p) { output(p, x); });
+  if (shared) walk.release_forward();
+}
+
+at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
+  c10::InferenceMode no_grad;
+  Pass pass{.batch = batch, .context = inference(), .copies = copies_.get()};
+  UnitWalk walk(source, &pass);
+  at::Tensor scores;
+  walk_forward(walk, [&](const ParameterSpan& p, const at::Tensor& x) {
+    Tape tape;
+    scores = output_->forward(pass, p, x, tape);
+  });
+  return scores;
 }
 
 LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
   c10::InferenceMode no_grad;
-  Pass pass{.batch = batch, .context = context(0.0, 0, false), .copies = copies_.get()};
-  open_tied(source, pass);
-  const at::Tensor memory = encode(source, pass);
-  const at::Tensor x = decode(source, pass, memory);
-  const at::Tensor total = new_total();
-  {
-    const UnitTensors& unit = source.open_forward(output_unit_);
-    LayerNormTape tape;
-    const at::Tensor hidden =
-        layer_norm_forward(pass.context, ParameterSpan{unit.values, {}}.part(0, 2), x, tape);
-    loss_slices(pass, hidden, output_weight(pass, unit), unit.values[2], 0.0F, 0.0F,
-                total.data_ptr<double>(), {});
-    source.close_forward(output_unit_);
-  }
-  if (model_.tie_embeddings) source.close_forward(source_unit_);
+  Pass pass{.batch = batch, .context = inference(), .copies = copies_.get()};
+  UnitWalk walk(source, &pass);
+  at::Tensor total;
+  walk_forward(walk, [&](const ParameterSpan& p, const at::Tensor& x) {
+    total = new_total();
+    pass.target.loss = total.data_ptr<double>();
+    output_->add_loss(pass, p, x);
+  });
   return {read_total(total), batch.target_tokens};
-}
-
-const at::Tensor& Transformer::output_weight(const Pass& pass, const UnitTensors& unit) const {
-  return model_.tie_embeddings ? pass.tied : unit.values[3];
-}
-
-LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch,
-                                std::uint64_t dropout_key, double gradient_scale,
-                                double label_smoothing) {
-  c10::InferenceMode no_grad;
-  const at::Tensor total = new_total();
-  train_slot(source, batch, dropout_key, gradient_scale, label_smoothing, total.data_ptr<double>());
-  return {read_total(total), batch.target_tokens};
-}
-
-void Transformer::train_slot(ParameterSource& source, const data::Batch& batch,
-                             std::uint64_t dropout_key, double gradient_scale,
-                             double label_smoothing, double* loss) {
-  ensure(gradient_scale != 0, "Transformer: a gradient scale of 0 gives no gradients");
-  c10::InferenceMode no_grad;
-  const config::GradientCheckpointing kind = model_.gradient_checkpointing;
-  const bool recompute =
-      kind == config::GradientCheckpointing::kFull || kind == config::GradientCheckpointing::kSqrt;
-  Pass pass{.batch = batch,
-            .context = context(model_.dropout, dropout_key, true),
-            .keep = true,
-            .recompute = recompute,
-            .copies = copies_.get()};
-  open_tied(source, pass);
-  pass.memory = encode(source, pass);
-  at::Tensor x = decode(source, pass, pass.memory);
-  backward(source, pass, std::move(x), static_cast<float>(label_smoothing),
-           static_cast<float>(gradient_scale), loss);
-}
-
-std::int64_t Transformer::segment_length(std::int64_t layers) const {
-  if (model_.gradient_checkpointing != config::GradientCheckpointing::kSqrt) return 1;
-  std::int64_t length = 1;
-  while (length * length < layers) ++length;
-  return length;
-}
-
-void Transformer::open_tied(ParameterSource& source, Pass& pass) const {
-  if (model_.tie_embeddings) pass.tied = source.open_forward(source_unit_).values[0];
-}
-
-void Transformer::idle_stacks(ParameterSource& source) const {
-  if (model_.tie_embeddings) source.open_forward(source_unit_);
-  for (const std::int64_t u : forward_order_) {
-    source.open_forward(u);
-    source.close_forward(u);
-  }
 }
 
 void Transformer::idle_forward(ParameterSource& source) const {
-  idle_stacks(source);
-  source.open_forward(output_unit_);
-  source.close_forward(output_unit_);
-  if (model_.tie_embeddings) source.close_forward(source_unit_);
+  UnitWalk walk(source, nullptr);
+  walk_forward(walk, [](const ParameterSpan&, const at::Tensor&) {});
+}
+
+void Transformer::walk_slot(UnitWalk& walk) const {
+  const bool shared = shared_unit() >= 0;
+  Stack::Tapes encoder_tapes, decoder_tapes;
+  if (shared) walk.hold_forward(shared_unit());
+  at::Tensor rows = encoder_->forward(walk, &encoder_tapes);
+  if (walk.computes()) walk.pass().memory = std::move(rows);
+  rows = decoder_->forward(walk, &decoder_tapes);
+  if (shared) walk.hold_backward();
+  at::Tensor g;
+  walk.backward(output_unit(), [&](const ParameterSpan& p) {
+    g = output_->backward_of_loss(walk.pass(), p, std::move(rows));
+  });
+  if (walk.computes()) {
+    Pass& pass = walk.pass();
+    pass.g_memory = at::empty_like(pass.memory);
+    if (gemm_.computes()) pass.g_memory.zero_();
+  }
+  decoder_->backward(walk, std::move(g), decoder_tapes);
+  if (walk.computes()) {
+    g = std::move(walk.pass().g_memory);
+    walk.pass().memory = at::Tensor();
+  }
+  encoder_->backward(walk, std::move(g), encoder_tapes);
+  if (shared) walk.release_backward();
+}
+
+void Transformer::train_slot(ParameterSource& source, const data::Batch& batch,
+                             const SlotTarget& target, double* loss) {
+  ensure(target.gradient_scale != 0, "Transformer: a gradient scale of 0 gives no gradients");
+  c10::InferenceMode no_grad;
+  Pass pass{.batch = batch,
+            .context = context(model_.dropout, target.dropout_key, true),
+            .copies = copies_.get(),
+            .target = {static_cast<float>(target.label_smoothing),
+                       static_cast<float>(target.gradient_scale), loss}};
+  UnitWalk walk(source, &pass);
+  walk_slot(walk);
+}
+
+LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batch,
+                                const SlotTarget& target) {
+  c10::InferenceMode no_grad;
+  const at::Tensor total = new_total();
+  train_slot(source, batch, target, total.data_ptr<double>());
+  return {read_total(total), batch.target_tokens};
 }
 
 void Transformer::idle_slot(ParameterSource& source) const {
-  const bool tied = model_.tie_embeddings;
-  idle_stacks(source);
-  if (tied) {
-    source.open_backward(source_unit_);
-    source.close_forward(source_unit_);
-  }
-  const auto back = [&](std::int64_t unit) {
-    source.open_backward(unit);
-    source.close_backward(unit);
-  };
-  const auto stack = [&](std::int64_t first, std::int64_t layers) {
-    backward_layers(
-        layers,
-        [&](std::int64_t k) {
-          source.open_forward(first + k);
-          source.close_forward(first + k);
-        },
-        [&](std::int64_t l) { back(first + l); });
-  };
-  back(output_unit_);
-  stack(first_decoder_, model_.num_decoder_layers);
-  if (!tied) back(target_unit_);
-  stack(first_encoder_, model_.num_encoder_layers);
-  if (!tied) source.open_backward(source_unit_);
-  source.close_backward(source_unit_);
+  UnitWalk walk(source, nullptr);
+  walk_slot(walk);
 }
 
 }  // namespace th::model

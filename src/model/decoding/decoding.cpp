@@ -1,167 +1,88 @@
 #include "th/model/decoding/decoding.hpp"
 
-#include "model/blocks/pass.hpp"
-#include "model/decoding/decoding_kernels.hpp"
+#include "model/blocks/output.hpp"
+#include "model/blocks/stack.hpp"
 #include "th/base/error.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <type_traits>
+#include <utility>
 
 namespace th::model {
+
+/// The walk through the units, and what the rows and layers keep.
+struct IncrementalDecoder::State {
+  State(const Transformer& model, ParameterSource& source, const data::Batch& batch)
+      : pass{.batch = batch, .context = model.inference()}, walk(source, &pass) {}
+
+  Pass pass;
+  UnitWalk walk;
+  DecodingRows rows{.pass = pass};
+  std::vector<LayerCache> caches;
+};
 
 IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource& source,
                                        const data::Batch& batch, std::int64_t rows_per_sentence,
                                        std::int64_t steps)
-    : model_(model),
-      source_(source),
-      pass_(new Transformer::Pass{.batch = batch, .context = model.context(0.0, 0, false)}),
-      capacity_(batch.sentences * rows_per_sentence),
-      steps_(steps) {
+    : model_(model), state_(std::make_unique<State>(model, source, batch)) {
   ensure(steps <= model.longest(), "IncrementalDecoder: more steps than positions");
   ensure(model.device().memory == ComputeDevice::Memory::kHost,
          "IncrementalDecoder: decoding is the host's");
-  const std::int64_t width = model_.model_.d_model;
-  model_.open_tied(source_, *pass_);
-  {
-    const at::Tensor memory = model_.encode(source_, *pass_);
-    for (std::int64_t l = 0; l < model_.model_.num_decoder_layers; ++l) {
-      const ParameterSpan p =
-          ParameterSpan{source_.open_forward(model_.first_decoder_ + l).values, {}}.part(
-              kCross, kAttention);
-      cross_.push_back(linear(pass_->context, memory, p.values[0].narrow(0, width, 2 * width),
-                              p.values[1].narrow(0, width, 2 * width)));
-      source_.close_forward(model_.first_decoder_ + l);
-    }
+  State& s = *state_;
+  s.rows.capacity = batch.sentences * rows_per_sentence;
+  s.rows.steps = steps;
+  s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
+  if (model.shared_unit() >= 0) s.walk.hold_forward(model.shared_unit());
+  s.pass.memory = model.encoder().forward(s.walk, nullptr);
+  model.decoder().prepare(s.walk, s.rows, s.caches);
+  s.pass.memory = at::Tensor();
+  for (LayerCache& cache : s.caches) {
+    cache.self = at::empty({steps, s.rows.capacity, cache.cross.size(1)}, cache.cross.options());
   }
-  for (const at::Tensor& cross : cross_)
-    self_.push_back(at::empty({steps, capacity_, 2 * width}, cross.options()));
 }
 
 IncrementalDecoder::~IncrementalDecoder() {
-  if (model_.model_.tie_embeddings) source_.close_forward(model_.source_unit_);
+  if (model_.shared_unit() >= 0) state_->walk.release_forward();
 }
 
 at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
                                     std::span<const std::int64_t> parents) {
+  State& s = *state_;
   const auto rows = std::ssize(ids);
-  ensure(rows == std::ssize(parents) && rows <= capacity_ && step_ < steps_,
+  ensure(rows == std::ssize(parents) && rows <= s.rows.capacity && s.rows.step < s.rows.steps,
          "IncrementalDecoder: a step of another size than planned");
   follow(parents);
-  const std::int64_t width = model_.model_.d_model;
-  const std::vector<std::int64_t> inputs(ids.begin(), ids.end());
-  const std::vector<std::int32_t> places(ids.size(), static_cast<std::int32_t>(step_));
-  const UnitTensors& target = source_.open_forward(model_.target_unit_);
-  at::Tensor x = at::empty({rows, width}, target.values[0].options());
-  pass_->context.run(x, [&](const auto& k) {
-    k->embed(k.elements(target.values[0]), inputs.data(), model_.positions_.data_ptr<float>(),
-             places.data(), k.elements(x), rows, width, std::sqrt(static_cast<float>(width)), {},
-             k.stream);
+  s.rows.ids.assign(ids.begin(), ids.end());
+  const at::Tensor x = model_.decoder().step(s.walk, s.rows, s.caches);
+  at::Tensor logits;
+  s.walk.forward(model_.output_unit(), [&](const ParameterSpan& p) {
+    LayerCache none;
+    logits = model_.output().step(s.rows, p, x, none);
   });
-  source_.close_forward(model_.target_unit_);
-  for (std::int64_t l = 0; l < model_.model_.num_decoder_layers; ++l) {
-    x = layer(l, source_.open_forward(model_.first_decoder_ + l), x);
-    source_.close_forward(model_.first_decoder_ + l);
-  }
-  LayerNormTape tape;
-  at::Tensor logits = model_.project(*pass_, source_, x, tape);
-  ++step_;
+  ++s.rows.step;
   return logits;
 }
 
 void IncrementalDecoder::follow(std::span<const std::int64_t> parents) {
+  DecodingRows& rows = state_->rows;
+  const bool first = rows.step == 0;
+  const std::size_t before =
+      first ? static_cast<std::size_t>(rows.pass.batch.sentences) : rows.sentence.size();
   std::vector<std::int64_t> sentence;
   std::vector<std::vector<std::int32_t>> lineage;
   for (const std::int64_t parent : parents) {
     const auto p = static_cast<std::size_t>(parent);
-    const bool first = step_ == 0;
-    ensure(p < (first ? static_cast<std::size_t>(pass_->batch.sentences) : sentence_.size()),
-           "IncrementalDecoder: a row continues none");
+    ensure(p < before, "IncrementalDecoder: a row continues none");
     std::vector<std::int32_t> line;
-    line.reserve(static_cast<std::size_t>(step_ + 1));
-    if (!first) line = lineage_[p];
+    line.reserve(static_cast<std::size_t>(rows.step + 1));
+    if (!first) line = rows.lineage[p];
     line.push_back(static_cast<std::int32_t>(lineage.size()));
-    sentence.push_back(first ? parent : sentence_[p]);
+    sentence.push_back(first ? parent : rows.sentence[p]);
     lineage.push_back(std::move(line));
   }
-  sentence_ = std::move(sentence);
-  lineage_ = std::move(lineage);
-}
-
-at::Tensor IncrementalDecoder::layer(std::int64_t index, const UnitTensors& unit,
-                                     const at::Tensor& x_RD) {
-  const PassContext& c = pass_->context;
-  const ParameterSpan p{unit.values, {}};
-  ResidualTape tape;
-  at::Tensor y = residual_forward(
-      c, p.part(kDecoderNorm1, kNorm), x_RD, {}, tape,
-      [&](const at::Tensor& h) { return self_attention(index, p.part(0, kAttention), h); });
-  y = residual_forward(c, p.part(kDecoderNorm2, kNorm), y, {}, tape, [&](const at::Tensor& h) {
-    return cross_attention(index, p.part(kCross, kAttention), h);
-  });
-  return residual_forward(c, p.part(kDecoderNorm3, kNorm), y, {}, tape, [&](const at::Tensor& h) {
-    FeedForwardTape hidden;
-    return feed_forward(c, p.part(kDecoderFeedForward, kFeedForward), h, {}, hidden);
-  });
-}
-
-at::Tensor IncrementalDecoder::self_attention(std::int64_t index, const ParameterSpan& p,
-                                              const at::Tensor& x_RD) {
-  const PassContext& c = pass_->context;
-  const std::int64_t rows = x_RD.size(0), width = x_RD.size(1), heads = c.heads, keys = step_ + 1;
-  const at::Tensor qkv = linear(c, x_RD, p.values[0], p.values[1]);
-  at::Tensor out = at::empty({rows, width}, x_RD.options());
-  c.run(qkv, [&](const auto& k) {
-    auto* cache = k.elements(self_[static_cast<std::size_t>(index)]);
-    const std::int64_t pair = 2 * width;
-    for (std::int64_t r = 0; r < rows; ++r) {
-      std::memcpy(cache + (step_ * capacity_ + r) * pair, k.elements(qkv) + r * 3 * width + width,
-                  static_cast<std::size_t>(pair) * sizeof(*cache));
-    }
-    std::vector<float> scratch(
-        static_cast<std::size_t>(attend_scratch(keys, heads, width / heads)));
-    std::vector<std::add_const_t<std::remove_pointer_t<decltype(cache)>>*> pairs(
-        static_cast<std::size_t>(keys));
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const std::vector<std::int32_t>& line = lineage_[static_cast<std::size_t>(r)];
-      for (std::size_t t = 0; t < pairs.size(); ++t)
-        pairs[t] = cache + (static_cast<std::int64_t>(t) * capacity_ + line[t]) * pair;
-      attend_one(k.elements(qkv) + r * 3 * width, pairs.data(), keys, heads, width / heads,
-                 scratch.data(), k.elements(out) + r * width);
-    }
-  });
-  return linear(c, out, p.values[2], p.values[3]);
-}
-
-at::Tensor IncrementalDecoder::cross_attention(std::int64_t index, const ParameterSpan& p,
-                                               const at::Tensor& x_RD) {
-  const PassContext& c = pass_->context;
-  const data::Batch& batch = pass_->batch;
-  const std::int64_t rows = x_RD.size(0), width = x_RD.size(1), heads = c.heads;
-  const at::Tensor query =
-      linear(c, x_RD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
-  at::Tensor out = at::empty({rows, width}, x_RD.options());
-  c.run(query, [&](const auto& k) {
-    const auto* cache = k.elements(cross_[static_cast<std::size_t>(index)]);
-    std::vector<float> scratch(
-        static_cast<std::size_t>(attend_scratch(batch.source_length, heads, width / heads)));
-    std::vector<decltype(cache)> pairs;
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const std::int64_t sentence = sentence_[static_cast<std::size_t>(r)];
-      const auto rows_of =
-          pass_->rows.source_offsets().subspan(static_cast<std::size_t>(sentence), 2);
-      const std::int64_t keys = rows_of[1] - rows_of[0];
-      pairs.clear();
-      for (std::int64_t row = rows_of[0]; row < rows_of[1]; ++row)
-        pairs.push_back(cache + row * 2 * width);
-      attend_one(k.elements(query) + r * width, pairs.data(), keys, heads, width / heads,
-                 scratch.data(), k.elements(out) + r * width);
-    }
-  });
-  return linear(c, out, p.values[2], p.values[3]);
+  rows.sentence = std::move(sentence);
+  rows.lineage = std::move(lineage);
 }
 
 void plan_decoding(const Transformer& model, ParameterSource& source, const data::Batch& batch,

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/data/loader.hpp"
+#include "th/model/blocks/transformer.hpp"
 #include "th/runtime/observe/resource_usage.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/plan/memory_watch.hpp"
@@ -153,20 +154,15 @@ zero::BatchShape Planner::longest_sentences(const config::DataSection& data) con
 }
 
 double Planner::slot_flops(const config::RunConfig& config) const {
-  const auto& m = config.model;
+  const model::Transformer shapes(
+      {config.model, request_.source_vocabulary, request_.target_vocabulary, 1},
+      model::GemmLibrary::kMkl, model::Arithmetic::kShapesOnly);
   const double rows = sentences(config);
-  const double s = rows * mean_.source, t = rows * mean_.target;
-  const double d = static_cast<double>(m.d_model), f = static_cast<double>(m.d_ff);
-  const double encoder = s * (4 * d * d + 2 * d * f) + 2 * rows * mean_.source_scores * d;
-  const double decoder = t * (6 * d * d + 2 * d * f) + s * 2 * d * d +
-                         2 * rows * (mean_.target_scores + mean_.cross_scores) * d;
-  const double output = t * d * static_cast<double>(request_.target_vocabulary);
-  const double layers = static_cast<double>(m.num_encoder_layers) * encoder +
-                        static_cast<double>(m.num_decoder_layers) * decoder;
-  double forward_passes = 3;  // forward, and twice as much backward
-  if (m.gradient_checkpointing == config::GradientCheckpointing::kFull) forward_passes = 4;
-  if (m.gradient_checkpointing == config::GradientCheckpointing::kSqrt) forward_passes = 5;
-  return 2 * (forward_passes * layers + 3 * output);
+  return shapes.training_flops({.source_rows = rows * mean_.source,
+                                .target_rows = rows * mean_.target,
+                                .encoder_scores = rows * mean_.source_scores,
+                                .decoder_scores = rows * mean_.target_scores,
+                                .cross_scores = rows * mean_.cross_scores});
 }
 
 std::string Planner::batch_text() const {

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "model/blocks/sublayers.hpp"
 #include "tensors.hpp"
-#include "th/model/blocks/layers.hpp"
 
 // Parameters of one block with gradients that begin at a value, to see that they are added to.
 namespace th::model::test {
@@ -34,7 +34,8 @@ struct BlockParameters {
 inline at::Tensor factors(at::IntArrayRef shape, Dropout dropout) {
   const at::Tensor ones = at::ones(shape);
   at::Tensor out = at::empty(shape);
-  apply_dropout(data(ones), data(out), out.numel(), dropout);
+  host_kernels().fp32->run(op::ApplyDropout<float>{data(ones), data(out), out.numel(), dropout},
+                           nullptr);
   return out.to(at::kDouble);
 }
 

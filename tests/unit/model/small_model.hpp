@@ -30,7 +30,7 @@ constexpr std::int64_t kVocabulary = 23, kMaxLength = 20;
 
 inline Transformer make_model(const config::ModelSection& section,
                               GemmLibrary library = GemmLibrary::kOnednn) {
-  return {section, kVocabulary, kVocabulary, library, kMaxLength};
+  return {{section, kVocabulary, kVocabulary, kMaxLength}, library};
 }
 
 /// Sentences of the given lengths.

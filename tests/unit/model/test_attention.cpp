@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "block_parameters.hpp"
+#include "model/blocks/attention.hpp"
 #include "model/ops/host_attention.hpp"
 
 #include <cmath>
@@ -62,7 +63,9 @@ struct Problem {
             key_offsets.data(),
             query_offsets.back(),
             key_offsets.back(),
-            {c.padded ? lengths.data() : nullptr, c.causal},
+            c.padded ? lengths.data() : nullptr,
+            nullptr,
+            {{c.causal ? runtime::ScoreRule::Kind::kCausal : runtime::ScoreRule::Kind::kFull}, {}},
             {99, c.dropout}};
     x = normal({site.query_rows, kWidth}, 50);
     if (cross) memory = normal({site.key_rows, kWidth}, 51);
@@ -73,11 +76,11 @@ struct Problem {
   Problem& operator=(const Problem&) = delete;
   ~Problem() = default;
   void forward(const PassContext& context) {
-    y = attention_forward(context, p.span(), x, memory, site, tape);
+    y = Attention().forward(context, p.span(), {x, memory, site}, tape);
   }
   void backward(const PassContext& context) {
-    g_x = attention_backward(context, p.span(), g, x, memory, site, tape,
-                             cross ? &g_memory : nullptr);
+    g_x = Attention().backward(context, p.span(), g, {x, memory, site}, tape,
+                               cross ? &g_memory : nullptr);
   }
   [[nodiscard]] at::Tensor allowed() const {
     at::Tensor m = at::zeros({3, 1, queries, keys}, at::kBool);
@@ -141,7 +144,7 @@ at::Tensor oracle(const Problem& problem, const at::Tensor& x, const at::Tensor&
   return at::linear(rows, w[2], w[3]);
 }
 
-class Attention : public testing::TestWithParam<std::tuple<GemmLibrary, Case, bool>> {
+class AttentionBlocks : public testing::TestWithParam<std::tuple<GemmLibrary, Case, bool>> {
  protected:
   static PassContext context(const Gemm& gemm, bool keep_cheap) {
     PassContext out{&gemm, kHeads, true, std::get<1>(GetParam()).dropout, 1, keep_cheap};
@@ -150,7 +153,7 @@ class Attention : public testing::TestWithParam<std::tuple<GemmLibrary, Case, bo
   }
 };
 
-TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
+TEST_P(AttentionBlocks, ForwardAndEveryGradientAgreeWithLibTorch) {
   const auto& [library, c, fused] = GetParam();
   Problem problem(c);
   const Gemm gemm(library);
@@ -173,7 +176,7 @@ TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
   EXPECT_LT(problem.p.gradient_error(), kTolerance);
 }
 
-TEST_P(Attention, KeepsOrComputesAgainWithTheSameBits) {
+TEST_P(AttentionBlocks, KeepsOrComputesAgainWithTheSameBits) {
   const auto& [library, c, fused] = GetParam();
   const Gemm gemm(library);
   Problem keeping(c), sparing(c);
@@ -206,7 +209,7 @@ const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
                        {"self_causal_groups", false, true, true, 8, 8, 0.0F, true},
                        {"cross_groups", true, false, true, 17, 6, 0.0F, true}};
 
-INSTANTIATE_TEST_SUITE_P(LibTorch, Attention,
+INSTANTIATE_TEST_SUITE_P(LibTorch, AttentionBlocks,
                          testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl),
                                           testing::ValuesIn(kCases), testing::Bool()),
                          [](const auto& p) {
@@ -255,13 +258,16 @@ TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
                            offsets.data(),
                            rows,
                            rows,
-                           {all.lengths.data() + 1, true},
+                           all.lengths.data() + 1,
+                           nullptr,
+                           {{runtime::ScoreRule::Kind::kCausal}, {}},
                            all.site.group_dropout(1)};
   AttentionTape tape;
   const at::Tensor x = all.x.narrow(0, first, rows).contiguous(),
                    g = all.g.narrow(0, first, rows).contiguous();
-  const at::Tensor y = attention_forward(context_, all.p.span(), x, {}, site, tape);
-  const at::Tensor g_x = attention_backward(context_, all.p.span(), g, x, {}, site, tape, nullptr);
+  const AttentionRows rows_of_x{x, {}, site};
+  const at::Tensor y = Attention().forward(context_, all.p.span(), rows_of_x, tape);
+  const at::Tensor g_x = Attention().backward(context_, all.p.span(), g, rows_of_x, tape, nullptr);
   EXPECT_LT(relative_error(y, all.y.narrow(0, first, rows)), kTolerance);
   EXPECT_LT(relative_error(g_x, all.g_x.narrow(0, first, rows)), kTolerance);
 }

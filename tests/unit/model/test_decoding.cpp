@@ -68,7 +68,7 @@ class Decoding : public testing::TestWithParam<Shape> {
     return small_section(std::get<0>(GetParam()), std::get<1>(GetParam()));
   }
   [[nodiscard]] static Transformer few_words() {
-    return {section(), kFew, kFew, GemmLibrary::kOnednn, test::kMaxLength};
+    return {{section(), kFew, kFew, test::kMaxLength}, GemmLibrary::kOnednn};
   }
 };
 INSTANTIATE_TEST_SUITE_P(Models, Decoding,

@@ -1,5 +1,5 @@
-// Feed-forward and residual blocks against LibTorch in fp64, with and without dropout. Attention:
-// test_attention.cpp.
+// Feed-forward and residual sublayers against LibTorch in fp64, with and without dropout.
+// Attention: test_attention.cpp.
 #include <gtest/gtest.h>
 
 #include "block_parameters.hpp"
@@ -29,8 +29,8 @@ TEST_P(Blocks, FeedForwardAndEveryGradientAgreeWithLibTorch) {
   test::BlockParameters p({{kHidden, kWidth}, {kHidden}, {kWidth, kHidden}, {kWidth}}, 10);
   const at::Tensor in = normal({kRows, kWidth}, 1), g = normal({kRows, kWidth}, 2);
   FeedForwardTape tape;
-  const at::Tensor y = feed_forward(context, p.span(), in, dropout, tape);
-  const at::Tensor g_x = feed_forward_backward(context, p.span(), g, in, dropout, tape);
+  const at::Tensor y = FeedForward().forward(context, p.span(), in, dropout, tape);
+  const at::Tensor g_x = FeedForward().backward(context, p.span(), g, in, dropout, tape);
 
   const at::Tensor x = leaf(in);
   const at::Tensor hidden =
@@ -57,12 +57,13 @@ TEST_P(Blocks, ResidualAroundFeedForwardAgreesForPreAndPostNorm) {
     const at::Tensor in_before = in.clone(), g_before = g.clone();
     FeedForwardTape tape;
     ResidualTape norm_tape;
-    const at::Tensor y = residual_forward(
-        context, norm.span(), in, outer, norm_tape,
-        [&](const at::Tensor& h) { return feed_forward(context, p.span(), h, inner, tape); });
-    const at::Tensor g_x = residual_backward(
+    const at::Tensor y =
+        Residual().forward(context, norm.span(), in, outer, norm_tape, [&](const at::Tensor& h) {
+          return FeedForward().forward(context, p.span(), h, inner, tape);
+        });
+    const at::Tensor g_x = Residual().backward(
         context, norm.span(), g, outer, norm_tape, [&](const at::Tensor& g_h, const at::Tensor& h) {
-          return feed_forward_backward(context, p.span(), g_h, h, inner, tape);
+          return FeedForward().backward(context, p.span(), g_h, h, inner, tape);
         });
     EXPECT_TRUE(test::same_bits(in, in_before)) << "the input is kept for recomputation";
     EXPECT_TRUE(test::same_bits(g, g_before));
@@ -94,8 +95,8 @@ TEST(LayerNormBlock, AgainIsTheForwardResult) {
   const PassContext context{&gemm, 1, true, 0, 1, true};
   test::BlockParameters p({{kWidth}, {kWidth}}, 40);
   LayerNormTape tape;
-  const at::Tensor y = layer_norm_forward(context, p.span(), normal({kRows, kWidth}, 5), tape);
-  EXPECT_TRUE(test::same_bits(y, layer_norm_again(context, p.span(), tape)));
+  const at::Tensor y = Norm().forward(context, p.span(), normal({kRows, kWidth}, 5), tape);
+  EXPECT_TRUE(test::same_bits(y, Norm().again(context, p.span(), tape)));
 }
 
 TEST(DropoutSites, EveryBlockAndSiteHasAKeyOfItsOwn) {
@@ -115,10 +116,10 @@ TEST(DropoutSites, EveryBlockAndSiteHasAKeyOfItsOwn) {
 TEST(ParameterSpans, APartOfASpanWithoutGradientsHasNone) {
   std::vector<at::Tensor> values{at::ones({1}), at::ones({2}), at::ones({3})}, gradients = values;
   const ParameterSpan forward{values, {}}, backward{values, gradients};
-  EXPECT_EQ(forward.part(1, 2).values[1].numel(), 3);
-  EXPECT_TRUE(forward.part(1, 2).gradients.empty());
-  EXPECT_EQ(backward.part(1, 2).gradients.size(), 2U);
-  EXPECT_EQ(backward.part(1, 2).gradients[0].numel(), 2);
+  EXPECT_EQ(forward.part({1, 2}).values[1].numel(), 3);
+  EXPECT_TRUE(forward.part({1, 2}).gradients.empty());
+  EXPECT_EQ(backward.part({1, 2}).gradients.size(), 2U);
+  EXPECT_EQ(backward.part({1, 2}).gradients[0].numel(), 2);
 }
 
 }  // namespace

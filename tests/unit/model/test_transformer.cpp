@@ -2,6 +2,7 @@
 // test_layers.cpp.
 #include <gtest/gtest.h>
 
+#include "model/blocks/output.hpp"
 #include "small_model.hpp"
 #include "th/base/error.hpp"
 
@@ -51,13 +52,13 @@ TEST_P(Variants, EveryKindOfRecomputationGivesTheSameBitsForEveryGradient) {
     m.num_decoder_layers = layers + 1;
     Transformer plain = make_model(m);
     RecordingSource want(plain);
-    const double loss = plain.train_slot(want, usual_batch(), 17, 0.01, 0.1).loss_sum;
+    const double loss = plain.train_slot(want, usual_batch(), {17, 0.01, 0.1}).loss_sum;
     EXPECT_GT(want.gradients().abs().max().item<float>(), 0.0F);
     for (const GradientCheckpointing kind : kKinds) {
       m.gradient_checkpointing = kind;
       Transformer model = make_model(m);
       RecordingSource got(model);
-      EXPECT_EQ(model.train_slot(got, usual_batch(), 17, 0.01, 0.1).loss_sum, loss);
+      EXPECT_EQ(model.train_slot(got, usual_batch(), {17, 0.01, 0.1}).loss_sum, loss);
       EXPECT_TRUE(same_bits(got.gradients(), want.gradients()))
           << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
     }
@@ -72,7 +73,7 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAComputingOne) {
       m.num_encoder_layers = layers;
       Transformer model = make_model(m);
       RecordingSource computing(model), idle(model);
-      (void)model.train_slot(computing, usual_batch(), 1, 1.0, 0.0);
+      (void)model.train_slot(computing, usual_batch(), {1, 1.0, 0.0});
       model.idle_slot(idle);
       EXPECT_EQ(idle.collective_calls, computing.collective_calls)
           << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
@@ -90,8 +91,8 @@ TEST_P(Variants, TheLossInSlicesIsTheLossOfTheWhole) {
   RecordingSource source(model), parts(model);
   const std::vector<std::int32_t> lengths(150, 15);
   const data::Batch batch = make_batch(lengths, lengths);
-  ASSERT_GT(batch.target_tokens, 2 * Transformer::kLogitRows);
-  const LossSum sum = model.train_slot(source, batch, 1, 1.0, 0.1);
+  ASSERT_GT(batch.target_tokens, 2 * Output::kLogitRows);
+  const LossSum sum = model.train_slot(source, batch, {1, 1.0, 0.1});
   double loss = 0;
   const std::vector<std::int32_t> third(50, 15);
   data::Batch part = make_batch(third, third);
@@ -101,7 +102,7 @@ TEST_P(Variants, TheLossInSlicesIsTheLossOfTheWhole) {
                             {&batch.target_out, &part.target_out}}) {
       std::copy(from->begin() + first, from->begin() + first + part.target_tokens, to->begin());
     }
-    loss += model.train_slot(parts, part, 1, 1.0, 0.1).loss_sum;
+    loss += model.train_slot(parts, part, {1, 1.0, 0.1}).loss_sum;
   }
   EXPECT_NEAR(sum.loss_sum, loss, 2e-6 * loss);
   EXPECT_LT(relative_error(source.gradients(), parts.gradients()), 1e-5);
@@ -128,15 +129,15 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAnEvaluatingOne) {
 TEST_P(Variants, CollectiveCallsDoNotDependOnTheBatch) {
   Transformer model = make_model(section(0.1));
   RecordingSource a(model), b(model);
-  (void)model.train_slot(a, usual_batch(), 1, 1.0, 0.0);
-  (void)model.train_slot(b, test::make_batch({1}, {1}), 2, 1.0, 0.1);
+  (void)model.train_slot(a, usual_batch(), {1, 1.0, 0.0});
+  (void)model.train_slot(b, test::make_batch({1}, {1}), {2, 1.0, 0.1});
   EXPECT_EQ(a.collective_calls, b.collective_calls);
 }
 
 TEST_P(Variants, GradientsAreCompleteFromTheOutputToTheFirstEmbeddingEachUnitOnce) {
   Transformer model = make_model(section());
   RecordingSource source(model);
-  (void)model.train_slot(source, usual_batch(), 1, 1.0, 0.0);
+  (void)model.train_slot(source, usual_batch(), {1, 1.0, 0.0});
   std::vector<std::string> names;
   for (const std::int64_t u : source.backward_closes)
     names.push_back(model.units()[static_cast<std::size_t>(u)].name);
@@ -158,7 +159,7 @@ TEST_P(Variants, OnlyTheLongLivedUnitIsOpenBesideAnother) {
     m.gradient_checkpointing = kind;
     Transformer model = make_model(m);
     RecordingSource source(model);
-    (void)model.train_slot(source, usual_batch(), 1, 1.0, 0.0);
+    (void)model.train_slot(source, usual_batch(), {1, 1.0, 0.0});
     EXPECT_EQ(source.most_open, tied() ? 2 : 1);
   }
 }
@@ -170,7 +171,7 @@ TEST_P(Variants, GradientsAreTheSlopeOfTheLossUnderDropoutAndSmoothing) {
   Transformer model = make_model(section(0.1));
   RecordingSource source(model);
   const data::Batch batch = usual_batch();
-  const double loss = model.train_slot(source, batch, 5, 1.0, 0.1).loss_sum;
+  const double loss = model.train_slot(source, batch, {5, 1.0, 0.1}).loss_sum;
   std::vector<std::vector<at::Tensor>> gradients;
   for (const UnitTensors& unit : source.units()) {
     gradients.emplace_back();
@@ -183,7 +184,7 @@ TEST_P(Variants, GradientsAreTheSlopeOfTheLossUnderDropoutAndSmoothing) {
       before.push_back(unit.values[i].clone());
       unit.values[i].add_(gradients[u][i], step);
     }
-    const double moved = model.train_slot(source, batch, 5, 1.0, 0.1).loss_sum;
+    const double moved = model.train_slot(source, batch, {5, 1.0, 0.1}).loss_sum;
     for (std::size_t i = 0; i < unit.values.size(); ++i) unit.values[i].copy_(before[i]);
     return moved;
   };
@@ -200,8 +201,8 @@ TEST_P(Variants, GradientsAreTheSlopeOfTheLossUnderDropoutAndSmoothing) {
 TEST_P(Variants, DoublingTheScaleDoublesEveryGradientExactly) {
   Transformer model = make_model(section(0.1));
   RecordingSource a(model), b(model);
-  const double loss_a = model.train_slot(a, usual_batch(), 3, 1.0, 0.1).loss_sum;
-  const double loss_b = model.train_slot(b, usual_batch(), 3, 2.0, 0.1).loss_sum;
+  const double loss_a = model.train_slot(a, usual_batch(), {3, 1.0, 0.1}).loss_sum;
+  const double loss_b = model.train_slot(b, usual_batch(), {3, 2.0, 0.1}).loss_sum;
   EXPECT_EQ(loss_a, loss_b);
   EXPECT_TRUE(same_bits(a.gradients() * 2, b.gradients()));
 }
@@ -209,9 +210,9 @@ TEST_P(Variants, DoublingTheScaleDoublesEveryGradientExactly) {
 TEST_P(Variants, GradientsAreAddedToWhatTheSourceHolds) {
   Transformer model = make_model(section());
   RecordingSource once(model), twice(model);
-  (void)model.train_slot(once, usual_batch(), 3, 1.0, 0.0);
-  (void)model.train_slot(twice, usual_batch(), 3, 1.0, 0.0);
-  (void)model.train_slot(twice, usual_batch(), 3, 1.0, 0.0);
+  (void)model.train_slot(once, usual_batch(), {3, 1.0, 0.0});
+  (void)model.train_slot(twice, usual_batch(), {3, 1.0, 0.0});
+  (void)model.train_slot(twice, usual_batch(), {3, 1.0, 0.0});
   EXPECT_LT(relative_error(twice.gradients(), once.gradients().to(at::kDouble) * 2),
             1e-6);  // fp32 sums in another order
 }
@@ -231,10 +232,10 @@ TEST_P(Variants, ABatchIsTheSumOfItsSentences) {
   RecordingSource together(model), apart(model);
   const data::Batch batch = many_sentences();
   ASSERT_EQ(data::sentence_groups(batch.source_lengths, batch.target_lengths).size(), 2U);
-  const LossSum sum = model.train_slot(together, batch, 1, 1.0, 0.1);
+  const LossSum sum = model.train_slot(together, batch, {1, 1.0, 0.1});
   double loss = 0;
   for (std::size_t b = 0; b < 20; ++b)
-    loss += model.train_slot(apart, test::only(batch, b), 1, 1.0, 0.1).loss_sum;
+    loss += model.train_slot(apart, test::only(batch, b), {1, 1.0, 0.1}).loss_sum;
   EXPECT_NEAR(sum.loss_sum, loss,
               2e-6 * loss);  // fp32; other row counts may be multiplied in other blocks
   EXPECT_LT(relative_error(together.gradients(), apart.gradients()), 1e-5);
@@ -288,17 +289,17 @@ TEST_P(Variants, EvaluationIsTheCrossEntropyOfTheLogitsWithoutDropoutAndSmoothin
 TEST_P(Variants, TheDropoutKeyDecidesTheLossOfATrainingSlot) {
   Transformer model = make_model(section(0.1));
   RecordingSource source(model);
-  const double first = model.train_slot(source, usual_batch(), 1, 1.0, 0.0).loss_sum;
-  EXPECT_EQ(first, model.train_slot(source, usual_batch(), 1, 1.0, 0.0).loss_sum);
-  EXPECT_NE(first, model.train_slot(source, usual_batch(), 2, 1.0, 0.0).loss_sum);
+  const double first = model.train_slot(source, usual_batch(), {1, 1.0, 0.0}).loss_sum;
+  EXPECT_EQ(first, model.train_slot(source, usual_batch(), {1, 1.0, 0.0}).loss_sum);
+  EXPECT_NE(first, model.train_slot(source, usual_batch(), {2, 1.0, 0.0}).loss_sum);
 }
 
 TEST(Transformer, BothMatrixLibrariesAgree) {
   const config::ModelSection m = small_section();
   Transformer onednn = make_model(m, GemmLibrary::kOnednn), mkl = make_model(m, GemmLibrary::kMkl);
   RecordingSource a(onednn), b(mkl);
-  const double loss_a = onednn.train_slot(a, usual_batch(), 1, 1.0, 0.1).loss_sum;
-  const double loss_b = mkl.train_slot(b, usual_batch(), 1, 1.0, 0.1).loss_sum;
+  const double loss_a = onednn.train_slot(a, usual_batch(), {1, 1.0, 0.1}).loss_sum;
+  const double loss_b = mkl.train_slot(b, usual_batch(), {1, 1.0, 0.1}).loss_sum;
   EXPECT_NEAR(loss_a, loss_b, 1e-5 * loss_a);  // contract: other identities agree to 1e-5 relative
   EXPECT_LT(relative_error(a.gradients(), b.gradients()), 1e-5);
 }
@@ -336,7 +337,7 @@ TEST(Transformer, RefusesWhatCannotBeBuilt) {
   config::ModelSection m = small_section();
   m.num_heads = 3;
   EXPECT_THROW(make_model(m), InternalError);
-  EXPECT_THROW(Transformer(small_section(Norm::kPre, true), 20, 21, GemmLibrary::kMkl, 8),
+  EXPECT_THROW(Transformer({small_section(Norm::kPre, true), 20, 21, 8}, GemmLibrary::kMkl),
                InternalError);
 }
 

@@ -1,20 +1,28 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
-#include "th/model/blocks/layers.hpp"
-#include "th/model/blocks/parameter_units.hpp"
+#include "th/model/blocks/parameter_spec.hpp"
 #include "th/model/blocks/parameters.hpp"
-#include "th/model/memory/batch_copies.hpp"
+#include "th/model/blocks/pass_sizes.hpp"
 #include "th/model/memory/compute_device.hpp"
+#include "th/model/products/gemm.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 
 namespace th::model {
+
+class BatchCopies;
+class Output;
+class Stack;
+class UnitWalk;
+struct Pass;
+struct PassContext;
 
 /// The sums of one micro-batch: the loss is loss_sum / tokens over all slots of a step.
 struct LossSum {
@@ -22,45 +30,60 @@ struct LossSum {
   std::int64_t tokens = 0;
 };
 
-/// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer.
-/// Holds no parameters: they come from a ParameterSource, unit by unit, and their element type
-/// (fp32, bf16, fp16) is that of the activations. Knows nothing of ranks.
-///
-/// Its units are those of parameter_units().
+/// What a model is made of.
+struct TransformerSpec {
+  config::ModelSection model;
+  std::int64_t source_vocabulary = 0, target_vocabulary = 0;
+  std::int64_t max_length = 0;  ///< ids of the longest sentence, the rows of the position table
+};
+
+/// What a Transformer trains towards in one micro-batch.
+struct SlotTarget {
+  std::uint64_t dropout_key = 0;  ///< hash of (seed, step, slot)
+  double gradient_scale = 1;      ///< gradients are those of loss_sum times it; not 0
+  double label_smoothing = 0;
+};
+
+/// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer:
+/// an encoder stack, a decoder stack and an output. Holds no parameters: they come from a
+/// ParameterSource, unit by unit, and their element type (fp32, bf16, fp16) is that of the
+/// activations. Knows nothing of ranks. Its units are those of parameter_units().
 class Transformer {
  public:
   /// Parameters come from, and gradients go to, tensors on `device`, and its kernels compute.
-  Transformer(const config::ModelSection& model, std::int64_t source_vocabulary,
-              std::int64_t target_vocabulary, GemmLibrary gemm, std::int64_t max_length,
+  /// Throws InternalError where d_model is no multiple of num_heads.
+  Transformer(const TransformerSpec& spec, GemmLibrary gemm,
               Arithmetic arithmetic = Arithmetic::kCompute, const ComputeDevice& device = {});
+  ~Transformer();
+  Transformer(Transformer&&) noexcept;
+  Transformer& operator=(Transformer&&) = delete;
 
   [[nodiscard]] const std::vector<UnitSpec>& units() const noexcept { return units_; }
   [[nodiscard]] const std::vector<TensorAlias>& aliases() const noexcept { return aliases_; }
-  /// Units that stay open while others are opened and closed (the tied embeddings).
+  /// Units that stay open while others are opened and closed (shared embeddings).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
   /// Whether all attention of sentences up to `length` is one kernel over packed rows, without
   /// padding.
   [[nodiscard]] bool fuses_attention(at::ScalarType type, std::int64_t length) const;
   /// Batches' copies to a device are events of `record` from here on.
-  void record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
-    if (copies_) copies_->record_on(record);
-  }
+  void record_on(const std::shared_ptr<runtime::FlightRecord>& record);
   /// Bytes of tables, and on a device of its own of the products' workspace, that the model holds
   /// beside its parameters.
-  [[nodiscard]] std::int64_t constant_bytes() const noexcept {
-    return positions_.numel() * 4 +
-           (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
-  }
+  [[nodiscard]] std::int64_t constant_bytes() const noexcept;
+  /// Ids of the longest sentence: the rows of the position table.
+  [[nodiscard]] std::int64_t longest() const noexcept { return positions_.size(0); }
+  /// Floating point operations of the matrix products of one micro-batch, forward and backward,
+  /// with what gradient checkpointing computes again. A multiply-add counts two.
+  [[nodiscard]] double training_flops(const PassSizes& sizes) const;
 
-  /// Forward and backward over one micro-batch; gradients of loss_sum * `gradient_scale` are added
-  /// through `source`, and loss_sum to `loss`, a number in the device's memory. On a device with
-  /// memory of its own all of it is enqueued, and the host waits for nothing.
-  void train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key,
-                  double gradient_scale, double label_smoothing, double* loss);
+  /// Forward and backward over one micro-batch; gradients are added through `source`, and loss_sum
+  /// to `loss`, a number in the device's memory. On a device with memory of its own all of it is
+  /// enqueued, and the host waits for nothing.
+  void train_slot(ParameterSource& source, const data::Batch& batch, const SlotTarget& target,
+                  double* loss);
   /// The same, and waits for the loss.
-  LossSum train_slot(ParameterSource& source, const data::Batch& batch, std::uint64_t dropout_key,
-                     double gradient_scale, double label_smoothing);
+  LossSum train_slot(ParameterSource& source, const data::Batch& batch, const SlotTarget& target);
   /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a
   /// round joins the others' collectives.
   void idle_slot(ParameterSource& source) const;
@@ -70,96 +93,38 @@ class Transformer {
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
   /// Logits [target_tokens, V] of decoder inputs, without dropout (scoring, tests).
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
-  /// Rows of logits that exist at a time in training and validation: enough for fast products, few
-  /// beside a large micro-batch.
-  static constexpr std::int64_t kLogitRows = 1024;
-  /// Ids of the longest sentence: the rows of the position table.
-  [[nodiscard]] std::int64_t longest() const noexcept { return positions_.size(0); }
+
+  // What decoding goes through, position by position.
+  [[nodiscard]] const Stack& encoder() const noexcept { return *encoder_; }
+  [[nodiscard]] const Stack& decoder() const noexcept { return *decoder_; }
+  [[nodiscard]] const Output& output() const noexcept { return *output_; }
+  [[nodiscard]] std::int64_t output_unit() const noexcept { return std::ssize(units_) - 1; }
+  /// The unit that source, target and output share, and that stays open; -1: none.
+  [[nodiscard]] std::int64_t shared_unit() const noexcept { return long_lived_[0] ? 0 : -1; }
+  /// Of a pass without dropout that makes no gradients.
+  [[nodiscard]] PassContext inference() const;
 
  private:
-  friend class IncrementalDecoder;
-  struct EncoderTape {
-    at::Tensor input;  ///< kept where the layer is computed again
-    ResidualTape residual1, residual2;
-    LayerNormTape final_norm;
-    AttentionTape attention;
-    FeedForwardTape feed_forward;
-  };
-  struct DecoderTape {
-    at::Tensor input;
-    ResidualTape residual1, residual2, residual3;
-    AttentionTape self_attention, cross_attention;
-    FeedForwardTape feed_forward;
-  };
-  struct Pass;
-
-  Transformer(const config::ModelSection& model, ParameterUnits parameters, GemmLibrary gemm,
-              std::int64_t max_length, Arithmetic arithmetic, const ComputeDevice& device);
-  void index_units();
   [[nodiscard]] PassContext context(double dropout, std::uint64_t key, bool training) const;
-  [[nodiscard]] at::Tensor encoder_layer(const Pass& pass, std::int64_t layer,
-                                         const UnitTensors& unit, const at::Tensor& x,
-                                         EncoderTape& tape) const;
-  [[nodiscard]] at::Tensor encoder_layer_backward(const Pass& pass, std::int64_t layer,
-                                                  UnitTensors& unit, const at::Tensor& g,
-                                                  const EncoderTape& tape) const;
-  [[nodiscard]] at::Tensor decoder_layer(const Pass& pass, std::int64_t layer,
-                                         const UnitTensors& unit, const at::Tensor& x,
-                                         const at::Tensor& memory, DecoderTape& tape) const;
-  [[nodiscard]] at::Tensor decoder_layer_backward(const Pass& pass, std::int64_t layer,
-                                                  UnitTensors& unit, const at::Tensor& g,
-                                                  const DecoderTape& tape,
-                                                  at::Tensor& g_memory) const;
-  /// Throws InternalError unless the position table has so many rows.
-  void require_places(std::int64_t length) const;
-  [[nodiscard]] at::Tensor embed_ids(const Pass& pass, const UnitTensors& unit, std::int64_t rows,
-                                     const std::int64_t* ids, const std::int32_t* places,
-                                     std::uint64_t site) const;
+  /// The units of a forward pass up to the output's, whose work is work(parameters, x).
+  template <typename Work>
+  void walk_forward(UnitWalk& walk, const Work& output) const;
+  /// The units of a training slot.
+  void walk_slot(UnitWalk& walk) const;
   /// An fp64 number on the device, 0, and what is there once the device is done.
   [[nodiscard]] at::Tensor new_total() const;
   [[nodiscard]] double read_total(const at::Tensor& total) const;
-  [[nodiscard]] at::Tensor encode(ParameterSource& source, Pass& pass) const;
-  [[nodiscard]] at::Tensor decode(ParameterSource& source, Pass& pass,
-                                  const at::Tensor& memory) const;
-  [[nodiscard]] at::Tensor project(const Pass& pass, ParameterSource& source, const at::Tensor& x,
-                                   LayerNormTape& tape) const;
-  /// [V, D]: of the output unit, or the tied embeddings.
-  [[nodiscard]] const at::Tensor& output_weight(const Pass& pass, const UnitTensors& unit) const;
-  /// What is done with the scores of the rows from `first` on: their logits or, where gradients are
-  /// asked for, their gradient.
-  using LogitSlice = std::function<void(std::int64_t first, const at::Tensor& hidden_RD,
-                                        const at::Tensor& scores_RV)>;
-  /// Adds the sum of the batch's token losses to `loss`, from the output layer's input [M, D]. No
-  /// more than kLogitRows rows of logits exist at a time; with `gradient_scale` != 0 they become
-  /// their gradient.
-  void loss_slices(const Pass& pass, const at::Tensor& hidden, const at::Tensor& weight,
-                   const at::Tensor& bias, float smoothing, float gradient_scale, double* loss,
-                   const LogitSlice& each) const;
-  /// Loss and all gradients from the decoder's result `x`.
-  void backward(ParameterSource& source, Pass& pass, at::Tensor x, float smoothing,
-                float gradient_scale, double* loss) const;
-  /// Opens and closes the units of encoder and decoder as their forward passes do, and leaves tied
-  /// embeddings open.
-  void idle_stacks(ParameterSource& source) const;
-  [[nodiscard]] std::int64_t segment_length(std::int64_t layers) const;
-  /// The layers of one stack in the backward pass, last first: restore(k) computes layer k's output
-  /// again where a segment begins (sqrt checkpointing), layer(l) goes back through layer l.
-  /// Computing and idle ranks take the same way.
-  template <typename Restore, typename Layer>
-  void backward_layers(std::int64_t layers, Restore restore, Layer layer) const;
-  void open_tied(ParameterSource& source, Pass& pass) const;
 
   config::ModelSection model_;
+  ComputeDevice device_;
   at::Tensor workspace_;  ///< of products on a device with memory of its own
   Gemm gemm_;
+  at::Tensor positions_;  ///< [max length, D], fp32
   std::vector<UnitSpec> units_;
   std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;
-  std::vector<std::int64_t> forward_order_;  ///< of encoder and decoder
-  std::int64_t source_unit_ = 0, target_unit_ = 0, output_unit_ = 0, first_encoder_ = 0,
-               first_decoder_ = 0;
-  ComputeDevice device_;
-  at::Tensor positions_;                 ///< [max length, D], sinusoidal, interleaved
+  std::unique_ptr<Stack> encoder_, decoder_;
+  std::unique_ptr<Output> output_;
   std::unique_ptr<BatchCopies> copies_;  ///< on a device with memory of its own
 };
 

@@ -38,23 +38,12 @@ class IncrementalDecoder {
                                 std::span<const std::int64_t> parents);
 
  private:
-  [[nodiscard]] at::Tensor layer(std::int64_t index, const UnitTensors& unit,
-                                 const at::Tensor& x_RD);
-  [[nodiscard]] at::Tensor self_attention(std::int64_t index, const ParameterSpan& p,
-                                          const at::Tensor& x_RD);
-  [[nodiscard]] at::Tensor cross_attention(std::int64_t index, const ParameterSpan& p,
-                                           const at::Tensor& x_RD);
+  struct State;
+  /// Gives each row the sentence and the line of its parent.
   void follow(std::span<const std::int64_t> parents);
 
   const Transformer& model_;
-  ParameterSource& source_;
-  std::unique_ptr<Transformer::Pass> pass_;
-  std::int64_t capacity_, steps_, step_ = 0;
-  std::vector<at::Tensor> cross_;       ///< of each layer [source rows, 2D]: keys, then values
-  std::vector<at::Tensor> self_;        ///< of each layer [steps, capacity, 2D]
-  std::vector<std::int64_t> sentence_;  ///< of each row
-  std::vector<std::vector<std::int32_t>>
-      lineage_;  ///< of each row, the row that it was in each step, this one included
+  std::unique_ptr<State> state_;
 };
 
 /// What a search looks for.

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "th/base/dropout.hpp"
+#include "th/runtime/ops/attention.hpp"
 
 namespace th::runtime {
 
@@ -22,47 +23,6 @@ struct AttentionOperands {
   Dropout dropout;
   float* scratch = nullptr;  ///< on the host: host_attention_scratch() for each thread
 };
-
-inline constexpr std::int64_t kAttentionQueries =
-    48;  ///< taken at a time on the host: whole tiles of 6 and of 8 rows
-
-/// Filled up to vectors of 16 floats.
-[[nodiscard]] constexpr std::int64_t whole_lanes(std::int64_t n) { return (n + 15) / 16 * 16; }
-
-/// Floats that one thread of the host takes for a sentence and head of up to `keys` keys of
-/// `width`: keys and values across, probabilities before and after their draws and their gradients;
-/// rows and sums where they are not fp32 of whole vectors where they lie.
-[[nodiscard]] constexpr std::int64_t host_attention_scratch(std::int64_t keys, std::int64_t width) {
-  const std::int64_t s = whole_lanes(keys), w = whole_lanes(width);
-  return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
-}
-
-/// Bytes of fast memory that one sentence and head take in the forward pass, and in the backward
-/// pass: 16-bit elements, rows in whole matrix instructions (16) and 8 elements apart, fp32 sums.
-struct FusedAttentionBytes {
-  std::int64_t forward = 0, backward = 0;
-};
-[[nodiscard]] constexpr FusedAttentionBytes fused_attention_bytes(std::int64_t queries,
-                                                                  std::int64_t keys,
-                                                                  std::int64_t width) {
-  const auto padded = [](std::int64_t n) { return (n + 15) / 16 * 16; };
-  const std::int64_t t = padded(queries), s = padded(keys);
-  const std::int64_t of_rows = 2 * (width + 8), of_scores = 2 * t * (s + 8);
-  const std::int64_t sums = 4 * (t > s ? t : s) * ((s > width ? s : width) + 4);
-  const std::int64_t forward = (t + 2 * s) * of_rows + of_scores + sums;
-  return {forward, forward + t * of_rows + 2 * of_scores};
-}
-
-/// Of a block, on GPUs of computing centres (compute capability 8.0, 9.0).
-inline constexpr int kFusedAttentionBytes = 160 << 10;
-
-/// Whether the kernels take attention of this size: what a block may have, heads in whole matrix
-/// instructions.
-[[nodiscard]] constexpr bool fuses_attention(std::int64_t queries, std::int64_t keys,
-                                             std::int64_t width) {
-  return width % 16 == 0 &&
-         fused_attention_bytes(queries, keys, width).backward <= kFusedAttentionBytes;
-}
 
 /// The model's kernels (th/model/ops/kernels.hpp has the formulas, under the same names) on memory
 /// of one device for elements T: float, Bf16, Fp16. Every pointer is memory of that device; the
