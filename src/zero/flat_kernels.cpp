@@ -17,7 +17,7 @@ template <typename Rule>
   float* own[runtime::kMaxOptimizerStates];
   for (std::size_t s = 0; s < Rule::kStates.size(); ++s) own[s] = states[s];
   for (std::int64_t i = 0; i < count; ++i) {
-    runtime::update_element(factors, gradients[i] * factor, weights, own, i,
+    runtime::update_element(factors, gradients[i] * factor, weights[i], own, i,
                             runtime::StateIndexes<Rule>{});
   }
 }

@@ -34,8 +34,9 @@ struct UpdateElements {
     static_assert(N == 1);
     if (outcome != nullptr && outcome->finite == 0) return;
     const float factor = outcome != nullptr ? outcome->gradient_factor : gradient_factor;
-    const float weight = runtime::update_element(factors, to_float(gradients[i]) * factor, weights,
-                                                 states, i, States{});
+    float weight = weights[i];
+    runtime::update_element(factors, to_float(gradients[i]) * factor, weight, states, i, States{});
+    weights[i] = weight;
     if (working != nullptr) working[i] = from_float<W>(weight);
   }
 };

@@ -24,10 +24,12 @@ struct Adam {
     TH_HOST_DEVICE void update(float gradient, float& weight, float& exp_avg,
                                float& exp_avg_sq) const {
       const float decayed = gradient + weight * l2;
-      exp_avg = exp_avg * beta1 + decayed * one_minus_beta1;
-      exp_avg_sq = exp_avg_sq * beta2 + decayed * decayed * one_minus_beta2;
-      const float denominator = sqrtf(exp_avg_sq) * inverse_root_correction2 + eps;
-      weight = weight * decay - step_size * (exp_avg / denominator);
+      const float first = exp_avg * beta1 + decayed * one_minus_beta1;
+      const float second = exp_avg_sq * beta2 + decayed * decayed * one_minus_beta2;
+      const float denominator = sqrtf(second) * inverse_root_correction2 + eps;
+      exp_avg = first;
+      exp_avg_sq = second;
+      weight = weight * decay - step_size * (first / denominator);
     }
   };
 

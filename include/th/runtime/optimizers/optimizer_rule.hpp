@@ -16,9 +16,11 @@
 ///
 ///   TH_HOST_DEVICE void update(float gradient, float& weight, float& state_0, …) const;
 ///
-/// `gradient` is clipped already. The host's loops and the GPU's kernels are made from this one
-/// formula (optimizer_rules.hpp), so that both give the same bits. The states' names are those of
-/// the memory ledger, the plan and the checkpoints; states begin at zero.
+/// It keeps what it computes in locals and writes each reference once, since the compiler does not
+/// know that the references are of different memory. `gradient` is clipped already. The host's
+/// loops and the GPU's kernels are made from this one formula (optimizer_rules.hpp), so that both
+/// give the same bits. The states' names are those of the memory ledger, the plan and the
+/// checkpoints; states begin at zero.
 namespace th::runtime {
 
 /// No rule has more states; memory classes and operands have room for so many.

@@ -104,18 +104,15 @@ template <typename Body>
       });
 }
 
-/// The update of element `i`, and its new weight: every host loop and every kernel is made from
-/// this. `count_of_states` tells how many of `states` there are.
+/// The update of one weight, with the states at `i`: every host loop and every kernel is made from
+/// this. The last argument tells how many of `states` there are.
 template <typename Factors, std::size_t... State>
-[[gnu::always_inline]] TH_HOST_DEVICE inline float update_element(
-    const Factors& factors, float gradient, float* weights, float* const* states, std::int64_t i,
-    std::index_sequence<State...> /*count_of_states*/) {
-  float weight = weights[i];
-  [[maybe_unused]] float values[sizeof...(State) + 1] = {states[State][i]..., 0.0F};
-  factors.update(gradient, weight, values[State]...);
-  ((states[State][i] = values[State]), ...);
-  weights[i] = weight;
-  return weight;
+[[gnu::always_inline]] TH_HOST_DEVICE inline void update_element(const Factors& factors,
+                                                                 float gradient, float& weight,
+                                                                 float* const* states,
+                                                                 std::int64_t i,
+                                                                 std::index_sequence<State...>) {
+  factors.update(gradient, weight, states[State][i]...);
 }
 
 /// The indexes of a rule's states.
