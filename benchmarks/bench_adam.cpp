@@ -29,7 +29,9 @@ void optimizer(benchmark::State& state, config::OptimizerKind kind, std::int64_t
   zero::OptimizerStep step{{}, 1e-4, 0.5, 1};
   step.settings.name = kind;
   for (auto _ : state) {
-    zero::apply_optimizer(step, p.data(), g.data(), m.data(), v.data(), n);
+    zero::apply_update(
+        zero::update_factors(step),
+        {.weights = p.data(), .gradients = g.data(), .states = {m.data(), v.data()}, .count = n});
     ++step.step;
     benchmark::ClobberMemory();
   }

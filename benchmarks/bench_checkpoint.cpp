@@ -57,8 +57,9 @@ struct Bench {
     std::vector<float> values(static_cast<std::size_t>(engine->layout().shard_total()));
     for (std::size_t i = 0; i < values.size(); ++i)
       values[i] = 1e-3F * static_cast<float>(i % 1013);
-    engine->write_state(th::zero::ZeroEngine::State::kExpAvg, values);
-    engine->write_state(th::zero::ZeroEngine::State::kExpAvgSq, values);
+    for (const auto& [name, state] : engine->states()) {
+      if (state != th::zero::State::kParameters) engine->write_state(state, values);
+    }
   }
 
   [[nodiscard]] th::io::CheckpointInfo info(std::int64_t step) const {

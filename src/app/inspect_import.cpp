@@ -133,12 +133,29 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
   return info;
 }
 
+/// The optimizer of a checkpoint's deck.
+config::OptimizerKind optimizer_of(const io::CheckpointInfo& info, const std::string& where) {
+  try {
+    return config::load_deck_text(info.deck, where, "/", {}).config.optimizer.name;
+  } catch (const DeckError& error) {
+    throw CheckpointError(error.what());
+  }
+}
+
+std::string joined(std::span<const std::string> names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : " and ") + name;
+  return out;
+}
+
 /// Which tensor of the file each tensor of the checkpoint comes from.
 class Mapping {
  public:
   Mapping(const io::SafetensorsReader& file, io::CheckpointInfo& info) : file_(file) {
     std::vector<std::string> kinds = {"parameters"};
-    for (const char* state : {"exp_avg", "exp_avg_sq"}) {
+    const config::OptimizerKind optimizer = optimizer_of(info, file.path() + " (its deck)");
+    const runtime::StateNames states = runtime::optimizer_states(optimizer);
+    for (const char* state : states) {
       const std::string prefix = std::string(state) + "/";
       const auto first = file.tensors().lower_bound(prefix);
       if (first == file.tensors().end() || first->first.rfind(prefix, 0) != 0) continue;
@@ -157,9 +174,12 @@ class Mapping {
     }
     if (!problems_.empty())
       throw CheckpointError(file.path() + " is of another model than its deck says:" + problems_);
-    if (kinds.size() == 2)
-      throw CheckpointError(file.path() + " has states of " + kinds[1] +
-                            " alone; Adam has exp_avg and exp_avg_sq");
+    if (kinds.size() > 1 && info.state_names.size() < states.size()) {
+      const std::vector<std::string> all(states.begin(), states.end());
+      throw CheckpointError(file.path() + " has states of " + joined(info.state_names) +
+                            " alone; " + runtime::optimizer_name(optimizer) + " has " +
+                            joined(all));
+    }
     if (kinds.size() > 1 && metadata(file, "state").empty()) {
       throw CheckpointError(file.path() +
                             " has optimizer states but does not say after which step: leave them "

@@ -1,5 +1,7 @@
 #include "config/checks.hpp"
 
+#include "th/config/schema.hpp"
+
 #include <algorithm>
 
 namespace th::config {
@@ -108,7 +110,9 @@ void check_training(Checker& k, const RunConfig& c) {
             "random_ids has no epochs to take the schedule's end from; allowed from 1");
   // Rows of an embedding that no token of the batch uses have gradient 0 and moments 0: 0 /
   // (sqrt(0) + eps).
-  k.require(c.optimizer.name == OptimizerKind::kSgd || static_cast<float>(c.optimizer.eps) > 0,
+  const bool reads_eps =
+      runtime::optimizer_reads(c.optimizer.name, &runtime::OptimizerSettings::eps);
+  k.require(!reads_eps || static_cast<float>(c.optimizer.eps) > 0,
             {"optimizer.eps", "optimizer.name"},
             "is 0 in single precision, and a parameter without gradient would become 0/0; allowed "
             "from 1e-45");
@@ -155,8 +159,11 @@ void find_idle(Checker& k, const RunConfig& c) {
             "schedule.name is constant");
   k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear,
             {"schedule.total_steps"}, "only cosine and warmup_linear end");
-  k.idle_if(c.optimizer.name == OptimizerKind::kSgd,
-            {"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}, "optimizer.name is sgd");
+  for (const Key& key : keys()) {
+    if (!key.idle) continue;
+    const std::string why = key.idle(c);
+    k.idle_if(!why.empty(), {key.name}, why);
+  }
   k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"},
             "precision.dtype is fp32");
   k.idle_if(c.precision.dtype != Precision::kFp16,

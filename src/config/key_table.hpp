@@ -138,4 +138,7 @@ Key path_key(std::string name, Member member, std::string help) {
   return key;
 }
 
+/// Adds the rows of the section [optimizer].
+void add_optimizer(std::vector<Key>& table);
+
 }  // namespace th::config

@@ -169,22 +169,7 @@ void add_training(std::vector<Key>& t) {
                          "largest global gradient norm; 0: no clipping"));
   t.push_back(integer_key("train.valid_every_steps", TH_AT(train.valid_every_steps), 0, kMost,
                           "0: once an epoch"));
-  t.push_back(choice_key(
-      "optimizer.name", TH_AT(optimizer.name),
-      std::vector<std::pair<std::string, OptimizerKind>>{{"adam", OptimizerKind::kAdam},
-                                                         {"adamw", OptimizerKind::kAdamw},
-                                                         {"sgd", OptimizerKind::kSgd}},
-      "optimizer"));
-  t.push_back(number_key("optimizer.lr", TH_AT(optimizer.lr), 0, kUnbounded, false,
-                         "learning rate; with noam a factor"));
-  t.push_back(number_key("optimizer.beta1", TH_AT(optimizer.beta1), 0, 1, true,
-                         "decay of the first moment"));
-  t.push_back(number_key("optimizer.beta2", TH_AT(optimizer.beta2), 0, 1, true,
-                         "decay of the second moment"));
-  t.push_back(number_key("optimizer.eps", TH_AT(optimizer.eps), 0, kUnbounded, false,
-                         "added to the denominator"));
-  t.push_back(number_key("optimizer.weight_decay", TH_AT(optimizer.weight_decay), 0, kUnbounded,
-                         false, "L2 for adam and sgd, decoupled for adamw"));
+  add_optimizer(t);
   t.push_back(choice_key("schedule.name", TH_AT(schedule.name),
                          std::vector<std::pair<std::string, ScheduleKind>>{
                              {"noam", ScheduleKind::kNoam},

@@ -16,21 +16,14 @@
 
 namespace th::train {
 
-using State = zero::ZeroEngine::State;
-
 namespace {
 
-constexpr std::pair<const char*, State> kStates[] = {{"parameters", State::kParameters},
-                                                     {"exp_avg", State::kExpAvg},
-                                                     {"exp_avg_sq", State::kExpAvgSq}};
-
-std::span<const std::pair<const char*, State>> states_of(bool moments) {
-  return std::span(kStates).first(moments ? 3 : 1);
-}
-
-std::vector<std::string> moment_names(const zero::ZeroEngine& engine) {
-  return engine.has_moments() ? std::vector<std::string>{"exp_avg", "exp_avg_sq"}
-                              : std::vector<std::string>{};
+/// Names of the engine's states but for the first, the parameters.
+std::vector<std::string> names_of_optimizer_states(const zero::ZeroEngine& engine) {
+  std::vector<std::string> out;
+  for (const auto& [name, state] : engine.states())
+    if (state != zero::State::kParameters) out.emplace_back(name);
+  return out;
 }
 
 std::size_t largest_slice(const zero::FlatLayout& layout) {
@@ -67,9 +60,8 @@ void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
   try {
-    for (std::vector<float>* buffer : {&parameters_, &exp_avg_, &exp_avg_sq_}) {
-      if (buffer == &parameters_ || engine.has_moments()) buffer->resize(shard);
-    }
+    staged_.resize(engine.states().size());
+    for (std::vector<float>& buffer : staged_) buffer.resize(shard);
   } catch (const std::bad_alloc&) {
     throw MemoryError(
         "no memory for the copy that checkpoint.async=true writes from; checkpoint.async=false "
@@ -80,15 +72,14 @@ void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
 void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo info) {
   finish();
   step_ = info.step;
-  info.state_names = moment_names(engine);
+  info.state_names = names_of_optimizer_states(engine);
   run_agreed(collectives_, [&] {
     reserve(engine);
     if (collectives_.rank() != 0) return;
     io::remove_old_checkpoints(folder_, keep_last_,
                                damaged_);  // more than that only where keep_last was lowered
-    (void)io::begin_checkpoint(
-        folder_, step_,
-        engine.layout().parameter_count() * 4 * std::ssize(states_of(engine.has_moments())));
+    (void)io::begin_checkpoint(folder_, step_,
+                               engine.layout().parameter_count() * 4 * std::ssize(engine.states()));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {
@@ -100,11 +91,8 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
     }
     return complete(failure);
   }
-  engine.read_state(State::kParameters, parameters_);
-  if (engine.has_moments()) {
-    engine.read_state(State::kExpAvg, exp_avg_);
-    engine.read_state(State::kExpAvgSq, exp_avg_sq_);
-  }
+  for (std::size_t i = 0; const zero::ZeroEngine::NamedState& named : engine.states())
+    engine.read_state(named.state, staged_[i++]);
   done_ = false;
   failure_.clear();
   thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] {
@@ -117,8 +105,9 @@ void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::Che
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   try {
     std::vector<io::NamedShard> states;
-    if (!info.state_names.empty()) states = {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}};
-    io::write_shard(folder, collectives_.rank(), layout, parameters_, states);
+    for (std::size_t i = 0; i < info.state_names.size(); ++i)
+      states.push_back({info.state_names[i], staged_[i + 1]});
+    io::write_shard(folder, collectives_.rank(), layout, staged_[0], states);
     if (collectives_.rank() == 0) io::write_model_file(folder, layout, info);
   } catch (const std::exception& error) {
     failure_ = error.what();
@@ -132,7 +121,7 @@ void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::C
   const zero::FlatLayout& layout = engine.layout();
   std::vector<float> slice(largest_slice(layout));
   io::ShardWriter writer(folder, collectives_.rank(), layout, info.state_names);
-  for (const auto& [name, state] : states_of(engine.has_moments())) {
+  for (const auto& [name, state] : engine.states()) {
     for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
       const std::span<float> mine = std::span(slice).first(
           static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
@@ -211,18 +200,30 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
   return nullptr;
 }
 
+void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& engine) {
+  const std::vector<std::string>& there = reader.info().state_names;
+  for (const std::string& name : names_of_optimizer_states(engine)) {
+    if (std::find(there.begin(), there.end(), name) != there.end()) continue;
+    throw CheckpointError(reader.folder() + " holds " +
+                          (there.empty() ? "parameters alone, no optimizer state"
+                                         : "no state " + name + " of the run's optimizer") +
+                          ": checkpoint.init_from starts a new run from it");
+  }
+}
+
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
                      runtime::Collectives& collectives, LoadWhat what, Checksums checksums) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
-  const auto states = states_of(what == LoadWhat::kEverything && engine.has_moments());
+  std::vector<zero::ZeroEngine::NamedState> states = engine.states();
+  if (what == LoadWhat::kParameters) states.resize(1);
   std::vector<float> slice(largest_slice(layout));
   std::unique_ptr<io::ShardReader> shard;
   run_agreed(collectives, [&] {
     shard = std::make_unique<io::ShardReader>(reader, layout, collectives.rank());
     if (checksums == Checksums::kCheckedBefore || reader.is_read_whole(layout)) return;
     std::vector<std::string> kinds;
-    for (const auto& entry : states) kinds.emplace_back(entry.first);
+    for (const zero::ZeroEngine::NamedState& entry : states) kinds.emplace_back(entry.name);
     require_my_checksums(reader, collectives, kinds, slice);
   });
   std::exception_ptr failure;  // told at the end: the ranks go through the units together

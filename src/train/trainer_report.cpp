@@ -50,7 +50,8 @@ void Trainer::show_progress(double loss, double seconds) {
 void Trainer::report_memory() {
   if (!is_root()) return;
   say("Memory of a rank: " +
-      plan_against_measurement(memory_->plan().peak().use, ledger().at_peak()));
+      plan_against_measurement(memory_->plan().peak().use, ledger().at_peak(),
+                               runtime::optimizer_states(config_.optimizer.name)));
 }
 
 void Trainer::open_monitors() {

@@ -361,13 +361,7 @@ void Trainer::resume() {
     return;
   }
   if (!reader_) return;
-  run_agreed(collectives_, [&] {
-    if (engine_->has_moments() && reader_->info().state_names.empty()) {
-      throw CheckpointError(reader_->folder() +
-                            " holds parameters alone, no optimizer state: checkpoint.init_from "
-                            "starts a new run from it");
-    }
-  });
+  run_agreed(collectives_, [&] { require_states(*reader_, *engine_); });
   memory_->saw_resume();
   if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
   load_checkpoint(*reader_, *engine_, collectives_, LoadWhat::kEverything,

@@ -76,7 +76,7 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
 void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatLayout& layout) {
   if (b.memory == DeviceMemory::kHost) return;
   const ZeroPolicy policy = zero_policy(config.zero.stage);
-  b.optimizer_on_host = config.zero.offload_optimizer && b.moments + b.masters > 0;
+  b.optimizer_on_host = config.zero.offload_optimizer && b.of_all_states() + b.masters > 0;
   b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
   // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by
   // unit.
@@ -143,8 +143,8 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.unit_gradients = policy.shard_gradients || b.types.short_gradients() ? b.made.total : 0;
   b.travel = policy.shard_gradients && b.types.short_gradients() ? b.exchanged.total : 0;
   if (b.types.masters()) b.masters = policy.shard_optimizer ? shard : whole;
-  if (config.optimizer.name != config::OptimizerKind::kSgd)
-    b.moments = policy.shard_optimizer ? shard : whole;
+  b.states = runtime::optimizer_states(config.optimizer.name).size();
+  b.of_a_state = policy.shard_optimizer ? shard : whole;
   if (config.comm.reduction == config::Reduction::kExact) {
     b.pending_shard = shard;
     b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
@@ -174,7 +174,8 @@ OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buff
   if (most == 1) return once;  // windows of one rank alone are ordinary memory
   const std::int64_t parameters =
       once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
-  const std::int64_t states = once.states ? (buffers.masters + 2 * buffers.moments) * kFloat : 0;
+  const std::int64_t states =
+      once.states ? (buffers.masters + buffers.of_all_states()) * kFloat : 0;
   const std::int64_t gradients =
       most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
   constexpr int kWindows = 8;  // more than there are
@@ -194,7 +195,8 @@ runtime::MemoryUse EngineBuffers::use() const {
   if (!parameters_on_host) use[MemoryClass::kParameters] = parameters * working;
   if (!optimizer_on_host) {
     use[MemoryClass::kMaster] = masters * kFloat;
-    use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
+    for (std::size_t s = 0; s < states; ++s)
+      use[runtime::optimizer_state_class(s)] = of_a_state * kFloat;
   }
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
@@ -216,7 +218,8 @@ runtime::MemoryUse EngineBuffers::host_use() const {
   if (!optimizer_on_host) return use;
   use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);
   use[MemoryClass::kMaster] = masters * kFloat;
-  use[MemoryClass::kExpAvg] = use[MemoryClass::kExpAvgSq] = moments * kFloat;
+  for (std::size_t s = 0; s < states; ++s)
+    use[runtime::optimizer_state_class(s)] = of_a_state * kFloat;
   use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }

@@ -2,6 +2,7 @@
 #include "th/runtime/observe/resource_usage.hpp"
 #include "th/zero/engine.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -57,11 +58,10 @@ void ZeroEngine::allocate() {
                             b.unit_gradients * element_bytes(config::Precision::kFp32));
   if (policy_.shard_gradients)
     shard_gradients_ = block(MemoryClass::kGradients, b.gradients * element_bytes(types.reduced));
-  const auto given = [this](std::size_t state) {
-    return node_states_[state] ? node_states_[state]->data() : nullptr;
-  };
-  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_,
-                                        StateStore::Given{given(0), given(1), given(2)});
+  const auto data = [](const Buffer& state) { return state ? state->data() : nullptr; };
+  StateStore::Given given{data(node_masters_), {}};
+  std::transform(node_states_.begin(), node_states_.end(), given.states.begin(), data);
+  store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, given);
   pending_ = block(MemoryClass::kCommunication,
                    b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   if (device_.is_host()) {
@@ -108,13 +108,18 @@ void ZeroEngine::allocate_once_a_node() {
   if (!parameters_) return;
   if (policy_.shard_parameters) gather_in_place(buffers_);
   if (!once.states) return;
-  constexpr std::array kKinds{MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq};
-  const std::array elements{b.masters, b.moments, b.moments};
-  for (std::size_t i = 0; i < kKinds.size(); ++i) {
-    if (elements[i] == 0) continue;
-    node_states_[i] = shared(kKinds[i], elements[i], elements[i]);
-    if (node_states_[i]) continue;
-    for (Buffer& state : node_states_) state.reset();  // all or none
+  bool all = true;
+  const auto share = [&](Buffer& state, MemoryClass kind, std::int64_t elements) {
+    if (!all || elements == 0) return;
+    state = shared(kind, elements, elements);
+    all = state != nullptr;
+  };
+  share(node_masters_, MemoryClass::kMaster, b.masters);
+  for (std::size_t s = 0; s < b.states; ++s)
+    share(node_states_[s], runtime::optimizer_state_class(s), b.of_a_state);
+  if (!all) {  // all of them, or none
+    node_masters_.reset();
+    for (Buffer& state : node_states_) state.reset();
     parameters_.reset();
     return;
   }

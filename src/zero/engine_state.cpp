@@ -38,6 +38,13 @@ void ZeroEngine::initialise(std::uint64_t seed) {
   collectives_.barrier();
 }
 
+std::vector<ZeroEngine::NamedState> ZeroEngine::states() const {
+  std::vector<NamedState> out{{"parameters", State::kParameters}};
+  for (const char* name : runtime::optimizer_states(config_.optimizer.name))
+    out.push_back({name, optimizer_state(out.size() - 1)});
+  return out;
+}
+
 void ZeroEngine::parameters_changed() {
   updated_.assign(layout_.units().size(), compute_.record());
   whole_ = updated_;

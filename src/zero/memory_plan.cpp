@@ -152,7 +152,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   const FlatLayout layout(shapes.units(), request.ranks);
   const UnitUse units = unit_use(shapes);
   EngineBuffers buffers = engine_buffers(config, layout, units, request.slots, request.memory);
-  const std::int64_t states = buffers.moments > 0 ? 3 : 1;
+  const std::int64_t states = 1 + static_cast<std::int64_t>(buffers.states);
   const std::int64_t staging = states * layout.shard_total() * kFloat;
   std::int64_t unit_staging = 0;  // of the largest unit's slice: what a load, and a save that
                                   // training waits for, hold beside the state
@@ -180,9 +180,7 @@ MemoryPlan plan_memory(const PlanRequest& request) {
   if (once.parameters && sharded) gather_in_place(buffers);
   MemoryUse base = buffers.use(), own_host = buffers.host_use();
   if (once.parameters && !sharded) plan.once_a_node += base[MemoryClass::kParameters];
-  if (once.states)
-    plan.once_a_node +=
-        base[MemoryClass::kMaster] + base[MemoryClass::kExpAvg] + base[MemoryClass::kExpAvgSq];
+  if (once.states) plan.once_a_node += base[MemoryClass::kMaster] + base.optimizer_states();
   if (shares && sharded) plan.once_a_node += base[MemoryClass::kGatherSlots];
   MemoryUse& host =
       request.memory == DeviceMemory::kOwn ? own_host : base;  // a CPU run has one memory

@@ -2,8 +2,8 @@
 
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
-#include "th/base/target_clones.hpp"
 #include "th/model/ops/kernels.hpp"
+#include "th/zero/flat_kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 
 #include <algorithm>
@@ -12,61 +12,16 @@
 
 namespace th::zero {
 
-namespace {
-
-using runtime::AdamFactors;
 using runtime::ElementType;
 
-TH_CLONES void adam(const AdamFactors& f, float* p, const float* g, float* m, float* v,
-                    std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float gradient = g[i] * f.gradient + p[i] * f.l2;
-    const float first = m[i] * f.beta1 + gradient * f.one_minus_beta1;
-    const float second = v[i] * f.beta2 + gradient * gradient * f.one_minus_beta2;
-    const float denominator = std::sqrt(second) * f.inverse_root_correction2 + f.eps;
-    m[i] = first;
-    v[i] = second;
-    p[i] = p[i] * f.decay - f.step_size * (first / denominator);
-  }
-}
-
-TH_CLONES void sgd(float factor, float decay, float lr, float* p, const float* g, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) p[i] -= lr * (g[i] * factor + p[i] * decay);
-}
-
-}  // namespace
-
 runtime::UpdateFactors update_factors(const OptimizerStep& step) {
-  const config::OptimizerSection& o = step.settings;
-  const auto gradient = static_cast<float>(step.gradient_factor),
-             decay = static_cast<float>(o.weight_decay);
-  runtime::UpdateFactors out;
-  out.sgd = o.name == config::OptimizerKind::kSgd;
-  out.sgd_step = {gradient, decay, static_cast<float>(step.lr)};
-  const double correction1 = 1.0 - std::pow(o.beta1, static_cast<double>(step.step));
-  const double correction2 = 1.0 - std::pow(o.beta2, static_cast<double>(step.step));
-  const bool decoupled = o.name == config::OptimizerKind::kAdamw;
-  out.adam_step = {gradient,
-                   static_cast<float>(o.beta1),
-                   static_cast<float>(1.0 - o.beta1),
-                   static_cast<float>(o.beta2),
-                   static_cast<float>(1.0 - o.beta2),
-                   static_cast<float>(1.0 / std::sqrt(correction2)),
-                   static_cast<float>(o.eps),
-                   static_cast<float>(step.lr / correction1),
-                   decoupled ? static_cast<float>(1.0 - step.lr * o.weight_decay) : 1.0F,
-                   decoupled ? 0.0F : decay};
-  return out;
+  return runtime::optimizer_factors(step.settings.name, {step.settings, step.lr, step.step},
+                                    static_cast<float>(step.gradient_factor));
 }
 
 ElementType element_type(config::Precision precision) {
   if (precision == config::Precision::kFp32) return ElementType::kFp32;
   return precision == config::Precision::kBf16 ? ElementType::kBf16 : ElementType::kFp16;
-}
-
-void apply_optimizer(const OptimizerStep& step, float* parameters, const float* gradients,
-                     float* exp_avg, float* exp_avg_sq, std::int64_t count) {
-  apply_update(update_factors(step), {parameters, gradients, exp_avg, exp_avg_sq, nullptr, count});
 }
 
 namespace {
@@ -107,15 +62,14 @@ void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOp
   runtime::UpdateFactors factors = planned;
   if (o.outcome != nullptr) {
     if (o.outcome->finite == 0) return;
-    factors.adam_step.gradient = factors.sgd_step.gradient = o.outcome->gradient_factor;
+    factors.gradient = o.outcome->gradient_factor;
   }
-  const runtime::SgdFactors& s = factors.sgd_step;
+  const std::size_t states = runtime::optimizer_states(factors.kind()).size();
   for_fp32_chunks(o.gradients, o.gradient_type, o.count,
                   [&](std::int64_t at, std::int64_t n, const float* gradients) {
-                    if (factors.sgd)
-                      return sgd(s.gradient, s.decay, s.lr, o.weights + at, gradients, n);
-                    adam(factors.adam_step, o.weights + at, gradients, o.exp_avg + at,
-                         o.exp_avg_sq + at, n);
+                    float* here[runtime::kMaxOptimizerStates] = {};
+                    for (std::size_t s = 0; s < states; ++s) here[s] = o.states[s] + at;
+                    update_elements(factors, o.weights + at, gradients, here, n);
                   });
   if (o.working != nullptr) round_elements(o.weights, o.working_type, o.working, o.count);
 }
@@ -166,20 +120,6 @@ void block_square_sums(const void* x, ElementType type, std::int64_t blocks, dou
                     block_square_sums(values, n / FlatLayout::kBlock,
                                       out + at / FlatLayout::kBlock);
                   });
-}
-
-TH_CLONES void block_square_sums(const float* x, std::int64_t blocks, double* out) {
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    double lanes[8] = {};
-    for (std::int64_t i = 0; i < FlatLayout::kBlock; i += 8) {
-      for (int l = 0; l < 8; ++l) {
-        const double value = static_cast<double>(x[b * FlatLayout::kBlock + i + l]);
-        lanes[l] += value * value;
-      }
-    }
-    out[b] = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-             ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-  }
 }
 
 }  // namespace th::zero

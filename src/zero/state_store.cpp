@@ -38,8 +38,7 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
   UpdateOperands out = all;
   out.weights = moved(all.weights, begin);
   out.gradients = moved(all.gradients, begin * element_bytes(types.reduced));
-  out.exp_avg = moved(all.exp_avg, begin);
-  out.exp_avg_sq = moved(all.exp_avg_sq, begin);
+  for (float*& state : out.states) state = moved(state, begin);
   out.working = moved(all.working, begin * element_bytes(types.working));
   out.count = count;
   return out;
@@ -61,9 +60,11 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout,
     if (is_given == nullptr) own = block(kind, states, elements * kFloat);
     return is_given == nullptr ? own.as<float>() : is_given;
   };
-  states_ = {state(given.masters, own_masters_, MemoryClass::kMaster, buffers.masters),
-             state(given.exp_avg, own_exp_avg_, MemoryClass::kExpAvg, buffers.moments),
-             state(given.exp_avg_sq, own_exp_avg_sq_, MemoryClass::kExpAvgSq, buffers.moments)};
+  states_.masters = state(given.masters, own_masters_, MemoryClass::kMaster, buffers.masters);
+  for (std::size_t s = 0; s < buffers.states; ++s) {
+    states_.states[s] = state(given.states[s], own_states_[s], runtime::optimizer_state_class(s),
+                              buffers.of_a_state);
+  }
   if (buffers.parameters_on_host) {
     parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost,
                         buffers.parameters * element_bytes(buffers.types.working));
@@ -107,9 +108,8 @@ std::int64_t StateStore::offset(const Slice& slice) const {
 }
 
 float* StateStore::at(State state, const Slice& slice) const {
-  if (state == State::kExpAvg) return states_.exp_avg + offset(slice);
-  if (state == State::kExpAvgSq) return states_.exp_avg_sq + offset(slice);
-  return operands(slice).weights;
+  if (state == State::kParameters) return operands(slice).weights;
+  return states_.states[static_cast<std::size_t>(state) - 1] + offset(slice);
 }
 
 std::byte* StateStore::parameters(std::int64_t unit) const {
@@ -129,10 +129,7 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   out.gradients = buffers_.host_gradients > 0
                       ? gradients_.data() + begin * element_bytes(types.reduced)
                       : slice.gradients;
-  if (buffers_.moments > 0) {
-    out.exp_avg = states_.exp_avg + begin;
-    out.exp_avg_sq = states_.exp_avg_sq + begin;
-  }
+  for (std::size_t s = 0; s < buffers_.states; ++s) out.states[s] = states_.states[s] + begin;
   if (buffers_.masters > 0) out.working = parameters;
   out.count = slice.count;
   out.gradient_type = element_type(types.reduced);
@@ -241,20 +238,22 @@ runtime::Event StateStore::updated() {
 
 void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactors& factors) {
   const BufferTypes& types = buffers_.types;
-  const std::int64_t moments = here.exp_avg == nullptr ? 0 : here.count * kFloat;
   const std::int64_t working =
       here.working == nullptr ? 0 : here.count * element_bytes(types.working);
-  updating().enqueue(
-      "update",
-      [this, here, factors] {
-        if (buffers_.optimizer_on_host) return apply_update(factors, here);
-        device_.update(device_.compute(), factors, here);
-      },
-      {reads(here.outcome,
-             here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
-       reads(here.gradients, here.count * element_bytes(types.reduced)),
-       writes(here.weights, here.count * kFloat), writes(here.exp_avg, moments),
-       writes(here.exp_avg_sq, moments), writes(here.working, working)});
+  const auto update = [this, here, factors] {
+    if (buffers_.optimizer_on_host) return apply_update(factors, here);
+    device_.update(device_.compute(), factors, here);
+  };
+  const auto enqueue = [&]<std::size_t... S>(std::index_sequence<S...>) {
+    updating().enqueue(
+        "update", update,
+        {reads(here.outcome,
+               here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
+         reads(here.gradients, here.count * element_bytes(types.reduced)),
+         writes(here.weights, here.count * kFloat), writes(here.working, working),
+         writes(here.states[S], S < buffers_.states ? here.count * kFloat : 0)...});
+  };
+  enqueue(std::make_index_sequence<runtime::kMaxOptimizerStates>{});
 }
 
 void StateStore::send(const Piece& piece, StagingPlace& place) {

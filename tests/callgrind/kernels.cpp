@@ -101,8 +101,10 @@ void feed_tree(std::int64_t ranks) {
 void optimize(config::OptimizerKind kind) {
   zero::OptimizerStep step{{}, 1e-3, 0.5, 10};
   step.settings.name = kind;
-  zero::apply_optimizer(step, in().parameters.data(), in().gradients.data(), in().first.data(),
-                        in().second.data(), kShard);
+  zero::apply_update(zero::update_factors(step), {.weights = in().parameters.data(),
+                                                  .gradients = in().gradients.data(),
+                                                  .states = {in().first.data(), in().second.data()},
+                                                  .count = kShard});
 }
 
 double unused = 0;

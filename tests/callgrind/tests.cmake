@@ -2,7 +2,7 @@
 if(NOT TH_SANITIZE)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   set(src ${CMAKE_SOURCE_DIR}/src)
-  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/kernels.cpp ${src}/model/ops/host_attention.cpp ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
+  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/kernels.cpp ${src}/model/ops/host_attention.cpp ${src}/zero/flat_kernels.cpp ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
   th_apply_options(th_callgrind_kernels)
   target_include_directories(th_callgrind_kernels PRIVATE ${src})
   target_link_libraries(th_callgrind_kernels PRIVATE th_layout)

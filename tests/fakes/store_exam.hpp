@@ -34,7 +34,8 @@ struct Case {
     const char* const types[] = {"fp32", "bf16", "fp16"};
     std::string out = types[static_cast<std::size_t>(dtype)];
     if (reduced == config::ReduceDtype::kWorking) out += "_reduced_short";
-    if (optimizer == config::OptimizerKind::kSgd) out += "_sgd";
+    if (optimizer != config::OptimizerKind::kAdam)
+      out += std::string("_") + runtime::optimizer_name(optimizer);
     if (optimizer_on_host) out += "_optimizer";
     if (parameters_on_host) out += "_parameters";
     return out + "_stage" + std::to_string(stage);
@@ -99,8 +100,8 @@ inline OptimizerStep step_number(const config::RunConfig& config, std::int64_t s
   return {config.optimizer, 1e-2, 0.5, step};
 }
 
-/// What a training run sees and keeps, as bytes: weights and moments at the end, and of every step
-/// the parameters that its forward pass read, with those of one more.
+/// What a training run sees and keeps, as bytes: weights and the optimizer's states at the end, and
+/// of every step the parameters that its forward pass read, with those of one more.
 using Outcome = std::vector<Bytes>;
 
 /// The plain way: arrays and the optimizer.
@@ -108,8 +109,9 @@ inline Outcome expected(const Case& c) {
   const FlatLayout layout = make_layout();
   const config::RunConfig config = make_config(c);
   const BufferTypes types = buffer_types(config);
-  std::vector<float> weights = values(1, layout.shard_total()), first(weights.size()),
-                     second(weights.size());
+  std::vector<float> weights = values(1, layout.shard_total());
+  std::vector<std::vector<float>> states(runtime::optimizer_states(c.optimizer).size(),
+                                         std::vector<float>(weights.size()));
   Outcome out;
   for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     const Bytes parameters = in_type(weights, types.working);
@@ -120,14 +122,16 @@ inline Outcome expected(const Case& c) {
     if (step > kSteps) break;
     const Bytes gradients = in_type(
         values(100 + static_cast<std::uint64_t>(step), layout.shard_total()), types.reduced);
-    apply_update(update_factors(step_number(config, step)),
-                 {weights.data(), gradients.data(), first.data(), second.data(), nullptr,
-                  layout.shard_total(), element_type(types.reduced)});
+    runtime::UpdateOperands operands{.weights = weights.data(),
+                                     .gradients = gradients.data(),
+                                     .count = layout.shard_total(),
+                                     .gradient_type = element_type(types.reduced)};
+    for (std::size_t s = 0; s < states.size(); ++s) operands.states[s] = states[s].data();
+    apply_update(update_factors(step_number(config, step)), operands);
   }
-  for (const std::vector<float>* state : {&weights, &first, &second}) {
-    if (state != &weights && c.optimizer == config::OptimizerKind::kSgd) continue;
-    out.push_back(in_type(*state, config::Precision::kFp32));
-  }
+  out.push_back(in_type(weights, config::Precision::kFp32));
+  for (const std::vector<float>& state : states)
+    out.push_back(in_type(state, config::Precision::kFp32));
   return out;
 }
 
@@ -202,8 +206,9 @@ inline Outcome expected(const Case& c) {
           unit.shard * working);
     }
   }
-  for (const State state : {State::kParameters, State::kExpAvg, State::kExpAvgSq}) {
-    if (state != State::kParameters && c.optimizer == config::OptimizerKind::kSgd) continue;
+  std::vector<State> states{State::kParameters};
+  for (std::size_t s = 0; s < buffers.states; ++s) states.push_back(optimizer_state(s));
+  for (const State state : states) {
     out.emplace_back();
     for (std::int64_t u = 0; u < 2; ++u) {
       Bytes part(static_cast<std::size_t>(slice(u).count * 4));

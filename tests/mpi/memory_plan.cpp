@@ -271,8 +271,8 @@ TEST_F(MemoryPlanTest, EveryClassOfTheModelStateIsExact) {
     const MemoryUse planned = plan(config, kSizes[1], false);
     const MemoryUse measured = measure(config, kSizes[1], 0, TransportChoice::kBest);
     for (const MemoryClass kind :
-         {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kExpAvg,
-          MemoryClass::kExpAvgSq, MemoryClass::kGatherSlots}) {
+         {MemoryClass::kParameters, MemoryClass::kGradients, th::runtime::optimizer_state_class(0),
+          th::runtime::optimizer_state_class(1), MemoryClass::kGatherSlots}) {
       EXPECT_EQ(planned[kind], measured[kind])
           << "stage " << stage << " " << th::runtime::memory_class_name(kind);
     }
@@ -293,8 +293,8 @@ TEST_F(MemoryPlanTest, WithLittleSharedMemoryNothingIsOnceANodeAndThatIsPlanned)
     ASSERT_EQ(unsetenv("TH_FAKE_SHARED_ROOM"), 0);
     if (ranks() == 1) continue;  // windows of one rank take no shared memory
     for (const MemoryClass kind :
-         {MemoryClass::kParameters, MemoryClass::kGradients, MemoryClass::kExpAvg,
-          MemoryClass::kExpAvgSq, MemoryClass::kGatherSlots}) {
+         {MemoryClass::kParameters, MemoryClass::kGradients, th::runtime::optimizer_state_class(0),
+          th::runtime::optimizer_state_class(1), MemoryClass::kGatherSlots}) {
       EXPECT_EQ(planned.peak().use[kind], measured[kind])
           << "stage " << stage << " " << th::runtime::memory_class_name(kind);
     }

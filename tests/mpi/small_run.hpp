@@ -92,15 +92,13 @@ struct SmallRun {
     return sum;
   }
 
-  /// This rank's shard of parameters and both moments.
+  /// This rank's shard of parameters and the optimizer's states.
   [[nodiscard]] std::vector<float> state() const {
-    using State = th::zero::ZeroEngine::State;
     const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
-    std::vector<float> all(3 * shard);
-    std::size_t begin = 0;
-    for (const State kind : {State::kParameters, State::kExpAvg, State::kExpAvgSq}) {
-      engine.read_state(kind, std::span(all).subspan(begin, shard));
-      begin += shard;
+    std::vector<float> all;
+    for (const auto& [name, state] : engine.states()) {
+      all.resize(all.size() + shard);
+      engine.read_state(state, std::span(all).last(shard));
     }
     return all;
   }

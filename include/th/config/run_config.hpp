@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "th/runtime/optimizers/optimizer_rules.hpp"
+
 namespace th::config {
 
 // The typed run configuration: one struct a deck section, one member a key, named as the key.
@@ -21,7 +23,7 @@ enum class AttentionKernels { kAuto, kProducts };
 enum class Synthetic { kNone, kRandomIds };
 enum class TokenizerKind { kWord, kBpe, kUnigram };
 enum class EmptyLines { kError, kSkip };
-enum class OptimizerKind { kAdam, kAdamw, kSgd };
+using runtime::OptimizerKind;
 enum class ScheduleKind { kNoam, kWarmupLinear, kCosine, kConstant, kInverseSqrt };
 enum class Precision { kFp32, kBf16, kFp16 };
 enum class ReduceDtype { kFp32, kWorking };
@@ -89,13 +91,10 @@ struct TrainSection {
   std::int64_t valid_every_steps = 0;
 };
 
-struct OptimizerSection {
+/// What the rules read beside the rate are members of runtime::OptimizerSettings.
+struct OptimizerSection : runtime::OptimizerSettings {
   OptimizerKind name = OptimizerKind::kAdam;
   double lr = 1.0;
-  double beta1 = 0.9;
-  double beta2 = 0.98;
-  double eps = 1e-9;
-  double weight_decay = 0;
 };
 
 struct ScheduleSection {

@@ -23,6 +23,8 @@ struct Key {
       set;  ///< false: of the wrong kind or out of range
   std::function<std::string(const RunConfig&)>
       get;  ///< as it is written in a deck; reads back to the same value
+  /// Why a run does not look at the key; empty where it does. Null: by the checks alone.
+  std::function<std::string(const RunConfig&)> idle{};
 };
 
 /// All keys, in the order of the documentation.

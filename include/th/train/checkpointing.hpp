@@ -60,7 +60,7 @@ class CheckpointSaver {
   std::atomic<bool> done_{false};
   std::string failure_;
   std::int64_t step_ = 0;
-  std::vector<float> parameters_, exp_avg_, exp_avg_sq_;
+  std::vector<std::vector<float>> staged_;  ///< by state of the engine
 };
 
 /// The newest complete checkpoint of a folder, with every checksum checked, the ranks sharing the
@@ -71,12 +71,16 @@ class CheckpointSaver {
     runtime::Collectives& collectives, const std::string& checkpoints_folder,
     std::vector<std::string>& notes, std::vector<std::string>& damaged);
 
+/// Throws CheckpointError where a state of the engine's optimizer is not in the checkpoint. Not
+/// collective.
+void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& engine);
+
 enum class LoadWhat { kParameters, kEverything };
 enum class Checksums { kCheck, kCheckedBefore };
-/// Loads parameters, or the moments too, of a checkpoint of any rank count and stage, unit by unit
-/// through a buffer of the largest unit's slice. Each file is read once where the rank counts are
-/// equal or this is one rank; else its CRC is checked first, by one of the ranks. After an error
-/// the engine's state is undefined. Collective.
+/// Loads parameters, or the optimizer's states too, of a checkpoint of any rank count and stage,
+/// unit by unit through a buffer of the largest unit's slice. Each file is read once where the rank
+/// counts are equal or this is one rank; else its CRC is checked first, by one of the ranks. After
+/// an error the engine's state is undefined. Collective.
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
                      runtime::Collectives& collectives, LoadWhat what,
                      Checksums checksums = Checksums::kCheck);

@@ -107,8 +107,15 @@ class ZeroEngine final : public model::ParameterSource {
   /// Waits for all that was enqueued; the record has its times then.
   void settle();
 
-  /// This rank's shard of parameters (the master weights) or of a moment in flat shard order,
-  /// shard_total() elements. Not collective.
+  /// The states that a checkpoint holds, in its order: the parameters, then the optimizer's. Not
+  /// collective.
+  struct NamedState {
+    const char* name;
+    State state;
+  };
+  [[nodiscard]] std::vector<NamedState> states() const;
+  /// This rank's shard of parameters (the master weights) or of a state of the optimizer in flat
+  /// shard order, shard_total() elements. Not collective.
   using State = zero::State;
   void read_state(State state, std::span<float> out) const;
   /// Replaces the state from this rank's shard; where it is kept whole, the ranks' shards are
@@ -117,9 +124,6 @@ class ZeroEngine final : public model::ParameterSource {
   /// The same for one unit's slice of the shard, layout().units()[unit].shard elements.
   void read_unit(State state, std::int64_t unit, std::span<float> out) const;
   void write_unit(State state, std::int64_t unit, std::span<const float> in);
-  [[nodiscard]] bool has_moments() const noexcept {
-    return config_.optimizer.name != config::OptimizerKind::kSgd;
-  }
 
  private:
   using Buffer = std::unique_ptr<runtime::TransportBuffer>;
@@ -289,8 +293,8 @@ class ZeroEngine final : public model::ParameterSource {
   runtime::DeviceBlock read_outcomes_;  ///< pinned: those on their way to the host, in turn
   std::vector<bool> updates_;  ///< by rank: whether this one updates the shard that it reduced,
                                ///< where optimizer states are whole
-  std::array<Buffer, 3>
-      node_states_;  ///< master weights and moments that the ranks of a node have once
+  Buffer node_masters_;        ///< master weights that the ranks of a node have once
+  std::array<Buffer, runtime::kMaxOptimizerStates> node_states_;  ///< and the optimizer's states
   std::unique_ptr<StateStore> store_;
   std::vector<int> open_;  ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;

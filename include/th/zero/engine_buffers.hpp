@@ -106,8 +106,9 @@ struct EngineBuffers {
   std::int64_t masters =
       0;  ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
   std::int64_t gradients =
-      0;  ///< reduced type: whole, or this rank's shards of the reduced gradients
-  std::int64_t moments = 0;  ///< of exp_avg, and as many of exp_avg_sq
+      0;                   ///< reduced type: whole, or this rank's shards of the reduced gradients
+  std::size_t states = 0;  ///< how many the optimizer's rule has
+  std::int64_t of_a_state = 0;  ///< fp32 elements of each: whole, or this rank's shards
   std::int64_t gather_slots =
       0;  ///< working type: gathered units (parameters sharded), where they are not read in place
   bool gathers_in_place =
@@ -133,7 +134,7 @@ struct EngineBuffers {
   std::int64_t rounds = 0;        ///< of a step
   DeviceMemory memory = DeviceMemory::kHost;
   bool optimizer_on_host =
-      false;  ///< master weights and moments, beside a device with memory of its own
+      false;  ///< master weights and the optimizer's states, beside a device with memory of its own
   bool parameters_on_host = false;  ///< this rank's shards of the parameters, likewise
   bool overlap = false;             ///< communication and copies have streams beside compute
   std::int64_t host_gradients = 0;  ///< reduced type: what this rank updates, which comes to such
@@ -151,6 +152,10 @@ struct EngineBuffers {
   [[nodiscard]] std::int64_t records_at_end() const noexcept {
     return memory == DeviceMemory::kHost ? records : 0;
   }
+  /// fp32 elements of the optimizer's states together.
+  [[nodiscard]] std::int64_t of_all_states() const noexcept {
+    return static_cast<std::int64_t>(states) * of_a_state;
+  }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;
 };
@@ -167,7 +172,7 @@ struct EngineBuffers {
 /// own: what all of them hold alike, and where each value is written by one of them.
 struct OnceANode {
   bool parameters = false;  ///< at stage 3 on one node alone: gathered in place
-  bool states = false;      ///< master weights and moments that are not sharded
+  bool states = false;      ///< master weights and the optimizer's states, not sharded
 };
 /// `shared_room`: bytes that windows may take on the node that has fewest, the same on every rank;
 /// empty: no limit is known.

@@ -14,15 +14,19 @@
 
 namespace th::zero {
 
-/// What a rank keeps of its parameters: fp32 weights and the moments.
-enum class State { kParameters, kExpAvg, kExpAvgSq };
+/// What a rank keeps of its parameters in fp32: the weights, and the optimizer's states, which are
+/// numbered in the order of its rule.
+enum class State : std::size_t { kParameters };
+[[nodiscard]] constexpr State optimizer_state(std::size_t number) {
+  return static_cast<State>(number + 1);
+}
 
-/// A rank's fp32 states, master weights and moments, and where the deck says so its shards of the
-/// parameters: on the device, or in pinned host memory, which nobody above sees. States are updated
-/// where they live; what an update needs from the other side comes, and what it makes goes, piece
-/// by piece on streams of their own, so that the copies of a piece go on while another is computed.
-/// An update on the host makes the host wait for what it needs, one on the device makes nobody
-/// wait.
+/// A rank's fp32 states, master weights and the optimizer's, and where the deck says so its shards
+/// of the parameters: on the device, or in pinned host memory, which nobody above sees. States are
+/// updated where they live; what an update needs from the other side comes, and what it makes goes,
+/// piece by piece on streams of their own, so that the copies of a piece go on while another is
+/// computed. An update on the host makes the host wait for what it needs, one on the device makes
+/// nobody wait.
 ///
 /// Where the working type is fp32 there are no masters: the weights are the parameters. Not
 /// collective.
@@ -44,8 +48,7 @@ class StateStore {
   /// Null: the store's own.
   struct Given {
     float* masters = nullptr;
-    float* exp_avg = nullptr;
-    float* exp_avg_sq = nullptr;
+    std::array<float*, runtime::kMaxOptimizerStates> states{};  ///< the optimizer's
   };
   /// Allocates by `buffers`, but for states that are given. `device` and `layout` must outlive the
   /// store.
@@ -118,8 +121,8 @@ class StateStore {
   const FlatLayout& layout_;
   EngineBuffers buffers_;
   ZeroPolicy policy_;
-  runtime::DeviceBlock own_masters_, own_exp_avg_, own_exp_avg_sq_, parameters_, gradients_,
-      staging_;
+  runtime::DeviceBlock own_masters_, parameters_, gradients_, staging_;
+  std::array<runtime::DeviceBlock, runtime::kMaxOptimizerStates> own_states_;
   Given states_;  ///< where they are
   std::array<StagingPlace, UpdateStaging::kPlaces> places_;
   std::unique_ptr<runtime::Stream> own_bringing_;

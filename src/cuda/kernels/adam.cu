@@ -11,8 +11,10 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
 }
 
 void check_kernel_image() {
+  using AnUpdate =
+      UpdateElements<runtime::Adam::Factors, runtime::StateIndexes<runtime::Adam>, float, Bf16>;
   cudaFuncAttributes attributes{};
-  check_cuda(cudaFuncGetAttributes(&attributes, elements_kernel<1, UpdateElements<float, Bf16>>),
+  check_cuda(cudaFuncGetAttributes(&attributes, elements_kernel<1, AnUpdate>),
              "cudaFuncGetAttributes (a kernel of this build on this GPU)");
 }
 

@@ -1,70 +1,41 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 
 #include "th/base/half_float.hpp"
+#include "th/base/host_device.hpp"
 #include "th/runtime/device/cuda_plugin_abi.hpp"
 
 // The arithmetic of the kernels, element by element, in the order of the CPU code:
-// src/zero/optimizer.cpp, src/zero/slot_tree.cpp. Plain C++ as well, so that a test without a GPU
-// compares it with that code bit by bit. Contraction to fma is switched off by the compilers'
+// src/zero/flat_kernels.cpp, src/zero/slot_tree.cpp. Plain C++ as well, so that a test without a
+// GPU compares it with that code bit by bit. Contraction to fma is switched off by the compilers'
 // options (--fmad=false, -ffp-contract=off); square root and division are the IEEE ones.
-#ifdef __CUDACC__
-#define TH_DEVICE_TOO __host__ __device__
-#else
-#define TH_DEVICE_TOO
-#endif
 
 namespace th::cuda {
 
-/// zero::adam of one element.
-TH_DEVICE_TOO inline void adam_element(const runtime::AdamFactors& f, float factor, float& p,
-                                       float g, float& m, float& v) {
-  const float gradient = g * factor + p * f.l2;
-  const float first = m * f.beta1 + gradient * f.one_minus_beta1;
-  const float second = v * f.beta2 + gradient * gradient * f.one_minus_beta2;
-  const float denominator = sqrtf(second) * f.inverse_root_correction2 + f.eps;
-  m = first;
-  v = second;
-  p = p * f.decay - f.step_size * (first / denominator);
-}
-
-/// zero::sgd of one element.
-TH_DEVICE_TOO inline void sgd_element(float factor, float decay, float lr, float& p, float g) {
-  p -= lr * (g * factor + p * decay);
-}
-
-/// zero::apply_update for elements: gradients of type G, and a copy of the new weights in the
-/// 16-bit type W unless `working` is null.
-template <typename G, typename W>
+/// zero::apply_update for elements of a rule with `Factors` and these states: gradients of type G,
+/// and a copy of the new weights in the 16-bit type W unless `working` is null.
+template <typename Factors, typename States, typename G, typename W>
 struct UpdateElements {
-  runtime::UpdateFactors factors;
+  Factors factors;
+  float gradient_factor;
   float* weights;
   const G* gradients;
-  float* exp_avg;
-  float* exp_avg_sq;
+  float* states[runtime::kMaxOptimizerStates];
   W* working;
   const runtime::StepOutcome* outcome;
   static constexpr int kPack = 1;
   [[nodiscard]] static bool packs() { return false; }
   template <int N>
-  TH_DEVICE_TOO void run(std::int64_t i) const {
+  TH_HOST_DEVICE void run(std::int64_t i) const {
     static_assert(N == 1);
     if (outcome != nullptr && outcome->finite == 0) return;
+    const float factor = outcome != nullptr ? outcome->gradient_factor : gradient_factor;
     float weight = weights[i];
-    const float gradient = to_float(gradients[i]);
-    const float factor = outcome != nullptr ? outcome->gradient_factor
-                         : factors.sgd      ? factors.sgd_step.gradient
-                                            : factors.adam_step.gradient;
-    if (factors.sgd) {
-      sgd_element(factor, factors.sgd_step.decay, factors.sgd_step.lr, weight, gradient);
-    } else {
-      float first = exp_avg[i], second = exp_avg_sq[i];
-      adam_element(factors.adam_step, factor, weight, gradient, first, second);
-      exp_avg[i] = first;
-      exp_avg_sq[i] = second;
-    }
+    runtime::update_element(factors, to_float(gradients[i]) * factor, weight, states, i, States{});
     weights[i] = weight;
     if (working != nullptr) working[i] = from_float<W>(weight);
   }
@@ -84,18 +55,32 @@ void with_update_types(const runtime::UpdateOperands& o, const Body& body) {
   with_working(float{});
 }
 
-/// An update as a launch of its elements.
-template <typename Launch>
-void launch_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o,
-                   void* stream) {
+/// An update with one rule as a launch of its elements.
+template <typename Launch, typename States, typename Factors>
+void launch_rule(const Factors& factors, float gradient_factor, const runtime::UpdateOperands& o,
+                 void* stream) {
   with_update_types(o, [&](auto gradient, auto working) {
     using G = decltype(gradient);
     using W = decltype(working);
-    Launch::elements(
-        "update", o.count,
-        UpdateElements<G, W>{factors, o.weights, static_cast<const G*>(o.gradients), o.exp_avg,
-                             o.exp_avg_sq, static_cast<W*>(o.working), o.outcome},
-        stream);
+    UpdateElements<Factors, States, G, W> elements{.factors = factors,
+                                                   .gradient_factor = gradient_factor,
+                                                   .weights = o.weights,
+                                                   .gradients = static_cast<const G*>(o.gradients),
+                                                   .states = {},
+                                                   .working = static_cast<W*>(o.working),
+                                                   .outcome = o.outcome};
+    std::copy(std::begin(o.states), std::end(o.states), elements.states);
+    Launch::elements("update", o.count, elements, stream);
+  });
+}
+
+/// An update with the rule of `factors`.
+template <typename Launch>
+void launch_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o,
+                   void* stream) {
+  runtime::with_factors(factors, [&](auto rule, const auto& of_rule) {
+    using States = runtime::StateIndexes<decltype(rule)>;
+    launch_rule<Launch, States>(of_rule, factors.gradient, o, stream);
   });
 }
 
@@ -103,7 +88,7 @@ void launch_update(const runtime::UpdateFactors& factors, const runtime::UpdateO
 /// consecutive slots. Every level is visited, so that the loop unrolls and the levels stay in
 /// registers.
 template <int kLevels>
-TH_DEVICE_TOO inline void push_slot(float (&level)[kLevels], std::uint32_t slot, float carry) {
+TH_HOST_DEVICE inline void push_slot(float (&level)[kLevels], std::uint32_t slot, float carry) {
 #ifdef __CUDA_ARCH__
 #pragma unroll
 #endif
@@ -121,7 +106,7 @@ TH_DEVICE_TOO inline void push_slot(float (&level)[kLevels], std::uint32_t slot,
 
 /// The sum of all levels after `slots` slots, from the lowest one up.
 template <int kLevels>
-TH_DEVICE_TOO inline float tree_total(const float (&level)[kLevels], std::uint32_t slots) {
+TH_HOST_DEVICE inline float tree_total(const float (&level)[kLevels], std::uint32_t slots) {
   float total = 0;
   bool some = false;
 #ifdef __CUDA_ARCH__
@@ -141,7 +126,7 @@ constexpr int kNormLanes = 8;
 
 /// Partial sum of squares number `lane` of one block of T.
 template <typename T>
-TH_DEVICE_TOO inline double square_lane(const T* block, int lane) {
+TH_HOST_DEVICE inline double square_lane(const T* block, int lane) {
   double sum = 0;
   for (int i = 0; i < kNormBlock; i += kNormLanes) {
     const double value = static_cast<double>(to_float(block[i + lane]));
@@ -157,9 +142,9 @@ constexpr int kNormStrands = 1024;
 /// behind the other's, to strand t: the places of blocks, and so the sum, do not depend on the rank
 /// count, since a unit's padding adds zeros. Returns the first of them that is not finite, -1:
 /// none.
-TH_DEVICE_TOO inline std::int64_t norm_strand(const runtime::StepRecords& s,
-                                              const runtime::StepRecords::Unit& unit, int t,
-                                              double& sum) {
+TH_HOST_DEVICE inline std::int64_t norm_strand(const runtime::StepRecords& s,
+                                               const runtime::StepRecords::Unit& unit, int t,
+                                               double& sum) {
   std::int64_t bad = -1;
   const auto blocks = static_cast<std::uint32_t>(unit.blocks);
   const std::uint32_t all = blocks * static_cast<std::uint32_t>(s.ranks);
@@ -176,7 +161,7 @@ TH_DEVICE_TOO inline std::int64_t norm_strand(const runtime::StepRecords& s,
 }
 
 /// The losses in slot order.
-TH_DEVICE_TOO inline double loss_total(const runtime::StepRecords& s) {
+TH_HOST_DEVICE inline double loss_total(const runtime::StepRecords& s) {
   double sum = 0;
   for (std::int64_t slot = 0; slot < s.slots; ++slot)
     sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];

@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <new>
@@ -35,7 +36,10 @@ BlockTable& table() noexcept {
 
 }  // namespace
 
-const char* memory_class_name(MemoryClass kind) noexcept {
+const char* memory_class_name(MemoryClass kind, StateNames states) noexcept {
+  for (std::size_t state = 0; state < std::min(states.size(), kMaxOptimizerStates); ++state) {
+    if (kind == optimizer_state_class(state)) return states[state];
+  }
   switch (kind) {
     case MemoryClass::kParameters:
       return "parameters";
@@ -43,10 +47,6 @@ const char* memory_class_name(MemoryClass kind) noexcept {
       return "gradients";
     case MemoryClass::kMaster:
       return "master";
-    case MemoryClass::kExpAvg:
-      return "exp_avg";
-    case MemoryClass::kExpAvgSq:
-      return "exp_avg_sq";
     case MemoryClass::kGatherSlots:
       return "gather slots";
     case MemoryClass::kCommunication:
@@ -60,9 +60,11 @@ const char* memory_class_name(MemoryClass kind) noexcept {
     case MemoryClass::kOffloadStaging:
       return "offload staging";
     case MemoryClass::kUntagged:
+      return "untagged";
+    case MemoryClass::kOptimizerState:
       break;
   }
-  return "untagged";
+  return "optimizer state";
 }
 
 std::int64_t MemoryUse::total() const noexcept {
@@ -73,8 +75,15 @@ std::int64_t MemoryUse::total() const noexcept {
 
 std::int64_t MemoryUse::model_state() const noexcept {
   std::int64_t sum = 0;
-  for (std::size_t k = 0; k <= static_cast<std::size_t>(MemoryClass::kExpAvgSq); ++k)
+  for (std::size_t k = 0; k < static_cast<std::size_t>(MemoryClass::kGatherSlots); ++k)
     sum += bytes[k];
+  return sum;
+}
+
+std::int64_t MemoryUse::optimizer_states() const noexcept {
+  std::int64_t sum = 0;
+  for (std::size_t state = 0; state < kMaxOptimizerStates; ++state)
+    sum += (*this)[optimizer_state_class(state)];
   return sum;
 }
 

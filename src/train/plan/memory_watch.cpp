@@ -51,7 +51,8 @@ void MemoryWatch::saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_
 }
 
 std::string plan_against_measurement(const runtime::MemoryUse& planned,
-                                     const runtime::MemoryUse& measured) {
+                                     const runtime::MemoryUse& measured,
+                                     runtime::StateNames states) {
   const auto percent = [](std::int64_t plan, std::int64_t seen) {
     std::array<char, 32> text{};
     std::snprintf(
@@ -68,8 +69,8 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned,
     const std::int64_t seen =
         std::max<std::int64_t>(0, measured.bytes[k]);  // blocks of before the count that went away
     text += separator +
-            std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k))) + " " +
-            monitor::bytes_text(planned.bytes[k]) + " / " + monitor::bytes_text(seen) +
+            std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k), states)) +
+            " " + monitor::bytes_text(planned.bytes[k]) + " / " + monitor::bytes_text(seen) +
             (planned.bytes[k] > 0 ? " (" + percent(planned.bytes[k], seen) + ")" : "");
     separator = ", ";
   }
@@ -79,14 +80,14 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned,
 namespace {
 
 /// "1.13 GiB (parameters 113.51 MiB, …)".
-std::string classes_of(const runtime::MemoryUse& use) {
+std::string classes_of(const runtime::MemoryUse& use, runtime::StateNames states) {
   std::string text = monitor::bytes_text(use.total()) + " (";
   const char* separator = "";
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     if (use.bytes[k] == 0) continue;
     text += separator +
-            std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k))) + " " +
-            monitor::bytes_text(use.bytes[k]);
+            std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k), states)) +
+            " " + monitor::bytes_text(use.bytes[k]);
     separator = ", ";
   }
   return text + ")";
@@ -99,10 +100,11 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
   const zero::MemoryPlan plan = zero::plan_memory(request);
   const bool on_gpu = request.memory == zero::DeviceMemory::kOwn;
   const runtime::MemoryUse host = on_gpu ? plan.host_peak().host : plan.peak().use;
+  const runtime::StateNames states = runtime::optimizer_states(request.config.optimizer.name);
   if (available > 0 && plan.of_node(host.total(), ranks_here) * ranks_here > available) {
     throw MemoryError(
         "the run does not fit into the memory of " + runtime::hostname() + ": " +
-        std::to_string(ranks_here) + " ranks there need each " + classes_of(host) +
+        std::to_string(ranks_here) + " ranks there need each " + classes_of(host, states) +
         (plan.once_a_node > 0
              ? ", of which " + monitor::bytes_text(plan.once_a_node) + " once a node, "
              : ", ") +
@@ -113,7 +115,7 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
   }
   if (on_gpu && gpu_free > 0 && plan.peak().use.total() > gpu_free) {
     throw MemoryError("the run does not fit into a GPU of " + runtime::hostname() +
-                      ": a rank needs " + classes_of(plan.peak().use) + ", " +
+                      ": a rank needs " + classes_of(plan.peak().use, states) + ", " +
                       monitor::bytes_text(gpu_free) +
                       " are free; take zero.offload_optimizer=true, a smaller micro-batch, "
                       "model.gradient_checkpointing=full or a higher zero.stage: th_app "

@@ -134,6 +134,7 @@ std::string by_offload(const Planner& planner) {
 
 std::string memory_tables(const Planner& planner) {
   const config::RunConfig& config = planner.config();
+  const runtime::StateNames states = runtime::optimizer_states(config.optimizer.name);
   std::array<zero::MemoryPlan, 4> plans;
   for (std::int64_t stage = 0; stage < 4; ++stage)
     plans[static_cast<std::size_t>(stage)] =
@@ -144,7 +145,8 @@ std::string memory_tables(const Planner& planner) {
       format("%-20s %10s %10s %10s %10s\n", "class", "stage 0", "stage 1", "stage 2", "stage 3");
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     bool any = false;
-    std::string line = format("%-20s", runtime::memory_class_name(static_cast<MemoryClass>(k)));
+    std::string line =
+        format("%-20s", runtime::memory_class_name(static_cast<MemoryClass>(k), states));
     for (const zero::MemoryPlan& plan : plans) {
       any = any || plan.peak().use.bytes[k] != 0;
       line += format(" %10.2f", mebibytes(plan.peak().use.bytes[k]));

@@ -43,6 +43,12 @@ inline std::vector<zero::OptimizerStep> adam_steps() {
   return out;
 }
 
+/// An optimizer's operands in memory of any side; null states: it has none.
+inline runtime::UpdateOperands operands(float* p, const float* g, float* m, float* v,
+                                        std::int64_t count) {
+  return {.weights = p, .gradients = g, .states = {m, v}, .count = count};
+}
+
 inline zero::OptimizerStep sgd_step() {
   zero::OptimizerStep step;
   step.settings.name = config::OptimizerKind::kSgd;

@@ -22,10 +22,11 @@ TEST(Elementwise, AdamHasTheBitsOfTheEngineForEveryKindOfOptimizer) {
                        m = random_values(5000, 3, 0.1), v = random_values(5000, 4, 0.01);
     std::transform(v.begin(), v.end(), v.begin(), [](float x) { return std::fabs(x); });
     std::vector<float> cpu_p = p, cpu_m = m, cpu_v = v;
-    zero::apply_optimizer(step, cpu_p.data(), g.data(), cpu_m.data(), cpu_v.data(), 5000);
-    const runtime::AdamFactors factors = zero::update_factors(step).adam_step;
-    for (std::size_t i = 0; i < p.size(); ++i)
-      adam_element(factors, factors.gradient, p[i], g[i], m[i], v[i]);
+    const runtime::UpdateFactors factors = zero::update_factors(step);
+    zero::apply_update(
+        factors, reference::operands(cpu_p.data(), g.data(), cpu_m.data(), cpu_v.data(), 5000));
+    launch_update<HostLaunch<CpuOrder>>(
+        factors, reference::operands(p.data(), g.data(), m.data(), v.data(), 5000), nullptr);
     EXPECT_EQ(p, cpu_p);
     EXPECT_EQ(m, cpu_m);
     EXPECT_EQ(v, cpu_v);
@@ -36,12 +37,10 @@ TEST(Elementwise, SgdHasTheBitsOfTheEngine) {
   const zero::OptimizerStep step = reference::sgd_step();
   std::vector<float> p = random_values(5000, 1, 1), cpu = p;
   const std::vector<float> g = random_values(5000, 2, 3);
-  zero::apply_optimizer(step, cpu.data(), g.data(), nullptr, nullptr, 5000);
-  for (std::size_t i = 0; i < p.size(); ++i) {
-    sgd_element(static_cast<float>(step.gradient_factor),
-                static_cast<float>(step.settings.weight_decay), static_cast<float>(step.lr), p[i],
-                g[i]);
-  }
+  const runtime::UpdateFactors factors = zero::update_factors(step);
+  zero::apply_update(factors, reference::operands(cpu.data(), g.data(), nullptr, nullptr, 5000));
+  launch_update<HostLaunch<CpuOrder>>(
+      factors, reference::operands(p.data(), g.data(), nullptr, nullptr, 5000), nullptr);
   EXPECT_EQ(p, cpu);
 }
 
@@ -71,8 +70,13 @@ TEST(Elementwise, UpdatesOfEveryTypeHaveTheBitsOfTheEngine) {
         State engine, body;
         const auto operands = [&](State& s) {
           void* working = working_type == ElementType::kFp32 ? nullptr : s.working.data();
-          return runtime::UpdateOperands{s.p.data(), gradients.data(), s.m.data(),    s.v.data(),
-                                         working,    kCount,           gradient_type, working_type};
+          return runtime::UpdateOperands{.weights = s.p.data(),
+                                         .gradients = gradients.data(),
+                                         .states = {s.m.data(), s.v.data()},
+                                         .working = working,
+                                         .count = kCount,
+                                         .gradient_type = gradient_type,
+                                         .working_type = working_type};
         };
         zero::apply_update(zero::update_factors(step), operands(engine));
         launch_update<HostLaunch<CpuOrder>>(zero::update_factors(step), operands(body), nullptr);
@@ -93,8 +97,7 @@ TEST(Elementwise, AnUpdateTakesItsFactorFromAStepsOutcome) {
       std::vector<float> p = start, m = zeros, v = zeros;
       const runtime::UpdateOperands o{.weights = p.data(),
                                       .gradients = g.data(),
-                                      .exp_avg = m.data(),
-                                      .exp_avg_sq = v.data(),
+                                      .states = {m.data(), v.data()},
                                       .working = nullptr,
                                       .count = kCount,
                                       .gradient_type = runtime::ElementType::kFp32,

@@ -26,9 +26,11 @@ TEST(Kernels, AdamHasTheBitsOfTheCpu) {
     const std::vector<float> g = random_values(kCount, 2, 3);
     std::transform(v.begin(), v.end(), v.begin(), [](float x) { return std::fabs(x); });
     const OnDevice<float> dp(p), dg(g), dm(m), dv(v);
-    update(zero::update_factors(step), {dp.get(), dg.get(), dm.get(), dv.get(), nullptr, kCount},
+    const runtime::UpdateFactors factors = zero::update_factors(step);
+    update(factors, reference::operands(dp.get(), dg.get(), dm.get(), dv.get(), kCount),
            stream.get());
-    zero::apply_optimizer(step, p.data(), g.data(), m.data(), v.data(), kCount);
+    zero::apply_update(factors,
+                       reference::operands(p.data(), g.data(), m.data(), v.data(), kCount));
     EXPECT_TRUE(dp.values() == p);
     EXPECT_TRUE(dm.values() == m);
     EXPECT_TRUE(dv.values() == v);
@@ -41,9 +43,9 @@ TEST(Kernels, SgdHasTheBitsOfTheCpu) {
   std::vector<float> p = random_values(kCount, 1, 1);
   const std::vector<float> g = random_values(kCount, 2, 3);
   const OnDevice<float> dp(p), dg(g);
-  update(zero::update_factors(step), {dp.get(), dg.get(), nullptr, nullptr, nullptr, kCount},
-         stream.get());
-  zero::apply_optimizer(step, p.data(), g.data(), nullptr, nullptr, kCount);
+  const runtime::UpdateFactors factors = zero::update_factors(step);
+  update(factors, reference::operands(dp.get(), dg.get(), nullptr, nullptr, kCount), stream.get());
+  zero::apply_update(factors, reference::operands(p.data(), g.data(), nullptr, nullptr, kCount));
   EXPECT_TRUE(dp.values() == p);
 }
 

@@ -38,8 +38,22 @@ OptimizerStep step_of(config::OptimizerKind kind, double decay, std::int64_t ste
   return s;
 }
 
+/// The step on `count` elements, as the engine takes it.
+void update(const OptimizerStep& step, float* p, const float* g, float* m, float* v,
+            std::int64_t count) {
+  apply_update(update_factors(step),
+               {.weights = p, .gradients = g, .states = {m, v}, .count = count});
+}
+
 bool same_bits(const Floats& a, const Floats& b) {
   return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+std::vector<config::OptimizerKind> all_kinds() {
+  std::vector<config::OptimizerKind> out;
+  for (std::size_t i = 0; i < runtime::kOptimizers; ++i)
+    out.push_back(static_cast<config::OptimizerKind>(i));
+  return out;
 }
 
 /// Largest |got - want| in units of `unit`.
@@ -79,7 +93,7 @@ TEST_P(AdamKinds, TwentyStepsFollowTheFormula) {
     const Floats g = values(100 + static_cast<std::uint64_t>(step), 1000,
                             std::pow(10.0, static_cast<double>(step % 5) - 3.0));
     const OptimizerStep s = step_of(kind, decay, step);
-    apply_optimizer(s, state.p.data(), g.data(), state.m.data(), state.v.data(), 1000);
+    update(s, state.p.data(), g.data(), state.m.data(), state.v.data(), 1000);
     adam_in_fp64(s, p, g, m, v);
   }
   EXPECT_LT(largest_error(state.p, p, 1.0), 8e-7);
@@ -97,7 +111,7 @@ TEST_P(AdamKinds, TwentyStepsFollowLibTorch) {
     Floats g = values(300 + static_cast<std::uint64_t>(step), 512, 0.1);
     OptimizerStep s = step_of(kind, decay, step);
     s.gradient_factor = 1;
-    apply_optimizer(s, state.p.data(), g.data(), state.m.data(), state.v.data(), 512);
+    update(s, state.p.data(), g.data(), state.m.data(), state.v.data(), 512);
     const at::Tensor gradient = at::from_blob(g.data(), {512}).to(at::kDouble);
     count += 1;
     const auto& o = s.settings;
@@ -123,8 +137,8 @@ TEST(Optimizer, FirstStepOfAdamIsTheLearningRateAgainstTheGradientsSign) {
   State state(64);
   const Floats before = state.p;
   const Floats g = values(7, 64, 1.0);
-  apply_optimizer(step_of(config::OptimizerKind::kAdam, 0.0, 1), state.p.data(), g.data(),
-                  state.m.data(), state.v.data(), 64);
+  update(step_of(config::OptimizerKind::kAdam, 0.0, 1), state.p.data(), g.data(), state.m.data(),
+         state.v.data(), 64);
   for (std::size_t i = 0; i < 64; ++i) {
     const double moved = static_cast<double>(state.p[i]) - static_cast<double>(before[i]);
     EXPECT_NEAR(moved, g[i] > 0 ? -1e-3 : 1e-3, 1e-7)
@@ -138,8 +152,7 @@ TEST(Optimizer, AZeroGradientFromTheStartMovesNothing) {
     State state(48);
     const Floats before = state.p;
     const Floats g(48, 0.0F);
-    apply_optimizer(step_of(kind, 0.0, 1), state.p.data(), g.data(), state.m.data(), state.v.data(),
-                    48);
+    update(step_of(kind, 0.0, 1), state.p.data(), g.data(), state.m.data(), state.v.data(), 48);
     EXPECT_TRUE(same_bits(state.p, before));
   }
 }
@@ -149,8 +162,8 @@ TEST(Optimizer, SgdFollowsTheFormulaAndTouchesNoMoments) {
     State state(333);
     const Floats before = state.p;
     const Floats g = values(9, 333, 2.0);
-    apply_optimizer(step_of(config::OptimizerKind::kSgd, decay, 5), state.p.data(), g.data(),
-                    nullptr, nullptr, 333);
+    update(step_of(config::OptimizerKind::kSgd, decay, 5), state.p.data(), g.data(), nullptr,
+           nullptr, 333);
     for (std::size_t i = 0; i < 333; ++i) {
       const double p = static_cast<double>(before[i]);
       const double want = p - 1e-3 * (static_cast<double>(g[i]) * 0.7 + decay * p);
@@ -160,31 +173,45 @@ TEST(Optimizer, SgdFollowsTheFormulaAndTouchesNoMoments) {
   }
 }
 
+/// Weights and the states of any optimizer.
+struct Buffers {
+  std::vector<Floats> all;
+  Buffers(config::OptimizerKind kind, std::size_t n) : all{values(1, n, 0.5)} {
+    all.resize(1 + runtime::optimizer_states(kind).size(), Floats(n, 0.0F));
+  }
+  [[nodiscard]] runtime::UpdateOperands operands(std::size_t at, const float* gradients,
+                                                 std::size_t n) {
+    runtime::UpdateOperands out{.weights = all[0].data() + at,
+                                .gradients = gradients + at,
+                                .count = static_cast<std::int64_t>(n)};
+    for (std::size_t s = 1; s < all.size(); ++s) out.states[s - 1] = all[s].data() + at;
+    return out;
+  }
+  bool operator==(const Buffers&) const = default;
+};
+
 TEST(Optimizer, AnySplitOfTheBufferGivesTheSameBits) {
   constexpr std::size_t kCount = 5000;
-  for (const auto kind :
-       {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw, config::OptimizerKind::kSgd}) {
-    State whole(kCount);
+  for (const config::OptimizerKind kind : all_kinds()) {
+    Buffers whole(kind, kCount);
     for (std::int64_t step = 1; step <= 3; ++step) {
       const Floats g = values(40 + static_cast<std::uint64_t>(step), kCount, 0.3);
-      apply_optimizer(step_of(kind, 0.01, step), whole.p.data(), g.data(), whole.m.data(),
-                      whole.v.data(), kCount);
+      apply_update(update_factors(step_of(kind, 0.01, step)), whole.operands(0, g.data(), kCount));
     }
+    EXPECT_NE(whole.all[0], Buffers(kind, kCount).all[0]);
     for (const std::size_t multiple : {16U, 256U, 1U}) {
-      State parts(kCount);
+      Buffers parts(kind, kCount);
       for (std::int64_t step = 1; step <= 3; ++step) {
         const Floats g = values(40 + static_cast<std::uint64_t>(step), kCount, 0.3);
         for (std::size_t at = 0, cut = 0; at < kCount; ++cut) {
           const std::size_t n =
               std::min<std::size_t>(multiple * (1 + hash_pair(multiple, cut) % 9), kCount - at);
-          apply_optimizer(step_of(kind, 0.01, step), parts.p.data() + at, g.data() + at,
-                          parts.m.data() + at, parts.v.data() + at, static_cast<std::int64_t>(n));
+          apply_update(update_factors(step_of(kind, 0.01, step)), parts.operands(at, g.data(), n));
           at += n;
         }
       }
-      EXPECT_TRUE(same_bits(parts.p, whole.p)) << "cuts at multiples of " << multiple;
-      EXPECT_TRUE(same_bits(parts.m, whole.m)) << "cuts at multiples of " << multiple;
-      EXPECT_TRUE(same_bits(parts.v, whole.v)) << "cuts at multiples of " << multiple;
+      EXPECT_TRUE(parts == whole) << runtime::optimizer_name(kind) << ", cuts at multiples of "
+                                  << multiple;
     }
   }
 }

@@ -38,8 +38,8 @@ TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
   using runtime::MemoryClass;
   const runtime::MemoryUse on_device = runtime::MemoryLedger::device().current(),
                            on_host = runtime::MemoryLedger::process().current();
-  for (const MemoryClass kind : {MemoryClass::kMaster, MemoryClass::kExpAvg, MemoryClass::kExpAvgSq,
-                                 MemoryClass::kOffloadStaging}) {
+  for (const MemoryClass kind : {MemoryClass::kMaster, runtime::optimizer_state_class(0),
+                                 runtime::optimizer_state_class(1), MemoryClass::kOffloadStaging}) {
     EXPECT_EQ(on_device[kind], buffers.use()[kind]) << runtime::memory_class_name(kind);
     EXPECT_EQ(on_host[kind], buffers.host_use()[kind]) << runtime::memory_class_name(kind);
   }
@@ -59,7 +59,7 @@ TEST_P(Stores, NeedEveryWait) {
   const th_test::AccessOrder& order = device.streams().order();
   EXPECT_EQ(order.violations(), std::vector<std::string>{});
   const bool states = GetParam().dtype != config::Precision::kFp32 ||
-                      GetParam().optimizer != config::OptimizerKind::kSgd;
+                      !runtime::optimizer_states(GetParam().optimizer).empty();
   EXPECT_EQ(order.waits() > 0,
             (GetParam().optimizer_on_host && states) || GetParam().parameters_on_host);
   for (std::int64_t number = 0; number < order.waits(); ++number) {

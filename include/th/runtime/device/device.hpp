@@ -8,27 +8,9 @@
 
 #include "th/runtime/device/step_outcome.hpp"
 #include "th/runtime/device/stream.hpp"
+#include "th/runtime/optimizers/optimizer_rules.hpp"
 
 namespace th::runtime {
-
-/// The numbers of one Adam or AdamW step, rounded to fp32 by the caller once, so that every device
-/// starts from the same bits.
-struct AdamFactors {
-  float gradient, beta1, one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, eps,
-      step_size, decay, l2;
-};
-
-/// Those of one step of SGD: p -= lr * (g * gradient + p * decay).
-struct SgdFactors {
-  float gradient, decay, lr;
-};
-
-/// Those of the step that a run's optimizer takes.
-struct UpdateFactors {
-  bool sgd = false;  ///< which of the two counts
-  AdamFactors adam_step{};
-  SgdFactors sgd_step{};
-};
 
 /// Element types of flat buffers.
 enum class ElementType { kFp32, kBf16, kFp16 };
@@ -52,15 +34,14 @@ struct StepRecords {
 };
 inline constexpr std::int64_t kMaxUnits = 1024;
 
-/// What an update reads and writes, all in memory of the side that computes it. Null moments: SGD.
-/// Null working: no rounded copy.
+/// What an update reads and writes, all in memory of the side that computes it. Null working: no
+/// rounded copy.
 struct UpdateOperands {
-  float* weights = nullptr;         ///< fp32
-  const void* gradients = nullptr;  ///< `gradient_type`
-  float* exp_avg = nullptr;
-  float* exp_avg_sq = nullptr;
-  void* working = nullptr;  ///< the new weights in `working_type`
-  std::int64_t count = 0;   ///< elements
+  float* weights = nullptr;                 ///< fp32
+  const void* gradients = nullptr;          ///< `gradient_type`
+  float* states[kMaxOptimizerStates] = {};  ///< the optimizer's, in the order of its rule
+  void* working = nullptr;                  ///< the new weights in `working_type`
+  std::int64_t count = 0;                   ///< elements
   ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
   const StepOutcome* outcome =
       nullptr;  ///< where it is set its factor takes the place of the gradients' one, and nothing

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <mutex>
 
+#include "th/runtime/optimizers/optimizer_rule.hpp"
+
 namespace th::runtime {
 
 /// What a buffer is for. Every large buffer of a run has one of these; what nobody tagged is
@@ -13,9 +15,8 @@ enum class MemoryClass {
   kParameters,
   kGradients,
   kMaster,
-  kExpAvg,
-  kExpAvgSq,
-  kGatherSlots,
+  kOptimizerState,  ///< the first of them; optimizer_state_class() tells the others
+  kGatherSlots = kOptimizerState + static_cast<int>(kMaxOptimizerStates),
   kCommunication,
   kActivations,
   kBatches,
@@ -23,8 +24,13 @@ enum class MemoryClass {
   kOffloadStaging,
   kUntagged,
 };
-inline constexpr std::size_t kMemoryClasses = 12;
-[[nodiscard]] const char* memory_class_name(MemoryClass kind) noexcept;
+inline constexpr std::size_t kMemoryClasses = static_cast<std::size_t>(MemoryClass::kUntagged) + 1;
+/// The class of the optimizer's state number `state`, in the order of its rule.
+[[nodiscard]] constexpr MemoryClass optimizer_state_class(std::size_t state) noexcept {
+  return static_cast<MemoryClass>(static_cast<std::size_t>(MemoryClass::kOptimizerState) + state);
+}
+/// `states`: what the run's optimizer calls its own; "optimizer state" for one without a name.
+[[nodiscard]] const char* memory_class_name(MemoryClass kind, StateNames states = {}) noexcept;
 
 /// Bytes by class.
 struct MemoryUse {
@@ -36,7 +42,9 @@ struct MemoryUse {
     return bytes[static_cast<std::size_t>(kind)];
   }
   [[nodiscard]] std::int64_t total() const noexcept;
-  /// Parameters, gradients, master weights and moments: what ZeRO shards.
+  /// Bytes of all states of the optimizer.
+  [[nodiscard]] std::int64_t optimizer_states() const noexcept;
+  /// Parameters, gradients, master weights and the optimizer's states: what ZeRO shards.
   [[nodiscard]] std::int64_t model_state() const noexcept;
 };
 

@@ -47,8 +47,9 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
 /// The same sources, and translations of `length` ids.
 [[nodiscard]] zero::BatchShape decoding_shape(const zero::BatchShape& shape, std::int64_t length);
 /// "planned 12.00 MiB, measured 12.10 MiB (+0.8 %): parameters 4.00 / 4.00 MiB, …", classes that
-/// are empty on both sides left out.
+/// are empty on both sides left out. `states`: what the run's optimizer calls its own.
 [[nodiscard]] std::string plan_against_measurement(const runtime::MemoryUse& planned,
-                                                   const runtime::MemoryUse& measured);
+                                                   const runtime::MemoryUse& measured,
+                                                   runtime::StateNames states);
 
 }  // namespace th::train

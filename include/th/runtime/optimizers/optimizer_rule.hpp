@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+/// What every optimizer's rule is made of. A rule is a struct with
+///
+///   static constexpr const char* kName;        the deck's name of it
+///   static constexpr std::array kStates;       names of its fp32 states, one value a parameter
+///   each static constexpr std::tuple kReads;        members of OptimizerSettings that it reads
+///   struct Factors;                            the numbers of one step, rounded to fp32 once
+///   static Factors factors(const StepNumbers&);
+///
+/// and the formula for one element as a member of its Factors:
+///
+///   TH_HOST_DEVICE void update(float gradient, float& weight, float& state_0, …) const;
+///
+/// It keeps what it computes in locals and writes each reference once, since the compiler does not
+/// know that the references are of different memory. `gradient` is clipped already. The host's
+/// loops and the GPU's kernels are made from this one formula (optimizer_rules.hpp), so that both
+/// give the same bits. The states' names are those of the memory ledger, the plan and the
+/// checkpoints; states begin at zero.
+namespace th::runtime {
+
+/// No rule has more states; memory classes and operands have room for so many.
+inline constexpr std::size_t kMaxOptimizerStates = 4;
+
+/// Names of a rule's states, in its order.
+using StateNames = std::span<const char* const>;
+
+/// The deck's settings of optimizers but for the learning rate. Each rule reads some of them.
+struct OptimizerSettings {
+  double beta1 = 0.9;
+  double beta2 = 0.98;
+  double eps = 1e-9;
+  double weight_decay = 0;
+};
+
+/// What the numbers of one step are made from.
+struct StepNumbers {
+  OptimizerSettings settings;
+  double lr = 0;
+  std::int64_t step = 1;  ///< counts from 1
+};
+
+}  // namespace th::runtime

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+
+#include "th/runtime/optimizers/optimizer_rules.hpp"
+
+// The loops over flat fp32 buffers on the host, compiled for each instruction set.
+namespace th::zero {
+
+/// Updates `count` elements with the rule of `factors`, elementwise: the same bits however a buffer
+/// is split. `states` are the rule's, in its order.
+void update_elements(const runtime::UpdateFactors& factors, float* weights, const float* gradients,
+                     float* const* states, std::int64_t count);
+
+/// fp64 sums of squares of `blocks` blocks of 256 elements each, every block in one fixed order.
+void block_square_sums(const float* x, std::int64_t blocks, double* out);
+
+}  // namespace th::zero
