@@ -7,7 +7,7 @@
 
 #include <vector>
 
-#include "model/blocks/attention.hpp"
+#include "model/sublayers/attention.hpp"
 
 namespace {
 

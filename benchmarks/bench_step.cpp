@@ -12,6 +12,7 @@
 #include "round_robin.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/torch_memory.hpp"
+#include "th/model/parameters/initialization.hpp"
 #include "th/model/products/gemm.hpp"
 #include "th/runtime/observe/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"

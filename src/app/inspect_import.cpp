@@ -14,7 +14,7 @@
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/compare.hpp"
 #include "th/io/safetensors.hpp"
-#include "th/model/blocks/parameter_units.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 #include "th/train/run_state.hpp"
 
 // import: a safetensors file with the model's own names becomes a checkpoint. What the file does

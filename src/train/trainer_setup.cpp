@@ -3,7 +3,7 @@
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
-#include "th/model/blocks/parameter_units.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/observe/memory_ledger.hpp"
 #include "th/runtime/observe/resource_usage.hpp"

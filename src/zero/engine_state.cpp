@@ -1,5 +1,6 @@
 #include "th/base/error.hpp"
 #include "th/model/ops/element.hpp"
+#include "th/model/parameters/initialization.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/resident_source.hpp"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "th/model/blocks/parameter_spec.hpp"
+#include "th/model/parameters/parameter_spec.hpp"
 
 namespace th::zero {
 

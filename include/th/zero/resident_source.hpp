@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "th/model/blocks/parameters.hpp"
+#include "th/model/parameters/parameters.hpp"
 #include "th/zero/flat_layout.hpp"
 
 namespace th::zero {

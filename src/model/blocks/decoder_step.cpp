@@ -1,5 +1,5 @@
 #include "model/blocks/decoder_layer.hpp"
-#include "model/decoding/decoding_kernels.hpp"
+#include "model/ops/decoding_kernels.hpp"
 
 #include <ATen/ATen.h>
 

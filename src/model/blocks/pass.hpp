@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "model/blocks/attention.hpp"
+#include "model/sublayers/attention.hpp"
 #include "th/model/blocks/pass_sizes.hpp"
 #include "th/model/memory/batch_copies.hpp"
 

@@ -1,6 +1,6 @@
 #include "th/model/decoding/decoding.hpp"
 
-#include "model/decoding/decoding_kernels.hpp"
+#include "model/ops/decoding_kernels.hpp"
 #include "th/base/error.hpp"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/blocks/sublayers.hpp"
+#include "model/sublayers/sublayers.hpp"
 #include "tensors.hpp"
 
 // Parameters of one block with gradients that begin at a value, to see that they are added to.

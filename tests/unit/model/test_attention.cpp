@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "block_parameters.hpp"
-#include "model/blocks/attention.hpp"
 #include "model/ops/host_attention.hpp"
+#include "model/sublayers/attention.hpp"
 
 #include <cmath>
 #include <string>

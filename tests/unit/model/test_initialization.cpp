@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "th/model/blocks/transformer.hpp"
+#include "th/model/parameters/initialization.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -1,8 +1,8 @@
 // Where the sublayers of each block find their tensors.
 #include <gtest/gtest.h>
 
-#include "model/blocks/model_units.hpp"
-#include "th/model/blocks/parameter_units.hpp"
+#include "model/parameters/model_units.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 
 #include <string>
 #include <vector>

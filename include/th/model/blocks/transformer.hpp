@@ -8,10 +8,10 @@
 
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
-#include "th/model/blocks/parameter_spec.hpp"
-#include "th/model/blocks/parameters.hpp"
 #include "th/model/blocks/pass_sizes.hpp"
 #include "th/model/memory/compute_device.hpp"
+#include "th/model/parameters/parameter_spec.hpp"
+#include "th/model/parameters/parameters.hpp"
 #include "th/model/products/gemm.hpp"
 #include "th/runtime/observe/flight_record.hpp"
 
@@ -127,12 +127,5 @@ class Transformer {
   std::unique_ptr<Output> output_;
   std::unique_ptr<BatchCopies> copies_;  ///< on a device with memory of its own
 };
-
-/// Writes the initial value of a tensor's elements [begin, begin + count): counter based on (seed,
-/// tensor name), so that every rank fills its own shard with what any other rank count would.
-/// Xavier uniform (Glorot, Bengio 2010) for the matrices of encoder and decoder, 0 for biases, 1
-/// and 0 for norms, N(0, d_model^-0.5) for embeddings, U(+-d_model^-0.5) for the output projection.
-void initialize_elements(const TensorSpec& tensor, std::uint64_t seed, std::int64_t d_model,
-                         std::int64_t begin, std::int64_t count, float* out);
 
 }  // namespace th::model

@@ -7,8 +7,8 @@
 #include <c10/core/ScalarType.h>
 
 #include "th/config/run_config.hpp"
-#include "th/model/blocks/parameters.hpp"
 #include "th/model/ops/kernel_set.hpp"
+#include "th/model/parameters/parameters.hpp"
 
 namespace th::model {
 

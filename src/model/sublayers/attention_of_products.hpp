@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "model/blocks/attention.hpp"
+#include "model/sublayers/attention.hpp"
 
 namespace th::model {
 

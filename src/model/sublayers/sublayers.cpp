@@ -1,4 +1,4 @@
-#include "model/blocks/sublayers.hpp"
+#include "model/sublayers/sublayers.hpp"
 
 #include "th/base/hash.hpp"
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/model/blocks/parameter_spec.hpp"
+#include "th/model/parameters/parameter_spec.hpp"
 
 namespace th::model {
 

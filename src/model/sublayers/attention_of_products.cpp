@@ -1,4 +1,4 @@
-#include "model/blocks/attention_of_products.hpp"
+#include "model/sublayers/attention_of_products.hpp"
 
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-#include "model/decoding/decoding_kernels.hpp"
+#include "model/ops/decoding_kernels.hpp"
 
 #include "model/ops/row_math.hpp"
 #include "th/base/half_float.hpp"
@@ -9,13 +9,13 @@
 namespace th::model {
 
 #define TH_ELEMENT float
-#include "model/decoding/decoding_kernels_of_element.inc"
+#include "model/ops/decoding_kernels_of_element.inc"
 #undef TH_ELEMENT
 #define TH_ELEMENT Bf16
-#include "model/decoding/decoding_kernels_of_element.inc"
+#include "model/ops/decoding_kernels_of_element.inc"
 #undef TH_ELEMENT
 #define TH_ELEMENT Fp16
-#include "model/decoding/decoding_kernels_of_element.inc"
+#include "model/ops/decoding_kernels_of_element.inc"
 #undef TH_ELEMENT
 
 }  // namespace th::model

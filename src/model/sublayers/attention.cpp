@@ -1,7 +1,7 @@
-#include "model/blocks/attention.hpp"
+#include "model/sublayers/attention.hpp"
 
-#include "model/blocks/attention_in_one_kernel.hpp"
-#include "model/blocks/attention_of_products.hpp"
+#include "model/sublayers/attention_in_one_kernel.hpp"
+#include "model/sublayers/attention_of_products.hpp"
 #include "th/base/hash.hpp"
 
 #include <ATen/ATen.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/blocks/attention.hpp"
+#include "model/sublayers/attention.hpp"
 
 namespace th::model {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/model/blocks/parameter_spec.hpp"
+#include "th/model/parameters/parameter_spec.hpp"
 
 // The parameters of each block: their names and shapes, and where its sublayers find them. Without
 // LibTorch, so that th_inspect knows a model's tensors too.

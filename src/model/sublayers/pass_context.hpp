@@ -2,11 +2,11 @@
 
 #include <span>
 
-#include "model/blocks/model_units.hpp"
-#include "th/model/blocks/parameters.hpp"
+#include "model/parameters/model_units.hpp"
 #include "th/model/memory/compute_device.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/ops/kernel_set.hpp"
+#include "th/model/parameters/parameters.hpp"
 #include "th/model/products/gemm.hpp"
 
 namespace th::model {

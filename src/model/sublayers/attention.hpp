@@ -1,7 +1,7 @@
 #pragma once
 
-#include "model/blocks/attention_rules.hpp"
-#include "model/blocks/sublayers.hpp"
+#include "model/sublayers/attention_rules.hpp"
+#include "model/sublayers/sublayers.hpp"
 #include "th/model/memory/packed_rows.hpp"
 
 // Scaled dot-product attention of several heads (Vaswani et al. 2017, 3.2) over packed rows. B

@@ -2,7 +2,7 @@
 
 #include <functional>
 
-#include "model/blocks/pass_context.hpp"
+#include "model/sublayers/pass_context.hpp"
 
 // The sublayers of a layer with explicit forward and backward passes over packed rows: sentences
 // follow each other without padding. A sublayer knows its tensors among those of its unit. D width,

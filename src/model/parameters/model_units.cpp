@@ -1,7 +1,7 @@
-#include "model/blocks/model_units.hpp"
+#include "model/parameters/model_units.hpp"
 
 #include "th/base/error.hpp"
-#include "th/model/blocks/parameter_units.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 
 #include <string>
 #include <utility>

@@ -1,5 +1,6 @@
+#include "th/model/parameters/initialization.hpp"
+
 #include "th/base/hash.hpp"
-#include "th/model/blocks/transformer.hpp"
 
 #include <cmath>
 #include <numbers>

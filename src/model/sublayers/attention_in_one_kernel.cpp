@@ -1,4 +1,4 @@
-#include "model/blocks/attention_in_one_kernel.hpp"
+#include "model/sublayers/attention_in_one_kernel.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
