@@ -85,8 +85,8 @@ class Products {
     }
   }
   void run() const {
-    const runtime::MemoryScope scope(
-        runtime::MemoryClass::kActivations);  // results come from the arena, as in a step
+    // Results come from the arena, as in a step.
+    const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
     for (const Layer& l : layers_) benchmark::DoNotOptimize(gemm_.forward(l.x, l.weight));
     for (auto l = layers_.rbegin(); l != layers_.rend(); ++l) {
       benchmark::DoNotOptimize(gemm_.forward(l->g_t, l->x_t));  // the weight gradient, g^T x

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""check_traffic.py [--ranks 1,2,4,8] [--slots 0,8]: bytes that a rank sends in one step of inputs/benchmark.in, measured (bytes_sent of two runs, of two
-and of three steps) against `--plan`, as a Markdown table. Short sentences: the volume does not depend on the batch. Exit code 1 where they differ.
+"""check_traffic.py [--ranks 1,2,4,8] [--slots 0,8]: bytes that a rank sends in one step of
+inputs/benchmark.in, measured (bytes_sent of two runs, of two and of three steps) against `--plan`,
+as a Markdown table. Short sentences: the volume does not depend on the batch. Exit code 1 where
+they differ.
 
-The plan counts the block sums of the gradient norm and the losses too, which bytes_sent leaves out: P/256/N + R numbers of 8 bytes to each of N-1 ranks.
+The plan counts the block sums of the gradient norm and the losses too, which bytes_sent leaves out:
+P/256/N + R numbers of 8 bytes to each of N-1 ranks.
 """
 
 import argparse
@@ -30,7 +33,8 @@ def run(command):
     )
     if done.returncode not in (0, 4):  # 4: the plan says that it does not fit
         sys.exit(
-            f"{' '.join(map(str, command))} ended with code {done.returncode}:\n{done.stdout}{done.stderr}"
+            f"{' '.join(map(str, command))} ended with code {done.returncode}:\n"
+            f"{done.stdout}{done.stderr}"
         )
     return done.stdout
 
@@ -65,7 +69,9 @@ def main():
     parser.add_argument("--stages", default="0,1,2,3")
     options = parser.parse_args()
     print(
-        "| ranks | slots | stage | planned MiB | of it norm and losses | measured MiB (largest rank) |\n| ---: | ---: | ---: | ---: | ---: | ---: |"
+        "| ranks | slots | stage | planned MiB | of it norm and losses "
+        "| measured MiB (largest rank) |\n"
+        "| ---: | ---: | ---: | ---: | ---: | ---: |"
     )
     differ = 0
     for slots in map(int, options.slots.split(",")):
@@ -91,7 +97,8 @@ def main():
                     / 2**20
                 )
                 print(
-                    f"| {ranks} | {slots or ranks} | {stage} | {planned[stage]:.1f} | {control:.2f} | {sent:.1f} |",
+                    f"| {ranks} | {slots or ranks} | {stage} | {planned[stage]:.1f} | "
+                    f"{control:.2f} | {sent:.1f} |",
                     flush=True,
                 )
                 differ += abs(planned[stage] - control - sent) > TOLERANCE_MIB

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""markdown_table.py FILE.json: a Google Benchmark JSON file as a Markdown table, a row a benchmark, a column for each counter that occurs."""
+"""markdown_table.py FILE.json: a Google Benchmark JSON file as a Markdown table, a row a benchmark,
+a column for each counter that occurs."""
 
 import json
 import re
@@ -30,7 +31,8 @@ def table(runs, items=None):
             for counter in present
         )
         lines.append(
-            f"| {name} | {run['real_time']:.{2 if run['real_time'] < 100 else 0}f} {run['time_unit']} |{cells}"
+            f"| {name} | {run['real_time']:.{2 if run['real_time'] < 100 else 0}f} "
+            f"{run['time_unit']} |{cells}"
         )
     return "\n".join(line.rstrip() for line in lines)
 

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""The time of a step on N ranks from figures measured on one machine (docs/scaling.md), as Markdown tables.
+"""The time of a step on N ranks from figures measured on one machine (docs/scaling.md), as Markdown
+tables.
 
-usage: scaling_model.py FIGURES.json [--deck DECK] [--link-gbytes B --latency-us A --ranks-per-node K] [--ranks 1,2,4,…]
+usage: scaling_model.py FIGURES.json [--deck DECK] [--ranks 1,2,4,…]
+                        [--link-gbytes B --latency-us A --ranks-per-node K]
        scaling_model.py --collect FOLDER > FIGURES.json
 
---collect reads what run_all.sh leaves in FOLDER (Google Benchmark's JSON of bench_step at 1 and 2 ranks, bench_collectives at 2, bench_adam).
-Without --link-gbytes all ranks share one node, through the window. Volumes come from `th_app DECK --plan`, so build first.
+--collect reads what run_all.sh leaves in FOLDER (Google Benchmark's JSON of bench_step at 1 and 2
+ranks, bench_collectives at 2, bench_adam). Without --link-gbytes all ranks share one node, through
+the window. Volumes come from `th_app DECK --plan`, so build first.
 """
 
 import argparse
@@ -25,7 +28,8 @@ STAGES = range(4)
 
 
 def medians(path):
-    """{benchmark: median seconds a call} of a Google Benchmark JSON file whose variants ran in rounds."""
+    """{benchmark: median seconds a call} of a Google Benchmark JSON file whose variants ran in
+    rounds."""
     scale = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
     seconds = {}
     for run in json.loads(Path(path).read_text())["benchmarks"]:
@@ -37,7 +41,8 @@ def medians(path):
 
 
 def beside(path, name, reference):
-    """Time of `name` in units of `reference`, the median over its calls, each compared with the mean of its neighbours in time (RoundRobin::beside)."""
+    """Time of `name` in units of `reference`, the median over its calls, each compared with the
+    mean of its neighbours in time (RoundRobin::beside)."""
     timeline = [
         (run["name"].split("/round:")[0], run["real_time"])
         for run in json.loads(Path(path).read_text())["benchmarks"]
@@ -176,7 +181,8 @@ def collect(folder):
 
 
 def predict(figures, model, ranks, slots, stage, link):
-    """Seconds of {compute, exchange, gather, latency, update} of one step. `link`: None (one node) or (bytes/s of a node, seconds a message, ranks a node)."""
+    """Seconds of {compute, exchange, gather, latency, update} of one step. `link`: None (one node)
+    or (bytes/s of a node, seconds a message, ranks a node)."""
     parameters, sent = volumes(model["deck"], ranks, slots)
     rounds = -(-slots // ranks)
     gathers = 2 * rounds if stage == 3 else 1 if stage > 0 or ranks > 1 else 0
@@ -224,21 +230,28 @@ def predict(figures, model, ranks, slots, stage, link):
 
 def measured_table(figures, model):
     lines = [
-        "| ranks | stage | forward + backward alone s | predicted s | measured s | predicted : measured |",
+        (
+            "| ranks | stage | forward + backward alone s | predicted s | measured s "
+            "| predicted : measured |"
+        ),
         "| ---: " * 6 + "|",
     ]
     for point in figures["measured"]:
         parts = predict(figures, model, point["ranks"], point["ranks"], point["stage"], None)
         seconds = point["forward_backward"] + sum(parts.values()) - parts["compute"]
         lines.append(
-            f"| {point['ranks']} | {point['stage']} | {point['forward_backward']:.3f} | {seconds:.3f} | {point['seconds']:.3f} | {seconds / point['seconds']:.2f} |"
+            f"| {point['ranks']} | {point['stage']} | {point['forward_backward']:.3f} | "
+            f"{seconds:.3f} | {point['seconds']:.3f} | {seconds / point['seconds']:.2f} |"
         )
     return "\n".join(lines)
 
 
 def scaling_table(figures, model, ranks_list, link, fixed_slots):
     lines = [
-        "| ranks | slots | stage | compute s | exchange s | gather s | latency s | update s | step s | tokens/s | efficiency |",
+        (
+            "| ranks | slots | stage | compute s | exchange s | gather s | latency s | update s "
+            "| step s | tokens/s | efficiency |"
+        ),
         "| ---: " * 11 + "|",
     ]
     for stage in (0, 2, 3):
@@ -249,7 +262,8 @@ def scaling_table(figures, model, ranks_list, link, fixed_slots):
             lines.append(
                 f"| {ranks} | {slots} | {stage} | "
                 + " | ".join(f"{value:.3f}" for value in parts.values())
-                + f" | {total:.3f} | {slots * model['slot_tokens'] / total:.0f} | {parts['compute'] / total:.2f} |"
+                + f" | {total:.3f} | {slots * model['slot_tokens'] / total:.0f} | "
+                f"{parts['compute'] / total:.2f} |"
             )
     return "\n".join(lines)
 

@@ -4,4 +4,5 @@ execute_process(COMMAND git describe --always --dirty --tags WORKING_DIRECTORY $
 if(NOT TH_GIT_DESCRIBE)
   set(TH_GIT_DESCRIBE "no git")
 endif()
-configure_file(${CMAKE_SOURCE_DIR}/cmake/build_info_values.hpp.in ${CMAKE_BINARY_DIR}/generated/build_info_values.hpp @ONLY)
+configure_file(${CMAKE_SOURCE_DIR}/cmake/build_info_values.hpp.in
+  ${CMAKE_BINARY_DIR}/generated/build_info_values.hpp @ONLY)

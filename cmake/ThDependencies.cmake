@@ -1,4 +1,5 @@
-# Every third-party package as an imported target. Nothing is downloaded here: tools/install_dependencies.sh does that.
+# Every third-party package as an imported target. Nothing is downloaded here:
+# tools/install_dependencies.sh does that.
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(MPI REQUIRED COMPONENTS CXX)
@@ -18,7 +19,8 @@ if(TH_ENABLE_BENCHMARKS)
   find_package(benchmark QUIET)
 endif()
 
-# LibTorch: the folder `torch` of the PyPI wheel. Own imported targets, because the wheel's package file demands the CUDA toolkit.
+# LibTorch is the folder `torch` of the PyPI wheel. Its imported targets are made here, because the
+# wheel's package file demands the CUDA toolkit.
 set(TH_LIBTORCH "" CACHE PATH "Folder of a LibTorch (with include/ and lib/)")
 if(NOT TH_LIBTORCH AND DEFINED ENV{TH_LIBTORCH})
   set(TH_LIBTORCH $ENV{TH_LIBTORCH} CACHE PATH "" FORCE)
@@ -29,20 +31,25 @@ endif()
 find_library(TH_TORCH_CPU_LIBRARY torch_cpu PATHS ${TH_LIBTORCH}/lib NO_DEFAULT_PATH)
 find_library(TH_C10_LIBRARY c10 PATHS ${TH_LIBTORCH}/lib NO_DEFAULT_PATH)
 if(NOT TH_TORCH_CPU_LIBRARY OR NOT TH_C10_LIBRARY)
-  message(FATAL_ERROR "LibTorch was not found in ${TH_LIBTORCH}. Run tools/install_dependencies.sh, or set TH_LIBTORCH to a folder that holds include/ and lib/.")
+  message(FATAL_ERROR "LibTorch was not found in ${TH_LIBTORCH}. "
+    "Run tools/install_dependencies.sh, "
+    "or set TH_LIBTORCH to a folder that holds include/ and lib/.")
 endif()
 file(GLOB TH_NVIDIA_LIB_DIRS ${TH_LIBTORCH}/../nvidia/*/lib)
 set(TH_TORCH_RPATH ${TH_LIBTORCH}/lib ${TH_NVIDIA_LIB_DIRS})
 add_library(th_torch INTERFACE)
-target_include_directories(th_torch SYSTEM INTERFACE ${TH_LIBTORCH}/include ${TH_LIBTORCH}/include/torch/csrc/api/include)
+target_include_directories(th_torch SYSTEM INTERFACE
+  ${TH_LIBTORCH}/include ${TH_LIBTORCH}/include/torch/csrc/api/include)
 target_link_libraries(th_torch INTERFACE ${TH_TORCH_CPU_LIBRARY} ${TH_C10_LIBRARY})
 foreach(dir IN LISTS TH_TORCH_RPATH)
   target_link_options(th_torch INTERFACE "LINKER:-rpath-link,${dir}")
 endforeach()
 set(CMAKE_BUILD_RPATH ${TH_TORCH_RPATH})
 set(CMAKE_INSTALL_RPATH ${TH_TORCH_RPATH})
-find_file(TH_TORCH_VERSION_HEADER version.h PATHS ${TH_LIBTORCH}/include/torch/headeronly ${TH_LIBTORCH}/include/torch/csrc/api/include/torch NO_DEFAULT_PATH)
-file(STRINGS ${TH_TORCH_VERSION_HEADER} version_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) [0-9]")
+find_file(TH_TORCH_VERSION_HEADER version.h NO_DEFAULT_PATH PATHS
+  ${TH_LIBTORCH}/include/torch/headeronly ${TH_LIBTORCH}/include/torch/csrc/api/include/torch)
+file(STRINGS ${TH_TORCH_VERSION_HEADER} version_lines
+  REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) [0-9]")
 string(REGEX REPLACE "[^0-9;]" "" version_lines "${version_lines}")
 list(JOIN version_lines "." TH_TORCH_VERSION)
 message(STATUS "LibTorch ${TH_TORCH_VERSION}: ${TH_LIBTORCH}")

@@ -1,9 +1,11 @@
-# th_add_layer(NAME [DIR dir] [SOURCES …] DEPENDS …): one static library of all *.cpp below src/<dir>, with the project's
-# warnings. Private headers are included by their path below src/.
+# th_add_layer(NAME [DIR dir] [SOURCES …] DEPENDS …) makes one static library of all *.cpp below
+# src/<dir>, with the project's warnings. Private headers are included by their path below src/.
 function(th_apply_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow $<$<BOOL:${TH_WERROR}>:-Werror>)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+    $<$<BOOL:${TH_WERROR}>:-Werror>)
   # One rounding for each operation, on every instruction set: the bits of a run depend on it.
-  target_compile_options(${target} PRIVATE -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd)
+  target_compile_options(${target} PRIVATE
+    -ffp-contract=off -fno-math-errno -fno-trapping-math -fopenmp-simd)
   if(TH_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${TH_SANITIZE} -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=${TH_SANITIZE})
@@ -20,7 +22,8 @@ function(th_add_layer name)
     set(A_SOURCES ${CMAKE_BINARY_DIR}/generated/empty.cpp)
   endif()
   add_library(${name} STATIC ${A_SOURCES})
-  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/include PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/include
+    PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(${name} PUBLIC ${A_DEPENDS})
   th_apply_options(${name})
 endfunction()

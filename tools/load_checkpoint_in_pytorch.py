@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Load a th_app checkpoint into plain torch.nn.Transformer and print its validation loss as one JSON line.
+"""Load a th_app checkpoint into plain torch.nn.Transformer and print its validation loss as one
+JSON line.
 
-usage: load_checkpoint_in_pytorch.py CHECKPOINT_DIR [--source FILE --target FILE]      (needs torch, h5py and numpy)
+usage: load_checkpoint_in_pytorch.py CHECKPOINT_DIR [--source FILE --target FILE]
+It needs torch, h5py and numpy.
 
-CHECKPOINT_DIR is checkpoints/step_..., a checkpoints folder with its `latest`, or a run's folder. Of a run in bf16 or fp16 the fp32 master weights are
-loaded, so the loss differs from th_app's by what rounding them does (1e-4 seen). The text is the deck's data.valid_source and
-data.valid_target unless given. The loss is plain cross entropy: the sum over all target tokens divided by their count.
+CHECKPOINT_DIR is checkpoints/step_..., a checkpoints folder with its `latest`, or a run's folder.
+Of a run in bf16 or fp16 the fp32 master weights are loaded, so the loss differs from th_app's by
+what rounding them does (1e-4 seen). The text is the deck's data.valid_source and data.valid_target
+unless given. The loss is plain cross entropy: the sum over all target tokens divided by their
+count.
 """
 
 import argparse
@@ -106,7 +110,8 @@ def load(path):
     bad = [name for name, value in parameters.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise SystemExit(
-            f"{path}: {', '.join(bad)}: values that are not finite; is a shard missing? (th_inspect verify)"
+            f"{path}: {', '.join(bad)}: values that are not finite; is a shard missing? "
+            "(th_inspect verify)"
         )
     model = Model(deck, *map(len, vocabularies))
     own = ("source_embedding.", "target_embedding.", "output_projection.")
@@ -170,7 +175,8 @@ def main():
             path = os.path.join(path, file.read().strip())
     if not os.path.isfile(os.path.join(path, "model.h5")):
         raise SystemExit(
-            f"{path} holds no model.h5; give a run's folder, its checkpoints folder, or a step folder"
+            f"{path} holds no model.h5; give a run's folder, its checkpoints folder, or a step "
+            "folder"
         )
     warnings.filterwarnings("ignore", message="enable_nested_tensor")
     torch.backends.mha.set_fastpath_enabled(False)  # the plain layers, as in training

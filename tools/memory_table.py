@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""The memory table of docs/memory.md, measured: model state and peak of a rank at ZeRO stages 0 to 3, as ratios to stage 0.
+"""The memory table of docs/memory.md, measured: model state and peak of a rank at ZeRO stages 0 to
+3, as ratios to stage 0.
 
-usage: tools/memory_table.py [--precision fp32|bf16|bf16r] [--ranks 1,2,4,8,16] [--plan-ranks 64,256,1024] [KEY=VALUE…]
-Runs one step of build/bin/th_app at each rank count and stage on random ids (measured by the ledger: model_state_bytes and measured_bytes of the
-summary record), and asks --plan for the larger rank counts. Prints Markdown. Needs mpirun and the variables of tools/run_env.sh.
+usage: tools/memory_table.py [--precision fp32|bf16|bf16r] [--ranks 1,2,4,8,16]
+                             [--plan-ranks 64,256,1024] [KEY=VALUE…]
+
+Runs one step of build/bin/th_app at each rank count and stage on random ids (measured by the
+ledger: model_state_bytes and measured_bytes of the summary record), and asks --plan for the larger
+rank counts. Prints Markdown. Needs mpirun and the variables of tools/run_env.sh.
 """
 
 import argparse
@@ -15,7 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TH_APP = ROOT / "build" / "bin" / "th_app"
-# Wide enough that the state is what counts, small enough for 16 ranks on one machine: 15.9 M parameters.
+# Wide enough that the state is what counts, small enough for 16 ranks on one machine: 15.9 M
+# parameters.
 MODEL = [
     "model.d_model=256",
     "model.num_heads=4",
@@ -101,7 +106,8 @@ def main():
     arguments = parser.parse_args()
     formulas = [f"stage {stage}: {text}" for stage, text in enumerate(BYTES[arguments.precision])]
     print(
-        f"| N | | {' | '.join(formulas)} | peak, stage 1 | stage 2 | stage 3 |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+        f"| N | | {' | '.join(formulas)} | peak, stage 1 | stage 2 | stage 3 |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     )
     for ranks in filter(None, arguments.ranks.split(",")):
         row(ranks, "measured", [measured(int(ranks), stage, arguments) for stage in range(4)])

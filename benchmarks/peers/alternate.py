@@ -1,4 +1,5 @@
-"""Two runs side by side of which one always stands still: what else a machine does, and its clock, fall on both within seconds."""
+"""Two runs side by side of which one always stands still: what else a machine does, and its clock,
+fall on both within seconds."""
 
 import contextlib
 import os
@@ -22,7 +23,8 @@ def tree(pid):
 
 
 class Run:
-    """A command whose step times `read()` lists, in seconds; a step that was stopped on its way counts for nothing."""
+    """A command whose step times `read()` lists, in seconds; a step that was stopped on its way
+    counts for nothing."""
 
     def __init__(self, command, env, read, log):
         self.read, self.log, self.name = read, log, str(command[0])

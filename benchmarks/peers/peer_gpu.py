@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Trains the model of inputs/benchmark.in with PyTorch on one GPU, eager and by torch.compile, and prints a JSON line for each: the other side of what
-tools/gpu_check.sh measures of th_app run.device=cuda.
+"""Trains the model of inputs/benchmark.in with PyTorch on one GPU, eager and by torch.compile, and
+prints a JSON line for each: the other side of what tools/gpu_check.sh measures of th_app
+run.device=cuda.
 
-The same model, optimizer, clipping and random ids of a fixed shape as peer_train.py; bf16 is autocast over fp32 weights, products of fp32 run without
-TF32, as th_app's do. Reported: source and decoder-input tokens a second over the timed steps, products' TFLOP/s and, where the device's peak is known,
-their share of it, the peak of allocated device memory.
+The same model, optimizer, clipping and random ids of a fixed shape as peer_train.py; bf16 is
+autocast over fp32 weights, products of fp32 run without TF32, as th_app's do. Reported: source and
+decoder-input tokens a second over the timed steps, products' TFLOP/s and, where the device's peak
+is known, their share of it, the peak of allocated device memory.
 """
 
 import json
@@ -16,22 +18,26 @@ from torch import nn
 
 import peer_train
 
-BF16_PEAK_TFLOPS = {
-    "A100": 312,
-    "H100": 989,
-    "H200": 989,
-}  # dense, of the SXM boards, by the vendor's data sheets
+# Dense products on the SXM boards, by the vendor's data sheets.
+BF16_PEAK_TFLOPS = {"A100": 312, "H100": 989, "H200": 989}
 
 
 def products_per_token(options):
-    """Floating point operations of forward and backward products for one token of source and decoder input together, in the mean of the two."""
+    """Floating point operations of forward and backward products for one token of source and
+    decoder input together, in the mean of the two."""
     d, f, length, layers = options.d_model, options.d_ff, options.length, options.layers
     encoder = 4 * d * d + 2 * d * f + 2 * length * d
     decoder = 8 * d * d + 2 * d * f + 4 * length * d
     return 3 * 2 * (layers * (encoder + decoder) + d * options.vocabulary) / 2
 
 
-def measure(options, mode, device, dtype):
+def synchronize(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def make_step(options, mode, device, dtype):
+    """A function that makes one training step on random ids and returns its loss."""
     torch.manual_seed(1)
     model = peer_train.Seq2Seq(options).to(device)
     model.train()
@@ -40,21 +46,13 @@ def measure(options, mode, device, dtype):
     cross_entropy = nn.CrossEntropyLoss(ignore_index=0)
     generator = torch.Generator(device).manual_seed(100)
 
+    def ids(length):
+        return torch.randint(
+            1, options.vocabulary, (options.batch, length), generator=generator, device=device
+        )
+
     def step():
-        source = torch.randint(
-            1,
-            options.vocabulary,
-            (options.batch, options.length),
-            generator=generator,
-            device=device,
-        )
-        target = torch.randint(
-            1,
-            options.vocabulary,
-            (options.batch, options.length + 1),
-            generator=generator,
-            device=device,
-        )
+        source, target = ids(options.length), ids(options.length + 1)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16, enabled=dtype == "bf16"):
             logits = network(source, target[:, :-1])
@@ -66,17 +64,18 @@ def measure(options, mode, device, dtype):
         optimizer.step()
         return loss
 
-    def wait():
-        if device == "cuda":
-            torch.cuda.synchronize()
+    return step
 
+
+def measure(options, mode, device, dtype):
+    step = make_step(options, mode, device, dtype)
     for _ in range(options.warmup):
         step()
-    wait()
+    synchronize(device)
     start = time.perf_counter()
     for _ in range(options.steps):
         loss = step()
-    wait()
+    synchronize(device)
     rate = options.steps * options.batch * options.length * 2 / (time.perf_counter() - start)
     tflops = rate * products_per_token(options) * 1e-12
     result = {

@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Trains the model of inputs/benchmark.in with another engine on the CPU and prints one JSON line. run_peers.py calls it below torchrun.
+"""Trains the model of inputs/benchmark.in with another engine on the CPU and prints one JSON line.
+run_peers.py calls it below torchrun.
 
-The model is made of torch.nn's own encoder and decoder layers, as a PyTorch user would write it: pre norm, sinusoidal positions, Adam, gradients
-clipped at 1, cross entropy without padding, random ids of a fixed shape drawn anew for each step. Every engine does the same arithmetic.
-Reported: source and decoder-input tokens of all ranks a second over the timed steps, the peak resident set of the largest rank, the last loss.
+The model is made of torch.nn's own encoder and decoder layers, as a PyTorch user would write it:
+pre norm, sinusoidal positions, Adam, gradients clipped at 1, cross entropy without padding, random
+ids of a fixed shape drawn anew for each step. Every engine does the same arithmetic. Reported:
+source and decoder-input tokens of all ranks a second over the timed steps, the peak resident set of
+the largest rank, the last loss.
 """
 
 import argparse
@@ -179,25 +182,16 @@ class DeepSpeedEngine:
         return loss.item()
 
 
-def main():
-    options = arguments()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(1)
-    model = Seq2Seq(options)
-    parameters = sum(p.numel() for p in model.parameters())
-    engine = (DeepSpeedEngine if options.engine.startswith("zero") else TorchEngine)(options, model)
-    engine.model.train()
-    rank, ranks = dist.get_rank(), dist.get_world_size()
-    generator = torch.Generator().manual_seed(100 + rank)
+def make_step(options, engine):
+    """A function that makes one training step on random ids and returns its loss."""
+    generator = torch.Generator().manual_seed(100 + dist.get_rank())
     cross_entropy = nn.CrossEntropyLoss(ignore_index=0)
 
+    def ids(length):
+        return torch.randint(1, options.vocabulary, (options.batch, length), generator=generator)
+
     def step():
-        source = torch.randint(
-            1, options.vocabulary, (options.batch, options.length), generator=generator
-        )
-        target = torch.randint(
-            1, options.vocabulary, (options.batch, options.length + 1), generator=generator
-        )
+        source, target = ids(options.length), ids(options.length + 1)
 
         def loss_of(network):
             logits = network(source, target[:, :-1])
@@ -207,6 +201,19 @@ def main():
 
         return engine.step(loss_of)
 
+    return step
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(1)
+    model = Seq2Seq(options)
+    parameters = sum(p.numel() for p in model.parameters())
+    engine = (DeepSpeedEngine if options.engine.startswith("zero") else TorchEngine)(options, model)
+    engine.model.train()
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    step = make_step(options, engine)
     for _ in range(options.warmup):
         step()
     dist.barrier()
@@ -226,19 +233,15 @@ def main():
     dist.all_reduce(peak, dist.ReduceOp.MAX)
     if rank == 0:
         tokens = options.steps * ranks * options.batch * options.length * 2
-        print(
-            json.dumps(
-                {
-                    "engine": options.engine,
-                    "ranks": ranks,
-                    "parameters": parameters,
-                    "tokens_per_second": tokens / seconds,
-                    "peak_rss_bytes": int(peak.item()),
-                    "loss": loss,
-                }
-            ),
-            flush=True,
-        )
+        result = {
+            "engine": options.engine,
+            "ranks": ranks,
+            "parameters": parameters,
+            "tokens_per_second": tokens / seconds,
+            "peak_rss_bytes": int(peak.item()),
+            "loss": loss,
+        }
+        print(json.dumps(result), flush=True)
     dist.destroy_process_group()
 
 

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Runs th_app and other engines in turn on the same model and shapes, and prints ratios of speed and of memory as a Markdown table.
+"""Runs th_app and other engines in turn on the same model and shapes, and prints ratios of speed
+and of memory as a Markdown table.
 
-th_app runs inputs/benchmark.in; PyTorch's DDP and FSDP2 and DeepSpeed's ZeRO run peer_train.py beside this file. Both sides of a pair run one after
-the other in every round, so that what else the machine does falls on both; medians over the rounds. With --alternate SECONDS both run side by side, one
-standing still while the other computes, in slices of so many seconds, one pair of slices a round: on a machine whose speed changes within a minute.
+th_app runs inputs/benchmark.in; PyTorch's DDP and FSDP2 and DeepSpeed's ZeRO run peer_train.py
+beside this file. Both sides of a pair run one after the other in every round, so that what else the
+machine does falls on both; medians over the rounds. With --alternate SECONDS both run side by side,
+one standing still while the other computes, in slices of so many seconds, one pair of slices a
+round: on a machine whose speed changes within a minute.
 
-The peers' Python: TH_PEERS_PYTHON, else benchmarks/peers/.venv, which is made from PyPI (torch, deepspeed: some GB) where it is missing.
-With --results FILE measurements are kept in FILE, and the table shows all that it holds: long comparisons can be taken in parts (--only).
+The peers' Python: TH_PEERS_PYTHON, else benchmarks/peers/.venv, which is made from PyPI (torch,
+deepspeed: some GB) where it is missing. With --results FILE measurements are kept in FILE, and the
+table shows all that it holds: long comparisons can be taken in parts (--only).
 """
 
 import argparse
@@ -92,7 +96,8 @@ def peers_python():
         != 0
     ):
         sys.exit(
-            f"run_peers: {python} can't import torch and deepspeed; set TH_PEERS_PYTHON to a Python that can"
+            f"run_peers: {python} can't import torch and deepspeed; set TH_PEERS_PYTHON to a "
+            "Python that can"
         )
     return python
 
@@ -221,7 +226,8 @@ def whole_runs(overrides, words, options, env, python):
 
 
 def refusal(overrides):
-    """Why this build refuses a deck with these overrides, in its own words; empty where it takes it."""
+    """Why this build refuses a deck with these overrides, in its own words; empty where it takes
+    it."""
     done = subprocess.run(
         [ROOT / "build/bin/th_app", ROOT / "inputs/benchmark.in", *overrides, "--check"],
         capture_output=True,
@@ -243,7 +249,8 @@ def measure(names, options, results, env, python):
         for name in names
         if name not in skipped
     }
-    # Whole runs: all pairs in each round. Side by side: a pair to its end, since its two runs keep their memory.
+    # Whole runs: all pairs in each round. Side by side: a pair to its end, since its two runs keep
+    # their memory.
     turns = (
         [name for name in pairs for _ in range(options.rounds)]
         if options.alternate > 0
@@ -261,7 +268,8 @@ def measure(names, options, results, env, python):
             continue
         results.setdefault(name, []).append({"ranks": options.ranks, **pair})
         say(
-            f"{name}: th_app {pair['th_app']['tokens_per_second']:.0f}, peer {pair['peer']['tokens_per_second']:.0f} tokens/s"
+            f"{name}: th_app {pair['th_app']['tokens_per_second']:.0f}, peer "
+            f"{pair['peer']['tokens_per_second']:.0f} tokens/s"
         )
         if options.results:
             options.results.write_text(json.dumps(results, indent=1) + "\n")
@@ -272,9 +280,15 @@ def measure(names, options, results, env, python):
 
 def table(results, ranks):
     lines = [
-        f"{ranks} ranks of one thread, medians; speed: th_app to peer (more is better), memory: peak resident set of the largest rank (less is better)",
+        (
+            f"{ranks} ranks of one thread, medians; speed: th_app to peer (more is better), "
+            "memory: peak resident set of the largest rank (less is better)"
+        ),
         "",
-        "| th_app | peer | th_app tokens/s | peer tokens/s | speed ratio | th_app MiB | peer MiB | memory ratio | runs |",
+        (
+            "| th_app | peer | th_app tokens/s | peer tokens/s | speed ratio "
+            "| th_app MiB | peer MiB | memory ratio | runs |"
+        ),
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, (mine, _, peer, _) in PAIRS.items():
@@ -293,7 +307,8 @@ def table(results, ranks):
             r["th_app"]["tokens_per_second"] / r["peer"]["tokens_per_second"] for r in runs
         )
         lines.append(
-            f"| {mine} | {peer} | {speed['th_app']:.0f} | {speed['peer']:.0f} | {ratio:.2f} | {rss['th_app']:.0f} | {rss['peer']:.0f} | "
+            f"| {mine} | {peer} | {speed['th_app']:.0f} | {speed['peer']:.0f} | {ratio:.2f} | "
+            f"{rss['th_app']:.0f} | {rss['peer']:.0f} | "
             f"{rss['th_app'] / rss['peer']:.2f} | {len(runs)} |"
         )
     return "\n".join(lines)

@@ -119,8 +119,8 @@ int inspect_stat(const InspectRequest& request) {
 int inspect_verify(const InspectRequest& request) {
   try {
     const io::CheckpointReader reader(request.words[0]);
-    std::vector<std::string> problems =
-        reader.notes();  // of a run: what was passed over on the way to a whole checkpoint
+    // Of a run: what was passed over on the way to a whole checkpoint.
+    std::vector<std::string> problems = reader.notes();
     const std::vector<std::string> here = reader.verify();
     problems.insert(problems.end(), here.begin(), here.end());
     if (!problems.empty() && here.empty()) problems.push_back(reader.folder() + " is whole");

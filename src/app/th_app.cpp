@@ -10,8 +10,8 @@
 // mpirun -np N th_app DECK [section.key=value]…: train an encoder-decoder Transformer. See --help
 // and docs/deck.md.
 int main(int argc, char** argv) {
-  th::runtime::StopSignals::install();  // before MPI and LibTorch: the default action of SIGUSR1 is
-                                        // death
+  // Before MPI and LibTorch: the default action of SIGUSR1 is death.
+  th::runtime::StopSignals::install();
   try {
     const th::config::CommandLine line = th::config::parse_command_line(argc, argv);
     const bool collective =

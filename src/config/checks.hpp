@@ -9,8 +9,8 @@
 
 namespace th::config {
 
-using Origins = std::map<std::string, std::string>;  ///< key -> `FILE:LINE` or `command line`, of
-                                                     ///< the keys that were given
+/// Key -> `FILE:LINE` or `command line`, of the keys that were given.
+using Origins = std::map<std::string, std::string>;
 
 /// What keys say together: contradictions go to `problems`, keys without effect in this run to
 /// `warnings`. Nothing is said about a contradiction with a key in `unsure`, whose value is not

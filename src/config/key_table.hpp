@@ -9,8 +9,28 @@
 
 #include "th/config/schema.hpp"
 
-// The makers of the key table's rows: strict conversion of whole tokens, and back.
+// The makers of the key table's rows: strict conversion of whole tokens, and back. Each section of
+// the deck has a function, add_SECTION, which adds its rows.
+
+// TH_AT(section.member): the accessor of one member.
+#define TH_AT(member) \
+  [](RunConfig & c) -> auto& { return c.member; }
+
 namespace th::config {
+
+constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+constexpr double kUnbounded = std::numeric_limits<double>::infinity();
+
+/// Numbers that a key takes: from `low` to `high`, or to below `high`.
+struct Interval {
+  double low = 0;
+  double high = kUnbounded;
+  bool high_open = false;
+};
+
+/// A choice's values, as they are written in a deck and as they are kept.
+template <typename Enum>
+using Choices = std::vector<std::pair<std::string, Enum>>;
 
 template <typename T>
 bool parse_whole(const std::string& text, T& out) {
@@ -31,7 +51,7 @@ template <typename Member>
 Key integer_key(std::string name, Member member, std::int64_t low, std::int64_t high,
                 std::string help, std::vector<std::string> absent = {}) {
   RunConfig defaults;
-  const bool open = high == std::numeric_limits<std::int64_t>::max();
+  const bool open = high == kMost;
   Key key{std::move(name),
           "integer",
           to_text(member(defaults)),
@@ -51,11 +71,12 @@ Key integer_key(std::string name, Member member, std::int64_t low, std::int64_t 
 }
 
 template <typename Member>
-Key number_key(std::string name, Member member, double low, double high, bool high_open,
-               std::string help, std::vector<std::string> absent = {}) {
+Key number_key(std::string name, Member member, Interval interval, std::string help,
+               std::vector<std::string> absent = {}) {
   RunConfig defaults;
-  std::string allowed = "from " + to_text(low);
-  if (std::isfinite(high)) allowed += (high_open ? " to below " : " to ") + to_text(high);
+  std::string allowed = "from " + to_text(interval.low);
+  if (std::isfinite(interval.high))
+    allowed += (interval.high_open ? " to below " : " to ") + to_text(interval.high);
   Key key{std::move(name),
           "number",
           to_text(member(defaults)),
@@ -64,11 +85,11 @@ Key number_key(std::string name, Member member, double low, double high, bool hi
           std::move(absent),
           {},
           {}};
-  key.set = [member, low, high, high_open](RunConfig& c, const std::string& text) {
+  key.set = [member, interval](RunConfig& c, const std::string& text) {
     double value = 0;
-    if (!parse_whole(text, value) || !std::isfinite(value) || value < low || value > high ||
-        (high_open && value == high))
-      return false;
+    if (!parse_whole(text, value) || !std::isfinite(value)) return false;
+    if (value < interval.low || value > interval.high) return false;
+    if (interval.high_open && value == interval.high) return false;
     member(c) = value;
     return true;
   };
@@ -100,8 +121,8 @@ Key boolean_key(std::string name, Member member, std::string help,
 }
 
 template <typename Member, typename Enum>
-Key choice_key(std::string name, Member member, std::vector<std::pair<std::string, Enum>> values,
-               std::string help, std::vector<std::string> absent = {}) {
+Key choice_key(std::string name, Member member, Choices<Enum> values, std::string help,
+               std::vector<std::string> absent = {}) {
   RunConfig defaults;
   std::string allowed;
   std::string standard;
@@ -138,7 +159,20 @@ Key path_key(std::string name, Member member, std::string help) {
   return key;
 }
 
-/// Adds the rows of the section [optimizer].
-void add_optimizer(std::vector<Key>& table);
+/// Each adds the rows of its section, in the order of the documentation.
+void add_run(std::vector<Key>& t);
+void add_model(std::vector<Key>& t);
+void add_data(std::vector<Key>& t);
+void add_train(std::vector<Key>& t);
+void add_optimizer(std::vector<Key>& t);
+void add_schedule(std::vector<Key>& t);
+void add_precision(std::vector<Key>& t);
+void add_zero(std::vector<Key>& t);
+void add_comm(std::vector<Key>& t);
+void add_checkpoint(std::vector<Key>& t);
+void add_decode(std::vector<Key>& t);
+void add_monitor(std::vector<Key>& t);
+void add_profile(std::vector<Key>& t);
+void add_plan(std::vector<Key>& t);
 
 }  // namespace th::config

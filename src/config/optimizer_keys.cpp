@@ -1,7 +1,5 @@
 #include "config/key_table.hpp"
 
-#include <limits>
-
 // The keys of the deck's section [optimizer]. Names of optimizers and who reads which setting come
 // from the rules (th/runtime/optimizers/optimizer_rules.hpp).
 namespace th::config {
@@ -9,8 +7,6 @@ namespace th::config {
 namespace {
 
 using runtime::OptimizerSettings;
-
-constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 
 /// The accessor of a setting.
 template <typename T>
@@ -29,8 +25,8 @@ Key of_readers(Key key, T OptimizerSettings::*setting) {
   return key;
 }
 
-std::vector<std::pair<std::string, OptimizerKind>> names() {
-  std::vector<std::pair<std::string, OptimizerKind>> out;
+Choices<OptimizerKind> names() {
+  Choices<OptimizerKind> out;
   for (std::size_t i = 0; i < runtime::kOptimizers; ++i) {
     const auto kind = static_cast<OptimizerKind>(i);
     out.emplace_back(runtime::optimizer_name(kind), kind);
@@ -41,20 +37,18 @@ std::vector<std::pair<std::string, OptimizerKind>> names() {
 }  // namespace
 
 void add_optimizer(std::vector<Key>& t) {
-  const auto number = [&t](const char* name, double OptimizerSettings::*setting, double high,
-                           bool high_open, const char* help) {
-    t.push_back(of_readers(number_key(name, at(setting), 0, high, high_open, help), setting));
+  const auto number = [&t](const char* name, double OptimizerSettings::*setting, Interval interval,
+                           const char* help) {
+    t.push_back(of_readers(number_key(name, at(setting), interval, help), setting));
   };
-  t.push_back(choice_key(
-      "optimizer.name", [](RunConfig & c) -> auto& { return c.optimizer.name; }, names(),
-      "optimizer"));
-  t.push_back(number_key(
-      "optimizer.lr", [](RunConfig & c) -> auto& { return c.optimizer.lr; }, 0, kUnbounded, false,
-      "learning rate; with noam a factor"));
-  number("optimizer.beta1", &OptimizerSettings::beta1, 1, true, "decay of the first moment");
-  number("optimizer.beta2", &OptimizerSettings::beta2, 1, true, "decay of the second moment");
-  number("optimizer.eps", &OptimizerSettings::eps, kUnbounded, false, "added to the denominator");
-  number("optimizer.weight_decay", &OptimizerSettings::weight_decay, kUnbounded, false,
+  t.push_back(choice_key("optimizer.name", TH_AT(optimizer.name), names(), "optimizer"));
+  t.push_back(number_key("optimizer.lr", TH_AT(optimizer.lr), {.low = 0},
+                         "learning rate; with noam a factor"));
+  const Interval below_1{.low = 0, .high = 1, .high_open = true};
+  number("optimizer.beta1", &OptimizerSettings::beta1, below_1, "decay of the first moment");
+  number("optimizer.beta2", &OptimizerSettings::beta2, below_1, "decay of the second moment");
+  number("optimizer.eps", &OptimizerSettings::eps, {.low = 0}, "added to the denominator");
+  number("optimizer.weight_decay", &OptimizerSettings::weight_decay, {.low = 0},
          "L2 for adam and sgd, decoupled for adamw");
 }
 

@@ -33,13 +33,10 @@ void write_values(std::ofstream& file, const std::vector<T>& values) {
 
 }  // namespace
 
-std::int64_t ParallelCorpus::write_index(const std::filesystem::path& path,
-                                         std::span<const std::string> source,
-                                         std::span<const std::string> target,
-                                         const Tokenizer& source_tokenizer,
-                                         const Tokenizer& target_tokenizer, std::int64_t max_length,
-                                         std::uint64_t hash) {
-  ensure(source.size() == target.size(), "write_index: source and target differ in length");
+std::int64_t ParallelCorpus::write_index(const std::filesystem::path& path, const Text& text,
+                                         std::int64_t max_length, std::uint64_t hash) {
+  ensure(text.source.size() == text.target.size(),
+         "write_index: source and target differ in length");
   std::vector<std::int64_t> offsets{0};
   std::vector<std::int32_t> all;
   std::int64_t cut = 0;
@@ -52,13 +49,13 @@ std::int64_t ParallelCorpus::write_index(const std::filesystem::path& path,
     offsets.push_back(std::ssize(all));
     return longer;
   };
-  for (std::size_t i = 0; i < source.size(); ++i) {
-    const bool long_source = append(encode_source, source_tokenizer, source[i]);
-    const bool long_target = append(encode_target, target_tokenizer, target[i]);
+  for (std::size_t i = 0; i < text.source.size(); ++i) {
+    const bool long_source = append(encode_source, text.source_tokenizer, text.source[i]);
+    const bool long_target = append(encode_target, text.target_tokenizer, text.target[i]);
     cut += long_source || long_target ? 1 : 0;
   }
   Header header;
-  header.sentences = std::ssize(source);
+  header.sentences = std::ssize(text.source);
   header.ids = std::ssize(all);
   header.hash = hash;
   std::ofstream file(path, std::ios::binary | std::ios::trunc);

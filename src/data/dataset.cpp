@@ -82,7 +82,7 @@ void prepare(const config::DataSection& data, bool joint, const std::filesystem:
     }
     warnings.insert(warnings.end(), text.warnings.begin(), text.warnings.end());
     const std::int64_t cut = ParallelCorpus::write_index(
-        folder / kParts[part], text.source.lines, text.target.lines, *source, *target,
+        folder / kParts[part], {text.source.lines, text.target.lines, *source, *target},
         data.max_length, hash_pair(text.source.hash, text.target.hash));
     if (cut > 0)
       warnings.push_back(text.source.path + ", " + text.target.path + ": " + std::to_string(cut) +

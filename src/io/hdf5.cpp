@@ -20,8 +20,8 @@ std::recursive_mutex& hdf5_mutex() {
 herr_t append_error(unsigned, const H5E_error2_t* error, void* data) {
   auto& text = *static_cast<std::string*>(data);
   std::string reason = error->desc == nullptr ? "" : error->desc;
-  constexpr std::string_view kSystem =
-      "error message = '";  // of a failed system call, among times, addresses and counts
+  // Of a failed system call, among times, addresses and counts.
+  constexpr std::string_view kSystem = "error message = '";
   if (const auto begin = reason.find(kSystem); begin != std::string::npos) {
     reason.erase(0, begin + kSystem.size());
     reason.resize(std::min(reason.find('\''), reason.size()));

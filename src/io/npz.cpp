@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::uint16_t kVersion = 45;          // needed for zip64
 constexpr std::uint16_t kUtf8Names = 1U << 11;  // general purpose flag
-constexpr std::uint16_t kDosDate =
-    (1 << 5) | 1;  // 1980-01-01: the same checkpoint gives the same bytes
+// 1980-01-01: the same checkpoint gives the same bytes.
+constexpr std::uint16_t kDosDate = (1 << 5) | 1;
 constexpr std::uint16_t kIn64Bits16 = 0xffff;  // "see the zip64 field"
 constexpr std::uint32_t kIn64Bits32 = 0xffffffff;
 

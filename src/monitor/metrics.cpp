@@ -10,8 +10,9 @@
 
 namespace th::monitor {
 
-using Json = nlohmann::ordered_json;  // dump() writes a form that reads back to the same bits,
-                                      // mostly the shortest, and null for what is not finite
+// dump() writes a form that reads back to the same bits, mostly the shortest, and null for what is
+// not finite.
+using Json = nlohmann::ordered_json;
 
 MetricsWriter::MetricsWriter(const std::string& path, OpenMode mode)
     : path_(path), file_(path, mode == OpenMode::kAppend ? std::ios::app : std::ios::trunc) {

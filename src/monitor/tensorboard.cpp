@@ -72,8 +72,8 @@ TensorboardWriter::TensorboardWriter(const std::string& folder, std::int64_t fir
     event = event_at(time);
     put_key(event, 2, 0);  // Event.step = 2
     put_varint(event, static_cast<std::uint64_t>(first_step));
-    put_bytes(event, 7,
-              std::string("\x08\x01"));  // Event.session_log = 7: SessionLog.status = 1 is START
+    // Event.session_log = 7: SessionLog.status = 1 is START.
+    put_bytes(event, 7, std::string("\x08\x01"));
     record(event);
   }
   flush();

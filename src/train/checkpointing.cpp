@@ -76,10 +76,11 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   run_agreed(collectives_, [&] {
     reserve(engine);
     if (collectives_.rank() != 0) return;
-    io::remove_old_checkpoints(folder_, keep_last_,
-                               damaged_);  // more than that only where keep_last was lowered
-    (void)io::begin_checkpoint(folder_, step_,
-                               engine.layout().parameter_count() * 4 * std::ssize(engine.states()));
+    // There are more than that only where keep_last was lowered.
+    io::remove_old_checkpoints(folder_, keep_last_, damaged_);
+    (void)io::begin_checkpoint(
+        folder_, step_,
+        engine.layout().parameter_count() * 4 * std::ssize(engine.states()));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {

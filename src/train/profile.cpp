@@ -25,8 +25,8 @@ using monitor::fixed;
 using Event = runtime::EventLog::Event;
 static_assert(std::is_trivially_copyable_v<Event>);
 
-constexpr std::int64_t kPiece =
-    256;  // events that travel at once: what a trace takes on rank 0 does not grow with it
+// Events that travel at once: what a trace takes on rank 0 does not grow with it.
+constexpr std::int64_t kPiece = 256;
 
 /// Up to kPiece events from `place` on as bytes, by rank 0's clock; what still goes on ends now.
 std::string pack(const runtime::EventLog& log, std::int64_t place, std::int64_t clock_offset) {

@@ -47,9 +47,8 @@ RunState run_state_from_json(const std::string& text) {
     j.at("exit").get_to(s.exit);
     s.probe = j.value("probe", "");
     s.corpus = j.value("corpus", "");
-    s.skipped_steps =
-        j.value("skipped_steps",
-                std::int64_t{0});  // checkpoints of before 16-bit training have none of these
+    // Checkpoints of before 16-bit training have none of these.
+    s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
     s.loss_scale.scale = j.value("loss_scale", 0.0);
     s.loss_scale.good_steps = j.value("loss_scale_good_steps", std::int64_t{0});
     s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScaleState::kHysteresis);

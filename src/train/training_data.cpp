@@ -17,8 +17,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::int64_t kSyntheticEpoch =
-    1000;  // steps, where train.max_steps does not ask for more
+// Steps, where train.max_steps does not ask for more.
+constexpr std::int64_t kSyntheticEpoch = 1000;
 
 /// Removes a folder when it goes out of scope, also when an error does.
 class FolderGuard {
@@ -108,8 +108,8 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
 }
 
 std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source) {
-  constexpr std::int64_t kCounted = 1000;  // epochs by token budget differ by a few steps, and each
-                                           // has to be laid out to be counted
+  // Epochs by token budget differ by a few steps, and each has to be laid out to be counted.
+  constexpr std::int64_t kCounted = 1000;
   const config::ScheduleKind name = config.schedule.name;
   if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear)
     return 0;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""check_headers.py ROOT COMPILER INCLUDE_DIR,…: each header that needs no LibTorch compiles alone, and each header says #pragma once."""
+"""check_headers.py ROOT COMPILER INCLUDE_DIR,…: each header that needs no LibTorch compiles alone,
+and each header says #pragma once."""
 
 import re
 import subprocess

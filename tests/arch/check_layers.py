@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""check_layers.py ROOT: fails on an #include "th/<layer>/…" that points to a higher layer, or on a torch or MPI header where a layer has none."""
+"""check_layers.py ROOT: fails on an #include "th/<layer>/…" that points to a higher layer, or on a
+torch or MPI header where a layer has none."""
 
 import re
 import sys
@@ -19,7 +20,8 @@ LAYERS = {
     "train": 6,
     "app": 7,
 }
-# Layers on one level that do not know each other: (from, to). The model reads data's Batch, never the other way round.
+# Layers on one level that do not know each other: (from, to). The model reads data's Batch, never
+# the other way round.
 STRANGERS = {("runtime", "cuda"), ("data", "model"), ("io", "monitor"), ("monitor", "io")}
 FORBIDDEN = {  # pattern of an include: layers that may not have it
     r"(ATen|torch|c10)/": {"base", "runtime", "cuda", "config", "data", "io", "monitor"},
@@ -100,7 +102,8 @@ def check(root):
 
 
 def self_test():
-    """A planted upward edge, a sideways one and a torch header in data are found; a downward edge is not."""
+    """A planted upward edge, a sideways one and a torch header in data are found; a downward edge
+    is not."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, text in {

@@ -1,14 +1,21 @@
-# Rules on the source tree itself: layers, headers that stand alone, file sizes.
+# Rules on the source tree itself: layers, headers that stand alone, sizes, format.
 find_package(Python3 COMPONENTS Interpreter QUIET)
 if(Python3_FOUND)
-  set(arch_dir ${CMAKE_CURRENT_LIST_DIR})
-  add_test(NAME arch.layers COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_layers.py ${CMAKE_SOURCE_DIR})
-  add_test(NAME arch.layers_self_test COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_layers.py --self-test)
-  add_test(NAME arch.sizes COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_sizes.py ${CMAKE_SOURCE_DIR})
+  # th_add_arch_test(name script ARGUMENTS …): tests/arch/<script> with the arguments.
+  function(th_add_arch_test name script)
+    add_test(NAME arch.${name}
+      COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/arch/${script} ${ARGN})
+    set_tests_properties(arch.${name} PROPERTIES LABELS unit TIMEOUT 60)
+  endfunction()
+  th_add_arch_test(layers check_layers.py ${CMAKE_SOURCE_DIR})
+  th_add_arch_test(layers_self_test check_layers.py --self-test)
+  th_add_arch_test(sizes check_sizes.py ${CMAKE_SOURCE_DIR})
+  th_add_arch_test(sizes_self_test check_sizes.py --self-test)
+  th_add_arch_test(format check_format.py ${CMAKE_SOURCE_DIR})
+  set_tests_properties(arch.format PROPERTIES TIMEOUT 300 PROCESSORS 2 SKIP_RETURN_CODE 77)
   list(JOIN MPI_CXX_INCLUDE_DIRS "," arch_mpi_includes)
   list(JOIN HDF5_C_INCLUDE_DIRS "," arch_hdf5_includes)
-  add_test(NAME arch.headers COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_CXX_COMPILER}
-           "${arch_mpi_includes},${arch_hdf5_includes},${CMAKE_BINARY_DIR}/generated")
-  set_tests_properties(arch.layers arch.layers_self_test arch.sizes PROPERTIES LABELS unit TIMEOUT 60)
-  set_tests_properties(arch.headers PROPERTIES LABELS unit TIMEOUT 600 PROCESSORS 2)
+  th_add_arch_test(headers check_headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_CXX_COMPILER}
+    "${arch_mpi_includes},${arch_hdf5_includes},${CMAKE_BINARY_DIR}/generated")
+  set_tests_properties(arch.headers PROPERTIES TIMEOUT 600 PROCESSORS 2)
 endif()

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""check_counts.py PROGRAM COMPILER BUILD_TYPE [--update]: instructions that each kernel executes, counted by valgrind's callgrind, against the
-committed table counts.json at +-5 %: a regression shows without a clock.
+"""check_counts.py PROGRAM COMPILER BUILD_TYPE [--update]: instructions that each kernel executes,
+counted by valgrind's callgrind, against the committed table counts.json at +-5 %: a regression
+shows without a clock.
 
-The counts belong to a compiler's major version, a build type and an instruction set (valgrind hides AVX-512 from the program, so the kernels
-take their AVX2 form): the table is keyed by them. 77 (skipped, with the reason) where valgrind is absent or the table has no such key.
---update writes the counts of this machine into the table: after a change that is meant to change them.
+The counts belong to a compiler's major version, a build type and an instruction set (valgrind hides
+AVX-512 from the program, so the kernels take their AVX2 form): the table is keyed by them. 77
+(skipped, with the reason) where valgrind is absent or the table has no such key.
+--update writes the counts of this machine into the table: after a change that is meant to change
+them.
 """
 
 import json
@@ -76,7 +79,8 @@ def compare(counts, expected):
         print(f"{name:28} {seen:12} {wanted:12} {100 * change:+7.2f} %")
         if abs(change) > TOLERANCE:
             problems.append(
-                f"{name}: {seen} instructions, the table has {wanted} ({100 * change:+.1f} %, at most {100 * TOLERANCE:.0f} %)"
+                f"{name}: {seen} instructions, the table has {wanted} ({100 * change:+.1f} %, at "
+                f"most {100 * TOLERANCE:.0f} %)"
             )
     return problems
 
@@ -110,7 +114,8 @@ def main():
     )
     if problems:
         print(
-            f"When the change is meant: {sys.argv[0]} {program} '{compiler}' {build_type} --update, and say why in the commit."
+            f"When the change is meant: {sys.argv[0]} {program} '{compiler}' {build_type} "
+            "--update, and say why in the commit."
         )
     sys.exit(1 if problems else 0)
 

@@ -1,13 +1,18 @@
-# Instructions of our own kernels, counted by callgrind, against a committed table. The kernels' files are compiled here, without LibTorch.
+# The instructions of our own kernels, counted by callgrind, are compared with a committed table.
+# The kernels' files are compiled here, without LibTorch.
 if(NOT TH_SANITIZE)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   set(src ${CMAKE_SOURCE_DIR}/src)
-  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/kernels.cpp ${src}/model/ops/host_attention.cpp ${src}/zero/flat_kernels.cpp ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
+  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/kernels.cpp
+    ${src}/model/ops/host_attention.cpp ${src}/zero/flat_kernels.cpp ${src}/zero/optimizer.cpp
+    ${src}/zero/slot_tree.cpp)
   th_apply_options(th_callgrind_kernels)
   target_include_directories(th_callgrind_kernels PRIVATE ${src})
   target_link_libraries(th_callgrind_kernels PRIVATE th_layout)
   string(REGEX MATCH "^[0-9]+" compiler_major ${CMAKE_CXX_COMPILER_VERSION})
-  add_test(NAME callgrind.kernels COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_counts.py $<TARGET_FILE:th_callgrind_kernels>
+  add_test(NAME callgrind.kernels
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_counts.py
+      $<TARGET_FILE:th_callgrind_kernels>
            "${CMAKE_CXX_COMPILER_ID} ${compiler_major}" ${CMAKE_BUILD_TYPE})
   set_tests_properties(callgrind.kernels PROPERTIES LABELS unit TIMEOUT 150 SKIP_RETURN_CODE 77)
 endif()

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""check_deck.py good|bad TH_APP DECK: th_app DECK --check does what the deck's opening comments say, and leaves nothing behind.
+"""check_deck.py good|bad TH_APP DECK: th_app DECK --check does what the deck's opening comments
+say, and leaves nothing behind.
 
 # override: WORD   given to th_app after the deck
 # expect: TEXT     bad deck: one line of the report has it, and each line of the report is expected

@@ -1,4 +1,5 @@
-# th_app DECK --check on decks that are sound (those shipped too) and on decks with mistakes; what to expect stands in each deck.
+# th_app DECK --check reads decks that are sound (those shipped too) and decks with mistakes; what
+# to expect stands in each deck.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET REQUIRED)
   function(th_add_deck_tests kind prefix folder)
@@ -6,7 +7,8 @@ if(TARGET th_app)
     foreach(deck IN LISTS decks)
       get_filename_component(name ${deck} NAME_WE)
       add_test(NAME deck.${prefix}.${name}
-        COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_deck.py ${kind} $<TARGET_FILE:th_app> ${deck})
+        COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_deck.py ${kind}
+          $<TARGET_FILE:th_app> ${deck})
       set_tests_properties(deck.${prefix}.${name} PROPERTIES LABELS deck TIMEOUT 180)
     endforeach()
   endfunction()

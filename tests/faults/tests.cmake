@@ -1,9 +1,15 @@
-# Bad input of every kind: one clear message from one rank, the contract's exit code, no hang, nothing half-written.
-set(fault_cases unknown_key contradictory_keys several_problems missing_file invalid_utf8 empty_line empty_lines_skipped unequal_line_counts
-    corpus_too_small more_ranks_than_slots unwritable_output resume_missing resume_other_model launch_alone narrow_binding hung_rank hung_rank_overlap no_deck)
+# Bad input of every kind gives one clear message from one rank, the contract's exit code, no hang
+# and nothing half-written.
+set(fault_cases
+  unknown_key contradictory_keys several_problems
+  missing_file invalid_utf8 empty_line empty_lines_skipped unequal_line_counts
+  corpus_too_small more_ranks_than_slots unwritable_output resume_missing resume_other_model
+  launch_alone narrow_binding hung_rank hung_rank_overlap no_deck)
 if(TARGET th_app)
   foreach(case IN LISTS fault_cases)
-    add_test(NAME fault.${case} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/run_fault_test.sh ${case} ${CMAKE_SOURCE_DIR} $<TARGET_FILE:th_app> ${MPIEXEC_EXECUTABLE})
+    add_test(NAME fault.${case}
+      COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/run_fault_test.sh ${case} ${CMAKE_SOURCE_DIR}
+        $<TARGET_FILE:th_app> ${MPIEXEC_EXECUTABLE})
     set_tests_properties(fault.${case} PROPERTIES LABELS fault TIMEOUT 150 PROCESSORS 2)
   endforeach()
 endif()

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/checkpoint/step_00000005 and expected.json with build/bin/th_app: python3 tests/golden/make_checkpoint.py   (needs h5py)
+"""Makes tests/golden/checkpoint/step_00000005 and expected.json with build/bin/th_app: python3
+tests/golden/make_checkpoint.py   (needs h5py)
 
-Once for a format version, never again: the test program.golden_checkpoint shows that what an early th_app wrote is read for ever.
+Once for a format version, never again: the test program.golden_checkpoint shows that what an early
+th_app wrote is read for ever.
 """
 
 import json
@@ -27,7 +29,10 @@ KINDS = ("parameters", "optimizer/exp_avg", "optimizer/exp_avg_sq")
 
 
 def run(output, steps):
-    command = f'. "{ROOT}/tools/run_env.sh" && mpirun -np 2 "{ROOT}/build/bin/th_app" golden.in run.output_dir="{output}" train.max_steps={steps}'
+    command = (
+        f'. "{ROOT}/tools/run_env.sh" && mpirun -np 2 "{ROOT}/build/bin/th_app" golden.in '
+        f'run.output_dir="{output}" train.max_steps={steps}'
+    )
     subprocess.run(["bash", "-c", command], cwd=HERE, check=True)
 
 

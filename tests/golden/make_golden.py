@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Make the golden numbers of the model with plain PyTorch: golden_pre.json, golden_post.json, golden_tied.json.
+"""Make the golden numbers of the model with plain PyTorch: golden_pre.json, golden_post.json,
+golden_tied.json.
 
 usage: make_golden.py [--output FOLDER]      (needs torch 2.11 and numpy, CPU)
 
-The model is torch.nn.Transformer between embeddings and an output projection, fp32, dropout 0. Everything is also computed in
-fp64; where fp32 rounding comes near the golden test's tolerance of 1e-5, the script stops instead of writing.
+The model is torch.nn.Transformer between embeddings and an output projection, fp32, dropout 0.
+Everything is also computed in fp64; where fp32 rounding comes near the golden test's tolerance of
+1e-5, the script stops instead of writing.
 """
 
 import argparse
@@ -94,7 +96,8 @@ def tensors(model):
 
 
 def initialize(model, seed):
-    """N(0, 0.1) for all, norm weights about 1, so that no gradient is zero by symmetry. Drawn in order of the names."""
+    """N(0, 0.1) for all, norm weights about 1, so that no gradient is zero by symmetry. Drawn in
+    order of the names."""
     random = np.random.default_rng(seed)
     seen = set()
     with torch.no_grad():
@@ -152,7 +155,8 @@ def results(config, batch, seed, dtype):
 
 
 def key_bias_zeroed(name, gradient):
-    """The gradient with the key's third of in_proj_bias at 0: softmax doesn't see that bias, its true gradient is 0."""
+    """The gradient with the key's third of in_proj_bias at 0: softmax doesn't see that bias, its
+    true gradient is 0."""
     if name.endswith("in_proj_bias"):
         gradient = gradient.clone()
         gradient[gradient.numel() // 3 : 2 * gradient.numel() // 3] = 0
@@ -175,7 +179,8 @@ def rounding(single, double, batch):
 
 
 class Number(float):
-    """A float that JSON writes with 9 significant digits: enough for every fp32 to read back to the same bits."""
+    """A float that JSON writes with 9 significant digits: enough for every fp32 to read back to the
+    same bits."""
 
     def __repr__(self):
         return f"{float(self):.9g}"
@@ -208,7 +213,8 @@ def write(path, config, seed):
     worst = rounding(single, double, batch)
     if worst > ROUNDING_LIMIT:
         raise SystemExit(
-            f"{path}: fp32 is {worst:.2e} away from fp64, more than {ROUNDING_LIMIT:.0e}; choose another seed or batch"
+            f"{path}: fp32 is {worst:.2e} away from fp64, more than {ROUNDING_LIMIT:.0e}; choose "
+            "another seed or batch"
         )
     golden = {
         "config": config
@@ -240,7 +246,8 @@ def write(path, config, seed):
     with open(path, "w", encoding="utf-8") as file:
         file.write(encode(golden) + "\n")
     print(
-        f"{path}: {os.path.getsize(path)} bytes, fp32 against fp64 {worst:.1e}, loss {golden['losses'][0]:.6f} -> {golden['losses'][-1]:.6f}, "
+        f"{path}: {os.path.getsize(path)} bytes, fp32 against fp64 {worst:.1e}, loss "
+        f"{golden['losses'][0]:.6f} -> {golden['losses'][-1]:.6f}, "
         f"norm {golden['grad_norms'][0]:.4f}"
     )
 

@@ -160,8 +160,8 @@ TEST_P(Golden, EveryGradientAgrees) {
     for (const float g : expected) scale = std::max(scale, std::abs(g));
     const bool packed_bias = t.spec.name.find("in_proj_bias") != std::string::npos;
     for (std::size_t i = 0; i < expected.size(); ++i) {
-      const bool key_bias =
-          packed_bias && i / (expected.size() / 3) == 1;  // its true gradient is 0
+      // Its true gradient is 0.
+      const bool key_bias = packed_bias && i / (expected.size() / 3) == 1;
       ASSERT_LE(std::abs(got[i] - expected[i]), key_bias ? 1e-5F : 1e-5F * scale)
           << t.spec.name << "[" << i << "] " << got[i] << " " << expected[i];
     }

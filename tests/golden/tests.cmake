@@ -1,4 +1,5 @@
-# The model against numbers that PyTorch made (make_golden.py): logits, gradients, ten steps of Adam.
+# The model is compared with numbers that PyTorch made (make_golden.py): logits, gradients, ten
+# steps of Adam.
 add_executable(th_golden golden/test_golden.cpp)
 th_apply_options(th_golden)
 target_include_directories(th_golden PRIVATE ${CMAKE_SOURCE_DIR}/src)

@@ -19,8 +19,8 @@ using th::runtime::MemoryUse;
 using th::train::CheckpointSaver;
 
 constexpr std::int64_t kWidth = 128;
-constexpr double kTolerance = 0.05;  // of the staging class, as for the plan's total: names and
-                                     // shapes of the layout are not planned
+// Of the staging class, as for the plan's total: names and shapes of the layout are not planned.
+constexpr double kTolerance = 0.05;
 
 class CheckpointMemory : public testing::TestWithParam<std::int64_t> {
  protected:

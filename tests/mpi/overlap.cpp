@@ -170,8 +170,8 @@ std::vector<FlightRecord::Event> on_device(std::int64_t stage, th::config::Overl
                                            bool offload) {
   const auto host = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   th::config::RunConfig config = SmallRun::make_config(32, stage);
-  config.model.num_encoder_layers = config.model.num_decoder_layers =
-      3;  // alike, one after the other
+  // Alike, one after the other.
+  config.model.num_encoder_layers = config.model.num_decoder_layers = 3;
   config.comm.overlap = overlap;
   config.zero.offload_optimizer = offload;
   config.zero.offload_parameters = offload && stage == 3;

@@ -126,8 +126,8 @@ TEST(BytesSent, FollowTheDesignsColumnWithItsRemainder) {
         run.step();
         const th::runtime::ByteCounters after = run.collectives->bytes_sent();
         const std::int64_t rounds = run.engine->rounds();
-        const std::int64_t sent =
-            run.engine->layout().shard_total() * (n - 1);  // P (N-1)/N elements
+        // P (N-1)/N elements.
+        const std::int64_t sent = run.engine->layout().shard_total() * (n - 1);
         // R P of gradients and P of what is gathered: gradients at stage 0, updated parameters at 1
         // and 2; 2 R P of parameters at stage 3, less R of the output unit, which is gathered once
         // a slot.
@@ -185,9 +185,8 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
           if (kept != 0) continue;
           std::int64_t elements = 2 * layout.padded_total() - layout.units().back().padded;
           if (tied) elements -= layout.units()[0].padded;
-          if (kind ==
-              th::config::GradientCheckpointing::kSqrt) {  // segments of two: the first layer of
-                                                           // each is computed again
+          // Segments of two: the first layer of each is computed again.
+          if (kind == th::config::GradientCheckpointing::kSqrt) {
             for (const auto& unit : layout.units()) {
               for (const char* again : {"encoder.layers.0", "decoder.layers.0", "decoder.layers.2"})
                 elements += unit.name == again ? unit.padded : 0;
@@ -243,10 +242,10 @@ TEST(BytesBetweenNodes, FollowTheFormulaWhereNodesAreEvenSubtrees) {
         EngineRun run(make_config(stage, column), slots, placement);
         const th::runtime::ByteCounters seen = between_nodes_in_a_step(run);
         const std::int64_t sent = run.engine->layout().padded_total() / n * (nodes - 1);
-        const std::int64_t once = run.engine->layout().units().back().padded / n *
-                                  (nodes - 1);  // the output unit, once a round
-        const std::int64_t gathered =
-            stage == 3 ? 4 * sent - 2 * once : sent;  // the others twice a round
+        // The output unit, once a round.
+        const std::int64_t once = run.engine->layout().units().back().padded / n * (nodes - 1);
+        // The others twice a round.
+        const std::int64_t gathered = stage == 3 ? 4 * sent - 2 * once : sent;
         const std::string where = std::string(column.name) + ", stage " + std::to_string(stage) +
                                   ", " + std::to_string(k) + " ranks a node";
         EXPECT_EQ(seen.exchange, 2 * sent * (k > 1 ? 4 : column.gradient)) << where;

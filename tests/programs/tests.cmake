@@ -1,12 +1,17 @@
-# The programs as a user runs them: whole runs of th_app, alone and below mpirun, and what th_inspect, th_translate, th_corpus, HDF5's own
-# tools, h5py, TensorBoard and PyTorch make of what they leave. Each test_NAME.py is the test program.NAME; code 77 is a skip, with its reason.
+# The programs as a user runs them: whole runs of th_app, alone and below mpirun, and what
+# th_inspect, th_translate, th_corpus, HDF5's own tools, h5py, TensorBoard and PyTorch make of what
+# they leave. Each test_NAME.py is the test program.NAME; code 77 is a skip, with its reason.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
-  set(th_program_tests_mpi benchmarks checkpoints cli decoding finished golden_checkpoint gpu_check gpu_run h5py inspect inspect_average inspect_diff inspect_export
-      inspect_import metrics nodes overlap plan precision profile pytorch rerun resume resume_proof save_faults save_killed stop_signal tensorboard translate troubles)
+  set(th_program_tests_mpi
+    benchmarks checkpoints cli decoding fine_tuning finished golden_checkpoint gpu_check gpu_run
+    h5py inspect inspect_average inspect_diff inspect_export inspect_import metrics nodes
+    overlap plan precision profile pytorch rerun resume resume_proof save_faults save_killed
+    stop_signal tensorboard translate troubles)
   set(th_program_tests_alone corpus)
-  set(program_environment "TH_SOURCE_DIR=${CMAKE_SOURCE_DIR};TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}"
-      "TH_MPIRUN=${MPIEXEC_EXECUTABLE};PYTHONPATH=${CMAKE_CURRENT_LIST_DIR}")
+  set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
+    TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY} TH_MPIRUN=${MPIEXEC_EXECUTABLE}
+    PYTHONPATH=${CMAKE_CURRENT_LIST_DIR})
   foreach(name IN LISTS th_program_tests_mpi th_program_tests_alone)
     file(GLOB script ${CMAKE_CURRENT_LIST_DIR}/*/test_${name}.py)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${script})
@@ -17,12 +22,14 @@ if(TARGET th_app)
     if(name STREQUAL golden_checkpoint)
       list(APPEND labels golden)
     endif()
-    set_tests_properties(program.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 PROCESSORS 2 SKIP_RETURN_CODE 77
-      ENVIRONMENT "${program_environment}")
+    set_tests_properties(program.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 PROCESSORS 2
+      SKIP_RETURN_CODE 77 ENVIRONMENT "${program_environment}")
   endforeach()
   set_tests_properties(program.gpu_run PROPERTIES TIMEOUT 1200)  # some sixty runs
   # Every point of a save, by SIGKILL.
-  add_test(NAME program.save_killed_everywhere COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/checkpoints/test_save_killed.py --everywhere)
-  set_tests_properties(program.save_killed_everywhere PROPERTIES LABELS "long" TIMEOUT 7200 PROCESSORS 2
-    ENVIRONMENT "${program_environment}")
+  add_test(NAME program.save_killed_everywhere
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/checkpoints/test_save_killed.py
+      --everywhere)
+  set_tests_properties(program.save_killed_everywhere PROPERTIES
+    LABELS "long" TIMEOUT 7200 PROCESSORS 2 ENVIRONMENT "${program_environment}")
 endif()

@@ -1,6 +1,8 @@
-"""What the tests of whole programs share: a temporary folder with a small corpus, runs of th_app in it, and metrics.jsonl as text.
+"""What the tests of whole programs share: a temporary folder with a small corpus, runs of th_app in
+it, and metrics.jsonl as text.
 
-Numbers of metrics.jsonl stay the text that stands there: it reads back to the same bits, so equal text is equal bits.
+Numbers of metrics.jsonl stay the text that stands there: it reads back to the same bits, so equal
+text is equal bits.
 """
 
 import json
@@ -22,8 +24,8 @@ DECK = SOURCE / "inputs" / "stage2.in"
 LIMIT_S = 120  # no program of these tests runs that long; one that does hangs
 SKIP = 77
 
-# inputs/stage2.in made small: 480 pairs in slots of 10, 8 slots a step: an epoch is 6 steps. Dropout (0.1) stays on. A warm-up of 20
-# steps makes the parameters move within a few steps.
+# inputs/stage2.in made small: 480 pairs in slots of 10, 8 slots a step: an epoch is 6 steps.
+# Dropout (0.1) stays on. A warm-up of 20 steps makes the parameters move within a few steps.
 SMALL = {
     "model.d_model": 64,
     "model.num_heads": 4,
@@ -80,7 +82,8 @@ class ProgramTest(unittest.TestCase):
                 (self.folder / f"{part}.{language}").write_text("".join(lines[:count]))
 
     def program(self, name, *arguments, code=0, text=None, ranks=0):
-        """Runs build/bin/NAME (below mpirun when ranks is given) to its end and expects the exit code."""
+        """Runs build/bin/NAME (below mpirun when ranks is given) to its end and expects the exit
+        code."""
         command = self.command(name, arguments, ranks)
         try:
             done = subprocess.run(
@@ -144,7 +147,8 @@ class ProgramTest(unittest.TestCase):
         return (self.folder / "started.log").read_text()
 
     def metrics(self, run="out", kind=None):
-        """The records of metrics.jsonl as dicts, numbers as text; every line must be a whole record."""
+        """The records of metrics.jsonl as dicts, numbers as text; every line must be a whole
+        record."""
         text = (self.folder / run / "metrics.jsonl").read_text()
         self.assertTrue(
             text.endswith("\n"), f"the last line of metrics.jsonl is torn: {text[-80:]!r}"
@@ -173,7 +177,8 @@ class ProgramTest(unittest.TestCase):
             )
 
     def assert_same_parameters(self, run, reference):
-        """The last checkpoints agree: mean, deviation and extremes of every tensor and state, and all values of two, as text."""
+        """The last checkpoints agree: mean, deviation and extremes of every tensor and state, and
+        all values of two, as text."""
 
         def values(name):
             folder = self.latest(name)
@@ -223,7 +228,8 @@ class ProgramTest(unittest.TestCase):
 
 
 class SharedRunTest(ProgramTest):
-    """Each test method gets its own copy of one run, `out`, which train_once() makes for the first of them."""
+    """Each test method gets its own copy of one run, `out`, which train_once() makes for the first
+    of them."""
 
     kept = None
 
@@ -262,7 +268,8 @@ def tree(folder):
 
 
 def use_python_with(*modules, candidates=()):
-    """Goes on in the first Python that has the modules; without one the test is skipped, with its reason."""
+    """Goes on in the first Python that has the modules; without one the test is skipped, with its
+    reason."""
     statement = "import " + ", ".join(modules)
     own = [os.environ.get("TH_PYTHON"), SOURCE / ".deps" / "venv" / "bin" / "python", "python3"]
     if os.environ.get("TH_PROGRAM_TEST_PYTHON") == statement:

@@ -30,9 +30,8 @@ TH_HOST_DEVICE inline float to_float(Bf16 x) {
 TH_HOST_DEVICE inline float to_float(Fp16 x) {
   const std::uint32_t sign = (static_cast<std::uint32_t>(x.bits) & 0x8000U) << 16;
   const std::uint32_t magnitude = (static_cast<std::uint32_t>(x.bits) & 0x7fffU) << 13;
-  const float scaled =
-      std::bit_cast<float>(magnitude) *
-      0x1p112F;  // the exponent's bias from 15 to 127, exact for subnormal numbers too
+  // The exponent's bias from 15 to 127, exact for subnormal numbers too.
+  const float scaled = std::bit_cast<float>(magnitude) * 0x1p112F;
   const std::uint32_t special = magnitude >= 0x0f800000U ? 0x7f800000U : 0U;
   return std::bit_cast<float>(std::bit_cast<std::uint32_t>(scaled) | special | sign);
 }

@@ -15,8 +15,8 @@ TH_HOST_DEVICE inline float exp_fixed(float x) {
   constexpr float kLog2e = 1.44269504088896341F;
   constexpr float kLn2High = 0.693359375F;
   constexpr float kLn2Low = -2.12194440e-4F;
-  constexpr float kRound =
-      12582912.0F;  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
+  // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer.
+  constexpr float kRound = 12582912.0F;
   const float n = (x * kLog2e + kRound) - kRound;
   const float r = (x - n * kLn2High) - n * kLn2Low;
   float p = 1.9875691500e-4F;

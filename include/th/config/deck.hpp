@@ -41,8 +41,8 @@ struct LoadedDeck {
 /// A key whose value differs between a checkpoint's deck and the given one.
 struct KeyDifference {
   std::string key, checkpoint, given;
-  bool fatal = false;  ///< model, tokenizer, data order, seed or optimizer.name: the run can't go
-                       ///< on with another value
+  /// Model, tokenizer, data order, seed or optimizer.name: the run can't go on with another value.
+  bool fatal = false;
 };
 [[nodiscard]] std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
                                                             const LoadedDeck& given);

@@ -115,16 +115,16 @@ struct ZeroSection {
   bool offload_optimizer = false;
   bool offload_parameters = false;
   std::int64_t prefetch_units = 1;  ///< stage 3: units gathered ahead of the one in use
-  std::int64_t persistence_threshold =
-      0;  ///< stage 3: units of at most so many parameters are gathered once after each update
+  /// Stage 3: units of at most so many parameters are gathered once after each update.
+  std::int64_t persistence_threshold = 0;
   std::int64_t max_live_parameters = 0;  ///< stage 3: elements gathered at a time; 0: no limit
 };
 
 struct CommSection {
   Backend backend = Backend::kAuto;
   Reduction reduction = Reduction::kExact;
-  Overlap overlap =
-      Overlap::kAuto;  ///< resolved by train::resolve_overlap; below train, auto counts as off
+  /// Resolved by train::resolve_overlap; below train, auto counts as off.
+  Overlap overlap = Overlap::kAuto;
   double timeout_seconds = 300;
 };
 

@@ -17,12 +17,12 @@ struct Key {
   std::string default_value;  ///< as it is written in a deck
   std::string allowed;        ///< range or values
   std::string help;
-  std::vector<std::string>
-      absent;  ///< values (or "*": all but the default) that are known and not part of this build
-  std::function<bool(RunConfig&, const std::string&)>
-      set;  ///< false: of the wrong kind or out of range
-  std::function<std::string(const RunConfig&)>
-      get;  ///< as it is written in a deck; reads back to the same value
+  /// Values (or "*": all but the default) that are known and not part of this build.
+  std::vector<std::string> absent;
+  /// Returns false where the text is of the wrong kind or out of range.
+  std::function<bool(RunConfig&, const std::string&)> set;
+  /// The value as it is written in a deck; it reads back to the same value.
+  std::function<std::string(const RunConfig&)> get;
   /// Why a run does not look at the key; empty where it does. Null: by the checks alone.
   std::function<std::string(const RunConfig&)> idle{};
 };

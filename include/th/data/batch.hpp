@@ -37,14 +37,14 @@ struct Batch {
 struct StepBatches {
   std::int64_t epoch = 0;
   std::int64_t step_in_epoch = 0;
-  std::vector<Batch>
-      rounds;  ///< this rank's slots: slot = round * ranks + rank, those below micro_batches
+  /// This rank's slots: slot = round * ranks + rank, those below micro_batches.
+  std::vector<Batch> rounds;
   std::int64_t source_tokens = 0;  ///< over all slots of the step
   std::int64_t target_tokens = 0;  ///< over all slots: the loss divides by it
-  std::int64_t padded_tokens =
-      0;  ///< over all slots: rows that linear layers compute, padding included
-  std::int64_t score_cells = 0;  ///< over all slots: attention scores of a head in one layer of
-                                 ///< each stack, of real tokens alone
+  /// Over all slots: rows that linear layers compute, padding included.
+  std::int64_t padded_tokens = 0;
+  /// Over all slots: attention scores of a head in one layer of each stack, of real tokens alone.
+  std::int64_t score_cells = 0;
   std::int64_t padded_score_cells = 0;  ///< the same, padding included
 };
 

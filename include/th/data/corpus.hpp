@@ -24,14 +24,16 @@ struct SentenceLength {
 /// safe to share among threads.
 class ParallelCorpus {
  public:
-  /// Encodes the text and writes the index; the pairs of which a side was cut to max_length ids.
-  /// Throws DataError when the file can't be written.
-  static std::int64_t write_index(const std::filesystem::path& path,
-                                  std::span<const std::string> source,
-                                  std::span<const std::string> target,
-                                  const Tokenizer& source_tokenizer,
-                                  const Tokenizer& target_tokenizer, std::int64_t max_length,
-                                  std::uint64_t hash);
+  /// Lines of text, whose pairs stand at the same index, and what encodes them.
+  struct Text {
+    std::span<const std::string> source, target;
+    const Tokenizer& source_tokenizer;
+    const Tokenizer& target_tokenizer;
+  };
+  /// Encodes the text and writes the index. Returns the number of pairs of which a side was cut to
+  /// `max_length` ids. Throws DataError when the file can't be written.
+  static std::int64_t write_index(const std::filesystem::path& path, const Text& text,
+                                  std::int64_t max_length, std::uint64_t hash);
   /// Maps an index. Throws DataError where it is missing or damaged. The file may be removed
   /// afterwards.
   explicit ParallelCorpus(const std::filesystem::path& path);
@@ -42,10 +44,10 @@ class ParallelCorpus {
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
   /// Hash of the bytes of both files, to compare across hosts.
   [[nodiscard]] std::uint64_t content_hash() const noexcept { return hash_; }
-  [[nodiscard]] std::span<const std::int32_t> source(
-      std::int64_t sentence) const noexcept;  ///< words, end
-  [[nodiscard]] std::span<const std::int32_t> target(
-      std::int64_t sentence) const noexcept;  ///< begin, words, end
+  /// Words, end.
+  [[nodiscard]] std::span<const std::int32_t> source(std::int64_t sentence) const noexcept;
+  /// Begin, words, end.
+  [[nodiscard]] std::span<const std::int32_t> target(std::int64_t sentence) const noexcept;
   [[nodiscard]] std::vector<SentenceLength> lengths() const;
 
  private:
@@ -53,23 +55,23 @@ class ParallelCorpus {
   std::size_t bytes_ = 0;
   std::int64_t size_ = 0;
   std::uint64_t hash_ = 0;
-  const std::int64_t* offsets_ =
-      nullptr;  ///< 2 * size_ + 1: source and target of a pair follow each other
+  /// 2 * size_ + 1 offsets: source and target of a pair follow each other.
+  const std::int64_t* offsets_ = nullptr;
   const std::int32_t* ids_ = nullptr;
 };
 
 /// How the ranks of one node share the encoded corpora. The defaults are for one rank.
 struct SharedCache {
-  std::filesystem::path
-      folder;  ///< of this run alone, seen by all ranks of the node; made where it is missing
+  /// A folder of this run alone, seen by all ranks of the node; made where it is missing.
+  std::filesystem::path folder;
   bool writer = true;             ///< true on exactly one rank of the node
   std::function<void()> barrier;  ///< collective over the ranks of the node; empty: one rank
 };
 
 /// What the files of the deck hold. `valid` and `test` are null where the deck names none.
 struct Dataset {
-  std::shared_ptr<const Tokenizer> source_tokenizer,
-      target_tokenizer;  ///< the same object when tied
+  /// The same object when tied.
+  std::shared_ptr<const Tokenizer> source_tokenizer, target_tokenizer;
   std::shared_ptr<const ParallelCorpus> train, valid, test;
   std::vector<std::string> warnings;  ///< on every rank; for one rank to print
 };

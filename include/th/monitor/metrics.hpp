@@ -13,8 +13,8 @@ struct StepRecord {
   double loss = 0, grad_norm = 0, lr = 0;
   std::int64_t source_tokens = 0, target_tokens = 0;
   double seconds = 0;
-  std::optional<double> loss_scale =
-      std::nullopt;  ///< fp16: left out where empty; a step whose grad_norm is null was skipped
+  /// fp16: left out where empty; a step whose grad_norm is null was skipped.
+  std::optional<double> loss_scale = std::nullopt;
 };
 
 struct EpochRecord {
@@ -39,10 +39,10 @@ struct SummaryRecord {
   double attention_padding_fraction = 0;  ///< of the attention scores
   std::vector<std::int64_t> rss_before_model_bytes, peak_rss_bytes, model_state_bytes,
       planned_bytes, measured_bytes;
-  std::vector<std::int64_t> bytes_sent;           ///< payload to all other ranks
-  std::vector<std::int64_t> bytes_on_node;        ///< the part of it for ranks of the same node
-  std::vector<std::int64_t> bytes_between_nodes;  ///< what crossed to other nodes: less than the
-                                                  ///< rest where sums and shards cross once a node
+  std::vector<std::int64_t> bytes_sent;     ///< payload to all other ranks
+  std::vector<std::int64_t> bytes_on_node;  ///< the part of it for ranks of the same node
+  /// What crossed to other nodes: less than the rest where sums and shards cross once a node.
+  std::vector<std::int64_t> bytes_between_nodes;
   std::vector<TrafficRecord> traffic;
   std::string exit = "completed";
 };

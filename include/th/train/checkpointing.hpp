@@ -20,10 +20,8 @@ namespace th::train {
 /// Else: unit by unit through a buffer of the largest unit's slice.
 class CheckpointSaver {
  public:
-  enum class Mode {
-    kWait,
-    kBackground
-  };  ///< kWait: save() returns when the checkpoint is complete
+  /// With kWait save() returns when the checkpoint is complete.
+  enum class Mode { kWait, kBackground };
   CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
                   std::int64_t keep_last, Mode mode);
   ~CheckpointSaver();

@@ -73,8 +73,8 @@ class RunDevice {
   std::vector<std::pair<std::string, std::string>> lines_;
   std::unique_ptr<runtime::CudaPlugin> plugin_;
   model::KernelSet kernels_;
-  std::unique_ptr<model::ActivationLedger>
-      activations_;  ///< of a stand-in, whose tensors are the CPU's
+  /// Of a stand-in, whose tensors are the CPU's.
+  std::unique_ptr<model::ActivationLedger> activations_;
   std::unique_ptr<runtime::Device> device_;
   std::unique_ptr<runtime::Collectives> transport_;
   std::optional<runtime::Transport> way_;

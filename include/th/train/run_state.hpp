@@ -27,13 +27,15 @@ struct RunState {
   LossScaleState loss_scale;       ///< fp16 alone; else scale 0
   double probe_loss = 0;           ///< of the probe batch with the saved parameters
   std::string identity;            ///< of the run that wrote it (contract: "A run's identity")
-  std::string altered;  ///< empty, or how the parameters came to be others than the run's ("an
-                        ///< average of …"): probe_loss is not theirs
-  std::string exit;     ///< empty while the run goes on, kTrained where the test set was to be
-                        ///< translated next, kCompleted
-  std::string probe;    ///< a hash of the probe batch; empty in checkpoints of before
-  std::string
-      corpus;  ///< a hash of the training files; empty in checkpoints of before and without files
+  /// Empty, or how the parameters came to be others than the run's ("an average of …"): probe_loss
+  /// is not theirs.
+  std::string altered;
+  /// Empty while the run goes on, kTrained where the test set was to be translated next,
+  /// kCompleted.
+  std::string exit;
+  std::string probe;  ///< a hash of the probe batch; empty in checkpoints of before
+  /// A hash of the training files; empty in checkpoints of before and without files.
+  std::string corpus;
   static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 

@@ -169,8 +169,8 @@ class Trainer {
   std::unique_ptr<monitor::Progress> progress_;
   std::unique_ptr<MemoryWatch> memory_;
   std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
-  std::unique_ptr<io::CheckpointReader>
-      initial_;  ///< of checkpoint.init_from, until its parameters are loaded
+  /// Of checkpoint.init_from, until its parameters are loaded.
+  std::unique_ptr<io::CheckpointReader> initial_;
   runtime::Deadline deadline_;
   bool completed_ = false;        ///< nothing is to be done, and nothing was opened
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype

@@ -96,8 +96,8 @@ void CudaStream::wait(const runtime::Event& event) {
   if (event.stream == nullptr || event.stream == this) return;
   const auto* other = dynamic_cast<CudaStream*>(event.stream);
   if (other == nullptr)
-    return event.stream->reach(
-        event.position);  // of the host: nothing on the device can wait for it
+    // Of the host: nothing on the device can wait for it.
+    return event.stream->reach(event.position);
   if (const Event* mark = other->find(event.position)) mark->make_wait(stream_);
 }
 

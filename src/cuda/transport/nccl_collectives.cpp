@@ -67,9 +67,8 @@ std::vector<const float*> NcclCollectives::exchange(runtime::TransportBuffer& bu
     }
     communicator_.check(ncclGroupEnd(), "ncclGroupEnd");
   }
-  communicator_.wait_enqueued(
-      "the exchange of gradients (ncclSend, ncclRecv)");  // else an event that is recorded next
-                                                          // would not cover it
+  // Else an event that is recorded next would not cover it.
+  communicator_.wait_enqueued("the exchange of gradients (ncclSend, ncclRecv)");
   moved_.exchange += slice * 4 * (size_ - 1);
   return pieces;
 }
@@ -88,8 +87,8 @@ void NcclCollectives::all_gather(runtime::TransportBuffer& buffer, std::int64_t 
         ncclAllGather(mine, full, as_size(slice), ncclFloat, communicator_.get(), stream_),
         "ncclAllGather");
   }
-  communicator_.wait_enqueued(
-      "ncclAllGather");  // else an event that is recorded next would not cover it
+  // Else an event that is recorded next would not cover it.
+  communicator_.wait_enqueued("ncclAllGather");
   moved_.all_gather += slice * 4 * (size_ - 1);
 }
 
@@ -99,8 +98,8 @@ void NcclCollectives::all_reduce_fast(float* data, std::int64_t count) {
         ncclAllReduce(data, data, as_size(count), ncclFloat, ncclSum, communicator_.get(), stream_),
         "ncclAllReduce");
   }
-  communicator_.wait_enqueued(
-      "ncclAllReduce");  // else an event that is recorded next would not cover it
+  // Else an event that is recorded next would not cover it.
+  communicator_.wait_enqueued("ncclAllReduce");
   moved_.reduce += 2 * count / size_ * 4 * (size_ - 1);
 }
 

@@ -56,12 +56,11 @@ void StagedCollectives::reserve(std::int64_t elements) {
   reserved_ = elements;
 }
 
-void StagedCollectives::copy_rows(float* to, std::int64_t to_pitch, const float* from,
-                                  std::int64_t from_pitch, std::int64_t width, std::int64_t rows,
-                                  cudaMemcpyKind kind) {
+void StagedCollectives::copy_rows(Rows<float> to, Rows<const float> from, std::int64_t width,
+                                  std::int64_t rows, cudaMemcpyKind kind) {
   if (width == 0 || rows == 0) return;
-  check_cuda(cudaMemcpy2DAsync(to, bytes_of(to_pitch), from, bytes_of(from_pitch), bytes_of(width),
-                               static_cast<std::size_t>(rows), kind, stream_),
+  check_cuda(cudaMemcpy2DAsync(to.first, bytes_of(to.pitch), from.first, bytes_of(from.pitch),
+                               bytes_of(width), static_cast<std::size_t>(rows), kind, stream_),
              "cudaMemcpy2DAsync");
 }
 
@@ -82,7 +81,7 @@ std::vector<const float*> StagedCollectives::exchange(runtime::TransportBuffer& 
     const std::int64_t n = std::min(piece_, slice - at);
     reserve(std::min(piece_, slice));
     arriving = static_cast<float*>(arriving_.get());
-    copy_rows(leaving_->data(), n, buffer.data() + offset + at, slice, n, ranks,
+    copy_rows({leaving_->data(), n}, {buffer.data() + offset + at, slice}, n, ranks,
               cudaMemcpyDeviceToHost);
     wait();
     const std::vector<const float*> pieces = control_.exchange(*leaving_, 0, n);
@@ -92,7 +91,8 @@ std::vector<const float*> StagedCollectives::exchange(runtime::TransportBuffer& 
     }
     control_.finish_exchange();
     for (std::int64_t r = 0; r < ranks; ++r) {
-      if (r != mine) copy_rows(place(r) + at, n, arriving + n * r, n, n, 1, cudaMemcpyHostToDevice);
+      if (r != mine)
+        copy_rows({place(r) + at, n}, {arriving + n * r, n}, n, 1, cudaMemcpyHostToDevice);
     }
   }
   std::vector<const float*> out;
@@ -108,17 +108,17 @@ void StagedCollectives::all_gather(runtime::TransportBuffer& buffer, std::int64_
          "StagedCollectives: an all-gather beyond its buffer");
   const float* mine = buffer.data() + offset + stride * rank();
   if (ranks == 1) {
-    if (mine != full) copy_rows(full, slice, mine, slice, slice, 1, cudaMemcpyDeviceToDevice);
+    if (mine != full) copy_rows({full, slice}, {mine, slice}, slice, 1, cudaMemcpyDeviceToDevice);
     return;
   }
   for (std::int64_t at = 0; at < slice; at += piece_) {
     const std::int64_t n = std::min(piece_, slice - at);
     reserve(std::min(piece_, slice));
-    copy_rows(leaving_->data(), n, mine + at, n, n, 1, cudaMemcpyDeviceToHost);
+    copy_rows({leaving_->data(), n}, {mine + at, n}, n, 1, cudaMemcpyDeviceToHost);
     wait();
     auto* arriving = static_cast<float*>(arriving_.get());
     control_.all_gather(*leaving_, 0, 0, n, arriving);
-    copy_rows(full + at, slice, arriving, n, n, ranks, cudaMemcpyHostToDevice);
+    copy_rows({full + at, slice}, {arriving, n}, n, ranks, cudaMemcpyHostToDevice);
   }
 }
 
@@ -127,10 +127,10 @@ void StagedCollectives::all_reduce_fast(float* data, std::int64_t count) {
     const std::int64_t n = std::min(piece_, count - at);
     reserve((std::min(piece_, count) + size() - 1) / size());
     auto* arriving = static_cast<float*>(arriving_.get());
-    copy_rows(arriving, n, data + at, n, n, 1, cudaMemcpyDeviceToHost);
+    copy_rows({arriving, n}, {data + at, n}, n, 1, cudaMemcpyDeviceToHost);
     wait();
     control_.all_reduce_fast(arriving, n);
-    copy_rows(data + at, n, arriving, n, n, 1, cudaMemcpyHostToDevice);
+    copy_rows({data + at, n}, {arriving, n}, n, 1, cudaMemcpyHostToDevice);
   }
 }
 

@@ -86,15 +86,21 @@ class StagedCollectives final : public runtime::Collectives {
   /// Host memory for pieces of `elements` a rank. Collective.
   void reserve(std::int64_t elements);
   void wait();
-  /// `rows` runs of `width` elements each, the starts so many elements apart.
-  void copy_rows(float* to, std::int64_t to_pitch, const float* from, std::int64_t from_pitch,
-                 std::int64_t width, std::int64_t rows, cudaMemcpyKind kind);
+  /// Runs of elements whose starts are `pitch` elements apart.
+  template <typename T>
+  struct Rows {
+    T* first;
+    std::int64_t pitch;
+  };
+  /// Copies `rows` runs of `width` elements each.
+  void copy_rows(Rows<float> to, Rows<const float> from, std::int64_t width, std::int64_t rows,
+                 cudaMemcpyKind kind);
 
   runtime::Collectives& control_;
   cudaStream_t made_with_, stream_;
   std::int64_t piece_, reserved_ = 0;
-  std::unique_ptr<runtime::TransportBuffer>
-      leaving_;  ///< what peers read: size() * reserved_ elements
+  /// What peers read: size() * reserved_ elements.
+  std::unique_ptr<runtime::TransportBuffer> leaving_;
   std::optional<PinnedRange> leaving_pinned_;
   Counted<PinnedBuffer> arriving_;  ///< size() * reserved_ elements
   Counted<DeviceBuffer> received_;  ///< of exchange(): the other ranks' slices

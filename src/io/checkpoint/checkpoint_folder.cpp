@@ -41,8 +41,8 @@ std::string read_latest(const std::string& dir) {
   return name;
 }
 
-constexpr const char* kSetAside =
-    ".old_";  // a checkpoint that one of the same step was about to replace when the job died
+// A checkpoint that one of the same step was about to replace when the job died.
+constexpr const char* kSetAside = ".old_";
 
 bool is_step(const std::string& name) {
   return name.rfind("step_", 0) == 0 && name.size() > 5 &&
@@ -52,8 +52,8 @@ bool is_step(const std::string& name) {
 /// Step names, newest first. Where only a set-aside folder of a step is there, that one, with its
 /// prefix.
 std::vector<std::string> step_folders(const std::string& dir) {
-  std::map<std::string, std::string>
-      found;  // step name to folder name; names of one width sort as their numbers do
+  // Step name to folder name; names of one width sort as their numbers do.
+  std::map<std::string, std::string> found;
   std::error_code error;
   for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();

@@ -141,9 +141,8 @@ void ShardWriter::write_unit(const std::string& what, std::int64_t unit,
   FailurePoint::pass("a unit is written");
   if (s.bytes_ahead < kBytesAhead || s.descriptor.get() < 0) return;
   s.bytes_ahead = 0;
-  (void)sync_file_range(
-      s.descriptor.get(), 0, 0,
-      SYNC_FILE_RANGE_WRITE);  // a hint: finish() is what waits, and what reports an error
+  // A hint: finish() is what waits, and what reports an error.
+  (void)sync_file_range(s.descriptor.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
 void ShardWriter::finish() {

@@ -25,16 +25,32 @@ class OnednnLibrary {
   /// Throws InternalError with `call` and the status unless that is dnnl_success.
   static void check(dnnl_status_t status, const char* call);
 
-#define TH_ONEDNN_FUNCTIONS(X)                                                                     \
-  X(version)                                                                                       \
-  X(engine_create) X(engine_destroy) X(stream_create) X(stream_destroy) X(stream_wait)             \
-      X(memory_desc_create_with_strides) X(memory_desc_get_size) X(memory_desc_destroy)            \
-          X(memory_create) X(memory_destroy) X(memory_set_data_handle) X(post_ops_create)          \
-              X(post_ops_append_sum) X(post_ops_destroy) X(primitive_attr_create)                  \
-                  X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode)             \
-                      X(primitive_attr_destroy) X(matmul_primitive_desc_create)                    \
-                          X(primitive_desc_query_md) X(primitive_desc_destroy) X(primitive_create) \
-                              X(primitive_destroy) X(primitive_execute)
+#define TH_ONEDNN_FUNCTIONS(X)          \
+  X(version)                            \
+  X(engine_create)                      \
+  X(engine_destroy)                     \
+  X(stream_create)                      \
+  X(stream_destroy)                     \
+  X(stream_wait)                        \
+  X(memory_desc_create_with_strides)    \
+  X(memory_desc_get_size)               \
+  X(memory_desc_destroy)                \
+  X(memory_create)                      \
+  X(memory_destroy)                     \
+  X(memory_set_data_handle)             \
+  X(post_ops_create)                    \
+  X(post_ops_append_sum)                \
+  X(post_ops_destroy)                   \
+  X(primitive_attr_create)              \
+  X(primitive_attr_set_post_ops)        \
+  X(primitive_attr_set_scratchpad_mode) \
+  X(primitive_attr_destroy)             \
+  X(matmul_primitive_desc_create)       \
+  X(primitive_desc_query_md)            \
+  X(primitive_desc_destroy)             \
+  X(primitive_create)                   \
+  X(primitive_destroy)                  \
+  X(primitive_execute)
 #define TH_ONEDNN_MEMBER(f) decltype(&::dnnl_##f) f = nullptr;
   TH_ONEDNN_FUNCTIONS(TH_ONEDNN_MEMBER)
 #undef TH_ONEDNN_MEMBER

@@ -13,8 +13,8 @@ ClockOffset measure_clock_offset(Collectives& collectives, std::int64_t (*clock)
   if (nodes.nodes() == 1) return {};
   const int node = nodes.node_of(collectives.rank()), node_of_first = nodes.node_of(0);
   double least = -std::numeric_limits<double>::infinity(), most = -least;
-  std::vector<double> all(
-      2 * static_cast<std::size_t>(collectives.size()));  // entered and left, of each rank
+  // Entered and left, of each rank.
+  std::vector<double> all(2 * static_cast<std::size_t>(collectives.size()));
   const auto entered = [&](int rank) { return all[2 * static_cast<std::size_t>(rank)]; };
   const auto left = [&](int rank) { return all[2 * static_cast<std::size_t>(rank) + 1]; };
   for (int k = 0; k < kBarriers; ++k) {

@@ -14,8 +14,8 @@ namespace th::runtime {
 namespace {
 
 constexpr MPI_Aint kStateBytes = 128;  // room to align to a cache line
-constexpr int kSpinsWhenCoresSuffice =
-    100000;  // about two milliseconds: a sleep and its wake-up cost more than the usual wait
+// About two milliseconds: a sleep and its wake-up cost more than the usual wait.
+constexpr int kSpinsWhenCoresSuffice = 100000;
 
 constexpr timespec kLimit{1, 0};  // a missed wake costs a second, never a hang
 constexpr timespec kProgressLimit{

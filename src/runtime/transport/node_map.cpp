@@ -56,8 +56,8 @@ std::vector<SlotBlock> slot_blocks(const NodeMap& nodes, std::int64_t first_slot
     while (r < end) {
       const auto slot = static_cast<std::uint64_t>(first_slot + r);
       const std::uint64_t run = std::bit_floor(static_cast<std::uint64_t>(end - r));
-      const std::uint64_t aligned =
-          slot == 0 ? run : slot & (~slot + 1);  // the largest power of two that divides the slot
+      // The largest power of two that divides the slot.
+      const std::uint64_t aligned = slot == 0 ? run : slot & (~slot + 1);
       out.push_back({r, static_cast<int>(std::min(run, aligned))});
       r += out.back().count;
     }

@@ -66,8 +66,8 @@ std::string plan_against_measurement(const runtime::MemoryUse& planned,
   const char* separator = ": ";
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     if (planned.bytes[k] == 0 && measured.bytes[k] == 0) continue;
-    const std::int64_t seen =
-        std::max<std::int64_t>(0, measured.bytes[k]);  // blocks of before the count that went away
+    // Blocks of before the count that went away.
+    const std::int64_t seen = std::max<std::int64_t>(0, measured.bytes[k]);
     text += separator +
             std::string(runtime::memory_class_name(static_cast<runtime::MemoryClass>(k), states)) +
             " " + monitor::bytes_text(planned.bytes[k]) + " / " + monitor::bytes_text(seen) +

@@ -14,8 +14,9 @@ namespace th::fake {
 enum class Order {
   kComputeFirst,
   kCommunicationFirst,
-  kAtOnce,  ///< work runs when it is enqueued: for whole programs, whose LibTorch knows nothing of
-            ///< these streams
+  /// Work runs when it is enqueued: for whole programs, whose LibTorch knows nothing of these
+  /// streams.
+  kAtOnce,
 };
 enum class Fault { kNone, kNeverReady, kInitFailsOnLastRank, kPeerDied, kWrongGather };
 

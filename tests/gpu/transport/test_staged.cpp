@@ -18,8 +18,8 @@ class Staged : public testing::Test {
     control_ = runtime::make_mpi_collectives(MPI_COMM_WORLD);
     (void)select_device(*control_, "here", true);
     compute_ = std::make_unique<Stream>();
-    staged_ = std::make_unique<StagedCollectives>(*control_, compute_->get(),
-                                                  30'000);  // several pieces, the last one short
+    // Several pieces, the last one short.
+    staged_ = std::make_unique<StagedCollectives>(*control_, compute_->get(), 30'000);
   }
   void put(float* device, const std::vector<float>& values) const {
     check_cuda(cudaMemcpyAsync(device, values.data(), values.size() * 4, cudaMemcpyHostToDevice,
@@ -72,9 +72,8 @@ TEST_F(Staged, EveryRankGetsAllShardsAndTheSum) {
   const std::vector<float> full = get(buffer->data(), whole);
   for (std::int64_t i = 0; i < whole; ++i)
     ASSERT_EQ(full[static_cast<std::size_t>(i)], value(i / kSlice, i));
-  staged_->all_reduce_fast(
-      buffer->data(),
-      whole);  // every rank has the same values: exact in any order for up to 2^9 ranks
+  // Every rank has the same values: exact in any order for up to 2^9 ranks.
+  staged_->all_reduce_fast(buffer->data(), whole);
   const std::vector<float> sum = get(buffer->data(), whole);
   for (std::int64_t i = 0; i < whole; ++i)
     ASSERT_EQ(sum[static_cast<std::size_t>(i)], static_cast<float>(ranks) * value(i / kSlice, i));

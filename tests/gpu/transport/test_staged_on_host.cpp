@@ -17,8 +17,8 @@ namespace {
 
 constexpr std::int64_t kSlice = 301;  // in pieces of 100 the last one is short
 
-using Case =
-    std::tuple<runtime::TransportChoice, std::int64_t>;  // the transport below, elements a piece
+// The transport below, elements a piece.
+using Case = std::tuple<runtime::TransportChoice, std::int64_t>;
 
 /// StagedCollectives over the fake GPU, beside the transport that it stages for.
 class StagedOnHost : public testing::TestWithParam<Case> {
@@ -142,8 +142,8 @@ TEST_P(StagedOnHost, ItsBuffersAreInTheLedgersAsTheyArePlanned) {
   set_ledger(runtime::ledger_calls());
   runtime::MemoryLedger &device = runtime::MemoryLedger::device(),
                         &host = runtime::MemoryLedger::process();
-  constexpr std::int64_t kLong = 9216;  // 16 KiB and more a rank, so that the ledger sees every
-                                        // block of host memory; 64-byte blocks
+  // 16 KiB and more a rank, so that the ledger sees every block of host memory; 64-byte blocks.
+  constexpr std::int64_t kLong = 9216;
   const std::int64_t ranks = control_->size(),
                      piece = std::get<1>(GetParam()) == 100 ? 4992 : std::get<1>(GetParam());
   const auto buffer = [&] {

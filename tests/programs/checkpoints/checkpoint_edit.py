@@ -1,4 +1,5 @@
-"""Changes a checkpoint and puts its checksums right again, with h5py: for tests of what th_app makes of a checkpoint that is whole and yet wrong."""
+"""Changes a checkpoint and puts its checksums right again, with h5py: for tests of what th_app
+makes of a checkpoint that is whole and yet wrong."""
 
 import contextlib
 import json

@@ -66,7 +66,8 @@ class Kept(th_run.ProgramTest):
         self.program("th_inspect", "verify", self.latest())
 
     def test_memory_of_a_resumed_run_is_as_planned(self):
-        # Small batches of a wider model: a copy of the state beside the state would be the peak of the run.
+        # Small batches of a wider model: a copy of the state beside the state would be the peak of
+        # the run.
         keys = {
             "model__d_model": 128,
             "data__batch_size": 2,
@@ -86,7 +87,8 @@ class Kept(th_run.ProgramTest):
             )
 
         self.train(ranks=2, train__max_steps=3, run__output_dir="first")
-        # At a learning rate of 0 the parameters stay what they were; the optimizer's state is that of one step.
+        # At a learning rate of 0 the parameters stay what they were; the optimizer's state is that
+        # of one step.
         self.train(
             ranks=3,
             zero__stage=3,

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The checkpoint that an early th_app wrote (tests/golden/checkpoint, format 1, two ranks, stage 2) is whole, has the values that h5py read
-when it was made, and goes on at any rank count and stage."""
+"""The checkpoint that an early th_app wrote (tests/golden/checkpoint, format 1, two ranks, stage 2)
+is whole, has the values that h5py read when it was made, and goes on at any rank count and
+stage."""
 
 import json
 import math
@@ -61,7 +62,8 @@ class Golden(th_run.ProgramTest):
         for ranks, stage in ((1, 0), (3, 3), (2, 1)):
             with self.subTest(ranks=ranks, stage=stage):
                 shutil.rmtree(self.folder / "out", ignore_errors=True)
-                # Two threads: another identity than the writer's, so that a later th_app may round in another way.
+                # Two threads: another identity than the writer's, so that a later th_app may round
+                # in another way.
                 result = self.program(
                     "th_app",
                     GOLDEN / "golden.in",

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""h5py reads model.h5 as one model: names, shapes, values, attributes, vocabularies; NaN where a shard is gone."""
+"""h5py reads model.h5 as one model: names, shapes, values, attributes, vocabularies; NaN where a
+shard is gone."""
 
 import json
 import shutil
@@ -108,7 +109,8 @@ class H5py(th_run.SharedRunTest):
                     numpy.testing.assert_array_equal(now[~gone], value[~gone], err_msg=name)
                     lost += int(gone.sum())
         total = sum(value.size for value in (*before.values(), *states.values()))
-        # Shard 1 of 3 holds a third of every group, but for padding of less than one element a unit.
+        # Shard 1 of 3 holds a third of every group, but for padding of less than one element a
+        # unit.
         self.assertGreater(lost, 0.33 * total)
         self.assertLess(lost, 0.34 * total)
 

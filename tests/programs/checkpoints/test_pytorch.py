@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""tools/load_checkpoint_in_pytorch.py puts a checkpoint into torch.nn.Transformer; its validation loss is th_app's."""
+"""tools/load_checkpoint_in_pytorch.py puts a checkpoint into torch.nn.Transformer; its validation
+loss is th_app's."""
 
 import json
 import os
@@ -12,7 +13,8 @@ th_run.use_python_with(
     "torch", "h5py", "numpy", candidates=[os.environ.get("TH_TORCH_PYTHON"), "/tmp/gold/bin/python"]
 )
 
-# Float32 forward passes that sum in different orders: a token's loss agrees to about 1e-6 relative, and the sum of 300 no worse.
+# Float32 forward passes that sum in different orders: a token's loss agrees to about 1e-6 relative,
+# and the sum of 300 no worse.
 TOLERANCE = 1e-5
 
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A run that is stopped and taken up again, at another rank count, stage and kind of recompute, is the run that never stopped."""
+"""A run that is stopped and taken up again, at another rank count, stage and kind of recompute, is
+the run that never stopped."""
 
 import th_run
 
@@ -19,7 +20,8 @@ class Resume(th_run.ProgramTest):
 
     def test_chain_over_rank_counts_and_stages_is_one_run(self):
         self.reference()
-        # Ends in mid-epoch each (4 of 6, 3 of 6, 5 of 6), so that the epoch's sums and the corpus position go through the checkpoints.
+        # Ends in mid-epoch each (4 of 6, 3 of 6, 5 of 6), so that the epoch's sums and the corpus
+        # position go through the checkpoints.
         self.train(ranks=4, zero__stage=2, train__max_steps=4)
         self.train(
             ranks=3,

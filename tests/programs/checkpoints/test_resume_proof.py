@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The probe batch's loss proves a resume: another loss at the same identity ends it, at another identity up to 1e-5 relative is accepted."""
+"""The probe batch's loss proves a resume: another loss at the same identity ends it, at another
+identity up to 1e-5 relative is accepted."""
 
 import re
 

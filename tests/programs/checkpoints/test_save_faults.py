@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A full disk, a folder that can't be written, a writer that fails on one rank, another model: one message, code 5, and every
-checkpoint that was there is there."""
+"""A full disk, a folder that can't be written, a writer that fails on one rank, another model: one
+message, code 5, and every checkpoint that was there is there."""
 
 import ctypes
 import os
@@ -78,7 +78,8 @@ class Faults(th_run.SharedRunTest):
         self.fail_to_save(r"needs \d+ bytes", "free", re.escape(str(self.checkpoints_folder)))
 
     def test_disk_that_fills_up_while_it_is_written(self):
-        # Room for the numbers, but not for the whole files: the check beforehand passes. Once model.h5 does not fit, once a shard.
+        # Room for the numbers, but not for the whole files: the check beforehand passes. Once
+        # model.h5 does not fit, once a shard.
         size = self.bytes_of_a_checkpoint()
         shards = sum(path.stat().st_size for path in self.latest().glob("shard_*"))
         for background, more in (("false", 40960), ("true", -4096)):
@@ -129,11 +130,13 @@ class Faults(th_run.SharedRunTest):
         )
         self.assert_one_message(
             result,
-            r"encoder.layers.0.linear1.weight: \[128, 64\] in the checkpoint, \[96, 64\] in the model",
+            r"encoder.layers.0.linear1.weight: \[128, 64\] in the checkpoint, \[96, 64\] in the "
+            r"model",
         )
         self.assert_one_message(
             result,
-            r"decoder.layers.0.linear2.weight: \[64, 128\] in the checkpoint, \[64, 96\] in the model",
+            r"decoder.layers.0.linear2.weight: \[64, 128\] in the checkpoint, \[64, 96\] in the "
+            r"model",
         )
         self.assertNotIn("self_attn", result.out + result.err)
         result = self.train(

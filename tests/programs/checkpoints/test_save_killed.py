@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A job that is killed by SIGKILL in the middle of a save goes on from a whole checkpoint, bit for bit: at five points of the save, or, with
---everywhere, at every one of them on both ranks."""
+"""A job that is killed by SIGKILL in the middle of a save goes on from a whole checkpoint, bit for
+bit: at five points of the save, or, with --everywhere, at every one of them on both ranks."""
 
 import shutil
 import sys
@@ -32,7 +32,8 @@ class SaveKilled(th_run.ProgramTest):
         self.train(ranks=RANKS, run__output_dir="begun", train__max_steps=2, **KEYS)
 
     def kill_at(self, point, rank):
-        """From step 2 on, killed at a point of the save of step 4; true when the save has so many points. Then goes on, and compares."""
+        """From step 2 on, killed at a point of the save of step 4; true when the save has so many
+        points. Then goes on, and compares."""
         shutil.rmtree(self.folder / "out", ignore_errors=True)
         shutil.copytree(self.folder / "begun", self.folder / "out")
         self.environment["TH_FAIL_SAVE"] = f"{point}:kill@{rank}"

@@ -1,5 +1,6 @@
-"""tools/gpu_check.sh over the build folder and over the package of `ninja package`: it runs to its end on any machine, says what was skipped and why, and
-the package carries what it needs where neither MPI nor HDF5 is installed."""
+"""tools/gpu_check.sh over the build folder and over the package of `ninja package`: it runs to its
+end on any machine, says what was skipped and why, and the package carries what it needs where
+neither MPI nor HDF5 is installed."""
 
 import os
 import re
@@ -34,7 +35,8 @@ def cached(key):
 
 
 def hiding_script():
-    """Shell lines that hide the libraries and Open MPI's own folders, for a shell in a namespace of its own."""
+    """Shell lines that hide the libraries and Open MPI's own folders, for a shell in a namespace of
+    its own."""
     folders = sorted(
         {
             os.path.realpath(path)
@@ -113,8 +115,8 @@ class GpuCheck(th_run.ProgramTest):
             self.assertIn(line.split()[0], text)
 
     def stand_in(self, devices, error=""):
-        """A build folder whose th_app answers as on a machine with these devices, writes the figures of each run that it is asked for, and says the error
-        in place of one on a GPU."""
+        """A build folder whose th_app answers as on a machine with these devices, writes the
+        figures of each run that it is asked for, and says the error in place of one on a GPU."""
         folder = self.folder / "stand_in"
         (folder / "bin").mkdir(parents=True)
         (folder / "inputs").mkdir()
@@ -130,10 +132,16 @@ class GpuCheck(th_run.ProgramTest):
 if [ "$1" = --version ]; then printf 'th_app 0\\nDevices: {devices}\\n'; exit; fi
 echo "$*" >>"{folder}/asked"
 if [[ "$*" = *run.device=cuda* ]] && [ -n "{error}" ]; then echo "error: {error}"; exit 7; fi
-if [[ "$*" = *--selfcheck* ]]; then [ "${{OMPI_COMM_WORLD_RANK:-0}}" != 0 ] || printf '{rows}'; exit; fi
+if [[ "$*" = *--selfcheck* ]]; then
+  [ "${{OMPI_COMM_WORLD_RANK:-0}}" != 0 ] || printf '{rows}'
+  exit
+fi
 mkdir -p out
 echo '{{"tokens_per_second":1234.5}}' >out/metrics.jsonl
-if [[ "$*" = *profile.enabled=true* ]]; then echo '{{}}' >out/trace.json; echo "Trace of steps 8 to 10, 1 rank: 50.0 % of it beside compute"; fi
+if [[ "$*" = *profile.enabled=true* ]]; then
+  echo '{{}}' >out/trace.json
+  echo "Trace of steps 8 to 10, 1 rank: 50.0 % of it beside compute"
+fi
 """)
         app.chmod(0o755)
         return folder
@@ -148,7 +156,8 @@ if [[ "$*" = *profile.enabled=true* ]]; then echo '{{}}' >out/trace.json; echo "
             self.assertEqual((self.folder / f"report_trace_{name}.json").read_text(), "{}\n")
         self.assertEqual(text.count("Trace of steps 8 to 10"), 2)
         self.assertIn(
-            "bf16: 1 rank over NCCL, 1, 2 and 4 ranks over MPI, stages 0 to 3: the same bits (1.5 2.5 00ff)",
+            "bf16: 1 rank over NCCL, 1, 2 and 4 ranks over MPI, stages 0 to 3: the same bits "
+            "(1.5 2.5 00ff)",
             text,
         )
         asked = [

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Whole runs with run.device=cuda on a machine without a GPU, through a plugin that stands in for it (tests/gpu/fakes/fake_plugin.cpp): the bits of the
-same run on the CPU at every stage, rank count, transport and precision, resumes, validation, translation, and what is said where something is
-missing."""
+"""Whole runs with run.device=cuda on a machine without a GPU, through a plugin that stands in for
+it (tests/gpu/fakes/fake_plugin.cpp): the bits of the same run on the CPU at every stage, rank
+count, transport and precision, resumes, validation, translation, and what is said where something
+is missing."""
 
 import re
 import subprocess

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Several nodes, pretended on this machine by TH_FAKE_NODES: the header says so, bits are those of one node, and what crosses between nodes is what
---plan says; the start-up self-test stops a run whose transport answers wrongly."""
+"""Several nodes, pretended on this machine by TH_FAKE_NODES: the header says so, bits are those of
+one node, and what crosses between nodes is what --plan says; the start-up self-test stops a run
+whose transport answers wrongly."""
 
 import json
 import re
@@ -42,7 +43,8 @@ class Nodes(th_run.ProgramTest):
             self.assert_same_run(f"stage{stage}", "alone")
             self.assertRegex(
                 out,
-                rf"(?m)^pretended nodes +2 \(TH_FAKE_NODES={re.escape(nodes)}\): ranks {re.escape(ranks)}$",
+                rf"(?m)^pretended nodes +2 \(TH_FAKE_NODES={re.escape(nodes)}\): ranks "
+                rf"{re.escape(ranks)}$",
             )
             self.assertRegex(out, r"(?m)^hosts +\S+ \(ranks 0-3\)$")
             self.assertRegex(
@@ -50,7 +52,8 @@ class Nodes(th_run.ProgramTest):
             )
             self.assertRegex(
                 out,
-                r"(?m)^self-test +passed; exchange [0-9.]+ GB/s, all-gather [0-9.]+ GB/s that a rank sends$",
+                r"(?m)^self-test +passed; exchange [0-9.]+ GB/s, all-gather [0-9.]+ GB/s that a "
+                r"rank sends$",
             )
             crossed = [
                 sum(
@@ -88,7 +91,8 @@ class Nodes(th_run.ProgramTest):
                 crossed.append(int(summary["bytes_between_nodes"][0]))
                 on_node, sent = int(summary["bytes_on_node"][0]), int(summary["bytes_sent"][0])
                 self.assertEqual(on_node * 3, sent, "one of the three other ranks is on the node")
-            # The plan's row has the norm's block sums and the losses too: 8 bytes for 256 elements, a percent of the least here.
+            # The plan's row has the norm's block sums and the losses too: 8 bytes for 256 elements,
+            # a percent of the least here.
             self.assertAlmostEqual(
                 (crossed[1] - crossed[0]) / 2**20 / planned[stage],
                 1,

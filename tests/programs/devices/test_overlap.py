@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""comm.overlap and the keys of stage 3's gathers: the same run bit by bit, through saves, resumes and stops; limits and warnings."""
+"""comm.overlap and the keys of stage 3's gathers: the same run bit by bit, through saves, resumes
+and stops; limits and warnings."""
 
 import os
 import re
@@ -71,7 +72,8 @@ class Overlap(th_run.ProgramTest):
         out = self.train(train__max_steps=1).out
         self.assertRegex(
             out,
-            r"Communication beside compute: (on|off) \(auto: [0-9]+ cores? for 1 rank with 1 compute thread each\)",
+            r"Communication beside compute: (on|off) \(auto: [0-9]+ cores? for 1 rank with 1 "
+            r"compute thread each\)",
         )
         before = os.sched_getaffinity(0)
         try:
@@ -80,7 +82,8 @@ class Overlap(th_run.ProgramTest):
         finally:
             os.sched_setaffinity(0, before)
         self.assertIn(
-            "Communication beside compute: off (auto: 1 core for 1 rank with 1 compute thread each)",
+            "Communication beside compute: off (auto: 1 core for 1 rank with 1 compute thread "
+            "each)",
             out,
         )
 

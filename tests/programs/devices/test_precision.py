@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""16-bit training: the same bits at every rank count and stage and across a resume, the loss scale of fp16, and what overflow leads to."""
+"""16-bit training: the same bits at every rank count and stage and across a resume, the loss scale
+of fp16, and what overflow leads to."""
 
 import json
 
@@ -62,7 +63,8 @@ class Precision(th_run.ProgramTest):
         self.assertIsNotNone(steps[-1]["grad_norm"])
         self.assertRegex(
             result.out,
-            r"step 1: gradients overflow fp16 at loss scale .*, first in [a-z_.0-9]+; the step is skipped",
+            r"step 1: gradients overflow fp16 at loss scale .*, first in [a-z_.0-9]+; the step "
+            r"is skipped",
         )
 
     def test_skipped_steps_do_not_advance_the_schedule(self):
@@ -75,7 +77,8 @@ class Precision(th_run.ProgramTest):
         self.assertEqual([record["lr"] for record in updates], rates[: len(updates)])
 
     def test_gradients_that_overflow_at_every_scale_end_the_run_with_code_6(self):
-        # Activations of a huge rate overflow whatever the scale: the run ends at once by its loss, or, scale after scale, by its gradients.
+        # Activations of a huge rate overflow whatever the scale: the run ends at once by its loss,
+        # or, scale after scale, by its gradients.
         result = self.train(
             ranks=2,
             precision__dtype="fp16",

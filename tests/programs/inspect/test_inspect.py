@@ -108,7 +108,8 @@ class Inspect(th_run.SharedRunTest):
         stat = self.inspect_json("stat")[name]
         mean = math.fsum(values) / len(values)
         deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
-        # th_inspect adds 12288 doubles one after the other: 1e-12 is far above the rounding of that and far below a lost value.
+        # th_inspect adds 12288 doubles one after the other: 1e-12 is far above the rounding of that
+        # and far below a lost value.
         self.assertAlmostEqual(stat["mean"], mean, delta=1e-12)
         self.assertAlmostEqual(stat["deviation"], deviation, delta=1e-12)
         self.assertEqual(
@@ -254,57 +255,37 @@ class Inspect(th_run.SharedRunTest):
         )
         self.assertFalse(self.inspect_json("verify", code=1)["ok"])
 
+    def hdf5_tool(self, *words):
+        """What h5ls or h5dump prints of the checkpoint's model.h5."""
+        self.assertTrue(shutil.which(words[0]), "hdf5-tools are among the required packages")
+        return subprocess.run(
+            [*words, str(self.checkpoint / "model.h5")],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=th_run.LIMIT_S,
+        ).stdout
+
     def test_hdf5_tools_read_model_h5_also_after_a_move(self):
-        self.assertTrue(
-            shutil.which("h5ls") and shutil.which("h5dump"),
-            "hdf5-tools are among the required packages",
-        )
-        moved = shutil.move(self.checkpoint, self.folder / "elsewhere")
-
-        def tool(*words):
-            return subprocess.run(
-                words,
-                cwd=self.folder,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=th_run.LIMIT_S,
-            ).stdout
-
-        listing = [
-            line.split(maxsplit=2)
-            for line in tool("h5ls", "-r", str(moved / "model.h5")).splitlines()
-        ]
+        self.checkpoint = shutil.move(self.checkpoint, self.folder / "elsewhere")
+        listing = [line.split(maxsplit=2) for line in self.hdf5_tool("h5ls", "-r").splitlines()]
         for name, shape in names_and_shapes(*self.vocabulary_sizes()).items():
             for group in ("parameters", "optimizer/exp_avg", "optimizer/exp_avg_sq"):
                 self.assertIn(
                     [f"/{group}/{name}", "Dataset", str(shape).replace("[", "{").replace("]", "}")],
                     listing,
                 )
-        header = tool(
-            "h5dump",
-            "-p",
-            "-H",
-            "-d",
-            "/parameters/encoder.layers.0.linear1.weight",
-            str(moved / "model.h5"),
-        )
+        weight = "/parameters/encoder.layers.0.linear1.weight"
+        header = self.hdf5_tool("h5dump", "-p", "-H", "-d", weight)
         self.assertRegex(header, "VIRTUAL")
         self.assertRegex(header, r'SOURCE\s*{\s*FILE "shard_0000\d\.h5"')
-        self.checkpoint = moved
-        dumped = tool(
-            "h5dump",
-            "-y",
-            "-m",
-            "%.9g",
-            "-d",
-            "/parameters/encoder.norm.weight",
-            str(moved / "model.h5"),
-        )
+        norm = "/parameters/encoder.norm.weight"
+        dumped = self.hdf5_tool("h5dump", "-y", "-m", "%.9g", "-d", norm)
         values = re.search(r"DATA {(.*?)}", dumped, re.S).group(1).replace(",", " ").split()
         shown = self.inspect("show", "encoder.norm.weight").out.split()
         self.assertEqual(list(map(float, values)), list(map(float, shown)))
-        attributes = tool("h5dump", "-A", str(moved / "model.h5"))
+        attributes = self.hdf5_tool("h5dump", "-A")
         for name in (
             "format_version",
             "step",

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""th_inspect average: the mean of several checkpoints, as a checkpoint that translates and that a run goes on from."""
+"""th_inspect average: the mean of several checkpoints, as a checkpoint that translates and that a
+run goes on from."""
 
 import json
 import shutil
@@ -71,7 +72,8 @@ class Average(th_run.SharedRunTest):
             )
             self.assert_one_message(
                 result,
-                "an average of 4 checkpoints .step_00000004, step_00000006, step_00000008, step_00000009.",
+                "an average of 4 checkpoints .step_00000004, step_00000006, step_00000008, "
+                "step_00000009.",
                 "no probe loss",
             )
             self.assert_one_message(result, "Resumed .*mean at step 9 ")
@@ -88,7 +90,8 @@ class Average(th_run.SharedRunTest):
         self.program("th_inspect", "diff", "tuned", "mean", "--parameters-only")
 
     def test_the_same_values_without_the_mark_are_refused(self):
-        """What lets an average pass is the mark in its state, and nothing else: a shard put into a run's own checkpoint meets the probe."""
+        """What lets an average pass is the mark in its state, and nothing else: a shard put into a
+        run's own checkpoint meets the probe."""
         self.average(*self.inputs)
         self.train(train__max_steps=9, run__output_dir="own")
         folder = self.latest("own")

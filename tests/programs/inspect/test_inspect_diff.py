@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""th_inspect diff: the same across rank counts and stages, and what differs, computed again with h5py and numpy."""
+"""th_inspect diff: the same across rank counts and stages, and what differs, computed again with
+h5py and numpy."""
 
 import json
 import re
@@ -26,7 +27,8 @@ def tensors(checkpoint):
 
 
 def steps_apart(a, b):
-    """Largest number of representable values between two float32 arrays: signed magnitudes of the bit patterns."""
+    """Largest number of representable values between two float32 arrays: signed magnitudes of the
+    bit patterns."""
 
     def place(x):
         bits = x.view(numpy.uint32).astype(numpy.int64)
@@ -84,7 +86,8 @@ class Diff(th_run.SharedRunTest):
         text = self.diff(first, second, code=1)
         self.assertRegex(
             text,
-            rf"(?m)^{re.escape(name)}: largest difference \S+, {rows[name]['ulps']} ULPs, {rows[name]['differing']} of 64 elements$",
+            rf"(?m)^{re.escape(name)}: largest difference \S+, {rows[name]['ulps']} ULPs, "
+            rf"{rows[name]['differing']} of 64 elements$",
         )
         parameters = self.diff(first, second, "--parameters-only", "--json", code=1)
         self.assertEqual(parameters["compared"], len([n for n in a if "/" not in n]))

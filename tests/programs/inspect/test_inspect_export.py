@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""th_inspect export: what the packages safetensors and numpy read of it is what h5py reads in the checkpoint, bit for bit."""
+"""th_inspect export: what the packages safetensors and numpy read of it is what h5py reads in the
+checkpoint, bit for bit."""
 
 import json
 import resource
@@ -47,7 +48,8 @@ def bfloat16(values):
 
 
 def raw(path):
-    """{name: (dtype, shape, bytes)} as the safetensors package takes the file apart: it has no bfloat16 for numpy."""
+    """{name: (dtype, shape, bytes)} as the safetensors package takes the file apart: it has no
+    bfloat16 for numpy."""
     return {
         name: (entry["dtype"], entry["shape"], bytes(entry["data"]))
         for name, entry in safetensors.deserialize(path.read_bytes())
@@ -140,7 +142,8 @@ class Export(th_run.SharedRunTest):
             self.assert_same(dict(file), checkpoint_values(self.latest(), states=()))
 
     def test_rounding_of_special_values(self):
-        """Denormals of both 16-bit types, ties, the borders of their ranges, infinities and NaN, brought in by an import."""
+        """Denormals of both 16-bit types, ties, the borders of their ranges, infinities and NaN,
+        brought in by an import."""
         special = numpy.array(
             [
                 0.0,
@@ -253,7 +256,8 @@ class Export(th_run.SharedRunTest):
         self.assertEqual(sorted(th_run.tree(self.folder)), sorted(before))
 
     def test_disk_that_does_not_hold_the_output_leaves_nothing(self):
-        """A limit on the size of files stands for the full disk: writes fail with errno's text in the midst of the output."""
+        """A limit on the size of files stands for the full disk: writes fail with errno's text in
+        the midst of the output."""
         self.export("whole.safetensors", "--states")
 
         def limit():

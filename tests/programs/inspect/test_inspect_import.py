@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""th_inspect import: checkpoints from safetensors files, whole ones and foreign ones, and fine-tuning from them."""
+"""th_inspect import: checkpoints from safetensors files, whole ones and foreign ones."""
 
 import json
 import re
@@ -23,6 +23,73 @@ def parameters(folder):
 def tokens(folder, side):
     with h5py.File(folder / "model.h5", "r") as file:
         return list(file["vocabulary"][side][:])
+
+
+class SafetensorsFile:
+    """The bytes of a safetensors file, and its JSON header, which a damage changes."""
+
+    def __init__(self, data):
+        self.data = data
+        self.length = struct.unpack("<Q", data[:8])[0]
+        self.header = json.loads(data[8 : 8 + self.length])
+
+    def with_header(self, change):
+        header = json.loads(json.dumps(self.header))
+        change(header)
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + self.data[8 + self.length :]
+
+
+def damaged_layouts(whole):
+    """{name: (content, the message's text)} of files whose lengths, types or offsets are wrong."""
+    first, second = sorted(
+        (n for n in whole.header if n != "__metadata__"),
+        key=lambda n: whole.header[n]["data_offsets"],
+    )[:2]
+
+    def overlap(header):
+        moved = [offset - 4 for offset in header[second]["data_offsets"]]
+        header[second].update(data_offsets=moved)
+
+    return {
+        "truncated": (whole.data[:-100], "cut off or damaged"),
+        "empty": (b"", "has 0 bytes"),
+        "header cut off": (whole.data[: 8 + whole.length // 2], "its header has"),
+        "header too long": (
+            struct.pack("<Q", 1 << 40) + whole.data[8:],
+            "its header has 1099511627776 bytes",
+        ),
+        "overlap": (whole.with_header(overlap), "overlap or leave a gap"),
+        "dtype": (
+            whole.with_header(lambda h: h[first].update(dtype="I32")),
+            "dtype I32; allowed F32, F16, BF16",
+        ),
+        "shape": (
+            whole.with_header(lambda h: h[first].update(shape=[3])),
+            "not what its shape and dtype take",
+        ),
+    }
+
+
+def damaged_metadata(whole):
+    """{name: (content, the message's text)} of files whose metadata can't be those of a run."""
+
+    def with_metadata(**values):
+        return whole.with_header(lambda header: header["__metadata__"].update(values))
+
+    return {
+        "deck": (with_metadata(deck="[model]\nd_model = many\n"), "model.d_model"),
+        "vocabulary": (
+            with_metadata(vocabulary_source="[1, 2]"),
+            "vocabulary_source of its metadata",
+        ),
+        "other words": (
+            with_metadata(vocabulary_source='["<pad>", "<unk>", "<s>", "</s>", "a", "a"]'),
+            "occurs twice",
+        ),
+        "state": (with_metadata(state="{}"), "run state can't be read"),
+        "step": (with_metadata(step="-3"), "step of its metadata is '-3'"),
+    }
 
 
 class Import(th_run.SharedRunTest):
@@ -253,68 +320,8 @@ class Import(th_run.SharedRunTest):
 
     def test_damaged_files_give_one_message_and_leave_nothing(self):
         self.inspect("export", "out", "--output", "w.safetensors")
-        data = (self.folder / "w.safetensors").read_bytes()
-        length = struct.unpack("<Q", data[:8])[0]
-        header = json.loads(data[8 : 8 + length])
-
-        def with_header(change):
-            copy = json.loads(json.dumps(header))
-            change(copy)
-            text = json.dumps(copy).encode()
-            return struct.pack("<Q", len(text)) + text + data[8 + length :]
-
-        first, second = sorted(
-            (n for n in header if n != "__metadata__"), key=lambda n: header[n]["data_offsets"]
-        )[:2]
-        cases = {
-            "truncated": (data[:-100], "cut off or damaged"),
-            "empty": (b"", "has 0 bytes"),
-            "header cut off": (data[: 8 + length // 2], "its header has"),
-            "header too long": (
-                struct.pack("<Q", 1 << 40) + data[8:],
-                "its header has 1099511627776 bytes",
-            ),
-            "overlap": (
-                with_header(
-                    lambda h: h[second].update(
-                        data_offsets=[v - 4 for v in h[second]["data_offsets"]]
-                    )
-                ),
-                "overlap or leave a gap",
-            ),
-            "dtype": (
-                with_header(lambda h: h[first].update(dtype="I32")),
-                "dtype I32; allowed F32, F16, BF16",
-            ),
-            "shape": (
-                with_header(lambda h: h[first].update(shape=[3])),
-                "not what its shape and dtype take",
-            ),
-            "deck": (
-                with_header(lambda h: h["__metadata__"].update(deck="[model]\nd_model = many\n")),
-                "model.d_model",
-            ),
-            "vocabulary": (
-                with_header(lambda h: h["__metadata__"].update(vocabulary_source="[1, 2]")),
-                "vocabulary_source of its metadata",
-            ),
-            "other words": (
-                with_header(
-                    lambda h: h["__metadata__"].update(
-                        vocabulary_source='["<pad>", "<unk>", "<s>", "</s>", "a", "a"]'
-                    )
-                ),
-                "occurs twice",
-            ),
-            "state": (
-                with_header(lambda h: h["__metadata__"].update(state="{}")),
-                "run state can't be read",
-            ),
-            "step": (
-                with_header(lambda h: h["__metadata__"].update(step="-3")),
-                "step of its metadata is '-3'",
-            ),
-        }
+        whole = SafetensorsFile((self.folder / "w.safetensors").read_bytes())
+        cases = {**damaged_layouts(whole), **damaged_metadata(whole)}
         before = th_run.tree(self.folder)
         for name, (content, expected) in cases.items():
             with self.subTest(name):
@@ -328,7 +335,7 @@ class Import(th_run.SharedRunTest):
                 )
                 self.assert_one_message(result, re.escape(expected))
                 self.assertLessEqual(len(result.err.splitlines()), 2, result)
-        (self.folder / "w.safetensors").write_bytes(data)
+        (self.folder / "w.safetensors").write_bytes(whole.data)
         self.assertEqual(th_run.tree(self.folder), before)
 
     def test_output_that_is_there_is_replaced_only_when_asked(self):
@@ -346,69 +353,6 @@ class Import(th_run.SharedRunTest):
             "other things than one checkpoint",
         )
         self.assertEqual(th_run.tree(self.folder), before)
-
-
-class FineTuning(th_run.SharedRunTest):
-    def train_once(self):
-        self.train(ranks=2, train__max_steps=2)
-
-    def refused(self, **keys):
-        before = {
-            name: data for name, data in th_run.tree(self.folder).items() if name.startswith("out")
-        }
-        result = self.train(
-            ranks=2, train__max_steps=1, checkpoint__init_from=self.latest(), code=5, **keys
-        )
-        after = {
-            name: data for name, data in th_run.tree(self.folder).items() if name.startswith("out")
-        }
-        self.assertEqual(after, before, "a refused start touched the earlier run")
-        return result
-
-    def test_another_shape_is_refused_tensor_by_tensor(self):
-        result = self.refused(model__d_ff=96)
-        self.assert_one_message(
-            result,
-            r"encoder.layers.0.linear1.weight: \[128, 64\] in the checkpoint, \[96, 64\] in the model",
-        )
-        self.assert_one_message(
-            result,
-            r"decoder.layers.0.linear2.weight: \[64, 128\] in the checkpoint, \[64, 96\] in the model",
-        )
-        result = self.refused(model__num_encoder_layers=2)
-        self.assert_one_message(
-            result, r"encoder.layers.1.norm1.weight: \[64\] in the model, not in the checkpoint"
-        )
-
-    def test_another_vocabulary_is_refused_with_the_first_token_that_differs(self):
-        words = tokens(self.latest(), "source")
-        renamed = sorted(words[4:])[
-            0
-        ].decode()  # renamed to a word of its own length and place among equal counts
-        text = (self.folder / "train.en").read_text()
-        changed = re.sub(rf"(?<!\S){re.escape(renamed)}(?!\S)", renamed[:-1] + "~", text)
-        self.assertNotEqual(changed, text)
-        (self.folder / "train.en").write_text(changed)
-        result = self.refused()
-        self.assert_one_message(
-            result,
-            rf"vocabulary/source: {len(words)} tokens in the checkpoint, {len(words)} in the corpus; \d+ differ, the first at id \d+: ",
-        )
-        self.assertNotIn("vocabulary/target", result.out + result.err)
-
-    def test_a_smaller_corpus_is_refused_with_words_and_shapes(self):
-        for language in ("en", "fr"):
-            lines = (self.folder / f"train.{language}").read_text().splitlines(keepends=True)
-            (self.folder / f"train.{language}").write_text("".join(lines[:120]))
-        result = self.refused()
-        self.assert_one_message(
-            result,
-            r"vocabulary/source: \d+ tokens in the checkpoint, \d+ in the corpus; \d+ differ",
-        )
-        self.assert_one_message(
-            result,
-            r"target_embedding.weight: \[\d+, 64\] in the checkpoint, \[\d+, 64\] in the model",
-        )
 
 
 if __name__ == "__main__":

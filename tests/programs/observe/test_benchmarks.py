@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""The benchmarks still run and report what they measured: small models, small buffers, no judgement of any time. And the arithmetic of their
-scripts: medians and ratios of the peers' table, the scaling model against numbers worked out by hand.
+"""The benchmarks still run and report what they measured: small models, small buffers, no judgement
+of any time. And the arithmetic of their scripts: medians and ratios of the peers' table, the
+scaling model against numbers worked out by hand.
 """
 
 import importlib.util
@@ -148,7 +149,10 @@ class Benchmarks(ProgramTest):
 class Scripts(ProgramTest):
     def test_runs_side_by_side_take_turns(self):
         alternate = load(SOURCE / "benchmarks/peers/alternate.py")
-        step = "import sys, time\nwhile True:\n    time.sleep(.02)\n    open(sys.argv[1], 'a').write(f'{time.time()}\\n')"
+        step = (
+            "import sys, time\nwhile True:\n    time.sleep(.02)\n"
+            "    open(sys.argv[1], 'a').write(f'{time.time()}\\n')"
+        )
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder, name) for name in ("a", "b")]
 
@@ -212,7 +216,8 @@ class Scripts(ProgramTest):
                 "data.synthetic_length": "5",
             }
         )
-        # Encoder 4*4 + 2*6, decoder 8*4 + 2*6, output 14: 86 multiplications a row, 5 rows. Attention: three of 2 * 5 * 5 * 2 multiplications.
+        # Encoder 4*4 + 2*6, decoder 8*4 + 2*6, output 14: 86 multiplications a row, 5 rows.
+        # Attention: three of 2 * 5 * 5 * 2 multiplications.
         self.assertEqual((flops, linear), (3 * 2 * (86 * 5 + 300), 3 * 2 * 86 * 5))
         figures = {
             "gemm_gflops": 1e-9,
@@ -227,17 +232,19 @@ class Scripts(ProgramTest):
         }
         model.volumes = lambda deck, ranks, slots: (100, [3e9, 3e9, 3e9, 6e9])
         setting = {"deck": None, "flops": 4, "units": 2}
-        # Two ranks, four slots: two rounds of 8 s; 3 GB are two exchanges and one gather, which moves nothing on a node; 2 units * 3 barriers of 1 s; Adam over 50.
+        # Two ranks, four slots: two rounds of 8 s; 3 GB are two exchanges and one gather, which
+        # moves nothing on a node; 2 units * 3 barriers of 1 s; Adam over 50.
         for stage in (0, 2):
             self.assertEqual(
                 model.predict(figures, setting, 2, 4, stage, None),
                 {"compute": 16, "exchange": 2, "gather": 0, "latency": 6, "update": 5},
             )
-        # Each on a node of its own: a gather of 1 GB by 2 GB/s, and at stage 0 all is updated by each.
+        # Each on a node of its own: a gather of 1 GB by 2 GB/s, and at stage 0 all is updated by
+        # each.
         apart = model.predict(figures, setting, 2, 4, 0, (2e9, 0.0, 1))
         self.assertEqual((apart["gather"], apart["update"]), (0.5, 10))
-        # Stage 3 gathers twice a round. Four ranks on two nodes: two of three peers are remote, two ranks share a link of 2 GB/s;
-        # what arrives is summed at 1 GB/s.
+        # Stage 3 gathers twice a round. Four ranks on two nodes: two of three peers are remote, two
+        # ranks share a link of 2 GB/s; what arrives is summed at 1 GB/s.
         part = model.predict(figures, setting, 4, 4, 3, (2e9, 0.0, 2))
         self.assertAlmostEqual(part["exchange"], 1.5 * (1 / 3 + 2 / 3 * 2 / 2 + 2 / 3))
         self.assertAlmostEqual(part["gather"], 4.5 * 2 / 3 * 2 / 2)

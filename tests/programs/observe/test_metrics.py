@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What a run leaves below run.output_dir: metrics.jsonl, resolved.in, run.log, and what rank 0 prints."""
+"""What a run leaves below run.output_dir: metrics.jsonl, resolved.in, run.log, and what rank 0
+prints."""
 
 import json
 import math
@@ -78,7 +79,8 @@ class Records(th_run.SharedRunTest):
         self.assertEqual(self.metrics(kind="eval")[0]["metric"], "bleu")
 
     def test_numbers_have_no_more_digits_than_an_fp64_number_needs(self):
-        # The JSON library's text is the shortest that reads back in most cases, and else one of 17 digits that reads back to the same bits.
+        # The JSON library's text is the shortest that reads back in most cases, and else one of 17
+        # digits that reads back to the same bits.
         for record in self.metrics():
             for key, value in record.items():
                 if isinstance(value, str) and re.match(r"-?\d+\.", value):
@@ -190,7 +192,8 @@ class Records(th_run.SharedRunTest):
         again = self.folder / "again"
         again.mkdir()
         deck = (self.folder / "out" / "resolved.in").read_text()
-        # The first copy of the run lay in another temporary folder; the deck's absolute paths follow it here.
+        # The first copy of the run lay in another temporary folder; the deck's absolute paths
+        # follow it here.
         first = re.search(r"output_dir = (.*)/out  #", deck).group(1)
         (again / "resolved.in").write_text(deck.replace(first, str(self.folder)))
         self.program("th_app", "again/resolved.in", ranks=2)
@@ -251,7 +254,8 @@ class Output(th_run.ProgramTest):
         self.assertEqual(len(self.metrics("runs/mine", "step")), 1)
 
     def test_folder_that_no_deck_could_name_is_refused_before_anything_is_written(self):
-        # A # begins a comment in a deck: resolved.in and the checkpoint's deck would name another folder.
+        # A # begins a comment in a deck: resolved.in and the checkpoint's deck would name another
+        # folder.
         self.assert_one_message(
             self.train(train__max_steps=1, run__output_dir="array#3/out", code=2),
             "run.output_dir",

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""--plan: what it says agrees with what a run then takes, sends and writes; what does not fit is exit 4, with advice."""
+"""--plan: what it says agrees with what a run then takes, sends and writes; what does not fit is
+exit 4, with advice."""
 
 import re
 import subprocess
@@ -111,7 +112,8 @@ class Plan(th_run.ProgramTest):
         self.assertIn("it pays where memory is short", text)
 
     def test_a_stage_that_costs_more_than_the_one_below_is_named(self):
-        # One rank shards nothing: stage 2 has a unit's gradient on top, on a GPU stage 3 the gather slots too; on a CPU units are read in place.
+        # One rank shards nothing: stage 2 has a unit's gradient on top, on a GPU stage 3 the gather
+        # slots too; on a CPU units are read in place.
         for device, stages in (("cpu", {2}), ("cuda", {2, 3})):
             text = self.plan(ranks=1, run__device=device)
             for stage in (1, 2, 3):
@@ -160,7 +162,8 @@ class Plan(th_run.ProgramTest):
         text = self.plan(run__device="cuda")
         self.assertRegex(
             text,
-            r"Of a GPU a rank takes [0-9.]+ [KMG]iB \((training|update|validation)\); plan\.gpu_gbytes says what it has",
+            r"Of a GPU a rank takes [0-9.]+ [KMG]iB \((training|update|validation)\); "
+            r"plan\.gpu_gbytes says what it has",
         )
         self.assertIn("The time of a step on a GPU is not estimated", text)
         self.assertRegex(
@@ -170,7 +173,8 @@ class Plan(th_run.ProgramTest):
         text = self.plan(code=4, run__device="cuda", plan__gpu_gbytes=0.3, data__batch_size=20000)
         self.assertRegex(
             text,
-            r"data\.batch_size=10000: [0-9.]+ [MG]iB of the GPU and [0-9.]+ [KMG]iB of the host a rank",
+            r"data\.batch_size=10000: [0-9.]+ [MG]iB of the GPU and [0-9.]+ [KMG]iB of the host "
+            r"a rank",
         )
 
     def test_a_gpu_has_a_limit_of_its_own_which_offload_eases(self):
@@ -195,7 +199,8 @@ class Plan(th_run.ProgramTest):
         advice = text[text.index("It does not fit.") :].strip().splitlines()
         self.assertRegex(
             advice[-1],
-            r"^  zero.offload_optimizer=true: [0-9.]+ MiB of the GPU and [0-9.]+ MiB of the host a rank, fits$",
+            r"^  zero.offload_optimizer=true: [0-9.]+ MiB of the GPU and [0-9.]+ MiB of the host "
+            r"a rank, fits$",
         )
         device = float(re.search(r"takes ([0-9.]+) MiB of it", text).group(1))
         for line in advice[1:]:
@@ -204,7 +209,8 @@ class Plan(th_run.ProgramTest):
             device = now
 
     def test_the_other_reduction_is_in_the_table(self):
-        # Four slots on two ranks are two rounds: exact sends each, fast their sum; from stage 2 on every round is reduced either way.
+        # Four slots on two ranks are two rounds: exact sends each, fast their sum; from stage 2 on
+        # every round is reduced either way.
         exact, fast = (self.plan(comm__reduction=kind) for kind in ("exact", "fast"))
         self.assertEqual(self.row(exact, "  reduction=fast"), self.row(fast, "bytes sent a step"))
         self.assertEqual(self.row(fast, "  reduction=exact"), self.row(exact, "bytes sent a step"))
@@ -262,7 +268,8 @@ class Plan(th_run.ProgramTest):
         line = next(line for line in out.splitlines() if line.startswith("Memory of a rank"))
         self.assertRegex(
             line,
-            r"planned [0-9.]+ MiB, measured [0-9.]+ MiB \([+-][0-9.]+ %\): parameters [0-9.]+ .iB / [0-9.]+ .iB \([+-][0-9.]+ %\), gradients ",
+            r"planned [0-9.]+ MiB, measured [0-9.]+ MiB \([+-][0-9.]+ %\): parameters [0-9.]+ "
+            r".iB / [0-9.]+ .iB \([+-][0-9.]+ %\), gradients ",
         )
 
 

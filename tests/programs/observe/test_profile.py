@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""profile.*: trace.json at several rank counts and stages, on the CPU and on the plugin that stands in for a GPU; what it shows, that it changes no bits
-and no planned bytes, and what there is of a window that a run does not go through."""
+"""profile.*: trace.json at several rank counts and stages, on the CPU and on the plugin that stands
+in for a GPU; what it shows, that it changes no bits and no planned bytes, and what there is of a
+window that a run does not go through."""
 
 import collections
 import json
@@ -18,7 +19,8 @@ LARGEST_ROUNDING_US = (
 
 
 class Trace:
-    """The events of a trace.json, by rank and name of the stream; each stream's checked to be in order and to nest."""
+    """The events of a trace.json, by rank and name of the stream; each stream's checked to be in
+    order and to nest."""
 
     def __init__(self, test, path):
         self.text = path.read_text()
@@ -65,7 +67,8 @@ class Trace:
             around.append(event)
 
     def count(self, rank, stream, kind):
-        """How often (step, unit) is there, of one kind of events; those of validation and saves between the steps not counted."""
+        """How often (step, unit) is there, of one kind of events; those of validation and saves
+        between the steps not counted."""
         steps = {
             e["args"]["step"]: (e["ts"], e["ts"] + e["dur"])
             for e in self.streams[rank, "host"]
@@ -135,9 +138,35 @@ class Profile(th_run.ProgramTest):
             }
             self.assertEqual(of_slots, set(range(rank, slots, ranks)))
 
-    def test_every_rank_shows_each_units_passes_and_collectives_in_each_step_and_the_bits_stay(
-        self,
-    ):
+    def assert_tells_of_its_trace(self, result, ranks, overlap):
+        """The run says before and after which steps it traces; off means that nothing overlaps."""
+        self.assert_one_message(
+            result, "^Profile: steps 3 to 4 of all ranks, to .*/out/trace.json$"
+        )
+        line = (
+            rf"^Trace of steps 3 to 4, {ranks} ranks?, [0-9]+ events: "
+            r".*/out/trace\.json\. Rank 0: compute \S+ s, communication \S+ s, "
+            r"(\S+) % of it"
+        )
+        self.assert_one_message(result, line)
+        self.assertIn("Trace of steps 3 to 4", (self.folder / "out" / "run.log").read_text())
+        if overlap == "off":
+            share = re.search(line, result.out, re.M).group(1)
+            self.assertEqual(share, "0.0", "one thread does both in turn")
+
+    def assert_has_updates_and_gathers(self, trace, rank, gathers):
+        """Each unit is updated once a step and gathered as often as asked."""
+        self.assertEqual(
+            trace.count(rank, "compute", "update"),
+            {(step, unit): 1 for step in (3, 4) for unit in UNITS},
+        )
+        found = trace.count(rank, "communication", "gather")
+        for unit in UNITS:
+            # Forward and backward of the output unit follow each other: one gather serves both.
+            once = unit == "output" and gathers > 1
+            self.assertEqual(found[3, unit], gathers // 2 if once else gathers, unit)
+
+    def test_every_rank_shows_all_passes_and_collectives_of_each_step_and_the_bits_stay(self):
         self.train(run__output_dir="whole", train__max_steps=STEPS)
         for ranks, keys in (
             (1, {"zero__stage": 0}),
@@ -149,43 +178,16 @@ class Profile(th_run.ProgramTest):
         ):
             with self.subTest(ranks=ranks, **keys):
                 result = self.profiled(ranks=ranks, **keys)
-                self.assert_one_message(
-                    result, "^Profile: steps 3 to 4 of all ranks, to .*/out/trace.json$"
-                )
-                line = rf"^Trace of steps 3 to 4, {ranks} ranks?, [0-9]+ events: .*/out/trace\.json\. Rank 0: compute \S+ s, communication \S+ s, (\S+) % of it"
-                self.assert_one_message(result, line)
-                self.assertIn(
-                    "Trace of steps 3 to 4", (self.folder / "out" / "run.log").read_text()
-                )
-                if keys.get("comm__overlap") == "off":
-                    self.assertEqual(
-                        re.search(line, result.out, re.M).group(1),
-                        "0.0",
-                        "one thread does both in turn",
-                    )
+                self.assert_tells_of_its_trace(result, ranks, keys.get("comm__overlap"))
                 trace = self.trace()
                 self.assert_has_the_steps(trace, ranks, (3, 4))
-                self.assertTrue(
-                    all(
-                        name.endswith("(cpu)") and name.startswith(f"rank {rank} on ")
-                        for rank, name in trace.ranks.items()
-                    )
-                )
+                for rank, name in trace.ranks.items():
+                    self.assertTrue(name.endswith("(cpu)"), name)
+                    self.assertTrue(name.startswith(f"rank {rank} on "), name)
+                # At stage 3 one for each pass of a slot, at the others one for the update.
+                gathers = 2 * -(-8 // ranks) if keys["zero__stage"] == 3 else 1
                 for rank in range(ranks):
-                    self.assertEqual(
-                        trace.count(rank, "compute", "update"),
-                        {(step, unit): 1 for step in (3, 4) for unit in UNITS},
-                    )
-                    gathers = (
-                        2 * -(-8 // ranks) if keys["zero__stage"] == 3 else 1
-                    )  # for each pass of a slot, or of the update
-                    found = trace.count(rank, "communication", "gather")
-                    for unit in UNITS:
-                        self.assertEqual(
-                            found[3, unit],
-                            gathers // 2 if unit == "output" and gathers > 1 else gathers,
-                            unit,
-                        )
+                    self.assert_has_updates_and_gathers(trace, rank, gathers)
                 self.assertTrue(
                     all(e["args"]["bytes"] > 0 for e in trace.streams[0, "communication"])
                 )
@@ -222,7 +224,8 @@ class Profile(th_run.ProgramTest):
             )
 
     def test_nodes_clocks_are_put_in_line(self):
-        # Pretended nodes have one clock: an offset of 0 has to lie within the error that the trace tells.
+        # Pretended nodes have one clock: an offset of 0 has to lie within the error that the trace
+        # tells.
         self.environment["TH_FAKE_NODES"] = "2,1"
         self.profiled(ranks=3, zero__stage=1)
         trace = self.trace()
@@ -260,7 +263,8 @@ class Profile(th_run.ProgramTest):
         result = self.profiled(ranks=2, train__max_steps=4, profile__first_step=50)
         self.assert_one_message(
             result,
-            r"^warning: profile\.first_step and profile\.steps ask for steps 50 to 51, and this run had steps 1 to 4: there is no",
+            r"^warning: profile\.first_step and profile\.steps ask for steps 50 to 51, and this "
+            r"run had steps 1 to 4: there is no",
         )
         self.assertFalse((self.folder / "out" / "trace.json").exists())
         result = self.profiled(
@@ -268,7 +272,8 @@ class Profile(th_run.ProgramTest):
         )
         self.assert_one_message(
             result,
-            r"^warning: profile\.first_step and profile\.steps ask for steps 2 to 3, and this run had step 5: there is no",
+            r"^warning: profile\.first_step and profile\.steps ask for steps 2 to 3, and this "
+            r"run had step 5: there is no",
         )
         result = self.profiled(
             train__max_steps=1,
@@ -345,7 +350,8 @@ class Profile(th_run.ProgramTest):
                         trace.count(rank, "batch copies", "batch"),
                         {(step, None): 4 for step in (3, 4)},
                     )
-                    # Each gather of an offloaded shard, and each unit's gradient on its way to an offloaded optimizer.
+                    # Each gather of an offloaded shard, and each unit's gradient on its way to an
+                    # offloaded optimizer.
                     brought = collections.Counter(
                         {(step, unit): 1 for step in (3, 4) for unit in UNITS}
                     )

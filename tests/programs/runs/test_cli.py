@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The command line of th_app: what answers without a run, and one clear message with code 2 for what it does not know."""
+"""The command line of th_app: what answers without a run, and one clear message with code 2 for
+what it does not know."""
 
 import re
 
@@ -115,7 +116,8 @@ class CommandLine(th_run.ProgramTest):
 
     def test_check_reports_all_mistakes_of_a_deck_with_their_lines(self):
         (self.folder / "bad.in").write_text(
-            "[model]\nd_model = 64x\nnum_head = 4\n[data]\ntrain_source = train.en\n[zero]\nstage = 4\n"
+            "[model]\nd_model = 64x\nnum_head = 4\n[data]\ntrain_source = train.en\n[zero]\n"
+            "stage = 4\n"
         )
         result = self.app("./bad.in", "--check", "model.d_ff=0", code=2)
         for patterns in (

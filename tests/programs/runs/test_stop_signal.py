@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A signal or a time limit ends a run with a checkpoint and code 75; taken up again it is the run that was never stopped."""
+"""A signal or a time limit ends a run with a checkpoint and code 75; taken up again it is the run
+that was never stopped."""
 
 import os
 import signal
@@ -27,7 +28,8 @@ def ranks_below(launcher):
 
 class StopSignal(th_run.ProgramTest):
     def stop(self, ranks, number, whom="launcher", **keys):
-        """Starts a run of many steps, sends the signal after step 3, and returns the step of the checkpoint that it left."""
+        """Starts a run of many steps, sends the signal after step 3, and returns the step of the
+        checkpoint that it left."""
         process = self.start(ranks=ranks, train__epochs=500, **keys)
         self.wait_for_steps(process, 3)
         targets = [process.pid] if whom == "launcher" else ranks_below(process.pid)

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What goes wrong while a run goes on is told once and by its name, also where one rank alone sees it, and costs no step that was made."""
+"""What goes wrong while a run goes on is told once and by its name, also where one rank alone sees
+it, and costs no step that was made."""
 
 import os
 import shutil
@@ -134,7 +135,8 @@ class Saves(th_run.ProgramTest):
         )
         self.assertEqual(process.wait(th_run.LIMIT_S), 0, self.started_log())
         self.assertEqual(self.checkpoints(), ["step_00000005"])
-        # At the next save's begin the one before it is all that is left; the failure comes before the save is whole.
+        # At the next save's begin the one before it is all that is left; the failure comes before
+        # the save is whole.
         self.train(train__max_steps=8, checkpoint__resume="latest", **keys)
         self.environment["TH_FAIL_SAVE"] = "3"  # behind the two old ones
         self.train(

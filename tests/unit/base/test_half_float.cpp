@@ -58,8 +58,8 @@ TYPED_TEST(HalfFloat, RoundsToNearestAndTiesToEven) {
     double high = TestFixture::exact(static_cast<std::uint16_t>(u + 1));
     if (std::isnan(high) || std::isinf(low)) break;
     if (std::isinf(high))
-      high = 2 * low - TestFixture::exact(
-                           static_cast<std::uint16_t>(u - 1));  // where the next value would be
+      // Where the next value would be.
+      high = 2 * low - TestFixture::exact(static_cast<std::uint16_t>(u - 1));
     const auto middle = static_cast<float>((low + high) / 2);
     if (static_cast<double>(middle) != (low + high) / 2)
       continue;  // bf16 below fp32's own subnormal grid

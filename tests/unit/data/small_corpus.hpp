@@ -25,7 +25,7 @@ inline std::shared_ptr<const ParallelCorpus> make_corpus(std::size_t sentences) 
   const WordTokenizer tokenizer(tokens);
   const auto path = std::filesystem::path(::testing::TempDir()) /
                     ("th_loader_" + std::to_string(::getpid()) + ".idx");
-  ParallelCorpus::write_index(path, source, target, tokenizer, tokenizer, 100, 42);
+  ParallelCorpus::write_index(path, {source, target, tokenizer, tokenizer}, 100, 42);
   auto corpus = std::make_shared<const ParallelCorpus>(path);
   std::filesystem::remove(path);
   return corpus;

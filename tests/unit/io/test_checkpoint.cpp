@@ -249,8 +249,8 @@ TEST_F(Checkpoint, EveryByteOfTheModelFileIsUnderItsSeal) {
   }
   write(bytes.substr(0, bytes.size() - 1));
   EXPECT_THROW(CheckpointReader{folder}, th::CheckpointError);
-  write(std::string(512, '\0') +
-        bytes.substr(512));  // without a seal: as another program may leave it
+  // Without a seal: as another program may leave it.
+  write(std::string(512, '\0') + bytes.substr(512));
   EXPECT_TRUE(CheckpointReader(folder).verify().empty());
 }
 

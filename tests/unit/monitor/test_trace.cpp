@@ -45,20 +45,18 @@ TEST(Trace, EventsHaveTheirRankStreamTimesAndArguments) {
   for (const json& one : trace["traceEvents"])
     (one["ph"] == "X" ? events : metadata).push_back(one);
   ASSERT_EQ(events.size(), 4U);
-  EXPECT_EQ(
-      events[0],
-      json::parse(
-          R"({"name":"step 7","cat":"step","ph":"X","ts":0.0,"dur":123.456,"pid":3,"tid":4,"args":{"step":7}})"));
-  EXPECT_EQ(
-      events[1],
-      json::parse(
-          R"({"name":"gather encoder.layers.0","cat":"gather","ph":"X","ts":0.001,"dur":1.999,"pid":3,"tid":1,
-                                       "args":{"step":7,"unit":"encoder.layers.0","bytes":400}})"));
-  EXPECT_EQ(
-      events[2],
-      json::parse(
-          R"({"name":"forward encoder.layers.0","cat":"forward","ph":"X","ts":3.05,"dur":0.95,"pid":3,"tid":0,
-                                       "args":{"step":7,"slot":5,"unit":"encoder.layers.0"}})"));
+  EXPECT_EQ(events[0],
+            json::parse(
+                R"({"name":"step 7","cat":"step","ph":"X","ts":0.0,"dur":123.456,"pid":3,"tid":4,
+              "args":{"step":7}})"));
+  EXPECT_EQ(events[1],
+            json::parse(
+                R"({"name":"gather encoder.layers.0","cat":"gather","ph":"X","ts":0.001,"dur":1.999,
+              "pid":3,"tid":1,"args":{"step":7,"unit":"encoder.layers.0","bytes":400}})"));
+  EXPECT_EQ(events[2],
+            json::parse(
+                R"({"name":"forward encoder.layers.0","cat":"forward","ph":"X","ts":3.05,"dur":0.95,
+              "pid":3,"tid":0,"args":{"step":7,"slot":5,"unit":"encoder.layers.0"}})"));
   EXPECT_EQ(events[3]["args"], json::parse(R"({"step":7,"slot":5,"unit":"source_embedding"})"))
       << "bytes are not known";
   EXPECT_EQ(events[3]["dur"], 0.0);

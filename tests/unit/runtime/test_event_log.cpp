@@ -15,21 +15,26 @@ using th::runtime::FlightRecord;
 using What = FlightRecord::What;
 using On = FlightRecord::On;
 
-void add(FlightRecord& record, What what, On on, std::int64_t begin, std::int64_t end,
-         std::int64_t unit = 0, std::int64_t slot = FlightRecord::kNone) {
+/// When an event was, in nanoseconds.
+struct Interval {
+  std::int64_t begin = 0, end = 0;
+};
+
+void add(FlightRecord& record, What what, On on, Interval when, std::int64_t unit = 0,
+         std::int64_t slot = FlightRecord::kNone) {
   const auto event = record.open(what, on, unit, slot);
-  record.begin(event, begin);
-  record.end(event, end);
+  record.begin(event, when.begin);
+  record.end(event, when.end);
 }
 
 TEST(EventLog, KeepsWhatTheRingHasLostWithStepAndSlot) {
   FlightRecord record;
-  add(record, What::kForward, On::kCompute, 1, 2);
+  add(record, What::kForward, On::kCompute, {1, 2});
   const auto log = record.start_log();
   constexpr std::int64_t kCount = 5 * static_cast<std::int64_t>(FlightRecord::kEvents);
   for (std::int64_t i = 0; i < kCount; ++i) {
     record.set_step(7 + i / 1000);
-    add(record, What::kBackward, On::kCompute, 10 + 2 * i, 11 + 2 * i, i % 9, i % 4);
+    add(record, What::kBackward, On::kCompute, {10 + 2 * i, 11 + 2 * i}, i % 9, i % 4);
   }
   ASSERT_EQ(log->size(), kCount) << "what came before is not in it";
   EXPECT_EQ(log->lost(), 0);
@@ -44,7 +49,7 @@ TEST(EventLog, KeepsWhatTheRingHasLostWithStepAndSlot) {
     EXPECT_EQ(event->step, 7 + i / 1000);
   }
   record.stop_log();
-  add(record, What::kForward, On::kCompute, 1, 2);
+  add(record, What::kForward, On::kCompute, {1, 2});
   EXPECT_EQ(log->size(), kCount) << "nor what comes after";
 }
 
@@ -55,7 +60,7 @@ TEST(EventLog, TimesOfADeviceComeLateAndNoEventOfBeforeGetsThem) {
   const auto late = record.open(What::kReduce, On::kCommunication, 2);
   EXPECT_EQ(log->at(0), nullptr) << "it has not begun";
   for (std::size_t i = 0; i < FlightRecord::kEvents; ++i)
-    add(record, What::kGather, On::kCommunication, 5, 6);
+    add(record, What::kGather, On::kCommunication, {5, 6});
   record.begin(before, 1);
   record.end(before, 2);
   record.begin(late, 3);
@@ -70,7 +75,7 @@ TEST(EventLog, SaysHowManyEventsHadNoPlace) {
   FlightRecord record;
   const auto log = record.start_log();
   for (std::int64_t i = 0; i < EventLog::kMost + 3; ++i)
-    add(record, What::kGather, On::kCommunication, 1 + i, 2 + i);
+    add(record, What::kGather, On::kCommunication, {1 + i, 2 + i});
   EXPECT_EQ(log->size(), EventLog::kMost);
   EXPECT_EQ(log->lost(), 3);
   EXPECT_EQ(log->at(EventLog::kMost - 1)->begin, EventLog::kMost);
@@ -81,7 +86,7 @@ TEST(EventLog, TakesNoMemoryThatTheLedgerCounts) {
   FlightRecord record;
   const auto log = record.start_log();
   for (std::int64_t i = 0; i < 10 * EventLog::kBlock; ++i)
-    add(record, What::kGather, On::kCommunication, 1 + i, 2 + i);
+    add(record, What::kGather, On::kCommunication, {1 + i, 2 + i});
   EXPECT_EQ(th::runtime::MemoryLedger::process().current().total(), before);
 }
 
@@ -90,7 +95,7 @@ TEST(EventLog, TakesEventsOfTwoThreads) {
   FlightRecord record;
   const auto log = record.start_log();
   const auto write = [&](On on) {
-    for (std::int64_t i = 0; i < kEach; ++i) add(record, What::kReduce, on, 1 + i, 2 + i, i);
+    for (std::int64_t i = 0; i < kEach; ++i) add(record, What::kReduce, on, {1 + i, 2 + i}, i);
   };
   std::thread other(write, On::kCommunication);
   write(On::kCompute);
@@ -109,11 +114,11 @@ BusyTime busy(const std::vector<std::pair<std::int64_t, std::int64_t>>& compute,
               const std::vector<std::pair<std::int64_t, std::int64_t>>& communication) {
   FlightRecord record;
   const auto log = record.start_log();
-  for (const auto& [begin, end] : compute) add(record, What::kBackward, On::kCompute, begin, end);
+  for (const auto& [begin, end] : compute) add(record, What::kBackward, On::kCompute, {begin, end});
   for (const auto& [begin, end] : communication)
-    add(record, What::kReduce, On::kCommunication, begin, end);
-  add(record, What::kFetch, On::kCopies, 1, 1000);  // neither
-  add(record, What::kStep, On::kHost, 1, 1000);
+    add(record, What::kReduce, On::kCommunication, {begin, end});
+  add(record, What::kFetch, On::kCopies, {1, 1000});  // neither
+  add(record, What::kStep, On::kHost, {1, 1000});
   return th::runtime::busy_time(*log);
 }
 

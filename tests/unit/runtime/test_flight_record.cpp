@@ -68,12 +68,12 @@ TEST(FlightRecord, IsOneJsonObjectALineWithTheUnitsNames) {
   record.end(update, 20);
   record.begin(record.open(What::kGather, On::kCommunication, 0), 15);
   const std::vector<std::string> names{"source_embedding", "output"};
-  EXPECT_EQ(
-      record.text(names),
-      R"({"what":"update","unit":"output","on":"compute","begin_ns":10,"end_ns":20})"
-      "\n"
-      R"({"what":"gather","unit":"source_embedding","on":"communication","begin_ns":15,"end_ns":null})"
-      "\n");
+  EXPECT_EQ(record.text(names),
+            R"({"what":"update","unit":"output","on":"compute","begin_ns":10,"end_ns":20})"
+            "\n"
+            R"({"what":"gather","unit":"source_embedding","on":"communication",)"
+            R"("begin_ns":15,"end_ns":null})"
+            "\n");
 }
 
 TEST(FlightRecord, WhatTheHostDoesHasNoUnit) {

@@ -63,8 +63,8 @@ TEST(LrSchedule, CosineRisesToLrAndFallsToZeroOverHalfAWave) {
   const config::RunConfig c = config_of(ScheduleKind::kCosine, 10, 0.5);
   expect_rate(c, 110, 5, 0.25);
   expect_rate(c, 110, 10, 0.5);
-  EXPECT_NEAR(learning_rate(c, 110, 35), 0.25 * (1 + std::sqrt(0.5)),
-              1e-15);  // a quarter of the way
+  // A quarter of the way.
+  EXPECT_NEAR(learning_rate(c, 110, 35), 0.25 * (1 + std::sqrt(0.5)), 1e-15);
   EXPECT_NEAR(learning_rate(c, 110, 60), 0.25, 1e-15);
   EXPECT_NEAR(learning_rate(c, 110, 85), 0.25 * (1 - std::sqrt(0.5)), 1e-15);
   EXPECT_EQ(learning_rate(c, 110, 110), 0.0);

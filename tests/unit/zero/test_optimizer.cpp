@@ -141,8 +141,8 @@ TEST(Optimizer, FirstStepOfAdamIsTheLearningRateAgainstTheGradientsSign) {
          state.v.data(), 64);
   for (std::size_t i = 0; i < 64; ++i) {
     const double moved = static_cast<double>(state.p[i]) - static_cast<double>(before[i]);
-    EXPECT_NEAR(moved, g[i] > 0 ? -1e-3 : 1e-3, 1e-7)
-        << i;  // eps is far below |g|; one ulp of a parameter below 1 is 6e-8
+    // eps is far below |g|; one ulp of a parameter below 1 is 6e-8.
+    EXPECT_NEAR(moved, g[i] > 0 ? -1e-3 : 1e-3, 1e-7) << i;
   }
 }
 
@@ -167,8 +167,8 @@ TEST(Optimizer, SgdFollowsTheFormulaAndTouchesNoMoments) {
     for (std::size_t i = 0; i < 333; ++i) {
       const double p = static_cast<double>(before[i]);
       const double want = p - 1e-3 * (static_cast<double>(g[i]) * 0.7 + decay * p);
-      EXPECT_NEAR(static_cast<double>(state.p[i]), want, 1e-7)
-          << i;  // half an ulp of the parameter and three roundings of a small step
+      // Half an ulp of the parameter and three roundings of a small step.
+      EXPECT_NEAR(static_cast<double>(state.p[i]), want, 1e-7) << i;
     }
   }
 }
@@ -224,9 +224,8 @@ TEST(BlockSquareSums, AgreeWithTheSumOfSquares) {
     long double want = 0;
     for (std::size_t i = 0; i < 256; ++i)
       want += static_cast<long double>(x[b * 256 + i]) * static_cast<long double>(x[b * 256 + i]);
-    EXPECT_NEAR(
-        out[b], static_cast<double>(want),
-        40 * 0x1.0p-53 * static_cast<double>(want));  // 32 additions in a lane, 3 in the tree
+    // 32 additions in a lane, 3 in the tree.
+    EXPECT_NEAR(out[b], static_cast<double>(want), 40 * 0x1.0p-53 * static_cast<double>(want));
   }
 }
 

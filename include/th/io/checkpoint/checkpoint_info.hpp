@@ -8,8 +8,8 @@
 
 namespace th::io {
 
-inline constexpr std::int64_t kFormatVersion =
-    2;  ///< the newest checkpoint format that this program reads
+/// The newest checkpoint format that this program reads.
+inline constexpr std::int64_t kFormatVersion = 2;
 
 /// Everything in a checkpoint but the tensors' values.
 struct CheckpointInfo {
@@ -23,8 +23,8 @@ struct CheckpointInfo {
   std::string state_json;                                 ///< the trainer's state, opaque here
   std::string identity;                                   ///< the run's identity (contract.md)
   std::vector<std::string> source_tokens, target_tokens;  ///< in id order
-  std::int64_t alignment = zero::FlatLayout::kAlign;  ///< of tensors in the flat layout, elements;
-                                                      ///< says which elements are in which shard
+  /// Of tensors in the flat layout, elements; says which elements are in which shard.
+  std::int64_t alignment = zero::FlatLayout::kAlign;
   std::vector<model::UnitSpec> units;
   std::vector<model::TensorAlias> aliases;
   std::vector<std::string> state_names;  ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd

@@ -9,9 +9,10 @@ namespace th::io {
 
 /// How far two tensors of one shape are apart.
 struct Difference {
-  double largest = 0;     ///< largest absolute difference, of pairs without a NaN
-  std::int64_t ulps = 0;  ///< largest number of fp32 steps between two values, of pairs without a
-                          ///< NaN; +0 and -0 are 0 steps apart
+  double largest = 0;  ///< largest absolute difference, of pairs without a NaN
+  /// Largest number of fp32 steps between two values, of pairs without a NaN; +0 and -0 are 0 steps
+  /// apart.
+  std::int64_t ulps = 0;
   std::int64_t differing = 0;      ///< elements whose bits differ
   std::int64_t one_sided_nan = 0;  ///< elements that are NaN on one side alone
   std::int64_t count = 0;

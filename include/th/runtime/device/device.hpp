@@ -43,9 +43,9 @@ struct UpdateOperands {
   void* working = nullptr;                  ///< the new weights in `working_type`
   std::int64_t count = 0;                   ///< elements
   ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
-  const StepOutcome* outcome =
-      nullptr;  ///< where it is set its factor takes the place of the gradients' one, and nothing
-                ///< is updated unless it is finite
+  /// Where it is set its factor takes the place of the gradients' one, and nothing is updated
+  /// unless it is finite.
+  const StepOutcome* outcome = nullptr;
 };
 
 /// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
@@ -78,10 +78,8 @@ struct TreeSum {
 };
 
 /// Where a block is. On the host itself, the device of a CPU run, both are the same memory.
-enum class Place {
-  kDevice,
-  kHost
-};  ///< kHost: pinned, so that copies from and to it go on beside the host
+/// kHost is pinned, so that copies from and to it go on beside the host.
+enum class Place { kDevice, kHost };
 
 /// What a stream beside compute is for: a device may prefer one to another.
 enum class StreamUse { kCommunication, kCopies };

@@ -11,12 +11,13 @@ namespace th::runtime {
 struct StepOutcome {
   double loss_sum = 0;   ///< over all slots, added in slot order
   double grad_norm = 0;  ///< of the mean gradient, loss scale taken out, before clipping
-  float gradient_factor =
-      1;  ///< what the update multiplies gradients by: clips, and takes the loss scale out
-  std::int32_t finite = 1;        ///< whether loss and norm are; else nothing is updated
-  std::int64_t bad_unit = -1;     ///< the first unit with a gradient that is not finite; -1: none
-  std::int64_t bad_element = -1;  ///< the first such element of that unit's padded elements, on the
-                                  ///< rank whose shard has it; elsewhere -1
+  /// What the update multiplies gradients by: clips, and takes the loss scale out.
+  float gradient_factor = 1;
+  std::int32_t finite = 1;     ///< whether loss and norm are; else nothing is updated
+  std::int64_t bad_unit = -1;  ///< the first unit with a gradient that is not finite; -1: none
+  /// The first such element of that unit's padded elements, on the rank whose shard has it;
+  /// elsewhere -1.
+  std::int64_t bad_element = -1;
 };
 
 /// Norm, factor and verdict from the sums. `clip`: the largest norm, 0 for none

@@ -9,8 +9,9 @@
 namespace th::runtime {
 
 struct WatchdogOptions {
-  std::string token;  ///< the same on all ranks of the run, different for each run: rank 0 makes it
-                      ///< (make_watchdog_token)
+  /// The same on all ranks of the run, different for each run: rank 0 makes it
+  /// (make_watchdog_token).
+  std::string token;
   int rank = 0, local_rank = 0, local_size = 1;  ///< local: among the ranks of this node
   double timeout_seconds = 300;  ///< a wait longer than this is a hang; 0 or less: no watching
 };

@@ -17,8 +17,8 @@ struct TrafficRow {
   std::string collective;  ///< "exchange", "all_gather", "all_reduce", "control"
   std::string data;        ///< "gradients", "parameters", "scalars and texts"
   std::int64_t calls = 0, sent = 0, received = 0;
-  std::int64_t between_nodes =
-      0;  ///< sent to ranks of other nodes, Collectives::bytes_between_nodes()
+  /// Sent to ranks of other nodes, Collectives::bytes_between_nodes().
+  std::int64_t between_nodes = 0;
 };
 
 /// Collectives with every call announced to the watchdog, which names the missing rank when a call

@@ -1,0 +1,81 @@
+#include "config/key_table.hpp"
+
+// The keys of the deck's sections [checkpoint], [decode], [monitor], [profile] and [plan]: what a
+// run leaves behind or says.
+namespace th::config {
+
+void add_checkpoint(std::vector<Key>& t) {
+  t.push_back(
+      integer_key("checkpoint.every_epochs", TH_AT(checkpoint.every_epochs), 0, kMost, "0: never"));
+  t.push_back(
+      integer_key("checkpoint.every_steps", TH_AT(checkpoint.every_steps), 0, kMost, "0: never"));
+  t.push_back(integer_key("checkpoint.keep_last", TH_AT(checkpoint.keep_last), 0, kMost, "0: all"));
+  Key resume{"checkpoint.resume",
+             "choice",
+             "none",
+             "none, latest, a path",
+             "any rank count and stage; a path that holds no checkpoint is exit 5",
+             {},
+             {},
+             {}};
+  resume.set = [](RunConfig& c, const std::string& text) {
+    if (text.empty()) return false;
+    c.checkpoint.resume = text == "none"     ? Resume::kNone
+                          : text == "latest" ? Resume::kLatest
+                                             : Resume::kPath;
+    c.checkpoint.resume_path = c.checkpoint.resume == Resume::kPath ? text : "";
+    return true;
+  };
+  resume.get = [](const RunConfig& c) {
+    return c.checkpoint.resume == Resume::kNone     ? "none"
+           : c.checkpoint.resume == Resume::kLatest ? "latest"
+                                                    : c.checkpoint.resume_path;
+  };
+  t.push_back(resume);
+  t.push_back(path_key("checkpoint.init_from", TH_AT(checkpoint.init_from),
+                       "parameters only, fresh optimizer, step 0: fine-tuning"));
+  t.push_back(boolean_key("checkpoint.async", TH_AT(checkpoint.async),
+                          "training goes on while the shards are written"));
+}
+
+void add_decode(std::vector<Key>& t) {
+  t.push_back(integer_key("decode.beam", TH_AT(decode.beam), 1, 1024,
+                          "hypotheses of a sentence that beam search keeps; 1: greedy"));
+  t.push_back(number_key(
+      "decode.length_penalty", TH_AT(decode.length_penalty), {.low = 0},
+      "alpha of beam search: hypotheses are compared by log p / ((5 + length) / 6)^alpha"));
+  t.push_back(integer_key("decode.max_length", TH_AT(decode.max_length), 1, 1 << 20,
+                          "longest translation, ids; its end not counted"));
+}
+
+void add_monitor(std::vector<Key>& t) {
+  t.push_back(boolean_key("monitor.tensorboard", TH_AT(monitor.tensorboard),
+                          "event files below output_dir/tensorboard"));
+  t.push_back(choice_key(
+      "monitor.progress", TH_AT(monitor.progress),
+      Choices<Progress>{{"auto", Progress::kAuto}, {"on", Progress::kOn}, {"off", Progress::kOff}},
+      "progress line; auto: on a terminal"));
+}
+
+void add_profile(std::vector<Key>& t) {
+  t.push_back(boolean_key(
+      "profile.enabled", TH_AT(profile.enabled),
+      "Chrome trace of all ranks in one file, output_dir/trace.json (docs/profile.md)"));
+  t.push_back(integer_key("profile.first_step", TH_AT(profile.first_step), 1, kMost,
+                          "first step in the trace"));
+  t.push_back(integer_key("profile.steps", TH_AT(profile.steps), 1, kMost, "steps in the trace"));
+}
+
+void add_plan(std::vector<Key>& t) {
+  t.push_back(integer_key("plan.ranks", TH_AT(plan.ranks), 0, 1 << 24,
+                          "ranks that --plan reckons with; 0: those of this launch"));
+  t.push_back(integer_key("plan.ranks_per_node", TH_AT(plan.ranks_per_node), 0, 1 << 20,
+                          "ranks that share a node like this one in --plan; 0: all of them"));
+  t.push_back(
+      number_key("plan.gpu_gbytes", TH_AT(plan.gpu_gbytes), {.low = 0},
+                 "memory of a rank's GPU, GB, that --plan reckons with; 0: the run is on CPUs"));
+  t.push_back(number_key("plan.link_gbytes", TH_AT(plan.link_gbytes), {.low = 0},
+                         "link speed, GB/s; 0: the memory bandwidth"));
+}
+
+}  // namespace th::config
