@@ -180,8 +180,8 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
   });
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
   if (deck.config.comm.timeout_seconds > 0)
-    patience =
-        std::min(patience, Patience(deck.config.comm.timeout_seconds / 2));  // before it is a hang
+    // Before it is a hang.
+    patience = std::min(patience, Patience(deck.config.comm.timeout_seconds / 2));
   std::string token = runtime::make_watchdog_token();
   collectives.broadcast(token, 0);
   runtime::Watchdog watchdog(
@@ -238,9 +238,58 @@ int answer(const config::CommandLine& line) {
   return static_cast<int>(ExitCode::kCompleted);
 }
 
+namespace {
+
+/// Writes a line to stderr past the log, for what the other ranks do not know of.
+void tell(int rank, const std::string& text) {
+  std::fprintf(stderr, "[rank %d %s] %s\n", rank, runtime::hostname().c_str(), text.c_str());
+  std::fflush(stderr);
+}
+
+/// How training ended on this rank.
+struct End {
+  int code = static_cast<int>(ExitCode::kCompleted);
+  std::optional<std::string> here;  ///< an error that may be this rank's alone
+};
+
+/// Trains. An error that the other ranks do not know of ends them all, by MPI_Abort.
+End train_to_an_end(const config::CommandLine& line, runtime::Collectives& collectives,
+                    const runtime::Communicator& node, Log& log, Patience& patience) {
+  const int rank = collectives.rank();
+  const auto give_up = [rank](const std::string& text, ExitCode code) {
+    tell(rank, text);
+    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
+  };
+  End end;
+  try {
+    end.code = train(line, collectives, node, log, patience);
+  } catch (const Error& error) {
+    end.code = static_cast<int>(error.exit_code());
+    if (rank == 0) log.error(error.what());
+    if (error.thrown() == Error::Thrown::kHere) end.here = error.what();
+  } catch (const std::bad_alloc&) {
+    give_up("error: out of memory; th_app " + line.deck_path +
+                " --plan shows what the run takes by class and stage and what to change",
+            ExitCode::kMemory);
+  } catch (const c10::OutOfMemoryError& error) {
+    give_up("error: the GPU is out of memory; th_app " + line.deck_path +
+                " --plan run.device=cuda shows what the run takes by class and stage (" +
+                error.what_without_backtrace() + ")",
+            ExitCode::kMemory);
+  } catch (const c10::AcceleratorError& error) {
+    give_up(std::string("error: the GPU failed: ") + error.what_without_backtrace(),
+            ExitCode::kCommunication);
+  } catch (const std::exception& error) {
+    give_up(std::string("internal error: ") + error.what(), ExitCode::kDiffers);
+  }
+  return end;
+}
+
+}  // namespace
+
 int run(const config::CommandLine& line, int& argc, char**& argv) {
-  const int launcher_rank = runtime::launcher_rank(
-      environment);  // before MPI, which sets such variables for a process of its own
+  // Read before MPI begins, which sets such variables for a process of its own.
+  const int launcher_rank = runtime::launcher_rank(environment);
   const std::optional<std::string> alone = runtime::broken_launch(1, environment);
   model::observe_torch_memory();
   const model::DeviceMemoryObserver devices;
@@ -253,17 +302,7 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
   const runtime::Communicator leaving = runtime::Communicator::duplicate(MPI_COMM_WORLD);
   const int rank = collectives->rank();
-  int code = static_cast<int>(ExitCode::kCompleted);
-  const auto tell = [rank](const std::string& text) {
-    std::fprintf(stderr, "[rank %d %s] %s\n", rank, runtime::hostname().c_str(), text.c_str());
-    std::fflush(stderr);
-  };
-  const auto give_up = [&tell](const std::string& text,
-                               ExitCode with) {  // an error that the other ranks do not know of
-    tell(text);
-    MPI_Abort(MPI_COMM_WORLD, static_cast<int>(with));
-  };
-  std::optional<std::string> here;  // an error that may be this rank's alone
+  End end;
   Patience patience(5);
   {
     Log log(rank, runtime::hostname());
@@ -271,35 +310,15 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
       if (launcher_rank == 0) log.error(*alone);
       return static_cast<int>(ExitCode::kCommunication);
     }
-    try {
-      code = train(line, *collectives, node, log, patience);
-    } catch (const Error& error) {
-      code = static_cast<int>(error.exit_code());
-      if (rank == 0) log.error(error.what());
-      if (error.thrown() == Error::Thrown::kHere) here = error.what();
-    } catch (const std::bad_alloc&) {
-      give_up("error: out of memory; th_app " + line.deck_path +
-                  " --plan shows what the run takes by class and stage and what to change",
-              ExitCode::kMemory);
-    } catch (const c10::OutOfMemoryError& error) {
-      give_up("error: the GPU is out of memory; th_app " + line.deck_path +
-                  " --plan run.device=cuda shows what the run takes by class and stage (" +
-                  error.what_without_backtrace() + ")",
-              ExitCode::kMemory);
-    } catch (const c10::AcceleratorError& error) {
-      give_up(std::string("error: the GPU failed: ") + error.what_without_backtrace(),
-              ExitCode::kCommunication);
-    } catch (const std::exception& error) {
-      give_up(std::string("internal error: ") + error.what(), ExitCode::kDiffers);
-    }
+    end = train_to_an_end(line, *collectives, node, log, patience);
   }
   std::fflush(stdout);
   std::fflush(stderr);
   // A launcher kills the slower ranks once one has left with an error.
-  if (leaving.meet(here ? std::optional(patience) : std::nullopt)) return code;
-  if (rank > 0) tell("error: " + *here);  // rank 0 has told its own
-  MPI_Abort(MPI_COMM_WORLD, code);
-  return code;
+  if (leaving.meet(end.here ? std::optional(patience) : std::nullopt)) return end.code;
+  if (rank > 0) tell(rank, "error: " + *end.here);  // rank 0 has told its own
+  MPI_Abort(MPI_COMM_WORLD, end.code);
+  return end.code;
 }
 
 }  // namespace th::app

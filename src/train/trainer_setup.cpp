@@ -1,9 +1,6 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/io/checkpoint/checkpoint_build.hpp"
-#include "th/io/checkpoint/checkpoint_folder.hpp"
-#include "th/model/parameters/parameter_units.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/observe/memory_ledger.hpp"
 #include "th/runtime/observe/resource_usage.hpp"
@@ -23,7 +20,7 @@
 #include <span>
 #include <stdexcept>
 
-// What happens before the first step: data, output folder, model, engine, resume.
+// What happens before the first step: data, output folder, model, engine.
 namespace th::train {
 
 namespace fs = std::filesystem;
@@ -94,9 +91,8 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) {
-    run_agreed(collectives_, [&] {
-      take_output();
-    });  // before a checkpoint is chosen: a run that ends may still write one
+    // A run that ends may still write a checkpoint, so the folder is taken before one is chosen.
+    run_agreed(collectives_, [&] { take_output(); });
     open_checkpoint();
   }
   completed_ = completed();
@@ -107,8 +103,8 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
   watchdog_.enter("set-up", state_.step);
   const OverlapChoice overlap = resolve_overlap(config_, collectives_, node, device_.way());
   zero::PlanRequest request = plan_engine(overlap.overlap, node.size());
-  prepare_output();  // the last that can refuse the deck is behind: an earlier run's folder is
-                     // moved for a run that begins
+  // Nothing can refuse the deck any more: an earlier run's folder is moved for a run that begins.
+  prepare_output();
   build_engine(overlap, std::move(request));
   watchdog_.enter("resume", state_.step);
   resume();
@@ -124,38 +120,6 @@ void Trainer::open_saver() {
   saver_->set_damaged(damaged_);
   run_agreed(collectives_, [&] {
     if (saving()) saver_->reserve(*engine_);
-  });
-}
-
-void Trainer::open_checkpoint() {
-  const bool latest = config_.checkpoint.resume == config::Resume::kLatest;
-  if (latest) {
-    std::vector<std::string> notes;
-    reader_ = open_latest(collectives_, checkpoints_, notes, damaged_);
-    for (const std::string& note : notes) {
-      if (is_root()) log_.warn(note);
-    }
-    if (!reader_) {
-      log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ +
-                ", the run starts anew.");
-      return;
-    }
-  }
-  if (is_root() && !config_.checkpoint.init_from.empty())
-    log_.warn("checkpoint.init_from has no effect: the run goes on from " + reader_->folder());
-  run_agreed(collectives_, [&] {
-    if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
-    state_ = run_state_from_json(reader_->info().state_json);
-    std::string fatal;
-    for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
-      const std::string line =
-          d.key + ": the checkpoint has " + d.checkpoint + ", the deck " + d.given;
-      if (d.fatal) fatal += "\n  " + line;
-      other_precision_ = other_precision_ || d.key == "precision.dtype";
-      if (!d.fatal && is_root()) log_.info("resume: " + line);
-    }
-    if (!fatal.empty())
-      throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
   });
 }
 
@@ -211,20 +175,6 @@ void Trainer::open_data(const runtime::Communicator& node) {
                     " is not below the " + std::to_string(total_steps_) +
                     " steps of train.epochs; lower it or set schedule.total_steps");
   }
-}
-
-void Trainer::open_initial() {
-  if (config_.checkpoint.init_from.empty() || reader_) return;
-  run_agreed(collectives_, [&] {
-    initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
-    const zero::FlatLayout layout(
-        model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary)
-            .units,
-        1);
-    if (!dataset_.train) return initial_->require_same_tensors(layout);
-    io::require_same_model(*initial_, layout, dataset_.source_tokenizer->tokens(),
-                           dataset_.target_tokenizer->tokens());
-  });
 }
 
 void Trainer::take_output() {
@@ -293,8 +243,8 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.gemm = device_.gemm();
   request.fused_attention = device_.compute().fused_attention;
   run_agreed(collectives_, [&] {
-    zero::PlanRequest first =
-        request;  // what is known before the first step: the batches of this epoch
+    // Before the first step the batches of this epoch are known.
+    zero::PlanRequest first = request;
     first.training = source_->largest_shapes(state_.epoch);
     require_room(first, ranks_of_node, runtime::available_memory_bytes(), device_.free_memory());
   });
@@ -349,67 +299,6 @@ void Trainer::watch_engine() {
     watchdog_.set_dump({}, {});
     collectives_.follow(nullptr);
   });
-}
-
-void Trainer::resume() {
-  state_.identity = state_.identity.empty() ? identity_ : state_.identity;
-  if (!config_.checkpoint.init_from.empty() && !reader_) {
-    memory_->saw_resume();
-    load_checkpoint(*initial_, *engine_, collectives_, LoadWhat::kParameters);
-    log_.info("Parameters from " + initial_->folder() + ", a fresh optimizer, step 0.");
-    initial_.reset();
-    return;
-  }
-  if (!reader_) return;
-  run_agreed(collectives_, [&] { require_states(*reader_, *engine_); });
-  memory_->saw_resume();
-  if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
-  load_checkpoint(*reader_, *engine_, collectives_, LoadWhat::kEverything,
-                  config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore
-                                                                       : Checksums::kCheck);
-  check_probe();
-  log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) +
-            " (written by " + std::to_string(reader_->info().world_size) + " ranks at stage " +
-            std::to_string(reader_->info().zero_stage) + ").");
-  const bool tells_its_end = !finished() || !state_.exit.empty();
-  saved_step_ = tells_its_end && reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
-  if (state_.identity != identity_)
-    log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ +
-              "].");
-  state_.identity = identity_;
-}
-
-void Trainer::check_probe() {
-  if (!state_.altered.empty()) {
-    log_.info("The parameters are " + state_.altered + ": there is no probe loss to compare with.");
-    state_.altered.clear();
-    return;
-  }
-  if (!state_.probe.empty() && state_.probe != probe_hash_) {
-    log_.info(
-        "The probe batch is another one than when the checkpoint was written, so its loss proves "
-        "nothing: data.valid_source or data.valid_target differ.");
-    return;
-  }
-  constexpr double kAccepted = 1e-5;  // relative, at another identity (contract.md)
-  const double now = probe();
-  const double before = state_.probe_loss;
-  if (now == before) return;
-  if (other_precision_) {
-    log_.info("The probe batch's loss was " + std::to_string(before) +
-              " in the checkpoint's precision and is " + std::to_string(now) + " in this one.");
-    return;
-  }
-  const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
-  std::array<char, 160> numbers{};
-  std::snprintf(numbers.data(), numbers.size(),
-                "%.17g when it was written and %.17g now, %.2g relative", before, now, relative);
-  if (state_.identity == identity_ || !(relative <= kAccepted)) {
-    throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() +
-                          ": the parameters or the data are not the same");
-  }
-  log_.info(std::string("The probe batch's loss was ") + numbers.data() +
-            ", within the 1e-5 that another identity explains.");
 }
 
 }  // namespace th::train

@@ -31,6 +31,13 @@ std::int64_t sentences_of_length(const config::DataSection& data, std::int64_t l
 
 }  // namespace
 
+config::RunConfig with(config::RunConfig config, std::int64_t stage,
+                       config::GradientCheckpointing kind) {
+  config.zero.stage = stage;
+  config.model.gradient_checkpointing = kind;
+  return config;
+}
+
 void Planner::Means::add(std::int64_t source_ids, std::int64_t target_ids) {
   const auto s = static_cast<double>(source_ids), t = static_cast<double>(target_ids);
   source += s;
@@ -54,8 +61,8 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks)
                     " slots a step are fewer than the " + std::to_string(request_.ranks) +
                     " ranks of the plan (plan.ranks)");
   }
-  config::RunConfig lengths_alone =
-      config_;  // a plan may ask for more ranks than this corpus feeds
+  // A plan may ask for more ranks than this corpus feeds.
+  config::RunConfig lengths_alone = config_;
   lengths_alone.data.batch_size = 1;
   lengths_alone.data.batch_tokens = 0;
   const int here = static_cast<int>(config_.plan.ranks_per_node > 0

@@ -15,6 +15,10 @@
 
 namespace th::train {
 
+/// `config` with another stage and kind of gradient checkpointing.
+[[nodiscard]] config::RunConfig with(config::RunConfig config, std::int64_t stage,
+                                     config::GradientCheckpointing kind);
+
 /// The deck's plan with some keys changed; those that shape batches but data.batch_size and
 /// data.batch_tokens stay. Reads the corpus; not collective.
 class Planner {
@@ -82,8 +86,8 @@ class Planner {
   std::vector<data::SentenceLength> lengths_;  ///< of the training text; none for data.synthetic
   Means mean_;
   double mean_longest_ = 0;
-  mutable std::map<std::pair<std::int64_t, std::int64_t>, Shapes>
-      shapes_;  ///< by data.batch_size and data.batch_tokens
+  /// By data.batch_size and data.batch_tokens.
+  mutable std::map<std::pair<std::int64_t, std::int64_t>, Shapes> shapes_;
 };
 
 }  // namespace th::train

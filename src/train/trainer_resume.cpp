@@ -1,0 +1,122 @@
+#include "th/base/error.hpp"
+#include "th/io/checkpoint/checkpoint_build.hpp"
+#include "th/model/parameters/parameter_units.hpp"
+#include "th/train/agreement.hpp"
+#include "th/train/trainer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+
+// What a run takes from a checkpoint: where it goes on, the state, and the proof that it is whole.
+namespace th::train {
+
+void Trainer::open_checkpoint() {
+  const bool latest = config_.checkpoint.resume == config::Resume::kLatest;
+  if (latest) {
+    std::vector<std::string> notes;
+    reader_ = open_latest(collectives_, checkpoints_, notes, damaged_);
+    for (const std::string& note : notes) {
+      if (is_root()) log_.warn(note);
+    }
+    if (!reader_) {
+      log_.info("checkpoint.resume=latest: no checkpoint in " + checkpoints_ +
+                ", the run starts anew.");
+      return;
+    }
+  }
+  if (is_root() && !config_.checkpoint.init_from.empty())
+    log_.warn("checkpoint.init_from has no effect: the run goes on from " + reader_->folder());
+  run_agreed(collectives_, [&] {
+    if (!latest) reader_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
+    state_ = run_state_from_json(reader_->info().state_json);
+    std::string fatal;
+    for (const config::KeyDifference& d : config::compare_for_resume(reader_->info().deck, deck_)) {
+      const std::string line =
+          d.key + ": the checkpoint has " + d.checkpoint + ", the deck " + d.given;
+      if (d.fatal) fatal += "\n  " + line;
+      other_precision_ = other_precision_ || d.key == "precision.dtype";
+      if (!d.fatal && is_root()) log_.info("resume: " + line);
+    }
+    if (!fatal.empty())
+      throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
+  });
+}
+
+void Trainer::open_initial() {
+  if (config_.checkpoint.init_from.empty() || reader_) return;
+  run_agreed(collectives_, [&] {
+    initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
+    const zero::FlatLayout layout(
+        model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary)
+            .units,
+        1);
+    if (!dataset_.train) return initial_->require_same_tensors(layout);
+    io::require_same_model(*initial_, layout, dataset_.source_tokenizer->tokens(),
+                           dataset_.target_tokenizer->tokens());
+  });
+}
+
+void Trainer::resume() {
+  state_.identity = state_.identity.empty() ? identity_ : state_.identity;
+  if (!config_.checkpoint.init_from.empty() && !reader_) {
+    memory_->saw_resume();
+    load_checkpoint(*initial_, *engine_, collectives_, LoadWhat::kParameters);
+    log_.info("Parameters from " + initial_->folder() + ", a fresh optimizer, step 0.");
+    initial_.reset();
+    return;
+  }
+  if (!reader_) return;
+  run_agreed(collectives_, [&] { require_states(*reader_, *engine_); });
+  memory_->saw_resume();
+  if (scales_loss() && state_.loss_scale.scale > 0) loss_scale_.restore(state_.loss_scale);
+  load_checkpoint(*reader_, *engine_, collectives_, LoadWhat::kEverything,
+                  config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore
+                                                                       : Checksums::kCheck);
+  check_probe();
+  log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) +
+            " (written by " + std::to_string(reader_->info().world_size) + " ranks at stage " +
+            std::to_string(reader_->info().zero_stage) + ").");
+  const bool tells_its_end = !finished() || !state_.exit.empty();
+  saved_step_ = tells_its_end && reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
+  if (state_.identity != identity_)
+    log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ +
+              "].");
+  state_.identity = identity_;
+}
+
+void Trainer::check_probe() {
+  if (!state_.altered.empty()) {
+    log_.info("The parameters are " + state_.altered + ": there is no probe loss to compare with.");
+    state_.altered.clear();
+    return;
+  }
+  if (!state_.probe.empty() && state_.probe != probe_hash_) {
+    log_.info(
+        "The probe batch is another one than when the checkpoint was written, so its loss proves "
+        "nothing: data.valid_source or data.valid_target differ.");
+    return;
+  }
+  constexpr double kAccepted = 1e-5;  // relative, at another identity (contract.md)
+  const double now = probe();
+  const double before = state_.probe_loss;
+  if (now == before) return;
+  if (other_precision_) {
+    log_.info("The probe batch's loss was " + std::to_string(before) +
+              " in the checkpoint's precision and is " + std::to_string(now) + " in this one.");
+    return;
+  }
+  const double relative = std::abs(now - before) / std::max(std::abs(before), 1e-30);
+  std::array<char, 160> numbers{};
+  std::snprintf(numbers.data(), numbers.size(),
+                "%.17g when it was written and %.17g now, %.2g relative", before, now, relative);
+  if (state_.identity == identity_ || !(relative <= kAccepted)) {
+    throw CheckpointError(reader_->folder() + ": the probe batch's loss was " + numbers.data() +
+                          ": the parameters or the data are not the same");
+  }
+  log_.info(std::string("The probe batch's loss was ") + numbers.data() +
+            ", within the 1e-5 that another identity explains.");
+}
+
+}  // namespace th::train
