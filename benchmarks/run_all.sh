@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# benchmarks/run_all.sh [PART…]: runs the benchmarks and prints their tables in Markdown, as benchmarks/RESULTS.md has them. Nothing else should run
-# on the machine meanwhile. Build first (tools/build.sh). Parts, all of them where none is named:
+# benchmarks/run_all.sh [PART…]: runs the benchmarks and prints their tables in Markdown, as
+# benchmarks/RESULTS.md has them. Nothing else should run on the machine meanwhile. Build first
+# (tools/build.sh all). Parts, all of them where none is named:
 #   machine      processor, memory, compiler, libraries
-#   linear       oneDNN against MKL by the model's shapes, and whether run.gemm=auto is right           (5 s)
-#   kernels      attention, loss, dropout, optimizer, batcher                                           (30 s)
-#   collectives  exact exchange and gather against MPI's own, at 2 and 8 ranks                          (15 s)
-#   step         the whole step by stage and gradient checkpointing, at 1 and 2 ranks                   (3 minutes)
-#   scaling      docs/scaling.md's model from the figures of kernels, collectives and step, against them
-#   traffic      bytes sent in a step, measured against the plan, at 1, 2, 4 and 8 ranks                (4 minutes)
-#   peers        DDP, FSDP2 and DeepSpeed beside th_app (TH_PEERS_PYTHON; else a venv is made)          (10 minutes)
-# TH_BENCH_STEP_RANKS (1 2): rank counts of the part step. TH_PEERS_ROUNDS, TH_PEERS_STEPS, TH_PEERS_ONLY (3, 10, all pairs): peers/run_peers.py.
-# TH_BENCH_DIR=/path keeps Google Benchmark's JSON files and scaling.json (default build/benchmarks/results).
+#   linear       oneDNN against MKL by the model's shapes, is run.gemm=auto right        (5 s)
+#   kernels      attention, loss, dropout, optimizer, batcher                            (30 s)
+#   collectives  exact exchange and gather against MPI's own, at 2 and 8 ranks           (15 s)
+#   step         the whole step by stage and gradient checkpointing, at 1 and 2 ranks    (3 minutes)
+#   scaling      docs/scaling.md's model from kernels, collectives and step, against them
+#   traffic      bytes sent in a step, measured against the plan, at 1, 2, 4 and 8 ranks (4 minutes)
+#   peers        DDP, FSDP2, DeepSpeed beside th_app (TH_PEERS_PYTHON or a venv)        (10 minutes)
+# TH_BENCH_STEP_RANKS (1 2): rank counts of the part step. TH_PEERS_ROUNDS, TH_PEERS_STEPS,
+# TH_PEERS_ONLY (3, 10, all pairs): peers/run_peers.py.
+# TH_BENCH_DIR=/path keeps Google Benchmark's JSON files and scaling.json (default
+# build/benchmarks/results).
 set -euo pipefail
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
   sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
@@ -28,7 +31,11 @@ ok=0
 run() {
   local name=$1
   shift
-  "$@" 2>"$results/$name.log" || { ok=1; echo "FAILED: $* (end of $results/$name.log below)"; tail -n 5 "$results/$name.log"; }
+  "$@" 2>"$results/$name.log" || {
+    ok=1
+    echo "FAILED: $* (end of $results/$name.log below)"
+    tail -n 5 "$results/$name.log"
+  }
   echo
 }
 json_out() { echo "--benchmark_out=$results/$1.json" --benchmark_out_format=json; }
@@ -36,7 +43,9 @@ json_out() { echo "--benchmark_out=$results/$1.json" --benchmark_out_format=json
 part_machine() {
   echo "## Machine"
   echo
-  lscpu | awk -F ': *' '/^(Model name|CPU\(s\)|Thread\(s\) per core|Core\(s\) per socket|L1d cache|L2 cache|L3 cache|Hypervisor vendor)/ {printf "- %s: %s\n", $1, $2}'
+  local fields='Model name|CPU\(s\)|Thread\(s\) per core|Core\(s\) per socket'
+  fields+='|L1d cache|L2 cache|L3 cache|Hypervisor vendor'
+  lscpu | grep -E "^($fields)" | awk -F ': *' '{printf "- %s: %s\n", $1, $2}'
   awk '/^MemTotal/ {printf "- Memory: %.0f GiB\n", $2 / 1048576}' /proc/meminfo
   build/bin/th_app --version | sed -n '1,3s/^/- /p'
   echo "- $(mpirun --version | head -n 1), Linux $(uname -r), $(date -u +%Y-%m-%d)"
@@ -66,7 +75,8 @@ part_collectives() {
   local np
   for np in 2 8; do
     # shellcheck disable=SC2046
-    run "collectives_np$np" mpirun -np "$np" build/bin/bench_collectives $(json_out "collectives_np$np")
+    run "collectives_np$np" mpirun -np "$np" build/bin/bench_collectives \
+      $(json_out "collectives_np$np")
   done
 }
 part_step() {
@@ -81,7 +91,11 @@ part_scaling() {
   printf '## Scaling model\n\n'
   local file
   for file in step_np1 step_np2 collectives_np2 adam; do
-    [ -s "$results/$file.json" ] || { echo "Not computed: $results/$file.json is missing (parts step, collectives, kernels)"; echo; return; }
+    [ -s "$results/$file.json" ] || {
+      echo "Not computed: $results/$file.json is missing (parts step, collectives, kernels)"
+      echo
+      return
+    }
   done
   python3 benchmarks/scaling_model.py --collect "$results" >"$results/scaling.json"
   run scaling python3 benchmarks/scaling_model.py "$results/scaling.json"
@@ -94,7 +108,8 @@ part_peers() {
   printf '## Peers\n\n'
   local only=()
   [ -z "${TH_PEERS_ONLY:-}" ] || only=(--only "$TH_PEERS_ONLY")
-  run peers python3 benchmarks/peers/run_peers.py --rounds "${TH_PEERS_ROUNDS:-3}" --steps "${TH_PEERS_STEPS:-10}" "${only[@]}" --results "$results/peers.json"
+  run peers python3 benchmarks/peers/run_peers.py --rounds "${TH_PEERS_ROUNDS:-3}" \
+    --steps "${TH_PEERS_STEPS:-10}" "${only[@]}" --results "$results/peers.json"
 }
 
 run_part() {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run_fault_test.sh CASE SOURCE_DIR TH_APP MPIRUN: one bad input. Checks the exit code, that exactly one message names the cause (2 ranks
-# run, one speaks), that it ends within 60 s, and that nothing half-written is left.
+# run_fault_test.sh CASE SOURCE_DIR TH_APP MPIRUN: one bad input. Checks the exit code, that exactly
+# one message names the cause (2 ranks run, one speaks), that it ends within 60 s, and that nothing
+# half-written is left.
 set -uo pipefail
 case_name=$1 source_dir=$2 app=$3 mpirun=$4
 work=$(mktemp -d "${TMPDIR:-/tmp}/th-fault-test.XXXXXX")
@@ -57,17 +58,20 @@ said() {
   for pattern in "$@"; do lines=$(grep -E -- "$pattern" <<<"$lines"); done
   [ -n "$lines" ] || fail "no line of the output has: $*"
   [ "$(wc -l <<<"$lines")" = 1 ] || fail "$(wc -l <<<"$lines") lines in place of one have: $*"
-  grep -qE "terminate called|Segmentation fault|core dumped|Traceback|MPI_ABORT was invoked" "$work/log" && fail "the output holds a crash"
+  local crash="terminate called|Segmentation fault|core dumped|Traceback|MPI_ABORT was invoked"
+  grep -qE "$crash" "$work/log" && fail "the output holds a crash"
   echo "passed: $lines"
 }
 # nothing_written: no output folder, or one without metrics and checkpoints.
 nothing_written() {
-  [ ! -e "$out/metrics.jsonl" ] && [ ! -e "$out/checkpoints" ] || fail "a refused run left $(ls "$out")"
+  [ ! -e "$out/metrics.jsonl" ] && [ ! -e "$out/checkpoints" ] ||
+    fail "a refused run left $(ls "$out")"
 }
 # no_folder: the run was refused before anything was made.
 no_folder() { [ ! -e "$out" ] || fail "a refused deck left $out"; }
 
-# nothing_in_memory: no folder below /dev/shm that a process of this test left (th_app.PID.SEED of a PID that is gone).
+# nothing_in_memory: no folder below /dev/shm that a process of this test left (th_app.PID.SEED of a
+# PID that is gone).
 nothing_in_memory() {
   local folder pid
   for folder in /dev/shm/th_app.*; do
@@ -76,6 +80,72 @@ nothing_in_memory() {
     pid=${pid%%.*}
     # alive: there, and no zombie
     grep -qs '^State:[[:space:]]*[^Z[:space:]]' "/proc/$pid/status" || fail "$folder is left"
+  done
+}
+
+# Two launchers' processes that do not know of each other: the launcher's variables say two, MPI
+# sees one in each.
+launch_alone() {
+  local rc0 rc1 alone=(timeout -k 5 60 "$app" "$work/tiny.in")
+  OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 "${alone[@]}" >"$work/log.1" 2>&1 &
+  OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 "${alone[@]}" >"$work/log.0" 2>&1
+  rc0=$?
+  wait $!
+  rc1=$?
+  cat "$work/log.0" "$work/log.1" >"$work/log"
+  [ $rc0 = 7 ] && [ $rc1 = 7 ] || fail "exit codes $rc0 and $rc1, expected 7 and 7"
+  said 'OMPI_COMM_WORLD_SIZE=2'; no_folder
+}
+
+# resume_other_model: the run that it would go on from stays as it was.
+resume_other_model() {
+  local before
+  run 0
+  before=$(cd "$out" && find . -type f -exec cksum {} + | sort)
+  run 2 checkpoint.resume=latest model.d_ff=64; said 'model.d_ff' '\b32\b' '\b64\b'
+  [ "$before" = "$(cd "$out" && find . -type f -exec cksum {} + | sort)" ] ||
+    fail "a refused resume changed the run's files"
+}
+
+# flight_record RANK: it tells what the rank did last.
+flight_record() {
+  local what pattern record=$out/flight_record.0000$1.jsonl
+  local rest='"begin_ns":[0-9]+,"end_ns":[0-9]+\}$'
+  [ -s "$record" ] || fail "rank $1 left no record"
+  for what in forward backward gather reduce update; do
+    pattern='^\{"what":"'$what'","unit":"[a-z_.0-9]+","on":"(compute|communication)",'
+    grep -qE "$pattern$rest" "$record" || fail "no $what in $record: $(tail -n 3 "$record")"
+  done
+}
+
+# hung_rank on|off: one rank is stopped in mid-training with and without overlap; the others name
+# it, leave what they did last and end with 7.
+hung_rank() {
+  local launcher victim guard rc rank missing
+  ranks=3
+  "$mpirun" -np $ranks "$app" "$work/tiny.in" train.micro_batches=3 train.max_steps=0 \
+    train.epochs=1000000 comm.timeout_seconds=3 checkpoint.every_epochs=0 zero.stage=3 \
+    comm.overlap="$1" >"$work/log" 2>&1 &
+  launcher=$!
+  for _ in $(seq 300); do
+    [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break
+    sleep 0.1
+  done
+  victim=$(pgrep -P $launcher | tail -1)
+  kill -STOP "$victim"
+  ( sleep 50; kill -KILL $launcher "$victim" ) >/dev/null 2>&1 &
+  guard=$!
+  wait $launcher
+  rc=$?
+  kill $guard 2>/dev/null
+  [ $rc = 7 ] || fail "exit code $rc, expected 7"
+  said "rank [0-9]+ host .* pid $victim phase .* step [0-9]+"
+  said 'hang: rank'
+  said 'flight_record\.\*\.jsonl'
+  missing=$(sed -nE "s/^rank ([0-9]+) host .* pid $victim phase .*/\1/p" "$work/log")
+  # The launcher wakes the missing one up to end it, and it may or may not come to write.
+  for rank in 0 1 2; do
+    [ $rank = "$missing" ] || flight_record $rank
   done
 }
 
@@ -104,7 +174,8 @@ case $case_name in
     run 3; said '\b64\b' '\b63\b'; nothing_written ;;
   corpus_too_small)
     head -n 5 "$work/train.en" >"$work/few.en"; head -n 5 "$work/train.fr" >"$work/few.fr"
-    run 3 "data.train_source=$work/few.en" "data.train_target=$work/few.fr"; said '\b5\b' '\b8\b'; nothing_written ;;
+    run 3 "data.train_source=$work/few.en" "data.train_target=$work/few.fr"
+    said '\b5\b' '\b8\b'; nothing_written ;;
   more_ranks_than_slots)
     ranks=3
     run 2; said '\b3\b' '\b2\b' 'micro_batches'; nothing_written ;;
@@ -114,20 +185,8 @@ case $case_name in
     [ "$(cat "$work/file")" = "a file" ] || fail "the file in the way was changed" ;;
   resume_missing)
     run 5 "checkpoint.resume=$work/absent"; said "$work/absent"; nothing_written ;;
-  resume_other_model)
-    run 0
-    before=$(cd "$out" && find . -type f -exec cksum {} + | sort)
-    run 2 checkpoint.resume=latest model.d_ff=64; said 'model.d_ff' '\b32\b' '\b64\b'
-    [ "$before" = "$(cd "$out" && find . -type f -exec cksum {} + | sort)" ] || fail "a refused resume changed the run's files" ;;
-  launch_alone)  # the launcher's variables say two processes, MPI sees one in each
-    OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=1 timeout -k 5 60 "$app" "$work/tiny.in" >"$work/log.1" 2>&1 &
-    OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_RANK=0 timeout -k 5 60 "$app" "$work/tiny.in" >"$work/log.0" 2>&1
-    rc0=$?
-    wait $!
-    rc1=$?
-    cat "$work/log.0" "$work/log.1" >"$work/log"
-    [ $rc0 = 7 ] && [ $rc1 = 7 ] || fail "exit codes $rc0 and $rc1, expected 7 and 7"
-    said 'OMPI_COMM_WORLD_SIZE=2'; no_folder ;;
+  resume_other_model) resume_other_model ;;
+  launch_alone) launch_alone ;;
   narrow_binding)  # one CPU for a thread and a worker: works, with a warning that names the option
     cpu=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
     mpirun_path=$mpirun
@@ -135,32 +194,8 @@ case $case_name in
     printf '#!/bin/sh\nexec taskset -c %s "%s" "$@"\n' "$cpu" "$mpirun_path" >"$mpirun"
     chmod +x "$mpirun"
     run 0 run.threads=1 data.num_workers=1; said 'bind-to none' ;;
-  hung_rank | hung_rank_overlap)  # one rank is stopped in mid-training: the others name it, leave what they did last and end with 7
-    ranks=3 overlap=off
-    [ "$case_name" = hung_rank ] || overlap=on
-    "$mpirun" -np $ranks "$app" "$work/tiny.in" train.micro_batches=3 train.max_steps=0 train.epochs=1000000 comm.timeout_seconds=3 \
-      checkpoint.every_epochs=0 zero.stage=3 comm.overlap=$overlap >"$work/log" 2>&1 &
-    launcher=$!
-    for _ in $(seq 300); do [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break; sleep 0.1; done
-    victim=$(pgrep -P $launcher | tail -1)
-    kill -STOP "$victim"
-    ( sleep 50; kill -KILL $launcher "$victim" ) >/dev/null 2>&1 &
-    guard=$!
-    wait $launcher
-    rc=$?
-    kill $guard 2>/dev/null
-    [ $rc = 7 ] || fail "exit code $rc, expected 7"
-    said "rank [0-9]+ host .* pid $victim phase .* step [0-9]+"; said 'hang: rank'; said 'flight_record\.\*\.jsonl'
-    missing=$(sed -nE "s/^rank ([0-9]+) host .* pid $victim phase .*/\1/p" "$work/log")
-    for rank in 0 1 2; do
-      [ $rank != "$missing" ] || continue  # the launcher wakes it up to end it, and it may or may not come to write
-      record=$out/flight_record.0000$rank.jsonl
-      [ -s "$record" ] || fail "rank $rank left no record"
-      for what in forward backward gather reduce update; do
-        grep -qE "^\{\"what\":\"$what\",\"unit\":\"[a-z_.0-9]+\",\"on\":\"(compute|communication)\",\"begin_ns\":[0-9]+,\"end_ns\":[0-9]+\}$" "$record" ||
-          fail "no $what in $record: $(tail -n 3 "$record")"
-      done
-    done ;;
+  hung_rank) hung_rank off ;;
+  hung_rank_overlap) hung_rank on ;;
   no_deck)
     timeout -k 5 60 "$mpirun" -np 2 "$app" "$work/absent.in" >"$work/log" 2>&1
     rc=$?
