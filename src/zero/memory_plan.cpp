@@ -143,113 +143,173 @@ const MemoryPlan::Phase& MemoryPlan::peak() const {
   });
 }
 
-MemoryPlan plan_memory(const PlanRequest& request) {
-  constexpr std::int64_t kFloat = 4, kDouble = 8;
-  const config::RunConfig& config = request.config;
-  const model::Transformer shapes(
-      {config.model, request.source_vocabulary, request.target_vocabulary, 1},
-      model::resolve_gemm(config.run.gemm), model::Arithmetic::kShapesOnly);
-  const FlatLayout layout(shapes.units(), request.ranks);
-  const UnitUse units = unit_use(shapes);
-  EngineBuffers buffers = engine_buffers(config, layout, units, request.slots, request.memory);
-  const std::int64_t states = 1 + static_cast<std::int64_t>(buffers.states);
-  const std::int64_t staging = states * layout.shard_total() * kFloat;
-  std::int64_t unit_staging = 0;  // of the largest unit's slice: what a load, and a save that
-                                  // training waits for, hold beside the state
-  for (const FlatLayout::Unit& unit : layout.units())
-    unit_staging = std::max(unit_staging, unit.shard * kFloat);
-  const std::int64_t constants = request.longest * config.model.d_model * kFloat;
+namespace {
 
-  MemoryPlan plan;
-  plan.parameters = layout.parameter_count();
-  plan.checkpoint_bytes = states * plan.parameters * kFloat;
-  plan.traffic = step_traffic(config, layout, units, request.slots);
-  const runtime::NodeMap nodes =
-      request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks));
-  plan.between_nodes =
-      traffic_between_nodes(config, layout, units, request.slots, nodes, request.rank);
-  if (request.memory ==
-      DeviceMemory::kOwn) {  // records of a step's end are gathered on the devices
-    for (StepTraffic* traffic : {&plan.traffic, &plan.between_nodes})
+constexpr std::int64_t kFloat = 4, kDouble = 8;
+
+/// The fp32 elements of the largest unit's shard: what a load, and a save that training waits for,
+/// hold beside the state.
+std::int64_t largest_shard(const FlatLayout& layout) {
+  std::int64_t most = 0;
+  for (const FlatLayout::Unit& unit : layout.units()) most = std::max(most, unit.shard);
+  return most;
+}
+
+/// Adds up what a rank holds throughout, then what each phase holds beside it.
+class PlanBuilder {
+ public:
+  explicit PlanBuilder(const PlanRequest& request)
+      : request_(request),
+        config_(request.config),
+        shapes_({config_.model, request.source_vocabulary, request.target_vocabulary, 1},
+                model::resolve_gemm(config_.run.gemm), model::Arithmetic::kShapesOnly),
+        layout_(shapes_.units(), request.ranks),
+        units_(unit_use(shapes_)),
+        buffers_(engine_buffers(config_, layout_, units_, request.slots, request.memory)),
+        nodes_(request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks))),
+        sharded_(zero_policy(config_.zero.stage).shard_parameters),
+        apart_(request.memory == DeviceMemory::kOwn),
+        states_(1 + static_cast<std::int64_t>(buffers_.states)),
+        constants_(request.longest * config_.model.d_model * kFloat) {}
+
+  [[nodiscard]] MemoryPlan build() {
+    count_traffic();
+    share_once_a_node();
+    hold_batches();
+    hold_communication();
+    add_training();
+    add_validation();
+    add_decoding();
+    return std::move(plan_);
+  }
+
+ private:
+  void count_traffic() {
+    plan_.parameters = layout_.parameter_count();
+    plan_.checkpoint_bytes = states_ * plan_.parameters * kFloat;
+    plan_.traffic = step_traffic(config_, layout_, units_, request_.slots);
+    plan_.between_nodes =
+        traffic_between_nodes(config_, layout_, units_, request_.slots, nodes_, request_.rank);
+    if (!apart_) return;
+    // Records of a step's end are gathered on the devices.
+    for (StepTraffic* traffic : {&plan_.traffic, &plan_.between_nodes})
       traffic->all_gather += std::exchange(traffic->remainder, 0);
   }
-  const bool sharded = zero_policy(config.zero.stage).shard_parameters;
-  const bool shares = request.memory == DeviceMemory::kHost && !request.messages;
-  const OnceANode once =
-      shares ? once_a_node(config, buffers, layout, nodes, request.shared_room) : OnceANode{};
-  if (once.parameters && sharded) gather_in_place(buffers);
-  MemoryUse base = buffers.use(), own_host = buffers.host_use();
-  if (once.parameters && !sharded) plan.once_a_node += base[MemoryClass::kParameters];
-  if (once.states) plan.once_a_node += base[MemoryClass::kMaster] + base.optimizer_states();
-  if (shares && sharded) plan.once_a_node += base[MemoryClass::kGatherSlots];
-  MemoryUse& host =
-      request.memory == DeviceMemory::kOwn ? own_host : base;  // a CPU run has one memory
-  host[MemoryClass::kBatches] = request.batch_bytes;
-  const bool apart = request.memory == DeviceMemory::kOwn;
-  if (apart) {
-    base[MemoryClass::kBatches] = batch_copies(request);
-    own_host[MemoryClass::kBatches] += batch_copies(request);
+
+  /// The buffers, and what of them the ranks of a node hold together.
+  void share_once_a_node() {
+    const bool shares = !apart_ && !request_.messages;
+    const OnceANode once =
+        shares ? once_a_node(config_, buffers_, layout_, nodes_, request_.shared_room)
+               : OnceANode{};
+    if (once.parameters && sharded_) gather_in_place(buffers_);
+    base_ = buffers_.use();
+    own_host_ = buffers_.host_use();
+    base_[MemoryClass::kActivations] = constants_;
+    if (once.parameters && !sharded_) plan_.once_a_node += base_[MemoryClass::kParameters];
+    if (once.states) plan_.once_a_node += base_[MemoryClass::kMaster] + base_.optimizer_states();
+    if (shares && sharded_) plan_.once_a_node += base_[MemoryClass::kGatherSlots];
   }
-  base[MemoryClass::kActivations] = constants;
-  const std::int64_t working = element_bytes(buffers.types.working);
-  const bool through_host =
-      request.memory == DeviceMemory::kHost || request.transport == runtime::Transport::kStaged;
-  if (request.transport) {
-    const runtime::TransportMemory own = runtime::transport_memory(
-        *request.transport, request.ranks, largest_calls(config, layout, buffers));
-    base[MemoryClass::kCommunication] += own.device;
-    host[MemoryClass::kCommunication] += own.host;
+
+  void hold_batches() {
+    host()[MemoryClass::kBatches] = request_.batch_bytes;
+    if (!apart_) return;
+    base_[MemoryClass::kBatches] = batch_copies(request_);
+    own_host_[MemoryClass::kBatches] += batch_copies(request_);
   }
-  if (request.messages && through_host) {
-    host[MemoryClass::kCommunication] +=
-        layout.largest_unit() * element_bytes(buffers.types.reduced);
-  } else if (through_host) {
-    const NodeBuffers between = node_buffers(config, layout, request.slots, nodes, request.rank);
-    host[MemoryClass::kCommunication] += between.exchange;
-    if (sharded && apart)
-      host[MemoryClass::kCommunication] +=
-          between.gather;  // on the host shards arrive where they are read
+
+  void hold_communication() {
+    std::int64_t& of_host = host()[MemoryClass::kCommunication];
+    if (request_.transport) {
+      const runtime::TransportMemory own = runtime::transport_memory(
+          *request_.transport, request_.ranks, largest_calls(config_, layout_, buffers_));
+      base_[MemoryClass::kCommunication] += own.device;
+      of_host += own.host;
+    }
+    if (apart_ && request_.transport != runtime::Transport::kStaged) return;
+    if (request_.messages) {
+      of_host += layout_.largest_unit() * element_bytes(buffers_.types.reduced);
+      return;
+    }
+    const NodeBuffers between =
+        node_buffers(config_, layout_, request_.slots, nodes_, request_.rank);
+    of_host += between.exchange;
+    // On the host shards arrive where they are read.
+    if (sharded_ && apart_) of_host += between.gather;
   }
-  const auto phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
-    plan.phases.push_back({name, base, own_host});
-    plan.phases.back().use[kind] += bytes;
-  };
-  const auto of_host = [&](MemoryClass kind, std::int64_t bytes) {
-    (apart ? plan.phases.back().host : plan.phases.back().use)[kind] += bytes;
-  };
-  const auto host_phase = [&](const char* name, MemoryClass kind, std::int64_t bytes) {
-    phase(name, kind, 0);
-    of_host(kind, bytes);
-  };
-  if (request.resumes) host_phase("resume", MemoryClass::kCheckpointStaging, unit_staging);
-  if (request.saves && config.checkpoint.async) host[MemoryClass::kCheckpointStaging] = staging;
-  host_phase("update", MemoryClass::kCommunication, buffers.records_at_end() * kDouble);
-  if (request.saves && !config.checkpoint.async)
-    host_phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
-  if (!request.training.empty())
+
+  void add_training() {
+    const std::int64_t unit_staging = largest_shard(layout_) * kFloat;
+    if (request_.resumes) host_phase("resume", MemoryClass::kCheckpointStaging, unit_staging);
+    if (request_.saves && config_.checkpoint.async)
+      host()[MemoryClass::kCheckpointStaging] = states_ * layout_.shard_total() * kFloat;
+    host_phase("update", MemoryClass::kCommunication, buffers_.records_at_end() * kDouble);
+    if (request_.saves && !config_.checkpoint.async)
+      host_phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
+    if (request_.training.empty()) return;
     phase("training", MemoryClass::kActivations,
-          activation_bytes(request, Pass::kTraining, request.training) - constants);
-  if (!request.evaluation.empty()) {
-    phase("validation", MemoryClass::kActivations,
-          activation_bytes(request, Pass::kEvaluation, request.evaluation) - constants);
-    of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
+          activation_bytes(request_, Pass::kTraining, request_.training) - constants_);
   }
-  if (!request.decoding.empty()) {
-    const FlatLayout whole(shapes.units(), 1);
-    // First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are
-    // decoded.
+
+  void add_validation() {
+    if (request_.evaluation.empty()) return;
+    phase("validation", MemoryClass::kActivations,
+          activation_bytes(request_, Pass::kEvaluation, request_.evaluation) - constants_);
+    add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
+  }
+
+  /// First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are
+  /// decoded.
+  void add_decoding() {
+    if (request_.decoding.empty()) return;
+    const std::int64_t working = element_bytes(buffers_.types.working);
+    const std::int64_t whole = FlatLayout(shapes_.units(), 1).padded_total() * working;
     phase("gathering", MemoryClass::kGatherSlots,
-          sharded && !buffers.gathers_in_place ? layout.largest_unit() * working : 0);
-    of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
-    of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
+          sharded_ && !buffers_.gathers_in_place ? layout_.largest_unit() * working : 0);
+    add_to_host(MemoryClass::kGatherSlots, whole);
+    add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
     // A GPU's host has a table of positions of its own for it.
     host_phase(
         "decoding", MemoryClass::kActivations,
-        activation_bytes(request, Pass::kDecoding, request.decoding) - (apart ? 0 : constants));
-    of_host(MemoryClass::kBatches, request.evaluation_batch_bytes);
-    of_host(MemoryClass::kGatherSlots, whole.padded_total() * working);
+        activation_bytes(request_, Pass::kDecoding, request_.decoding) - (apart_ ? 0 : constants_));
+    add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
+    add_to_host(MemoryClass::kGatherSlots, whole);
   }
-  return plan;
-}
+
+  /// What the host holds throughout: a CPU run has one memory.
+  [[nodiscard]] MemoryUse& host() { return apart_ ? own_host_ : base_; }
+
+  /// A phase that holds so much more where the tensors are, or on the host.
+  void phase(const char* name, MemoryClass kind, std::int64_t bytes) {
+    plan_.phases.push_back({name, base_, own_host_});
+    plan_.phases.back().use[kind] += bytes;
+  }
+  void host_phase(const char* name, MemoryClass kind, std::int64_t bytes) {
+    phase(name, kind, 0);
+    add_to_host(kind, bytes);
+  }
+  void add_to_host(MemoryClass kind, std::int64_t bytes) {
+    MemoryPlan::Phase& last = plan_.phases.back();
+    (apart_ ? last.host : last.use)[kind] += bytes;
+  }
+
+  const PlanRequest& request_;
+  const config::RunConfig& config_;
+  model::Transformer shapes_;
+  FlatLayout layout_;
+  UnitUse units_;
+  EngineBuffers buffers_;
+  runtime::NodeMap nodes_;
+  bool sharded_;               ///< parameters are
+  bool apart_;                 ///< tensors are in memory of a device's own
+  std::int64_t states_;        ///< weights and the optimizer's states
+  std::int64_t constants_;     ///< bytes of the position table
+  MemoryUse base_, own_host_;  ///< held throughout where the tensors are, and on a device's host
+  MemoryPlan plan_;
+};
+
+}  // namespace
+
+MemoryPlan plan_memory(const PlanRequest& request) { return PlanBuilder(request).build(); }
 
 }  // namespace th::zero
