@@ -38,7 +38,8 @@ struct Block {
     site.groups = groups;
     site.query_offsets = site.key_offsets = offsets.data();
     site.query_rows = site.key_rows = kRows;
-    site.mask = {lengths.data(), kind == Kind::kCausal};
+    site.key_lengths = lengths.data();
+    if (kind == Kind::kCausal) site.rule = {runtime::ScoreRule::Kind::kCausal};
     site.dropout = context.site(0, 0);
   }
   void forward(AttentionTape& tape) {

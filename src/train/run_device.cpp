@@ -108,7 +108,7 @@ model::ComputeDevice RunDevice::compute() const {
   model::ComputeDevice device = model::host_compute(run_);
   if (!on_gpu()) return device;
   return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn,
-          device.fused_attention && kernels_.bf16->attention != nullptr, device_.get()};
+          device.fused_attention && kernels_.bf16->has<op::Attention<Bf16>>(), device_.get()};
 }
 
 }  // namespace th::train

@@ -3,7 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
 #include "th/base/target_clones.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 #include "th/zero/flat_layout.hpp"
 #include "th/zero/optimizer.hpp"
 
@@ -62,7 +62,7 @@ class Widened {
       return from;
     } else {
       turn_ = 1 - turn_;
-      model::widen(from, places_[turn_].data(), n);
+      model::compute(op::Widen<T>{.x = from, .y = places_[turn_].data(), .count = n});
       return places_[turn_].data();
     }
   }
@@ -85,7 +85,7 @@ void write_total(Counter& counter, T* out, std::int64_t n) {
   if constexpr (std::is_same_v<T, float>) {
     if (total != out) std::memcpy(out, total, static_cast<std::size_t>(n) * sizeof(float));
   } else {
-    model::narrow(total, out, n);
+    model::compute(op::Narrow<T>{.x = total, .y = out, .count = n});
   }
 }
 

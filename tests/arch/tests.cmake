@@ -9,6 +9,13 @@ if(Python3_FOUND)
   list(JOIN HDF5_C_INCLUDE_DIRS "," arch_hdf5_includes)
   add_test(NAME arch.headers COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_CXX_COMPILER}
            "${arch_mpi_includes},${arch_hdf5_includes},${CMAKE_BINARY_DIR}/generated")
+  # Objects that are compiled for one instruction set (cmake/ThIsa.cmake) share no code with those for another.
+  get_property(isa_sets GLOBAL PROPERTY TH_ISA_SETS)
+  list(JOIN isa_sets "\n" isa_sets)
+  file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/isa_sets.txt CONTENT "${isa_sets}\n")
+  add_test(NAME arch.isa_symbols COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_isa_symbols.py ${CMAKE_NM} ${CMAKE_BINARY_DIR}/isa_sets.txt "${CMAKE_BUILD_TYPE}" "${TH_SANITIZE}")
+  add_test(NAME arch.isa_symbols_self_test COMMAND ${Python3_EXECUTABLE} ${arch_dir}/check_isa_symbols.py --self-test ${CMAKE_NM} ${CMAKE_CXX_COMPILER})
+  set_tests_properties(arch.isa_symbols arch.isa_symbols_self_test PROPERTIES LABELS unit TIMEOUT 60 SKIP_RETURN_CODE 77)
   set_tests_properties(arch.layers arch.layers_self_test arch.sizes PROPERTIES LABELS unit TIMEOUT 60)
   set_tests_properties(arch.headers PROPERTIES LABELS unit TIMEOUT 600 PROCESSORS 2)
 endif()

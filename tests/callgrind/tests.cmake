@@ -1,8 +1,9 @@
-# Instructions of our own kernels, counted by callgrind, against a committed table. The kernels' files are compiled here, without LibTorch.
+# Instructions of our own kernels, counted by callgrind, against a committed table. The kernels are linked without LibTorch.
 if(NOT TH_SANITIZE)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   set(src ${CMAKE_SOURCE_DIR}/src)
-  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/kernels.cpp ${src}/model/ops/host_attention.cpp ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
+  th_isa_objects(host_ops th_host_ops)
+  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/host_dispatch.cpp ${src}/model/ops/host_threads_serial.cpp ${host_ops} ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
   th_apply_options(th_callgrind_kernels)
   target_include_directories(th_callgrind_kernels PRIVATE ${src})
   target_link_libraries(th_callgrind_kernels PRIVATE th_layout)

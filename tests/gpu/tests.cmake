@@ -1,8 +1,10 @@
 # The CUDA plugin. Label unit and mpi: what needs no GPU. Label gpu: what does; skipped with the reason where there is none.
-# The engine's arithmetic without LibTorch: what the kernels are compared with.
+# The engine's arithmetic and the host's ops without LibTorch: what the kernels are compared with.
 set(zero ${CMAKE_SOURCE_DIR}/src/zero)
-add_library(th_cpu_reference OBJECT ${zero}/engine_buffers.cpp ${zero}/optimizer.cpp ${zero}/slot_tree.cpp ${zero}/state_store.cpp
-  ${CMAKE_SOURCE_DIR}/src/model/ops/kernels.cpp)
+th_isa_objects(host_ops th_host_ops)
+list(APPEND host_ops ${CMAKE_SOURCE_DIR}/src/model/ops/host_dispatch.cpp ${CMAKE_SOURCE_DIR}/src/model/ops/host_threads_serial.cpp)
+add_library(th_cpu_reference STATIC ${zero}/engine_buffers.cpp ${zero}/optimizer.cpp ${zero}/slot_tree.cpp ${zero}/state_store.cpp
+  ${host_ops})
 target_include_directories(th_cpu_reference PUBLIC ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(th_cpu_reference PUBLIC th_config th_layout th_ledger)
 th_apply_options(th_cpu_reference)
@@ -49,11 +51,11 @@ if(TH_CUDA)
   add_library(th_fake_cuda MODULE gpu/fakes/fake_plugin.cpp gpu/fakes/fake_gpu.cpp ${cuda}/device/plugin.cpp ${cuda}/device/counted_memory.cpp ${cuda}/device/cuda_device.cpp
     ${cuda}/device/cuda_handles.cpp ${cuda}/device/cuda_stream.cpp
     ${cuda}/device/device.cpp ${cuda}/device/device_map.cpp ${cuda}/kernels/kernel_table.cpp ${cuda}/transport/nccl_collectives.cpp ${cuda}/transport/nccl_communicator.cpp
-    ${cuda}/transport/nccl_self_test.cpp ${cuda}/transport/staged_collectives.cpp ${zero}/slot_tree.cpp ${zero}/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/model/ops/kernels.cpp)
+    ${cuda}/transport/nccl_self_test.cpp ${cuda}/transport/staged_collectives.cpp ${zero}/slot_tree.cpp ${zero}/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/base/build_info.cpp ${host_ops})
   set_target_properties(th_fake_cuda PROPERTIES OUTPUT_NAME th_cuda LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake_cuda
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_definitions(th_fake_cuda PRIVATE TH_CUDA_VERSION="fake" OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
-  target_include_directories(th_fake_cuda PRIVATE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+  target_include_directories(th_fake_cuda PRIVATE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests ${CMAKE_BINARY_DIR}/generated)
   target_include_directories(th_fake_cuda SYSTEM PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
   target_link_libraries(th_fake_cuda PRIVATE MPI::MPI_CXX)
   target_link_options(th_fake_cuda PRIVATE LINKER:--no-undefined)

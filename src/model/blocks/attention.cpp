@@ -35,11 +35,18 @@ class Heads {
   [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, Side side,
                                  float factor) const {
     at::Tensor out = rows(packed, side);
-    context_.run(packed, [&](const auto& k) {
-      auto* to = k.elements(out);
+    context_.run(packed, [&]<typename T>(const Kernels<T>& k) {
+      T* to = k.elements(out);
       for (const AttentionGroup& g : site_.groups) {
-        k->split_heads(k.elements(packed) + column, offsets(side, g), to, g.sentences,
-                       length(side, g), count_, head_width_, packed.size(1), factor, k.stream);
+        k(op::SplitHeads<T>{.x = k.elements(packed) + column,
+                            .offsets = offsets(side, g),
+                            .out = to,
+                            .batch = g.sentences,
+                            .length = length(side, g),
+                            .heads = count_,
+                            .width = head_width_,
+                            .stride = packed.size(1),
+                            .scale = factor});
         to += g.sentences * count_ * length(side, g) * head_width_;
       }
     });
@@ -47,11 +54,18 @@ class Heads {
   }
   void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, Side side,
              float factor) const {
-    context_.run(from, [&](const auto& k) {
-      const auto* h = k.elements(from);
+    context_.run(from, [&]<typename T>(const Kernels<T>& k) {
+      const T* h = k.elements(from);
       for (const AttentionGroup& g : site_.groups) {
-        k->merge_heads(h, offsets(side, g), k.elements(packed) + column, g.sentences,
-                       length(side, g), count_, head_width_, packed.size(1), factor, k.stream);
+        k(op::MergeHeads<T>{.h = h,
+                            .offsets = offsets(side, g),
+                            .x = k.elements(packed) + column,
+                            .batch = g.sentences,
+                            .length = length(side, g),
+                            .heads = count_,
+                            .width = head_width_,
+                            .stride = packed.size(1),
+                            .scale = factor});
         h += g.sentences * count_ * length(side, g) * head_width_;
       }
     });
@@ -82,30 +96,41 @@ class Heads {
   }
   [[nodiscard]] at::Tensor probabilities(const AttentionTape& tape) const {
     at::Tensor p = scores(tape.q, tape.k);
-    each_scores(p, [&](const auto& k, auto* row, const AttentionGroup& g, std::size_t) {
-      const std::int32_t* lengths =
-          site_.mask.key_lengths == nullptr ? nullptr : site_.mask.key_lengths + g.first;
-      k->masked_softmax(row, lengths, site_.mask.causal, g.sentences, count_, g.queries, g.keys,
-                        k.stream);
-    });
+    each_scores(p,
+                [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g, std::size_t) {
+                  const std::int32_t* lengths =
+                      site_.key_lengths == nullptr ? nullptr : site_.key_lengths + g.first;
+                  k(op::MaskedSoftmax<T>{.scores = row,
+                                         .key_lengths = lengths,
+                                         .rule = site_.rule,
+                                         .batch = g.sentences,
+                                         .heads = count_,
+                                         .queries = g.queries,
+                                         .keys = g.keys});
+                });
     return p;
   }
   [[nodiscard]] at::Tensor dropped(const at::Tensor& p) const {
     if (site_.dropout.rate == 0.0F) return p;
     at::Tensor out = at::empty_like(p);
-    each_scores(p, [&](const auto& k, auto* row, const AttentionGroup& g, std::size_t number) {
-      k->apply_dropout(row, k.elements(out) + (row - k.elements(p)),
-                       g.sentences * count_ * g.queries * g.keys, site_.group_dropout(number),
-                       k.stream);
+    each_scores(p, [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g,
+                                   std::size_t number) {
+      k(op::ApplyDropout<T>{.x = row,
+                            .out = k.elements(out) + (row - k.elements(p)),
+                            .count = g.sentences * count_ * g.queries * g.keys,
+                            .dropout = site_.group_dropout(number)});
     });
     return out;
   }
   /// In place: the scores' gradient from that of the dropped probabilities.
   void softmax_backward(const at::Tensor& p, at::Tensor& g_scores) const {
-    each_scores(p, [&](const auto& k, auto* row, const AttentionGroup& g, std::size_t number) {
-      k->softmax_dropout_backward(row, k.elements(g_scores) + (row - k.elements(p)),
-                                  g.sentences * count_ * g.queries, g.keys,
-                                  site_.group_dropout(number), k.stream);
+    each_scores(p, [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g,
+                                   std::size_t number) {
+      k(op::SoftmaxDropoutBackward<T>{.p = row,
+                                      .g = k.elements(g_scores) + (row - k.elements(p)),
+                                      .rows = g.sentences * count_ * g.queries,
+                                      .keys = g.keys,
+                                      .dropout = site_.group_dropout(number)});
     });
   }
   [[nodiscard]] at::Tensor merged(const at::Tensor& dropped_p, const at::Tensor& v) const {
@@ -166,8 +191,8 @@ class Heads {
   /// Calls kernel(kernels, scores of the group, group, its number).
   template <typename Kernel>
   void each_scores(const at::Tensor& p, const Kernel& kernel) const {
-    context_.run(p, [&](const auto& k) {
-      auto* row = k.elements(p);
+    context_.run(p, [&]<typename T>(const Kernels<T>& k) {
+      T* row = k.elements(p);
       for (std::size_t i = 0; i < site_.groups.size(); ++i) {
         const AttentionGroup& g = site_.groups[i];
         kernel(k, row, g, i);
@@ -198,8 +223,8 @@ class FusedHeads {
   [[nodiscard]] at::Tensor merged(const AttentionTape& tape) const {
     at::Tensor out = empty_like_rows(tape.q, {site_.query_rows, width_});
     const at::Tensor room = scratch();
-    context_.run(out, [&](const auto& k) {
-      k->attention(operands(k, tape, room), k.elements(out), k.stream);
+    context_.run(out, [&]<typename T>(const Kernels<T>& k) {
+      k(op::Attention<T>{.inputs = inputs(k, tape, room), .out = k.elements(out)});
     });
     return out;
   }
@@ -207,11 +232,14 @@ class FusedHeads {
   void backward(const AttentionTape& tape, const at::Tensor& g_merged, const at::Tensor& g_q,
                 const at::Tensor& g_kv) const {
     const at::Tensor room = scratch();
-    context_.run(g_q, [&](const auto& k) {
-      auto* of_q = k.elements(g_q);
-      auto* of_k = g_kv.defined() ? k.elements(g_kv) : of_q + width_;
-      k->attention_backward(operands(k, tape, room), k.elements(g_merged), of_q, of_k,
-                            of_k + width_, k.stream);
+    context_.run(g_q, [&]<typename T>(const Kernels<T>& k) {
+      T* of_q = k.elements(g_q);
+      T* of_k = g_kv.defined() ? k.elements(g_kv) : of_q + width_;
+      k(op::AttentionBackward<T>{.inputs = inputs(k, tape, room),
+                                 .g = k.elements(g_merged),
+                                 .g_q = of_q,
+                                 .g_k = of_k,
+                                 .g_v = of_k + width_});
     });
   }
 
@@ -224,9 +252,8 @@ class FusedHeads {
         at::kFloat);
   }
   template <typename T>
-  [[nodiscard]] runtime::AttentionOperands<T> operands(const Kernels<T>& k,
-                                                       const AttentionTape& tape,
-                                                       const at::Tensor& scratch) const {
+  [[nodiscard]] op::AttentionInputs<T> inputs(const Kernels<T>& k, const AttentionTape& tape,
+                                              const at::Tensor& scratch) const {
     const std::int64_t head_width = width_ / context_.heads;
     const T* keys = tape.k.defined() ? k.elements(tape.k) : k.elements(tape.q) + width_;
     return {.q = k.elements(tape.q),
@@ -241,7 +268,7 @@ class FusedHeads {
             .queries = queries_,
             .keys = keys_,
             .width = head_width,
-            .causal = site_.mask.causal,
+            .rule = site_.rule,
             .scale = 1.0F / std::sqrt(static_cast<float>(head_width)),
             .dropout = site_.dropout,
             .scratch = scratch.defined() ? fp32(scratch) : nullptr};
@@ -266,8 +293,8 @@ at::Tensor projections_backward(const PassContext& context, const ParameterSpan&
       linear_backward(context, g_kv, memory_MD, p.values[0].narrow(0, width, 2 * width),
                       p.gradients[0].narrow(0, width, 2 * width),
                       p.gradients[1].narrow(0, width, 2 * width), p.write);
-  context.run(*g_memory, [&](const auto& k) {
-    k->add_to(k.elements(*g_memory), k.elements(g_keys), g_keys.numel(), k.stream);
+  context.run(*g_memory, [&]<typename T>(const Kernels<T>& k) {
+    k(op::AddTo<T>{.y = k.elements(*g_memory), .x = k.elements(g_keys), .count = g_keys.numel()});
   });
   return linear_backward(context, g_q, x_MD, p.values[0].narrow(0, 0, width),
                          p.gradients[0].narrow(0, 0, width), p.gradients[1].narrow(0, 0, width),

@@ -45,7 +45,8 @@ struct Transformer::Pass {
             arrays.source_offsets,
             batch.source_tokens,
             batch.source_tokens,
-            {arrays.source_lengths, false},
+            arrays.source_lengths,
+            {},
             dropout};
   }
   [[nodiscard]] AttentionSite decoder_site(Dropout dropout) const {
@@ -54,7 +55,8 @@ struct Transformer::Pass {
             arrays.target_offsets,
             batch.target_tokens,
             batch.target_tokens,
-            {nullptr, true},
+            nullptr,
+            {runtime::ScoreRule::Kind::kCausal},
             dropout};
   }
   [[nodiscard]] AttentionSite cross_site(Dropout dropout) const {
@@ -63,7 +65,8 @@ struct Transformer::Pass {
             arrays.source_offsets,
             batch.target_tokens,
             batch.source_tokens,
-            {arrays.source_lengths, false},
+            arrays.source_lengths,
+            {},
             dropout};
   }
   [[nodiscard]] PackedRows::Places places() const {

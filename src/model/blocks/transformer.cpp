@@ -1,7 +1,6 @@
 #include "th/model/blocks/transformer.hpp"
 
 #include "model/blocks/pass.hpp"
-#include "model/ops/host_kernel_table.hpp"
 #include "th/base/error.hpp"
 
 #include <ATen/ATen.h>
@@ -100,9 +99,16 @@ at::Tensor Transformer::embed_ids(const Pass& pass, const UnitTensors& unit, std
   const std::int64_t d = model_.d_model;
   const at::Tensor& weight = unit.values[0];
   at::Tensor y = at::empty({rows, d}, weight.options());
-  pass.context.run(weight, [&](const auto& k) {
-    k->embed(k.elements(weight), ids, positions_.data_ptr<float>(), places, k.elements(y), rows, d,
-             std::sqrt(static_cast<float>(d)), pass.context.site(kEmbeddingBlock, site), k.stream);
+  pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
+    k(op::Embed<T>{.weight = k.elements(weight),
+                   .ids = ids,
+                   .position = positions_.data_ptr<float>(),
+                   .places = places,
+                   .y = k.elements(y),
+                   .rows = rows,
+                   .width = d,
+                   .scale = std::sqrt(static_cast<float>(d)),
+                   .dropout = pass.context.site(kEmbeddingBlock, site)});
   });
   return y;
 }
@@ -205,17 +211,17 @@ void Transformer::loss_slices(const Pass& pass, const at::Tensor& hidden, const 
     const bool late = pass.context.memory == ComputeDevice::Memory::kHost &&
                       !gemm_.adds_bias(h.scalar_type());  // the loss adds it
     at::Tensor scores = linear(pass.context, h, weight, late ? at::Tensor() : bias);
-    pass.context.run(scores, [&](const auto& k) {
+    pass.context.run(scores, [&]<typename T>(const Kernels<T>& k) {
       auto* of_rows = row_losses.data_ptr<double>();
-      if (late) {
-        using T = std::remove_pointer_t<decltype(k.elements(scores))>;
-        OnHost<T>::row_losses(k.elements(scores), pass.arrays.target_out + first, of_rows, rows,
-                              scores.size(1), smoothing, gradient_scale, k.elements(bias));
-      } else {
-        k->cross_entropy(k.elements(scores), pass.arrays.target_out + first, of_rows, rows,
-                         scores.size(1), smoothing, gradient_scale, k.stream);
-      }
-      k->add_total(of_rows, loss, rows, k.stream);
+      k(op::CrossEntropy<T>{.logits = k.elements(scores),
+                            .labels = pass.arrays.target_out + first,
+                            .row_losses = of_rows,
+                            .bias = late ? k.elements(bias) : nullptr,
+                            .rows = rows,
+                            .vocabulary = scores.size(1),
+                            .smoothing = smoothing,
+                            .g_scale = gradient_scale});
+      k(op::AddTotal<T>{.x = of_rows, .out = loss, .count = rows});
     });
     if (each) each(first, h, scores);
   }

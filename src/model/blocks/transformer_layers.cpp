@@ -131,9 +131,14 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, fl
   const float scale = std::sqrt(static_cast<float>(model_.d_model));
   const auto embedding_gradient = [&](UnitTensors& unit, const at::Tensor& g,
                                       const std::int64_t* ids, std::uint64_t site) {
-    c.run(g, [&](const auto& k) {
-      k->embed_backward(k.elements(g), ids, unit.gradients[0].data_ptr<float>(), g.size(0),
-                        g.size(1), scale, c.site(kEmbeddingBlock, site), k.stream);
+    c.run(g, [&]<typename T>(const Kernels<T>& k) {
+      k(op::EmbedBackward<T>{.g = k.elements(g),
+                             .ids = ids,
+                             .g_weight = unit.gradients[0].data_ptr<float>(),
+                             .rows = g.size(0),
+                             .width = g.size(1),
+                             .scale = scale,
+                             .dropout = c.site(kEmbeddingBlock, site)});
     });
   };
   UnitTensors* embeddings = tied ? &source.open_backward(source_unit_) : nullptr;
@@ -152,9 +157,11 @@ void Transformer::backward(ParameterSource& source, Pass& pass, at::Tensor x, fl
     loss_slices(pass, hidden, w, p.values[bias], smoothing, gradient_scale, loss,
                 [&](std::int64_t first, const at::Tensor& h, const at::Tensor& g_logits) {
                   gemm_.weight_gradient(g_logits, h, g_weight, std::exchange(write, Write::kAdd));
-                  c.run(g_logits, [&](const auto& k) {
-                    k->add_column_sums(k.elements(g_logits), p.gradients[bias].data_ptr<float>(),
-                                       g_logits.size(0), g_logits.size(1), k.stream);
+                  c.run(g_logits, [&]<typename T>(const Kernels<T>& k) {
+                    k(op::AddColumnSums<T>{.x = k.elements(g_logits),
+                                           .out = p.gradients[bias].data_ptr<float>(),
+                                           .rows = g_logits.size(0),
+                                           .columns = g_logits.size(1)});
                   });
                   gemm_.input_gradient(g_logits, w, g.narrow(0, first, h.size(0)));
                 });

@@ -56,10 +56,15 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
   const std::vector<std::int32_t> places(ids.size(), static_cast<std::int32_t>(step_));
   const UnitTensors& target = source_.open_forward(model_.target_unit_);
   at::Tensor x = at::empty({rows, width}, target.values[0].options());
-  pass_->context.run(x, [&](const auto& k) {
-    k->embed(k.elements(target.values[0]), inputs.data(), model_.positions_.data_ptr<float>(),
-             places.data(), k.elements(x), rows, width, std::sqrt(static_cast<float>(width)), {},
-             k.stream);
+  pass_->context.run(x, [&]<typename T>(const Kernels<T>& k) {
+    k(op::Embed<T>{.weight = k.elements(target.values[0]),
+                   .ids = inputs.data(),
+                   .position = model_.positions_.data_ptr<float>(),
+                   .places = places.data(),
+                   .y = k.elements(x),
+                   .rows = rows,
+                   .width = width,
+                   .scale = std::sqrt(static_cast<float>(width))});
   });
   source_.close_forward(model_.target_unit_);
   for (std::int64_t l = 0; l < model_.model_.num_decoder_layers; ++l) {
@@ -114,7 +119,7 @@ at::Tensor IncrementalDecoder::self_attention(std::int64_t index, const Paramete
   const std::int64_t rows = x_RD.size(0), width = x_RD.size(1), heads = c.heads, keys = step_ + 1;
   const at::Tensor qkv = linear(c, x_RD, p.values[0], p.values[1]);
   at::Tensor out = at::empty({rows, width}, x_RD.options());
-  c.run(qkv, [&](const auto& k) {
+  c.run(qkv, [&]<typename T>(const Kernels<T>& k) {
     auto* cache = k.elements(self_[static_cast<std::size_t>(index)]);
     const std::int64_t pair = 2 * width;
     for (std::int64_t r = 0; r < rows; ++r) {
@@ -129,8 +134,15 @@ at::Tensor IncrementalDecoder::self_attention(std::int64_t index, const Paramete
       const std::vector<std::int32_t>& line = lineage_[static_cast<std::size_t>(r)];
       for (std::size_t t = 0; t < pairs.size(); ++t)
         pairs[t] = cache + (static_cast<std::int64_t>(t) * capacity_ + line[t]) * pair;
-      attend_one(k.elements(qkv) + r * 3 * width, pairs.data(), keys, heads, width / heads,
-                 scratch.data(), k.elements(out) + r * width);
+      attend_one(AttendOne<T>{.query = k.elements(qkv) + r * 3 * width,
+                              .pairs = pairs.data(),
+                              .keys = keys,
+                              .heads = heads,
+                              .width = width / heads,
+                              .rule = {runtime::ScoreRule::Kind::kCausal},
+                              .position = step_,
+                              .scratch = scratch.data(),
+                              .out = k.elements(out) + r * width});
     }
   });
   return linear(c, out, p.values[2], p.values[3]);
@@ -144,7 +156,7 @@ at::Tensor IncrementalDecoder::cross_attention(std::int64_t index, const Paramet
   const at::Tensor query =
       linear(c, x_RD, p.values[0].narrow(0, 0, width), p.values[1].narrow(0, 0, width));
   at::Tensor out = at::empty({rows, width}, x_RD.options());
-  c.run(query, [&](const auto& k) {
+  c.run(query, [&]<typename T>(const Kernels<T>& k) {
     const auto* cache = k.elements(cross_[static_cast<std::size_t>(index)]);
     std::vector<float> scratch(
         static_cast<std::size_t>(attend_scratch(batch.source_length, heads, width / heads)));
@@ -157,8 +169,14 @@ at::Tensor IncrementalDecoder::cross_attention(std::int64_t index, const Paramet
       pairs.clear();
       for (std::int64_t row = rows_of[0]; row < rows_of[1]; ++row)
         pairs.push_back(cache + row * 2 * width);
-      attend_one(k.elements(query) + r * width, pairs.data(), keys, heads, width / heads,
-                 scratch.data(), k.elements(out) + r * width);
+      attend_one(AttendOne<T>{.query = k.elements(query) + r * width,
+                              .pairs = pairs.data(),
+                              .keys = keys,
+                              .heads = heads,
+                              .width = width / heads,
+                              .position = step_,
+                              .scratch = scratch.data(),
+                              .out = k.elements(out) + r * width});
     }
   });
   return linear(c, out, p.values[2], p.values[3]);

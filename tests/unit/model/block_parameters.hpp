@@ -34,7 +34,8 @@ struct BlockParameters {
 inline at::Tensor factors(at::IntArrayRef shape, Dropout dropout) {
   const at::Tensor ones = at::ones(shape);
   at::Tensor out = at::empty(shape);
-  apply_dropout(data(ones), data(out), out.numel(), dropout);
+  compute(op::ApplyDropout<float>{
+      .x = data(ones), .out = data(out), .count = out.numel(), .dropout = dropout});
   return out.to(at::kDouble);
 }
 

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "block_parameters.hpp"
-#include "model/ops/host_attention.hpp"
 
 #include <cmath>
 #include <string>
@@ -24,7 +23,9 @@ constexpr std::int64_t kWidth = 24, kHeads = 3;
 
 struct Case {
   std::string name;
-  bool cross, causal, padded;
+  bool cross;
+  runtime::ScoreRule rule;
+  bool padded;
   std::int64_t queries, keys;
   float dropout;
   bool groups = false;  ///< two of them, in place of one
@@ -38,7 +39,7 @@ struct Problem {
                             : std::vector<std::int32_t>(3, static_cast<std::int32_t>(c.keys))) {}
   Problem(const Case& c, std::vector<std::int32_t> key_lengths)
       : cross(c.cross),
-        causal(c.causal),
+        rule(c.rule),
         queries(c.queries),
         keys(c.keys),
         lengths(std::move(key_lengths)) {
@@ -62,7 +63,8 @@ struct Problem {
             key_offsets.data(),
             query_offsets.back(),
             key_offsets.back(),
-            {c.padded ? lengths.data() : nullptr, c.causal},
+            c.padded ? lengths.data() : nullptr,
+            c.rule,
             {99, c.dropout}};
     x = normal({site.query_rows, kWidth}, 50);
     if (cross) memory = normal({site.key_rows, kWidth}, 51);
@@ -85,10 +87,16 @@ struct Problem {
       at::Tensor rows = m[b][0].narrow(1, 0, lengths[static_cast<std::size_t>(b)]);
       rows.fill_(true);
     }
-    return causal ? m.logical_and(at::ones({queries, keys}, at::kBool).tril()) : m;
+    at::Tensor seen = at::zeros({queries, keys}, at::kBool);
+    for (std::int64_t t = 0; t < queries; ++t) {
+      for (std::int64_t s = 0; s < keys; ++s)
+        seen.data_ptr<bool>()[t * keys + s] = test::sees(rule, t, s, keys);
+    }
+    return m.logical_and(seen);
   }
   static constexpr float kBefore = 0.5F;
-  bool cross, causal;
+  bool cross;
+  runtime::ScoreRule rule;
   std::int64_t queries, keys;
   std::vector<std::int32_t> lengths;
   std::vector<std::int64_t> query_offsets{0}, key_offsets{0};
@@ -157,7 +165,7 @@ TEST_P(Attention, ForwardAndEveryGradientAgreeWithLibTorch) {
   const PassContext pass = context(gemm, true);
   problem.forward(pass);
   problem.backward(pass);
-  EXPECT_EQ(problem.tape.v.defined(), !(fused && host_fuses_attention()));
+  EXPECT_EQ(problem.tape.v.defined(), !(fused && host_ops<float>().has<op::Attention<float>>()));
 
   const at::Tensor x = leaf(problem.x), memory = c.cross ? leaf(problem.memory) : x;
   const at::Tensor want = oracle(problem, x, memory);
@@ -182,7 +190,8 @@ TEST_P(Attention, KeepsOrComputesAgainWithTheSameBits) {
     problem->forward(pass);
     problem->backward(pass);
   }
-  EXPECT_EQ(keeping.tape.probabilities.defined(), !(fused && host_fuses_attention()));
+  EXPECT_EQ(keeping.tape.probabilities.defined(),
+            !(fused && host_ops<float>().has<op::Attention<float>>()));
   EXPECT_FALSE(sparing.tape.probabilities.defined())
       << "selective checkpointing keeps no matrix of T by S";
   EXPECT_TRUE(same_bits(keeping.y, sparing.y));
@@ -192,19 +201,19 @@ TEST_P(Attention, KeepsOrComputesAgainWithTheSameBits) {
     EXPECT_TRUE(same_bits(keeping.p.gradients[i], sparing.p.gradients[i])) << i;
 }
 
-const Case kCases[] = {{"self", false, false, false, 7, 7, 0.0F},
-                       {"self_padded", false, false, true, 9, 9, 0.0F},
-                       {"self_causal", false, true, false, 8, 8, 0.0F},
-                       {"self_causal_padded", false, true, true, 8, 8, 0.0F},
-                       {"self_one_token", false, true, false, 1, 1, 0.0F},
-                       {"cross", true, false, false, 5, 11, 0.0F},
-                       {"cross_padded", true, false, true, 17, 6, 0.0F},
-                       {"cross_one_query", true, false, true, 1, 16, 0.0F},
-                       {"self_dropout", false, true, false, 8, 8, 0.2F},
-                       {"cross_dropout_padded", true, false, true, 5, 11, 0.2F},
-                       {"self_groups", false, false, true, 9, 9, 0.0F, true},
-                       {"self_causal_groups", false, true, true, 8, 8, 0.0F, true},
-                       {"cross_groups", true, false, true, 17, 6, 0.0F, true}};
+const Case kCases[] = {{"self", false, test::kFull, false, 7, 7, 0.0F},
+                       {"self_padded", false, test::kFull, true, 9, 9, 0.0F},
+                       {"self_causal", false, test::kCausal, false, 8, 8, 0.0F},
+                       {"self_causal_padded", false, test::kCausal, true, 8, 8, 0.0F},
+                       {"self_one_token", false, test::kCausal, false, 1, 1, 0.0F},
+                       {"cross", true, test::kFull, false, 5, 11, 0.0F},
+                       {"cross_padded", true, test::kFull, true, 17, 6, 0.0F},
+                       {"cross_one_query", true, test::kFull, true, 1, 16, 0.0F},
+                       {"self_dropout", false, test::kCausal, false, 8, 8, 0.2F},
+                       {"cross_dropout_padded", true, test::kFull, true, 5, 11, 0.2F},
+                       {"self_groups", false, test::kFull, true, 9, 9, 0.0F, true},
+                       {"self_causal_groups", false, test::kCausal, true, 8, 8, 0.0F, true},
+                       {"cross_groups", true, test::kFull, true, 17, 6, 0.0F, true}};
 
 INSTANTIATE_TEST_SUITE_P(LibTorch, Attention,
                          testing::Combine(testing::Values(GemmLibrary::kOnednn, GemmLibrary::kMkl),
@@ -222,7 +231,7 @@ class AttentionMasks : public testing::Test {
 };
 
 TEST_F(AttentionMasks, ASentenceWithoutKeysGivesTheOutputBiasAndNoNan) {
-  Problem problem({"", true, false, true, 4, 6, 0.0F}, {6, 0, 4});
+  Problem problem({"", true, test::kFull, true, 4, 6, 0.0F}, {6, 0, 4});
   problem.g_memory.zero_();
   problem.forward(context_);
   problem.backward(context_);
@@ -233,7 +242,7 @@ TEST_F(AttentionMasks, ASentenceWithoutKeysGivesTheOutputBiasAndNoNan) {
 }
 
 TEST_F(AttentionMasks, GroupsDrawTheirOwnDropout) {
-  Problem problem({"", false, false, true, 9, 9, 0.5F, true});
+  Problem problem({"", false, test::kFull, true, 9, 9, 0.5F, true});
   EXPECT_EQ(problem.site.group_dropout(0).key, problem.site.dropout.key);
   EXPECT_NE(problem.site.group_dropout(1).key, problem.site.dropout.key);
   EXPECT_EQ(problem.site.group_dropout(1).rate, problem.site.dropout.rate);
@@ -242,7 +251,7 @@ TEST_F(AttentionMasks, GroupsDrawTheirOwnDropout) {
 /// With dropout the gradient of groups is that of each group's sentences alone, with that group's
 /// draws.
 TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
-  const Case both{"", false, true, true, 9, 9, 0.3F, true};
+  const Case both{"", false, test::kCausal, true, 9, 9, 0.3F, true};
   Problem all(both);
   context_.fused_attention = false;
   all.forward(context_);
@@ -250,13 +259,9 @@ TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
   const std::int64_t first = all.query_offsets[1], rows = all.site.query_rows - first;
   const std::vector<std::int64_t> offsets{0, all.query_offsets[2] - first, rows};
   const std::vector<AttentionGroup> group{{0, 2, all.groups[1].queries, all.groups[1].keys}};
-  const AttentionSite site{group,
-                           offsets.data(),
-                           offsets.data(),
-                           rows,
-                           rows,
-                           {all.lengths.data() + 1, true},
-                           all.site.group_dropout(1)};
+  const AttentionSite site{
+      group, offsets.data(),         offsets.data(), rows,
+      rows,  all.lengths.data() + 1, test::kCausal,  all.site.group_dropout(1)};
   AttentionTape tape;
   const at::Tensor x = all.x.narrow(0, first, rows).contiguous(),
                    g = all.g.narrow(0, first, rows).contiguous();
@@ -267,7 +272,7 @@ TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
 }
 
 TEST_F(AttentionMasks, LaterTokensDoNotChangeEarlierOnes) {
-  Problem problem({"", false, true, false, 9, 9, 0.0F});
+  Problem problem({"", false, test::kCausal, false, 9, 9, 0.0F});
   problem.forward(context_);
   const at::Tensor before = problem.y.clone();
   problem.x.view({3, 9, kWidth}).narrow(1, 5, 4).add_(3);

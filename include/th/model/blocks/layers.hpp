@@ -6,7 +6,8 @@
 #include "th/model/memory/compute_device.hpp"
 #include "th/model/memory/packed_rows.hpp"
 #include "th/model/ops/element.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
+#include "th/model/ops/kernel_set.hpp"
 #include "th/model/products/gemm.hpp"
 
 // Blocks with explicit forward and backward passes over packed rows: sentences follow each other
@@ -82,7 +83,8 @@ struct AttentionSite {
       *query_offsets = nullptr,
       *key_offsets = nullptr;  ///< of all sentences, as PackedRows has them, in the kernels' memory
   std::int64_t query_rows = 0, key_rows = 0;  ///< their last entries
-  AttentionMask mask;  ///< key lengths of all sentences, in the kernels' memory
+  const std::int32_t* key_lengths = nullptr;  ///< of all sentences, in the kernels' memory
+  runtime::ScoreRule rule;
   Dropout dropout;
   /// The draws of one group's scores [B*H, T, S].
   [[nodiscard]] Dropout group_dropout(std::size_t group) const;

@@ -6,16 +6,16 @@
 #include "th/base/half_float.hpp"
 #include "th/runtime/device/device.hpp"
 #include "th/runtime/device/matrix_product.hpp"
-#include "th/runtime/device/model_kernels.hpp"
+#include "th/runtime/ops/operands.hpp"
 #include "th/runtime/transport/collectives.hpp"
 
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's
 // headers and never links CUDA.
 namespace th::runtime {
 
-/// Changes with every change to this header, to Collectives, Stream or Device: a plugin of another
-/// build is refused.
-inline constexpr int kCudaPluginAbi = 8;
+/// Changes with every change to this header, to Collectives, Stream, Device or an op's operands: a
+/// plugin of another build is refused.
+inline constexpr int kCudaPluginAbi = 9;
 
 /// Most pieces in one sum over slots: ranks of a run.
 inline constexpr int kMaxTreePieces = 1024;
@@ -29,9 +29,9 @@ struct CudaKernels {
   /// fp64 sums of squares of `blocks` blocks of 256 elements each.
   void (*block_square_sums)(const void* x, ElementType type, std::int64_t blocks, double* out,
                             void* stream);
-  const ModelKernels<float>* fp32;
-  const ModelKernels<Bf16>* bf16;
-  const ModelKernels<Fp16>* fp16;
+  const OpTable<float>* fp32;
+  const OpTable<Bf16>* bf16;
+  const OpTable<Fp16>* fp16;
   /// Matrix products, and the name of their library for a run's identity, "cublaslt-13.1.0" (throws
   /// DeviceError where it cannot be loaded). Null for a stand-in, whose tensors are the CPU's.
   MultiplyFn* multiply;
