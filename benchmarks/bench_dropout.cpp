@@ -8,11 +8,11 @@
 #include <cstring>
 #include <vector>
 
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 namespace {
 
-using namespace th::model;
+using namespace th;
 
 constexpr Dropout kDropout{7, 0.1F};
 constexpr std::int64_t kRows = 512;
@@ -36,22 +36,20 @@ void copy(benchmark::State& state) {
 }
 void apply(benchmark::State& state) {
   measure(state, [](const float* x, float* y, const float*, std::int64_t c) {
-    apply_dropout(x, y, kRows * c, kDropout);
+    model::compute(
+        op::ApplyDropout<float>{.x = x, .out = y, .count = kRows * c, .dropout = kDropout});
   });
 }
 void add_to_residual(benchmark::State& state) {
   measure(state, [](const float* x, float* y, const float*, std::int64_t c) {
-    add_dropout(x, y, y, kRows * c, kDropout);
-  });
-}
-void backward(benchmark::State& state) {
-  measure(state, [](const float* x, float* y, const float*, std::int64_t c) {
-    dropout_backward(x, y, kRows * c, kDropout);
+    model::compute(
+        op::AddDropout<float>{.x = x, .s = y, .y = y, .count = kRows * c, .dropout = kDropout});
   });
 }
 void bias_relu(benchmark::State& state) {
   measure(state, [](const float*, float* y, const float* bias, std::int64_t c) {
-    bias_relu_dropout(y, bias, kRows, c, kDropout);
+    model::compute(op::BiasReluDropout<float>{
+        .h = y, .bias = bias, .rows = kRows, .columns = c, .dropout = kDropout});
   });
 }
 void libtorch(benchmark::State& state) {
@@ -73,7 +71,6 @@ void sizes(benchmark::internal::Benchmark* benchmark) {
 BENCHMARK(copy)->Apply(sizes);
 BENCHMARK(apply)->Apply(sizes);
 BENCHMARK(add_to_residual)->Apply(sizes);
-BENCHMARK(backward)->Apply(sizes);
 BENCHMARK(bias_relu)->Apply(sizes);
 BENCHMARK(libtorch)->Apply(sizes);
 

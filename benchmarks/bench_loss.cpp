@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "th/base/hash.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 namespace {
 
@@ -19,9 +19,16 @@ void cross_entropy(benchmark::State& state, float smoothing, float g_scale) {
     logits[i] = static_cast<float>(th::hash_pair(1, i) % 1000) * 0.01F;
   std::vector<std::int64_t> labels;
   for (std::int64_t m = 0; m < kRows; ++m) labels.push_back(1 + m * 37 % (vocabulary - 1));
+  std::vector<double> losses(kRows);
   for (auto _ : state) {
-    benchmark::DoNotOptimize(th::model::cross_entropy(logits.data(), labels.data(), kRows,
-                                                      vocabulary, smoothing, g_scale));
+    th::model::compute(th::op::CrossEntropy<float>{.logits = logits.data(),
+                                                   .labels = labels.data(),
+                                                   .row_losses = losses.data(),
+                                                   .rows = kRows,
+                                                   .vocabulary = vocabulary,
+                                                   .smoothing = smoothing,
+                                                   .g_scale = g_scale});
+    benchmark::DoNotOptimize(losses.data());
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * kRows * vocabulary * 4);

@@ -1,14 +1,15 @@
 #include "th/zero/flat_kernels.hpp"
 
-#include "th/base/target_clones.hpp"
 #include "th/zero/flat_layout.hpp"
+#include "zero/flat_tables.hpp"
 
-namespace th::zero {
+// The loops for one instruction set, TH_ISA (cmake/ThIsa.cmake).
+namespace th::zero::TH_ISA {
 
 namespace {
 
-/// One rule's loop. It is inlined into the clones, and so compiled for their instruction sets. The
-/// states' pointers are copied, so that the compiler knows that the loop leaves them alone.
+/// One rule's loop. The states' pointers are copied, so that the compiler knows that the loop
+/// leaves them alone.
 template <typename Rule>
 [[gnu::always_inline]] inline void update_all(const typename Rule::Factors& of_rule, float factor,
                                               float* weights, const float* gradients,
@@ -22,17 +23,15 @@ template <typename Rule>
   }
 }
 
-}  // namespace
-
-TH_CLONES void update_elements(const runtime::UpdateFactors& factors, float* weights,
-                               const float* gradients, float* const* states, std::int64_t count) {
+void update_elements(const runtime::UpdateFactors& factors, float* weights, const float* gradients,
+                     float* const* states, std::int64_t count) {
   runtime::with_factors(
       factors, [&](auto rule, const auto& of_rule) __attribute__((always_inline)) {
         update_all<decltype(rule)>(of_rule, factors.gradient, weights, gradients, states, count);
       });
 }
 
-TH_CLONES void block_square_sums(const float* x, std::int64_t blocks, double* out) {
+void block_square_sums(const float* x, std::int64_t blocks, double* out) {
   for (std::int64_t b = 0; b < blocks; ++b) {
     double lanes[8] = {};
     for (std::int64_t i = 0; i < FlatLayout::kBlock; i += 8) {
@@ -46,4 +45,12 @@ TH_CLONES void block_square_sums(const float* x, std::int64_t blocks, double* ou
   }
 }
 
-}  // namespace th::zero
+void sum(const float* a, const float* b, float* out, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = a[i] + b[i];
+}
+
+}  // namespace
+
+constinit const FlatTable kFlatTable{update_elements, block_square_sums, sum};
+
+}  // namespace th::zero::TH_ISA

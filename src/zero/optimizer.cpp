@@ -2,7 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 #include "th/zero/flat_kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 
@@ -45,7 +45,9 @@ void for_fp32_chunks(const void* x, ElementType type, std::int64_t count, Body&&
     alignas(64) std::array<float, kChunk> wide;
     for (std::int64_t at = 0; at < count; at += kChunk) {
       const std::int64_t n = std::min(kChunk, count - at);
-      model::widen(static_cast<const decltype(element)*>(x) + at, wide.data(), n);
+      using T = decltype(element);
+      model::compute(
+          op::Widen<T>{.x = static_cast<const T*>(x) + at, .y = wide.data(), .count = n});
       body(at, n, static_cast<const float*>(wide.data()));
     }
   });
@@ -54,8 +56,10 @@ void for_fp32_chunks(const void* x, ElementType type, std::int64_t count, Body&&
 }  // namespace
 
 void round_elements(const float* from, ElementType type, void* to, std::int64_t count) {
-  with_short_element(
-      type, [&](auto element) { model::narrow(from, static_cast<decltype(element)*>(to), count); });
+  with_short_element(type, [&](auto element) {
+    using T = decltype(element);
+    model::compute(op::Narrow<T>{.x = from, .y = static_cast<T*>(to), .count = count});
+  });
 }
 
 void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOperands& o) {

@@ -2,8 +2,8 @@
 
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
-#include "th/base/target_clones.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
+#include "th/zero/flat_kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 #include "th/zero/optimizer.hpp"
 
@@ -24,10 +24,6 @@ constexpr std::int64_t kBlock =
 constexpr std::int64_t kPair = 4096;  // of two slots alone
 constexpr int kLevels = runtime::kTreeLevels;
 
-TH_CLONES void sum(const float* a, const float* b, float* out, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = a[i] + b[i];
-}
-
 /// One block's counter: level l holds the sum of 2^l consecutive slots.
 struct Counter {
   std::array<const float*, kLevels> level{};
@@ -43,7 +39,7 @@ struct Counter {
     const float* carry = leaf;
     for (; ((slot >> l) & 1U) != 0U; ++l) {
       float* to = scratch[static_cast<std::size_t>(spare)].data();
-      sum(level[l], carry, to, n);
+      sum_elements(level[l], carry, to, n);
       carry = to;
       level[l] = nullptr;
     }
@@ -62,7 +58,7 @@ class Widened {
       return from;
     } else {
       turn_ = 1 - turn_;
-      model::widen(from, places_[turn_].data(), n);
+      model::compute(op::Widen<T>{.x = from, .y = places_[turn_].data(), .count = n});
       return places_[turn_].data();
     }
   }
@@ -79,13 +75,13 @@ void write_total(Counter& counter, T* out, std::int64_t n) {
   float* spare = counter.scratch[static_cast<std::size_t>(counter.spare)].data();
   for (const float* partial : counter.level) {
     if (partial == nullptr) continue;
-    if (total != nullptr) sum(partial, total, spare, n);
+    if (total != nullptr) sum_elements(partial, total, spare, n);
     total = total == nullptr ? partial : spare;
   }
   if constexpr (std::is_same_v<T, float>) {
     if (total != out) std::memcpy(out, total, static_cast<std::size_t>(n) * sizeof(float));
   } else {
-    model::narrow(total, out, n);
+    model::compute(op::Narrow<T>{.x = total, .y = out, .count = n});
   }
 }
 
@@ -140,7 +136,7 @@ template <typename T>
 void SlotTree::subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out) {
   ensure(std::has_single_bit(pieces.size()), "SlotTree: a subtree has a power of two of slots");
   if constexpr (std::is_same_v<T, float>) {
-    if (pieces.size() == 2) return sum(pieces[0], pieces[1], out, count);
+    if (pieces.size() == 2) return sum_elements(pieces[0], pieces[1], out, count);
   }
   Counter counter;
   Widened<T> widened;
@@ -215,7 +211,7 @@ void tree_sum_of(const runtime::TreeSum& s) {
                *b = static_cast<const float*>(s.leaves[1].data);
     for (std::int64_t at = 0; at < s.count; at += kPair) {
       const std::int64_t n = std::min(kPair, s.count - at);
-      sum(a + at, b + at, static_cast<float*>(s.out) + at, n);
+      sum_elements(a + at, b + at, static_cast<float*>(s.out) + at, n);
       square_sums(s, at, n);
     }
     return;

@@ -18,4 +18,14 @@ if(Python3_FOUND)
   th_add_arch_test(headers check_headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_CXX_COMPILER}
     "${arch_mpi_includes},${arch_hdf5_includes},${CMAKE_BINARY_DIR}/generated")
   set_tests_properties(arch.headers PROPERTIES TIMEOUT 600 PROCESSORS 2)
+  # Objects that are compiled for one instruction set (cmake/ThIsa.cmake) share no code with those
+  # for another.
+  get_property(isa_sets GLOBAL PROPERTY TH_ISA_SETS)
+  list(JOIN isa_sets "\n" isa_sets)
+  file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/isa_sets.txt CONTENT "${isa_sets}\n")
+  th_add_arch_test(isa_symbols check_isa_symbols.py ${CMAKE_NM} ${CMAKE_BINARY_DIR}/isa_sets.txt
+    "${CMAKE_BUILD_TYPE}" "${TH_SANITIZE}")
+  th_add_arch_test(isa_symbols_self_test check_isa_symbols.py --self-test ${CMAKE_NM}
+    ${CMAKE_CXX_COMPILER})
+  set_tests_properties(arch.isa_symbols arch.isa_symbols_self_test PROPERTIES SKIP_RETURN_CODE 77)
 endif()

@@ -1,10 +1,9 @@
 // th_callgrind_kernels [KERNEL]: calls one of our kernels once on a fixed input, for `valgrind
 // --tool=callgrind`; check_counts.py counts what th_measured executes. Without an argument: the
 // instruction set that the kernels run with, then the kernels' names. Without LibTorch and MPI.
-#include "th/model/ops/kernels.hpp"
-#include "model/ops/host_attention.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/hash.hpp"
+#include "th/model/ops/host_ops.hpp"
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
 
@@ -23,7 +22,8 @@ using namespace th;
 // elements.
 constexpr std::int64_t M = 64, D = 512, B = 2, T = 32, H = 8, K = 64, V = 2000, kShard = 32768,
                        kSlots = 8;
-constexpr model::Dropout kDropout{7, 0.1F};
+constexpr Dropout kDropout{7, 0.1F};
+constexpr runtime::ScoreRule kCausal{runtime::ScoreRule::Kind::kCausal};
 
 /// `n` values in [-1, 1), the same in every run.
 std::vector<float> numbers(std::int64_t n, std::uint64_t seed) {
@@ -45,6 +45,7 @@ struct Inputs {
   std::vector<float> parameters = numbers(kShard, 14), gradients = numbers(kShard, 15),
                      first = numbers(kShard, 16), second = numbers(kShard, 17);
   std::vector<std::vector<float>> slots;
+  std::vector<double> losses = std::vector<double>(M);
   std::vector<double> blocks = std::vector<double>(kShard / 256);
   std::vector<std::int64_t> ids;
   std::array<std::int32_t, B> lengths{T, T - 7};
@@ -68,7 +69,7 @@ Inputs& in() {
 }
 
 /// Causal self attention of packed q, k and v.
-runtime::AttentionOperands<float> attention() {
+op::AttentionInputs<float> attention() {
   const float* q = in().packed.data();
   return {.q = q,
           .k = q + D,
@@ -82,11 +83,11 @@ runtime::AttentionOperands<float> attention() {
           .queries = T,
           .keys = T,
           .width = K,
-          .causal = true,
+          .rule = kCausal,
           .scale = 0.125F,
-          .dropout = kDropout};
+          .dropout = kDropout,
+          .scratch = in().scratch.data()};
 }
-model::HeadRange heads() { return {0, B * H, in().scratch.data()}; }
 
 void feed_tree(std::int64_t ranks) {
   zero::SlotTree tree(kSlots, ranks, kShard);
@@ -116,70 +117,156 @@ struct Kernel {
 
 const Kernel kKernels[] = {
     {"add_dropout",
-     [] { model::add_dropout(in().x.data(), in().y.data(), in().z.data(), M * D, kDropout); }},
-    {"dropout_backward",
-     [] { model::dropout_backward(in().x.data(), in().z.data(), M * D, kDropout); }},
-    {"apply_dropout", [] { model::apply_dropout(in().x.data(), in().z.data(), M * D, kDropout); }},
+     [] {
+       model::compute(op::AddDropout<float>{.x = in().x.data(),
+                                            .s = in().y.data(),
+                                            .y = in().z.data(),
+                                            .count = M * D,
+                                            .dropout = kDropout});
+     }},
+    {"apply_dropout",
+     [] {
+       model::compute(op::ApplyDropout<float>{
+           .x = in().x.data(), .out = in().z.data(), .count = M * D, .dropout = kDropout});
+     }},
     {"bias_relu_dropout",
-     [] { model::bias_relu_dropout(in().x.data(), in().gamma.data(), M, D, kDropout); }},
+     [] {
+       model::compute(op::BiasReluDropout<float>{.h = in().x.data(),
+                                                 .bias = in().gamma.data(),
+                                                 .rows = M,
+                                                 .columns = D,
+                                                 .dropout = kDropout});
+     }},
     {"relu_dropout_backward",
-     [] { model::relu_dropout_backward(in().x.data(), in().z.data(), M * D, kDropout); }},
-    {"add_column_sums", [] { model::add_column_sums(in().x.data(), in().sums.data(), M, D); }},
-    {"add_to", [] { model::add_to(in().y.data(), in().x.data(), M * D); }},
+     [] {
+       model::compute(op::ReluDropoutBackward<float>{
+           .h = in().x.data(), .g = in().z.data(), .count = M * D, .dropout = kDropout});
+     }},
+    {"add_column_sums",
+     [] {
+       model::compute(op::AddColumnSums<float>{
+           .x = in().x.data(), .out = in().sums.data(), .rows = M, .columns = D});
+     }},
+    {"add_to",
+     [] {
+       model::compute(op::AddTo<float>{.y = in().y.data(), .x = in().x.data(), .count = M * D});
+     }},
     {"layer_norm",
      [] {
-       model::layer_norm(in().x.data(), in().gamma.data(), in().beta.data(), in().z.data(),
-                         in().mean.data(), in().rstd.data(), M, D);
+       model::compute(op::LayerNorm<float>{.x = in().x.data(),
+                                           .gamma = in().gamma.data(),
+                                           .beta = in().beta.data(),
+                                           .y = in().z.data(),
+                                           .mean = in().mean.data(),
+                                           .rstd = in().rstd.data(),
+                                           .rows = M,
+                                           .columns = D});
      }},
     {"layer_norm_backward",
      [] {
-       model::layer_norm_backward(in().y.data(), in().x.data(), in().gamma.data(), in().mean.data(),
-                                  in().rstd.data(), in().z.data(), in().gamma.data(),
-                                  in().beta.data(), M, D);
+       model::compute(op::LayerNormBackward<float>{.g = in().y.data(),
+                                                   .x = in().x.data(),
+                                                   .gamma = in().gamma.data(),
+                                                   .mean = in().mean.data(),
+                                                   .rstd = in().rstd.data(),
+                                                   .g_x = in().z.data(),
+                                                   .g_gamma = in().gamma.data(),
+                                                   .g_beta = in().beta.data(),
+                                                   .rows = M,
+                                                   .columns = D});
      }},
     {"masked_softmax",
      [] {
-       model::masked_softmax(in().scores.data(), B, H, T, T, {in().lengths.data(), false});
+       model::compute(op::MaskedSoftmax<float>{.scores = in().scores.data(),
+                                               .key_lengths = in().lengths.data(),
+                                               .batch = B,
+                                               .heads = H,
+                                               .queries = T,
+                                               .keys = T});
      }},
     {"masked_softmax_causal",
      [] {
-       model::masked_softmax(in().scores.data(), B, H, T, T, {nullptr, true});
+       model::compute(op::MaskedSoftmax<float>{.scores = in().scores.data(),
+                                               .rule = kCausal,
+                                               .batch = B,
+                                               .heads = H,
+                                               .queries = T,
+                                               .keys = T});
      }},
     {"softmax_dropout_backward",
      [] {
-       model::softmax_dropout_backward(in().probabilities.data(), in().scores.data(), B * H * T, T,
-                                       kDropout);
+       model::compute(op::SoftmaxDropoutBackward<float>{.p = in().probabilities.data(),
+                                                        .g = in().scores.data(),
+                                                        .rows = B * H * T,
+                                                        .keys = T,
+                                                        .dropout = kDropout});
      }},
     {"split_heads",
      [] {
-       model::split_heads(in().packed.data() + D, in().offsets.data(), in().z.data(), B, T, H, K,
-                          3 * D, 0.125F);
+       model::compute(op::SplitHeads<float>{.x = in().packed.data() + D,
+                                            .offsets = in().offsets.data(),
+                                            .out = in().z.data(),
+                                            .batch = B,
+                                            .length = T,
+                                            .heads = H,
+                                            .width = K,
+                                            .stride = 3 * D,
+                                            .scale = 0.125F});
      }},
     {"merge_heads",
      [] {
-       model::merge_heads(in().z.data(), in().offsets.data(), in().packed.data() + D, B, T, H, K,
-                          3 * D, 0.125F);
+       model::compute(op::MergeHeads<float>{.h = in().z.data(),
+                                            .offsets = in().offsets.data(),
+                                            .x = in().packed.data() + D,
+                                            .batch = B,
+                                            .length = T,
+                                            .heads = H,
+                                            .width = K,
+                                            .stride = 3 * D,
+                                            .scale = 0.125F});
      }},
-    {"attention", [] { model::host_attention(attention(), in().z.data(), heads()); }},
+    {"attention",
+     [] { model::compute(op::Attention<float>{.inputs = attention(), .out = in().z.data()}); }},
     {"attention_backward",
      [] {
        float* g_q = in().of_packed.data();
-       model::host_attention_backward(attention(), in().x.data(), g_q, g_q + D, g_q + 2 * D,
-                                      heads());
+       model::compute(op::AttentionBackward<float>{.inputs = attention(),
+                                                   .g = in().x.data(),
+                                                   .g_q = g_q,
+                                                   .g_k = g_q + D,
+                                                   .g_v = g_q + 2 * D});
      }},
     {"embed",
      [] {
-       model::embed(in().table.data(), in().ids.data(), in().y.data(), in().places.data(),
-                    in().z.data(), M, D, 22.6F, kDropout);
+       model::compute(op::Embed<float>{.weight = in().table.data(),
+                                       .ids = in().ids.data(),
+                                       .position = in().y.data(),
+                                       .places = in().places.data(),
+                                       .y = in().z.data(),
+                                       .rows = M,
+                                       .width = D,
+                                       .scale = 22.6F,
+                                       .dropout = kDropout});
      }},
     {"embed_backward",
      [] {
-       model::embed_backward(in().x.data(), in().ids.data(), in().table.data(), M, D, 22.6F,
-                             kDropout);
+       model::compute(op::EmbedBackward<float>{.g = in().x.data(),
+                                               .ids = in().ids.data(),
+                                               .g_weight = in().table.data(),
+                                               .rows = M,
+                                               .width = D,
+                                               .scale = 22.6F,
+                                               .dropout = kDropout});
      }},
     {"cross_entropy",
      [] {
-       unused += model::cross_entropy(in().logits.data(), in().ids.data(), M, V, 0.1F, 1e-3F);
+       model::compute(op::CrossEntropy<float>{.logits = in().logits.data(),
+                                              .labels = in().ids.data(),
+                                              .row_losses = in().losses.data(),
+                                              .rows = M,
+                                              .vocabulary = V,
+                                              .smoothing = 0.1F,
+                                              .g_scale = 1e-3F});
      }},
     {"adam", [] { optimize(config::OptimizerKind::kAdam); }},
     {"sgd", [] { optimize(config::OptimizerKind::kSgd); }},
@@ -207,6 +294,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   (void)in();
+  (void)model::host_ops<float>();  // chosen once a program, not once a kernel
   for (const Kernel& kernel : kKernels) {
     if (std::strcmp(kernel.name, argv[1]) != 0) continue;
     th_measured(kernel.call);

@@ -1,11 +1,13 @@
 # The instructions of our own kernels, counted by callgrind, are compared with a committed table.
-# The kernels' files are compiled here, without LibTorch.
+# The kernels are linked without LibTorch.
 if(NOT TH_SANITIZE)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   set(src ${CMAKE_SOURCE_DIR}/src)
-  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/kernels.cpp
-    ${src}/model/ops/host_attention.cpp ${src}/zero/flat_kernels.cpp ${src}/zero/optimizer.cpp
-    ${src}/zero/slot_tree.cpp)
+  th_isa_objects(host_ops th_host_ops)
+  th_isa_objects(flat_kernels th_flat_kernels)
+  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/host_dispatch.cpp
+    ${src}/model/ops/host_threads_serial.cpp ${host_ops} ${src}/zero/flat_dispatch.cpp
+    ${flat_kernels} ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
   th_apply_options(th_callgrind_kernels)
   target_include_directories(th_callgrind_kernels PRIVATE ${src})
   target_link_libraries(th_callgrind_kernels PRIVATE th_layout)

@@ -1,11 +1,15 @@
 # The CUDA plugin's tests. Those labelled unit and mpi need no GPU; those labelled gpu do, and are
 # skipped with the reason where there is none.
 
-# The engine's arithmetic without LibTorch is what the kernels are compared with.
+# The engine's arithmetic and the host's ops without LibTorch are what the kernels are compared with.
 set(zero ${CMAKE_SOURCE_DIR}/src/zero)
-add_library(th_cpu_reference OBJECT ${zero}/engine_buffers.cpp ${zero}/optimizer.cpp
-  ${zero}/slot_tree.cpp ${zero}/state_store.cpp
-  ${CMAKE_SOURCE_DIR}/src/model/ops/kernels.cpp)
+set(ops ${CMAKE_SOURCE_DIR}/src/model/ops)
+th_isa_objects(host_ops th_host_ops)
+th_isa_objects(flat_kernels th_flat_kernels)
+set(host_arithmetic ${ops}/host_dispatch.cpp ${ops}/host_threads_serial.cpp ${host_ops}
+  ${zero}/flat_dispatch.cpp ${zero}/optimizer.cpp ${zero}/slot_tree.cpp ${flat_kernels})
+add_library(th_cpu_reference STATIC ${zero}/engine_buffers.cpp ${zero}/state_store.cpp
+  ${host_arithmetic})
 target_include_directories(th_cpu_reference PUBLIC ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(th_cpu_reference PUBLIC th_config th_layout th_ledger)
 th_apply_options(th_cpu_reference)
@@ -76,14 +80,15 @@ if(TH_CUDA)
     ${cuda}/kernels/kernel_table.cpp
     ${transport}/nccl_collectives.cpp ${transport}/nccl_communicator.cpp
     ${transport}/nccl_self_test.cpp ${transport}/staged_collectives.cpp
-    ${zero}/slot_tree.cpp ${zero}/optimizer.cpp ${CMAKE_SOURCE_DIR}/src/model/ops/kernels.cpp)
+    ${CMAKE_SOURCE_DIR}/src/base/build_info.cpp ${host_arithmetic})
   set_target_properties(th_fake_cuda PROPERTIES OUTPUT_NAME th_cuda
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fake_cuda
     CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_definitions(th_fake_cuda PRIVATE
     TH_CUDA_VERSION="fake" OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
   target_include_directories(th_fake_cuda PRIVATE
-    ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+    ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests
+    ${CMAKE_BINARY_DIR}/generated)
   target_include_directories(th_fake_cuda SYSTEM PRIVATE
     ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
   target_link_libraries(th_fake_cuda PRIVATE MPI::MPI_CXX)

@@ -125,41 +125,16 @@ TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
 
 /// The host's kernels as those of a device: its memory can be touched within them alone.
 FakeDevice* guarded_device = nullptr;
-template <auto Member>
-struct Guarded;
-template <typename T, typename... A, void (*th::runtime::ModelKernels<T>::*Member)(A...)>
-struct Guarded<Member> {
-  static void call(A... arguments) {
+struct GuardedOps {
+  template <typename Operands>
+  static constexpr bool has = !std::is_same_v<Operands, th::op::Attention<float>> &&
+                              !std::is_same_v<Operands, th::op::AttentionBackward<float>>;
+  template <typename Operands>
+  static void run(const Operands& operands, void*) {
     const FakeDevice::Kernel kernel(*guarded_device);
-    (th::model::host_kernels().table<T>().*Member)(arguments...);
+    th::model::compute(operands);
   }
 };
-template <typename T>
-constexpr th::runtime::ModelKernels<T> guarded_table() {
-  using K = th::runtime::ModelKernels<T>;
-  return {Guarded<&K::add_dropout>::call,
-          Guarded<&K::dropout_backward>::call,
-          Guarded<&K::bias_relu_dropout>::call,
-          Guarded<&K::relu_dropout_backward>::call,
-          Guarded<&K::add_column_sums>::call,
-          Guarded<&K::add_to>::call,
-          Guarded<&K::accumulate>::call,
-          Guarded<&K::widen>::call,
-          Guarded<&K::narrow>::call,
-          Guarded<&K::layer_norm>::call,
-          Guarded<&K::layer_norm_backward>::call,
-          Guarded<&K::masked_softmax>::call,
-          Guarded<&K::apply_dropout>::call,
-          Guarded<&K::softmax_dropout_backward>::call,
-          Guarded<&K::split_heads>::call,
-          Guarded<&K::merge_heads>::call,
-          Guarded<&K::embed>::call,
-          Guarded<&K::embed_backward>::call,
-          Guarded<&K::cross_entropy>::call,
-          Guarded<&K::add_total>::call,
-          nullptr,
-          nullptr};
-}
 
 /// While it lives, LibTorch's operators are kernels of the device too, as those on CUDA tensors
 /// are.
@@ -185,7 +160,7 @@ class GuardedOperators {
 };
 
 TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
-  static constexpr th::runtime::ModelKernels<float> kTable = guarded_table<float>();
+  static constexpr auto kTable = th::runtime::OpTable<float>::of<GuardedOps>();
   const th::model::KernelSet kernels{&kTable, nullptr, nullptr, nullptr};
   for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});

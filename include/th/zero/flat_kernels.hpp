@@ -15,4 +15,7 @@ void update_elements(const runtime::UpdateFactors& factors, float* weights, cons
 /// fp64 sums of squares of `blocks` blocks of 256 elements each, every block in one fixed order.
 void block_square_sums(const float* x, std::int64_t blocks, double* out);
 
+/// out = a + b; out may be a or b.
+void sum_elements(const float* a, const float* b, float* out, std::int64_t count);
+
 }  // namespace th::zero

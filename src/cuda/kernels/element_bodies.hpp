@@ -6,11 +6,13 @@
 #include "th/base/dropout.hpp"
 #include "th/base/half_float.hpp"
 #include "th/base/host_device.hpp"
+#include "th/runtime/ops/operands.hpp"
 
-// The kernels of elements: body.run<N>(i) computes results i to i + N - 1, of which a GPU moves 16
-// bytes at once (N = kPack, i a multiple of it) where body.packs() allows it. Formulas and order of
-// operations are those of src/model/ops/kernels_of_element.inc; a test without a GPU runs these
-// bodies on the host and compares bits.
+// The device's bodies of ops on elements: body.run<N>(i) computes results i to i + N - 1, of which
+// a GPU moves 16 bytes at once (N = kPack, i a multiple of it) where body.packs() allows it.
+// Formulas and order of operations are those of src/model/ops/host_elements.hpp; a test without a
+// GPU runs these bodies on the host and compares bits. launch<Launch>(operands, stream) runs an op
+// by its bodies: Launch is DeviceLaunch in the plugin, HostLaunch in tests and the stand-in.
 namespace th::cuda {
 
 /// N neighbouring elements.
@@ -61,83 +63,97 @@ TH_HOST_DEVICE inline Division divide(std::int64_t i, std::int64_t d) {
 }
 
 template <typename T>
-struct AddDropout {
+struct AddDropoutBody {
   static constexpr int kPack = kPackOf<T>;
-  const T *x, *s;
-  T* y;
+  op::AddDropout<T> o;
   DropoutDraws draws;
-  bool drops;
-  [[nodiscard]] bool packs() const { return aligned(x, s, y); }
+  [[nodiscard]] bool packs() const { return aligned(o.x, o.s, o.y); }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    const Pack<T, N> a = load<N>(x + i), b = load<N>(s + i);
+    const Pack<T, N> a = load<N>(o.x + i), b = load<N>(o.s + i);
+    const bool drops = o.dropout.rate != 0.0F;
     Pack<T, N> out;
     for (int j = 0; j < N; ++j) {
       out.at[j] = from_float<T>(drops ? to_float(a.at[j]) + to_float(b.at[j]) * draws.factor(i + j)
                                       : to_float(a.at[j]) + to_float(b.at[j]));
     }
-    store<N>(y + i, out);
+    store<N>(o.y + i, out);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::AddDropout<T>& o, void* stream) {
+  Launch::elements("add_dropout", o.count, AddDropoutBody<T>{o, DropoutDraws(o.dropout)}, stream);
+}
 
-/// out[i] = x[i] times the draw; also without dropout, where the factor is 1.
+/// Also without dropout, where the factor is 1.
 template <typename T>
-struct DropElements {
+struct ApplyDropoutBody {
   static constexpr int kPack = kPackOf<T>;
-  const T* x;
-  T* out;
+  op::ApplyDropout<T> o;
   DropoutDraws draws;
-  [[nodiscard]] bool packs() const { return aligned(x, out); }
+  [[nodiscard]] bool packs() const { return aligned(o.x, o.out); }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    Pack<T, N> a = load<N>(x + i);
+    Pack<T, N> a = load<N>(o.x + i);
     for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * draws.factor(i + j));
-    store<N>(out + i, a);
+    store<N>(o.out + i, a);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::ApplyDropout<T>& o, void* stream) {
+  Launch::elements("apply_dropout", o.count, ApplyDropoutBody<T>{o, DropoutDraws(o.dropout)},
+                   stream);
+}
 
 template <typename T>
-struct BiasReluDropout {
+struct BiasReluDropoutBody {
   static constexpr int kPack = kPackOf<T>;
-  T* h;
-  const T* bias;
-  std::int64_t columns;
+  op::BiasReluDropout<T> o;
   DropoutDraws draws;
-  bool drops;
-  [[nodiscard]] bool packs() const { return aligned(h, bias) && columns % kPack == 0; }
+  [[nodiscard]] bool packs() const { return aligned(o.h, o.bias) && o.columns % kPack == 0; }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    Pack<T, N> a = load<N>(h + i);
-    const Pack<T, N> b = load<N>(bias + divide(i, columns).remainder);
+    Pack<T, N> a = load<N>(o.h + i);
+    const Pack<T, N> b = load<N>(o.bias + divide(i, o.columns).remainder);
+    const bool drops = o.dropout.rate != 0.0F;
     for (int j = 0; j < N; ++j) {
       const float sum = to_float(a.at[j]) + to_float(b.at[j]);
       const float positive = sum < 0.0F ? 0.0F : sum;  // NaN stays
       a.at[j] = from_float<T>(drops ? positive * draws.factor(i + j) : positive);
     }
-    store<N>(h + i, a);
+    store<N>(o.h + i, a);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::BiasReluDropout<T>& o, void* stream) {
+  Launch::elements("bias_relu_dropout", o.rows * o.columns,
+                   BiasReluDropoutBody<T>{o, DropoutDraws(o.dropout)}, stream);
+}
 
 template <typename T>
-struct ReluDropoutBackward {
+struct ReluDropoutBackwardBody {
   static constexpr int kPack = kPackOf<T>;
-  const T* h;
-  T* g;
+  op::ReluDropoutBackward<T> o;
   float scale;
-  [[nodiscard]] bool packs() const { return aligned(h, g); }
+  [[nodiscard]] bool packs() const { return aligned(o.h, o.g); }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    const Pack<T, N> a = load<N>(h + i);
-    Pack<T, N> b = load<N>(g + i);
+    const Pack<T, N> a = load<N>(o.h + i);
+    Pack<T, N> b = load<N>(o.g + i);
     for (int j = 0; j < N; ++j)
       b.at[j] = from_float<T>(to_float(a.at[j]) > 0.0F ? to_float(b.at[j]) * scale : 0.0F);
-    store<N>(g + i, b);
+    store<N>(o.g + i, b);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::ReluDropoutBackward<T>& o, void* stream) {
+  const float scale = o.dropout.rate == 0.0F ? 1.0F : 1.0F / (1.0F - o.dropout.rate);
+  Launch::elements("relu_dropout_backward", o.count, ReluDropoutBackwardBody<T>{o, scale}, stream);
+}
 
 /// y[i] += x[i], summed in fp32, in y's type.
 template <typename Y, typename X>
-struct AddElements {
+struct AddBody {
   static constexpr int kPack = kPackOf<X>;
   Y* y;
   const X* x;
@@ -150,10 +166,18 @@ struct AddElements {
     store<N>(y + i, sum);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::AddTo<T>& o, void* stream) {
+  Launch::elements("add_to", o.count, AddBody<T, T>{o.y, o.x}, stream);
+}
+template <typename Launch, typename T>
+void launch(const op::Accumulate<T>& o, void* stream) {
+  Launch::elements("accumulate", o.count, AddBody<float, T>{o.y, o.x}, stream);
+}
 
 /// y[i] = x[i] in y's type.
 template <typename Y, typename X>
-struct ConvertElements {
+struct ConvertBody {
   static constexpr int kPack = sizeof(X) < sizeof(Y) ? kPackOf<X> : kPackOf<Y>;
   const X* x;
   Y* y;
@@ -166,88 +190,121 @@ struct ConvertElements {
     store<N>(y + i, out);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::Widen<T>& o, void* stream) {
+  Launch::elements("widen", o.count, ConvertBody<float, T>{o.x, o.y}, stream);
+}
+template <typename Launch, typename T>
+void launch(const op::Narrow<T>& o, void* stream) {
+  Launch::elements("narrow", o.count, ConvertBody<T, float>{o.x, o.y}, stream);
+}
 
 /// Where element i of [B, H, L, K] lies among columns of packed rows [M, stride]; -1: beyond its
 /// sentence's end.
-struct HeadPlace {
-  const std::int64_t* offsets;
-  std::int64_t length, heads, width, stride;
-  TH_HOST_DEVICE std::int64_t operator()(std::int64_t i) const {
-    const Division row = divide(i, width), head = divide(row.quotient, length),
-                   sentence = divide(head.quotient, heads);
-    const std::int64_t k = row.remainder, t = head.remainder, b = sentence.quotient;
-    if (t >= offsets[b + 1] - offsets[b]) return -1;
-    return (offsets[b] + t) * stride + sentence.remainder * width + k;
-  }
-};
+template <typename Operands>
+TH_HOST_DEVICE std::int64_t packed_place(const Operands& o, std::int64_t i) {
+  const Division row = divide(i, o.width), head = divide(row.quotient, o.length),
+                 sentence = divide(head.quotient, o.heads);
+  const std::int64_t k = row.remainder, t = head.remainder, b = sentence.quotient;
+  if (t >= o.offsets[b + 1] - o.offsets[b]) return -1;
+  return (o.offsets[b] + t) * o.stride + sentence.remainder * o.width + k;
+}
 
 template <typename T>
-struct SplitHeads {
+struct SplitHeadsBody {
   static constexpr int kPack = kPackOf<T>;
-  const T* x;
-  T* out;
-  HeadPlace place;
-  float scale;
+  op::SplitHeads<T> o;
   [[nodiscard]] bool packs() const {
-    return aligned(x, out) && place.width % kPack == 0 && place.stride % kPack == 0;
+    return aligned(o.x, o.out) && o.width % kPack == 0 && o.stride % kPack == 0;
   }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    const std::int64_t at = place(i);
+    const std::int64_t at = packed_place(o, i);
     Pack<T, N> a{};
     if (at >= 0) {
-      a = load<N>(x + at);
-      for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * scale);
+      a = load<N>(o.x + at);
+      for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * o.scale);
     }
-    store<N>(out + i, a);
+    store<N>(o.out + i, a);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::SplitHeads<T>& o, void* stream) {
+  Launch::elements("split_heads", o.batch * o.heads * o.length * o.width, SplitHeadsBody<T>{o},
+                   stream);
+}
 
 template <typename T>
-struct MergeHeads {
+struct MergeHeadsBody {
   static constexpr int kPack = kPackOf<T>;
-  const T* h;
-  T* x;
-  HeadPlace place;
-  float scale;
+  op::MergeHeads<T> o;
   [[nodiscard]] bool packs() const {
-    return aligned(h, x) && place.width % kPack == 0 && place.stride % kPack == 0;
+    return aligned(o.h, o.x) && o.width % kPack == 0 && o.stride % kPack == 0;
   }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    const std::int64_t at = place(i);
+    const std::int64_t at = packed_place(o, i);
     if (at < 0) return;
-    Pack<T, N> a = load<N>(h + i);
-    for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * scale);
-    store<N>(x + at, a);
+    Pack<T, N> a = load<N>(o.h + i);
+    for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * o.scale);
+    store<N>(o.x + at, a);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::MergeHeads<T>& o, void* stream) {
+  Launch::elements("merge_heads", o.batch * o.heads * o.length * o.width, MergeHeadsBody<T>{o},
+                   stream);
+}
 
+/// One pair of columns of a head.
 template <typename T>
-struct Embed {
-  static constexpr int kPack = kPackOf<T>;
-  const T* weight;
-  const std::int64_t* ids;
-  const float* position;
-  const std::int32_t* places;
-  T* y;
-  std::int64_t width;
-  float scale;
-  DropoutDraws draws;
-  bool drops;
-  [[nodiscard]] bool packs() const { return aligned(weight, position, y) && width % kPack == 0; }
+struct RotatePositionsBody {
+  static constexpr int kPack = 1;
+  op::RotatePositions<T> o;
+  [[nodiscard]] bool packs() const { return false; }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
-    const Division row = divide(i, width);
-    const Pack<T, N> w = load<N>(weight + ids[row.quotient] * width + row.remainder);
-    const Pack<float, N> p = load<N>(position + places[row.quotient] * width + row.remainder);
+    static_assert(N == 1);
+    const std::int64_t half = o.width / 2;
+    const Division head = divide(i, half), row = divide(head.quotient, o.heads);
+    T* first = o.x + row.quotient * o.stride + row.remainder * o.width + head.remainder;
+    float a = to_float(first[0]), b = to_float(first[half]);
+    o.rule.rotate(head.remainder, o.width, o.places[row.quotient], o.direction, a, b);
+    first[0] = from_float<T>(a);
+    first[half] = from_float<T>(b);
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::RotatePositions<T>& o, void* stream) {
+  Launch::elements("rotate_positions", o.rows * o.heads * (o.width / 2), RotatePositionsBody<T>{o},
+                   stream);
+}
+
+template <typename T>
+struct EmbedBody {
+  static constexpr int kPack = kPackOf<T>;
+  op::Embed<T> o;
+  DropoutDraws draws;
+  [[nodiscard]] bool packs() const {
+    return aligned(o.weight, o.position, o.y) && o.width % kPack == 0;
+  }
+  template <int N>
+  TH_HOST_DEVICE void run(std::int64_t i) const {
+    const Division row = divide(i, o.width);
+    const Pack<T, N> w = load<N>(o.weight + o.ids[row.quotient] * o.width + row.remainder);
+    const Pack<float, N> p = load<N>(o.position + o.places[row.quotient] * o.width + row.remainder);
+    const bool drops = o.dropout.rate != 0.0F;
     Pack<T, N> out;
     for (int j = 0; j < N; ++j) {
-      const float sum = to_float(w.at[j]) * scale + p.at[j];
+      const float sum = to_float(w.at[j]) * o.scale + p.at[j];
       out.at[j] = from_float<T>(drops ? sum * draws.factor(i + j) : sum);
     }
-    store<N>(y + i, out);
+    store<N>(o.y + i, out);
   }
 };
+template <typename Launch, typename T>
+void launch(const op::Embed<T>& o, void* stream) {
+  Launch::elements("embed", o.rows * o.width, EmbedBody<T>{o, DropoutDraws(o.dropout)}, stream);
+}
 
 }  // namespace th::cuda

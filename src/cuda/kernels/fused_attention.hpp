@@ -5,10 +5,10 @@
 #include <mma.h>
 
 #include "cuda/kernels/device_launch.hpp"
-#include "cuda/kernels/model_kernel_table.hpp"
+#include "cuda/kernels/launched_ops.hpp"
 #include "th/base/error.hpp"
 #include "th/base/vector_math.hpp"
-#include "th/runtime/device/model_kernels.hpp"
+#include "th/runtime/ops/operands.hpp"
 
 // Attention of short sentences in one kernel: a block for each sentence and head holds queries,
 // keys, values and scores in shared memory, so that no score ever reaches the device's memory and
@@ -49,7 +49,7 @@ class AttentionBlock {
  public:
   using Element = typename MatrixElement<T>::Type;
 
-  __device__ AttentionBlock(const runtime::AttentionOperands<T>& o, const DropoutDraws& draws,
+  __device__ AttentionBlock(const op::AttentionInputs<T>& o, const DropoutDraws& draws,
                             unsigned char* memory, bool backward)
       : o_(o),
         draws_(draws),
@@ -88,19 +88,25 @@ class AttentionBlock {
     multiply<false, true>(q_, k_, padded_rows(queries_), padded_rows(keys_), width_);
     __syncthreads();
     each_row([&](int t, int lane) {
-      const int n = t >= queries_ ? 0 : (o_.causal && t + 1 < keys_ ? t + 1 : keys_);
-      const float* scores = sums_.row(t);
+      const runtime::PositionRange seen =
+          t < queries_ ? o_.rule.keys(t, keys_) : runtime::PositionRange{};
+      const int begin = static_cast<int>(seen.begin), end = static_cast<int>(seen.end);
+      const auto score = [&](int s) {
+        const float product = sums_.row(t)[s];
+        return o_.rule.biased() ? product + o_.rule.bias(head_, t, s) : product;
+      };
       float top = -INFINITY;
-      for (int s = lane; s < n; s += 32) top = scores[s] > top ? scores[s] : top;
+      for (int s = begin + lane; s < end; s += 32) top = score(s) > top ? score(s) : top;
       for (int w = 16; w > 0; w /= 2) {
         const float other = __shfl_xor_sync(0xffffffffU, top, w);
         top = other > top ? other : top;
       }
       float sum = 0;
-      for (int s = lane; s < n; s += 32) sum += exp_fixed(scores[s] - top);
+      for (int s = begin + lane; s < end; s += 32) sum += exp_fixed(score(s) - top);
       const float inverse = 1.0F / warp_sum(sum);
       for (int s = lane; s < padded_rows(keys_); s += 32) {
-        const T p = s < n ? from_float<T>(exp_fixed(scores[s] - top) * inverse) : T{};
+        const bool sees = s >= begin && s < end;
+        const T p = sees ? from_float<T>(exp_fixed(score(s) - top) * inverse) : T{};
         p_.row(t)[s] = p;
         dropped_.row(t)[s] =
             o_.dropout.rate != 0.0F ? from_float<T>(to_float(p) * draws_.factor(place(t, s))) : p;
@@ -225,7 +231,7 @@ class AttentionBlock {
     }
   }
 
-  const runtime::AttentionOperands<T>& o_;
+  const op::AttentionInputs<T>& o_;
   const DropoutDraws& draws_;
   int width_, sentence_, head_, queries_ = 0, keys_ = 0;
   std::int64_t query_row_ = 0, key_row_ = 0;
@@ -235,7 +241,7 @@ class AttentionBlock {
 
 template <typename T>
 __global__ void __launch_bounds__(kAttentionThreads)
-    attention_kernel(const __grid_constant__ runtime::AttentionOperands<T> operands,
+    attention_kernel(const __grid_constant__ op::AttentionInputs<T> operands,
                      const __grid_constant__ DropoutDraws draws, T* out) {
   extern __shared__ __align__(128) unsigned char memory[];
   const AttentionBlock<T> block(operands, draws, memory, false);
@@ -245,7 +251,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
 
 template <typename T>
 __global__ void __launch_bounds__(kAttentionThreads)
-    attention_backward_kernel(const __grid_constant__ runtime::AttentionOperands<T> operands,
+    attention_backward_kernel(const __grid_constant__ op::AttentionInputs<T> operands,
                               const __grid_constant__ DropoutDraws draws, const T* g, T* g_q,
                               T* g_k, T* g_v) {
   extern __shared__ __align__(128) unsigned char memory[];
@@ -270,8 +276,7 @@ inline bool device_fuses_attention() {
 template <typename T, typename Kernel, typename... Arguments>
 void launch_attention(const char* name, Kernel kernel,
                       std::int64_t runtime::FusedAttentionBytes::*pass,
-                      const runtime::AttentionOperands<T>& o, void* stream,
-                      Arguments... arguments) {
+                      const op::AttentionInputs<T>& o, void* stream, Arguments... arguments) {
   ensure(runtime::fuses_attention(o.queries, o.keys, o.width),
          "attention: too long or too wide for one block");
   ensure(aligned(o.q, o.k, o.v, arguments...) && o.q_stride % kPackOf<T> == 0 &&
@@ -289,25 +294,25 @@ void launch_attention(const char* name, Kernel kernel,
 }
 
 template <typename T>
-void attention(const runtime::AttentionOperands<T>& operands, T* out, void* stream) {
+void attention(const op::Attention<T>& o, void* stream) {
   launch_attention("attention", attention_kernel<T>, &runtime::FusedAttentionBytes::forward,
-                   operands, stream, out);
+                   o.inputs, stream, o.out);
 }
 
 template <typename T>
-void attention_backward(const runtime::AttentionOperands<T>& operands, const T* g, T* g_q, T* g_k,
-                        T* g_v, void* stream) {
+void attention_backward(const op::AttentionBackward<T>& o, void* stream) {
   launch_attention("attention_backward", attention_backward_kernel<T>,
-                   &runtime::FusedAttentionBytes::backward, operands, stream, g, g_q, g_k, g_v);
+                   &runtime::FusedAttentionBytes::backward, o.inputs, stream, o.g, o.g_q, o.g_k,
+                   o.g_v);
 }
 
-/// The model's kernels, with attention where the current device has room for it.
+/// The model's ops, with attention where the current device has room for it.
 template <typename T>
-runtime::ModelKernels<T> table_with_attention() {
-  runtime::ModelKernels<T> table = model_kernel_table<T, DeviceLaunch>();
+runtime::OpTable<T> table_with_attention() {
+  runtime::OpTable<T> table = launched_ops<T, DeviceLaunch>();
   if (!device_fuses_attention()) return table;
-  table.attention = attention<T>;
-  table.attention_backward = attention_backward<T>;
+  table.template replace<op::Attention<T>>(attention<T>);
+  table.template replace<op::AttentionBackward<T>>(attention_backward<T>);
   return table;
 }
 

@@ -19,15 +19,18 @@ const runtime::CudaKernels& kernel_table() {
 }
 
 void accumulate(float* y, const float* x, std::int64_t count, void* stream) {
-  model_kernels_fp32().add_to(y, x, count, stream);
+  model_kernels_fp32().run(op::AddTo<float>{.y = y, .x = x, .count = count}, stream);
 }
 
 void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
            void* stream) {
   ensure(type != runtime::ElementType::kFp32, "round: not to a 16-bit type");
-  if (type == runtime::ElementType::kBf16)
-    return model_kernels_bf16().narrow(from, static_cast<Bf16*>(to), count, stream);
-  model_kernels_fp16().narrow(from, static_cast<Fp16*>(to), count, stream);
+  if (type == runtime::ElementType::kBf16) {
+    const op::Narrow<Bf16> o{.x = from, .y = static_cast<Bf16*>(to), .count = count};
+    return model_kernels_bf16().run(o, stream);
+  }
+  const op::Narrow<Fp16> o{.x = from, .y = static_cast<Fp16*>(to), .count = count};
+  model_kernels_fp16().run(o, stream);
 }
 
 }  // namespace th::cuda

@@ -4,7 +4,7 @@
 
 #include "th/base/half_float.hpp"
 #include "th/runtime/device/cuda_plugin_abi.hpp"
-#include "th/runtime/device/model_kernels.hpp"
+#include "th/runtime/ops/operands.hpp"
 
 namespace th::cuda {
 
@@ -24,10 +24,10 @@ void accumulate(float* y, const float* x, std::int64_t count, void* stream);
 void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
            void* stream);
 
-/// The model's kernels, a table for each element type.
-[[nodiscard]] const runtime::ModelKernels<float>& model_kernels_fp32();
-[[nodiscard]] const runtime::ModelKernels<Bf16>& model_kernels_bf16();
-[[nodiscard]] const runtime::ModelKernels<Fp16>& model_kernels_fp16();
+/// The model's ops, a table for each element type.
+[[nodiscard]] const runtime::OpTable<float>& model_kernels_fp32();
+[[nodiscard]] const runtime::OpTable<Bf16>& model_kernels_bf16();
+[[nodiscard]] const runtime::OpTable<Fp16>& model_kernels_fp16();
 /// Throws DeviceError when this build holds no kernels that the current device can run.
 void check_kernel_image();
 

@@ -3,8 +3,8 @@
 
 namespace th::cuda {
 
-const runtime::ModelKernels<Bf16>& model_kernels_bf16() {
-  static const runtime::ModelKernels<Bf16> kTable = table_with_attention<Bf16>();
+const runtime::OpTable<Bf16>& model_kernels_bf16() {
+  static const runtime::OpTable<Bf16> kTable = table_with_attention<Bf16>();
   return kTable;
 }
 

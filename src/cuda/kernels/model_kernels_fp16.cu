@@ -3,8 +3,8 @@
 
 namespace th::cuda {
 
-const runtime::ModelKernels<Fp16>& model_kernels_fp16() {
-  static const runtime::ModelKernels<Fp16> kTable = table_with_attention<Fp16>();
+const runtime::OpTable<Fp16>& model_kernels_fp16() {
+  static const runtime::OpTable<Fp16> kTable = table_with_attention<Fp16>();
   return kTable;
 }
 

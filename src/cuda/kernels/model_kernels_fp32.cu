@@ -1,11 +1,11 @@
 #include "cuda/kernels/device_launch.hpp"
 #include "cuda/kernels/kernels.hpp"
-#include "cuda/kernels/model_kernel_table.hpp"
+#include "cuda/kernels/launched_ops.hpp"
 
 namespace th::cuda {
 
-const runtime::ModelKernels<float>& model_kernels_fp32() {
-  static constexpr runtime::ModelKernels<float> kTable = model_kernel_table<float, DeviceLaunch>();
+const runtime::OpTable<float>& model_kernels_fp32() {
+  static constexpr runtime::OpTable<float> kTable = launched_ops<float, DeviceLaunch>();
   return kTable;
 }
 

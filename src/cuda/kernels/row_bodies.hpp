@@ -8,57 +8,59 @@
 #include "th/base/half_float.hpp"
 #include "th/base/host_device.hpp"
 #include "th/base/vector_math.hpp"
+#include "th/runtime/ops/operands.hpp"
 
-// The kernels of a row whose sums lanes share: body(row, lanes). `lanes` is RowLanes, PackedLanes
-// or BlockLanes on a GPU and HostLanes in tests; with 16 lanes sums have the bits of the CPU's
-// lane_sum. A lane reads what it wrote itself, unless meet() stands between. Rows that are read
-// several times come by lanes.row(), value k of a lane being that of column d. Sums over rows:
-// body.add<N>(row, column, sums) and body.write(column, sums). nvcc compiles each body for both
-// sides; the host's half is instantiated with HostLanes alone.
+// The device's bodies of ops on rows whose sums lanes share: body(row, lanes). `lanes` is RowLanes,
+// PackedLanes or BlockLanes on a GPU and HostLanes in tests; with 16 lanes sums have the bits of
+// the CPU's lane_sum. A lane reads what it wrote itself, unless meet() stands between. Rows that
+// are read several times come by lanes.row(), value k of a lane being that of column d. Sums over
+// rows: body.add<N>(row, column, sums) and body.write(column, sums). nvcc compiles each body for
+// both sides; the host's half is instantiated with HostLanes alone.
 namespace th::cuda {
 
 template <typename T>
-struct LayerNorm {
+struct LayerNormBody {
   using Element = T;
-  const T *x, *gamma, *beta;
-  T* y;
-  float *mean, *rstd;
+  op::LayerNorm<T> o;
   std::int64_t columns;
-  [[nodiscard]] bool packs() const { return aligned(x, gamma, beta, y); }
+  [[nodiscard]] bool packs() const { return aligned(o.x, o.gamma, o.beta, o.y); }
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
     const float inverse = 1.0F / static_cast<float>(columns);
-    const auto in = lanes.row(x + m * columns), scale = lanes.row(gamma), shift = lanes.row(beta);
+    const auto in = lanes.row(o.x + m * columns), scale = lanes.row(o.gamma),
+               shift = lanes.row(o.beta);
     const float mu =
         lanes.sum_row(columns, [&](int k, std::int64_t d) { return in.at(k, d); }) * inverse;
     const float variance = lanes.sum_row(columns, [&](int k, std::int64_t d) {
       return (in.at(k, d) - mu) * (in.at(k, d) - mu);
     }) * inverse;
     const float r = 1.0F / sqrtf(variance + 1e-5F);
-    lanes.store_row(y + m * columns, columns, [&](int k, std::int64_t d) {
+    lanes.store_row(o.y + m * columns, columns, [&](int k, std::int64_t d) {
       return (in.at(k, d) - mu) * r * scale.at(k, d) + shift.at(k, d);
     });
     if (!lanes.first()) return;
-    mean[m] = mu;
-    rstd[m] = r;
+    o.mean[m] = mu;
+    o.rstd[m] = r;
   }
 };
+template <typename Launch, typename T>
+void launch(const op::LayerNorm<T>& o, void* stream) {
+  Launch::kept_rows("layer_norm", o.rows, LayerNormBody<T>{o, o.columns}, stream);
+}
 
 /// The input's gradient, a row.
 template <typename T>
 struct LayerNormInputGradient {
   using Element = T;
-  const T *g, *x, *gamma;
-  const float *mean, *rstd;
-  T* g_x;
+  op::LayerNormBackward<T> o;
   std::int64_t columns;
-  [[nodiscard]] bool packs() const { return aligned(g, x, gamma, g_x); }
+  [[nodiscard]] bool packs() const { return aligned(o.g, o.x, o.gamma, o.g_x); }
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
     const float inverse = 1.0F / static_cast<float>(columns);
-    const auto go = lanes.row(g + m * columns), in = lanes.row(x + m * columns),
-               scale = lanes.row(gamma);
-    const float mu = mean[m], r = rstd[m];
+    const auto go = lanes.row(o.g + m * columns), in = lanes.row(o.x + m * columns),
+               scale = lanes.row(o.gamma);
+    const float mu = o.mean[m], r = o.rstd[m];
     const auto hat = [&](int k, std::int64_t d) { return (in.at(k, d) - mu) * r; };
     const float a = lanes.sum_row(columns, [&](int k, std::int64_t d) {
       return go.at(k, d) * scale.at(k, d);
@@ -66,7 +68,7 @@ struct LayerNormInputGradient {
     const float b = lanes.sum_row(columns, [&](int k, std::int64_t d) {
       return go.at(k, d) * scale.at(k, d) * hat(k, d);
     }) * inverse;
-    lanes.store_row(g_x + m * columns, columns, [&](int k, std::int64_t d) {
+    lanes.store_row(o.g_x + m * columns, columns, [&](int k, std::int64_t d) {
       return (go.at(k, d) * scale.at(k, d) - a - hat(k, d) * b) * r;
     });
   }
@@ -76,27 +78,32 @@ struct LayerNormInputGradient {
 template <typename T>
 struct LayerNormParameterGradient {
   static constexpr int kSums = 2, kPack = kPackOf<T>;
-  const T *g, *x;
-  const float *mean, *rstd;
-  float *g_gamma, *g_beta;
+  op::LayerNormBackward<T> o;
   std::int64_t rows, columns;
-  [[nodiscard]] bool packs() const { return aligned(g, x) && columns % kPack == 0; }
+  [[nodiscard]] bool packs() const { return aligned(o.g, o.x) && columns % kPack == 0; }
   template <int N>
   TH_HOST_DEVICE void add(std::int64_t m, std::int64_t d, float (&sums)[kSums][N]) const {
-    const Pack<T, N> of_g = load<N>(g + m * columns + d), of_x = load<N>(x + m * columns + d);
-    const float mu = mean[m], r = rstd[m];
+    const Pack<T, N> of_g = load<N>(o.g + m * columns + d), of_x = load<N>(o.x + m * columns + d);
+    const float mu = o.mean[m], r = o.rstd[m];
     for (int j = 0; j < N; ++j) {
       sums[0][j] += to_float(of_g.at[j]) * ((to_float(of_x.at[j]) - mu) * r);
       sums[1][j] += to_float(of_g.at[j]);
     }
   }
   TH_HOST_DEVICE void write(std::int64_t d, int which, float sum) const {
-    (which == 0 ? g_gamma : g_beta)[d] += sum;
+    (which == 0 ? o.g_gamma : o.g_beta)[d] += sum;
   }
 };
+template <typename Launch, typename T>
+void launch(const op::LayerNormBackward<T>& o, void* stream) {
+  // The columns first: g_x may be g.
+  Launch::columns("layer_norm_backward", LayerNormParameterGradient<T>{o, o.rows, o.columns},
+                  stream);
+  Launch::kept_rows("layer_norm_backward", o.rows, LayerNormInputGradient<T>{o, o.columns}, stream);
+}
 
 template <typename T>
-struct AddColumnSums {
+struct AddColumnSumsBody {
   static constexpr int kSums = 1, kPack = kPackOf<T>;
   const T* x;
   float* out;
@@ -109,6 +116,10 @@ struct AddColumnSums {
   }
   TH_HOST_DEVICE void write(std::int64_t d, int, float sum) const { out[d] += sum; }
 };
+template <typename Launch, typename T>
+void launch(const op::AddColumnSums<T>& o, void* stream) {
+  Launch::columns("add_column_sums", AddColumnSumsBody<T>{o.x, o.out, o.rows, o.columns}, stream);
+}
 
 /// Whether exponentials stay in the row between two passes: 16-bit rows would round them, and
 /// compute them again.
@@ -116,17 +127,23 @@ template <typename T>
 inline constexpr bool kKeepsExponentials = sizeof(T) == sizeof(float);
 
 template <typename T>
-struct MaskedSoftmax {
-  T* scores;
-  const std::int32_t* key_lengths;
-  bool causal;
-  std::int64_t heads, queries, keys;
+struct MaskedSoftmaxBody {
+  op::MaskedSoftmax<T> o;
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t row, const Lanes& lanes) const {
-    const std::int64_t real = key_lengths != nullptr ? key_lengths[row / (heads * queries)] : keys;
-    const std::int64_t seen = row % queries + 1;
-    const std::int64_t n = causal && seen < real ? seen : real;
-    T* s = scores + row * keys;
+    const std::int64_t real =
+        o.key_lengths != nullptr ? o.key_lengths[row / (o.heads * o.queries)] : o.keys;
+    const std::int64_t query = row % o.queries;
+    const runtime::PositionRange seen = o.rule.keys(query, real);
+    const std::int64_t n = seen.end - seen.begin;
+    T* all = o.scores + row * o.keys;
+    T* s = all + seen.begin;
+    if (o.rule.biased()) {
+      lanes.each(n, [&](std::int64_t k) {
+        s[k] = from_float<T>(to_float(s[k]) +
+                             o.rule.bias(row / o.queries % o.heads, query, seen.begin + k));
+      });
+    }
     const float top = lanes.maximum(n, [&](std::int64_t k) { return to_float(s[k]); });
     if constexpr (kKeepsExponentials<T>) {
       lanes.each(n, [&](std::int64_t k) { s[k] = from_float<T>(exp_fixed(to_float(s[k]) - top)); });
@@ -141,35 +158,43 @@ struct MaskedSoftmax {
         s[k] = from_float<T>(exp_fixed(to_float(s[k]) - top) * inverse);
       });
     }
-    lanes.each(keys - n, [&](std::int64_t k) { s[n + k] = T{}; });
+    lanes.each(o.keys - n, [&](std::int64_t k) { all[k < seen.begin ? k : n + k] = T{}; });
   }
 };
+template <typename Launch, typename T>
+void launch(const op::MaskedSoftmax<T>& o, void* stream) {
+  Launch::rows("masked_softmax", o.batch * o.heads * o.queries, MaskedSoftmaxBody<T>{o}, stream);
+}
 
 template <typename T>
-struct SoftmaxDropoutBackward {
-  const T* p;
-  T* g;
-  std::int64_t keys;
+struct SoftmaxDropoutBackwardBody {
+  op::SoftmaxDropoutBackward<T> o;
   DropoutDraws draws;
-  bool drops;
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
-    const T* pr = p + m * keys;
-    T* gr = g + m * keys;
+    const T* pr = o.p + m * o.keys;
+    T* gr = o.g + m * o.keys;
+    const bool drops = o.dropout.rate != 0.0F;
     const auto dropped = [&](std::int64_t k) {
-      return drops ? to_float(gr[k]) * draws.factor(m * keys + k) : to_float(gr[k]);
+      return drops ? to_float(gr[k]) * draws.factor(m * o.keys + k) : to_float(gr[k]);
     };
     const float dot = lanes.template sum<float>(
-        keys, [&](std::int64_t k) { return to_float(pr[k]) * dropped(k); });
-    lanes.each(
-        keys, [&](std::int64_t k) { gr[k] = from_float<T>(to_float(pr[k]) * (dropped(k) - dot)); });
+        o.keys, [&](std::int64_t k) { return to_float(pr[k]) * dropped(k); });
+    lanes.each(o.keys, [&](std::int64_t k) {
+      gr[k] = from_float<T>(to_float(pr[k]) * (dropped(k) - dot));
+    });
   }
 };
+template <typename Launch, typename T>
+void launch(const op::SoftmaxDropoutBackward<T>& o, void* stream) {
+  Launch::rows("softmax_dropout_backward", o.rows,
+               SoftmaxDropoutBackwardBody<T>{o, DropoutDraws(o.dropout)}, stream);
+}
 
 /// The first row of an id adds the rows of that id, in their order: no two rows write one place,
 /// and the order is the CPU's.
 template <typename T>
-struct EmbedBackward {
+struct EmbedBackwardBody {
   const T* g;
   const std::int64_t* ids;
   float* g_weight;
@@ -183,53 +208,71 @@ struct EmbedBackward {
     return drops ? of_g * draws.factor(row * width + d) * scale : of_g * scale;
   }
 };
+template <typename Launch, typename T>
+void launch(const op::EmbedBackward<T>& o, void* stream) {
+  Launch::ids("embed_backward",
+              EmbedBackwardBody<T>{o.g, o.ids, o.g_weight, o.rows, o.width, o.scale,
+                                   DropoutDraws(o.dropout), o.dropout.rate != 0.0F},
+              stream);
+}
 
 template <typename T>
-struct CrossEntropy {
-  T* logits;
-  const std::int64_t* labels;
-  double* row_losses;
-  std::int64_t vocabulary;
-  float smoothing, g_scale;
+struct CrossEntropyBody {
+  op::CrossEntropy<T> o;
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
-    T* row = logits + m * vocabulary;
-    const std::int64_t label = labels[m];
+    T* row = o.logits + m * o.vocabulary;
+    const std::int64_t label = o.labels[m];
     if (label == 0) {
-      if (g_scale != 0.0F) lanes.each(vocabulary, [&](std::int64_t v) { row[v] = T{}; });
-      if (lanes.first()) row_losses[m] = 0;
+      if (o.g_scale != 0.0F) lanes.each(o.vocabulary, [&](std::int64_t v) { row[v] = T{}; });
+      if (lanes.first()) o.row_losses[m] = 0;
       return;
     }
-    const float top = lanes.maximum(vocabulary, [&](std::int64_t v) { return to_float(row[v]); });
-    const float at_label = to_float(row[label]);
-    const float target = at_label - top;
+    if (o.bias != nullptr) {
+      lanes.each(o.vocabulary, [&](std::int64_t v) {
+        row[v] = from_float<T>(to_float(row[v]) + to_float(o.bias[v]));
+      });
+      lanes.meet();  // every lane reads the label's logit
+    }
+    const float top = lanes.maximum(o.vocabulary, [&](std::int64_t v) { return to_float(row[v]); });
+    const float target = to_float(row[label]) - top;
     const float mean =
-        smoothing == 0.0F ? 0.0F : lanes.template sum<float>(vocabulary, [&](std::int64_t v) {
+        o.smoothing == 0.0F ? 0.0F : lanes.template sum<float>(o.vocabulary, [&](std::int64_t v) {
           return to_float(row[v]) - top;
-        }) / static_cast<float>(vocabulary);
+        }) / static_cast<float>(o.vocabulary);
     lanes.meet();  // every lane has read the label's logit
-    if constexpr (kKeepsExponentials<T>)
-      lanes.each(vocabulary, [&](std::int64_t v) {
+    if constexpr (kKeepsExponentials<T>) {
+      lanes.each(o.vocabulary, [&](std::int64_t v) {
         row[v] = from_float<T>(exp_fixed(to_float(row[v]) - top));
       });
+    }
     const auto exponential = [&](std::int64_t v) {
       return kKeepsExponentials<T> ? to_float(row[v]) : exp_fixed(to_float(row[v]) - top);
     };
-    const float sum = lanes.template sum<float>(vocabulary, exponential);
+    const float sum = lanes.template sum<float>(o.vocabulary, exponential);
     if (lanes.first()) {
-      row_losses[m] = log(static_cast<double>(sum)) -
-                      (1.0 - static_cast<double>(smoothing)) * static_cast<double>(target) -
-                      static_cast<double>(smoothing) * static_cast<double>(mean);
+      o.row_losses[m] = log(static_cast<double>(sum)) -
+                        (1.0 - static_cast<double>(o.smoothing)) * static_cast<double>(target) -
+                        static_cast<double>(o.smoothing) * static_cast<double>(mean);
     }
-    if (g_scale == 0.0F) return;
-    const float scale = g_scale / sum;
-    const float base = smoothing / static_cast<float>(vocabulary) * g_scale;
-    const float correction = (1.0F - smoothing) * g_scale;
-    lanes.each(vocabulary, [&](std::int64_t v) {
+    if (o.g_scale == 0.0F) return;
+    const float scale = o.g_scale / sum;
+    const float base = o.smoothing / static_cast<float>(o.vocabulary) * o.g_scale;
+    const float correction = (1.0F - o.smoothing) * o.g_scale;
+    lanes.each(o.vocabulary, [&](std::int64_t v) {
       const float gradient = exponential(v) * scale - base;
       row[v] = from_float<T>(v == label ? gradient - correction : gradient);
     });
   }
 };
+template <typename Launch, typename T>
+void launch(const op::CrossEntropy<T>& o, void* stream) {
+  Launch::long_rows("cross_entropy", o.rows, CrossEntropyBody<T>{o}, stream);
+}
+
+template <typename Launch, typename T>
+void launch(const op::AddTotal<T>& o, void* stream) {
+  Launch::total("add_total", o.x, o.out, o.count, stream);
+}
 
 }  // namespace th::cuda

@@ -51,8 +51,16 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
       for (std::int64_t t = keys.begin; t < keys.end; ++t)
         pairs[static_cast<std::size_t>(t - keys.begin)] =
             kept + (t * rows.capacity + line[static_cast<std::size_t>(t)]) * pair;
-      attend_one(k.elements(qkv) + r * 3 * width, pairs.data(), std::ssize(pairs), c.heads,
-                 head_width, scratch.data(), k.elements(out) + r * width);
+      attend_one(AttendOne<T>{.query = k.elements(qkv) + r * 3 * width,
+                              .pairs = pairs.data(),
+                              .first_key = keys.begin,
+                              .keys = std::ssize(pairs),
+                              .heads = c.heads,
+                              .width = head_width,
+                              .rule = self_rules_.scores,
+                              .position = rows.step,
+                              .scratch = scratch.data(),
+                              .out = k.elements(out) + r * width});
     }
   });
   return self_attention_.out(p).forward(c, out);
@@ -78,8 +86,16 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
       pairs.clear();
       for (std::int64_t s = keys.begin; s < keys.end; ++s)
         pairs.push_back(kept + (first + s) * 2 * width);
-      attend_one(k.elements(query) + r * width, pairs.data(), std::ssize(pairs), c.heads,
-                 head_width, scratch.data(), k.elements(out) + r * width);
+      attend_one(AttendOne<T>{.query = k.elements(query) + r * width,
+                              .pairs = pairs.data(),
+                              .first_key = keys.begin,
+                              .keys = std::ssize(pairs),
+                              .heads = c.heads,
+                              .width = head_width,
+                              .rule = cross_rules_.scores,
+                              .position = rows.step,
+                              .scratch = scratch.data(),
+                              .out = k.elements(out) + r * width});
     }
   });
   return cross_attention_.out(p).forward(c, out);

@@ -6,16 +6,70 @@
 
 #include <cmath>
 
-namespace th::model {
+// The kernels of decoding for one instruction set, TH_ISA (cmake/ThIsa.cmake).
+namespace th::model::TH_ISA {
 
-#define TH_ELEMENT float
-#include "model/ops/decoding_kernels_of_element.inc"
-#undef TH_ELEMENT
-#define TH_ELEMENT Bf16
-#include "model/ops/decoding_kernels_of_element.inc"
-#undef TH_ELEMENT
-#define TH_ELEMENT Fp16
-#include "model/ops/decoding_kernels_of_element.inc"
-#undef TH_ELEMENT
+namespace {
 
-}  // namespace th::model
+/// scores [H, keys] of the scaled query q.
+template <typename T>
+void scores_of(const AttendOne<T>& o, const float* q, float* scores) {
+  for (std::int64_t s = 0; s < o.keys; ++s) {
+    for (std::int64_t h = 0; h < o.heads; ++h) {
+      const float* head = q + h * o.width;
+      const T* key = o.pairs[s] + h * o.width;
+      scores[h * o.keys + s] =
+          lane_sum(o.width, [&](std::int64_t k) { return head[k] * to_float(key[k]); });
+    }
+  }
+  if (!o.rule.biased()) return;
+  for (std::int64_t h = 0; h < o.heads; ++h) {
+    for (std::int64_t s = 0; s < o.keys; ++s)
+      scores[h * o.keys + s] += o.rule.bias(h, o.position, o.first_key + s);
+  }
+}
+
+template <typename T>
+[[gnu::flatten]] void attend_one(const AttendOne<T>& given) {
+  const AttendOne<T> o = given;  // a copy, which no store below can change
+  const std::int64_t columns = o.heads * o.width;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(o.width));
+  float* q = o.scratch;
+  float* sums = q + columns;
+  float* scores = sums + columns;
+  for (std::int64_t d = 0; d < columns; ++d) q[d] = to_float(o.query[d]) * scale;
+  for (std::int64_t d = 0; d < columns; ++d) sums[d] = 0.0F;
+  scores_of(o, q, scores);
+  for (std::int64_t h = 0; h < o.heads; ++h) softmax_row(scores + h * o.keys, o.keys);
+  for (std::int64_t s = 0; s < o.keys; ++s) {
+    for (std::int64_t h = 0; h < o.heads; ++h) {
+      const float weight = scores[h * o.keys + s];
+      const T* value = o.pairs[s] + columns + h * o.width;
+      float* sum = sums + h * o.width;
+      for (std::int64_t k = 0; k < o.width; ++k) sum[k] += weight * to_float(value[k]);
+    }
+  }
+  for (std::int64_t d = 0; d < columns; ++d) o.out[d] = from_float<T>(sums[d]);
+}
+
+template <typename T>
+[[gnu::flatten]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary) {
+  const float top = row_maximum(logits, vocabulary);
+  // 0 * x is not a number where x is infinite or none.
+  const float check =
+      lane_sum(vocabulary, [&](std::int64_t v) { return to_float(logits[v]) * 0.0F; });
+  if (!(check == 0.0F)) return {};
+  const float sum =
+      lane_sum(vocabulary, [&](std::int64_t v) { return exp_fixed(to_float(logits[v]) - top); });
+  return {static_cast<double>(top), std::log(static_cast<double>(sum)), true};
+}
+
+}  // namespace
+
+constinit const DecodingTables kDecodingTables{
+    {attend_one<float>, normalizer_of<float>},
+    {attend_one<Bf16>, normalizer_of<Bf16>},
+    {attend_one<Fp16>, normalizer_of<Fp16>},
+};
+
+}  // namespace th::model::TH_ISA

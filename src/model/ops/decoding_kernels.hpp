@@ -2,6 +2,9 @@
 
 #include <cstdint>
 
+#include "th/base/half_float.hpp"
+#include "th/runtime/ops/score_rule.hpp"
+
 // Row kernels of decoding, for elements T: float, Bf16, Fp16. Arithmetic is fp32; each row's result
 // depends on the row alone, never on which rows stand beside it.
 namespace th::model {
@@ -12,12 +15,23 @@ namespace th::model {
   return heads * (keys + 2 * width);
 }
 
-/// Scaled dot-product attention (Vaswani et al. 2017, 3.2.1) of one query over `keys` cached
-/// positions, H heads of width K: position s is pairs[s], [2*H*K], its keys, then its values. query
-/// and out [H*K], heads side by side.
+/// Scaled dot-product attention (Vaswani et al. 2017, 3.2.1) of one query over cached positions, H
+/// heads of width K: the keys that the rule lets the query see.
 template <typename T>
-void attend_one(const T* query, const T* const* pairs, std::int64_t keys, std::int64_t heads,
-                std::int64_t width, float* scratch, T* out);
+struct AttendOne {
+  const T* query = nullptr;         ///< [H*K], heads side by side
+  const T* const* pairs = nullptr;  ///< pairs[s] [2*H*K]: the keys, then the values of position
+                                    ///< first_key + s
+  std::int64_t first_key = 0;       ///< the first position that the query sees
+  std::int64_t keys = 0;            ///< how many it sees
+  std::int64_t heads = 0, width = 0;
+  runtime::ScoreRule rule = {};
+  std::int64_t position = 0;  ///< of the query
+  float* scratch = nullptr;   ///< attend_scratch() floats
+  T* out = nullptr;           ///< [H*K]
+};
+template <typename T>
+void attend_one(const AttendOne<T>& operands);
 
 /// log p[v] of a row of logits is logits[v] - top - log_sum, natural logarithm.
 struct RowNormalizer {
@@ -29,5 +43,28 @@ struct RowNormalizer {
 };
 template <typename T>
 [[nodiscard]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary);
+
+/// The kernels of one element type, and of all, compiled for one instruction set.
+template <typename T>
+struct DecodingKernels {
+  void (*attend_one)(const AttendOne<T>& operands);
+  RowNormalizer (*normalizer_of)(const T* logits, std::int64_t vocabulary);
+};
+struct DecodingTables {
+  DecodingKernels<float> fp32;
+  DecodingKernels<Bf16> bf16;
+  DecodingKernels<Fp16> fp16;
+};
+
+// decoding_kernels.cpp is compiled once for each of these namespaces (cmake/ThIsa.cmake).
+namespace avx512 {
+extern const DecodingTables kDecodingTables;
+}
+namespace avx2 {
+extern const DecodingTables kDecodingTables;
+}
+namespace baseline {
+extern const DecodingTables kDecodingTables;
+}
 
 }  // namespace th::model

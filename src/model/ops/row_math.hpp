@@ -5,13 +5,11 @@
 #include <type_traits>
 
 #include "th/base/half_float.hpp"
-#include "th/base/target_clones.hpp"
 #include "th/base/vector_math.hpp"
 
-// Sums and maxima of a row that the kernels share: part of each function's clone for an instruction
-// set, or they would be the baseline's.
-
-namespace th::model {
+// Sums and maxima of a row, for one instruction set: always part of the function that asks, so that
+// no set can share them with another.
+namespace th::model::TH_ISA {
 
 inline constexpr int kLanes = 16;
 
@@ -91,4 +89,4 @@ template <typename T>
   for (int l = 0; l < rest; ++l) s[whole + l] = from_float<T>(last[l] * inverse);
 }
 
-}  // namespace th::model
+}  // namespace th::model::TH_ISA

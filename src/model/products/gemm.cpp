@@ -3,7 +3,7 @@
 #include "model/products/products.hpp"
 #include "th/base/build_info.hpp"
 #include "th/model/ops/element.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <ATen/ATen.h>
 
@@ -63,7 +63,9 @@ at::Tensor Gemm::widened(const at::Tensor& x) const {
   at::Tensor out = at::empty(rows.sizes(), rows.options().dtype(at::kFloat));
   if (computes()) {
     with_element(rows, [&](auto element) {
-      widen(elements<decltype(element)>(rows), out.data_ptr<float>(), out.numel());
+      using T = decltype(element);
+      compute(
+          op::Widen<T>{.x = elements<T>(rows), .y = out.data_ptr<float>(), .count = out.numel()});
     });
   }
   return transposed ? out.transpose(-1, -2) : out;
@@ -81,7 +83,8 @@ void Gemm::multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
   fp32_->multiply(wide_a, wide_b, widened(bias), wide_c, write, arithmetic_);
   if (!computes()) return;
   with_element(c, [&](auto element) {
-    narrow(wide_c.data_ptr<float>(), elements<decltype(element)>(c), c.numel());
+    using T = decltype(element);
+    compute(op::Narrow<T>{.x = wide_c.data_ptr<float>(), .y = elements<T>(c), .count = c.numel()});
   });
 }
 

@@ -1,6 +1,6 @@
 #include "model/products/products.hpp"
 #include "th/model/ops/element.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -23,21 +23,24 @@ class TorchOnednnProducts final : public Products {
       c.copy_(at::bmm(a, b));
       return;
     }
-    static const auto op = c10::Dispatcher::singleton()
-                               .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
-                               .typed<PointwiseSignature>();
+    static const auto linear = c10::Dispatcher::singleton()
+                                   .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                                   .typed<PointwiseSignature>();
     const std::optional<at::Tensor> maybe_bias =
         bias.defined() ? std::optional(bias) : std::nullopt;
     const at::Tensor product =
-        op.call(a, b.t(), maybe_bias, "none", c10::List<std::optional<at::Scalar>>(),
-                std::optional<c10::string_view>(""))
+        linear
+            .call(a, b.t(), maybe_bias, "none", c10::List<std::optional<at::Scalar>>(),
+                  std::optional<c10::string_view>(""))
             .contiguous();
     if (write == Write::kSet) {
       c.copy_(product);
       return;
     }
     with_element(product, [&](auto element) {
-      accumulate(c.data_ptr<float>(), elements<decltype(element)>(product), product.numel());
+      using T = decltype(element);
+      compute(op::Accumulate<T>{
+          .y = c.data_ptr<float>(), .x = elements<T>(product), .count = product.numel()});
     });
   }
   [[nodiscard]] std::string name() const override { return "onednn-torch"; }

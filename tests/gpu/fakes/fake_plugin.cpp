@@ -1,11 +1,11 @@
 #include "cuda/kernels/elementwise.hpp"
 #include "cuda/kernels/host_lanes.hpp"
 #include "cuda/kernels/kernels.hpp"
-#include "cuda/kernels/model_kernel_table.hpp"
+#include "cuda/kernels/launched_ops.hpp"
 #include "gpu/fakes/fake_gpu.hpp"
 
 #include "th/base/error.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
 
@@ -39,17 +39,14 @@ const bool kReady = [] {
 }();
 
 template <typename T>
-runtime::ModelKernels<T> table() {
-  runtime::ModelKernels<T> kernels = model_kernel_table<T, HostLaunch<CpuOrder>>();
-  if (!says("TH_FAKE_GPU_SUMS", "cpu")) return kernels;
-  kernels.add_column_sums = [](const T* x, float* out, std::int64_t rows, std::int64_t columns,
-                               void*) { model::add_column_sums(x, out, rows, columns); };
-  kernels.layer_norm_backward = [](const T* g, const T* x, const T* gamma, const float* mean,
-                                   const float* rstd, T* g_x, float* g_gamma, float* g_beta,
-                                   std::int64_t rows, std::int64_t columns, void*) {
-    model::layer_norm_backward(g, x, gamma, mean, rstd, g_x, g_gamma, g_beta, rows, columns);
-  };
-  return kernels;
+runtime::OpTable<T> table() {
+  runtime::OpTable<T> ops = launched_ops<T, HostLaunch<CpuOrder>>();
+  if (!says("TH_FAKE_GPU_SUMS", "cpu")) return ops;
+  ops.template replace<op::AddColumnSums<T>>(
+      [](const op::AddColumnSums<T>& o, void*) { model::compute(o); });
+  ops.template replace<op::LayerNormBackward<T>>(
+      [](const op::LayerNormBackward<T>& o, void*) { model::compute(o); });
+  return ops;
 }
 
 }  // namespace
@@ -68,16 +65,16 @@ void block_square_sums(const void* x, runtime::ElementType type, std::int64_t bl
   zero::block_square_sums(x, type, blocks, out);
 }
 
-const runtime::ModelKernels<float>& model_kernels_fp32() {
-  static const runtime::ModelKernels<float> kTable = table<float>();
+const runtime::OpTable<float>& model_kernels_fp32() {
+  static const runtime::OpTable<float> kTable = table<float>();
   return kTable;
 }
-const runtime::ModelKernels<Bf16>& model_kernels_bf16() {
-  static const runtime::ModelKernels<Bf16> kTable = table<Bf16>();
+const runtime::OpTable<Bf16>& model_kernels_bf16() {
+  static const runtime::OpTable<Bf16> kTable = table<Bf16>();
   return kTable;
 }
-const runtime::ModelKernels<Fp16>& model_kernels_fp16() {
-  static const runtime::ModelKernels<Fp16> kTable = table<Fp16>();
+const runtime::OpTable<Fp16>& model_kernels_fp16() {
+  static const runtime::OpTable<Fp16> kTable = table<Fp16>();
   return kTable;
 }
 

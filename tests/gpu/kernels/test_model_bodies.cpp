@@ -1,7 +1,7 @@
 #include "cuda/kernels/host_lanes.hpp"
-#include "cuda/kernels/model_kernel_table.hpp"
+#include "cuda/kernels/launched_ops.hpp"
 #include "gpu/kernels/model_kernel_exam.hpp"
-#include "model/ops/host_kernel_table.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 // The bodies of the GPU's kernels, run on the host, against the CPU's kernels: what a GPU adds is
 // the launch and the lanes' shuffles.
@@ -10,8 +10,8 @@ namespace {
 
 template <typename T>
 void examine() {
-  const runtime::ModelKernels<T> table = model_kernel_table<T, HostLaunch<CpuOrder>>();
-  reference::examine_model_kernels<T, reference::HostMemory>(table, model::host_kernel_table<T>(),
+  const runtime::OpTable<T> table = launched_ops<T, HostLaunch<CpuOrder>>();
+  reference::examine_model_kernels<T, reference::HostMemory>(table, model::host_ops<T>(),
                                                              reference::Sums::kOtherOrder);
 }
 

@@ -1,6 +1,6 @@
 #include "cuda/kernels/host_lanes.hpp"
 #include "cuda/kernels/kernels.hpp"
-#include "cuda/kernels/model_kernel_table.hpp"
+#include "cuda/kernels/launched_ops.hpp"
 #include "gpu/device/gpu_memory.hpp"
 #include "gpu/kernels/model_kernel_exam.hpp"
 
@@ -10,9 +10,9 @@ namespace th::cuda {
 namespace {
 
 template <typename T>
-void examine(const runtime::ModelKernels<T>& kernels) {
-  reference::examine_model_kernels<T, GpuMemory>(
-      kernels, model_kernel_table<T, HostLaunch<GpuOrder>>(), reference::Sums::kSame);
+void examine(const runtime::OpTable<T>& kernels) {
+  reference::examine_model_kernels<T, GpuMemory>(kernels, launched_ops<T, HostLaunch<GpuOrder>>(),
+                                                 reference::Sums::kSame);
 }
 
 TEST(ModelKernels, HaveTheBitsOfTheirBodiesInFp32) { examine(model_kernels_fp32()); }

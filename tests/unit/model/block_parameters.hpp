@@ -2,6 +2,7 @@
 
 #include "model/sublayers/sublayers.hpp"
 #include "tensors.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 // Parameters of one block with gradients that begin at a value, to see that they are added to.
 namespace th::model::test {
@@ -34,8 +35,8 @@ struct BlockParameters {
 inline at::Tensor factors(at::IntArrayRef shape, Dropout dropout) {
   const at::Tensor ones = at::ones(shape);
   at::Tensor out = at::empty(shape);
-  host_kernels().fp32->run(op::ApplyDropout<float>{data(ones), data(out), out.numel(), dropout},
-                           nullptr);
+  compute(op::ApplyDropout<float>{
+      .x = data(ones), .out = data(out), .count = out.numel(), .dropout = dropout});
   return out.to(at::kDouble);
 }
 

@@ -5,7 +5,10 @@
 
 #include <cstdint>
 #include <cstring>
+#include <numeric>
 #include <vector>
+
+#include "th/model/ops/host_ops.hpp"
 
 // What the tests of the model layer share: tensors from a seed, and comparisons.
 namespace th::model::test {
@@ -35,6 +38,25 @@ inline bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor x = a.contiguous(), y = b.contiguous();
   return x.numel() == y.numel() && std::memcmp(x.const_data_ptr(), y.const_data_ptr(),
                                                static_cast<std::size_t>(x.nbytes())) == 0;
+}
+
+inline constexpr runtime::ScoreRule kFull{runtime::ScoreRule::Kind::kFull},
+    kCausal{runtime::ScoreRule::Kind::kCausal};
+
+/// Whether the rule lets a query see a key, of `count` keys.
+[[nodiscard]] inline bool sees(runtime::ScoreRule rule, std::int64_t query, std::int64_t key,
+                               std::int64_t count) {
+  const runtime::PositionRange seen = rule.keys(query, count);
+  return key >= seen.begin && key < seen.end;
+}
+
+/// The sum of the rows' losses, in their order.
+template <typename T>
+double loss_of(op::CrossEntropy<T> o) {
+  std::vector<double> losses(static_cast<std::size_t>(o.rows), -1.0);
+  o.row_losses = losses.data();
+  compute(o);
+  return std::accumulate(losses.begin(), losses.end(), 0.0);
 }
 
 }  // namespace th::model::test

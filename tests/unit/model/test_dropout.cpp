@@ -2,7 +2,7 @@
 
 #include "tensors.hpp"
 #include "th/base/hash.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <cmath>
 
@@ -19,7 +19,8 @@ using test::same_bits;
 at::Tensor factors(std::int64_t n, Dropout dropout) {
   const at::Tensor ones = at::ones({n});
   at::Tensor out = at::empty({n});
-  apply_dropout(data(ones), data(out), n, dropout);
+  compute(
+      op::ApplyDropout<float>{.x = data(ones), .out = data(out), .count = n, .dropout = dropout});
   return out;
 }
 
@@ -45,9 +46,11 @@ TEST(Dropout, KeptElementsAreScaledAndOthersAreZero) {
 TEST(Dropout, RateZeroIsTheIdentity) {
   const at::Tensor x = normal({1000}, 1);
   at::Tensor y = at::empty({1000});
-  apply_dropout(data(x), data(y), 1000, {7, 0.0F});
+  compute(
+      op::ApplyDropout<float>{.x = data(x), .out = data(y), .count = 1000, .dropout = {7, 0.0F}});
   EXPECT_TRUE(same_bits(x, y));
-  dropout_backward(data(x), data(y), 1000, {7, 0.0F});
+  compute(
+      op::ApplyDropout<float>{.x = data(x), .out = data(y), .count = 1000, .dropout = {7, 0.0F}});
   EXPECT_TRUE(same_bits(x, y));
 }
 
@@ -96,9 +99,10 @@ TEST(Dropout, ResidualBackwardHasTheForwardMask) {
   const at::Tensor x = normal({777}, 2), s = normal({777}, 3), g = normal({777}, 4),
                    f = factors(777, site);
   at::Tensor y = at::empty({777}), g_s = at::empty({777});
-  add_dropout(data(x), data(s), data(y), 777, site);
+  compute(op::AddDropout<float>{
+      .x = data(x), .s = data(s), .y = data(y), .count = 777, .dropout = site});
   EXPECT_TRUE(same_bits(y, x + s * f));
-  dropout_backward(data(g), data(g_s), 777, site);
+  compute(op::ApplyDropout<float>{.x = data(g), .out = data(g_s), .count = 777, .dropout = site});
   EXPECT_TRUE(same_bits(g_s, g * f));
 }
 
@@ -106,9 +110,12 @@ TEST(Dropout, ResidualMayWriteOverItsInputs) {
   const Dropout site{22, 0.4F};
   const at::Tensor x = normal({100}, 5), s = normal({100}, 6);
   at::Tensor y = at::empty({100}), over_x = x.clone(), over_s = s.clone();
-  add_dropout(data(x), data(s), data(y), 100, site);
-  add_dropout(data(over_x), data(s), data(over_x), 100, site);
-  add_dropout(data(x), data(over_s), data(over_s), 100, site);
+  compute(op::AddDropout<float>{
+      .x = data(x), .s = data(s), .y = data(y), .count = 100, .dropout = site});
+  compute(op::AddDropout<float>{
+      .x = data(over_x), .s = data(s), .y = data(over_x), .count = 100, .dropout = site});
+  compute(op::AddDropout<float>{
+      .x = data(x), .s = data(over_s), .y = data(over_s), .count = 100, .dropout = site});
   EXPECT_TRUE(same_bits(y, over_x));
   EXPECT_TRUE(same_bits(y, over_s));
 }
@@ -118,9 +125,11 @@ TEST(Dropout, ReluBackwardHasTheForwardMask) {
   const at::Tensor x = normal({20, 33}, 7), bias = normal({33}, 8), g = normal({20, 33}, 9),
                    f = factors(660, site).view({20, 33});
   at::Tensor h = x.clone(), g_x = g.clone();
-  bias_relu_dropout(data(h), data(bias), 20, 33, site);
+  compute(op::BiasReluDropout<float>{
+      .h = data(h), .bias = data(bias), .rows = 20, .columns = 33, .dropout = site});
   EXPECT_TRUE(same_bits(h, at::relu(x + bias) * f));
-  relu_dropout_backward(data(h), data(g_x), 660, site);
+  compute(
+      op::ReluDropoutBackward<float>{.h = data(h), .g = data(g_x), .count = 660, .dropout = site});
   EXPECT_TRUE(at::equal(
       g_x, at::where((x + bias).gt(0), g * f,
                      at::zeros({}))));  // not bits: a dropped negative gradient is -0 here
@@ -131,9 +140,11 @@ TEST(Dropout, AttentionBackwardHasTheForwardMask) {
   const at::Tensor p = at::softmax(normal({30, 17}, 10), -1), g = normal({30, 17}, 11),
                    f = factors(510, site).view({30, 17});
   at::Tensor dropped = at::empty({30, 17}), g_scores = g.clone();
-  apply_dropout(data(p), data(dropped), 510, site);
+  compute(
+      op::ApplyDropout<float>{.x = data(p), .out = data(dropped), .count = 510, .dropout = site});
   EXPECT_TRUE(same_bits(dropped, p * f));
-  softmax_dropout_backward(data(p), data(g_scores), 30, 17, site);
+  compute(op::SoftmaxDropoutBackward<float>{
+      .p = data(p), .g = data(g_scores), .rows = 30, .keys = 17, .dropout = site});
   const at::Tensor pd = p.to(at::kDouble);
   const at::Tensor want = at::_softmax_backward_data((g * f).to(at::kDouble), pd, -1, at::kDouble);
   EXPECT_LT(relative_error(g_scores, want), 1e-6);  // fp32, a 17-term sum
@@ -146,10 +157,23 @@ TEST(Dropout, EmbeddingBackwardHasTheForwardMask) {
   const at::Tensor f = factors(96, site).view({6, 16});
   at::Tensor y = at::empty({6, 16}), g_weight = at::zeros({10, 16});
   const std::vector<std::int32_t> places{0, 1, 2, 0, 1, 2};
-  embed(data(weight), ids.data_ptr<std::int64_t>(), data(zero), places.data(), data(y), 6, 16, 2.0F,
-        site);
+  compute(op::Embed<float>{.weight = data(weight),
+                           .ids = ids.data_ptr<std::int64_t>(),
+                           .position = data(zero),
+                           .places = places.data(),
+                           .y = data(y),
+                           .rows = 6,
+                           .width = 16,
+                           .scale = 2.0F,
+                           .dropout = site});
   EXPECT_TRUE(same_bits(y, weight.index_select(0, ids) * 2 * f));
-  embed_backward(data(g), ids.data_ptr<std::int64_t>(), data(g_weight), 6, 16, 2.0F, site);
+  compute(op::EmbedBackward<float>{.g = data(g),
+                                   .ids = ids.data_ptr<std::int64_t>(),
+                                   .g_weight = data(g_weight),
+                                   .rows = 6,
+                                   .width = 16,
+                                   .scale = 2.0F,
+                                   .dropout = site});
   const at::Tensor w = leaf(weight);
   (w.index_select(0, ids) * 2 * f.to(at::kDouble)).backward(g.to(at::kDouble));
   EXPECT_LT(relative_error(g_weight, w.grad()), 1e-6);  // fp32, at most two rows a word

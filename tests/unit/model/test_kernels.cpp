@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tensors.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <array>
 #include <cmath>
@@ -25,7 +25,14 @@ TEST(LayerNorm, ForwardAgreesWithLibTorch) {
   for (const std::int64_t d : kWidths) {
     const at::Tensor x = normal({9, d}, 1) * 3 + 5, gamma = normal({d}, 2), beta = normal({d}, 3);
     at::Tensor y = at::empty({9, d}), mean = at::empty({9}), rstd = at::empty({9});
-    layer_norm(data(x), data(gamma), data(beta), data(y), data(mean), data(rstd), 9, d);
+    compute(op::LayerNorm<float>{.x = data(x),
+                                 .gamma = data(gamma),
+                                 .beta = data(beta),
+                                 .y = data(y),
+                                 .mean = data(mean),
+                                 .rstd = data(rstd),
+                                 .rows = 9,
+                                 .columns = d});
     EXPECT_LT(relative_error(y, at::layer_norm(x.to(at::kDouble), {d}, gamma.to(at::kDouble),
                                                beta.to(at::kDouble), 1e-5)),
               5e-6)
@@ -39,7 +46,14 @@ TEST(LayerNorm, ForwardAgreesWithLibTorch) {
 TEST(LayerNorm, ALargeMeanDoesNotSpoilTheVariance) {
   const at::Tensor x = normal({4, 64}, 4) + 1000, one = at::ones({64}), zero = at::zeros({64});
   at::Tensor y = at::empty({4, 64}), mean = at::empty({4}), rstd = at::empty({4});
-  layer_norm(data(x), data(one), data(zero), data(y), data(mean), data(rstd), 4, 64);
+  compute(op::LayerNorm<float>{.x = data(x),
+                               .gamma = data(one),
+                               .beta = data(zero),
+                               .y = data(y),
+                               .mean = data(mean),
+                               .rstd = data(rstd),
+                               .rows = 4,
+                               .columns = 64});
   // The mean is off by up to an ulp of 1000 (6e-5): a one-pass variance in fp32 would be off by far
   // more.
   EXPECT_LT(relative_error(y, at::layer_norm(x.to(at::kDouble), {64}, {}, {}, 1e-5)), 2e-4);
@@ -53,9 +67,24 @@ TEST(LayerNorm, BackwardAgreesWithLibTorch) {
                g_x = at::empty({9, d});
     at::Tensor g_gamma = normal({d}, 9), g_beta = normal({d}, 10);
     const at::Tensor gamma_before = g_gamma.clone(), beta_before = g_beta.clone();
-    layer_norm(data(x), data(gamma), data(beta), data(y), data(mean), data(rstd), 9, d);
-    layer_norm_backward(data(g), data(x), data(gamma), data(mean), data(rstd), data(g_x),
-                        data(g_gamma), data(g_beta), 9, d);
+    compute(op::LayerNorm<float>{.x = data(x),
+                                 .gamma = data(gamma),
+                                 .beta = data(beta),
+                                 .y = data(y),
+                                 .mean = data(mean),
+                                 .rstd = data(rstd),
+                                 .rows = 9,
+                                 .columns = d});
+    compute(op::LayerNormBackward<float>{.g = data(g),
+                                         .x = data(x),
+                                         .gamma = data(gamma),
+                                         .mean = data(mean),
+                                         .rstd = data(rstd),
+                                         .g_x = data(g_x),
+                                         .g_gamma = data(g_gamma),
+                                         .g_beta = data(g_beta),
+                                         .rows = 9,
+                                         .columns = d});
     const at::Tensor xd = leaf(x), gammad = leaf(gamma), betad = leaf(beta);
     at::layer_norm(xd, {d}, gammad, betad, 1e-5).backward(g.to(at::kDouble));
     // In few columns the terms of g_x cancel (they add to 0 in one column): the error is judged by
@@ -69,13 +98,13 @@ TEST(LayerNorm, BackwardAgreesWithLibTorch) {
 }
 
 at::Tensor allowed(std::int64_t queries, std::int64_t keys,
-                   const std::vector<std::int32_t>& lengths, bool causal) {
+                   const std::vector<std::int32_t>& lengths, runtime::ScoreRule rule) {
   at::Tensor mask = at::zeros({std::ssize(lengths), 1, queries, keys}, at::kBool);
   for (std::int64_t b = 0; b < std::ssize(lengths); ++b) {
     for (std::int64_t t = 0; t < queries; ++t) {
       for (std::int64_t s = 0; s < keys; ++s) {
         mask.data_ptr<bool>()[(b * queries + t) * keys + s] =
-            s < lengths[static_cast<std::size_t>(b)] && (!causal || s <= t);
+            test::sees(rule, t, s, lengths[static_cast<std::size_t>(b)]);
       }
     }
   }
@@ -84,19 +113,25 @@ at::Tensor allowed(std::int64_t queries, std::int64_t keys,
 
 TEST(MaskedSoftmax, AgreesWithLibTorchUnderEveryMask) {
   for (const std::int64_t keys : {1, 2, 5, 16, 17, 40}) {
-    for (const bool causal : {false, true}) {
+    for (const runtime::ScoreRule rule : {test::kFull, test::kCausal}) {
       for (const bool padded : {false, true}) {
         std::vector<std::int32_t> lengths(3, static_cast<std::int32_t>(keys));
         if (padded)
           lengths = {static_cast<std::int32_t>(keys), static_cast<std::int32_t>((keys + 1) / 2), 1};
         at::Tensor scores = normal({3, 2, keys, keys}, 20) * 4;
         const at::Tensor before = scores.clone();
-        masked_softmax(data(scores), 3, 2, keys, keys, {padded ? lengths.data() : nullptr, causal});
+        compute(op::MaskedSoftmax<float>{.scores = data(scores),
+                                         .key_lengths = padded ? lengths.data() : nullptr,
+                                         .rule = rule,
+                                         .batch = 3,
+                                         .heads = 2,
+                                         .queries = keys,
+                                         .keys = keys});
         const at::Tensor masked =
             before.to(at::kDouble)
-                .masked_fill(allowed(keys, keys, lengths, causal).logical_not(), -INFINITY);
+                .masked_fill(allowed(keys, keys, lengths, rule).logical_not(), -INFINITY);
         EXPECT_LT(relative_error(scores, at::softmax(masked, -1)), kTolerance)
-            << keys << causal << padded;
+            << keys << " keys, rule " << static_cast<int>(rule.kind) << (padded ? ", padded" : "");
         EXPECT_LT((scores.to(at::kDouble).sum(-1) - 1).abs().max().item<double>(), kTolerance);
       }
     }
@@ -106,8 +141,15 @@ TEST(MaskedSoftmax, AgreesWithLibTorchUnderEveryMask) {
 TEST(MaskedSoftmax, MaskedKeysAreExactlyZero) {
   const std::vector<std::int32_t> lengths{3, 7};
   at::Tensor scores = normal({2, 3, 7, 7}, 21);
-  masked_softmax(data(scores), 2, 3, 7, 7, {lengths.data(), true});
-  const at::Tensor outside = allowed(7, 7, lengths, true).logical_not().expand({2, 3, 7, 7});
+  compute(op::MaskedSoftmax<float>{.scores = data(scores),
+                                   .key_lengths = lengths.data(),
+                                   .rule = test::kCausal,
+                                   .batch = 2,
+                                   .heads = 3,
+                                   .queries = 7,
+                                   .keys = 7});
+  const at::Tensor outside =
+      allowed(7, 7, lengths, test::kCausal).logical_not().expand({2, 3, 7, 7});
   EXPECT_TRUE(scores.masked_select(outside).eq(0).all().item<bool>());
   EXPECT_TRUE(scores.masked_select(outside.logical_not()).gt(0).all().item<bool>());
 }
@@ -116,20 +158,37 @@ TEST(MaskedSoftmax, MaskedScoresHaveNoInfluence) {
   const std::vector<std::int32_t> lengths{3};
   at::Tensor a = normal({1, 1, 2, 6}, 22), b = a.clone();
   b.narrow(3, 3, 3).fill_(NAN);
-  masked_softmax(data(a), 1, 1, 2, 6, {lengths.data(), false});
-  masked_softmax(data(b), 1, 1, 2, 6, {lengths.data(), false});
+  compute(op::MaskedSoftmax<float>{.scores = data(a),
+                                   .key_lengths = lengths.data(),
+                                   .batch = 1,
+                                   .heads = 1,
+                                   .queries = 2,
+                                   .keys = 6});
+  compute(op::MaskedSoftmax<float>{.scores = data(b),
+                                   .key_lengths = lengths.data(),
+                                   .batch = 1,
+                                   .heads = 1,
+                                   .queries = 2,
+                                   .keys = 6});
   EXPECT_TRUE(same_bits(a, b));
 }
 
 TEST(MaskedSoftmax, AFullyMaskedRowIsZeroAndNotNan) {
   const std::vector<std::int32_t> lengths{0, 4};
-  for (const bool causal : {false, true}) {
+  for (const runtime::ScoreRule rule : {test::kFull, test::kCausal}) {
     at::Tensor scores = normal({2, 2, 4, 4}, 23);
-    masked_softmax(data(scores), 2, 2, 4, 4, {lengths.data(), causal});
+    compute(op::MaskedSoftmax<float>{.scores = data(scores),
+                                     .key_lengths = lengths.data(),
+                                     .rule = rule,
+                                     .batch = 2,
+                                     .heads = 2,
+                                     .queries = 4,
+                                     .keys = 4});
     EXPECT_TRUE(scores.select(0, 0).eq(0).all().item<bool>());
     EXPECT_TRUE(scores.isfinite().all().item<bool>());
     at::Tensor g = normal({2, 2, 4, 4}, 24);
-    softmax_dropout_backward(data(scores), data(g), 16, 4, {});
+    compute(
+        op::SoftmaxDropoutBackward<float>{.p = data(scores), .g = data(g), .rows = 16, .keys = 4});
     EXPECT_TRUE(g.select(0, 0).eq(0).all().item<bool>());
   }
 }
@@ -137,7 +196,8 @@ TEST(MaskedSoftmax, AFullyMaskedRowIsZeroAndNotNan) {
 TEST(MaskedSoftmax, LargeScoresNeitherOverflowNorVanish) {
   at::Tensor scores = at::tensor({1e30F, -1e30F, 1e30F, 3e4F, 3e4F, 3e4F - 1}).view({1, 1, 2, 3});
   const at::Tensor want = at::softmax(scores.to(at::kDouble), -1);
-  masked_softmax(data(scores), 1, 1, 2, 3, {});
+  compute(op::MaskedSoftmax<float>{
+      .scores = data(scores), .batch = 1, .heads = 1, .queries = 2, .keys = 3});
   EXPECT_LT(relative_error(scores, want), kTolerance);
 }
 
@@ -147,7 +207,8 @@ TEST(MaskedSoftmax, SmallProbabilitiesKeepTheirRelativePrecision) {
   for (std::int64_t r = 0; r < rows; ++r)
     data(scores)[2 * r + 1] = -0.01F * static_cast<float>(r);  // down to -80
   const at::Tensor want = at::softmax(scores.to(at::kDouble), -1);
-  masked_softmax(data(scores), 1, 1, rows, 2, {});
+  compute(op::MaskedSoftmax<float>{
+      .scores = data(scores), .batch = 1, .heads = 1, .queries = rows, .keys = 2});
   // exp within an ulp (1.2e-7 relative), then a sum, a reciprocal and a product of 6e-8 each.
   EXPECT_LT(((scores.to(at::kDouble) - want) / want).abs().max().item<double>(), 3.6e-7);
 }
@@ -158,7 +219,8 @@ TEST(SoftmaxBackward, AgreesWithLibTorchWithoutDropout) {
     at::Tensor g = normal({10, keys}, 26);
     const at::Tensor want =
         at::_softmax_backward_data(g.to(at::kDouble), p.to(at::kDouble), -1, at::kDouble);
-    softmax_dropout_backward(data(p), data(g), 10, keys, {});
+    compute(
+        op::SoftmaxDropoutBackward<float>{.p = data(p), .g = data(g), .rows = 10, .keys = keys});
     EXPECT_LT((g.to(at::kDouble) - want).abs().max().item<double>(), kTolerance) << keys;
   }
 }
@@ -169,7 +231,15 @@ TEST(Heads, SplitIsLibTorchsPermutationTimesTheScale) {
   const at::Tensor packed = normal({2 * 5, 3 * 12}, 30);
   for (const std::int64_t column : {0, 12, 24}) {
     at::Tensor out = at::empty({2, 3, 5, 4});
-    split_heads(data(packed) + column, kFull.data(), data(out), 2, 5, 3, 4, 36, 0.5F);
+    compute(op::SplitHeads<float>{.x = data(packed) + column,
+                                  .offsets = kFull.data(),
+                                  .out = data(out),
+                                  .batch = 2,
+                                  .length = 5,
+                                  .heads = 3,
+                                  .width = 4,
+                                  .stride = 36,
+                                  .scale = 0.5F});
     const at::Tensor want =
         packed.narrow(1, column, 12).reshape({2, 5, 3, 4}).permute({0, 2, 1, 3}) * 0.5;
     EXPECT_TRUE(same_bits(out, want));  // a power of two: exact
@@ -179,8 +249,24 @@ TEST(Heads, SplitIsLibTorchsPermutationTimesTheScale) {
 TEST(Heads, MergeUndoesSplitAndLeavesOtherColumnsAlone) {
   const at::Tensor packed = normal({2 * 5, 36}, 31);
   at::Tensor heads = at::empty({2, 3, 5, 4}), back = at::full({10, 36}, -9.0F);
-  split_heads(data(packed) + 12, kFull.data(), data(heads), 2, 5, 3, 4, 36, 1.0F);
-  merge_heads(data(heads), kFull.data(), data(back) + 12, 2, 5, 3, 4, 36, 1.0F);
+  compute(op::SplitHeads<float>{.x = data(packed) + 12,
+                                .offsets = kFull.data(),
+                                .out = data(heads),
+                                .batch = 2,
+                                .length = 5,
+                                .heads = 3,
+                                .width = 4,
+                                .stride = 36,
+                                .scale = 1.0F});
+  compute(op::MergeHeads<float>{.h = data(heads),
+                                .offsets = kFull.data(),
+                                .x = data(back) + 12,
+                                .batch = 2,
+                                .length = 5,
+                                .heads = 3,
+                                .width = 4,
+                                .stride = 36,
+                                .scale = 1.0F});
   EXPECT_TRUE(same_bits(back.narrow(1, 12, 12), packed.narrow(1, 12, 12)));
   EXPECT_TRUE(back.narrow(1, 0, 12).eq(-9).all().item<bool>());
   EXPECT_TRUE(back.narrow(1, 24, 12).eq(-9).all().item<bool>());
@@ -190,7 +276,15 @@ TEST(Heads, ShortSentencesAreFollowedByZerosAndMergeLeavesThemOut) {
   const std::vector<std::int64_t> offsets{0, 2, 2, 6};
   const at::Tensor packed = normal({6, 12}, 35);
   at::Tensor heads = at::full({3, 3, 5, 4}, 7.0F), back = at::full({6, 12}, -9.0F);
-  split_heads(data(packed), offsets.data(), data(heads), 3, 5, 3, 4, 12, 1.0F);
+  compute(op::SplitHeads<float>{.x = data(packed),
+                                .offsets = offsets.data(),
+                                .out = data(heads),
+                                .batch = 3,
+                                .length = 5,
+                                .heads = 3,
+                                .width = 4,
+                                .stride = 12,
+                                .scale = 1.0F});
   for (std::int64_t b = 0; b < 3; ++b) {
     const std::int64_t first = offsets[static_cast<std::size_t>(b)],
                        real = offsets[static_cast<std::size_t>(b) + 1] - first;
@@ -199,7 +293,15 @@ TEST(Heads, ShortSentencesAreFollowedByZerosAndMergeLeavesThemOut) {
         << b;
     EXPECT_TRUE(heads[b].narrow(1, real, 5 - real).eq(0).all().item<bool>()) << b;
   }
-  merge_heads(data(heads), offsets.data(), data(back), 3, 5, 3, 4, 12, 1.0F);
+  compute(op::MergeHeads<float>{.h = data(heads),
+                                .offsets = offsets.data(),
+                                .x = data(back),
+                                .batch = 3,
+                                .length = 5,
+                                .heads = 3,
+                                .width = 4,
+                                .stride = 12,
+                                .scale = 1.0F});
   EXPECT_TRUE(same_bits(back, packed));
 }
 
@@ -208,15 +310,26 @@ TEST(Embedding, ForwardIsScaledRowPlusPosition) {
   const at::Tensor ids = at::tensor({4, 0, 10, 10, 2, 1}, at::kLong);
   at::Tensor y = at::empty({6, 7});
   const std::vector<std::int32_t> places{0, 1, 2, 0, 1, 2};
-  embed(data(weight), ids.data_ptr<std::int64_t>(), data(position), places.data(), data(y), 6, 7,
-        1.75F, {});
+  compute(op::Embed<float>{.weight = data(weight),
+                           .ids = ids.data_ptr<std::int64_t>(),
+                           .position = data(position),
+                           .places = places.data(),
+                           .y = data(y),
+                           .rows = 6,
+                           .width = 7,
+                           .scale = 1.75F});
   EXPECT_TRUE(same_bits(y, weight.index_select(0, ids) * 1.75 + position.repeat({2, 1})));
 }
 
 TEST(Embedding, BackwardAddsRowsInOrderAndLeavesPaddingOut) {
   const at::Tensor g = normal({6, 7}, 34), ids = at::tensor({4, 0, 10, 10, 2, 4}, at::kLong);
   at::Tensor g_weight = at::zeros({11, 7});
-  embed_backward(data(g), ids.data_ptr<std::int64_t>(), data(g_weight), 6, 7, 1.75F, {});
+  compute(op::EmbedBackward<float>{.g = data(g),
+                                   .ids = ids.data_ptr<std::int64_t>(),
+                                   .g_weight = data(g_weight),
+                                   .rows = 6,
+                                   .width = 7,
+                                   .scale = 1.75F});
   const at::Tensor want = at::embedding_dense_backward(g.to(at::kDouble), ids, 11, 0, false) * 1.75;
   EXPECT_LT(relative_error(g_weight, want), kTolerance);
 }
@@ -224,7 +337,12 @@ TEST(Embedding, BackwardAddsRowsInOrderAndLeavesPaddingOut) {
 TEST(Embedding, BackwardAddsToWhatIsThere) {
   const at::Tensor g = normal({2, 5}, 35), ids = at::tensor({3, 3}, at::kLong);
   at::Tensor g_weight = at::full({4, 5}, 2.0F);
-  embed_backward(data(g), ids.data_ptr<std::int64_t>(), data(g_weight), 2, 5, 1.0F, {});
+  compute(op::EmbedBackward<float>{.g = data(g),
+                                   .ids = ids.data_ptr<std::int64_t>(),
+                                   .g_weight = data(g_weight),
+                                   .rows = 2,
+                                   .width = 5,
+                                   .scale = 1.0F});
   EXPECT_LT(relative_error(g_weight[3], g.to(at::kDouble).sum(0) + 2), kTolerance);
   EXPECT_TRUE(g_weight.narrow(0, 0, 3).eq(2).all().item<bool>());
 }
@@ -234,10 +352,10 @@ TEST(ColumnSums, AreSumsOverRowsAndAddedToWhatIsThere) {
     const at::Tensor x = normal({13, d}, 36), y = normal({13, d}, 37);
     at::Tensor sums = normal({d}, 38), total = x.clone();
     const at::Tensor before = sums.clone();
-    add_column_sums(data(x), data(sums), 13, d);
+    compute(op::AddColumnSums<float>{.x = data(x), .out = data(sums), .rows = 13, .columns = d});
     EXPECT_LT(relative_error(sums, before.to(at::kDouble) + x.to(at::kDouble).sum(0)), 2e-6)
         << d;  // 13 additions
-    add_to(data(total), data(y), total.numel());
+    compute(op::AddTo<float>{.y = data(total), .x = data(y), .count = total.numel()});
     EXPECT_TRUE(same_bits(total, x + y)) << d;
   }
 }
@@ -245,16 +363,16 @@ TEST(ColumnSums, AreSumsOverRowsAndAddedToWhatIsThere) {
 TEST(Relu, ForwardAndBackwardAgreeWithLibTorch) {
   const at::Tensor x = normal({9, 33}, 39), bias = normal({33}, 40), g = normal({9, 33}, 41);
   at::Tensor h = x.clone(), g_h = g.clone();
-  bias_relu_dropout(data(h), data(bias), 9, 33, {});
+  compute(op::BiasReluDropout<float>{.h = data(h), .bias = data(bias), .rows = 9, .columns = 33});
   EXPECT_TRUE(same_bits(h, at::relu(x + bias)));
-  relu_dropout_backward(data(h), data(g_h), h.numel(), {});
+  compute(op::ReluDropoutBackward<float>{.h = data(h), .g = data(g_h), .count = h.numel()});
   EXPECT_TRUE(same_bits(g_h, at::threshold_backward(g, h, 0)));
 }
 
 TEST(Relu, ANanIsNotHidden) {
   at::Tensor h = at::tensor({NAN, 1.0F});
   const at::Tensor bias = at::zeros({2});
-  bias_relu_dropout(data(h), data(bias), 1, 2, {});
+  compute(op::BiasReluDropout<float>{.h = data(h), .bias = data(bias), .rows = 1, .columns = 2});
   EXPECT_TRUE(std::isnan(data(h)[0]));
 }
 

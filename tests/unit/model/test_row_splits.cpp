@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tensors.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <functional>
 #include <vector>
@@ -12,6 +12,7 @@ namespace th::model {
 namespace {
 
 using test::data;
+using test::loss_of;
 using test::normal;
 using test::same_bits;
 
@@ -47,8 +48,14 @@ TEST_P(RowSplits, LayerNorm) {
   expect_independent_of_splits(
       out, [&] { out.fill_(-1); },
       [&](std::int64_t first, std::int64_t rows) {
-        layer_norm(data(x) + first * d, data(gamma), data(beta), y + first * d, mean + first,
-                   rstd + first, rows, d);
+        compute(op::LayerNorm<float>{.x = data(x) + first * d,
+                                     .gamma = data(gamma),
+                                     .beta = data(beta),
+                                     .y = y + first * d,
+                                     .mean = mean + first,
+                                     .rstd = rstd + first,
+                                     .rows = rows,
+                                     .columns = d});
       });
 }
 
@@ -61,9 +68,16 @@ TEST_P(RowSplits, LayerNormBackwardWithItsSums) {
   expect_independent_of_splits(
       out, [&] { out.fill_(0.1F); },
       [&](std::int64_t first, std::int64_t rows) {
-        layer_norm_backward(data(g) + first * d, data(x) + first * d, data(gamma),
-                            data(mean) + first, data(rstd) + first, g_x + first * d, g_gamma,
-                            g_beta, rows, d);
+        compute(op::LayerNormBackward<float>{.g = data(g) + first * d,
+                                             .x = data(x) + first * d,
+                                             .gamma = data(gamma),
+                                             .mean = data(mean) + first,
+                                             .rstd = data(rstd) + first,
+                                             .g_x = g_x + first * d,
+                                             .g_gamma = g_gamma,
+                                             .g_beta = g_beta,
+                                             .rows = rows,
+                                             .columns = d});
       });
 }
 
@@ -74,12 +88,14 @@ TEST_P(RowSplits, ColumnSumsAndBiases) {
   expect_independent_of_splits(
       sums, [&] { sums.fill_(0.1F); },
       [&](std::int64_t first, std::int64_t rows) {
-        add_column_sums(data(x) + first * d, data(sums), rows, d);
+        compute(op::AddColumnSums<float>{
+            .x = data(x) + first * d, .out = data(sums), .rows = rows, .columns = d});
       });
   expect_independent_of_splits(
       h, [&] { h.copy_(x); },
       [&](std::int64_t first, std::int64_t rows) {
-        bias_relu_dropout(data(h) + first * d, data(bias), rows, d, {});
+        compute(op::BiasReluDropout<float>{
+            .h = data(h) + first * d, .bias = data(bias), .rows = rows, .columns = d});
       });
 }
 
@@ -90,12 +106,17 @@ TEST_P(RowSplits, Softmax) {
   for (std::int64_t b = 0; b < kRows; ++b)
     lengths.push_back(static_cast<std::int32_t>(1 + b % keys));
   at::Tensor p = at::empty_like(scores);
-  for (const bool causal : {false, true}) {
+  for (const runtime::ScoreRule rule : {test::kFull, test::kCausal}) {
     expect_independent_of_splits(
         p, [&] { p.copy_(scores); },
         [&](std::int64_t first, std::int64_t rows) {
-          masked_softmax(data(p) + first * 6 * keys, rows, 2, 3, keys,
-                         {lengths.data() + first, causal});
+          compute(op::MaskedSoftmax<float>{.scores = data(p) + first * 6 * keys,
+                                           .key_lengths = lengths.data() + first,
+                                           .rule = rule,
+                                           .batch = rows,
+                                           .heads = 2,
+                                           .queries = 3,
+                                           .keys = keys});
         });
   }
 }
@@ -107,7 +128,10 @@ TEST_P(RowSplits, SoftmaxBackward) {
   expect_independent_of_splits(
       out, [&] { out.copy_(g); },
       [&](std::int64_t first, std::int64_t rows) {
-        softmax_dropout_backward(data(p) + first * keys, data(out) + first * keys, rows, keys, {});
+        compute(op::SoftmaxDropoutBackward<float>{.p = data(p) + first * keys,
+                                                  .g = data(out) + first * keys,
+                                                  .rows = rows,
+                                                  .keys = keys});
       });
 }
 
@@ -119,8 +143,12 @@ TEST_P(RowSplits, CrossEntropyGradient) {
   expect_independent_of_splits(
       out, [&] { out.copy_(logits); },
       [&](std::int64_t first, std::int64_t rows) {
-        (void)cross_entropy(data(out) + first * vocabulary, labels.data_ptr<std::int64_t>() + first,
-                            rows, vocabulary, 0.1F, 0.01F);
+        (void)loss_of(op::CrossEntropy<float>{.logits = data(out) + first * vocabulary,
+                                              .labels = labels.data_ptr<std::int64_t>() + first,
+                                              .rows = rows,
+                                              .vocabulary = vocabulary,
+                                              .smoothing = 0.1F,
+                                              .g_scale = 0.01F});
       });
 }
 
@@ -132,8 +160,12 @@ TEST_P(RowSplits, EmbeddingBackward) {
   expect_independent_of_splits(
       out, [&] { out.fill_(0.1F); },
       [&](std::int64_t first, std::int64_t rows) {
-        embed_backward(data(g) + first * d, ids.data_ptr<std::int64_t>() + first, data(out), rows,
-                       d, 1.5F, {});
+        compute(op::EmbedBackward<float>{.g = data(g) + first * d,
+                                         .ids = ids.data_ptr<std::int64_t>() + first,
+                                         .g_weight = data(out),
+                                         .rows = rows,
+                                         .width = d,
+                                         .scale = 1.5F});
       });
 }
 
@@ -146,9 +178,16 @@ TEST_P(RowSplits, TheBuffersAddressDoesNotMatter) {
     const at::Tensor moved = at::zeros({kRows * d + 32}), y = at::zeros({kRows * d + 32});
     at::Tensor mean = at::empty({kRows}), rstd = at::empty({kRows});
     moved.narrow(0, shift, kRows * d).copy_(x);
-    layer_norm(data(moved) + shift, data(gamma), data(beta), data(y) + shift, data(mean),
-               data(rstd), kRows, d);
-    masked_softmax(data(y) + shift, 1, 1, kRows, d, {});
+    compute(op::LayerNorm<float>{.x = data(moved) + shift,
+                                 .gamma = data(gamma),
+                                 .beta = data(beta),
+                                 .y = data(y) + shift,
+                                 .mean = data(mean),
+                                 .rstd = data(rstd),
+                                 .rows = kRows,
+                                 .columns = d});
+    compute(op::MaskedSoftmax<float>{
+        .scores = data(y) + shift, .batch = 1, .heads = 1, .queries = kRows, .keys = d});
     const at::Tensor got = y.narrow(0, shift, kRows * d).clone();
     if (shift == 0) first_y = got;
     EXPECT_TRUE(same_bits(got, first_y)) << shift;

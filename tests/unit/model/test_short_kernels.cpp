@@ -4,7 +4,7 @@
 
 #include "tensors.hpp"
 #include "th/model/ops/element.hpp"
-#include "th/model/ops/kernels.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <vector>
 
@@ -12,6 +12,7 @@ namespace th::model {
 namespace {
 
 using test::data;
+using test::loss_of;
 using test::normal;
 using test::same_bits;
 
@@ -37,9 +38,11 @@ constexpr Dropout kDropout{77, 0.25F};
 TYPED_TEST(ShortKernels, WidenAndNarrowAreLibTorchsConversions) {
   const at::Tensor x = normal({1000}, 1) * 100;
   at::Tensor narrow_x = at::empty({1000}, TestFixture::kType), wide = at::empty({1000});
-  narrow(data(x), TestFixture::short_data(narrow_x), 1000);
+  compute(
+      op::Narrow<TypeParam>{.x = data(x), .y = TestFixture::short_data(narrow_x), .count = 1000});
   EXPECT_TRUE(same_bits(narrow_x, x.to(TestFixture::kType)));
-  widen(TestFixture::short_data(narrow_x), data(wide), 1000);
+  compute(
+      op::Widen<TypeParam>{.x = TestFixture::short_data(narrow_x), .y = data(wide), .count = 1000});
   EXPECT_TRUE(same_bits(wide, narrow_x.to(at::kFloat)));
 }
 
@@ -47,14 +50,23 @@ TYPED_TEST(ShortKernels, SumsAndDropout) {
   const auto [x, wide_x] = TestFixture::values({333}, 2);
   const auto [s, wide_s] = TestFixture::values({333}, 3);
   at::Tensor y = at::empty_like(x), wide_y = at::empty_like(wide_x);
-  add_dropout(TestFixture::short_data(x), TestFixture::short_data(s), TestFixture::short_data(y),
-              333, kDropout);
-  add_dropout(data(wide_x), data(wide_s), data(wide_y), 333, kDropout);
+  compute(op::AddDropout<TypeParam>{.x = TestFixture::short_data(x),
+                                    .s = TestFixture::short_data(s),
+                                    .y = TestFixture::short_data(y),
+                                    .count = 333,
+                                    .dropout = kDropout});
+  compute(op::AddDropout<float>{
+      .x = data(wide_x), .s = data(wide_s), .y = data(wide_y), .count = 333, .dropout = kDropout});
   TestFixture::expect_rounded(y, wide_y);
-  dropout_backward(TestFixture::short_data(x), TestFixture::short_data(y), 333, kDropout);
-  dropout_backward(data(wide_x), data(wide_y), 333, kDropout);
+  compute(op::ApplyDropout<TypeParam>{.x = TestFixture::short_data(x),
+                                      .out = TestFixture::short_data(y),
+                                      .count = 333,
+                                      .dropout = kDropout});
+  compute(op::ApplyDropout<float>{
+      .x = data(wide_x), .out = data(wide_y), .count = 333, .dropout = kDropout});
   TestFixture::expect_rounded(y, wide_y);
-  add_to(TestFixture::short_data(y), TestFixture::short_data(s), 333);
+  compute(op::AddTo<TypeParam>{
+      .y = TestFixture::short_data(y), .x = TestFixture::short_data(s), .count = 333});
   const at::Tensor sum = wide_y.to(TestFixture::kType).to(at::kFloat) + wide_s;
   TestFixture::expect_rounded(y, sum);
 }
@@ -63,22 +75,32 @@ TYPED_TEST(ShortKernels, FeedForward) {
   const auto [h, wide_h] = TestFixture::values({5, 37}, 4);
   const auto [bias, wide_bias] = TestFixture::values({37}, 5);
   const auto [g, wide_g] = TestFixture::values({5, 37}, 6);
-  bias_relu_dropout(TestFixture::short_data(h), TestFixture::short_data(bias), 5, 37, kDropout);
-  bias_relu_dropout(data(wide_h), data(wide_bias), 5, 37, kDropout);
+  compute(op::BiasReluDropout<TypeParam>{.h = TestFixture::short_data(h),
+                                         .bias = TestFixture::short_data(bias),
+                                         .rows = 5,
+                                         .columns = 37,
+                                         .dropout = kDropout});
+  compute(op::BiasReluDropout<float>{
+      .h = data(wide_h), .bias = data(wide_bias), .rows = 5, .columns = 37, .dropout = kDropout});
   TestFixture::expect_rounded(h, wide_h);
-  relu_dropout_backward(TestFixture::short_data(h), TestFixture::short_data(g), g.numel(),
-                        kDropout);
-  relu_dropout_backward(data(wide_h), data(wide_g), g.numel(), kDropout);
+  compute(op::ReluDropoutBackward<TypeParam>{.h = TestFixture::short_data(h),
+                                             .g = TestFixture::short_data(g),
+                                             .count = g.numel(),
+                                             .dropout = kDropout});
+  compute(op::ReluDropoutBackward<float>{
+      .h = data(wide_h), .g = data(wide_g), .count = g.numel(), .dropout = kDropout});
   TestFixture::expect_rounded(g, wide_g);
 }
 
 TYPED_TEST(ShortKernels, SumsOverRowsStayInSinglePrecision) {
   const auto [x, wide_x] = TestFixture::values({40, 19}, 8);
   at::Tensor sums = at::zeros({19}), wide_sums = at::zeros({19});
-  add_column_sums(TestFixture::short_data(x), data(sums), 40, 19);
-  add_column_sums(data(wide_x), data(wide_sums), 40, 19);
+  compute(op::AddColumnSums<TypeParam>{
+      .x = TestFixture::short_data(x), .out = data(sums), .rows = 40, .columns = 19});
+  compute(op::AddColumnSums<float>{
+      .x = data(wide_x), .out = data(wide_sums), .rows = 40, .columns = 19});
   EXPECT_TRUE(same_bits(sums, wide_sums));
-  accumulate(data(sums), TestFixture::short_data(x), 19);
+  compute(op::Accumulate<TypeParam>{.y = data(sums), .x = TestFixture::short_data(x), .count = 19});
   EXPECT_TRUE(same_bits(sums, wide_sums + wide_x[0]));
 }
 
@@ -92,16 +114,42 @@ TYPED_TEST(ShortKernels, LayerNorm) {
   at::Tensor mean = at::empty({6}), rstd = at::empty({6}), g_gamma = at::zeros({50}),
              g_beta = at::zeros({50});
   at::Tensor wide_g_gamma = at::zeros({50}), wide_g_beta = at::zeros({50});
-  layer_norm(TestFixture::short_data(x), TestFixture::short_data(gamma),
-             TestFixture::short_data(beta), TestFixture::short_data(y), data(mean), data(rstd), 6,
-             50);
-  layer_norm_backward(TestFixture::short_data(g), TestFixture::short_data(x),
-                      TestFixture::short_data(gamma), data(mean), data(rstd),
-                      TestFixture::short_data(g_x), data(g_gamma), data(g_beta), 6, 50);
-  layer_norm(data(wide_x), data(wide_gamma), data(wide_beta), data(wide_y), data(mean), data(rstd),
-             6, 50);
-  layer_norm_backward(data(wide_g), data(wide_x), data(wide_gamma), data(mean), data(rstd),
-                      data(wide_g_x), data(wide_g_gamma), data(wide_g_beta), 6, 50);
+  compute(op::LayerNorm<TypeParam>{.x = TestFixture::short_data(x),
+                                   .gamma = TestFixture::short_data(gamma),
+                                   .beta = TestFixture::short_data(beta),
+                                   .y = TestFixture::short_data(y),
+                                   .mean = data(mean),
+                                   .rstd = data(rstd),
+                                   .rows = 6,
+                                   .columns = 50});
+  compute(op::LayerNormBackward<TypeParam>{.g = TestFixture::short_data(g),
+                                           .x = TestFixture::short_data(x),
+                                           .gamma = TestFixture::short_data(gamma),
+                                           .mean = data(mean),
+                                           .rstd = data(rstd),
+                                           .g_x = TestFixture::short_data(g_x),
+                                           .g_gamma = data(g_gamma),
+                                           .g_beta = data(g_beta),
+                                           .rows = 6,
+                                           .columns = 50});
+  compute(op::LayerNorm<float>{.x = data(wide_x),
+                               .gamma = data(wide_gamma),
+                               .beta = data(wide_beta),
+                               .y = data(wide_y),
+                               .mean = data(mean),
+                               .rstd = data(rstd),
+                               .rows = 6,
+                               .columns = 50});
+  compute(op::LayerNormBackward<float>{.g = data(wide_g),
+                                       .x = data(wide_x),
+                                       .gamma = data(wide_gamma),
+                                       .mean = data(mean),
+                                       .rstd = data(rstd),
+                                       .g_x = data(wide_g_x),
+                                       .g_gamma = data(wide_g_gamma),
+                                       .g_beta = data(wide_g_beta),
+                                       .rows = 6,
+                                       .columns = 50});
   TestFixture::expect_rounded(y, wide_y);
   TestFixture::expect_rounded(g_x, wide_g_x);
   EXPECT_TRUE(same_bits(g_gamma, wide_g_gamma));
@@ -110,29 +158,66 @@ TYPED_TEST(ShortKernels, LayerNorm) {
 
 TYPED_TEST(ShortKernels, Attention) {
   const std::vector<std::int32_t> lengths{5, 3};
-  for (const bool causal : {false, true}) {
+  for (const runtime::ScoreRule rule : {test::kFull, test::kCausal}) {
     const auto [s, wide_s] = TestFixture::values({2 * 3, 5, 5}, 13);
-    const AttentionMask mask{lengths.data(), causal};
-    masked_softmax(TestFixture::short_data(s), 2, 3, 5, 5, mask);
-    masked_softmax(data(wide_s), 2, 3, 5, 5, mask);
+    compute(op::MaskedSoftmax<TypeParam>{.scores = TestFixture::short_data(s),
+                                         .key_lengths = lengths.data(),
+                                         .rule = rule,
+                                         .batch = 2,
+                                         .heads = 3,
+                                         .queries = 5,
+                                         .keys = 5});
+    compute(op::MaskedSoftmax<float>{.scores = data(wide_s),
+                                     .key_lengths = lengths.data(),
+                                     .rule = rule,
+                                     .batch = 2,
+                                     .heads = 3,
+                                     .queries = 5,
+                                     .keys = 5});
     TestFixture::expect_rounded(s, wide_s);
     const at::Tensor p = s.to(at::kFloat);
     const auto [g, wide_g] = TestFixture::values({2 * 3, 5, 5}, 14);
-    softmax_dropout_backward(TestFixture::short_data(s), TestFixture::short_data(g), 30, 5,
-                             kDropout);
-    softmax_dropout_backward(data(p), data(wide_g), 30, 5, kDropout);
+    compute(op::SoftmaxDropoutBackward<TypeParam>{.p = TestFixture::short_data(s),
+                                                  .g = TestFixture::short_data(g),
+                                                  .rows = 30,
+                                                  .keys = 5,
+                                                  .dropout = kDropout});
+    compute(op::SoftmaxDropoutBackward<float>{
+        .p = data(p), .g = data(wide_g), .rows = 30, .keys = 5, .dropout = kDropout});
     TestFixture::expect_rounded(g, wide_g);
   }
   const std::vector<std::int64_t> offsets{0, 4, 8};
   const auto [x, wide_x] = TestFixture::values({2 * 4, 12}, 15);
   at::Tensor heads = at::empty({2 * 3, 4, 4}, TestFixture::kType),
              wide_heads = at::empty({2 * 3, 4, 4}), back = at::empty_like(x);
-  split_heads(TestFixture::short_data(x), offsets.data(), TestFixture::short_data(heads), 2, 4, 3,
-              4, 12, 1.0F);
-  split_heads(data(wide_x), offsets.data(), data(wide_heads), 2, 4, 3, 4, 12, 1.0F);
+  compute(op::SplitHeads<TypeParam>{.x = TestFixture::short_data(x),
+                                    .offsets = offsets.data(),
+                                    .out = TestFixture::short_data(heads),
+                                    .batch = 2,
+                                    .length = 4,
+                                    .heads = 3,
+                                    .width = 4,
+                                    .stride = 12,
+                                    .scale = 1.0F});
+  compute(op::SplitHeads<float>{.x = data(wide_x),
+                                .offsets = offsets.data(),
+                                .out = data(wide_heads),
+                                .batch = 2,
+                                .length = 4,
+                                .heads = 3,
+                                .width = 4,
+                                .stride = 12,
+                                .scale = 1.0F});
   TestFixture::expect_rounded(heads, wide_heads);
-  merge_heads(TestFixture::short_data(heads), offsets.data(), TestFixture::short_data(back), 2, 4,
-              3, 4, 12, 1.0F);
+  compute(op::MergeHeads<TypeParam>{.h = TestFixture::short_data(heads),
+                                    .offsets = offsets.data(),
+                                    .x = TestFixture::short_data(back),
+                                    .batch = 2,
+                                    .length = 4,
+                                    .heads = 3,
+                                    .width = 4,
+                                    .stride = 12,
+                                    .scale = 1.0F});
   EXPECT_TRUE(same_bits(back, x));
 }
 
@@ -142,21 +227,57 @@ TYPED_TEST(ShortKernels, EmbeddingAndLoss) {
   const at::Tensor position = normal({4, 10}, 17);
   at::Tensor y = at::empty({4, 10}, TestFixture::kType), wide_y = at::empty({4, 10});
   const std::vector<std::int32_t> places{0, 1, 2, 3};
-  embed(TestFixture::short_data(weight), ids.data(), data(position), places.data(),
-        TestFixture::short_data(y), 4, 10, 3.0F, kDropout);
-  embed(data(wide_weight), ids.data(), data(position), places.data(), data(wide_y), 4, 10, 3.0F,
-        kDropout);
+  compute(op::Embed<TypeParam>{.weight = TestFixture::short_data(weight),
+                               .ids = ids.data(),
+                               .position = data(position),
+                               .places = places.data(),
+                               .y = TestFixture::short_data(y),
+                               .rows = 4,
+                               .width = 10,
+                               .scale = 3.0F,
+                               .dropout = kDropout});
+  compute(op::Embed<float>{.weight = data(wide_weight),
+                           .ids = ids.data(),
+                           .position = data(position),
+                           .places = places.data(),
+                           .y = data(wide_y),
+                           .rows = 4,
+                           .width = 10,
+                           .scale = 3.0F,
+                           .dropout = kDropout});
   TestFixture::expect_rounded(y, wide_y);
   at::Tensor g_weight = at::zeros({9, 10}), wide_g_weight = at::zeros({9, 10});
   const at::Tensor wide_g = y.to(at::kFloat);
-  embed_backward(TestFixture::short_data(y), ids.data(), data(g_weight), 4, 10, 3.0F, kDropout);
-  embed_backward(data(wide_g), ids.data(), data(wide_g_weight), 4, 10, 3.0F, kDropout);
+  compute(op::EmbedBackward<TypeParam>{.g = TestFixture::short_data(y),
+                                       .ids = ids.data(),
+                                       .g_weight = data(g_weight),
+                                       .rows = 4,
+                                       .width = 10,
+                                       .scale = 3.0F,
+                                       .dropout = kDropout});
+  compute(op::EmbedBackward<float>{.g = data(wide_g),
+                                   .ids = ids.data(),
+                                   .g_weight = data(wide_g_weight),
+                                   .rows = 4,
+                                   .width = 10,
+                                   .scale = 3.0F,
+                                   .dropout = kDropout});
   EXPECT_TRUE(same_bits(g_weight, wide_g_weight));
   for (const float smoothing : {0.0F, 0.1F}) {
     const auto [logits, wide_logits] = TestFixture::values({4, 31}, 18);
     const double loss =
-        cross_entropy(TestFixture::short_data(logits), ids.data(), 4, 31, smoothing, 0.5F);
-    EXPECT_EQ(loss, cross_entropy(data(wide_logits), ids.data(), 4, 31, smoothing, 0.5F));
+        loss_of(op::CrossEntropy<TypeParam>{.logits = TestFixture::short_data(logits),
+                                            .labels = ids.data(),
+                                            .rows = 4,
+                                            .vocabulary = 31,
+                                            .smoothing = smoothing,
+                                            .g_scale = 0.5F});
+    EXPECT_EQ(loss, loss_of(op::CrossEntropy<float>{.logits = data(wide_logits),
+                                                    .labels = ids.data(),
+                                                    .rows = 4,
+                                                    .vocabulary = 31,
+                                                    .smoothing = smoothing,
+                                                    .g_scale = 0.5F}));
     TestFixture::expect_rounded(logits, wide_logits);
   }
 }

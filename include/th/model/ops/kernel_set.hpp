@@ -15,8 +15,8 @@ struct KernelSet {
   const runtime::OpTable<Bf16>* bf16 = nullptr;
   const runtime::OpTable<Fp16>* fp16 = nullptr;
   void* stream = nullptr;  ///< a cudaStream_t; null: the default stream, on the host nothing
-  /// Matrix products in that device's memory; null: LibTorch's or oneDNN's, of the host.
-  runtime::MultiplyFn* multiply = nullptr;
+  runtime::MultiplyFn* multiply = nullptr;  ///< matrix products in that device's memory; null:
+                                            ///< LibTorch's or oneDNN's, of the host
 
   template <typename T>
   [[nodiscard]] const runtime::OpTable<T>& table() const {
@@ -29,32 +29,41 @@ struct KernelSet {
   }
 };
 
-/// The host's bodies: they compute at once.
+/// The host's ops (th/model/ops/host_ops.hpp): they compute before they return.
 [[nodiscard]] const KernelSet& host_kernels();
 
-/// The ops of one element type: k(op::LayerNorm<T>{.x = k.elements(x), …}).
+/// The ops of one element type on one device:
+///   context.run(x, [&]<typename T>(const Kernels<T>& k) {
+///     k(op::AddTo<T>{.y = k.elements(y), .x = k.elements(x), .count = x.numel()});
+///   });
 template <typename T>
-struct Kernels {
-  const runtime::OpTable<T>& table;
-  void* stream;
+class Kernels {
+ public:
+  Kernels(const runtime::OpTable<T>& table, void* stream) : table_(table), stream_(stream) {}
 
+  /// Runs one op, enqueued on the stream.
   template <typename Operands>
   void operator()(const Operands& operands) const {
-    table.run(operands, stream);
+    table_.run(operands, stream_);
   }
+  /// Whether this device has the op.
   template <typename Operands>
   [[nodiscard]] bool has() const {
-    return table.template has<Operands>();
+    return table_.template has<Operands>();
   }
   [[nodiscard]] T* elements(const at::Tensor& tensor) const { return model::elements<T>(tensor); }
+
+ private:
+  const runtime::OpTable<T>& table_;
+  void* stream_;
 };
 
-/// Calls `body` with the ops of the tensor's element type.
+/// Calls `body` with the kernels of the tensor's element type.
 template <typename Body>
 void with_kernels(const KernelSet& set, const at::Tensor& like, Body&& body) {
   with_element(like, [&](auto element) {
     using T = decltype(element);
-    body(Kernels<T>{set.table<T>(), set.stream});
+    body(Kernels<T>(set.table<T>(), set.stream));
   });
 }
 

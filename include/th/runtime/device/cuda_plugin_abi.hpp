@@ -13,8 +13,8 @@
 // headers and never links CUDA.
 namespace th::runtime {
 
-/// Changes with every change to this header, to Collectives, Stream or Device: a plugin of another
-/// build is refused.
+/// Changes with every change to this header, to Collectives, Stream, Device or an op's operands: a
+/// plugin of another build is refused.
 inline constexpr int kCudaPluginAbi = 9;
 
 /// Most pieces in one sum over slots: ranks of a run.

@@ -18,9 +18,9 @@ struct AttentionInputs {
   std::int64_t q_stride = 0, kv_stride = 0;
   const std::int64_t *query_offsets = nullptr, *key_offsets = nullptr;  ///< [B+1] each
   std::int64_t batch = 0, heads = 0, queries = 0, keys = 0, width = 0;
-  runtime::ScoreRule rule;
+  runtime::ScoreRule rule = {};
   float scale = 1;  ///< of the queries
-  Dropout dropout;
+  Dropout dropout = {};
   float* scratch = nullptr;  ///< on the host: host_attention_scratch() floats for each thread
 };
 

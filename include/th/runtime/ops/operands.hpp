@@ -27,7 +27,7 @@ struct AddDropout {
   const T *x = nullptr, *s = nullptr;
   T* y = nullptr;
   Count count = 0;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// out[i] = dropout(x[i]), forward and backward; out may be x.
@@ -36,7 +36,7 @@ struct ApplyDropout {
   const T* x = nullptr;
   T* out = nullptr;
   Count count = 0;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// In place over [M, F]: h = dropout(max(h + bias, 0)).
@@ -45,7 +45,7 @@ struct BiasReluDropout {
   T* h = nullptr;
   const T* bias = nullptr;
   Count rows = 0, columns = 0;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// In place: g = g / (1 - rate) where h > 0 (kept and positive), else 0; h is BiasReluDropout's
@@ -55,7 +55,7 @@ struct ReluDropoutBackward {
   const T* h = nullptr;
   T* g = nullptr;
   Count count = 0;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// out[d] += the sum of x[m, d] over rows, in their order on the host.
@@ -124,7 +124,7 @@ template <typename T>
 struct MaskedSoftmax {
   T* scores = nullptr;
   const std::int32_t* key_lengths = nullptr;
-  runtime::ScoreRule rule;
+  runtime::ScoreRule rule = {};
   Count batch = 0, heads = 0, queries = 0, keys = 0;
 };
 
@@ -134,7 +134,7 @@ struct SoftmaxDropoutBackward {
   const T* p = nullptr;
   T* g = nullptr;
   Count rows = 0, keys = 0;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// H*K columns of packed rows [M, stride], sentence b in rows [offsets[b], offsets[b+1]) of x, to
@@ -165,7 +165,7 @@ template <typename T>
 struct RotatePositions {
   T* x = nullptr;
   const std::int32_t* places = nullptr;
-  runtime::RotationRule rule;
+  runtime::RotationRule rule = {};
   runtime::RotationRule::Direction direction = runtime::RotationRule::Direction::kForward;
   Count rows = 0, heads = 0, width = 0, stride = 0;
 };
@@ -180,7 +180,7 @@ struct Embed {
   T* y = nullptr;
   Count rows = 0, width = 0;
   float scale = 1;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// g_weight[ids[m], :] += dropout(g[m, :]) * scale, rows in order, padding ids left out.
@@ -191,7 +191,7 @@ struct EmbedBackward {
   float* g_weight = nullptr;
   Count rows = 0, width = 0;
   float scale = 1;
-  Dropout dropout;
+  Dropout dropout = {};
 };
 
 /// Softmax cross entropy over logits [M, V] with label smoothing e (Szegedy et al. 2016):

@@ -1,0 +1,220 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "model/ops/row_math.hpp"
+#include "th/base/dropout.hpp"
+#include "th/base/half_float.hpp"
+#include "th/base/vector_math.hpp"
+#include "th/runtime/ops/operands.hpp"
+
+// The host's bodies of ops on rows, for one instruction set. Sums over a row are lane_sum's, sums
+// over rows are added in their order. Operands come by value, as in host_elements.hpp. Where the
+// compiler has to know that results do not overlap, a function with __restrict parameters says so.
+namespace th::model::TH_ISA {
+
+using op::Count;
+
+template <typename T>
+[[gnu::noinline, gnu::flatten]] static void add_column_sums(const T* __restrict x,
+                                                            float* __restrict out, Count rows,
+                                                            Count columns) {
+  constexpr Count kRows = 4;  // taken together: `out` is read and written once for them
+  Count m = 0;
+  for (; m + kRows <= rows; m += kRows) {
+    const T* row = x + m * columns;
+    for (Count d = 0; d < columns; ++d) {
+      out[d] = (((out[d] + to_float(row[d])) + to_float(row[columns + d])) +
+                to_float(row[2 * columns + d])) +
+               to_float(row[3 * columns + d]);
+    }
+  }
+  for (; m < rows; ++m) {
+    const T* row = x + m * columns;
+    for (Count d = 0; d < columns; ++d) out[d] += to_float(row[d]);
+  }
+}
+
+template <typename T>
+void compute(op::AddColumnSums<T> o) {
+  add_column_sums(o.x, o.out, o.rows, o.columns);
+}
+
+template <typename T>
+void compute(op::LayerNorm<T> o) {
+  constexpr float kEps = 1e-5F;
+  const float inverse = 1.0F / static_cast<float>(o.columns);
+  for (Count m = 0; m < o.rows; ++m) {
+    const T* in = o.x + m * o.columns;
+    T* out = o.y + m * o.columns;
+    const float mu = lane_sum(o.columns, [&](Count d) { return to_float(in[d]); }) * inverse;
+    const float variance =
+        lane_sum(o.columns,
+                 [&](Count d) { return (to_float(in[d]) - mu) * (to_float(in[d]) - mu); }) *
+        inverse;
+    const float r = 1.0F / std::sqrt(variance + kEps);
+    for (Count d = 0; d < o.columns; ++d) {
+      out[d] =
+          from_float<T>((to_float(in[d]) - mu) * r * to_float(o.gamma[d]) + to_float(o.beta[d]));
+    }
+    o.mean[m] = mu;
+    o.rstd[m] = r;
+  }
+}
+
+/// One row, given what it reads; the three results do not overlap.
+template <typename T>
+[[gnu::always_inline]] static inline void layer_norm_backward_row(const op::LayerNormBackward<T>& o,
+                                                                  Count m, T* __restrict g_x,
+                                                                  float* __restrict g_gamma,
+                                                                  float* __restrict g_beta) {
+  const Count columns = o.columns;
+  const float inverse = 1.0F / static_cast<float>(columns);
+  const T *go = o.g + m * columns, *in = o.x + m * columns, *gamma = o.gamma;
+  const float mu = o.mean[m];
+  const float r = o.rstd[m];
+  const float a =
+      lane_sum(columns, [&](Count d) { return to_float(go[d]) * to_float(gamma[d]); }) * inverse;
+  const float b =
+      lane_sum(columns,
+               [&](Count d) {
+                 return to_float(go[d]) * to_float(gamma[d]) * ((to_float(in[d]) - mu) * r);
+               }) *
+      inverse;
+  for (Count d = 0; d < columns; ++d) {
+    const float hat = (to_float(in[d]) - mu) * r;
+    const float out = to_float(go[d]);
+    g_gamma[d] += out * hat;
+    g_beta[d] += out;
+    g_x[d] = from_float<T>((out * to_float(gamma[d]) - a - hat * b) * r);
+  }
+}
+
+template <typename T>
+void compute(op::LayerNormBackward<T> o) {
+  for (Count m = 0; m < o.rows; ++m)
+    layer_norm_backward_row(o, m, o.g_x + m * o.columns, o.g_gamma, o.g_beta);
+}
+
+/// Softmax over the keys [seen.begin, seen.end) of a row of `keys` scores; zeros in every other
+/// place.
+template <typename T>
+static inline void softmax_of_seen(T* row, runtime::PositionRange seen, Count keys) {
+  softmax_row(row + seen.begin, seen.end - seen.begin);
+  for (Count k = 0; k < seen.begin; ++k) row[k] = T{};
+  for (Count k = seen.end; k < keys; ++k) row[k] = T{};
+}
+
+template <typename T>
+void compute(op::MaskedSoftmax<T> o) {
+  T* row = o.scores;
+  for (Count b = 0; b < o.batch; ++b) {
+    const Count real = o.key_lengths != nullptr ? o.key_lengths[b] : o.keys;
+    for (Count h = 0; h < o.heads; ++h) {
+      for (Count t = 0; t < o.queries; ++t, row += o.keys) {
+        const runtime::PositionRange seen = o.rule.keys(t, real);
+        if (o.rule.biased()) {
+          for (Count k = seen.begin; k < seen.end; ++k)
+            row[k] = from_float<T>(to_float(row[k]) + o.rule.bias(h, t, k));
+        }
+        softmax_of_seen(row, seen, o.keys);
+      }
+    }
+  }
+}
+
+template <typename T>
+void compute(op::SoftmaxDropoutBackward<T> o) {
+  const DropoutDraws draws(o.dropout);
+  const Count keys = o.keys;
+  for (Count m = 0; m < o.rows; ++m) {
+    const T* pr = o.p + m * keys;
+    T* gr = o.g + m * keys;
+    if (o.dropout.rate == 0.0F) {
+      const float dot = lane_sum(keys, [&](Count k) { return to_float(pr[k]) * to_float(gr[k]); });
+      for (Count k = 0; k < keys; ++k)
+        gr[k] = from_float<T>(to_float(pr[k]) * (to_float(gr[k]) - dot));
+    } else if constexpr (std::is_same_v<T, float>) {
+      for (Count k = 0; k < keys; ++k)
+        gr[k] = from_float<T>(to_float(gr[k]) * draws.factor(m * keys + k));
+      const float dot = lane_sum(keys, [&](Count k) { return to_float(pr[k]) * to_float(gr[k]); });
+      for (Count k = 0; k < keys; ++k)
+        gr[k] = from_float<T>(to_float(pr[k]) * (to_float(gr[k]) - dot));
+    } else {  // drawn again rather than rounded in between
+      const float dot = lane_sum(keys, [&](Count k) {
+        return to_float(pr[k]) * (to_float(gr[k]) * draws.factor(m * keys + k));
+      });
+      for (Count k = 0; k < keys; ++k) {
+        gr[k] =
+            from_float<T>(to_float(pr[k]) * (to_float(gr[k]) * draws.factor(m * keys + k) - dot));
+      }
+    }
+  }
+}
+
+/// The loss of one row; the row becomes its gradient where o.g_scale is not 0.
+template <typename T>
+static inline double row_loss(const op::CrossEntropy<T>& o, T* row, Count label) {
+  const Count vocabulary = o.vocabulary;
+  const float top = row_maximum(row, vocabulary);
+  const float target = to_float(row[label]) - top;
+  const float mean = o.smoothing == 0.0F ? 0.0F : lane_sum(vocabulary, [&](Count v) {
+                                                    return to_float(row[v]) - top;
+                                                  }) / static_cast<float>(vocabulary);
+  constexpr bool kInPlace =
+      std::is_same_v<T, float>;  // else exponentials again rather than rounded in between
+  if constexpr (kInPlace) {
+    for (Count v = 0; v < vocabulary; ++v)
+      row[v] = from_float<T>(exp_fixed(to_float(row[v]) - top));
+  }
+  const auto exponential = [&](Count v) {
+    if constexpr (kInPlace) {
+      return to_float(row[v]);
+    } else {
+      return exp_fixed(to_float(row[v]) - top);
+    }
+  };
+  const float sum = lane_sum(vocabulary, exponential);
+  const double loss = std::log(static_cast<double>(sum)) -
+                      (1.0 - static_cast<double>(o.smoothing)) * static_cast<double>(target) -
+                      static_cast<double>(o.smoothing) * static_cast<double>(mean);
+  if (o.g_scale == 0.0F) return loss;
+  const float scale = o.g_scale / sum;
+  const float base = o.smoothing / static_cast<float>(vocabulary) * o.g_scale;
+  const float at_label = exponential(label) * scale - base - (1.0F - o.smoothing) * o.g_scale;
+  for (Count v = 0; v < vocabulary; ++v) row[v] = from_float<T>(exponential(v) * scale - base);
+  row[label] = from_float<T>(at_label);
+  return loss;
+}
+
+template <typename T>
+void compute(op::CrossEntropy<T> o) {
+  for (Count m = 0; m < o.rows; ++m) {
+    T* row = o.logits + m * o.vocabulary;
+    const Count label = o.labels[m];
+    if (label == 0) {
+      if (o.g_scale != 0.0F) {
+        std::memset(static_cast<void*>(row), 0, static_cast<std::size_t>(o.vocabulary) * sizeof(T));
+      }
+      o.row_losses[m] = 0;
+      continue;
+    }
+    if (o.bias != nullptr) {
+      for (Count v = 0; v < o.vocabulary; ++v)
+        row[v] = from_float<T>(to_float(row[v]) + to_float(o.bias[v]));
+    }
+    o.row_losses[m] = row_loss(o, row, label);
+  }
+}
+
+template <typename T>
+void compute(op::AddTotal<T> o) {
+  double total = 0;
+  for (Count i = 0; i < o.count; ++i) total += o.x[i];
+  *o.out += total;
+}
+
+}  // namespace th::model::TH_ISA
