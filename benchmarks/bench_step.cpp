@@ -14,7 +14,7 @@
 #include "th/model/memory/torch_memory.hpp"
 #include "th/model/parameters/initialization.hpp"
 #include "th/model/products/gemm.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/training_data.hpp"

@@ -8,9 +8,9 @@
 #include <nlohmann/json.hpp>
 
 #include "th/base/error.hpp"
-#include "th/io/npz.hpp"
-#include "th/io/output.hpp"
-#include "th/io/safetensors.hpp"
+#include "th/io/checkpoint/output.hpp"
+#include "th/io/formats/npz.hpp"
+#include "th/io/formats/safetensors.hpp"
 
 // export: a checkpoint as one safetensors or npz file, tensor by tensor.
 namespace th::app {

@@ -13,7 +13,7 @@
 #include "th/data/vocabulary.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/compare.hpp"
-#include "th/io/safetensors.hpp"
+#include "th/io/formats/safetensors.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/train/run_state.hpp"
 

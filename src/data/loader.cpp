@@ -7,7 +7,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 namespace th::data {
 

@@ -10,7 +10,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 namespace th::monitor {
 namespace {

@@ -4,7 +4,7 @@
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_writer.hpp"
 #include "th/io/checkpoint/shard_reader.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 
 #include <algorithm>
@@ -78,9 +78,8 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
     if (collectives_.rank() != 0) return;
     // There are more than that only where keep_last was lowered.
     io::remove_old_checkpoints(folder_, keep_last_, damaged_);
-    (void)io::begin_checkpoint(
-        folder_, step_,
-        engine.layout().parameter_count() * 4 * std::ssize(engine.states()));
+    (void)io::begin_checkpoint(folder_, step_,
+                               engine.layout().parameter_count() * 4 * std::ssize(engine.states()));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {

@@ -3,7 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/plan/memory_watch.hpp"
+#include "th/train/memory_watch.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 #include "th/train/overlap.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/device/free_cores.hpp"
+#include "th/runtime/transport/free_cores.hpp"
 
 namespace th::train {
 

@@ -1,9 +1,9 @@
 #include "th/train/profile.hpp"
 
-#include "th/io/output.hpp"
+#include "th/io/checkpoint/output.hpp"
 #include "th/monitor/header.hpp"
 #include "th/monitor/trace.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 #include <algorithm>
 #include <array>

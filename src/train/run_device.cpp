@@ -2,7 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/model/memory/torch_cuda.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/lr_schedule.hpp"

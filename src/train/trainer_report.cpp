@@ -1,7 +1,7 @@
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/trainer.hpp"
 

@@ -1,7 +1,7 @@
 #include "th/zero/engine_buffers.hpp"
 
 #include "th/runtime/device/step_outcome.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 #include "th/base/error.hpp"
 #include "th/zero/slot_tree.hpp"

@@ -1,5 +1,5 @@
 #include "th/base/error.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "th/zero/engine.hpp"
 
 #include <algorithm>

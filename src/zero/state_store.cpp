@@ -1,7 +1,7 @@
 #include "th/zero/state_store.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/zero/optimizer.hpp"
 
 #include <algorithm>

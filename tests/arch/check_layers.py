@@ -60,6 +60,26 @@ def layer_of(included):
     return parts[0] if len(parts) > 1 and parts[0] in LAYERS else None
 
 
+def room_of(path):
+    """The folder of a file below src/ or include/th/, or of an include of one."""
+    parts = path.split("/")
+    return "/".join(parts[1:-1] if parts[0] == "th" else parts[:-1])
+
+
+def two_way_rooms(root):
+    """Pairs of folders whose files include each other."""
+    edges = set()
+    for path, _, level in files_of(root):
+        top = root / "include" if path.is_relative_to(root / "include") else root / "src"
+        here = room_of(path.relative_to(top).as_posix())
+        for match in INCLUDE.finditer(path.read_text(encoding="utf-8")):
+            if level is not None and layer_of(match.group(2)) in LAYERS:
+                edges.add((here, room_of(match.group(2))))
+    return [
+        f"{a} and {b} include each other" for a, b in sorted(edges) if a < b and (b, a) in edges
+    ]
+
+
 def check(root):
     problems, edges = [], 0
     for path, layer, level in files_of(root):
@@ -98,12 +118,12 @@ def check(root):
                     f"{where}:{line}: {layer} stands beside {target} and may not include it: "
                     f"{included}"
                 )
-    return problems, edges
+    return problems + two_way_rooms(root), edges
 
 
 def self_test():
-    """A planted upward edge, a sideways one and a torch header in data are found; a downward edge
-    is not."""
+    """Planted edges up, sideways, to private headers, to torch and both ways are found; one down is
+    not."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, text in {
@@ -115,13 +135,15 @@ def self_test():
             "src/model/p.hpp": "",
             "include/th/model/m.hpp": '#include "th/config/c.hpp"\n',
             "include/th/config/c.hpp": "",
+            "src/io/x/a.hpp": '#include "io/y/b.hpp"\n',
+            "src/io/y/b.hpp": '#include "io/x/a.hpp"\n',
         }.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         problems, edges = check(root)
-        expected = ["upward include: base", "may not include ATen", "beside", "private"]
-        assert len(problems) == 4 and all(any(e in p for p in problems) for e in expected), problems
-        assert edges == 5, edges
+        expected = ["upward include: base", "may not include ATen", "beside", "private", "each other"]
+        assert len(problems) == 6 and all(any(e in p for p in problems) for e in expected), problems
+        assert edges == 7, edges
 
 
 if __name__ == "__main__":

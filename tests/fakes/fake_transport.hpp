@@ -7,7 +7,7 @@
 
 #include "fake_device.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/collectives.hpp"
 
 namespace th_test {

@@ -51,8 +51,8 @@ if(TH_CUDA)
     set(program th_mpi_${name}_on_host)
     th_add_gpu_program(${program}
       SOURCES gpu/${room}/test_${name}_on_host.cpp gpu/fakes/fake_gpu.cpp
-        ${cuda}/device/counted_memory.cpp ${cuda}/device/cuda_handles.cpp
-        ${cuda}/device/cuda_stream.cpp ${A_SOURCES}
+        ${cuda}/handles/counted_memory.cpp ${cuda}/handles/cuda_handles.cpp
+        ${cuda}/handles/cuda_stream.cpp ${A_SOURCES}
       LIBS th_runtime GTest::gtest ${A_LIBS})
     target_include_directories(${program} SYSTEM PRIVATE
       ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
@@ -74,8 +74,8 @@ if(TH_CUDA)
   # its own: program.gpu_run names it by TH_CUDA_PLUGIN.
   add_library(th_fake_cuda MODULE
     gpu/fakes/fake_plugin.cpp gpu/fakes/fake_gpu.cpp
-    ${cuda}/device/plugin.cpp ${cuda}/device/counted_memory.cpp ${cuda}/device/cuda_device.cpp
-    ${cuda}/device/cuda_handles.cpp ${cuda}/device/cuda_stream.cpp
+    ${cuda}/plugin.cpp ${cuda}/handles/counted_memory.cpp ${cuda}/device/cuda_device.cpp
+    ${cuda}/handles/cuda_handles.cpp ${cuda}/handles/cuda_stream.cpp
     ${cuda}/device/device.cpp ${cuda}/device/device_map.cpp
     ${cuda}/kernels/kernel_table.cpp
     ${transport}/nccl_collectives.cpp ${transport}/nccl_communicator.cpp

@@ -6,7 +6,7 @@
 #include "small_run.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/model/memory/torch_memory.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/zero/memory_plan.hpp"

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "mpi_test.hpp"
-#include "th/runtime/observe/clock_offset.hpp"
+#include "th/runtime/transport/clock_offset.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 
 namespace th::runtime {

@@ -6,7 +6,7 @@
 #include "th/base/hash.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/memory/torch_memory.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/zero/engine.hpp"
 

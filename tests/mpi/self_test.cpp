@@ -7,8 +7,8 @@
 
 #include "mpi_test.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/runtime/transport/self_test.hpp"
 

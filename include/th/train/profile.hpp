@@ -8,8 +8,8 @@
 #include "th/base/error.hpp"
 #include "th/base/log.hpp"
 #include "th/config/run_config.hpp"
-#include "th/runtime/observe/clock_offset.hpp"
 #include "th/runtime/observe/event_log.hpp"
+#include "th/runtime/transport/clock_offset.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/zero/engine.hpp"
 

@@ -10,7 +10,7 @@
 #include "th/model/memory/compute_device.hpp"
 #include "th/model/memory/torch_memory.hpp"
 #include "th/model/products/gemm.hpp"
-#include "th/runtime/device/cuda_plugin.hpp"
+#include "th/runtime/plugin/cuda_plugin.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/transport_memory.hpp"
 #include "th/zero/engine_buffers.hpp"

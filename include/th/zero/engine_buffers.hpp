@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
 

@@ -8,7 +8,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
 #include "th/model/products/gemm.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/transport_memory.hpp"
 #include "th/zero/engine_buffers.hpp"
 

@@ -3,7 +3,7 @@
 #include <map>
 #include <memory>
 
-#include "cuda/device/cuda_stream.hpp"
+#include "cuda/handles/cuda_stream.hpp"
 #include "th/runtime/device/device.hpp"
 
 namespace th::cuda {

@@ -1,7 +1,7 @@
 #include "cuda/device/device.hpp"
 
-#include "cuda/device/cuda_handles.hpp"
 #include "cuda/device/device_map.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 #include "cuda/kernels/kernels.hpp"
 
 #include <array>

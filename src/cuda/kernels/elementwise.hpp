@@ -7,7 +7,7 @@
 
 #include "th/base/half_float.hpp"
 #include "th/base/host_device.hpp"
-#include "th/runtime/device/cuda_plugin_abi.hpp"
+#include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 // The arithmetic of the kernels, element by element, in the order of the CPU code:
 // src/zero/flat_kernels.cpp, src/zero/slot_tree.cpp. Plain C++ as well, so that a test without a

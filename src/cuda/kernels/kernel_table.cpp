@@ -1,5 +1,7 @@
 #include "cuda/kernels/kernels.hpp"
 
+#include "cuda/handles/cuda_handles.hpp"
+
 #include "th/base/error.hpp"
 
 namespace th::cuda {

@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "th/base/half_float.hpp"
-#include "th/runtime/device/cuda_plugin_abi.hpp"
 #include "th/runtime/ops/operands.hpp"
+#include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 namespace th::cuda {
 
@@ -37,9 +37,6 @@ struct ProductFunctions {
   const char* (*library)() = nullptr;
 };
 [[nodiscard]] ProductFunctions product_functions();
-
-/// Bytes of the current device that are free.
-[[nodiscard]] std::int64_t free_memory();
 
 /// th_cuda_tensors_fn's answer for this build.
 [[nodiscard]] int tensor_memory();

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "cuda/device/cuda_handles.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 
 namespace th::cuda {
 

@@ -1,6 +1,6 @@
 #include "cuda/kernels/matrix_products.hpp"
 
-#include "cuda/device/cuda_handles.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 #include "cuda/kernels/kernels.hpp"
 
 #include <cublasLt.h>

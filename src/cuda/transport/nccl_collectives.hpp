@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
-#include "cuda/device/counted_memory.hpp"
-#include "cuda/device/cuda_stream.hpp"
+#include "cuda/handles/counted_memory.hpp"
+#include "cuda/handles/cuda_stream.hpp"
 #include "cuda/transport/nccl_communicator.hpp"
 #include "th/runtime/transport/collectives.hpp"
 

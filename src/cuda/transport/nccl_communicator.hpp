@@ -3,7 +3,7 @@
 #include <chrono>
 #include <string>
 
-#include "cuda/device/cuda_handles.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 #include "th/runtime/transport/collectives.hpp"
 
 namespace th::cuda {

@@ -1,6 +1,6 @@
 #include "cuda/transport/staged_collectives.hpp"
 
-#include "cuda/device/cuda_stream.hpp"
+#include "cuda/handles/cuda_stream.hpp"
 #include "cuda/transport/transport_memory.hpp"
 
 #include <algorithm>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/device/counted_memory.hpp"
+#include "cuda/handles/counted_memory.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/transport_memory.hpp"
 

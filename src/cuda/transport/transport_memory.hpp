@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/device/counted_memory.hpp"
+#include "cuda/handles/counted_memory.hpp"
 #include "th/runtime/transport/collectives.hpp"
 
 namespace th::cuda {

@@ -1,7 +1,7 @@
 #include "th/model/memory/batch_copies.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <algorithm>
 #include <bit>

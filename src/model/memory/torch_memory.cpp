@@ -1,7 +1,7 @@
 #include "th/model/memory/torch_memory.hpp"
 
 #include "model/memory/block_arena.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>

@@ -1,6 +1,6 @@
 #include "th/runtime/device/device.hpp"
 
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <cstring>
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <new>
 
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 namespace th::runtime {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "th/base/error.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/observe/event_log.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
 
 namespace th::runtime {
 

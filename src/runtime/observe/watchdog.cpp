@@ -19,7 +19,7 @@
 #include <utility>
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 namespace th::runtime {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 namespace th::runtime {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "runtime/transport/transport_buffers.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <algorithm>
 

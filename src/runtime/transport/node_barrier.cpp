@@ -1,6 +1,6 @@
 #include "runtime/transport/node_barrier.hpp"
 
-#include "th/runtime/device/free_cores.hpp"
+#include "th/runtime/transport/free_cores.hpp"
 
 #include <ctime>
 #include <new>

@@ -1,8 +1,8 @@
 #include "runtime/transport/node_collectives.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 #include "runtime/transport/transport_buffers.hpp"
 
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi.hpp"
 
 #include <cstring>

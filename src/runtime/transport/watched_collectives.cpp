@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 namespace th::runtime {
 

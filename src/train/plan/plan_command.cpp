@@ -1,7 +1,7 @@
 #include "th/train/plan/plan_command.hpp"
 
 #include "th/monitor/header.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "train/plan/plan_room.hpp"
 #include "train/plan/plan_tables.hpp"
 #include "train/plan/planner.hpp"

@@ -1,7 +1,7 @@
 #include "train/plan/plan_room.hpp"
 
 #include "th/monitor/header.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "train/plan/text_format.hpp"
 
 namespace th::train {

@@ -3,9 +3,9 @@
 #include "th/base/error.hpp"
 #include "th/data/loader.hpp"
 #include "th/model/blocks/transformer.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/evaluation.hpp"
-#include "th/train/plan/memory_watch.hpp"
+#include "th/train/memory_watch.hpp"
 #include "th/train/training_data.hpp"
 
 #include <algorithm>

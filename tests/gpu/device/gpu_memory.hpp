@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/device/cuda_handles.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 
 #include <vector>
 

@@ -1,7 +1,7 @@
 #include "mpi_test.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/device/cuda_plugin.hpp"
+#include "th/runtime/plugin/cuda_plugin.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 
 #include <unistd.h>

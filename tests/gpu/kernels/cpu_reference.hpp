@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "th/runtime/device/cuda_plugin_abi.hpp"
+#include "th/runtime/plugin/cuda_plugin_abi.hpp"
 #include "th/zero/optimizer.hpp"
 #include "th/zero/slot_tree.hpp"
 

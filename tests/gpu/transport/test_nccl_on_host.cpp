@@ -2,8 +2,8 @@
 #include "gpu/fakes/fake_gpu.hpp"
 #include "mpi_test.hpp"
 
-#include "th/runtime/device/cuda_plugin.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/plugin/cuda_plugin.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/runtime/transport/transport_memory.hpp"
 

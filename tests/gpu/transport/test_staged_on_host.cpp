@@ -2,9 +2,9 @@
 #include "gpu/fakes/fake_gpu.hpp"
 #include "mpi_test.hpp"
 
-#include "cuda/device/cuda_stream.hpp"
-#include "th/runtime/device/cuda_plugin.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "cuda/handles/cuda_stream.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/plugin/cuda_plugin.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/runtime/transport/transport_memory.hpp"
 

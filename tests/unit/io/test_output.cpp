@@ -1,6 +1,6 @@
 #include "temporary_folder.hpp"
 #include "th/base/error.hpp"
-#include "th/io/output.hpp"
+#include "th/io/checkpoint/output.hpp"
 
 namespace {
 namespace fs = std::filesystem;

@@ -3,8 +3,8 @@
 
 #include "temporary_folder.hpp"
 #include "th/base/error.hpp"
-#include "th/io/npz.hpp"
-#include "th/io/safetensors.hpp"
+#include "th/io/formats/npz.hpp"
+#include "th/io/formats/safetensors.hpp"
 
 namespace {
 using namespace th::io;

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "th/model/memory/torch_memory.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/core/Allocator.h>

@@ -4,8 +4,8 @@
 #include <thread>
 #include <vector>
 
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/observe/event_log.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
 
 namespace {
 

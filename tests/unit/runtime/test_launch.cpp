@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 #include "th/runtime/transport/launch.hpp"
 
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/optimizers/optimizer_rules.hpp"
 
 namespace th::runtime {

@@ -3,7 +3,7 @@
 #include "fakes/fake_device.hpp"
 #include "fakes/store_exam.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/zero/host_device.hpp"
 
 namespace th::zero {

@@ -8,7 +8,7 @@
 
 #include "th/io/checkpoint/checkpoint_info.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
-#include "th/io/output.hpp"
+#include "th/io/checkpoint/output.hpp"
 #include "th/zero/flat_layout.hpp"
 
 namespace th::io {

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 namespace th::model {
 

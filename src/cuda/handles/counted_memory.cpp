@@ -1,4 +1,4 @@
-#include "cuda/device/counted_memory.hpp"
+#include "cuda/handles/counted_memory.hpp"
 
 namespace th::cuda {
 

@@ -1,11 +1,11 @@
-#include "cuda/device/counted_memory.hpp"
 #include "cuda/device/cuda_device.hpp"
-#include "cuda/device/cuda_handles.hpp"
 #include "cuda/device/device.hpp"
+#include "cuda/handles/counted_memory.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 #include "cuda/kernels/kernels.hpp"
 #include "cuda/transport/nccl_collectives.hpp"
 #include "cuda/transport/staged_collectives.hpp"
-#include "th/runtime/device/cuda_plugin_abi.hpp"
+#include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 #include <algorithm>
 #include <cstring>

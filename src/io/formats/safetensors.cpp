@@ -1,4 +1,4 @@
-#include "th/io/safetensors.hpp"
+#include "th/io/formats/safetensors.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>

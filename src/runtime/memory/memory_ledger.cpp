@@ -1,4 +1,4 @@
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <malloc.h>
 

@@ -1,7 +1,7 @@
-#include "th/runtime/device/cuda_plugin.hpp"
+#include "th/runtime/plugin/cuda_plugin.hpp"
 
 #include "th/base/error.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <dlfcn.h>
 #include <unistd.h>

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "th/runtime/device/cuda_plugin_abi.hpp"
+#include "th/runtime/plugin/cuda_plugin_abi.hpp"
 #include "th/runtime/transport/collectives.hpp"
 
 namespace th::runtime {

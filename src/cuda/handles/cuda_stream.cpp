@@ -1,4 +1,4 @@
-#include "cuda/device/cuda_stream.hpp"
+#include "cuda/handles/cuda_stream.hpp"
 
 #include <utility>
 

@@ -1,8 +1,8 @@
-#include "th/train/plan/memory_watch.hpp"
+#include "th/train/memory_watch.hpp"
 
 #include "th/base/error.hpp"
 #include "th/monitor/header.hpp"
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 #include <algorithm>
 #include <array>

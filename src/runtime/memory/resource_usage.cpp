@@ -1,4 +1,4 @@
-#include "th/runtime/observe/resource_usage.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
 
 #include <sched.h>
 #include <sys/resource.h>

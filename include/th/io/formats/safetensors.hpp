@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "th/io/checkpoint/output.hpp"
 #include "th/io/element_type.hpp"
-#include "th/io/output.hpp"
 
 namespace th::io {
 

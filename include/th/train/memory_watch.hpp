@@ -6,7 +6,7 @@
 
 #include "th/config/run_config.hpp"
 #include "th/data/batch.hpp"
-#include "th/runtime/observe/memory_ledger.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/zero/memory_plan.hpp"
 
 namespace th::train {

@@ -1,4 +1,4 @@
-#include "th/io/npz.hpp"
+#include "th/io/formats/npz.hpp"
 
 #include <zlib.h>
 

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "cuda/device/cuda_handles.hpp"
-#include "th/runtime/device/cuda_plugin_abi.hpp"
+#include "cuda/handles/cuda_handles.hpp"
+#include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 namespace th::cuda {
 

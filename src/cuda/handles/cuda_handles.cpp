@@ -1,6 +1,4 @@
-#include "cuda/device/cuda_handles.hpp"
-
-#include "cuda/kernels/kernels.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 
 namespace th::cuda {
 

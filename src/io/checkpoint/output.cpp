@@ -1,4 +1,4 @@
-#include "th/io/output.hpp"
+#include "th/io/checkpoint/output.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>

@@ -98,4 +98,7 @@ class PinnedBuffer {
   std::int64_t bytes_ = 0;
 };
 
+/// Bytes of the current device that are free; 0: unknown.
+[[nodiscard]] std::int64_t free_memory();
+
 }  // namespace th::cuda

@@ -1,4 +1,4 @@
-#include "th/runtime/device/free_cores.hpp"
+#include "th/runtime/transport/free_cores.hpp"
 
 #include <sched.h>
 

@@ -1,4 +1,4 @@
-#include "th/runtime/observe/clock_offset.hpp"
+#include "th/runtime/transport/clock_offset.hpp"
 
 #include <algorithm>
 #include <array>

@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "cuda/device/cuda_handles.hpp"
+#include "cuda/handles/cuda_handles.hpp"
 #include "th/runtime/device/stream.hpp"
 
 namespace th::cuda {

@@ -45,7 +45,7 @@ struct CudaKernels {
 enum class CountedAs { kCallers, kCommunication };
 
 /// How the plugin tells the program's ledger of transport buffers
-/// (th/runtime/observe/memory_ledger.hpp); null: not at all.
+/// (th/runtime/memory/memory_ledger.hpp); null: not at all.
 struct LedgerCalls {
   void (*taken)(void* memory, std::size_t bytes, Place place, CountedAs kind) = nullptr;
   void (*given)(void* memory) = nullptr;
