@@ -135,88 +135,122 @@ inline Outcome expected(const Case& c) {
   return out;
 }
 
-/// The same steps through a store. Nobody waits between what is enqueued: parameters are read,
-/// gradients made and updates asked for as the engine does.
+/// A store and the memory that a training run has around it.
+class StoreRun {
+ public:
+  StoreRun(const Case& c, runtime::Device& device, bool several_pieces)
+      : case_(c),
+        device_(device),
+        several_pieces_(several_pieces),
+        store_(device, layout_, buffers_, zero_policy(c.stage)) {}
+
+  void set_initial() {
+    std::memcpy(initial_.data(), values(1, shard_total()).data(),
+                static_cast<std::size_t>(initial_.bytes()));
+    for (std::int64_t u = 0; u < 2; ++u) {
+      runtime::copy_now(device_, store_.at(State::kParameters, slice(u)),
+                        initial_.data() + unit(u).shard_offset * 4, unit(u).shard * 4);
+      store_.publish(slice(u));
+    }
+  }
+
+  /// Nobody waits between what is enqueued: parameters are read, gradients made and updates asked
+  /// for as the engine does.
+  void train() {
+    for (std::int64_t step = 1; step <= kSteps; ++step) {
+      const Bytes next = in_type(values(100 + static_cast<std::uint64_t>(step), shard_total()),
+                                 buffers_.types.reduced);
+      std::memcpy(made_.data() + (step - 1) * shard_total() * reduced_, next.data(), next.size());
+    }
+    runtime::Stream& compute = device_.compute();
+    const auto flight = std::make_shared<runtime::FlightRecord>();
+    for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
+      for (std::int64_t u = 0; u < 2; ++u) {
+        const void* from = buffers_.parameters_on_host ? store_.parameters(u) : slice(u).parameters;
+        compute.copy(seen(step, unit(u)), from, unit(u).shard * working_);
+      }
+      if (step > kSteps) break;
+      compute.copy(gradients_.data(), made_.data() + (step - 1) * shard_total() * reduced_,
+                   shard_total() * reduced_);
+      for (std::int64_t u = 0; u < 2; ++u) store_.bring(slice(u), compute.record(), flight);
+      for (std::int64_t u = 0; u < 2; ++u) store_.announce(slice(u));
+      for (std::int64_t u = 0; u < 2; ++u)
+        store_.update_next(update_factors(step_number(config_, step)));
+      compute.wait(store_.updated());
+    }
+  }
+
+  [[nodiscard]] Outcome outcome() {
+    Outcome out;
+    for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
+      for (const FlatLayout::Unit& u : layout_.units()) {
+        out.emplace_back(static_cast<std::size_t>(u.shard * working_));
+        runtime::copy_now(device_, out.back().data(), seen(step, u), u.shard * working_);
+      }
+    }
+    std::vector<State> states{State::kParameters};
+    for (std::size_t s = 0; s < buffers_.states; ++s) states.push_back(optimizer_state(s));
+    for (const State state : states) {
+      out.emplace_back();
+      for (std::int64_t u = 0; u < 2; ++u) {
+        Bytes part(static_cast<std::size_t>(slice(u).count * 4));
+        runtime::copy_now(device_, part.data(), store_.at(state, slice(u)), std::ssize(part));
+        out.back().insert(out.back().end(), part.begin(), part.end());
+      }
+    }
+    return out;
+  }
+
+ private:
+  [[nodiscard]] EngineBuffers make_buffers() const {
+    EngineBuffers buffers =
+        engine_buffers(config_, layout_, {{false, false}, {}}, kRanks,
+                       device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn);
+    if (several_pieces_ && buffers.staging.piece > 0) buffers.staging.piece = kPiece;
+    return buffers;
+  }
+  [[nodiscard]] std::int64_t shard_total() const { return layout_.shard_total(); }
+  [[nodiscard]] const FlatLayout::Unit& unit(std::int64_t u) const {
+    return layout_.units()[static_cast<std::size_t>(u)];
+  }
+  [[nodiscard]] StateStore::Slice slice(std::int64_t u) const {
+    void* mine = buffers_.parameters_on_host ? nullptr
+                                             : parameters_.data() + unit(u).shard_offset * working_;
+    return StateStore::Slice{u, 0, unit(u).shard,
+                             gradients_.data() + unit(u).shard_offset * reduced_, mine};
+  }
+  /// Where the parameters of a unit lie that a step's forward pass has read.
+  [[nodiscard]] std::byte* seen(std::int64_t step, const FlatLayout::Unit& of) const {
+    return seen_.data() + ((step - 1) * shard_total() + of.shard_offset) * working_;
+  }
+
+  const Case& case_;
+  runtime::Device& device_;
+  const bool several_pieces_;
+  const FlatLayout layout_ = make_layout();
+  const config::RunConfig config_ = make_config(case_);
+  const EngineBuffers buffers_ = make_buffers();
+  const std::int64_t working_ = element_bytes(buffers_.types.working);
+  const std::int64_t reduced_ = element_bytes(buffers_.types.reduced);
+  StateStore store_;
+  const DeviceBlock parameters_{device_, Place::kDevice,
+                                buffers_.parameters_on_host ? 0 : shard_total() * working_};
+  const DeviceBlock gradients_{device_, Place::kDevice, shard_total() * reduced_};
+  /// What the backward passes of all steps will have made.
+  const std::int64_t made_bytes_ = kSteps * shard_total() * reduced_;
+  const DeviceBlock made_{device_, Place::kHost, made_bytes_};
+  /// What the forward passes have read.
+  const DeviceBlock seen_{device_, Place::kDevice, (kSteps + 1) * shard_total() * working_};
+  const DeviceBlock initial_{device_, Place::kHost, shard_total() * 4};
+};
+
+/// The same steps through a store.
 [[gnu::noinline]] inline Outcome through_a_store(const Case& c, runtime::Device& device,
                                                  bool several_pieces = true) {
-  const FlatLayout layout = make_layout();
-  const config::RunConfig config = make_config(c);
-  EngineBuffers buffers =
-      engine_buffers(config, layout, {{false, false}, {}}, kRanks,
-                     device.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn);
-  if (several_pieces && buffers.staging.piece > 0) buffers.staging.piece = kPiece;
-  const BufferTypes types = buffers.types;
-  const std::int64_t working = element_bytes(types.working), reduced = element_bytes(types.reduced);
-  StateStore store(device, layout, buffers, zero_policy(c.stage));
-  const std::int64_t held = buffers.parameters_on_host ? 0 : layout.shard_total() * working;
-  const DeviceBlock parameters(device, Place::kDevice, held),
-      gradients(device, Place::kDevice, layout.shard_total() * reduced);
-  const DeviceBlock made(
-      device, Place::kHost,
-      kSteps * layout.shard_total() * reduced);  // what backward passes will have made
-  const DeviceBlock seen(
-      device, Place::kDevice,
-      (kSteps + 1) * layout.shard_total() * working);  // what forward passes have read
-  const auto slice = [&](std::int64_t unit) {
-    const FlatLayout::Unit& u = layout.units()[static_cast<std::size_t>(unit)];
-    void* mine =
-        buffers.parameters_on_host ? nullptr : parameters.data() + u.shard_offset * working;
-    return StateStore::Slice{unit, 0, u.shard, gradients.data() + u.shard_offset * reduced, mine};
-  };
-  const DeviceBlock initial(device, Place::kHost, layout.shard_total() * 4);
-  std::memcpy(initial.data(), values(1, layout.shard_total()).data(),
-              static_cast<std::size_t>(initial.bytes()));
-  for (std::int64_t u = 0; u < 2; ++u) {
-    const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
-    runtime::copy_now(device, store.at(State::kParameters, slice(u)),
-                      initial.data() + unit.shard_offset * 4, unit.shard * 4);
-    store.publish(slice(u));
-  }
-  for (std::int64_t step = 1; step <= kSteps; ++step) {
-    const Bytes next = in_type(values(100 + static_cast<std::uint64_t>(step), layout.shard_total()),
-                               types.reduced);
-    std::memcpy(made.data() + (step - 1) * layout.shard_total() * reduced, next.data(),
-                next.size());
-  }
-  runtime::Stream& compute = device.compute();
-  const auto flight = std::make_shared<runtime::FlightRecord>();
-  for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
-    for (std::int64_t u = 0; u < 2; ++u) {
-      const FlatLayout::Unit& unit = layout.units()[static_cast<std::size_t>(u)];
-      const void* from = buffers.parameters_on_host ? store.parameters(u) : slice(u).parameters;
-      compute.copy(seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working,
-                   from, unit.shard * working);
-    }
-    if (step > kSteps) break;
-    compute.copy(gradients.data(), made.data() + (step - 1) * layout.shard_total() * reduced,
-                 layout.shard_total() * reduced);
-    for (std::int64_t u = 0; u < 2; ++u) store.bring(slice(u), compute.record(), flight);
-    for (std::int64_t u = 0; u < 2; ++u) store.announce(slice(u));
-    for (std::int64_t u = 0; u < 2; ++u)
-      store.update_next(update_factors(step_number(config, step)));
-    compute.wait(store.updated());
-  }
-  Outcome out;
-  for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
-    for (const FlatLayout::Unit& unit : layout.units()) {
-      out.emplace_back(static_cast<std::size_t>(unit.shard * working));
-      runtime::copy_now(
-          device, out.back().data(),
-          seen.data() + ((step - 1) * layout.shard_total() + unit.shard_offset) * working,
-          unit.shard * working);
-    }
-  }
-  std::vector<State> states{State::kParameters};
-  for (std::size_t s = 0; s < buffers.states; ++s) states.push_back(optimizer_state(s));
-  for (const State state : states) {
-    out.emplace_back();
-    for (std::int64_t u = 0; u < 2; ++u) {
-      Bytes part(static_cast<std::size_t>(slice(u).count * 4));
-      runtime::copy_now(device, part.data(), store.at(state, slice(u)), std::ssize(part));
-      out.back().insert(out.back().end(), part.begin(), part.end());
-    }
-  }
-  return out;
+  StoreRun run(c, device, several_pieces);
+  run.set_initial();
+  run.train();
+  return run.outcome();
 }
 
 }  // namespace th_test::store

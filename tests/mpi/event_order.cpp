@@ -4,6 +4,7 @@
 // found.
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <optional>
 
 #include "fakes/fake_device.hpp"
@@ -26,8 +27,8 @@ struct Variant {
   std::string name;
   RunConfig config;
   bool own_memory = false;
-  bool apart = false;  ///< each rank on a pretended node of its own: units are gathered into slots
-                       ///< on the host too
+  /// Each rank is on a pretended node of its own: units are gathered into slots on the host too.
+  bool apart = false;
 };
 
 /// Whether a gather moves nothing: all shards lie where they are read.
@@ -35,77 +36,89 @@ bool in_place(const Variant& v, int ranks) {
   return v.config.zero.stage == 3 && !v.own_memory && (!v.apart || ranks == 1);
 }
 
+using Change = std::function<void(RunConfig&)>;
+
+void add(std::vector<Variant>& out, const std::string& name, std::int64_t stage,
+         const Change& change, bool own_memory) {
+  RunConfig config = SmallRun::make_config(32, stage);
+  config.comm.overlap = Overlap::kOn;
+  change(config);
+  out.push_back({(own_memory ? "device, stage " : "stage ") + std::to_string(stage) + ", " + name,
+                 config, own_memory});
+}
+
+void tied(RunConfig& c) {
+  c.model.num_decoder_layers = 2;
+  c.model.tie_embeddings = true;
+  c.model.gradient_checkpointing = GradientCheckpointing::kSqrt;
+}
+
+void shorten(RunConfig& c) {
+  c.precision.dtype = Precision::kBf16;
+  c.precision.reduce_dtype = ReduceDtype::kWorking;
+}
+
+Change ahead(std::int64_t units) {
+  return [units](RunConfig& c) { c.zero.prefetch_units = units; };
+}
+
+Change kept(std::int64_t parameters) {
+  return [parameters](RunConfig& c) { c.zero.persistence_threshold = parameters; };
+}
+
 /// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings,
-/// recomputation, 16-bit gradients, sums in the backend's order. On a device all kinds of offload
-/// too.
+/// recomputation, 16-bit gradients, sums in the backend's order.
+void add_stages(std::vector<Variant>& out, bool own_memory) {
+  const Change fast = [](RunConfig& c) { c.comm.reduction = Reduction::kFast; };
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    add(
+        out, "plain", stage, [](RunConfig&) {}, own_memory);
+    add(out, "tied, recompute", stage, tied, own_memory);
+    add(out, "bf16, reduced in 16 bits", stage, shorten, own_memory);
+    add(out, "fast", stage, fast, own_memory);
+  }
+  for (const std::int64_t units : {0, 2, 3})
+    add(out, std::to_string(units) + " ahead", 3, ahead(units), own_memory);
+  add(out, "small units kept", 3, kept(2000), own_memory);
+  add(out, "all units kept", 3, kept(1 << 20), own_memory);
+}
+
+/// All kinds of offload, on a device.
+void add_offload(std::vector<Variant>& out) {
+  const Change offload_optimizer = [](RunConfig& c) { c.zero.offload_optimizer = true; };
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    add(out, "offloaded optimizer", stage, offload_optimizer, true);
+    add(
+        out, "offloaded optimizer, bf16", stage,
+        [&](RunConfig& c) { shorten(c), offload_optimizer(c); }, true);
+  }
+  for (const bool optimizer : {false, true}) {
+    const std::string name =
+        optimizer ? "offloaded optimizer and parameters" : "offloaded parameters";
+    const Change offload = [=](RunConfig& c) {
+      c.zero.offload_parameters = true, c.zero.offload_optimizer = optimizer;
+    };
+    add(out, name, 3, offload, true);
+    add(
+        out, name + ", 2 ahead, tied, bf16", 3,
+        [&](RunConfig& c) { offload(c), tied(c), shorten(c), ahead(2)(c); }, true);
+    add(
+        out, name + ", small units kept", 3, [&](RunConfig& c) { offload(c), kept(2000)(c); },
+        true);
+  }
+}
+
 std::vector<Variant> variants() {
   std::vector<Variant> out;
-  const auto add = [&](const std::string& name, std::int64_t stage, const auto& change,
-                       bool own_memory = false) {
-    RunConfig config = SmallRun::make_config(32, stage);
-    config.comm.overlap = Overlap::kOn;
-    change(config);
-    out.push_back({(own_memory ? "device, stage " : "stage ") + std::to_string(stage) + ", " + name,
-                   config, own_memory});
-  };
-  const auto tied = [](RunConfig& c) {
-    c.model.num_decoder_layers = 2;
-    c.model.tie_embeddings = true;
-    c.model.gradient_checkpointing = GradientCheckpointing::kSqrt;
-  };
-  const auto shorten = [](RunConfig& c) {
-    c.precision.dtype = Precision::kBf16;
-    c.precision.reduce_dtype = ReduceDtype::kWorking;
-  };
-  for (const bool own_memory : {false, true}) {
-    for (std::int64_t stage = 0; stage <= 3; ++stage) {
-      add(
-          "plain", stage, [](RunConfig&) {}, own_memory);
-      add("tied, recompute", stage, tied, own_memory);
-      add("bf16, reduced in 16 bits", stage, shorten, own_memory);
-      add(
-          "fast", stage, [](RunConfig& c) { c.comm.reduction = Reduction::kFast; }, own_memory);
-    }
-    for (const std::int64_t ahead : {0, 2, 3}) {
-      add(
-          std::to_string(ahead) + " ahead", 3, [&](RunConfig& c) { c.zero.prefetch_units = ahead; },
-          own_memory);
-    }
-    add(
-        "small units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 2000; },
-        own_memory);
-    add(
-        "all units kept", 3, [](RunConfig& c) { c.zero.persistence_threshold = 1 << 20; },
-        own_memory);
-  }
-  for (const Variant& v : std::vector<Variant>(
-           out)) {  // on several nodes: at stage 3 slots, at the others one copy a node
+  for (const bool own_memory : {false, true}) add_stages(out, own_memory);
+  // On several nodes stage 3 gathers into slots, and the other stages have one copy a node.
+  for (const Variant& v : std::vector<Variant>(out)) {
     if (v.own_memory) continue;
     out.push_back(v);
     out.back().name += ", ranks apart";
     out.back().apart = true;
   }
-  for (std::int64_t stage = 0; stage <= 3; ++stage) {
-    add(
-        "offloaded optimizer", stage, [](RunConfig& c) { c.zero.offload_optimizer = true; }, true);
-    add(
-        "offloaded optimizer, bf16", stage,
-        [&](RunConfig& c) { shorten(c), c.zero.offload_optimizer = true; }, true);
-  }
-  for (const bool optimizer : {false, true}) {
-    const std::string name =
-        optimizer ? "offloaded optimizer and parameters" : "offloaded parameters";
-    const auto offload = [=](RunConfig& c) {
-      c.zero.offload_parameters = true, c.zero.offload_optimizer = optimizer;
-    };
-    add(name, 3, offload, true);
-    add(
-        name + ", 2 ahead, tied, bf16", 3,
-        [&](RunConfig& c) { offload(c), tied(c), shorten(c), c.zero.prefetch_units = 2; }, true);
-    add(
-        name + ", small units kept", 3,
-        [&](RunConfig& c) { offload(c), c.zero.persistence_threshold = 2000; }, true);
-  }
+  add_offload(out);
   return out;
 }
 
