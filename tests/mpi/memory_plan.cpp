@@ -3,23 +3,15 @@
 // shows.
 #include <gtest/gtest.h>
 
-#include <ATen/ATen.h>
-
 #include <cmath>
-#include <functional>
 #include <limits>
 
+#include "measured_memory.hpp"
 #include "mpi_test.hpp"
 #include "th/base/error.hpp"
-#include "th/base/hash.hpp"
-#include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/memory/torch_memory.hpp"
-#include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
-#include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine.hpp"
-#include "th/zero/memory_plan.hpp"
 
 namespace {
 
@@ -28,111 +20,24 @@ using th::runtime::MemoryClass;
 using th::runtime::MemoryLedger;
 using th::runtime::MemoryUse;
 using th::runtime::TransportChoice;
+using th_test::kDeep;
+using th_test::kLongest;
+using th_test::kSizes;
+using th_test::kVocabulary;
+using th_test::make_batch;
+using th_test::make_config;
+using th_test::measure;
+using th_test::plan;
+using th_test::plan_request;
+using th_test::ranks;
+using th_test::record_bytes;
+using th_test::Size;
+using th_test::slots_of_a_step;
 
-constexpr std::int64_t kVocabulary = 1000, kLongest = 64;
 constexpr double kTolerance = 0.05;  // of the total, what issue and contract ask for
 constexpr GradientCheckpointing kKinds[] = {
     GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kFull,
     GradientCheckpointing::kSqrt};
-
-struct Size {
-  std::int64_t width, layers, sentences, length;
-};
-constexpr Size kSizes[] = {{64, 2, 16, 24}, {128, 4, 6, 36}};
-constexpr Size kDeep{128, 3, 4,
-                     24};  // for 16-bit types, whose products are widened on most processors
-
-th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointing kind,
-                                  const Size& size) {
-  th::config::RunConfig c;
-  c.model.d_model = size.width;
-  c.model.num_heads = 4;
-  c.model.num_encoder_layers = c.model.num_decoder_layers = size.layers;
-  c.model.d_ff = 4 * size.width;
-  c.model.gradient_checkpointing = kind;
-  c.zero.stage = stage;
-  return c;
-}
-
-th::data::Batch make_batch(const Size& size) {
-  th::data::Batch b;
-  b.sentences = size.sentences;
-  b.source_length = b.target_length = size.length;
-  for (std::int64_t i = 0; i < size.sentences * size.length; ++i) {
-    b.source.push_back(4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) %
-                                                     (kVocabulary - 4)));
-  }
-  b.target_in = b.target_out = b.source;
-  b.source_lengths.assign(static_cast<std::size_t>(size.sentences),
-                          static_cast<std::int32_t>(size.length));
-  b.target_lengths = b.source_lengths;
-  b.source_tokens = b.target_tokens = size.sentences * size.length;
-  return b;
-}
-
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
-
-/// Two rounds, the second a ragged one where that can be: partial sums wait between them.
-std::int64_t slots_of_a_step() { return 2 * ranks() - (ranks() > 2 ? 1 : 0); }
-/// Bytes of all ranks' records of a step's end: norms of blocks, losses of slots.
-std::int64_t record_bytes(const th::zero::FlatLayout& layout) {
-  const std::int64_t rounds = (slots_of_a_step() + ranks() - 1) / ranks();
-  return (layout.shard_total() / 256 + rounds) * ranks() * 8;
-}
-
-/// Peak use of one optimizer step, the engine's making included, with `planted` bytes that nobody
-/// plans.
-MemoryUse measure(
-    const th::config::RunConfig& config, const th::data::Batch& batch, std::int64_t planted,
-    TransportChoice transport, const std::function<void()>& at_end = [] {},
-    const std::vector<int>& pretended_nodes = {}) {
-  const std::int64_t slots = slots_of_a_step();
-  const auto collectives =
-      th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
-  MemoryLedger::process().restart();
-  const auto table = std::make_unique<th::runtime::MemoryScope>(MemoryClass::kActivations);
-  th::model::Transformer model({config.model, kVocabulary, kVocabulary, kLongest},
-                               th::model::resolve_gemm(config.run.gemm));
-  th::zero::ZeroEngine engine(config, model, *collectives, slots);
-  const th::runtime::MemoryScope outside(MemoryClass::kUntagged);
-  const at::Tensor stowaway = at::empty({planted});
-  engine.begin_step();
-  for (std::int64_t round = 0; round < engine.rounds(); ++round) {
-    const bool mine = round * collectives->size() + collectives->rank() < slots;
-    engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
-  }
-  (void)engine.step({1e-3, 1});
-  at_end();
-  return MemoryLedger::process().at_peak();
-}
-
-MemoryUse measure(
-    const th::config::RunConfig& config, const Size& size, std::int64_t planted,
-    TransportChoice transport, const std::function<void()>& at_end = [] {},
-    const std::vector<int>& pretended_nodes = {}) {
-  return measure(config, make_batch(size), planted, transport, at_end, pretended_nodes);
-}
-
-th::zero::PlanRequest plan_request(const th::config::RunConfig& config, const Size& size,
-                                   bool messages) {
-  th::zero::PlanRequest request;
-  request.config = config;
-  request.source_vocabulary = request.target_vocabulary = kVocabulary;
-  request.longest = std::max(kLongest, size.length);
-  request.ranks = ranks();
-  request.slots = slots_of_a_step();
-  request.training = {th::data::BatchShape::uniform(size.sentences, size.length, size.length)};
-  request.messages = messages;
-  return request;
-}
-
-MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messages) {
-  return th::zero::plan_memory(plan_request(config, size, messages)).peak().use;
-}
 
 class MemoryPlanTest : public testing::Test {
  protected:
@@ -283,8 +188,8 @@ TEST_F(MemoryPlanTest, WithLittleSharedMemoryNothingIsOnceANodeAndThatIsPlanned)
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
     const th::config::RunConfig config =
         make_config(stage, GradientCheckpointing::kNone, kSizes[1]);
-    th::zero::PlanRequest request =
-        plan_request(config, kSizes[1], true);  // windows are refused: all goes by messages
+    // Windows are refused, so all goes by messages.
+    th::zero::PlanRequest request = plan_request(config, kSizes[1], true);
     request.shared_room = 0;
     const th::zero::MemoryPlan planned = th::zero::plan_memory(request);
     EXPECT_EQ(planned.once_a_node, 0);
@@ -317,9 +222,8 @@ TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheB
       th::zero::PlanRequest request = plan_request(config, kSizes[0], false);
       request.nodes = th::runtime::NodeMap(nodes);
       MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
-      const MemoryUse planned =
-          th::zero::plan_memory(request).phases.front().use;  // without batches and activations:
-                                                              // the update
+      // The update has no batches and no activations.
+      const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;
       MemoryUse at_end;
       (void)measure(
           config, kSizes[0], 0, TransportChoice::kBest,
@@ -352,9 +256,9 @@ TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
     config.zero = {c.stage, false, false, c.ahead, c.kept, c.live};
     config.precision = {th::config::Precision::kBf16, c.reduced};
     config.comm.overlap = th::config::Overlap::kOn;
-    const MemoryUse planned =
-        th::zero::plan_memory(plan_request(config, kSizes[0], false)).phases.front().use;  // the
-                                                                                           // update
+    const th::zero::MemoryPlan phases =
+        th::zero::plan_memory(plan_request(config, kSizes[0], false));
+    const MemoryUse planned = phases.phases.front().use;  // of the update
     MemoryUse at_end;
     (void)measure(config, kSizes[0], 0, TransportChoice::kBest,
                   [&] { at_end = MemoryLedger::process().current(); });

@@ -3,11 +3,10 @@
 // setting.
 #include <gtest/gtest.h>
 
-#include <ATen/record_function.h>
-
 #include <optional>
 
 #include "device_run.hpp"
+#include "guarded_kernels.hpp"
 #include "mpi_test.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
@@ -27,6 +26,8 @@ using th::runtime::MemoryLedger;
 using th::runtime::MemoryUse;
 using th_test::DeviceRun;
 using th_test::FakeDevice;
+using th_test::GuardedOperators;
+using th_test::GuardedOps;
 using th_test::kSettings;
 using th_test::make_config;
 using th_test::Setting;
@@ -123,50 +124,14 @@ TEST_P(Offload, GivesTheBitsOfAFastReductionAndOfSgdToo) {
   }
 }
 
-/// The host's kernels as those of a device: its memory can be touched within them alone.
-FakeDevice* guarded_device = nullptr;
-struct GuardedOps {
-  template <typename Operands>
-  static constexpr bool has = !std::is_same_v<Operands, th::op::Attention<float>> &&
-                              !std::is_same_v<Operands, th::op::AttentionBackward<float>>;
-  template <typename Operands>
-  static void run(const Operands& operands, void*) {
-    const FakeDevice::Kernel kernel(*guarded_device);
-    th::model::compute(operands);
-  }
-};
-
-/// While it lives, LibTorch's operators are kernels of the device too, as those on CUDA tensors
-/// are.
-class GuardedOperators {
- public:
-  explicit GuardedOperators(FakeDevice& device) {
-    guarded_device = &device;
-    handle_ = at::addThreadLocalCallback(
-        at::RecordFunctionCallback(&open).scopes({at::RecordScope::FUNCTION}));
-  }
-  ~GuardedOperators() { at::removeCallback(handle_); }
-  GuardedOperators(const GuardedOperators&) = delete;
-  GuardedOperators& operator=(const GuardedOperators&) = delete;
-
- private:
-  struct Open : at::ObserverContext {
-    FakeDevice::Kernel kernel{*guarded_device};
-  };
-  static std::unique_ptr<at::ObserverContext> open(const at::RecordFunction&) {
-    return std::make_unique<Open>();
-  }
-  at::CallbackHandle handle_;
-};
-
 TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
   static constexpr auto kTable = th::runtime::OpTable<float>::of<GuardedOps>();
   const th::model::KernelSet kernels{&kTable, nullptr, nullptr, nullptr};
   for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});
     config.model.tie_embeddings = pace == FakeDevice::Pace::kLatest;
-    config.run.attention =
-        th::config::AttentionKernels::kProducts;  // there is no kernel for the device
+    // There is no attention kernel for the device.
+    config.run.attention = th::config::AttentionKernels::kProducts;
     config.comm.overlap = Overlap::kOn;
     SmallRun host(config, *collectives_);
     FakeDevice device(pace);
@@ -324,8 +289,8 @@ TEST_P(Offload, GradientsLeaveForTheHostWhileBackwardGoesOn) {
       backward_done = run.device.copied_to_host() - before;
     });
     (void)run.small.engine.result();
-    const std::int64_t last =
-        run.small.engine.layout().largest_unit() * 4;  // of the unit whose backward is the last
+    // Bytes of the unit whose backward is the last.
+    const std::int64_t last = run.small.engine.layout().largest_unit() * 4;
     EXPECT_GE(backward_done, own_part ? buffers.host_gradients * 4 - last : 0)
         << "in the last round, and copies as early as they may";
   }
