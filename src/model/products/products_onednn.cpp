@@ -23,11 +23,17 @@ dnnl_data_type_t type_of(const at::Tensor& t) {
   return dnnl_bf16;
 }
 
+/// The arguments of a product: c = a b + bias, or c += a b; bias may be undefined.
+struct Arguments {
+  const at::Tensor &a, &b, &bias, &c;
+  Write write;
+};
+
 /// Sizes, strides and types of a product: what a compiled kernel is made for.
 using Shape = std::array<std::int64_t, 18>;
 
-Shape shape_of(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
-               const at::Tensor& c, Write write) {
+Shape shape_of(const Arguments& arguments) {
+  const auto& [a, b, bias, c, write] = arguments;
   Shape s{};
   std::size_t i = 0;
   s[i++] = a.dim();
@@ -44,12 +50,12 @@ Shape shape_of(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
 /// One compiled product and the memory objects that its arguments are set into.
 class Product {
  public:
-  Product(const OnednnLibrary& dnnl, dnnl_engine_t engine, const at::Tensor& a, const at::Tensor& b,
-          const at::Tensor& bias, const at::Tensor& c, Write write)
+  Product(const OnednnLibrary& dnnl, dnnl_engine_t engine, const Arguments& arguments)
       : dnnl_(dnnl),
         engine_(engine),
         description_(nullptr, dnnl.primitive_desc_destroy),
         primitive_(nullptr, dnnl.primitive_destroy) {
+    const auto& [a, b, bias, c, write] = arguments;
     const Owned<dnnl_memory_desc_t> md_a = describe(a), md_b = describe(b), md_c = describe(c);
     Owned<dnnl_memory_desc_t> md_bias(nullptr, dnnl.memory_desc_destroy);
     if (bias.defined()) md_bias = describe(bias.unsqueeze(0));
@@ -70,8 +76,8 @@ class Product {
     if (bias.defined()) add(DNNL_ARG_BIAS, md_bias.get());
   }
 
-  void run(dnnl_stream_t stream, const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
-           const at::Tensor& c, Arithmetic arithmetic) {
+  void run(dnnl_stream_t stream, const Arguments& arguments, Arithmetic arithmetic) {
+    const auto& [a, b, bias, c, write] = arguments;
     at::Tensor scratch;
     if (scratch_bytes_ > 0)
       scratch = at::empty({scratch_bytes_}, at::TensorOptions().dtype(at::kByte));
@@ -161,15 +167,15 @@ class OnednnProducts final : public Products {
       library_->set_threads(threads);
       threads_ = threads;
     }
-    const Shape shape = shape_of(a, b, bias, c, write);
+    const Arguments arguments{a, b, bias, c, write};
+    const Shape shape = shape_of(arguments);
     auto found = products_.find(shape);
     if (found == products_.end()) {
-      if (products_.size() >= kMostProducts)
-        products_
-            .clear();  // of batches of many lengths; made again in well below a millisecond each
-      found = products_.try_emplace(shape, *library_, engine_.get(), a, b, bias, c, write).first;
+      // Batches of many lengths have many; each is made again in well below a millisecond.
+      if (products_.size() >= kMostProducts) products_.clear();
+      found = products_.try_emplace(shape, *library_, engine_.get(), arguments).first;
     }
-    found->second.run(stream_.get(), a, b, bias, c, arithmetic);
+    found->second.run(stream_.get(), arguments, arithmetic);
   }
   [[nodiscard]] std::string name() const override { return "onednn-" + library_->version_text(); }
 

@@ -96,19 +96,9 @@ std::string by_offload(const Planner& planner) {
   return text + "\nOn a CPU the two keys change nothing.\n";
 }
 
-}  // namespace
-
-std::string memory_tables(const Planner& planner) {
-  const config::RunConfig& config = planner.config();
-  const runtime::StateNames states = runtime::optimizer_states(config.optimizer.name);
-  std::array<zero::MemoryPlan, 4> plans;
-  for (std::int64_t stage = 0; stage < 4; ++stage)
-    plans[static_cast<std::size_t>(stage)] =
-        planner.plan(with(config, stage, config.model.gradient_checkpointing));
-  std::string text =
-      "\nMemory of a rank at its peak, MiB, with the deck's gradient checkpointing\n";
-  text +=
-      format("%-20s %10s %10s %10s %10s\n", "class", "stage 0", "stage 1", "stage 2", "stage 3");
+/// A line for each memory class that any stage has something of.
+std::string class_rows(const std::array<zero::MemoryPlan, 4>& plans, runtime::StateNames states) {
+  std::string text;
   for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
     bool any = false;
     std::string line =
@@ -119,6 +109,22 @@ std::string memory_tables(const Planner& planner) {
     }
     if (any) text += line + "\n";
   }
+  return text;
+}
+
+}  // namespace
+
+std::string memory_tables(const Planner& planner) {
+  const config::RunConfig& config = planner.config();
+  std::array<zero::MemoryPlan, 4> plans;
+  for (std::int64_t stage = 0; stage < 4; ++stage)
+    plans[static_cast<std::size_t>(stage)] =
+        planner.plan(with(config, stage, config.model.gradient_checkpointing));
+  std::string text =
+      "\nMemory of a rank at its peak, MiB, with the deck's gradient checkpointing\n";
+  text +=
+      format("%-20s %10s %10s %10s %10s\n", "class", "stage 0", "stage 1", "stage 2", "stage 3");
+  text += class_rows(plans, runtime::optimizer_states(config.optimizer.name));
   const auto row = [&](const char* name, auto value) {
     text += format("%-20s", name);
     for (const zero::MemoryPlan& plan : plans) text += value(plan);

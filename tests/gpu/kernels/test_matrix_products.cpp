@@ -17,10 +17,16 @@ constexpr ElementType kType = std::is_same_v<T, float>  ? ElementType::kFp32
                               : std::is_same_v<T, Bf16> ? ElementType::kBf16
                                                         : ElementType::kFp16;
 
-/// Rows of c: from those of a, or of its transpose.
+/// c [m, n] from a [m, k] and b [k, n], or from their transposes.
+struct ProductCase {
+  std::int64_t m, n, k;
+  std::int64_t batch = 1;
+  bool a_transposed = false, b_transposed = false, bias = false, add = false;
+};
+
 template <typename T, typename C>
-void compare(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t batch, bool a_transposed,
-             bool b_transposed, bool bias, bool add, double tolerance) {
+void compare(const ProductCase& product, double tolerance) {
+  const auto& [m, n, k, batch, a_transposed, b_transposed, bias, add] = product;
   SCOPED_TRACE(testing::Message() << m << "x" << k << "x" << n << ", " << batch << " of them"
                                   << (a_transposed ? ", a transposed" : "")
                                   << (b_transposed ? ", b transposed" : "")
@@ -69,16 +75,18 @@ void compare(std::int64_t m, std::int64_t n, std::int64_t k, std::int64_t batch,
 
 template <typename T>
 void all_forms(double rounding) {
-  compare<T, T>(70, 96, 64, 1, false, true, true, false, rounding);    // forward
-  compare<T, T>(70, 64, 96, 1, false, false, false, false, rounding);  // gradient of the input
+  // The forward pass, the input's gradient, and the weight's, set and added to.
+  compare<T, T>({.m = 70, .n = 96, .k = 64, .b_transposed = true, .bias = true}, rounding);
+  compare<T, T>({.m = 70, .n = 64, .k = 96}, rounding);
   for (const bool add : {false, true})
-    compare<T, float>(96, 64, 70, 1, true, false, false, add, 2e-6);  // gradient of the weight
-  compare<T, T>(13, 19, 16, 6, false, true, false, false, rounding);  // scores
-  compare<T, T>(19, 16, 13, 6, true, false, false, false, rounding);  // gradients of keys
-  compare<T, T>(3, 5, 7, 1, false, true, true, false, rounding);      // aligned to nothing
-  for (const std::int64_t rows : {1, 64, 65, 127, 1300}) {            // of few classes
-    compare<T, T>(rows, 96, 64, 1, false, true, true, false, rounding);
-    compare<T, float>(96, 64, rows, 1, true, false, false, false, 2e-6);
+    compare<T, float>({.m = 96, .n = 64, .k = 70, .a_transposed = true, .add = add}, 2e-6);
+  // Scores, gradients of keys, and a product that is aligned to nothing.
+  compare<T, T>({.m = 13, .n = 19, .k = 16, .batch = 6, .b_transposed = true}, rounding);
+  compare<T, T>({.m = 19, .n = 16, .k = 13, .batch = 6, .a_transposed = true}, rounding);
+  compare<T, T>({.m = 3, .n = 5, .k = 7, .b_transposed = true, .bias = true}, rounding);
+  for (const std::int64_t rows : {1, 64, 65, 127, 1300}) {  // of few classes
+    compare<T, T>({.m = rows, .n = 96, .k = 64, .b_transposed = true, .bias = true}, rounding);
+    compare<T, float>({.m = 96, .n = 64, .k = rows, .a_transposed = true}, 2e-6);
   }
 }
 

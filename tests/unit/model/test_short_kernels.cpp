@@ -156,7 +156,7 @@ TYPED_TEST(ShortKernels, LayerNorm) {
   EXPECT_TRUE(same_bits(g_beta, wide_g_beta));
 }
 
-TYPED_TEST(ShortKernels, Attention) {
+TYPED_TEST(ShortKernels, SoftmaxOfScores) {
   const std::vector<std::int32_t> lengths{5, 3};
   for (const runtime::ScoreRule rule : {test::kFull, test::kCausal}) {
     const auto [s, wide_s] = TestFixture::values({2 * 3, 5, 5}, 13);
@@ -186,6 +186,9 @@ TYPED_TEST(ShortKernels, Attention) {
         .p = data(p), .g = data(wide_g), .rows = 30, .keys = 5, .dropout = kDropout});
     TestFixture::expect_rounded(g, wide_g);
   }
+}
+
+TYPED_TEST(ShortKernels, RowsToHeadsAndBack) {
   const std::vector<std::int64_t> offsets{0, 4, 8};
   const auto [x, wide_x] = TestFixture::values({2 * 4, 12}, 15);
   at::Tensor heads = at::empty({2 * 3, 4, 4}, TestFixture::kType),
