@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "block_parameters.hpp"
-#include "model/ops/host_attention.hpp"
 #include "model/sublayers/attention.hpp"
+#include "th/model/ops/host_ops.hpp"
 
 #include <cmath>
 #include <string>
@@ -160,7 +160,7 @@ TEST_P(AttentionBlocks, ForwardAndEveryGradientAgreeWithLibTorch) {
   const PassContext pass = context(gemm, true);
   problem.forward(pass);
   problem.backward(pass);
-  EXPECT_EQ(problem.tape.v.defined(), !(fused && host_fuses_attention()));
+  EXPECT_EQ(problem.tape.v.defined(), !(fused && host_ops<float>().has<op::Attention<float>>()));
 
   const at::Tensor x = leaf(problem.x), memory = c.cross ? leaf(problem.memory) : x;
   const at::Tensor want = oracle(problem, x, memory);
@@ -185,7 +185,8 @@ TEST_P(AttentionBlocks, KeepsOrComputesAgainWithTheSameBits) {
     problem->forward(pass);
     problem->backward(pass);
   }
-  EXPECT_EQ(keeping.tape.probabilities.defined(), !(fused && host_fuses_attention()));
+  EXPECT_EQ(keeping.tape.probabilities.defined(),
+            !(fused && host_ops<float>().has<op::Attention<float>>()));
   EXPECT_FALSE(sparing.tape.probabilities.defined())
       << "selective checkpointing keeps no matrix of T by S";
   EXPECT_TRUE(same_bits(keeping.y, sparing.y));
