@@ -57,8 +57,8 @@ TEST_F(MemoryPlanTest, GrowthOfTheProcessIsWithinTenPercentOfTheLedger) {
   for (const std::int64_t stage : {2}) {
     const th::config::RunConfig config = make_config(stage, GradientCheckpointing::kNone, size);
     (void)measure(config, {256, 4, 2, 8}, 0, TransportChoice::kBest);
-    const th::model::Transformer shapes(config.model, kVocabulary, kVocabulary,
-                                        th::model::GemmLibrary::kMkl, 1);
+    const th::model::Transformer shapes({config.model, kVocabulary, kVocabulary, 1},
+                                        th::model::GemmLibrary::kMkl);
     const th::zero::FlatLayout layout(shapes.units(), ranks());
     const th::zero::EngineBuffers b =
         th::zero::engine_buffers(config, layout, th::zero::unit_use(shapes), slots_of_a_step());
