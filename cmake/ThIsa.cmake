@@ -1,6 +1,7 @@
-# Sources that are compiled once for each instruction set of the processor: each set is an object library whose code stands in a
-# namespace of its own, TH_ISA, and a dispatcher takes what th::instruction_set() says. Nothing of a set may be shared with another,
-# or the linker could take code of a processor that is not there: tests/arch/check_isa_symbols.py looks for such symbols.
+# Sources that are compiled once for each instruction set of the processor. Each set is an object
+# library whose code stands in a namespace of its own, TH_ISA, and a dispatcher takes what
+# th::instruction_set() says. Nothing of a set may be shared with another, or the linker could take
+# code of a processor that is not there: tests/arch/check_isa_symbols.py looks for such symbols.
 set(TH_ISAS baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   list(APPEND TH_ISAS avx2 avx512)
@@ -8,11 +9,13 @@ endif()
 set(TH_ISA_OPTIONS_avx2 -march=x86-64-v3)
 set(TH_ISA_OPTIONS_avx512 -march=x86-64-v4)
 
-# th_add_isa_objects(name NAMESPACE namespace SOURCES … [FUSED_SOURCES …]): the object libraries name_baseline, name_avx2, … in th::namespace.
-# FUSED_SOURCES are for sets with fused multiply-adds, and the one place where products and sums are contracted to them.
+# th_add_isa_objects(name NAMESPACE namespace SOURCES … [FUSED_SOURCES …]): the object libraries
+# name_baseline, name_avx2, … in th::namespace. FUSED_SOURCES are for sets with fused multiply-adds,
+# and the one place where products and sums are contracted to them.
 function(th_add_isa_objects name)
   cmake_parse_arguments(A "" "NAMESPACE" "SOURCES;FUSED_SOURCES" ${ARGN})
-  # The parameter: GCC must not leave out the fused form for processors where a chain of it is slower; its rounding is another.
+  # The parameter forbids GCC to leave out the fused form for processors where a chain of it is
+  # slower, because its rounding is another.
   set_source_files_properties(${A_FUSED_SOURCES} PROPERTIES COMPILE_OPTIONS
     "-ffp-contract=fast;$<$<CXX_COMPILER_ID:GNU>:--param=avoid-fma-max-bits=0>")
   foreach(isa IN LISTS TH_ISAS)
@@ -23,12 +26,15 @@ function(th_add_isa_objects name)
     set(target ${name}_${isa})
     add_library(${target} OBJECT ${sources})
     target_compile_definitions(${target} PRIVATE TH_ISA=${isa})
-    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
-    # In the CUDA stand-in too, which is a shared library.
-    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
+    target_include_directories(${target} PRIVATE
+      ${CMAKE_SOURCE_DIR}/include ${CMAKE_SOURCE_DIR}/src)
+    # The CUDA stand-in, a shared library, has these objects too.
+    set_target_properties(${target} PROPERTIES
+      POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
     th_apply_options(${target})
     target_compile_options(${target} PRIVATE ${TH_ISA_OPTIONS_${isa}})
-    set_property(GLOBAL APPEND PROPERTY TH_ISA_SETS "${isa} th::${A_NAMESPACE}::${isa} $<JOIN:$<TARGET_OBJECTS:${target}>, >")
+    set_property(GLOBAL APPEND PROPERTY TH_ISA_SETS
+      "${isa} th::${A_NAMESPACE}::${isa} $<JOIN:$<TARGET_OBJECTS:${target}>, >")
   endforeach()
 endfunction()
 

@@ -30,8 +30,6 @@ void block_square_sums(const float* x, std::int64_t blocks, double* out) {
   table().block_square_sums(x, blocks, out);
 }
 
-void sum_elements(const float* a, const float* b, float* out, std::int64_t count) {
-  table().sum(a, b, out, count);
-}
+SumFn* sum_kernel() { return table().sum; }
 
 }  // namespace th::zero

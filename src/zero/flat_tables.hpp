@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "th/runtime/optimizers/optimizer_rules.hpp"
+#include "th/zero/flat_kernels.hpp"
 
 namespace th::zero {
 
@@ -11,7 +12,7 @@ struct FlatTable {
   void (*update_elements)(const runtime::UpdateFactors& factors, float* weights,
                           const float* gradients, float* const* states, std::int64_t count);
   void (*block_square_sums)(const float* x, std::int64_t blocks, double* out);
-  void (*sum)(const float* a, const float* b, float* out, std::int64_t count);
+  SumFn* sum;
 };
 
 // flat_kernels.cpp is compiled once for each of these namespaces (cmake/ThIsa.cmake).

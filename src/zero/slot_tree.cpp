@@ -24,6 +24,9 @@ constexpr std::int64_t kBlock =
 constexpr std::int64_t kPair = 4096;  // of two slots alone
 constexpr int kLevels = runtime::kTreeLevels;
 
+/// out = a + b, element by element.
+SumFn* const sum_of_two = sum_kernel();
+
 /// One block's counter: level l holds the sum of 2^l consecutive slots.
 struct Counter {
   std::array<const float*, kLevels> level{};
@@ -39,7 +42,7 @@ struct Counter {
     const float* carry = leaf;
     for (; ((slot >> l) & 1U) != 0U; ++l) {
       float* to = scratch[static_cast<std::size_t>(spare)].data();
-      sum_elements(level[l], carry, to, n);
+      sum_of_two(level[l], carry, to, n);
       carry = to;
       level[l] = nullptr;
     }
@@ -75,7 +78,7 @@ void write_total(Counter& counter, T* out, std::int64_t n) {
   float* spare = counter.scratch[static_cast<std::size_t>(counter.spare)].data();
   for (const float* partial : counter.level) {
     if (partial == nullptr) continue;
-    if (total != nullptr) sum_elements(partial, total, spare, n);
+    if (total != nullptr) sum_of_two(partial, total, spare, n);
     total = total == nullptr ? partial : spare;
   }
   if constexpr (std::is_same_v<T, float>) {
@@ -136,7 +139,7 @@ template <typename T>
 void SlotTree::subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out) {
   ensure(std::has_single_bit(pieces.size()), "SlotTree: a subtree has a power of two of slots");
   if constexpr (std::is_same_v<T, float>) {
-    if (pieces.size() == 2) return sum_elements(pieces[0], pieces[1], out, count);
+    if (pieces.size() == 2) return sum_of_two(pieces[0], pieces[1], out, count);
   }
   Counter counter;
   Widened<T> widened;
@@ -211,7 +214,7 @@ void tree_sum_of(const runtime::TreeSum& s) {
                *b = static_cast<const float*>(s.leaves[1].data);
     for (std::int64_t at = 0; at < s.count; at += kPair) {
       const std::int64_t n = std::min(kPair, s.count - at);
-      sum_elements(a + at, b + at, static_cast<float*>(s.out) + at, n);
+      sum_of_two(a + at, b + at, static_cast<float*>(s.out) + at, n);
       square_sums(s, at, n);
     }
     return;

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""check_isa_symbols.py NM LIST: no object of an instruction set shares code with another set.
+"""check_isa_symbols.py NM LIST build=TYPE sanitizers=NAMES: no two instruction sets share code.
 
-LIST has a line for each set: its name, its namespace (th::model::avx2), its objects. An inline function or template that an object
-defines outside of that namespace is a weak symbol, of which the linker keeps one for the whole program: perhaps the one with
-instructions that this processor does not have. 77 (skipped, with the reason) for builds that leave small functions as calls.
+LIST has a line for each set: its name, its namespace (th::model::avx2), its objects. An inline
+function or template that an object defines outside of that namespace is a weak symbol, of which
+the linker keeps one for the whole program: perhaps the one with instructions that this processor
+does not have. The exit code is 77 (skipped, with the reason) for builds that leave small functions
+as calls.
 """
 
 import re
@@ -18,7 +20,7 @@ SHARED = "WVu"  # weak functions, weak objects, unique objects: those that nm fi
 
 
 def mangled_prefix(namespace):
-    """A pattern of the mangled names of what a namespace holds: its functions, their variables, tables and types."""
+    """A pattern of the mangled names of what a namespace holds: functions, variables, types."""
     parts = "".join(f"{len(name)}{name}" for name in namespace.split("::"))
     return re.compile(rf"_Z(GV|T[VTISW])?Z*N[KVRO]*{parts}")
 
@@ -57,12 +59,15 @@ def check(nm, lines):
 
 
 def self_test(nm, compiler):
-    """A shared inline function is found; what stands in the namespace, or belongs to the object alone, is not."""
+    """A shared inline function is found; one of the namespace, or of the object alone, is not."""
     source = """
     inline __attribute__((noinline)) int shared(int x) { return x + 1; }
     namespace th::model::avx2 {
     static __attribute__((noinline)) int alone(int x) { return x * 2; }
-    template <typename T> __attribute__((noinline)) T own(T x) { static T n = x; return n++ + alone(x); }
+    template <typename T> __attribute__((noinline)) T own(T x) {
+      static T n = x;
+      return n++ + alone(x);
+    }
     int all(int x) { return own(x) + SHARED(x); }
     }"""
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +85,8 @@ def main():
     if sys.argv[1] == "--self-test":
         self_test(*sys.argv[2:])
         return 0
-    nm, listing, build_type, sanitizers = sys.argv[1:]
+    nm, listing, *settings = sys.argv[1:]
+    build_type, sanitizers = (setting.split("=", 1)[1] for setting in settings)
     if build_type not in BUILDS or sanitizers:
         print(f"skipped: a build of type {build_type} {sanitizers} leaves small functions as calls")
         return SKIP

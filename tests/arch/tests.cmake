@@ -24,7 +24,7 @@ if(Python3_FOUND)
   list(JOIN isa_sets "\n" isa_sets)
   file(GENERATE OUTPUT ${CMAKE_BINARY_DIR}/isa_sets.txt CONTENT "${isa_sets}\n")
   th_add_arch_test(isa_symbols check_isa_symbols.py ${CMAKE_NM} ${CMAKE_BINARY_DIR}/isa_sets.txt
-    "${CMAKE_BUILD_TYPE}" "${TH_SANITIZE}")
+    "build=${CMAKE_BUILD_TYPE}" "sanitizers=${TH_SANITIZE}")
   th_add_arch_test(isa_symbols_self_test check_isa_symbols.py --self-test ${CMAKE_NM}
     ${CMAKE_CXX_COMPILER})
   set_tests_properties(arch.isa_symbols arch.isa_symbols_self_test PROPERTIES SKIP_RETURN_CODE 77)

@@ -1,7 +1,8 @@
 # The CUDA plugin's tests. Those labelled unit and mpi need no GPU; those labelled gpu do, and are
 # skipped with the reason where there is none.
 
-# The engine's arithmetic and the host's ops without LibTorch are what the kernels are compared with.
+# The engine's arithmetic and the host's ops, without LibTorch, are what the kernels are compared
+# with.
 set(zero ${CMAKE_SOURCE_DIR}/src/zero)
 set(ops ${CMAKE_SOURCE_DIR}/src/model/ops)
 th_isa_objects(host_ops th_host_ops)

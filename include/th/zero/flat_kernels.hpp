@@ -16,6 +16,8 @@ void update_elements(const runtime::UpdateFactors& factors, float* weights, cons
 void block_square_sums(const float* x, std::int64_t blocks, double* out);
 
 /// out = a + b; out may be a or b.
-void sum_elements(const float* a, const float* b, float* out, std::int64_t count);
+using SumFn = void(const float* a, const float* b, float* out, std::int64_t count);
+/// The loop for this processor: callers with many short pieces ask once.
+[[nodiscard]] SumFn* sum_kernel();
 
 }  // namespace th::zero

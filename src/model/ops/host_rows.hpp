@@ -66,37 +66,43 @@ void compute(op::LayerNorm<T> o) {
 }
 
 /// One row, given what it reads; the three results do not overlap.
+/// It is a function of its own, because the compiler forgets __restrict of what it inlines and then
+/// checks each row for overlaps.
 template <typename T>
-[[gnu::always_inline]] static inline void layer_norm_backward_row(const op::LayerNormBackward<T>& o,
-                                                                  Count m, T* __restrict g_x,
-                                                                  float* __restrict g_gamma,
-                                                                  float* __restrict g_beta) {
-  const Count columns = o.columns;
+[[gnu::noinline]] static void layer_norm_backward(const T* g, const op::LayerNormBackward<T>& o,
+                                                  T* __restrict g_x, float* __restrict g_gamma,
+                                                  float* __restrict g_beta) {
+  const T *x = o.x, *gamma = o.gamma;
+  const float *mean = o.mean, *rstd = o.rstd;
+  const Count rows = o.rows, columns = o.columns;
   const float inverse = 1.0F / static_cast<float>(columns);
-  const T *go = o.g + m * columns, *in = o.x + m * columns, *gamma = o.gamma;
-  const float mu = o.mean[m];
-  const float r = o.rstd[m];
-  const float a =
-      lane_sum(columns, [&](Count d) { return to_float(go[d]) * to_float(gamma[d]); }) * inverse;
-  const float b =
-      lane_sum(columns,
-               [&](Count d) {
-                 return to_float(go[d]) * to_float(gamma[d]) * ((to_float(in[d]) - mu) * r);
-               }) *
-      inverse;
-  for (Count d = 0; d < columns; ++d) {
-    const float hat = (to_float(in[d]) - mu) * r;
-    const float out = to_float(go[d]);
-    g_gamma[d] += out * hat;
-    g_beta[d] += out;
-    g_x[d] = from_float<T>((out * to_float(gamma[d]) - a - hat * b) * r);
+  for (Count m = 0; m < rows; ++m) {
+    const T* go = g + m * columns;
+    const T* in = x + m * columns;
+    T* gi = g_x + m * columns;
+    const float mu = mean[m];
+    const float r = rstd[m];
+    const float a =
+        lane_sum(columns, [&](Count d) { return to_float(go[d]) * to_float(gamma[d]); }) * inverse;
+    const float b =
+        lane_sum(columns,
+                 [&](Count d) {
+                   return to_float(go[d]) * to_float(gamma[d]) * ((to_float(in[d]) - mu) * r);
+                 }) *
+        inverse;
+    for (Count d = 0; d < columns; ++d) {
+      const float hat = (to_float(in[d]) - mu) * r;
+      const float out = to_float(go[d]);
+      g_gamma[d] += out * hat;
+      g_beta[d] += out;
+      gi[d] = from_float<T>((out * to_float(gamma[d]) - a - hat * b) * r);
+    }
   }
 }
 
 template <typename T>
 void compute(op::LayerNormBackward<T> o) {
-  for (Count m = 0; m < o.rows; ++m)
-    layer_norm_backward_row(o, m, o.g_x + m * o.columns, o.g_gamma, o.g_beta);
+  layer_norm_backward(o.g, o, o.g_x, o.g_gamma, o.g_beta);
 }
 
 /// Softmax over the keys [seen.begin, seen.end) of a row of `keys` scores; zeros in every other
