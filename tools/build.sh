@@ -1,24 +1,59 @@
 #!/usr/bin/env bash
-# tools/build.sh [TARGET…]: configures (preset release) and builds into build/. With nothing changed it ends in seconds.
-#   TH_WITH_CUDA=AUTO|ON|OFF   the CUDA plugin (default AUTO: on when the toolkit and NCCL are found)
+# tools/build.sh [all | TARGET…]: configures (preset release) and builds into build/.
+#   without an argument: the four programs, and the CUDA plugin where a GPU is here
+#   all: the tests and benchmarks too, and the plugin where the CUDA toolkit and NCCL are found
+#   TH_WITH_CUDA=AUTO|ON|OFF   the plugin as said (default), always, or never
 #   TH_LIBTORCH=/path          a LibTorch that is already there
-#   TH_JOBS=N                  compilations at a time (default: the cores, at most one for each 2 GiB of memory)
+#   TH_JOBS=N                  compilations at a time (default: the cores, one for each 2 GiB)
+# Takes PROGRAMS_MINUTES minutes on 2 cores, `all` ALL_MINUTES; seconds where nothing changed.
 set -euo pipefail
-case ${1:-} in -h|--help) sed -n '2,5p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case ${1:-} in -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 cuda=${TH_WITH_CUDA:-AUTO}
-case $cuda in AUTO|ON|OFF) ;; *) echo "build: error: TH_WITH_CUDA=$cuda; allowed AUTO, ON, OFF" >&2; exit 1 ;; esac
-memory_gib=$(awk '/^MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)
-jobs=$(nproc)
-if [ $((memory_gib / 2)) -lt "$jobs" ]; then jobs=$((memory_gib / 2)); fi
-if [ "$jobs" -lt 1 ]; then jobs=1; fi
-jobs=${TH_JOBS:-$jobs}
-options=(-DTH_WITH_CUDA="$cuda")
-[ -z "${TH_LIBTORCH:-}" ] || options+=(-DTH_LIBTORCH="$TH_LIBTORCH")
-mkdir -p build
 log=build/configure.log
-echo "build: configuring build/ (TH_WITH_CUDA=$cuda)"
-cmake --preset release "${options[@]}" >"$log" 2>&1 || { tail -n 30 "$log" >&2; echo "build: error: configuring failed (whole log: $root/$log)" >&2; exit 1; }
-echo "build: compiling with $jobs jobs"
-ninja -C build -j "$jobs" "$@" || { echo "build: error: compiling failed, the compiler's lines are above" >&2; exit 1; }
+
+say() { printf 'build: %s\n' "$*"; }
+fail() { printf 'build: error: %s\n' "$*" >&2; exit 1; }
+
+# The cores, but no more compilations than memory holds.
+jobs_here() {
+  local cores memory
+  cores=$(nproc)
+  memory=$(awk '/^MemAvailable/ {print int($2 / 2097152)}' /proc/meminfo)
+  if [ "$memory" -lt "$cores" ]; then cores=$memory; fi
+  if [ "$cores" -lt 1 ]; then cores=1; fi
+  echo "$cores"
+}
+
+gpu_here() {
+  [ -e /dev/nvidia0 ] || nvidia-smi -L 2>/dev/null | grep -q '^GPU '
+}
+
+configure() {
+  local options=(-DTH_WITH_CUDA="$cuda")
+  [ -z "${TH_LIBTORCH:-}" ] || options+=(-DTH_LIBTORCH="$TH_LIBTORCH")
+  mkdir -p build
+  say "configuring build/ (TH_WITH_CUDA=$cuda)"
+  if ! cmake --preset release "${options[@]}" >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    fail "configuring failed (whole log: $root/$log)"
+  fi
+}
+
+case $cuda in
+  AUTO|ON|OFF) ;;
+  *) fail "TH_WITH_CUDA=$cuda; allowed AUTO, ON, OFF" ;;
+esac
+configure
+targets=("$@")
+if [ $# = 0 ]; then
+  targets=(programs)
+  if [ "$cuda" = ON ] || { [ "$cuda" = AUTO ] && gpu_here; }; then targets+=(plugin); fi
+elif [ "$*" = all ]; then
+  sed -n 's/^-- \(Tests: no;.*\)/build: \1/p' "$log"
+fi
+jobs=${TH_JOBS:-$(jobs_here)}
+say "compiling ${targets[*]} with $jobs jobs"
+ninja -C build -j "$jobs" "${targets[@]}" ||
+  fail "compiling failed, the compiler's lines are above"

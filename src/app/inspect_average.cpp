@@ -5,6 +5,7 @@
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/compare.hpp"
@@ -111,7 +112,7 @@ int inspect_average(const InspectRequest& request) {
          request.output + ": the parameters' average of " + names +
              ", with optimizer states and position of the last (step " + std::to_string(info.step) +
              ")",
-         json.dump());
+         json_text(json));
   return 0;
 }
 

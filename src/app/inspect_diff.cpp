@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "th/base/json_text.hpp"
 #include "th/io/checkpoint/compare.hpp"
 
 // diff A B: tensor by tensor, in pieces, so that memory does not depend on the model.
@@ -88,7 +89,7 @@ class Comparison {
     answer(request_,
            a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") +
                " compared, " + verdict,
-           json.dump());
+           json_text(json));
     return differing_ == 0 ? 0 : 1;
   }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 #include "th/io/checkpoint/output.hpp"
 #include "th/io/formats/npz.hpp"
 #include "th/io/formats/safetensors.hpp"
@@ -64,10 +65,10 @@ std::map<std::string, std::string> metadata_of(const io::CheckpointInfo& info, b
       {"identity", info.identity},
       {"build", info.build},
       {"state", info.state_json},
-      {"state_names", Json(states ? info.state_names : std::vector<std::string>{}).dump()},
-      {"aliases", aliases.dump()},
-      {"vocabulary_source", Json(info.source_tokens).dump()},
-      {"vocabulary_target", Json(info.target_tokens).dump()}};
+      {"state_names", json_text(Json(states ? info.state_names : std::vector<std::string>{}))},
+      {"aliases", json_text(aliases)},
+      {"vocabulary_source", json_text(Json(info.source_tokens))},
+      {"vocabulary_target", json_text(Json(info.target_tokens))}};
 }
 
 /// Reads tensors and counts those values that the element type can't hold.
@@ -161,7 +162,7 @@ int inspect_export(const InspectRequest& request) {
          request.output + ": " + std::to_string(tensors.size()) + " tensors of " +
              reader->folder() + ", parameters as " + request.dtype + ", " +
              std::to_string(file.size()) + " bytes",
-         json.dump());
+         json_text(json));
   return 0;
 }
 

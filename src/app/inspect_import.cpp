@@ -8,6 +8,7 @@
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
@@ -260,7 +261,7 @@ int inspect_import(const InspectRequest& request) {
       request.output + ": " + std::to_string(file.tensors().size()) + " tensors of " + file.path() +
           (info.state_names.empty() ? ", parameters alone"
                                     : ", with optimizer states, step " + std::to_string(info.step)),
-      json.dump());
+      json_text(json));
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 #include "th/io/checkpoint/slice.hpp"
 
 // The commands that look at one checkpoint: ls, stat, verify, show.
@@ -76,9 +77,9 @@ Json statistics(const std::vector<float>& values) {
 int report(const std::vector<std::string>& problems, const InspectRequest& request,
            const std::string& folder) {
   if (request.json) {
-    std::cout
-        << Json{{"ok", problems.empty()}, {"checkpoint", folder}, {"problems", problems}}.dump()
-        << '\n';
+    std::cout << json_text(
+                     Json{{"ok", problems.empty()}, {"checkpoint", folder}, {"problems", problems}})
+              << '\n';
   } else {
     for (const auto& problem : problems) std::cout << problem << '\n';
     if (problems.empty()) std::cout << folder << ": every shard and checksum is right\n";
@@ -96,9 +97,9 @@ int inspect_ls(const InspectRequest& request) {
       out.push_back(
           {{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
     else
-      std::cout << entry.full_name() << ' ' << Json(entry.spec->shape).dump() << " float32\n";
+      std::cout << entry.full_name() << ' ' << json_text(Json(entry.spec->shape)) << " float32\n";
   }
-  if (request.json) std::cout << out.dump() << '\n';
+  if (request.json) std::cout << json_text(out) << '\n';
   return 0;
 }
 
@@ -110,9 +111,9 @@ int inspect_stat(const InspectRequest& request) {
     if (request.json)
       out[entry.full_name()] = row;
     else
-      std::cout << entry.full_name() << ' ' << row.dump() << '\n';
+      std::cout << entry.full_name() << ' ' << json_text(row) << '\n';
   }
-  if (request.json) std::cout << out.dump() << '\n';
+  if (request.json) std::cout << json_text(out) << '\n';
   return 0;
 }
 
@@ -149,7 +150,7 @@ int inspect_show(const InspectRequest& request) {
   reader->read_elements(kind, name, span.begin, values);
   const auto rows = io::take_rows(values, ranges, shape);
   if (request.json) {
-    std::cout << Json(rows).dump() << '\n';
+    std::cout << json_text(Json(rows)) << '\n';
     return 0;
   }
   std::cout.precision(std::numeric_limits<float>::max_digits10);

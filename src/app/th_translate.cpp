@@ -5,10 +5,10 @@
 #include "th/data/vocabulary.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/decoding/decoding.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/zero/resident_source.hpp"
 
-#include <ATen/ATen.h>
 #include <boost/program_options.hpp>
 
 #include <algorithm>
@@ -133,7 +133,7 @@ class Translator {
         th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
         th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
-    at::Tensor flat = at::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
+    at::Tensor flat = model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
     reader_.read_shard(layout, 0, "parameters",
                        {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
     parameters_.emplace(layout, flat.to(th::model::scalar_type(config_.precision.dtype)));

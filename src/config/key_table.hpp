@@ -1,16 +1,22 @@
 #pragma once
 
 #include <charconv>
-#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <limits>
 #include <string>
+#include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "th/config/schema.hpp"
 
 // The makers of the key table's rows: strict conversion of whole tokens, and back. Each section of
-// the deck has a function, add_SECTION, which adds its rows.
+// the deck has a function, add_SECTION, which adds its rows. The makers take plain arguments and
+// stand in a file of their own, because a hundred rows of strings and std::function made in place
+// take half a minute to compile.
 
 // TH_AT(section.member): the accessor of one member.
 #define TH_AT(member) \
@@ -30,8 +36,12 @@ struct Interval {
 
 /// A choice's values, as they are written in a deck and as they are kept.
 template <typename Enum>
-using Choices = std::vector<std::pair<std::string, Enum>>;
+using Choices = std::vector<std::pair<const char*, Enum>>;
 
+/// Values (or "*": all but the default) that are known and not part of this build.
+using Absent = std::initializer_list<const char*>;
+
+/// A number that is the whole of `text`.
 template <typename T>
 bool parse_whole(const std::string& text, T& out) {
   const char* end = text.data() + text.size();
@@ -39,124 +49,38 @@ bool parse_whole(const std::string& text, T& out) {
   return result.ec == std::errc() && result.ptr == end && !text.empty();
 }
 
+/// The accessor of one member.
 template <typename T>
-std::string to_text(T value) {
-  char buffer[64];
-  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
-  return std::string(buffer, result.ptr);
-}
+using Place = T& (*)(RunConfig&);
 
-/// `Member` is a callable RunConfig& -> T&.
-template <typename Member>
-Key integer_key(std::string name, Member member, std::int64_t low, std::int64_t high,
-                std::string help, std::vector<std::string> absent = {}) {
-  RunConfig defaults;
-  const bool open = high == kMost;
-  Key key{std::move(name),
-          "integer",
-          to_text(member(defaults)),
-          "from " + to_text(low) + (open ? "" : " to " + to_text(high)),
-          std::move(help),
-          std::move(absent),
-          {},
-          {}};
-  key.set = [member, low, high](RunConfig& c, const std::string& text) {
-    std::int64_t value = 0;
-    if (!parse_whole(text, value) || value < low || value > high) return false;
-    member(c) = static_cast<std::remove_reference_t<decltype(member(c))>>(value);
-    return true;
-  };
-  key.get = [member](const RunConfig& c) { return to_text(member(const_cast<RunConfig&>(c))); };
-  return key;
-}
+Key integer_key(const char* name, Place<std::int64_t> place, std::int64_t low, std::int64_t high,
+                const char* help, Absent absent = {});
+Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, std::int64_t high,
+                const char* help, Absent absent = {});
+Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
+               Absent absent = {});
+Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent = {});
+Key path_key(const char* name, Place<std::string> place, const char* help);
 
-template <typename Member>
-Key number_key(std::string name, Member member, Interval interval, std::string help,
-               std::vector<std::string> absent = {}) {
-  RunConfig defaults;
-  std::string allowed = "from " + to_text(interval.low);
-  if (std::isfinite(interval.high))
-    allowed += (interval.high_open ? " to below " : " to ") + to_text(interval.high);
-  Key key{std::move(name),
-          "number",
-          to_text(member(defaults)),
-          std::move(allowed),
-          std::move(help),
-          std::move(absent),
-          {},
-          {}};
-  key.set = [member, interval](RunConfig& c, const std::string& text) {
-    double value = 0;
-    if (!parse_whole(text, value) || !std::isfinite(value)) return false;
-    if (value < interval.low || value > interval.high) return false;
-    if (interval.high_open && value == interval.high) return false;
-    member(c) = value;
-    return true;
-  };
-  key.get = [member](const RunConfig& c) { return to_text(member(const_cast<RunConfig&>(c))); };
-  return key;
-}
+/// A choice of any enumeration: its values as numbers, and how one is read and written.
+struct NumberedChoice {
+  std::vector<std::pair<const char*, int>> values;
+  std::function<int(const RunConfig&)> read;
+  std::function<void(RunConfig&, int)> write;
+};
+Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help, Absent absent);
 
-template <typename Member>
-Key boolean_key(std::string name, Member member, std::string help,
-                std::vector<std::string> absent = {}) {
-  RunConfig defaults;
-  Key key{std::move(name),
-          "boolean",
-          member(defaults) ? "true" : "false",
-          "true, false",
-          std::move(help),
-          std::move(absent),
-          {},
-          {}};
-  key.set = [member](RunConfig& c, const std::string& text) {
-    if (text != "true" && text != "false") return false;
-    member(c) = text == "true";
-    return true;
+template <typename Enum>
+Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
+               const Choices<Enum>& values, const char* help, Absent absent = {}) {
+  NumberedChoice choice;
+  for (const auto& [text, value] : values)
+    choice.values.emplace_back(text, static_cast<int>(value));
+  choice.read = [place](const RunConfig& c) {
+    return static_cast<int>(place(const_cast<RunConfig&>(c)));
   };
-  key.get = [member](const RunConfig& c) {
-    return member(const_cast<RunConfig&>(c)) ? "true" : "false";
-  };
-  return key;
-}
-
-template <typename Member, typename Enum>
-Key choice_key(std::string name, Member member, Choices<Enum> values, std::string help,
-               std::vector<std::string> absent = {}) {
-  RunConfig defaults;
-  std::string allowed;
-  std::string standard;
-  for (const auto& [text, value] : values) {
-    allowed += (allowed.empty() ? "" : ", ") + text;
-    if (value == member(defaults)) standard = text;
-  }
-  Key key{std::move(name), "choice", standard, allowed, std::move(help), std::move(absent), {}, {}};
-  key.set = [member, values](RunConfig& c, const std::string& text) {
-    for (const auto& [name_of, value] : values) {
-      if (name_of != text) continue;
-      member(c) = value;
-      return true;
-    }
-    return false;
-  };
-  key.get = [member, values](const RunConfig& c) {
-    for (const auto& [name_of, value] : values) {
-      if (value == member(const_cast<RunConfig&>(c))) return name_of;
-    }
-    return std::string();
-  };
-  return key;
-}
-
-template <typename Member>
-Key path_key(std::string name, Member member, std::string help) {
-  Key key{std::move(name), "path", "", "a path", std::move(help), {}, {}, {}};
-  key.set = [member](RunConfig& c, const std::string& text) {
-    member(c) = text;
-    return true;
-  };
-  key.get = [member](const RunConfig& c) { return member(const_cast<RunConfig&>(c)); };
-  return key;
+  choice.write = [place](RunConfig& c, int value) { place(c) = static_cast<Enum>(value); };
+  return numbered_choice_key(name, std::move(choice), help, absent);
 }
 
 /// Each adds the rows of its section, in the order of the documentation.

@@ -8,19 +8,15 @@ namespace {
 
 using runtime::OptimizerSettings;
 
-/// The accessor of a setting.
-template <typename T>
-auto at(T OptimizerSettings::*setting) {
-  return [setting](RunConfig& c) -> T& { return c.optimizer.*setting; };
-}
-
-/// `key`, which has no effect with an optimizer that does not read `setting`.
-template <typename T>
-Key of_readers(Key key, T OptimizerSettings::*setting) {
-  key.idle = [setting](const RunConfig& c) {
-    const OptimizerKind name = c.optimizer.name;
-    if (runtime::optimizer_reads(name, setting)) return std::string();
-    return std::string("optimizer.name is ") + runtime::optimizer_name(name);
+/// A number of the rules, which has no effect with an optimizer that does not read it.
+template <double OptimizerSettings::*Setting>
+Key setting_key(const char* name, Interval interval, const char* help) {
+  const Place<double> place = [](RunConfig& c) -> double& { return c.optimizer.*Setting; };
+  Key key = number_key(name, place, interval, help);
+  key.idle = [](const RunConfig& c) {
+    const OptimizerKind chosen = c.optimizer.name;
+    if (runtime::optimizer_reads(chosen, Setting)) return std::string();
+    return std::string("optimizer.name is ") + runtime::optimizer_name(chosen);
   };
   return key;
 }
@@ -37,19 +33,18 @@ Choices<OptimizerKind> names() {
 }  // namespace
 
 void add_optimizer(std::vector<Key>& t) {
-  const auto number = [&t](const char* name, double OptimizerSettings::*setting, Interval interval,
-                           const char* help) {
-    t.push_back(of_readers(number_key(name, at(setting), interval, help), setting));
-  };
   t.push_back(choice_key("optimizer.name", TH_AT(optimizer.name), names(), "optimizer"));
   t.push_back(number_key("optimizer.lr", TH_AT(optimizer.lr), {.low = 0},
                          "learning rate; with noam a factor"));
   const Interval below_1{.low = 0, .high = 1, .high_open = true};
-  number("optimizer.beta1", &OptimizerSettings::beta1, below_1, "decay of the first moment");
-  number("optimizer.beta2", &OptimizerSettings::beta2, below_1, "decay of the second moment");
-  number("optimizer.eps", &OptimizerSettings::eps, {.low = 0}, "added to the denominator");
-  number("optimizer.weight_decay", &OptimizerSettings::weight_decay, {.low = 0},
-         "L2 for adam and sgd, decoupled for adamw");
+  t.push_back(setting_key<&OptimizerSettings::beta1>("optimizer.beta1", below_1,
+                                                     "decay of the first moment"));
+  t.push_back(setting_key<&OptimizerSettings::beta2>("optimizer.beta2", below_1,
+                                                     "decay of the second moment"));
+  t.push_back(setting_key<&OptimizerSettings::eps>("optimizer.eps", {.low = 0},
+                                                   "added to the denominator"));
+  t.push_back(setting_key<&OptimizerSettings::weight_decay>(
+      "optimizer.weight_decay", {.low = 0}, "L2 for adam and sgd, decoupled for adamw"));
 }
 
 }  // namespace th::config

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 
 namespace th::monitor {
 
@@ -35,21 +36,20 @@ void MetricsWriter::step(const StepRecord& r) {
               {"target_tokens", r.target_tokens},
               {"seconds", r.seconds}};
   if (r.loss_scale) record["loss_scale"] = *r.loss_scale;
-  line(record.dump());
+  line(json_text(record));
 }
 
 void MetricsWriter::epoch(const EpochRecord& r) {
   const Json valid = r.valid_loss ? Json(*r.valid_loss) : Json(nullptr);
-  line(Json{{"kind", "epoch"},
-            {"epoch", r.epoch},
-            {"train_loss", r.train_loss},
-            {"valid_loss", valid},
-            {"seconds", r.seconds}}
-           .dump());
+  line(json_text(Json{{"kind", "epoch"},
+                      {"epoch", r.epoch},
+                      {"train_loss", r.train_loss},
+                      {"valid_loss", valid},
+                      {"seconds", r.seconds}}));
 }
 
 void MetricsWriter::eval(const std::string& metric, double value) {
-  line(Json{{"kind", "eval"}, {"metric", metric}, {"value", value}}.dump());
+  line(json_text(Json{{"kind", "eval"}, {"metric", metric}, {"value", value}}));
 }
 
 void MetricsWriter::summary(const SummaryRecord& r) {
@@ -62,22 +62,21 @@ void MetricsWriter::summary(const SummaryRecord& r) {
                        {"received", row.received},
                        {"between_nodes", row.between_nodes}});
   }
-  line(Json{{"kind", "summary"},
-            {"steps", r.steps},
-            {"tokens_per_second", r.tokens_per_second},
-            {"rss_before_model_bytes", r.rss_before_model_bytes},
-            {"padding_fraction", r.padding_fraction},
-            {"attention_padding_fraction", r.attention_padding_fraction},
-            {"peak_rss_bytes", r.peak_rss_bytes},
-            {"model_state_bytes", r.model_state_bytes},
-            {"planned_bytes", r.planned_bytes},
-            {"measured_bytes", r.measured_bytes},
-            {"bytes_sent", r.bytes_sent},
-            {"bytes_on_node", r.bytes_on_node},
-            {"bytes_between_nodes", r.bytes_between_nodes},
-            {"traffic", traffic},
-            {"exit", r.exit}}
-           .dump());
+  line(json_text(Json{{"kind", "summary"},
+                      {"steps", r.steps},
+                      {"tokens_per_second", r.tokens_per_second},
+                      {"rss_before_model_bytes", r.rss_before_model_bytes},
+                      {"padding_fraction", r.padding_fraction},
+                      {"attention_padding_fraction", r.attention_padding_fraction},
+                      {"peak_rss_bytes", r.peak_rss_bytes},
+                      {"model_state_bytes", r.model_state_bytes},
+                      {"planned_bytes", r.planned_bytes},
+                      {"measured_bytes", r.measured_bytes},
+                      {"bytes_sent", r.bytes_sent},
+                      {"bytes_on_node", r.bytes_on_node},
+                      {"bytes_between_nodes", r.bytes_between_nodes},
+                      {"traffic", traffic},
+                      {"exit", r.exit}}));
 }
 
 namespace {

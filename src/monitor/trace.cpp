@@ -3,8 +3,9 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <utility>
+
+#include "th/base/json_text.hpp"
 
 namespace th::monitor {
 
@@ -16,8 +17,7 @@ constexpr std::size_t kPiece = 8192;  // bytes that the sink takes at once
 
 /// As it stands between the quotes of a JSON string; what is no UTF-8 is replaced.
 std::string escaped(const std::string& text) {
-  const std::string quoted =
-      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string quoted = json_quoted(text);
   return quoted.substr(1, quoted.size() - 2);
 }
 

@@ -1,6 +1,7 @@
 #include "th/train/run_state.hpp"
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -9,29 +10,28 @@
 namespace th::train {
 
 std::string to_json(const RunState& s) {
-  return nlohmann::json{{"step", s.step},
-                        {"epoch", s.epoch},
-                        {"step_in_epoch", s.step_in_epoch},
-                        {"epoch_loss_sum", s.epoch_loss_sum},
-                        {"epoch_tokens", s.epoch_tokens},
-                        {"epoch_seconds", s.epoch_seconds},
-                        {"micro_batches", s.micro_batches},
-                        {"probe_loss", s.probe_loss},
-                        {"identity", s.identity},
-                        {"altered", s.altered},
-                        {"exit", s.exit},
-                        {"skipped_steps", s.skipped_steps},
-                        {"probe", s.probe},
-                        {"corpus", s.corpus},
-                        {"loss_scale", s.loss_scale.scale},
-                        {"loss_scale_good_steps", s.loss_scale.good_steps},
-                        {"loss_scale_hysteresis", s.loss_scale.hysteresis}}
-      .dump();
+  return json_text(nlohmann::json{{"step", s.step},
+                                  {"epoch", s.epoch},
+                                  {"step_in_epoch", s.step_in_epoch},
+                                  {"epoch_loss_sum", s.epoch_loss_sum},
+                                  {"epoch_tokens", s.epoch_tokens},
+                                  {"epoch_seconds", s.epoch_seconds},
+                                  {"micro_batches", s.micro_batches},
+                                  {"probe_loss", s.probe_loss},
+                                  {"identity", s.identity},
+                                  {"altered", s.altered},
+                                  {"exit", s.exit},
+                                  {"skipped_steps", s.skipped_steps},
+                                  {"probe", s.probe},
+                                  {"corpus", s.corpus},
+                                  {"loss_scale", s.loss_scale.scale},
+                                  {"loss_scale_good_steps", s.loss_scale.good_steps},
+                                  {"loss_scale_hysteresis", s.loss_scale.hysteresis}});
 }
 
 RunState run_state_from_json(const std::string& text) {
   try {
-    const nlohmann::json j = nlohmann::json::parse(text);
+    const nlohmann::json j = parse_json(text);
     RunState s;
     j.at("step").get_to(s.step);
     j.at("epoch").get_to(s.epoch);

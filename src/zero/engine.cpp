@@ -4,7 +4,7 @@
 #include "th/base/hash.hpp"
 #include "th/zero/host_device.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,10 +1,9 @@
 #include "th/base/error.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/initialization.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/resident_source.hpp"
-
-#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <array>
@@ -99,7 +98,7 @@ std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Tran
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = buffers_.types.working;
   at::Tensor flat =
-      at::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
+      model::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
   const Slots slot = make_slots(whole_parameters() ? 0 : layout_.largest_unit());
   for (std::size_t u = 0; u < layout_.units().size(); ++u) {
     const FlatLayout::Unit& unit = layout_.units()[u];

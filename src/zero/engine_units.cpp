@@ -2,7 +2,7 @@
 #include "th/model/ops/element.hpp"
 #include "th/zero/engine.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/ops/from_blob.h>
 
 #include <algorithm>
 #include <optional>

@@ -4,9 +4,8 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/memory/batch_copies.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
-
-#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <utility>
@@ -26,8 +25,8 @@ class PlannedSource final : public model::ParameterSource {
       model::UnitTensors tensors;
       for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) {
         const auto& shape = layout.tensors()[static_cast<std::size_t>(t)].spec.shape;
-        tensors.values.push_back(at::empty(shape, at::TensorOptions().dtype(type)));
-        tensors.gradients.push_back(at::empty(shape, at::TensorOptions().dtype(at::kFloat)));
+        tensors.values.push_back(model::empty(shape, at::TensorOptions().dtype(type)));
+        tensors.gradients.push_back(model::empty(shape, at::TensorOptions().dtype(at::kFloat)));
       }
       units_.push_back(std::move(tensors));
     }

@@ -2,7 +2,7 @@
 
 #include "th/base/error.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/ops/from_blob.h>
 
 namespace th::zero {
 

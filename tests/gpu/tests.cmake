@@ -58,11 +58,12 @@ if(TH_CUDA)
     target_include_directories(${program} SYSTEM PRIVATE
       ${CUDAToolkit_INCLUDE_DIRS} ${TH_NCCL_INCLUDE_DIR})
     foreach(np IN LISTS A_RANKS)
+      th_processors(processors ${np})
       add_test(NAME mpi.${name}_on_host.np${np}
         COMMAND ${MPIEXEC_EXECUTABLE} --oversubscribe -np ${np} $<TARGET_FILE:${program}>
           --gtest_brief=1)
       set_tests_properties(mpi.${name}_on_host.np${np} PROPERTIES
-        LABELS mpi TIMEOUT 300 PROCESSORS 2 ENVIRONMENT "${gpu_mpi_environment}")
+        LABELS mpi TIMEOUT 300 PROCESSORS ${processors} ENVIRONMENT "${gpu_mpi_environment}")
     endforeach()
   endfunction()
   th_add_on_host_test(nccl transport RANKS 1 2 3 SOURCES ${transport}/nccl_communicator.cpp

@@ -3,28 +3,41 @@
 # they leave. Each test_NAME.py is the test program.NAME; code 77 is a skip, with its reason.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
+  # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    benchmarks checkpoints cli decoding fine_tuning finished golden_checkpoint gpu_check gpu_run
-    h5py inspect inspect_average inspect_diff inspect_export inspect_import metrics nodes
-    overlap plan precision profile pytorch rerun resume resume_proof save_faults save_killed
-    stop_signal tensorboard translate troubles)
-  set(th_program_tests_alone corpus)
+    checkpoints cli fine_tuning gpu_check gpu_run metrics nodes overlap plan precision profile
+    rerun resume resume_proof save_faults save_killed stop_signal)
+  # One process for most of it, and ranks at the beginning:
+  set(th_program_tests_alone
+    corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff
+    inspect_export inspect_import pytorch tensorboard translate)
+  # Clocks, and the names in /dev/shm:
+  set(th_program_tests_serial benchmarks troubles)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
     TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY} TH_MPIRUN=${MPIEXEC_EXECUTABLE}
     PYTHONPATH=${CMAKE_CURRENT_LIST_DIR})
-  foreach(name IN LISTS th_program_tests_mpi th_program_tests_alone)
+  foreach(name IN LISTS th_program_tests_mpi th_program_tests_alone th_program_tests_serial)
     file(GLOB script ${CMAKE_CURRENT_LIST_DIR}/*/test_${name}.py)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${script})
     set(labels program)
-    if(name IN_LIST th_program_tests_mpi)
+    if(NOT name STREQUAL corpus)
       list(APPEND labels mpi)
     endif()
     if(name STREQUAL golden_checkpoint)
       list(APPEND labels golden)
     endif()
-    set_tests_properties(program.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600 PROCESSORS 2
-      SKIP_RETURN_CODE 77 ENVIRONMENT "${program_environment}")
+    set(processors 1)
+    if(name IN_LIST th_program_tests_mpi)
+      set(processors 2)
+    endif()
+    set_tests_properties(program.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600
+      PROCESSORS ${processors} SKIP_RETURN_CODE 77 ENVIRONMENT "${program_environment}")
+    if(name IN_LIST th_program_tests_serial)
+      set_tests_properties(program.${name} PROPERTIES RUN_SERIAL ON)
+    endif()
   endforeach()
+  set_tests_properties(program.save_killed program.stop_signal PROPERTIES
+    RESOURCE_LOCK shared_memory)
   set_tests_properties(program.gpu_run PROPERTIES TIMEOUT 1200)  # some sixty runs
   # Every point of a save, by SIGKILL.
   add_test(NAME program.save_killed_everywhere

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 
 namespace th::io {
 
@@ -34,11 +35,10 @@ std::string layout_to_json(const CheckpointInfo& info) {
   nlohmann::json aliases = nlohmann::json::array();
   for (const auto& alias : info.aliases)
     aliases.push_back({{"alias", alias.alias}, {"tensor", alias.tensor}});
-  return nlohmann::json{{"alignment", info.alignment},
-                        {"units", units},
-                        {"aliases", aliases},
-                        {"state_names", info.state_names}}
-      .dump();
+  return json_text(nlohmann::json{{"alignment", info.alignment},
+                                  {"units", units},
+                                  {"aliases", aliases},
+                                  {"state_names", info.state_names}});
 }
 
 std::string covered_text(const CheckpointInfo& info, const std::string& layout) {
@@ -51,7 +51,7 @@ std::string covered_text(const CheckpointInfo& info, const std::string& layout) 
 
 void layout_from_json(const std::string& text, CheckpointInfo& info) {
   try {
-    const auto json = nlohmann::json::parse(text);
+    const auto json = parse_json(text);
     info.alignment = json.value("alignment", std::int64_t{16});  // version 1 did not say
     for (const auto& unit : json.at("units")) {
       model::UnitSpec spec{unit.at("name").get<std::string>(), {}};

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 
 namespace th::io {
 namespace {
@@ -32,19 +32,11 @@ std::int64_t element_count(const std::vector<std::int64_t>& shape) {
   return count;
 }
 
-/// JSON that refuses a name that stands twice in one object, which nlohmann's parser would let
-/// pass.
+/// JSON that refuses a name that stands twice in one object.
 Json parse_strictly(const std::string& text, const std::string& path) {
-  std::vector<std::set<std::string>> names;
-  return Json::parse(text, [&](int, Json::parse_event_t event, Json& value) {
-    if (event == Json::parse_event_t::object_start) names.emplace_back();
-    if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event == Json::parse_event_t::key &&
-        !names.back().insert(value.get<std::string>()).second) {
-      throw CheckpointError(path + ": the header has " + value.dump() +
-                            " twice; the file is damaged");
-    }
-    return true;
+  return parse_json(text, [&](const std::string& name) {
+    throw CheckpointError(path + ": the header has " + json_text(Json(name)) +
+                          " twice; the file is damaged");
   });
 }
 
@@ -68,7 +60,7 @@ SafetensorsWriter::SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEn
                            {"shape", tensor.shape},
                            {"data_offsets", {tensor.begin, tensor.end}}};
   }
-  std::string text = header.dump();
+  std::string text = json_text(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   if (std::ssize(text) > kLongestHeader) {
     throw CheckpointError(file.path() + " would have a header of " + std::to_string(text.size()) +

@@ -1,7 +1,7 @@
 #include "model/blocks/decoder_layer.hpp"
-#include "model/ops/decoding_kernels.hpp"
 
-#include <ATen/ATen.h>
+#include "model/ops/decoding_kernels.hpp"
+#include "th/model/memory/tensors.hpp"
 
 #include <cstring>
 
@@ -33,7 +33,7 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
   const PassContext& c = rows.pass.context;
   const std::int64_t count = x_RD.size(0), width = x_RD.size(1), pair = 2 * width;
   const at::Tensor qkv = self_attention_.query_key_value(p).forward(c, x_RD);
-  at::Tensor out = at::empty({count, width}, x_RD.options());
+  at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(qkv, [&]<typename T>(const Kernels<T>& k) {
     T* kept = k.elements(cache.self);
     for (std::int64_t r = 0; r < count; ++r) {
@@ -71,7 +71,7 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
   const PassContext& c = rows.pass.context;
   const std::int64_t count = x_RD.size(0), width = x_RD.size(1), head_width = width / c.heads;
   const at::Tensor query = cross_attention_.query(p).forward(c, x_RD);
-  at::Tensor out = at::empty({count, width}, x_RD.options());
+  at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(query, [&]<typename T>(const Kernels<T>& k) {
     const T* kept = k.elements(cache.cross);
     const std::span<const std::int64_t> offsets = rows.pass.rows.source_offsets();

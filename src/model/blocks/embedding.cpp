@@ -1,8 +1,7 @@
 #include "model/blocks/embedding.hpp"
 
 #include "th/base/error.hpp"
-
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <cmath>
 #include <utility>
@@ -19,7 +18,7 @@ float scale_of(std::int64_t width) { return std::sqrt(static_cast<float>(width))
 }  // namespace
 
 at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
-  at::Tensor table = at::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
+  at::Tensor table = model::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
   float* p = table.data_ptr<float>();
   for (std::int64_t t = 0; t < length; ++t) {
     for (std::int64_t d = 0; d < width; d += 2) {
@@ -49,7 +48,7 @@ at::Tensor Embedding::forward(const Pass& pass, const ParameterSpan& p, const at
     throw InternalError("a sentence is longer than the position table");
   const at::Tensor& weight = p.values[unit_.weight.first];
   const std::int64_t width = weight.size(1);
-  at::Tensor y = at::empty({rows, width}, weight.options());
+  at::Tensor y = model::empty({rows, width}, weight.options());
   pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
     k(op::Embed<T>{.weight = k.elements(weight),
                    .ids = source ? pass.arrays.source : pass.arrays.target_in,
@@ -84,7 +83,7 @@ at::Tensor Embedding::step(const DecodingRows& rows, const ParameterSpan& p, con
   const at::Tensor& weight = p.values[unit_.weight.first];
   const std::int64_t width = weight.size(1), count = std::ssize(rows.ids);
   const std::vector<std::int32_t> places(rows.ids.size(), static_cast<std::int32_t>(rows.step));
-  at::Tensor y = at::empty({count, width}, weight.options());
+  at::Tensor y = model::empty({count, width}, weight.options());
   rows.pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
     k(op::Embed<T>{.weight = k.elements(weight),
                    .ids = rows.ids.data(),

@@ -1,8 +1,7 @@
 #include "model/blocks/output.hpp"
 
 #include "th/base/error.hpp"
-
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -34,8 +33,8 @@ void Output::loss_slices(const Pass& pass, const ParameterSpan& p, const at::Ten
                          const LogitSlice& each) const {
   const PassContext& c = pass.context;
   const at::Tensor& bias = p.values[unit_.bias.first];
-  const at::Tensor row_losses =
-      at::empty({std::min(kLogitRows, hidden_MD.size(0))}, hidden_MD.options().dtype(at::kDouble));
+  const at::Tensor row_losses = model::empty({std::min(kLogitRows, hidden_MD.size(0))},
+                                             hidden_MD.options().dtype(at::kDouble));
   // A plan needs the largest slice alone.
   const std::int64_t all =
       c.gemm->computes() ? hidden_MD.size(0) : std::min(kLogitRows, hidden_MD.size(0));
@@ -73,7 +72,7 @@ at::Tensor Output::backward_of_loss(Pass& pass, const ParameterSpan& p, at::Tens
   at::Tensor& g_weight = has_matrix() ? p.gradients[unit_.weight.first] : pass.shared.gradients[0];
   const at::Tensor& g_bias = p.gradients[unit_.bias.first];
   Write write = has_matrix() ? p.write : Write::kAdd;
-  at::Tensor g = at::empty_like(x_MD);
+  at::Tensor g = model::empty_like(x_MD);
   LayerNormTape tape;
   {
     const at::Tensor hidden = norm_.forward(c, p, x_MD, tape);

@@ -6,8 +6,7 @@
 #include "model/blocks/output.hpp"
 #include "model/blocks/stack.hpp"
 #include "th/base/error.hpp"
-
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <utility>
 
@@ -20,8 +19,8 @@ namespace {
 at::Tensor make_workspace(const ComputeDevice& device, Arithmetic arithmetic) {
   if (device.memory == ComputeDevice::Memory::kHost || arithmetic == Arithmetic::kShapesOnly)
     return {};
-  return at::empty({runtime::kProductWorkspace},
-                   at::TensorOptions().dtype(at::kByte).device(device.tensors));
+  return model::empty({runtime::kProductWorkspace},
+                      at::TensorOptions().dtype(at::kByte).device(device.tensors));
 }
 
 Stack make_encoder(const config::ModelSection& model, const ModelUnits& units,
@@ -115,7 +114,8 @@ bool Transformer::fuses_attention(at::ScalarType type, std::int64_t length) cons
 }
 
 at::Tensor Transformer::new_total() const {
-  at::Tensor total = at::empty({1}, at::TensorOptions().dtype(at::kDouble).device(device_.tensors));
+  at::Tensor total =
+      model::empty({1}, at::TensorOptions().dtype(at::kDouble).device(device_.tensors));
   if (gemm_.computes()) total.zero_();
   return total;
 }
@@ -179,7 +179,7 @@ void Transformer::walk_slot(UnitWalk& walk) const {
   });
   if (walk.computes()) {
     Pass& pass = walk.pass();
-    pass.g_memory = at::empty_like(pass.memory);
+    pass.g_memory = model::empty_like(pass.memory);
     if (gemm_.computes()) pass.g_memory.zero_();
   }
   decoder_->backward(walk, std::move(g), decoder_tapes);

@@ -3,7 +3,7 @@
 #include "model/ops/decoding_kernels.hpp"
 #include "th/base/error.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cmath>

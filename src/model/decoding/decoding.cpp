@@ -3,8 +3,7 @@
 #include "model/blocks/output.hpp"
 #include "model/blocks/stack.hpp"
 #include "th/base/error.hpp"
-
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -38,7 +37,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   model.decoder().prepare(s.walk, s.rows, s.caches);
   s.pass.memory = at::Tensor();
   for (LayerCache& cache : s.caches) {
-    cache.self = at::empty({steps, s.rows.capacity, cache.cross.size(1)}, cache.cross.options());
+    cache.self = model::empty({steps, s.rows.capacity, cache.cross.size(1)}, cache.cross.options());
   }
 }
 

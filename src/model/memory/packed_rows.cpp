@@ -1,6 +1,6 @@
 #include "th/model/memory/packed_rows.hpp"
 
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <numeric>
 
@@ -18,7 +18,7 @@ std::vector<std::int64_t> offsets_of(std::span<const std::int32_t> lengths) {
 at::Tensor places_of(std::span<const std::int32_t> lengths, std::int64_t rows,
                      PackedRows::Places kind) {
   if (kind == PackedRows::Places::kLeftOut) return {};
-  at::Tensor places = at::empty({rows}, at::TensorOptions().dtype(at::kInt));
+  at::Tensor places = model::empty({rows}, at::TensorOptions().dtype(at::kInt));
   if (kind == PackedRows::Places::kMade) write_places(lengths, places.data_ptr<std::int32_t>());
   return places;
 }

@@ -2,10 +2,9 @@
 
 #include "model/products/products.hpp"
 #include "th/base/build_info.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/ops/host_ops.hpp"
-
-#include <ATen/ATen.h>
 
 #include <utility>
 #include <vector>
@@ -60,7 +59,7 @@ at::Tensor Gemm::widened(const at::Tensor& x) const {
   if (!x.defined() || x.scalar_type() == at::kFloat) return x;
   const bool transposed = !x.is_contiguous();
   const at::Tensor rows = transposed ? x.transpose(-1, -2) : x;
-  at::Tensor out = at::empty(rows.sizes(), rows.options().dtype(at::kFloat));
+  at::Tensor out = model::empty(rows.sizes(), rows.options().dtype(at::kFloat));
   if (computes()) {
     with_element(rows, [&](auto element) {
       using T = decltype(element);
@@ -79,7 +78,7 @@ void Gemm::multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
   const at::Tensor wide_a = widened(a), wide_b = widened(b);
   if (c.scalar_type() == at::kFloat)
     return fp32_->multiply(wide_a, wide_b, widened(bias), c, write, arithmetic_);
-  const at::Tensor wide_c = at::empty(c.sizes(), c.options().dtype(at::kFloat));
+  const at::Tensor wide_c = model::empty(c.sizes(), c.options().dtype(at::kFloat));
   fp32_->multiply(wide_a, wide_b, widened(bias), wide_c, write, arithmetic_);
   if (!computes()) return;
   with_element(c, [&](auto element) {
@@ -91,7 +90,7 @@ void Gemm::multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
 at::Tensor Gemm::product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) const {
   std::vector<std::int64_t> sizes = a.sizes().vec();
   sizes.back() = b.size(-1);
-  at::Tensor c = at::empty(sizes, a.options());
+  at::Tensor c = model::empty(sizes, a.options());
   multiply(a, b, bias, c, Write::kSet);
   return c;
 }

@@ -1,8 +1,8 @@
 #include "model/products/onednn_library.hpp"
 #include "model/products/products.hpp"
 #include "th/base/error.hpp"
+#include "th/model/memory/tensors.hpp"
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -80,7 +80,7 @@ class Product {
     const auto& [a, b, bias, c, write] = arguments;
     at::Tensor scratch;
     if (scratch_bytes_ > 0)
-      scratch = at::empty({scratch_bytes_}, at::TensorOptions().dtype(at::kByte));
+      scratch = model::empty({scratch_bytes_}, at::TensorOptions().dtype(at::kByte));
     if (arithmetic == Arithmetic::kShapesOnly) return;
     if (!primitive_) {
       dnnl_primitive_t primitive = nullptr;

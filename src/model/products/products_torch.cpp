@@ -1,9 +1,12 @@
 #include "model/products/products.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/ops/host_ops.hpp"
 
-#include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/mm.h>
 
 namespace th::model {
 
@@ -50,10 +53,10 @@ class TorchOnednnProducts final : public Products {
   /// the sums stay in fp32 beside it (seen in the ledger).
   static void plan(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
     at::Tensor rows, sums;
-    if (!a.is_contiguous()) rows = at::empty(a.sizes(), a.options());
+    if (!a.is_contiguous()) rows = model::empty(a.sizes(), a.options());
     if (a.scalar_type() != at::kFloat && b.is_contiguous())
-      sums = at::empty(c.sizes(), a.options().dtype(at::kFloat));
-    (void)at::empty(c.sizes(), a.options());
+      sums = model::empty(c.sizes(), a.options().dtype(at::kFloat));
+    (void)model::empty(c.sizes(), a.options());
   }
 };
 

@@ -3,8 +3,7 @@
 #include "model/sublayers/attention_in_one_kernel.hpp"
 #include "model/sublayers/attention_of_products.hpp"
 #include "th/base/hash.hpp"
-
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <utility>
 
@@ -95,8 +94,8 @@ at::Tensor Attention::backward(const PassContext& context, const ParameterSpan& 
   if (one_kernel.takes(tape.q)) {
     const at::Tensor merged = tape.merged.defined() ? tape.merged : one_kernel.merged(tape);
     const at::Tensor g_merged = out(unit).backward(context, g_MD, merged);
-    g_q = at::empty_like(tape.q);
-    if (!self) g_kv = at::empty_like(tape.k);
+    g_q = model::empty_like(tape.q);
+    if (!self) g_kv = model::empty_like(tape.k);
     one_kernel.backward(tape, g_merged, g_q, g_kv);
   } else {
     const AttentionOfProducts products(context, rows.site, width);

@@ -1,6 +1,7 @@
 #include "model/sublayers/attention_in_one_kernel.hpp"
 
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
+
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -23,7 +24,7 @@ bool AttentionInOneKernel::takes(const at::Tensor& like) const {
 }
 
 at::Tensor AttentionInOneKernel::merged(const AttentionTape& tape) const {
-  at::Tensor out = at::empty({site_.query_rows, width_}, tape.q.options());
+  at::Tensor out = model::empty({site_.query_rows, width_}, tape.q.options());
   const at::Tensor room = scratch();
   context_.run(out, [&]<typename T>(const Kernels<T>& k) {
     k(op::Attention<T>{.inputs = inputs(k, tape, room), .out = k.elements(out)});
@@ -47,7 +48,7 @@ void AttentionInOneKernel::backward(const AttentionTape& tape, const at::Tensor&
 
 at::Tensor AttentionInOneKernel::scratch() const {
   if (context_.memory != ComputeDevice::Memory::kHost) return {};
-  return at::empty(
+  return model::empty(
       {at::get_num_threads() * runtime::host_attention_scratch(keys_, width_ / context_.heads)},
       at::kFloat);
 }

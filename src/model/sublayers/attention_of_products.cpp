@@ -1,6 +1,6 @@
 #include "model/sublayers/attention_of_products.hpp"
 
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 #include <utility>
 
@@ -32,7 +32,7 @@ template <typename Cells>
 at::Tensor AttentionOfProducts::flat(const at::Tensor& like, const Cells& cells) const {
   std::int64_t count = 0;
   for (const AttentionGroup& g : site_.groups) count += g.sentences * heads_ * cells(g);
-  return at::empty({count}, like.options());
+  return model::empty({count}, like.options());
 }
 
 at::Tensor AttentionOfProducts::rows(const at::Tensor& like, Side side) const {
@@ -154,7 +154,7 @@ at::Tensor AttentionOfProducts::probabilities(const AttentionTape& tape) const {
 
 at::Tensor AttentionOfProducts::dropped(const at::Tensor& probabilities) const {
   if (site_.dropout.rate == 0.0F) return probabilities;
-  at::Tensor out = at::empty_like(probabilities);
+  at::Tensor out = model::empty_like(probabilities);
   each_scores(probabilities, [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g,
                                              std::size_t number) {
     k(op::ApplyDropout<T>{.x = row,
@@ -178,7 +178,7 @@ void AttentionOfProducts::softmax_backward(const at::Tensor& p, at::Tensor& g_sc
 
 at::Tensor AttentionOfProducts::merged(const at::Tensor& dropped, const at::Tensor& v) const {
   const at::Tensor out = weighted(dropped, v);
-  at::Tensor packed = at::empty({site_.query_rows, width_}, v.options());
+  at::Tensor packed = model::empty({site_.query_rows, width_}, v.options());
   merge(out, packed, 0, Side::kQueries, 1.0F);
   return packed;
 }
@@ -196,8 +196,8 @@ AttentionOfProducts::Gradients AttentionOfProducts::backward(const AttentionTape
   const at::Tensor g_heads_q = weighted(g_scores, tape.k);
   const at::Tensor g_heads_k = weighted_keys(g_scores, tape.q);
   Gradients g;
-  g.q = at::empty({site_.query_rows, self ? 3 * width_ : width_}, g_merged.options());
-  if (!self) g.kv = at::empty({site_.key_rows, 2 * width_}, g_merged.options());
+  g.q = model::empty({site_.query_rows, self ? 3 * width_ : width_}, g_merged.options());
+  if (!self) g.kv = model::empty({site_.key_rows, 2 * width_}, g_merged.options());
   at::Tensor& of_keys = self ? g.q : g.kv;
   merge(g_heads_q, g.q, 0, Side::kQueries, scale());
   merge(g_heads_k, of_keys, self ? width_ : 0, Side::kKeys, 1.0F);

@@ -1,15 +1,14 @@
 #include "model/sublayers/sublayers.hpp"
 
 #include "th/base/hash.hpp"
-
-#include <ATen/ATen.h>
+#include "th/model/memory/tensors.hpp"
 
 namespace th::model {
 
 namespace {
 
 at::Tensor empty_fp32(const at::Tensor& like, std::int64_t n) {
-  return at::empty({n}, like.options().dtype(at::kFloat));
+  return model::empty({n}, like.options().dtype(at::kFloat));
 }
 
 }  // namespace
@@ -73,7 +72,7 @@ at::Tensor Norm::forward(const PassContext& context, const ParameterSpan& unit,
 at::Tensor Norm::again(const PassContext& context, const ParameterSpan& unit,
                        const LayerNormTape& tape) const {
   const ParameterSpan p = unit.part(range_);
-  at::Tensor y = at::empty_like(tape.x);
+  at::Tensor y = model::empty_like(tape.x);
   context.run(tape.x, [&]<typename T>(const Kernels<T>& k) {
     k(op::LayerNorm<T>{.x = k.elements(tape.x),
                        .gamma = k.elements(p.values[0]),
@@ -90,7 +89,7 @@ at::Tensor Norm::again(const PassContext& context, const ParameterSpan& unit,
 at::Tensor Norm::backward(const PassContext& context, const ParameterSpan& unit,
                           const at::Tensor& g_MD, const LayerNormTape& tape) const {
   const ParameterSpan p = unit.part(range_);
-  at::Tensor g_x = at::empty_like(g_MD);
+  at::Tensor g_x = model::empty_like(g_MD);
   context.run(g_MD, [&]<typename T>(const Kernels<T>& k) {
     k(op::LayerNormBackward<T>{.g = k.elements(g_MD),
                                .x = k.elements(tape.x),
@@ -158,7 +157,7 @@ at::Tensor Residual::forward(const PassContext& context, const ParameterSpan& un
     const at::Tensor h = norm_.forward(context, unit, x_MD, tape.norm);
     if (context.keep_cheap) tape.body_input = h;
     const at::Tensor s = body(h);
-    at::Tensor y = at::empty_like(x_MD);
+    at::Tensor y = model::empty_like(x_MD);
     add_dropout(context, x_MD, s, y, dropout);
     return y;
   }
@@ -174,7 +173,7 @@ at::Tensor Residual::backward(const PassContext& context, const ParameterSpan& u
   const at::Tensor g_sum = context.pre_norm ? g_MD : norm_.backward(context, unit, g_MD, tape.norm);
   at::Tensor g_x;
   {
-    at::Tensor g_s = at::empty_like(g_sum);
+    at::Tensor g_s = model::empty_like(g_sum);
     context.run(g_sum, [&]<typename T>(const Kernels<T>& k) {
       k(op::ApplyDropout<T>{.x = k.elements(g_sum),
                             .out = k.elements(g_s),

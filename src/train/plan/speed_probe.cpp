@@ -1,8 +1,7 @@
 #include "train/plan/speed_probe.hpp"
 
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
-
-#include <ATen/ATen.h>
 
 #include <chrono>
 #include <cstring>
@@ -36,8 +35,8 @@ SpeedProbe probe_speed(const model::Gemm& gemm, std::int64_t width, std::int64_t
   constexpr std::size_t kBytes = 32 << 20;
   c10::InferenceMode no_grad;
   const at::TensorOptions options = at::TensorOptions().dtype(model::scalar_type(dtype));
-  const at::Tensor x = at::ones({kRows, width}, options),
-                   weight = at::ones({inner, width}, options);
+  const at::Tensor x = model::empty({kRows, width}, options).fill_(1),
+                   weight = model::empty({inner, width}, options).fill_(1);
   SpeedProbe probe;
   probe.gemm_flops = rate([&] { (void)gemm.forward(x, weight); }) * 2.0 *
                      static_cast<double>(kRows * width * inner);

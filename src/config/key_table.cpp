@@ -1,0 +1,131 @@
+#include "config/key_table.hpp"
+
+#include <charconv>
+#include <cmath>
+
+namespace th::config {
+
+namespace {
+
+template <typename T>
+std::string to_text(T value) {
+  char buffer[64];
+  const auto result = std::to_chars(buffer, buffer + sizeof buffer, value);
+  return std::string(buffer, result.ptr);
+}
+
+/// The value as the configuration has it.
+template <typename T>
+const T& value_at(Place<T> place, const RunConfig& config) {
+  return place(const_cast<RunConfig&>(config));
+}
+
+/// A row without its two functions.
+Key named(const char* name, const char* type, std::string default_value, std::string allowed,
+          const char* help, Absent absent = {}) {
+  Key key;
+  key.name = name;
+  key.type = type;
+  key.default_value = std::move(default_value);
+  key.allowed = std::move(allowed);
+  key.help = help;
+  key.absent.assign(absent.begin(), absent.end());
+  return key;
+}
+
+template <typename Integer>
+Key integer_row(const char* name, Place<Integer> place, std::int64_t low, std::int64_t high,
+                const char* help, Absent absent) {
+  Key key =
+      named(name, "integer", to_text(value_at(place, RunConfig())),
+            "from " + to_text(low) + (high == kMost ? "" : " to " + to_text(high)), help, absent);
+  key.set = [place, low, high](RunConfig& c, const std::string& text) {
+    std::int64_t value = 0;
+    if (!parse_whole(text, value) || value < low || value > high) return false;
+    place(c) = static_cast<Integer>(value);
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return to_text(value_at(place, c)); };
+  return key;
+}
+
+}  // namespace
+
+Key integer_key(const char* name, Place<std::int64_t> place, std::int64_t low, std::int64_t high,
+                const char* help, Absent absent) {
+  return integer_row(name, place, low, high, help, absent);
+}
+
+Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, std::int64_t high,
+                const char* help, Absent absent) {
+  return integer_row(name, place, low, high, help, absent);
+}
+
+Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
+               Absent absent) {
+  std::string allowed = "from " + to_text(interval.low);
+  if (std::isfinite(interval.high))
+    allowed += (interval.high_open ? " to below " : " to ") + to_text(interval.high);
+  Key key = named(name, "number", to_text(value_at(place, RunConfig())), allowed, help, absent);
+  key.set = [place, interval](RunConfig& c, const std::string& text) {
+    double value = 0;
+    if (!parse_whole(text, value) || !std::isfinite(value)) return false;
+    if (value < interval.low || value > interval.high) return false;
+    if (interval.high_open && value == interval.high) return false;
+    place(c) = value;
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return to_text(value_at(place, c)); };
+  return key;
+}
+
+Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent) {
+  Key key = named(name, "boolean", value_at(place, RunConfig()) ? "true" : "false", "true, false",
+                  help, absent);
+  key.set = [place](RunConfig& c, const std::string& text) {
+    if (text != "true" && text != "false") return false;
+    place(c) = text == "true";
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return value_at(place, c) ? "true" : "false"; };
+  return key;
+}
+
+Key path_key(const char* name, Place<std::string> place, const char* help) {
+  Key key = named(name, "path", "", "a path", help);
+  key.set = [place](RunConfig& c, const std::string& text) {
+    place(c) = text;
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return value_at(place, c); };
+  return key;
+}
+
+Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help, Absent absent) {
+  std::string allowed;
+  std::string standard;
+  const int default_value = choice.read(RunConfig());
+  for (const auto& [text, value] : choice.values) {
+    allowed += (allowed.empty() ? "" : ", ") + std::string(text);
+    if (value == default_value) standard = text;
+  }
+  Key key = named(name, "choice", standard, allowed, help, absent);
+  key.set = [choice](RunConfig& c, const std::string& text) {
+    for (const auto& [known, value] : choice.values) {
+      if (known != text) continue;
+      choice.write(c, value);
+      return true;
+    }
+    return false;
+  };
+  key.get = [choice](const RunConfig& c) -> std::string {
+    const int current = choice.read(c);
+    for (const auto& [known, value] : choice.values) {
+      if (value == current) return known;
+    }
+    return "";
+  };
+  return key;
+}
+
+}  // namespace th::config
