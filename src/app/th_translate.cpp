@@ -133,7 +133,8 @@ class Translator {
         th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
         th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
-    at::Tensor flat = model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
+    at::Tensor flat =
+        th::model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
     reader_.read_shard(layout, 0, "parameters",
                        {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
     parameters_.emplace(layout, flat.to(th::model::scalar_type(config_.precision.dtype)));
