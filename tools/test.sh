@@ -4,7 +4,7 @@
 #   --long           also the tests labelled long (hours); without it they are left out
 #   TH_TEST_JOBS=N   cores that tests share (default 2, or 1 where there is no more): a test that
 #                    measures, or keeps two cores busy, runs by itself
-# Takes TEST_MINUTES minutes on 2 cores.
+# Takes about 45 minutes on 2 cores.
 set -euo pipefail
 case ${1:-} in -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
