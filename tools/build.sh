@@ -5,9 +5,11 @@
 #   TH_WITH_CUDA=AUTO|ON|OFF   the plugin as said (default), always, or never
 #   TH_LIBTORCH=/path          a LibTorch that is already there
 #   TH_JOBS=N                  compilations at a time (default: the cores, one for each 2 GiB)
-# Takes a few minutes on 2 cores, `all` about a quarter of an hour; seconds where nothing changed.
+# Takes five minutes on 2 cores, `all` a quarter of an hour; seconds where nothing changed.
 set -euo pipefail
-case ${1:-} in -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case ${1:-} in
+  -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 cuda=${TH_WITH_CUDA:-AUTO}

@@ -11,7 +11,9 @@
 # Exit code 0: nothing failed (skips are no failures), 1: something failed, 2: wrong use.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-case ${1:-} in -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case ${1:-} in
+  -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+esac
 if [ -e "$here/package.txt" ]; then folder=${1:-$here}; else folder=${1:-$here/../build}; fi
 report=${2:-gpu_check.txt}
 [ -x "$folder/bin/th_app" ] && [ -e "$folder/gpu_tests.txt" ] || {

@@ -10,7 +10,9 @@
 # "skipped: REASON".
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-case ${1:-} in -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case ${1:-} in
+  -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+esac
 if [ -e "$here/package.txt" ]; then folder=${1:-$here}; else folder=${1:-$here/../build}; fi
 [ -x "$folder/bin/th_app" ] || { echo "gpu_stages: error: $folder has no bin/th_app" >&2; exit 1; }
 folder=$(cd "$folder" && pwd)
