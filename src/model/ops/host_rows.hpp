@@ -65,9 +65,8 @@ void compute(op::LayerNorm<T> o) {
   }
 }
 
-/// One row, given what it reads; the three results do not overlap.
-/// It is a function of its own, because the compiler forgets __restrict of what it inlines and then
-/// checks each row for overlaps.
+/// The three results do not overlap. This is a function of its own, because the compiler forgets
+/// __restrict of what it inlines and then checks each row for overlaps.
 template <typename T>
 [[gnu::noinline]] static void layer_norm_backward(const T* g, const op::LayerNormBackward<T>& o,
                                                   T* __restrict g_x, float* __restrict g_gamma,
