@@ -134,7 +134,7 @@ class GpuRun(th_run.ProgramTest):
         self.assert_same_run("out", "whole")
 
     def test_a_resume_from_the_cpu_says_that_the_identity_is_another(self):
-        self.train(run__device="cpu", train__max_steps=4)
+        self.train(run__device="cpu", run__attention="products", train__max_steps=4)
         result = self.gpu(2, 2, zero__stage=2, checkpoint__resume="latest")
         self.assert_one_message(
             result,
