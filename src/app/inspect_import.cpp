@@ -75,7 +75,7 @@ void add_model(io::CheckpointInfo& info, const config::RunConfig& config,
   const auto count = [&](const std::vector<std::string>& tokens) {
     return synthetic ? config.data.vocab_size : std::ssize(tokens);
   };
-  if (config.model.tie_embeddings && info.source_tokens != info.target_tokens) {
+  if (config::joint_vocabulary(config.model) && info.source_tokens != info.target_tokens) {
     throw DataError(
         "model.tie_embeddings needs one joint vocabulary: " +
         io::vocabulary_difference(info.source_tokens, "source", info.target_tokens, "target"));

@@ -79,6 +79,22 @@ Key number_key(const char* name, Place<double> place, Interval interval, const c
   return key;
 }
 
+Key number_key(const char* name, Place<double> place, Interval interval, Fallback fallback,
+               const char* help, Absent absent) {
+  Key key = number_key(name, place, interval, help, absent);
+  key.default_value = fallback.word;
+  key.allowed = std::string(fallback.word) + ", or " + key.allowed;
+  key.set = [place, fallback, number = key.set](RunConfig& c, const std::string& text) {
+    if (text != fallback.word) return number(c, text);
+    place(c) = fallback.value;
+    return true;
+  };
+  key.get = [place, fallback, number = key.get](const RunConfig& c) {
+    return value_at(place, c) == fallback.value ? fallback.word : number(c);
+  };
+  return key;
+}
+
 Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent) {
   Key key = named(name, "boolean", value_at(place, RunConfig()) ? "true" : "false", "true, false",
                   help, absent);

@@ -59,6 +59,13 @@ Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, 
                 const char* help, Absent absent = {});
 Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
                Absent absent = {});
+/// A word that stands for a number outside of the interval: the default, "as another key".
+struct Fallback {
+  const char* word;
+  double value;
+};
+Key number_key(const char* name, Place<double> place, Interval interval, Fallback fallback,
+               const char* help, Absent absent = {});
 Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent = {});
 Key path_key(const char* name, Place<std::string> place, const char* help);
 

@@ -6,7 +6,10 @@ namespace th::config {
 
 namespace {
 
+using runtime::MuonScale;
+using runtime::Nesterov;
 using runtime::OptimizerSettings;
+using runtime::StateType;
 
 /// A number of the rules, which has no effect with an optimizer that does not read it.
 template <double OptimizerSettings::*Setting>
@@ -45,6 +48,34 @@ void add_optimizer(std::vector<Key>& t) {
                                                    "added to the denominator"));
   t.push_back(setting_key<&OptimizerSettings::weight_decay>(
       "optimizer.weight_decay", {.low = 0}, "L2 for adam and sgd, decoupled for adamw"));
+  t.push_back(number_key("optimizer.momentum", TH_AT(optimizer.momentum), below_1, {"auto", -1},
+                         "decay of the momentum; auto: 0 for sgd, 0.95 for muon", {"*"}));
+  t.push_back(choice_key(
+      "optimizer.nesterov", TH_AT(optimizer.nesterov),
+      Choices<Nesterov>{
+          {"auto", Nesterov::kAuto}, {"true", Nesterov::kTrue}, {"false", Nesterov::kFalse}},
+      "Nesterov's momentum; auto: false for sgd, true for muon", {"*"}));
+  t.push_back(choice_key("optimizer.state_dtype", TH_AT(optimizer.state_dtype),
+                         Choices<StateType>{{"fp32", StateType::kFp32}, {"bf16", StateType::kBf16}},
+                         "type in which an optimizer's states are kept; bf16 rounds by draws of a "
+                         "counter",
+                         {"*"}));
+  t.push_back(number_key("optimizer.adam_lr", TH_AT(optimizer.adam_lr), {.low = 0},
+                         "muon: rate of the tensors that adamw updates; 0: optimizer.lr", {"*"}));
+  t.push_back(choice_key("optimizer.muon_scale", TH_AT(optimizer.muon_scale),
+                         Choices<MuonScale>{{"original", MuonScale::kOriginal},
+                                            {"match_rms_adamw", MuonScale::kMatchRmsAdamw}},
+                         "muon: a matrix' step times sqrt(max(1, rows/columns)), or times 0.2 "
+                         "sqrt(max(rows, columns))",
+                         {"*"}));
+  t.push_back(
+      number_key("optimizer.beta2_decay", TH_AT(optimizer.beta2_decay), {.low = -8, .high = 0},
+                 "adafactor: at step t the second moment decays by 1 - t^beta2_decay", {"*"}));
+  t.push_back(number_key("optimizer.eps_scale", TH_AT(optimizer.eps_scale), {.low = 0},
+                         "adafactor: least root mean square of a tensor that scales its rate",
+                         {"*"}));
+  t.push_back(number_key("optimizer.update_clip", TH_AT(optimizer.update_clip), {.low = 1e-6},
+                         "adafactor: largest root mean square of a tensor's update", {"*"}));
 }
 
 }  // namespace th::config

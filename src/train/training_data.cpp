@@ -82,7 +82,7 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
     // open_dataset joins the node's barriers itself, also when it fails, so an error here is the
     // same on the ranks of a node.
     run_agreed(collectives, [&] {
-      data.dataset = data::open_dataset(config.data, config.model.tie_embeddings, cache);
+      data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config.model), cache);
       data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
                                                          config.run.seed, rank, ranks);
     });
@@ -99,7 +99,8 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   } else {
     const fs::path folder = cache_folder(runtime::make_watchdog_token());
     const FolderGuard guard(folder);
-    data.dataset = data::open_dataset(config.data, config.model.tie_embeddings, {folder, true, {}});
+    data.dataset =
+        data::open_dataset(config.data, config::joint_vocabulary(config.model), {folder, true, {}});
     data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
                                                        config.run.seed, 0, ranks);
   }

@@ -18,13 +18,29 @@ enum class Norm { kPre, kPost };
 enum class Position { kSinusoidal, kLearned, kRope, kAlibi };
 enum class Attention { kFull, kLocal };
 enum class RopeScaling { kNone, kLinear, kNtk };
+enum class NormKind { kLayer, kRms };
+enum class Activation { kRelu, kGelu, kSwish, kSwiglu };
+enum class Tying { kNone, kDecoder, kEmbeddings, kAll };
+enum class PositionLayout { kInterleaved, kHalves };
+enum class PositionFrequency { kStandard, kMarian };
+enum class Start { kSymbol, kZero };
 enum class GradientCheckpointing { kNone, kSelective, kFull, kSqrt };
 enum class AttentionKernels { kAuto, kProducts };
 enum class Synthetic { kNone, kRandomIds };
 enum class TokenizerKind { kWord, kBpe, kUnigram };
 enum class EmptyLines { kError, kSkip };
 using runtime::OptimizerKind;
-enum class ScheduleKind { kNoam, kWarmupLinear, kCosine, kConstant, kInverseSqrt };
+enum class ScheduleKind {
+  kNoam,
+  kWarmupLinear,
+  kCosine,
+  kConstant,
+  kInverseSqrt,
+  kWarmupConstant,
+  kWsd
+};
+enum class WarmupShape { kLinear, kLog };
+enum class DecodeParameters { kTrained, kEma };
 enum class Precision { kFp32, kBf16, kFp16 };
 enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
@@ -52,8 +68,18 @@ struct ModelSection {
   std::int64_t num_decoder_layers = 6;
   std::int64_t d_ff = 2048;
   double dropout = 0.1;
+  double attention_dropout = -1;   ///< negative: dropout
+  double activation_dropout = -1;  ///< negative: dropout
   Norm norm = Norm::kPre;
+  NormKind norm_kind = NormKind::kLayer;
+  double norm_eps = 1e-5;
+  bool final_norm = true;
+  bool embedding_norm = false;
+  Activation activation = Activation::kRelu;
   Position position = Position::kSinusoidal;
+  PositionLayout position_layout = PositionLayout::kInterleaved;
+  PositionFrequency position_frequency = PositionFrequency::kStandard;
+  Start start = Start::kSymbol;
   Attention encoder_attention = Attention::kFull;
   Attention decoder_attention = Attention::kFull;
   Attention cross_attention = Attention::kFull;
@@ -62,9 +88,16 @@ struct ModelSection {
   RopeScaling rope_scaling = RopeScaling::kNone;
   double rope_scaling_factor = 1;
   std::int64_t cross_downsample = 1;
-  bool tie_embeddings = false;
+  bool qk_norm = false;
+  bool depth_scaled_init = false;
+  Tying tie_embeddings = Tying::kNone;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kNone;
 };
+
+/// Whether source and target have one vocabulary: the embeddings of both are one matrix.
+[[nodiscard]] constexpr bool joint_vocabulary(const ModelSection& model) {
+  return model.tie_embeddings == Tying::kEmbeddings || model.tie_embeddings == Tying::kAll;
+}
 
 struct DataSection {
   std::string train_source, train_target, valid_source, valid_target, test_source,
@@ -89,6 +122,7 @@ struct TrainSection {
   double label_smoothing = 0;
   double gradient_clip = 1.0;
   std::int64_t valid_every_steps = 0;
+  double ema_decay = 0;
 };
 
 /// What the rules read beside the rate are members of runtime::OptimizerSettings.
@@ -101,6 +135,10 @@ struct ScheduleSection {
   ScheduleKind name = ScheduleKind::kNoam;
   std::int64_t warmup_steps = 4000;
   std::int64_t total_steps = 0;
+  WarmupShape warmup_shape = WarmupShape::kLinear;
+  double min_lr = 0;
+  double min_ratio = 0;
+  std::int64_t decay_steps = 0;
 };
 
 struct PrecisionSection {
@@ -142,6 +180,7 @@ struct DecodeSection {
   std::int64_t beam = 1;
   double length_penalty = 1.0;
   std::int64_t max_length = 100;
+  DecodeParameters parameters = DecodeParameters::kTrained;
 };
 
 struct MonitorSection {

@@ -108,7 +108,7 @@ std::vector<UnitSpec> ModelUnits::specs() const {
 
 ModelUnits model_units(const config::ModelSection& model, std::int64_t source_vocabulary,
                        std::int64_t target_vocabulary) {
-  const bool shared = model.tie_embeddings;
+  const bool shared = model.tie_embeddings == config::Tying::kAll;
   ensure(!shared || source_vocabulary == target_vocabulary,
          "Transformer: tied embeddings need one joint vocabulary");
   ModelUnits out;

@@ -22,7 +22,7 @@ inline config::ModelSection small_section(config::Norm norm = config::Norm::kPre
   m.d_ff = 32;
   m.dropout = 0;
   m.norm = norm;
-  m.tie_embeddings = tied;
+  m.tie_embeddings = tied ? config::Tying::kAll : config::Tying::kNone;
   return m;
 }
 

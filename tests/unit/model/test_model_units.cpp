@@ -19,7 +19,7 @@ config::ModelSection section(bool tied) {
   m.d_ff = 16;
   m.num_encoder_layers = 2;
   m.num_decoder_layers = 1;
-  m.tie_embeddings = tied;
+  m.tie_embeddings = tied ? config::Tying::kAll : config::Tying::kNone;
   return m;
 }
 

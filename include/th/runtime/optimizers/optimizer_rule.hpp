@@ -29,12 +29,26 @@ inline constexpr std::size_t kMaxOptimizerStates = 4;
 /// Names of a rule's states, in its order.
 using StateNames = std::span<const char* const>;
 
+enum class StateType { kFp32, kBf16 };
+/// Whether the update looks ahead along the momentum (Nesterov 1983); kAuto: the optimizer's usual.
+enum class Nesterov { kAuto, kFalse, kTrue };
+/// How Muon's step is scaled with a matrix' shape.
+enum class MuonScale { kOriginal, kMatchRmsAdamw };
+
 /// The deck's settings of optimizers but for the learning rate. Each rule reads some of them.
 struct OptimizerSettings {
   double beta1 = 0.9;
   double beta2 = 0.98;
   double eps = 1e-9;
   double weight_decay = 0;
+  double momentum = -1;  ///< negative: the optimizer's usual
+  Nesterov nesterov = Nesterov::kAuto;
+  StateType state_dtype = StateType::kFp32;
+  MuonScale muon_scale = MuonScale::kOriginal;
+  double adam_lr = 0;  ///< Muon: the rate of what AdamW updates; 0: that of the matrices
+  double beta2_decay = -0.8;
+  double eps_scale = 1e-3;
+  double update_clip = 1;
 };
 
 /// What the numbers of one step are made from.
