@@ -51,6 +51,8 @@ class Model(nn.Module):
             int(deck["model.num_decoder_layers"]),
             int(deck["model.d_ff"]),
             dropout=0.0,
+            activation=deck.get("model.activation", "relu"),
+            layer_norm_eps=float(deck.get("model.norm_eps", 1e-5)),
             batch_first=True,
             norm_first=deck["model.norm"] == "pre",
         )
@@ -99,6 +101,13 @@ def load(path):
         }
     for key, known in (
         ("model.position", "sinusoidal"),
+        ("model.position_layout", "interleaved"),
+        ("model.position_frequency", "standard"),
+        ("model.start", "symbol"),
+        ("model.norm_kind", "layer"),
+        ("model.final_norm", "true"),
+        ("model.embedding_norm", "false"),
+        ("model.qk_norm", "false"),
         ("data.tokenizer", "word"),
         ("model.cross_downsample", "1"),
         ("model.encoder_attention", "full"),
@@ -107,6 +116,11 @@ def load(path):
     ):
         if deck.get(key, known) != known:
             raise SystemExit(f"{path}: {key} = {deck[key]}; torch.nn.Transformer has only {known}")
+    if deck.get("model.activation", "relu") not in ("relu", "gelu"):
+        raise SystemExit(
+            f"{path}: model.activation = {deck['model.activation']}; torch.nn.Transformer has only "
+            "relu and gelu"
+        )
     bad = [name for name, value in parameters.items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise SystemExit(

@@ -23,7 +23,7 @@ std::string model_differences(const std::string& deck, const config::LoadedDeck&
   std::string text;
   for (const auto& difference : config::compare_for_resume(deck, last)) {
     if (!difference.fatal || difference.key.rfind("model.", 0) != 0 ||
-        difference.key == "model.dropout")
+        difference.key.ends_with("dropout"))
       continue;
     text += "\n  " + difference.key + ": " + difference.checkpoint + ", " + difference.given +
             " in the last";

@@ -81,7 +81,8 @@ void add_model(io::CheckpointInfo& info, const config::RunConfig& config,
         io::vocabulary_difference(info.source_tokens, "source", info.target_tokens, "target"));
   }
   auto parameters =
-      model::parameter_units(config.model, count(info.source_tokens), count(info.target_tokens));
+      model::parameter_units(config.model, count(info.source_tokens), count(info.target_tokens),
+                             model::learned_positions(config));
   info.units = std::move(parameters.units);
   info.aliases = std::move(parameters.aliases);
 }

@@ -7,6 +7,7 @@
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 #include "th/zero/resident_source.hpp"
 
 #include <boost/program_options.hpp>
@@ -117,7 +118,7 @@ std::string number_text(double value) {
 /// A trained model with its vocabularies and all its parameters.
 class Translator {
  public:
-  /// `longest`: ids of the longest sentence beside what the deck allows.
+  /// `longest`: ids of the longest target beside what the deck allows, begin and end not counted.
   Translator(const std::string& checkpoint, std::int64_t longest)
       : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
     const auto& info = reader_.info();
@@ -126,12 +127,10 @@ class Translator {
                                 " holds no vocabulary: it was trained on synthetic ids");
     source_.emplace(info.source_tokens);
     target_.emplace(info.target_tokens);
-    model_.emplace(
-        th::model::TransformerSpec{
-            config_.model, source_->size(), target_->size(),
-            std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2},
-        th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
-        th::model::host_compute(config_.run));
+    model_.emplace(th::model::TransformerSpec{config_.model, source_->size(), target_->size(),
+                                              rows_of_positions(longest)},
+                   th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
+                   th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
     at::Tensor flat =
         th::model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
@@ -157,6 +156,19 @@ class Translator {
   }
 
  private:
+  /// Rows of the model's table of positions. Throws DataError where learned ones do not reach.
+  [[nodiscard]] std::int64_t rows_of_positions(std::int64_t longest) const {
+    const std::int64_t learned = th::model::learned_positions(config_);
+    if (learned == 0)
+      return std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;
+    if (longest >= learned) {
+      throw th::DataError("a target of " + std::to_string(longest) + " ids needs " +
+                          std::to_string(longest + 1) +
+                          " positions with its begin symbol, and the model learned " +
+                          std::to_string(learned) + " (data.max_length)");
+    }
+    return learned;
+  }
   static th::config::RunConfig load(const th::io::CheckpointInfo& info,
                                     const std::string& checkpoint) {
     return th::config::load_deck_text(info.deck, checkpoint + " (its deck)", "/", {}).config;

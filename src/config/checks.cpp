@@ -59,6 +59,26 @@ void check_model(Checker& k, const ModelSection& model) {
             width +
                 " is odd, and sinusoidal positions are pairs of a sine and a cosine; allowed even "
                 "widths");
+  k.require(model.position != Position::kSinusoidal ||
+                model.position_frequency == PositionFrequency::kStandard || model.d_model > 2,
+            {"model.position_frequency", "model.d_model"},
+            "marian spreads frequencies over pairs of columns, and model.d_model = " + width +
+                " has one; allowed standard");
+  k.require(static_cast<float>(model.norm_eps) > 0, {"model.norm_eps"},
+            "is 0 in single precision, and a row of equal numbers would become 0/0; allowed from "
+            "1e-45");
+}
+
+/// Learned positions end where their table ends.
+void check_positions(Checker& k, const RunConfig& c) {
+  if (c.model.position != Position::kLearned || c.data.synthetic != Synthetic::kNone) return;
+  const std::string rows = std::to_string(c.data.max_length);
+  k.require(!k.given("decode.max_length") || c.decode.max_length < c.data.max_length,
+            {"decode.max_length", "model.position", "data.max_length"},
+            std::to_string(c.decode.max_length) + " ids and the begin symbol need " +
+                std::to_string(c.decode.max_length + 1) +
+                " positions, and model.position = " + "learned has data.max_length = " + rows +
+                " of them; allowed up to " + std::to_string(c.data.max_length - 1));
 }
 
 void check_pair(Checker& k, const std::string& part, const std::string& source,
@@ -175,6 +195,10 @@ void find_idle(Checker& k, const RunConfig& c) {
              "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines",
              "data.sort_window"},
             "a synthetic run reads no text");
+  k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
+            "model.position is learned");
+  k.idle_if(c.model.position != Position::kSinusoidal, {"model.position_frequency"},
+            "model.position is not sinusoidal");
   k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"},
             "there is no validation text");
   k.idle_if(synthetic || c.data.test_source.empty(),
@@ -193,6 +217,7 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
            std::vector<std::string>& warnings) {
   Checker k(origins, file, unsure, problems, warnings);
   check_model(k, config.model);
+  check_positions(k, config);
   check_data(k, config.data);
   check_training(k, config);
   find_idle(k, config);

@@ -20,49 +20,46 @@ void add_model(std::vector<Key>& t) {
   const Interval rate{.low = 0, .high = 1, .high_open = true};
   const Fallback dropout{"model.dropout", -1};
   t.push_back(number_key("model.attention_dropout", TH_AT(model.attention_dropout), rate, dropout,
-                         "dropout rate of attention's probabilities", {"*"}));
+                         "dropout rate of attention's probabilities"));
   t.push_back(number_key("model.activation_dropout", TH_AT(model.activation_dropout), rate, dropout,
-                         "dropout rate behind the activation of feed-forward layers", {"*"}));
+                         "dropout rate behind the activation of feed-forward layers"));
   t.push_back(choice_key("model.norm", TH_AT(model.norm),
                          Choices<Norm>{{"pre", Norm::kPre}, {"post", Norm::kPost}},
                          "normalisation before or after each sublayer"));
   t.push_back(choice_key("model.norm_kind", TH_AT(model.norm_kind),
                          Choices<NormKind>{{"layer", NormKind::kLayer}, {"rms", NormKind::kRms}},
-                         "LayerNorm or RMSNorm", {"rms"}));
+                         "LayerNorm or RMSNorm"));
   t.push_back(number_key("model.norm_eps", TH_AT(model.norm_eps), {.low = 0},
-                         "added to the variance or the mean square", {"*"}));
+                         "added to the variance or the mean square"));
   t.push_back(boolean_key("model.final_norm", TH_AT(model.final_norm),
-                          "a norm behind the last layer of encoder and decoder", {"*"}));
+                          "a norm behind the last layer of encoder and decoder"));
   t.push_back(boolean_key("model.embedding_norm", TH_AT(model.embedding_norm),
-                          "a norm behind the embeddings", {"*"}));
+                          "a norm behind the embeddings and their positions"));
   t.push_back(choice_key("model.activation", TH_AT(model.activation),
                          Choices<Activation>{{"relu", Activation::kRelu},
                                              {"gelu", Activation::kGelu},
                                              {"swish", Activation::kSwish},
                                              {"swiglu", Activation::kSwiglu}},
-                         "of feed-forward layers; gelu is exact (erf), swiglu has a gate",
-                         {"gelu", "swish", "swiglu"}));
+                         "of feed-forward layers; gelu is exact (erf), swiglu has a gate"));
   t.push_back(choice_key("model.position", TH_AT(model.position),
                          Choices<Position>{{"sinusoidal", Position::kSinusoidal},
                                            {"learned", Position::kLearned},
                                            {"rope", Position::kRope},
                                            {"alibi", Position::kAlibi}},
-                         "positions", {"learned", "rope", "alibi"}));
+                         "positions", {"rope", "alibi"}));
   t.push_back(choice_key("model.position_layout", TH_AT(model.position_layout),
                          Choices<PositionLayout>{{"interleaved", PositionLayout::kInterleaved},
                                                  {"halves", PositionLayout::kHalves}},
                          "columns of a pair of sine and cosine, or of a rotated pair: 2i and 2i+1, "
-                         "or i and i + half the width",
-                         {"*"}));
+                         "or i and i + half the width"));
   t.push_back(choice_key("model.position_frequency", TH_AT(model.position_frequency),
                          Choices<PositionFrequency>{{"standard", PositionFrequency::kStandard},
                                                     {"marian", PositionFrequency::kMarian}},
-                         "sinusoids of frequency 10000^(-2i/d), or Marian's 10000^(-i/(d/2-1))",
-                         {"*"}));
+                         "sinusoids of frequency 10000^(-2i/d), or Marian's 10000^(-i/(d/2-1))"));
   t.push_back(choice_key(
       "model.start", TH_AT(model.start),
       Choices<Start>{{"symbol", Start::kSymbol}, {"zero", Start::kZero}},
-      "first input of the decoder: the begin symbol's embedding, or zeros in its place", {"*"}));
+      "first input of the decoder: the begin symbol's embedding, or zeros in its place"));
   t.push_back(choice_key("model.encoder_attention", TH_AT(model.encoder_attention), attentions,
                          "self attention of the encoder", {"local"}));
   t.push_back(choice_key("model.decoder_attention", TH_AT(model.decoder_attention), attentions,
@@ -83,10 +80,9 @@ void add_model(std::vector<Key>& t) {
   t.push_back(integer_key("model.cross_downsample", TH_AT(model.cross_downsample), 1, 1024,
                           "keep every k-th encoder state for cross attention", {"*"}));
   t.push_back(boolean_key("model.qk_norm", TH_AT(model.qk_norm),
-                          "queries and keys are normalised, head by head", {"*"}));
+                          "queries and keys are normalised, head by head"));
   t.push_back(boolean_key("model.depth_scaled_init", TH_AT(model.depth_scaled_init),
-                          "initial values of the matrices of layer l are divided by sqrt(l)",
-                          {"*"}));
+                          "initial values of the matrices of layer l are divided by sqrt(l)"));
   t.push_back(choice_key("model.tie_embeddings", TH_AT(model.tie_embeddings),
                          Choices<Tying>{{"false", Tying::kNone},
                                         {"decoder", Tying::kDecoder},
@@ -94,8 +90,7 @@ void add_model(std::vector<Key>& t) {
                                         {"all", Tying::kAll},
                                         {"true", Tying::kAll}},
                          "shared matrices: target = output, source = target, or all three (true "
-                         "means all); shared source embeddings need one joint vocabulary",
-                         {"decoder", "embeddings"}));
+                         "means all); shared source embeddings need one joint vocabulary"));
   t.push_back(
       choice_key("model.gradient_checkpointing", TH_AT(model.gradient_checkpointing),
                  Choices<GradientCheckpointing>{{"none", GradientCheckpointing::kNone},

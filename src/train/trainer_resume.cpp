@@ -49,7 +49,8 @@ void Trainer::open_initial() {
   run_agreed(collectives_, [&] {
     initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
     const zero::FlatLayout layout(
-        model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary)
+        model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary,
+                               model::learned_positions(config_))
             .units,
         1);
     if (!dataset_.train) return initial_->require_same_tensors(layout);

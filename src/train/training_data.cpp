@@ -1,6 +1,7 @@
 #include "th/train/training_data.hpp"
 
 #include "th/base/hash.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/train/agreement.hpp"
 
@@ -47,6 +48,8 @@ void finish(TrainingData& data, const config::RunConfig& config) {
   data.longest =
       std::max({config.data.max_length, config.data.synthetic_length, config.decode.max_length}) +
       2;
+  if (config.model.position == config::Position::kLearned)
+    data.longest = model::learned_positions(config);
 }
 
 bool synthetic(const config::RunConfig& config) {

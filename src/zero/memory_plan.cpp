@@ -6,6 +6,7 @@
 #include "th/model/memory/batch_copies.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -160,7 +161,8 @@ class PlanBuilder {
   explicit PlanBuilder(const PlanRequest& request)
       : request_(request),
         config_(request.config),
-        shapes_({config_.model, request.source_vocabulary, request.target_vocabulary, 1},
+        shapes_({config_.model, request.source_vocabulary, request.target_vocabulary,
+                 std::max<std::int64_t>(1, model::learned_positions(config_))},
                 model::resolve_gemm(config_.run.gemm), model::Arithmetic::kShapesOnly),
         layout_(shapes_.units(), request.ranks),
         units_(unit_use(shapes_)),
@@ -169,7 +171,7 @@ class PlanBuilder {
         sharded_(zero_policy(config_.zero.stage).shard_parameters),
         apart_(request.memory == DeviceMemory::kOwn),
         states_(1 + static_cast<std::int64_t>(buffers_.states)),
-        constants_(request.longest * config_.model.d_model * kFloat) {}
+        constants_(model::table_bytes(config_.model, request.longest)) {}
 
   [[nodiscard]] MemoryPlan build() {
     count_traffic();

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 
+#include "buffer_source.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/zero/engine.hpp"
@@ -17,8 +18,6 @@
 namespace {
 
 using nlohmann::json;
-
-th::config::Gemm g_gemm = th::config::Gemm::kOnednn;
 
 th::data::Batch read_batch(const json& j) {
   th::data::Batch b;
@@ -48,52 +47,13 @@ th::config::RunConfig read_config(const json& j) {
   c.model.dropout = 0;
   c.model.norm = j.at("norm") == "pre" ? th::config::Norm::kPre : th::config::Norm::kPost;
   c.model.tie_embeddings =
-      j.at("tie_embeddings").get<bool>() ? config::Tying::kAll : config::Tying::kNone;
+      j.at("tie_embeddings").get<bool>() ? th::config::Tying::kAll : th::config::Tying::kNone;
   c.optimizer.beta1 = j.at("beta1");
   c.optimizer.beta2 = j.at("beta2");
   c.optimizer.eps = j.at("eps");
   c.train.gradient_clip = j.at("gradient_clip");
   return c;
 }
-
-/// Parameters and gradients as plain buffers of one rank: what the model adds is read as it is.
-class BufferSource final : public th::model::ParameterSource {
- public:
-  explicit BufferSource(const th::zero::FlatLayout& layout) : layout_(layout) {
-    for (const auto& unit : layout.units()) {
-      th::model::UnitTensors t;
-      for (std::int64_t i = unit.first_tensor; i < unit.first_tensor + unit.tensor_count; ++i) {
-        t.values.push_back(at::zeros(layout.tensors()[static_cast<std::size_t>(i)].spec.shape));
-        t.gradients.push_back(at::zeros_like(t.values.back()));
-      }
-      units_.push_back(std::move(t));
-    }
-  }
-  const th::model::UnitTensors& open_forward(std::int64_t unit) override {
-    return units_[static_cast<std::size_t>(unit)];
-  }
-  void close_forward(std::int64_t) override {}
-  th::model::UnitTensors& open_backward(std::int64_t unit) override {
-    return units_[static_cast<std::size_t>(unit)];
-  }
-  void close_backward(std::int64_t) override {}
-  std::pair<at::Tensor, at::Tensor> tensor(const std::string& name) {
-    for (std::size_t u = 0; u < units_.size(); ++u) {
-      const auto& unit = layout_.units()[u];
-      for (std::int64_t i = 0; i < unit.tensor_count; ++i) {
-        if (layout_.tensors()[static_cast<std::size_t>(unit.first_tensor + i)].spec.name == name) {
-          return {units_[u].values[static_cast<std::size_t>(i)],
-                  units_[u].gradients[static_cast<std::size_t>(i)]};
-        }
-      }
-    }
-    return {};
-  }
-
- private:
-  const th::zero::FlatLayout& layout_;
-  std::vector<th::model::UnitTensors> units_;
-};
 
 class Golden : public testing::TestWithParam<const char*> {
  protected:
@@ -107,9 +67,9 @@ class Golden : public testing::TestWithParam<const char*> {
         th::model::TransformerSpec{
             config_.model, golden_.at("config").at("source_vocabulary").get<std::int64_t>(),
             golden_.at("config").at("target_vocabulary").get<std::int64_t>(), 64},
-        th::model::resolve_gemm(g_gemm));
+        th::model::resolve_gemm(th_test::g_gemm));
   }
-  void fill(BufferSource& source, const th::zero::FlatLayout& layout) {
+  void fill(th_test::BufferSource& source, const th::zero::FlatLayout& layout) {
     for (const auto& t : layout.tensors()) {
       const auto values =
           golden_.at("parameters").at(t.spec.name).at("data").get<std::vector<float>>();
@@ -125,7 +85,7 @@ class Golden : public testing::TestWithParam<const char*> {
 
 TEST_P(Golden, LogitsAgreeAtRealPositions) {
   const th::zero::FlatLayout layout(model_->units(), 1);
-  BufferSource source(layout);
+  th_test::BufferSource source(layout);
   fill(source, layout);
   const at::Tensor logits = model_->logits(source, batch_);
   const auto expected = golden_.at("logits").get<std::vector<float>>();
@@ -147,7 +107,7 @@ TEST_P(Golden, LogitsAgreeAtRealPositions) {
 
 TEST_P(Golden, EveryGradientAgrees) {
   const th::zero::FlatLayout layout(model_->units(), 1);
-  BufferSource source(layout);
+  th_test::BufferSource source(layout);
   fill(source, layout);
   const th::model::LossSum sum = model_->train_slot(
       source, batch_, {.gradient_scale = 1.0 / static_cast<double>(batch_.target_tokens)});
@@ -171,7 +131,7 @@ TEST_P(Golden, EveryGradientAgrees) {
 
 TEST_P(Golden, SmoothedLossAgrees) {
   const th::zero::FlatLayout layout(model_->units(), 1);
-  BufferSource source(layout);
+  th_test::BufferSource source(layout);
   fill(source, layout);
   const th::model::LossSum sum = model_->train_slot(
       source, batch_,
@@ -220,6 +180,6 @@ INSTANTIATE_TEST_SUITE_P(PyTorch, Golden, testing::Values("pre", "post", "tied")
 int main(int argc, char** argv) {
   th::runtime::MpiSession session(argc, argv);
   testing::InitGoogleTest(&argc, argv);
-  if (argc > 1 && std::string(argv[1]) == "mkl") g_gemm = th::config::Gemm::kMkl;
+  if (argc > 1 && std::string(argv[1]) == "mkl") th_test::g_gemm = th::config::Gemm::kMkl;
   return RUN_ALL_TESTS();
 }

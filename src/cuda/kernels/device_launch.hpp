@@ -212,7 +212,7 @@ __global__ void __launch_bounds__(kIdThreads) ids_kernel(const Body body) {
   constexpr int kWarps = kIdThreads / 32, kColumns = 4;  // columns of a thread
   __shared__ unsigned found[kWarps];
   const std::int64_t m = blockIdx.x, id = body.ids[m];
-  if (id == 0) return;
+  if (body.skips(id)) return;
   for (std::int64_t begin = 0; begin < m; begin += kIdThreads) {
     const std::int64_t row = begin + threadIdx.x;
     if (__syncthreads_or(row < m && body.ids[row] == id) != 0) return;

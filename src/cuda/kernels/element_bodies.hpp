@@ -151,6 +151,66 @@ void launch(const op::ReluDropoutBackward<T>& o, void* stream) {
   Launch::elements("relu_dropout_backward", o.count, ReluDropoutBackwardBody<T>{o, scale}, stream);
 }
 
+/// The factor is 1 without dropout, and where there is no `up`.
+template <typename T, typename Function>
+struct ActivateBody {
+  static constexpr int kPack = kPackOf<T>;
+  op::Activate<T> o;
+  DropoutDraws draws;
+  [[nodiscard]] bool packs() const { return aligned(o.z, o.up, o.y); }
+  template <int N>
+  TH_HOST_DEVICE void run(std::int64_t i) const {
+    const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
+    const Pack<T, N> z = load<N>(o.z + i), up = gated ? load<N>(o.up + i) : z;
+    Pack<T, N> out;
+    for (int j = 0; j < N; ++j) {
+      out.at[j] =
+          from_float<T>(Function::value(to_float(z.at[j])) * (gated ? to_float(up.at[j]) : 1.0F) *
+                        (drops ? draws.factor(i + j) : 1.0F));
+    }
+    store<N>(o.y + i, out);
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::Activate<T>& o, void* stream) {
+  const DropoutDraws draws(o.dropout);
+  if (o.kind == runtime::ActivationKind::kGelu)
+    return Launch::elements("gelu", o.count, ActivateBody<T, runtime::Gelu>{o, draws}, stream);
+  Launch::elements("swish", o.count, ActivateBody<T, runtime::Swish>{o, draws}, stream);
+}
+
+template <typename T, typename Function>
+struct ActivateBackwardBody {
+  static constexpr int kPack = kPackOf<T>;
+  op::ActivateBackward<T> o;
+  DropoutDraws draws;
+  [[nodiscard]] bool packs() const { return aligned(o.g, o.z, o.up, o.g_z, o.g_up); }
+  template <int N>
+  TH_HOST_DEVICE void run(std::int64_t i) const {
+    const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
+    const Pack<T, N> g = load<N>(o.g + i), z = load<N>(o.z + i), up = gated ? load<N>(o.up + i) : z;
+    Pack<T, N> of_z, of_up;
+    for (int j = 0; j < N; ++j) {
+      const float d = to_float(g.at[j]) * (drops ? draws.factor(i + j) : 1.0F);
+      const float x = to_float(z.at[j]);
+      of_z.at[j] = from_float<T>(d * (gated ? to_float(up.at[j]) : 1.0F) * Function::slope(x));
+      of_up.at[j] = from_float<T>(d * Function::value(x));
+    }
+    store<N>(o.g_z + i, of_z);
+    if (gated) store<N>(o.g_up + i, of_up);
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::ActivateBackward<T>& o, void* stream) {
+  const DropoutDraws draws(o.dropout);
+  if (o.kind == runtime::ActivationKind::kGelu) {
+    return Launch::elements("gelu_backward", o.count,
+                            ActivateBackwardBody<T, runtime::Gelu>{o, draws}, stream);
+  }
+  Launch::elements("swish_backward", o.count, ActivateBackwardBody<T, runtime::Swish>{o, draws},
+                   stream);
+}
+
 /// y[i] += x[i], summed in fp32, in y's type.
 template <typename Y, typename X>
 struct AddBody {
@@ -294,9 +354,10 @@ struct EmbedBody {
     const Pack<T, N> w = load<N>(o.weight + o.ids[row.quotient] * o.width + row.remainder);
     const Pack<float, N> p = load<N>(o.position + o.places[row.quotient] * o.width + row.remainder);
     const bool drops = o.dropout.rate != 0.0F;
+    const float scale = o.ids[row.quotient] == o.zero_id ? 0.0F : o.scale;
     Pack<T, N> out;
     for (int j = 0; j < N; ++j) {
-      const float sum = to_float(w.at[j]) * o.scale + p.at[j];
+      const float sum = to_float(w.at[j]) * scale + p.at[j];
       out.at[j] = from_float<T>(drops ? sum * draws.factor(i + j) : sum);
     }
     store<N>(o.y + i, out);
@@ -305,6 +366,33 @@ struct EmbedBody {
 template <typename Launch, typename T>
 void launch(const op::Embed<T>& o, void* stream) {
   Launch::elements("embed", o.rows * o.width, EmbedBody<T>{o, DropoutDraws(o.dropout)}, stream);
+}
+
+/// One element of the table: the sentences that reach its place, in their order.
+template <typename T>
+struct PositionsBackwardBody {
+  static constexpr int kPack = 1;
+  op::PositionsBackward<T> o;
+  DropoutDraws draws;
+  [[nodiscard]] bool packs() const { return false; }
+  template <int N>
+  TH_HOST_DEVICE void run(std::int64_t i) const {
+    static_assert(N == 1);
+    const bool drops = o.dropout.rate != 0.0F;
+    const std::int64_t place = i / o.width;
+    float sum = o.g_position[i];
+    for (std::int64_t b = 0; b < o.batch; ++b) {
+      if (place >= o.offsets[b + 1] - o.offsets[b]) continue;
+      const std::int64_t at = o.offsets[b] * o.width + i;
+      sum += to_float(o.g[at]) * (drops ? draws.factor(at) : 1.0F);
+    }
+    o.g_position[i] = sum;
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::PositionsBackward<T>& o, void* stream) {
+  Launch::elements("positions_backward", o.length * o.width,
+                   PositionsBackwardBody<T>{o, DropoutDraws(o.dropout)}, stream);
 }
 
 }  // namespace th::cuda

@@ -130,7 +130,7 @@ struct HostLaunch {
   template <typename Body>
   static void ids(const char*, const Body& body, void*) {
     for (std::int64_t m = 0; m < body.rows; ++m) {
-      if (body.ids[m] == 0) continue;
+      if (body.skips(body.ids[m])) continue;
       for (std::int64_t d = 0; d < body.width; ++d)
         body.g_weight[body.ids[m] * body.width + d] += body.term(m, d);
     }

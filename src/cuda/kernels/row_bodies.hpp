@@ -34,7 +34,7 @@ struct LayerNormBody {
     const float variance = lanes.sum_row(columns, [&](int k, std::int64_t d) {
       return (in.at(k, d) - mu) * (in.at(k, d) - mu);
     }) * inverse;
-    const float r = 1.0F / sqrtf(variance + 1e-5F);
+    const float r = 1.0F / sqrtf(variance + o.eps);
     lanes.store_row(o.y + m * columns, columns, [&](int k, std::int64_t d) {
       return (in.at(k, d) - mu) * r * scale.at(k, d) + shift.at(k, d);
     });
@@ -100,6 +100,83 @@ void launch(const op::LayerNormBackward<T>& o, void* stream) {
   Launch::columns("layer_norm_backward", LayerNormParameterGradient<T>{o, o.rows, o.columns},
                   stream);
   Launch::kept_rows("layer_norm_backward", o.rows, LayerNormInputGradient<T>{o, o.columns}, stream);
+}
+
+/// Row `row` of RmsNorm's M * groups.
+template <typename Operands>
+TH_HOST_DEVICE std::int64_t first_of_group(const Operands& o, std::int64_t row) {
+  const Division at = divide(row, o.groups);
+  return at.quotient * o.stride + at.remainder * o.columns;
+}
+
+template <typename T>
+struct RmsNormBody {
+  op::RmsNorm<T> o;
+  template <typename Lanes>
+  TH_HOST_DEVICE void operator()(std::int64_t row, const Lanes& lanes) const {
+    const std::int64_t first = first_of_group(o, row);
+    const T* in = o.x + first;
+    T* out = o.y + first;
+    const float square = lanes.template sum<float>(o.columns, [&](std::int64_t d) {
+      return to_float(in[d]) * to_float(in[d]);
+    }) * (1.0F / static_cast<float>(o.columns));
+    const float r = 1.0F / sqrtf(square + o.eps);
+    lanes.each(o.columns, [&](std::int64_t d) {
+      const T value = in[d];
+      if (o.kept != nullptr) o.kept[row * o.columns + d] = value;
+      out[d] = from_float<T>(to_float(value) * r * to_float(o.gamma[d]));
+    });
+    if (lanes.first()) o.rstd[row] = r;
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::RmsNorm<T>& o, void* stream) {
+  Launch::rows("rms_norm", o.rows * o.groups, RmsNormBody<T>{o}, stream);
+}
+
+/// The input's gradient, a row of a group.
+template <typename T>
+struct RmsNormInputGradient {
+  op::RmsNormBackward<T> o;
+  template <typename Lanes>
+  TH_HOST_DEVICE void operator()(std::int64_t row, const Lanes& lanes) const {
+    const std::int64_t first = first_of_group(o, row);
+    const T *go = o.g + first, *in = o.x + row * o.columns;
+    const float r = o.rstd[row];
+    const float b = lanes.template sum<float>(o.columns, [&](std::int64_t d) {
+      return to_float(go[d]) * to_float(o.gamma[d]) * (to_float(in[d]) * r);
+    }) * (1.0F / static_cast<float>(o.columns));
+    lanes.each(o.columns, [&](std::int64_t d) {
+      o.g_x[first + d] =
+          from_float<T>((to_float(go[d]) * to_float(o.gamma[d]) - to_float(in[d]) * r * b) * r);
+    });
+  }
+};
+
+/// The gradient of gamma, a column of all groups.
+template <typename T>
+struct RmsNormParameterGradient {
+  static constexpr int kSums = 1, kPack = kPackOf<T>;
+  op::RmsNormBackward<T> o;
+  std::int64_t rows, columns;
+  [[nodiscard]] bool packs() const {
+    return aligned(o.g, o.x) && columns % kPack == 0 && o.stride % kPack == 0;
+  }
+  template <int N>
+  TH_HOST_DEVICE void add(std::int64_t row, std::int64_t d, float (&sums)[kSums][N]) const {
+    const Pack<T, N> of_g = load<N>(o.g + first_of_group(o, row) + d),
+                     of_x = load<N>(o.x + row * columns + d);
+    for (int j = 0; j < N; ++j)
+      sums[0][j] += to_float(of_g.at[j]) * (to_float(of_x.at[j]) * o.rstd[row]);
+  }
+  TH_HOST_DEVICE void write(std::int64_t d, int, float sum) const { o.g_gamma[d] += sum; }
+};
+template <typename Launch, typename T>
+void launch(const op::RmsNormBackward<T>& o, void* stream) {
+  // The columns first: g_x may be g.
+  Launch::columns("rms_norm_backward", RmsNormParameterGradient<T>{o, o.rows * o.groups, o.columns},
+                  stream);
+  Launch::rows("rms_norm_backward", o.rows * o.groups, RmsNormInputGradient<T>{o}, stream);
 }
 
 template <typename T>
@@ -202,6 +279,11 @@ struct EmbedBackwardBody {
   float scale;
   DropoutDraws draws;
   bool drops;
+  std::int64_t zero_id;
+  /// Whether rows of an id have no gradient.
+  [[nodiscard]] TH_HOST_DEVICE bool skips(std::int64_t id) const {
+    return id == 0 || id == zero_id;
+  }
   /// What row `row` adds to element d of its id's gradient.
   TH_HOST_DEVICE float term(std::int64_t row, std::int64_t d) const {
     const float of_g = to_float(g[row * width + d]);
@@ -212,7 +294,7 @@ template <typename Launch, typename T>
 void launch(const op::EmbedBackward<T>& o, void* stream) {
   Launch::ids("embed_backward",
               EmbedBackwardBody<T>{o.g, o.ids, o.g_weight, o.rows, o.width, o.scale,
-                                   DropoutDraws(o.dropout), o.dropout.rate != 0.0F},
+                                   DropoutDraws(o.dropout), o.dropout.rate != 0.0F, o.zero_id},
               stream);
 }
 

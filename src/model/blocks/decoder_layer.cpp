@@ -12,6 +12,7 @@ DecoderLayer::DecoderLayer(const config::ModelSection& model, DecoderLayerUnit u
       dropout_block_(kDecoderBlock + static_cast<std::uint64_t>(number)),
       width_(static_cast<double>(model.d_model)),
       hidden_(static_cast<double>(model.d_ff)),
+      hidden_matrices_(model.activation == config::Activation::kSwiglu ? 3 : 2),
       self_rules_(attention_rules(model, AttentionPlace::kDecoder)),
       cross_rules_(attention_rules(model, AttentionPlace::kCross)),
       self_attention_(unit.self_attention),
@@ -23,12 +24,12 @@ DecoderLayer::DecoderLayer(const config::ModelSection& model, DecoderLayerUnit u
 
 AttentionSite DecoderLayer::self_site(const Pass& pass) const {
   return pass.site(AttentionPlace::kDecoder, self_rules_,
-                   pass.context.site(dropout_block_, kAttentionWeights));
+                   pass.context.attention_site(dropout_block_, kAttentionWeights));
 }
 
 AttentionSite DecoderLayer::cross_site(const Pass& pass) const {
   return pass.site(AttentionPlace::kCross, cross_rules_,
-                   pass.context.site(dropout_block_, kCrossWeights));
+                   pass.context.attention_site(dropout_block_, kCrossWeights));
 }
 
 at::Tensor DecoderLayer::forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
@@ -44,11 +45,12 @@ at::Tensor DecoderLayer::forward(const Pass& pass, const ParameterSpan& p, const
       c, p, y, c.site(dropout_block_, kCrossOut), tape.cross_residual, [&](const at::Tensor& h) {
         return cross_attention_.forward(c, p, {h, pass.memory, cross}, tape.cross_attention);
       });
-  return feed_forward_residual_.forward(
-      c, p, y, c.site(dropout_block_, kFeedForwardOut), tape.feed_forward_residual,
-      [&](const at::Tensor& h) {
-        return feed_forward_.forward(c, p, h, c.site(dropout_block_, kHidden), tape.feed_forward);
-      });
+  return feed_forward_residual_.forward(c, p, y, c.site(dropout_block_, kFeedForwardOut),
+                                        tape.feed_forward_residual, [&](const at::Tensor& h) {
+                                          return feed_forward_.forward(
+                                              c, p, h, c.activation_site(dropout_block_, kHidden),
+                                              tape.feed_forward);
+                                        });
 }
 
 at::Tensor DecoderLayer::backward(Pass& pass, const ParameterSpan& p, const at::Tensor& g_MD,
@@ -58,7 +60,7 @@ at::Tensor DecoderLayer::backward(Pass& pass, const ParameterSpan& p, const at::
   at::Tensor g = feed_forward_residual_.backward(
       c, p, g_MD, c.site(dropout_block_, kFeedForwardOut), tape.feed_forward_residual,
       [&](const at::Tensor& g_h, const at::Tensor& h) {
-        return feed_forward_.backward(c, p, g_h, h, c.site(dropout_block_, kHidden),
+        return feed_forward_.backward(c, p, g_h, h, c.activation_site(dropout_block_, kHidden),
                                       tape.feed_forward);
       });
   g = cross_residual_.backward(c, p, g, c.site(dropout_block_, kCrossOut), tape.cross_residual,
@@ -75,7 +77,7 @@ at::Tensor DecoderLayer::backward(Pass& pass, const ParameterSpan& p, const at::
 }
 
 double DecoderLayer::products(const PassSizes& s) const {
-  return s.target_rows * (6 * width_ * width_ + 2 * width_ * hidden_) +
+  return s.target_rows * (6 * width_ * width_ + hidden_matrices_ * width_ * hidden_) +
          s.source_rows * 2 * width_ * width_ + 2 * (s.decoder_scores + s.cross_scores) * width_;
 }
 

@@ -31,7 +31,8 @@ class DecoderLayer final : public Block {
 
   UnitSpec unit_;
   std::uint64_t dropout_block_;
-  double width_, hidden_;  ///< D, F
+  double width_, hidden_;   ///< D, F
+  double hidden_matrices_;  ///< of a feed-forward layer
   AttentionRules self_rules_, cross_rules_;
   Attention self_attention_, cross_attention_;
   FeedForward feed_forward_;

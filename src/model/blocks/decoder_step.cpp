@@ -12,6 +12,7 @@ namespace th::model {
 void DecoderLayer::prepare(const DecodingRows& rows, const ParameterSpan& p,
                            LayerCache& cache) const {
   cache.cross = cross_attention_.key_value(p).forward(rows.pass.context, rows.pass.memory);
+  cross_attention_.normalize(rows.pass.context, p, cache.cross, 0, Attention::Part::kKeys, nullptr);
 }
 
 at::Tensor DecoderLayer::step(const DecodingRows& rows, const ParameterSpan& p,
@@ -33,6 +34,8 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
   const PassContext& c = rows.pass.context;
   const std::int64_t count = x_RD.size(0), width = x_RD.size(1), pair = 2 * width;
   const at::Tensor qkv = self_attention_.query_key_value(p).forward(c, x_RD);
+  self_attention_.normalize(c, p, qkv, 0, Attention::Part::kQueries, nullptr);
+  self_attention_.normalize(c, p, qkv, width, Attention::Part::kKeys, nullptr);
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(qkv, [&]<typename T>(const Kernels<T>& k) {
     T* kept = k.elements(cache.self);
@@ -71,6 +74,7 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
   const PassContext& c = rows.pass.context;
   const std::int64_t count = x_RD.size(0), width = x_RD.size(1), head_width = width / c.heads;
   const at::Tensor query = cross_attention_.query(p).forward(c, x_RD);
+  cross_attention_.normalize(c, p, query, 0, Attention::Part::kQueries, nullptr);
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(query, [&]<typename T>(const Kernels<T>& k) {
     const T* kept = k.elements(cache.cross);

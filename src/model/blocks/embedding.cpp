@@ -17,85 +17,149 @@ float scale_of(std::int64_t width) { return std::sqrt(static_cast<float>(width))
 
 }  // namespace
 
-at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
+at::Tensor sinusoidal_positions(const config::ModelSection& model, std::int64_t length) {
+  const std::int64_t width = model.d_model;
   at::Tensor table = model::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
   float* p = table.data_ptr<float>();
+  const bool halves = model.position_layout == config::PositionLayout::kHalves;
+  // Column 2i has the frequency 10000^(-2i / divisor).
+  const bool marian = model.position_frequency == config::PositionFrequency::kMarian;
+  const auto divisor = static_cast<double>(marian ? width - 2 : width);
   for (std::int64_t t = 0; t < length; ++t) {
     for (std::int64_t d = 0; d < width; d += 2) {
       const double angle =
-          static_cast<double>(t) *
-          std::exp(-std::log(10000.0) * static_cast<double>(d) / static_cast<double>(width));
-      p[t * width + d] = static_cast<float>(std::sin(angle));
-      if (d + 1 < width) p[t * width + d + 1] = static_cast<float>(std::cos(angle));
+          static_cast<double>(t) * std::exp(-std::log(10000.0) * static_cast<double>(d) / divisor);
+      float* row = p + t * width;
+      row[halves ? d / 2 : d] = static_cast<float>(std::sin(angle));
+      if (d + 1 < width)
+        row[halves ? d / 2 + width / 2 : d + 1] = static_cast<float>(std::cos(angle));
     }
   }
   return table;
 }
 
-Embedding::Embedding(EmbeddingUnit unit, Side side, at::Tensor positions)
-    : unit_(std::move(unit)), side_(side), positions_(std::move(positions)) {}
+Embedding::Embedding(const config::ModelSection& model, EmbeddingUnit unit, Side side,
+                     at::Tensor positions)
+    : unit_(std::move(unit)),
+      side_(side),
+      of_side_(side == Side::kSource ? unit_.source : unit_.target),
+      norm_(of_side_.norm),
+      zero_id_(side == Side::kTarget && model.start == config::Start::kZero ? data::kBegin : -1),
+      positions_(std::move(positions)) {}
 
 Dropout Embedding::site(const Pass& pass) const {
   return pass.context.site(kEmbeddingBlock, side_ == Side::kSource ? 0 : 1);
 }
 
-at::Tensor Embedding::forward(const Pass& pass, const ParameterSpan& p, const at::Tensor&,
-                              Tape&) const {
+at::Tensor Embedding::position_table(const PassContext& context, const ParameterSpan& p) const {
+  if (!learned()) return positions_;
+  const at::Tensor& values = p.values[of_side_.positions.first];
+  if (values.scalar_type() == at::kFloat) return values;
+  at::Tensor table = model::empty(values.sizes(), values.options().dtype(at::kFloat));
+  context.run(values, [&]<typename T>(const Kernels<T>& k) {
+    k(op::Widen<T>{.x = k.elements(values), .y = fp32(table), .count = table.numel()});
+  });
+  return table;
+}
+
+Embedding::Rows Embedding::rows_of(const Pass& pass) const {
   const bool source = side_ == Side::kSource;
-  const std::int64_t rows = source ? pass.batch.source_tokens : pass.batch.target_tokens;
-  const std::int64_t longest = source ? pass.batch.source_length : pass.batch.target_length;
-  if (longest > positions_.size(0))
-    throw InternalError("a sentence is longer than the position table");
+  return {source ? pass.arrays.source : pass.arrays.target_in,
+          source ? pass.arrays.source_places : pass.arrays.target_places,
+          source ? pass.batch.source_tokens : pass.batch.target_tokens,
+          source ? pass.batch.source_length : pass.batch.target_length};
+}
+
+at::Tensor Embedding::embed(const PassContext& context, const ParameterSpan& p, const Rows& rows,
+                            Dropout dropout) const {
   const at::Tensor& weight = p.values[unit_.weight.first];
   const std::int64_t width = weight.size(1);
-  at::Tensor y = model::empty({rows, width}, weight.options());
-  pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
+  const at::Tensor table = position_table(context, p);
+  if (rows.longest > table.size(0))
+    throw InternalError("a sentence is longer than the position table");
+  at::Tensor y = model::empty({rows.count, width}, weight.options());
+  context.run(weight, [&]<typename T>(const Kernels<T>& k) {
     k(op::Embed<T>{.weight = k.elements(weight),
-                   .ids = source ? pass.arrays.source : pass.arrays.target_in,
-                   .position = fp32(positions_),
-                   .places = source ? pass.arrays.source_places : pass.arrays.target_places,
+                   .ids = rows.ids,
+                   .position = fp32(table),
+                   .places = rows.places,
                    .y = k.elements(y),
-                   .rows = rows,
+                   .rows = rows.count,
                    .width = width,
                    .scale = scale_of(width),
-                   .dropout = site(pass)});
+                   .dropout = dropout,
+                   .zero_id = zero_id_});
   });
+  return y;
+}
+
+namespace {
+
+void apply_dropout(const PassContext& context, const at::Tensor& x, const at::Tensor& out,
+                   Dropout dropout) {
+  context.run(x, [&]<typename T>(const Kernels<T>& k) {
+    k(op::ApplyDropout<T>{
+        .x = k.elements(x), .out = k.elements(out), .count = x.numel(), .dropout = dropout});
+  });
+}
+
+}  // namespace
+
+at::Tensor Embedding::forward(const Pass& pass, const ParameterSpan& p, const at::Tensor&,
+                              Tape&) const {
+  if (!norm_.exists()) return embed(pass.context, p, rows_of(pass), site(pass));
+  NormTape tape;
+  const at::Tensor y =
+      norm_.forward(pass.context, p, embed(pass.context, p, rows_of(pass), {}), tape);
+  apply_dropout(pass.context, y, y, site(pass));
   return y;
 }
 
 at::Tensor Embedding::backward(Pass& pass, const ParameterSpan& p, const at::Tensor& g_MD,
                                const Tape&) const {
-  pass.context.run(g_MD, [&]<typename T>(const Kernels<T>& k) {
-    k(op::EmbedBackward<T>{
-        .g = k.elements(g_MD),
-        .ids = side_ == Side::kSource ? pass.arrays.source : pass.arrays.target_in,
-        .g_weight = fp32(p.gradients[unit_.weight.first]),
-        .rows = g_MD.size(0),
-        .width = g_MD.size(1),
-        .scale = scale_of(g_MD.size(1)),
-        .dropout = site(pass)});
+  const PassContext& c = pass.context;
+  at::Tensor g = g_MD;
+  Dropout dropout = site(pass);
+  if (norm_.exists()) {
+    // The rows before the norm are made again: that is one pass over them, and nothing is kept.
+    NormTape tape;
+    (void)norm_.forward(c, p, embed(c, p, rows_of(pass), {}), tape);
+    g = model::empty_like(g_MD);
+    apply_dropout(c, g_MD, g, std::exchange(dropout, {}));
+    g = norm_.backward(c, p, g, tape);
+  }
+  const bool source = side_ == Side::kSource;
+  c.run(g, [&]<typename T>(const Kernels<T>& k) {
+    k(op::EmbedBackward<T>{.g = k.elements(g),
+                           .ids = rows_of(pass).ids,
+                           .g_weight = fp32(p.gradients[unit_.weight.first]),
+                           .rows = g.size(0),
+                           .width = g.size(1),
+                           .scale = scale_of(g.size(1)),
+                           .dropout = dropout,
+                           .zero_id = zero_id_});
+    if (!learned()) return;
+    k(op::PositionsBackward<T>{
+        .g = k.elements(g),
+        .offsets = source ? pass.arrays.source_offsets : pass.arrays.target_offsets,
+        .g_position = fp32(p.gradients[of_side_.positions.first]),
+        .batch = pass.batch.sentences,
+        .length = rows_of(pass).longest,
+        .width = g.size(1),
+        .dropout = dropout});
   });
   return {};
 }
 
 at::Tensor Embedding::step(const DecodingRows& rows, const ParameterSpan& p, const at::Tensor&,
                            LayerCache&) const {
-  const at::Tensor& weight = p.values[unit_.weight.first];
-  const std::int64_t width = weight.size(1), count = std::ssize(rows.ids);
+  const PassContext& c = rows.pass.context;
   const std::vector<std::int32_t> places(rows.ids.size(), static_cast<std::int32_t>(rows.step));
-  at::Tensor y = model::empty({count, width}, weight.options());
-  rows.pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
-    k(op::Embed<T>{.weight = k.elements(weight),
-                   .ids = rows.ids.data(),
-                   .position = fp32(positions_),
-                   .places = places.data(),
-                   .y = k.elements(y),
-                   .rows = count,
-                   .width = width,
-                   .scale = scale_of(width),
-                   .dropout = {}});
-  });
-  return y;
+  const at::Tensor y =
+      embed(c, p, {rows.ids.data(), places.data(), std::ssize(rows.ids), rows.step + 1}, {});
+  if (!norm_.exists()) return y;
+  NormTape tape;
+  return norm_.forward(c, p, y, tape);
 }
 
 }  // namespace th::model

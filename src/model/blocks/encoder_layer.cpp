@@ -13,6 +13,7 @@ EncoderLayer::EncoderLayer(const config::ModelSection& model, EncoderLayerUnit u
       dropout_block_(static_cast<std::uint64_t>(number)),
       width_(static_cast<double>(model.d_model)),
       hidden_(static_cast<double>(model.d_ff)),
+      hidden_matrices_(model.activation == config::Activation::kSwiglu ? 3 : 2),
       rules_(attention_rules(model, AttentionPlace::kEncoder)),
       attention_(unit.attention),
       feed_forward_(unit.feed_forward),
@@ -22,7 +23,7 @@ EncoderLayer::EncoderLayer(const config::ModelSection& model, EncoderLayerUnit u
 
 AttentionSite EncoderLayer::site(const Pass& pass) const {
   return pass.site(AttentionPlace::kEncoder, rules_,
-                   pass.context.site(dropout_block_, kAttentionWeights));
+                   pass.context.attention_site(dropout_block_, kAttentionWeights));
 }
 
 at::Tensor EncoderLayer::forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
@@ -34,11 +35,12 @@ at::Tensor EncoderLayer::forward(const Pass& pass, const ParameterSpan& p, const
                                   tape.attention_residual, [&](const at::Tensor& h) {
                                     return attention_.forward(c, p, {h, {}, site}, tape.attention);
                                   });
-  y = feed_forward_residual_.forward(
-      c, p, y, c.site(dropout_block_, kFeedForwardOut), tape.feed_forward_residual,
-      [&](const at::Tensor& h) {
-        return feed_forward_.forward(c, p, h, c.site(dropout_block_, kHidden), tape.feed_forward);
-      });
+  y = feed_forward_residual_.forward(c, p, y, c.site(dropout_block_, kFeedForwardOut),
+                                     tape.feed_forward_residual, [&](const at::Tensor& h) {
+                                       return feed_forward_.forward(
+                                           c, p, h, c.activation_site(dropout_block_, kHidden),
+                                           tape.feed_forward);
+                                     });
   if (final_norm_.exists()) y = final_norm_.forward(c, p, y, tape.norm);
   return y;
 }
@@ -52,7 +54,7 @@ at::Tensor EncoderLayer::backward(Pass& pass, const ParameterSpan& p, const at::
   g = feed_forward_residual_.backward(
       c, p, g, c.site(dropout_block_, kFeedForwardOut), tape.feed_forward_residual,
       [&](const at::Tensor& g_h, const at::Tensor& h) {
-        return feed_forward_.backward(c, p, g_h, h, c.site(dropout_block_, kHidden),
+        return feed_forward_.backward(c, p, g_h, h, c.activation_site(dropout_block_, kHidden),
                                       tape.feed_forward);
       });
   return attention_residual_.backward(
@@ -68,7 +70,7 @@ at::Tensor EncoderLayer::step(const DecodingRows&, const ParameterSpan&, const a
 }
 
 double EncoderLayer::products(const PassSizes& s) const {
-  return s.source_rows * (4 * width_ * width_ + 2 * width_ * hidden_) +
+  return s.source_rows * (4 * width_ * width_ + hidden_matrices_ * width_ * hidden_) +
          2 * s.encoder_scores * width_;
 }
 

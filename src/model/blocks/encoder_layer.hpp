@@ -26,7 +26,8 @@ class EncoderLayer final : public Block {
 
   UnitSpec unit_;
   std::uint64_t dropout_block_;
-  double width_, hidden_;  ///< D, F
+  double width_, hidden_;   ///< D, F
+  double hidden_matrices_;  ///< of a feed-forward layer
   AttentionRules rules_;
   Attention attention_;
   FeedForward feed_forward_;

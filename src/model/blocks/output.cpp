@@ -12,9 +12,14 @@ const at::Tensor& Output::weight(const Pass& pass, const ParameterSpan& p) const
   return has_matrix() ? p.values[unit_.weight.first] : pass.shared.values[0];
 }
 
+at::Tensor Output::normed(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
+                          NormTape& tape) const {
+  return norm_.exists() ? norm_.forward(pass.context, p, x_MD, tape) : x_MD;
+}
+
 at::Tensor Output::logits(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
-                          LayerNormTape& tape) const {
-  const at::Tensor h = norm_.forward(pass.context, p, x_MD, tape);
+                          NormTape& tape) const {
+  const at::Tensor h = normed(pass, p, x_MD, tape);
   return pass.context.gemm->forward(h, weight(pass, p), p.values[unit_.bias.first]);
 }
 
@@ -25,7 +30,7 @@ at::Tensor Output::forward(const Pass& pass, const ParameterSpan& p, const at::T
 
 at::Tensor Output::step(const DecodingRows& rows, const ParameterSpan& p, const at::Tensor& x_RD,
                         LayerCache&) const {
-  LayerNormTape tape;
+  NormTape tape;
   return logits(rows.pass, p, x_RD, tape);
 }
 
@@ -62,8 +67,8 @@ void Output::loss_slices(const Pass& pass, const ParameterSpan& p, const at::Ten
 }
 
 void Output::add_loss(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD) const {
-  LayerNormTape tape;
-  const at::Tensor hidden = norm_.forward(pass.context, p, x_MD, tape);
+  NormTape tape;
+  const at::Tensor hidden = normed(pass, p, x_MD, tape);
   loss_slices(pass, p, hidden, {});
 }
 
@@ -73,9 +78,9 @@ at::Tensor Output::backward_of_loss(Pass& pass, const ParameterSpan& p, at::Tens
   const at::Tensor& g_bias = p.gradients[unit_.bias.first];
   Write write = has_matrix() ? p.write : Write::kAdd;
   at::Tensor g = model::empty_like(x_MD);
-  LayerNormTape tape;
+  NormTape tape;
   {
-    const at::Tensor hidden = norm_.forward(c, p, x_MD, tape);
+    const at::Tensor hidden = normed(pass, p, x_MD, tape);
     x_MD = at::Tensor();
     loss_slices(pass, p, hidden,
                 [&](std::int64_t first, const at::Tensor& h, const at::Tensor& g_logits) {
@@ -89,7 +94,7 @@ at::Tensor Output::backward_of_loss(Pass& pass, const ParameterSpan& p, at::Tens
                   c.gemm->input_gradient(g_logits, weight(pass, p), g.narrow(0, first, h.size(0)));
                 });
   }
-  return norm_.backward(c, p, g, tape);
+  return norm_.exists() ? norm_.backward(c, p, g, tape) : g;
 }
 
 at::Tensor Output::backward(Pass&, const ParameterSpan&, const at::Tensor&, const Tape&) const {
@@ -98,8 +103,7 @@ at::Tensor Output::backward(Pass&, const ParameterSpan&, const at::Tensor&, cons
 
 double Output::products(const PassSizes& s) const {
   const auto vocabulary = static_cast<double>(unit_.spec.tensors[unit_.bias.first].shape[0]);
-  const auto width = static_cast<double>(unit_.spec.tensors[unit_.norm.first].shape[0]);
-  return s.target_rows * width * vocabulary;
+  return s.target_rows * width_ * vocabulary;
 }
 
 }  // namespace th::model

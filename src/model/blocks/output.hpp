@@ -6,11 +6,12 @@
 
 namespace th::model {
 
-/// The decoder's last norm, the projection to the vocabulary and the loss of its logits. The matrix
-/// [V, D] is a tensor of its own or the shared embeddings (Press, Wolf 2017).
+/// The decoder's last norm, where there is one, the projection to the vocabulary and the loss of
+/// its logits. The matrix [V, D] is a tensor of its own or an embedding's (Press, Wolf 2017).
 class Output final : public Block {
  public:
-  explicit Output(OutputUnit unit) : unit_(std::move(unit)), norm_(unit_.norm) {}
+  Output(const config::ModelSection& model, OutputUnit unit)
+      : unit_(std::move(unit)), width_(static_cast<double>(model.d_model)), norm_(unit_.norm) {}
 
   /// Rows of logits that exist at a time in training and validation: enough for fast products, few
   /// beside a large micro-batch.
@@ -42,14 +43,18 @@ class Output final : public Block {
   [[nodiscard]] bool has_matrix() const noexcept { return unit_.weight.count > 0; }
   /// [V, D].
   [[nodiscard]] const at::Tensor& weight(const Pass& pass, const ParameterSpan& p) const;
+  /// The rows that the projection takes.
+  [[nodiscard]] at::Tensor normed(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
+                                  NormTape& tape) const;
   [[nodiscard]] at::Tensor logits(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
-                                  LayerNormTape& tape) const;
+                                  NormTape& tape) const;
   /// Adds the losses of rows of the output layer's input, slice by slice; with a gradient scale the
   /// logits become their gradient.
   void loss_slices(const Pass& pass, const ParameterSpan& p, const at::Tensor& hidden_MD,
                    const LogitSlice& each) const;
 
   OutputUnit unit_;
+  double width_;  ///< D
   Norm norm_;
 };
 

@@ -22,7 +22,7 @@ struct Tape {
   ResidualTape attention_residual, cross_residual, feed_forward_residual;
   AttentionTape attention, cross_attention;
   FeedForwardTape feed_forward;
-  LayerNormTape norm;
+  NormTape norm;
 };
 
 /// One forward (and backward) over one micro-batch: the batch, and what its blocks share.
@@ -38,7 +38,7 @@ struct Pass {
   LossTarget target{};
   at::Tensor memory{};     ///< the encoder's output [source rows, D]
   at::Tensor g_memory{};   ///< its gradient, to which each decoder layer adds
-  ParameterSpan shared{};  ///< the shared embeddings while their unit is open
+  ParameterSpan shared{};  ///< the unit that several blocks use, while it is held open
 
   /// The sentences of one of the three attentions.
   [[nodiscard]] AttentionSite site(AttentionPlace place, const AttentionRules& rules,

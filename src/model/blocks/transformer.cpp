@@ -32,8 +32,8 @@ Stack make_encoder(const config::ModelSection& model, const ModelUnits& units,
          std::make_unique<EncoderLayer>(model, units.encoder[static_cast<std::size_t>(l)], l)});
   }
   return {
-      {units.source_embedding(),
-       std::make_unique<Embedding>(units.embeddings.front(), Embedding::Side::kSource, positions)},
+      {units.source_embedding(), std::make_unique<Embedding>(model, units.embeddings.front(),
+                                                             Embedding::Side::kSource, positions)},
       std::move(layers),
       model.gradient_checkpointing};
 }
@@ -47,8 +47,8 @@ Stack make_decoder(const config::ModelSection& model, const ModelUnits& units,
          std::make_unique<DecoderLayer>(model, units.decoder[static_cast<std::size_t>(l)], l)});
   }
   return {
-      {units.target_embedding(),
-       std::make_unique<Embedding>(units.embeddings.back(), Embedding::Side::kTarget, positions)},
+      {units.target_embedding(), std::make_unique<Embedding>(model, units.embeddings.back(),
+                                                             Embedding::Side::kTarget, positions)},
       std::move(layers),
       model.gradient_checkpointing};
 }
@@ -62,18 +62,24 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
       workspace_(make_workspace(device, arithmetic)),
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
-      positions_(sinusoidal_positions(spec.max_length, spec.model.d_model).to(device.tensors)),
+      longest_(spec.max_length),
+      positions_(model_.position == config::Position::kLearned
+                     ? at::Tensor()
+                     : sinusoidal_positions(model_, longest_).to(device.tensors)),
       copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
   ensure(model_.d_model % model_.num_heads == 0,
          "Transformer: d_model must be a multiple of num_heads");
-  ModelUnits units = model_units(model_, spec.source_vocabulary, spec.target_vocabulary);
+  ModelUnits units =
+      model_units(model_, spec.source_vocabulary, spec.target_vocabulary, spec.max_length);
   units_ = units.specs();
   aliases_ = units.aliases;
   long_lived_.assign(units_.size(), false);
-  long_lived_[0] = units.shared_embeddings();
+  shared_unit_ = units.shared_unit();
+  if (shared_unit_ >= 0) long_lived_[static_cast<std::size_t>(shared_unit_)] = true;
+  encoder_shares_ = units.shared_embeddings();
   encoder_ = std::make_unique<Stack>(make_encoder(model_, units, positions_));
   decoder_ = std::make_unique<Stack>(make_decoder(model_, units, positions_));
-  output_ = std::make_unique<Output>(std::move(units.output));
+  output_ = std::make_unique<Output>(model_, std::move(units.output));
 }
 
 Transformer::~Transformer() = default;
@@ -83,8 +89,14 @@ void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record
   if (copies_) copies_->record_on(record);
 }
 
+std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest) {
+  constexpr std::int64_t kFloat = 4;
+  if (model.position == config::Position::kLearned) return 0;
+  return longest * model.d_model * kFloat;
+}
+
 std::int64_t Transformer::constant_bytes() const noexcept {
-  return positions_.numel() * 4 +
+  return table_bytes(model_, longest_) +
          (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
 }
 
@@ -93,21 +105,30 @@ double Transformer::training_flops(const PassSizes& sizes) const {
               3 * output_->products(sizes));
 }
 
-PassContext Transformer::context(double dropout, std::uint64_t key, bool training) const {
+PassContext Transformer::context(std::uint64_t key, bool training) const {
   const bool keep_cheap =
       training && model_.gradient_checkpointing != config::GradientCheckpointing::kSelective;
+  // A rate of attention or activations that is negative is that of the model.
+  const auto rate = [&](double own) {
+    return training ? static_cast<float>(own < 0 ? model_.dropout : own) : 0.0F;
+  };
   return {.gemm = &gemm_,
           .heads = model_.num_heads,
           .pre_norm = model_.norm == config::Norm::kPre,
-          .dropout = static_cast<float>(dropout),
+          .dropout = rate(model_.dropout),
           .dropout_key = key,
           .keep_cheap = keep_cheap,
           .kernels = device_.kernels,
           .memory = device_.memory,
-          .fused_attention = device_.fused_attention};
+          .fused_attention = device_.fused_attention,
+          .norm_kind = model_.norm_kind,
+          .norm_eps = static_cast<float>(model_.norm_eps),
+          .activation = model_.activation,
+          .attention_dropout = rate(model_.attention_dropout),
+          .activation_dropout = rate(model_.activation_dropout)};
 }
 
-PassContext Transformer::inference() const { return context(0.0, 0, false); }
+PassContext Transformer::inference() const { return context(0, false); }
 
 bool Transformer::fuses_attention(at::ScalarType type, std::int64_t length) const {
   return inference().fuses(type, length, length, model_.d_model / model_.num_heads);
@@ -126,10 +147,11 @@ double Transformer::read_total(const at::Tensor& total) const {
 
 template <typename Work>
 void Transformer::walk_forward(UnitWalk& walk, const Work& output) const {
-  const bool shared = shared_unit() >= 0;
-  if (shared) walk.hold_forward(shared_unit());
+  if (encoder_shares_) walk.hold_forward(shared_unit_);
   const at::Tensor memory = encoder_->forward(walk, nullptr);
   if (walk.computes()) walk.pass().memory = memory;
+  const bool shared = shared_unit_ >= 0;
+  if (shared && !encoder_shares_) walk.hold_forward(shared_unit_);
   const at::Tensor x = decoder_->forward(walk, nullptr);
   walk.forward(output_unit(), [&](const ParameterSpan& p) { output(p, x); });
   if (shared) walk.release_forward();
@@ -166,11 +188,12 @@ void Transformer::idle_forward(ParameterSource& source) const {
 }
 
 void Transformer::walk_slot(UnitWalk& walk) const {
-  const bool shared = shared_unit() >= 0;
+  const bool shared = shared_unit_ >= 0;
   Stack::Tapes encoder_tapes, decoder_tapes;
-  if (shared) walk.hold_forward(shared_unit());
+  if (encoder_shares_) walk.hold_forward(shared_unit_);
   at::Tensor rows = encoder_->forward(walk, &encoder_tapes);
   if (walk.computes()) walk.pass().memory = std::move(rows);
+  if (shared && !encoder_shares_) walk.hold_forward(shared_unit_);
   rows = decoder_->forward(walk, &decoder_tapes);
   if (shared) walk.hold_backward();
   at::Tensor g;
@@ -183,12 +206,13 @@ void Transformer::walk_slot(UnitWalk& walk) const {
     if (gemm_.computes()) pass.g_memory.zero_();
   }
   decoder_->backward(walk, std::move(g), decoder_tapes);
+  if (shared && !encoder_shares_) walk.release_backward();
   if (walk.computes()) {
     g = std::move(walk.pass().g_memory);
     walk.pass().memory = at::Tensor();
   }
   encoder_->backward(walk, std::move(g), encoder_tapes);
-  if (shared) walk.release_backward();
+  if (encoder_shares_) walk.release_backward();
 }
 
 void Transformer::train_slot(ParameterSource& source, const data::Batch& batch,
@@ -196,7 +220,7 @@ void Transformer::train_slot(ParameterSource& source, const data::Batch& batch,
   ensure(target.gradient_scale != 0, "Transformer: a gradient scale of 0 gives no gradients");
   c10::InferenceMode no_grad;
   Pass pass{.batch = batch,
-            .context = context(model_.dropout, target.dropout_key, true),
+            .context = context(target.dropout_key, true),
             .copies = copies_.get(),
             .target = {static_cast<float>(target.label_smoothing),
                        static_cast<float>(target.gradient_scale), loss}};

@@ -61,6 +61,41 @@ void compute(op::ReluDropoutBackward<T> o) {
     o.g[i] = from_float<T>(to_float(o.h[i]) > 0.0F ? to_float(o.g[i]) * scale : 0.0F);
 }
 
+/// A factor of 1 stands for what an op does not have, dropout or `up`: it changes no bit.
+template <typename Function, typename T>
+static inline void activate(op::Activate<T> o) {
+  const DropoutDraws draws(o.dropout);
+  const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
+  for (Count i = 0; i < o.count; ++i) {
+    const float factor = drops ? draws.factor(i) : 1.0F, up = gated ? to_float(o.up[i]) : 1.0F;
+    o.y[i] = from_float<T>(Function::value(to_float(o.z[i])) * up * factor);
+  }
+}
+
+template <typename T>
+void compute(op::Activate<T> o) {
+  o.kind == runtime::ActivationKind::kGelu ? activate<runtime::Gelu>(o)
+                                           : activate<runtime::Swish>(o);
+}
+
+template <typename Function, typename T>
+static inline void activate_backward(op::ActivateBackward<T> o) {
+  const DropoutDraws draws(o.dropout);
+  const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
+  for (Count i = 0; i < o.count; ++i) {
+    const float z = to_float(o.z[i]), up = gated ? to_float(o.up[i]) : 1.0F;
+    const float g = to_float(o.g[i]) * (drops ? draws.factor(i) : 1.0F);
+    o.g_z[i] = from_float<T>(g * up * Function::slope(z));
+    if (gated) o.g_up[i] = from_float<T>(g * Function::value(z));
+  }
+}
+
+template <typename T>
+void compute(op::ActivateBackward<T> o) {
+  o.kind == runtime::ActivationKind::kGelu ? activate_backward<runtime::Gelu>(o)
+                                           : activate_backward<runtime::Swish>(o);
+}
+
 template <typename T>
 void compute(op::AddTo<T> o) {
   for (Count i = 0; i < o.count; ++i) o.y[i] = from_float<T>(to_float(o.y[i]) + to_float(o.x[i]));
@@ -135,13 +170,12 @@ void compute(op::Embed<T> o) {
     const T* from = o.weight + o.ids[m] * o.width;
     const float* at = o.position + o.places[m] * o.width;
     T* to = o.y + m * o.width;
+    const float scale = o.ids[m] == o.zero_id ? 0.0F : o.scale;
     if (o.dropout.rate == 0.0F) {
-      for (Count d = 0; d < o.width; ++d)
-        to[d] = from_float<T>(to_float(from[d]) * o.scale + at[d]);
+      for (Count d = 0; d < o.width; ++d) to[d] = from_float<T>(to_float(from[d]) * scale + at[d]);
     } else {
       for (Count d = 0; d < o.width; ++d) {
-        to[d] =
-            from_float<T>((to_float(from[d]) * o.scale + at[d]) * draws.factor(m * o.width + d));
+        to[d] = from_float<T>((to_float(from[d]) * scale + at[d]) * draws.factor(m * o.width + d));
       }
     }
   }
@@ -151,7 +185,7 @@ template <typename T>
 void compute(op::EmbedBackward<T> o) {
   const DropoutDraws draws(o.dropout);
   for (Count m = 0; m < o.rows; ++m) {
-    if (o.ids[m] == 0) continue;
+    if (o.ids[m] == 0 || o.ids[m] == o.zero_id) continue;
     const T* from = o.g + m * o.width;
     float* to = o.g_weight + o.ids[m] * o.width;
     if (o.dropout.rate == 0.0F) {
@@ -160,6 +194,17 @@ void compute(op::EmbedBackward<T> o) {
       for (Count d = 0; d < o.width; ++d)
         to[d] += to_float(from[d]) * draws.factor(m * o.width + d) * o.scale;
     }
+  }
+}
+
+template <typename T>
+void compute(op::PositionsBackward<T> o) {
+  const DropoutDraws draws(o.dropout);
+  const bool drops = o.dropout.rate != 0.0F;
+  for (Count b = 0; b < o.batch; ++b) {
+    const Count first = o.offsets[b] * o.width, count = o.offsets[b + 1] * o.width - first;
+    for (Count i = 0; i < count; ++i)
+      o.g_position[i] += to_float(o.g[first + i]) * (drops ? draws.factor(first + i) : 1.0F);
   }
 }
 

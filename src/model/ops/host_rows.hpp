@@ -45,7 +45,6 @@ void compute(op::AddColumnSums<T> o) {
 
 template <typename T>
 void compute(op::LayerNorm<T> o) {
-  constexpr float kEps = 1e-5F;
   const float inverse = 1.0F / static_cast<float>(o.columns);
   for (Count m = 0; m < o.rows; ++m) {
     const T* in = o.x + m * o.columns;
@@ -55,7 +54,7 @@ void compute(op::LayerNorm<T> o) {
         lane_sum(o.columns,
                  [&](Count d) { return (to_float(in[d]) - mu) * (to_float(in[d]) - mu); }) *
         inverse;
-    const float r = 1.0F / std::sqrt(variance + kEps);
+    const float r = 1.0F / std::sqrt(variance + o.eps);
     for (Count d = 0; d < o.columns; ++d) {
       out[d] =
           from_float<T>((to_float(in[d]) - mu) * r * to_float(o.gamma[d]) + to_float(o.beta[d]));
@@ -102,6 +101,48 @@ template <typename T>
 template <typename T>
 void compute(op::LayerNormBackward<T> o) {
   layer_norm_backward(o.g, o, o.g_x, o.g_gamma, o.g_beta);
+}
+
+template <typename T>
+void compute(op::RmsNorm<T> o) {
+  const float inverse = 1.0F / static_cast<float>(o.columns);
+  for (Count row = 0; row < o.rows * o.groups; ++row) {
+    const Count first = row / o.groups * o.stride + row % o.groups * o.columns;
+    const T* in = o.x + first;
+    T* out = o.y + first;
+    if (o.kept != nullptr) {
+      std::memcpy(static_cast<void*>(o.kept + row * o.columns), in,
+                  static_cast<std::size_t>(o.columns) * sizeof(T));
+    }
+    const float square =
+        lane_sum(o.columns, [&](Count d) { return to_float(in[d]) * to_float(in[d]); }) * inverse;
+    const float r = 1.0F / std::sqrt(square + o.eps);
+    for (Count d = 0; d < o.columns; ++d)
+      out[d] = from_float<T>(to_float(in[d]) * r * to_float(o.gamma[d]));
+    o.rstd[row] = r;
+  }
+}
+
+template <typename T>
+void compute(op::RmsNormBackward<T> o) {
+  const float inverse = 1.0F / static_cast<float>(o.columns);
+  for (Count row = 0; row < o.rows * o.groups; ++row) {
+    const Count first = row / o.groups * o.stride + row % o.groups * o.columns;
+    const T *go = o.g + first, *in = o.x + row * o.columns;
+    T* gi = o.g_x + first;
+    const float r = o.rstd[row];
+    const float b =
+        lane_sum(o.columns,
+                 [&](Count d) {
+                   return to_float(go[d]) * to_float(o.gamma[d]) * (to_float(in[d]) * r);
+                 }) *
+        inverse;
+    for (Count d = 0; d < o.columns; ++d) {
+      const float hat = to_float(in[d]) * r, out = to_float(go[d]);
+      o.g_gamma[d] += out * hat;
+      gi[d] = from_float<T>((out * to_float(o.gamma[d]) - hat * b) * r);
+    }
+  }
 }
 
 /// Softmax over the keys [seen.begin, seen.end) of a row of `keys` scores; zeros in every other

@@ -28,11 +28,13 @@ void initialize_elements(const TensorSpec& tensor, std::uint64_t seed, std::int6
     for (std::int64_t i = 0; i < count; ++i) out[i] = value;
     return;
   }
-  const bool embedding = ends_with(tensor.name, "embedding.weight");
+  const bool embedding =
+      ends_with(tensor.name, "embedding.weight") || ends_with(tensor.name, "positions.weight");
   const bool output = tensor.name.rfind("output_projection", 0) == 0;
   double bound = width;
   if (!embedding && !output)
-    bound = std::sqrt(6.0 / static_cast<double>(tensor.shape[0] + tensor.shape[1]));
+    bound = std::sqrt(6.0 / static_cast<double>(tensor.shape[0] + tensor.shape[1])) /
+            tensor.initial_divisor;
   for (std::int64_t i = 0; i < count; ++i) {
     const auto index = static_cast<std::uint64_t>(begin + i);
     if (embedding) {

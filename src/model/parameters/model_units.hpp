@@ -16,13 +16,20 @@ struct ParameterRange {
   std::size_t first = 0, count = 0;
 };
 
-/// weight [V, D].
+/// weight [V, D]; for each side that it serves, where the model has them, learned positions [P, D]
+/// and a norm.
 struct EmbeddingUnit {
+  struct Side {
+    ParameterRange positions, norm;
+  };
   UnitSpec spec;
   ParameterRange weight;
+  Side source, target;
 };
 
-/// torch.nn.TransformerEncoderLayer; the last layer's unit has encoder.norm too.
+/// torch.nn.TransformerEncoderLayer; the last layer's unit has encoder.norm too. Of a gated
+/// activation the feed-forward layer has linear3 beside linear1, of QK-norm an attention q_norm and
+/// k_norm.
 struct EncoderLayerUnit {
   UnitSpec spec;
   ParameterRange attention, feed_forward, norm1, norm2;
@@ -38,8 +45,9 @@ struct DecoderLayerUnit {
 /// decoder.norm and the projection to the vocabulary.
 struct OutputUnit {
   UnitSpec spec;
-  ParameterRange norm, bias;
-  ParameterRange weight;  ///< of no tensors where it is the embeddings' matrix
+  ParameterRange norm;  ///< of no tensors where the model has no final norm
+  ParameterRange bias;
+  ParameterRange weight;  ///< of no tensors where it is an embedding's matrix
 };
 
 /// The units of a model, numbered in this order.
@@ -50,8 +58,15 @@ struct ModelUnits {
   OutputUnit output;
   std::vector<TensorAlias> aliases;  ///< further names of shared tensors
 
-  /// Whether source, target and output share one matrix, which then stays open over a whole pass.
+  /// Whether source and target share one matrix.
   [[nodiscard]] bool shared_embeddings() const noexcept { return embeddings.size() == 1; }
+  /// Whether the output's matrix is the target's embeddings.
+  [[nodiscard]] bool shared_output() const noexcept { return output.weight.count == 0; }
+  /// The unit that several blocks use, and that stays open from the first of them to the last; -1:
+  /// none.
+  [[nodiscard]] std::int64_t shared_unit() const noexcept {
+    return shared_embeddings() || shared_output() ? target_embedding() : -1;
+  }
   // Numbers of units.
   [[nodiscard]] std::int64_t source_embedding() const noexcept { return 0; }
   [[nodiscard]] std::int64_t target_embedding() const noexcept {
@@ -69,9 +84,10 @@ struct ModelUnits {
   [[nodiscard]] std::vector<UnitSpec> specs() const;
 };
 
-/// Throws InternalError where shared vocabularies differ in size.
+/// `positions`: rows of learned positions' tables, where the model has them (learned_positions).
+/// Throws InternalError where shared vocabularies differ in size, or there are no such rows.
 [[nodiscard]] ModelUnits model_units(const config::ModelSection& model,
-                                     std::int64_t source_vocabulary,
-                                     std::int64_t target_vocabulary);
+                                     std::int64_t source_vocabulary, std::int64_t target_vocabulary,
+                                     std::int64_t positions = 0);
 
 }  // namespace th::model

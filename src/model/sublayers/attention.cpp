@@ -31,6 +31,60 @@ Linear Attention::out(const ParameterSpan& unit) const { return Linear::of(unit.
 
 namespace {
 
+/// Place of a norm's weight among an attention's tensors.
+std::size_t norm_weight(Attention::Part part) { return part == Attention::Part::kQueries ? 4 : 5; }
+
+}  // namespace
+
+void Attention::normalize(const PassContext& context, const ParameterSpan& unit,
+                          const at::Tensor& projected, std::int64_t column, Part part,
+                          HeadNormTape* tape) const {
+  if (!has_norms()) return;
+  const ParameterSpan p = unit.part(range_);
+  const at::Tensor& gamma = p.values[norm_weight(part)];
+  const std::int64_t rows = projected.size(0), width = gamma.size(0);
+  HeadNormTape made;
+  made.rstd = model::empty({rows, context.heads}, projected.options().dtype(at::kFloat));
+  if (tape != nullptr)
+    made.before = model::empty({rows, context.heads, width}, projected.options());
+  context.run(projected, [&]<typename T>(const Kernels<T>& k) {
+    T* first = k.elements(projected) + column;
+    k(op::RmsNorm<T>{.x = first,
+                     .gamma = k.elements(gamma),
+                     .y = first,
+                     .kept = tape != nullptr ? k.elements(made.before) : nullptr,
+                     .rstd = fp32(made.rstd),
+                     .rows = rows,
+                     .groups = context.heads,
+                     .columns = width,
+                     .stride = projected.size(1),
+                     .eps = context.norm_eps});
+  });
+  if (tape != nullptr) *tape = std::move(made);
+}
+
+void Attention::normalize_backward(const PassContext& context, const ParameterSpan& unit,
+                                   const at::Tensor& g_projected, std::int64_t column, Part part,
+                                   const HeadNormTape& tape) const {
+  if (!has_norms()) return;
+  const ParameterSpan p = unit.part(range_);
+  context.run(g_projected, [&]<typename T>(const Kernels<T>& k) {
+    T* first = k.elements(g_projected) + column;
+    k(op::RmsNormBackward<T>{.g = first,
+                             .x = k.elements(tape.before),
+                             .gamma = k.elements(p.values[norm_weight(part)]),
+                             .rstd = fp32(tape.rstd),
+                             .g_x = first,
+                             .g_gamma = fp32(p.gradients[norm_weight(part)]),
+                             .rows = g_projected.size(0),
+                             .groups = context.heads,
+                             .columns = tape.before.size(2),
+                             .stride = g_projected.size(1)});
+  });
+}
+
+namespace {
+
 /// Turns queries and keys of self attention by their positions, or their gradients back: the place
 /// for rotary positions, between projection and scores.
 void rotate(const PassContext& context, const AttentionSite& site, const at::Tensor& projected,
@@ -62,10 +116,15 @@ at::Tensor Attention::forward(const PassContext& context, const ParameterSpan& u
   const AttentionOfProducts products(context, rows.site, width);
   const bool self = !rows.memory_MD.defined();
   at::Tensor q = (self ? query_key_value(unit) : query(unit)).forward(context, rows.x_MD), kv;
+  normalize(context, unit, q, 0, Part::kQueries, &tape.query_norm);
+  if (self) normalize(context, unit, q, width, Part::kKeys, &tape.key_norm);
   if (self) rotate(context, rows.site, q, Direction::kForward);
   const bool takes = one_kernel.takes(q);
   if (!takes) products.take_queries(q, tape);
-  if (!self) kv = key_value(unit).forward(context, rows.memory_MD);
+  if (!self) {
+    kv = key_value(unit).forward(context, rows.memory_MD);
+    normalize(context, unit, kv, 0, Part::kKeys, &tape.key_norm);
+  }
   if (takes) {
     tape.q = std::move(q);
     tape.k = std::move(kv);
@@ -112,8 +171,12 @@ at::Tensor Attention::backward(const PassContext& context, const ParameterSpan& 
   }
   if (self) {
     rotate(context, rows.site, g_q, Direction::kBackward);
+    normalize_backward(context, unit, g_q, 0, Part::kQueries, tape.query_norm);
+    normalize_backward(context, unit, g_q, width, Part::kKeys, tape.key_norm);
     return query_key_value(unit).backward(context, g_q, rows.x_MD);
   }
+  normalize_backward(context, unit, g_q, 0, Part::kQueries, tape.query_norm);
+  normalize_backward(context, unit, g_kv, 0, Part::kKeys, tape.key_norm);
   const at::Tensor g_keys = key_value(unit).backward(context, g_kv, rows.memory_MD);
   context.run(*g_memory, [&]<typename T>(const Kernels<T>& k) {
     k(op::AddTo<T>{.y = k.elements(*g_memory), .x = k.elements(g_keys), .count = g_keys.numel()});

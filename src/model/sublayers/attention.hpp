@@ -8,6 +8,11 @@
 // sentences, T queries, S keys, D width, H heads, K head width, M rows.
 namespace th::model {
 
+/// Of QK-norm: queries or keys as they were projected [M, H, K], and op::RmsNorm's rstd [M, H].
+struct HeadNormTape {
+  at::Tensor before, rstd;
+};
+
 /// What the backward pass needs.
 struct AttentionTape {
   /// Group after group [B*H, T|S, K], q scaled by 1/sqrt(K). In one kernel: packed rows, q, k and v
@@ -16,6 +21,7 @@ struct AttentionTape {
   /// Group after group [B*H, T, S], before dropout; not kept by selective checkpointing.
   at::Tensor probabilities;
   at::Tensor merged;  ///< [M, D], the input of out_proj; not kept by selective checkpointing
+  HeadNormTape query_norm, key_norm;
 };
 
 /// One attention's sentences, rules and dropout. Arrays are in the kernels' memory.
@@ -40,9 +46,12 @@ struct AttentionRows {
 };
 
 /// Parameters as torch.nn.MultiheadAttention: in_proj_weight [3D,D], in_proj_bias [3D],
-/// out_proj.weight [D,D], out_proj.bias [D].
+/// out_proj.weight [D,D], out_proj.bias [D]. With QK-norm (Henry et al. 2020, as RMSNorm of each
+/// head before positions turn it) q_norm.weight [K] and k_norm.weight [K] too.
 class Attention {
  public:
+  enum class Part { kQueries, kKeys };
+
   explicit Attention(ParameterRange range = {0, 4}) : range_(range) {}
 
   /// [M, D].
@@ -59,8 +68,18 @@ class Attention {
   [[nodiscard]] Linear query(const ParameterSpan& unit) const;            ///< [M,D] -> [M,D]
   [[nodiscard]] Linear key_value(const ParameterSpan& unit) const;        ///< [M,D] -> [M,2D]
   [[nodiscard]] Linear out(const ParameterSpan& unit) const;              ///< [M,D] -> [M,D]
+  /// QK-norm, in place in the D columns of projected rows from `column` on; nothing without it.
+  /// `tape` null: there is no backward pass.
+  void normalize(const PassContext& context, const ParameterSpan& unit, const at::Tensor& projected,
+                 std::int64_t column, Part part, HeadNormTape* tape) const;
 
  private:
+  [[nodiscard]] bool has_norms() const noexcept { return range_.count > 4; }
+  /// The gradient of what normalize() was given in place of that of its result.
+  void normalize_backward(const PassContext& context, const ParameterSpan& unit,
+                          const at::Tensor& g_projected, std::int64_t column, Part part,
+                          const HeadNormTape& tape) const;
+
   ParameterRange range_;
 };
 

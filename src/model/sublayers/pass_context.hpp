@@ -23,6 +23,10 @@ struct PassContext {
   const KernelSet* kernels = &host_kernels();  ///< of the device that the tensors are on
   ComputeDevice::Memory memory = ComputeDevice::Memory::kHost;
   bool fused_attention = true;  ///< ComputeDevice::fused_attention
+  config::NormKind norm_kind = config::NormKind::kLayer;
+  float norm_eps = 1e-5F;
+  config::Activation activation = config::Activation::kRelu;
+  float attention_dropout = 0, activation_dropout = 0;  ///< 0 outside of training
 
   /// Whether attention of up to `queries` by `keys` is one kernel: on the host any, where the
   /// processor has the instructions; on a GPU what runtime::fuses_attention takes.
@@ -33,8 +37,11 @@ struct PassContext {
   void run(const at::Tensor& like, Work&& work) const {
     if (gemm->computes()) with_kernels(*kernels, like, static_cast<Work&&>(work));
   }
-  /// The dropout site `site_number` of block `block`.
+  /// The dropout site `site_number` of block `block`, of attention's probabilities, of what a
+  /// feed-forward layer's activation gives, or elsewhere.
   [[nodiscard]] Dropout site(std::uint64_t block, std::uint64_t site_number) const;
+  [[nodiscard]] Dropout attention_site(std::uint64_t block, std::uint64_t site_number) const;
+  [[nodiscard]] Dropout activation_site(std::uint64_t block, std::uint64_t site_number) const;
 };
 
 /// The parameters of a unit, or of one of its sublayers: values, and gradients in the backward

@@ -27,6 +27,14 @@ Dropout PassContext::site(std::uint64_t block, std::uint64_t site_number) const 
   return {hash_pair(hash_pair(dropout_key, block), site_number), dropout};
 }
 
+Dropout PassContext::attention_site(std::uint64_t block, std::uint64_t site_number) const {
+  return {site(block, site_number).key, attention_dropout};
+}
+
+Dropout PassContext::activation_site(std::uint64_t block, std::uint64_t site_number) const {
+  return {site(block, site_number).key, activation_dropout};
+}
+
 ParameterSpan ParameterSpan::part(ParameterRange range) const {
   return {values.subspan(range.first, range.count),
           gradients.empty() ? gradients : gradients.subspan(range.first, range.count), write};
@@ -64,16 +72,28 @@ at::Tensor Linear::backward(const PassContext& context, const at::Tensor& g_MN,
 }
 
 at::Tensor Norm::forward(const PassContext& context, const ParameterSpan& unit,
-                         const at::Tensor& x_MD, LayerNormTape& tape) const {
-  tape = {x_MD, empty_fp32(x_MD, x_MD.size(0)), empty_fp32(x_MD, x_MD.size(0))};
+                         const at::Tensor& x_MD, NormTape& tape) const {
+  tape = {x_MD, {}, empty_fp32(x_MD, x_MD.size(0))};
+  if (context.norm_kind == config::NormKind::kLayer) tape.mean = empty_fp32(x_MD, x_MD.size(0));
   return again(context, unit, tape);
 }
 
 at::Tensor Norm::again(const PassContext& context, const ParameterSpan& unit,
-                       const LayerNormTape& tape) const {
+                       const NormTape& tape) const {
   const ParameterSpan p = unit.part(range_);
   at::Tensor y = model::empty_like(tape.x);
   context.run(tape.x, [&]<typename T>(const Kernels<T>& k) {
+    if (context.norm_kind == config::NormKind::kRms) {
+      k(op::RmsNorm<T>{.x = k.elements(tape.x),
+                       .gamma = k.elements(p.values[0]),
+                       .y = k.elements(y),
+                       .rstd = fp32(tape.rstd),
+                       .rows = y.size(0),
+                       .columns = y.size(1),
+                       .stride = y.size(1),
+                       .eps = context.norm_eps});
+      return;
+    }
     k(op::LayerNorm<T>{.x = k.elements(tape.x),
                        .gamma = k.elements(p.values[0]),
                        .beta = k.elements(p.values[1]),
@@ -81,16 +101,29 @@ at::Tensor Norm::again(const PassContext& context, const ParameterSpan& unit,
                        .mean = fp32(tape.mean),
                        .rstd = fp32(tape.rstd),
                        .rows = y.size(0),
-                       .columns = y.size(1)});
+                       .columns = y.size(1),
+                       .eps = context.norm_eps});
   });
   return y;
 }
 
 at::Tensor Norm::backward(const PassContext& context, const ParameterSpan& unit,
-                          const at::Tensor& g_MD, const LayerNormTape& tape) const {
+                          const at::Tensor& g_MD, const NormTape& tape) const {
   const ParameterSpan p = unit.part(range_);
   at::Tensor g_x = model::empty_like(g_MD);
   context.run(g_MD, [&]<typename T>(const Kernels<T>& k) {
+    if (context.norm_kind == config::NormKind::kRms) {
+      k(op::RmsNormBackward<T>{.g = k.elements(g_MD),
+                               .x = k.elements(tape.x),
+                               .gamma = k.elements(p.values[0]),
+                               .rstd = fp32(tape.rstd),
+                               .g_x = k.elements(g_x),
+                               .g_gamma = fp32(p.gradients[0]),
+                               .rows = g_MD.size(0),
+                               .columns = g_MD.size(1),
+                               .stride = g_MD.size(1)});
+      return;
+    }
     k(op::LayerNormBackward<T>{.g = k.elements(g_MD),
                                .x = k.elements(tape.x),
                                .gamma = k.elements(p.values[0]),
@@ -105,33 +138,84 @@ at::Tensor Norm::backward(const PassContext& context, const ParameterSpan& unit,
   return g_x;
 }
 
+namespace {
+
+runtime::ActivationKind kind_of(config::Activation activation) {
+  return activation == config::Activation::kGelu ? runtime::ActivationKind::kGelu
+                                                 : runtime::ActivationKind::kSwish;
+}
+
+}  // namespace
+
 at::Tensor FeedForward::forward(const PassContext& context, const ParameterSpan& unit,
                                 const at::Tensor& x_MD, Dropout dropout,
                                 FeedForwardTape& tape) const {
   const ParameterSpan p = unit.part(range_);
-  tape.hidden = context.gemm->forward(x_MD, p.values[0]);  // BiasReluDropout adds the bias
-  context.run(tape.hidden, [&]<typename T>(const Kernels<T>& k) {
-    k(op::BiasReluDropout<T>{.h = k.elements(tape.hidden),
-                             .bias = k.elements(p.values[1]),
-                             .rows = tape.hidden.size(0),
-                             .columns = tape.hidden.size(1),
-                             .dropout = dropout});
+  if (context.activation == config::Activation::kRelu) {
+    tape.hidden = context.gemm->forward(x_MD, p.values[0]);  // BiasReluDropout adds the bias
+    context.run(tape.hidden, [&]<typename T>(const Kernels<T>& k) {
+      k(op::BiasReluDropout<T>{.h = k.elements(tape.hidden),
+                               .bias = k.elements(p.values[1]),
+                               .rows = tape.hidden.size(0),
+                               .columns = tape.hidden.size(1),
+                               .dropout = dropout});
+    });
+    return Linear::of(p, 2).forward(context, tape.hidden);
+  }
+  tape.before = Linear::of(p, 0).forward(context, x_MD);
+  if (gated()) tape.up = Linear::of(p, 4).forward(context, x_MD);
+  const at::Tensor hidden = activated(context, tape, dropout);
+  if (context.keep_cheap) tape.hidden = hidden;
+  return Linear::of(p, 2).forward(context, hidden);
+}
+
+at::Tensor FeedForward::activated(const PassContext& context, const FeedForwardTape& tape,
+                                  Dropout dropout) const {
+  at::Tensor hidden = model::empty_like(tape.before);
+  context.run(hidden, [&]<typename T>(const Kernels<T>& k) {
+    k(op::Activate<T>{.z = k.elements(tape.before),
+                      .up = gated() ? k.elements(tape.up) : nullptr,
+                      .y = k.elements(hidden),
+                      .count = hidden.numel(),
+                      .kind = kind_of(context.activation),
+                      .dropout = dropout});
   });
-  return Linear::of(p, 2).forward(context, tape.hidden);
+  return hidden;
 }
 
 at::Tensor FeedForward::backward(const PassContext& context, const ParameterSpan& unit,
                                  const at::Tensor& g_MD, const at::Tensor& x_MD, Dropout dropout,
                                  const FeedForwardTape& tape) const {
   const ParameterSpan p = unit.part(range_);
-  const at::Tensor g_hidden = Linear::of(p, 2).backward(context, g_MD, tape.hidden);
-  context.run(tape.hidden, [&]<typename T>(const Kernels<T>& k) {
-    k(op::ReluDropoutBackward<T>{.h = k.elements(tape.hidden),
-                                 .g = k.elements(g_hidden),
-                                 .count = g_hidden.numel(),
-                                 .dropout = dropout});
+  const at::Tensor g_hidden = Linear::of(p, 2).backward(
+      context, g_MD, tape.hidden.defined() ? tape.hidden : activated(context, tape, dropout));
+  if (context.activation == config::Activation::kRelu) {
+    context.run(tape.hidden, [&]<typename T>(const Kernels<T>& k) {
+      k(op::ReluDropoutBackward<T>{.h = k.elements(tape.hidden),
+                                   .g = k.elements(g_hidden),
+                                   .count = g_hidden.numel(),
+                                   .dropout = dropout});
+    });
+    return Linear::of(p, 0).backward(context, g_hidden, x_MD);
+  }
+  const at::Tensor g_up = gated() ? model::empty_like(g_hidden) : at::Tensor();
+  context.run(g_hidden, [&]<typename T>(const Kernels<T>& k) {
+    k(op::ActivateBackward<T>{.g = k.elements(g_hidden),
+                              .z = k.elements(tape.before),
+                              .up = gated() ? k.elements(tape.up) : nullptr,
+                              .g_z = k.elements(g_hidden),
+                              .g_up = gated() ? k.elements(g_up) : nullptr,
+                              .count = g_hidden.numel(),
+                              .kind = kind_of(context.activation),
+                              .dropout = dropout});
   });
-  return Linear::of(p, 0).backward(context, g_hidden, x_MD);
+  at::Tensor g_x = Linear::of(p, 0).backward(context, g_hidden, x_MD);
+  if (!gated()) return g_x;
+  const at::Tensor of_up = Linear::of(p, 4).backward(context, g_up, x_MD);
+  context.run(g_x, [&]<typename T>(const Kernels<T>& k) {
+    k(op::AddTo<T>{.y = k.elements(g_x), .x = k.elements(of_up), .count = g_x.numel()});
+  });
+  return g_x;
 }
 
 namespace {

@@ -29,21 +29,22 @@ struct Linear {
                                     const at::Tensor& x_MK) const;
 };
 
-struct LayerNormTape {
-  at::Tensor x, mean, rstd;  ///< [M,D], [M], [M]
+struct NormTape {
+  at::Tensor x, mean, rstd;  ///< [M,D], [M] of LayerNorm alone, [M]
 };
 
-/// Layer normalisation of rows (op::LayerNorm): weight [D], bias [D].
+/// Normalisation of rows by the context's kind: op::LayerNorm with weight [D] and bias [D], or
+/// op::RmsNorm with weight [D].
 class Norm {
  public:
   explicit Norm(ParameterRange range = {0, 2}) : range_(range) {}
   [[nodiscard]] at::Tensor forward(const PassContext& context, const ParameterSpan& unit,
-                                   const at::Tensor& x_MD, LayerNormTape& tape) const;
+                                   const at::Tensor& x_MD, NormTape& tape) const;
   [[nodiscard]] at::Tensor backward(const PassContext& context, const ParameterSpan& unit,
-                                    const at::Tensor& g_MD, const LayerNormTape& tape) const;
+                                    const at::Tensor& g_MD, const NormTape& tape) const;
   /// The forward result once more, from the tape.
   [[nodiscard]] at::Tensor again(const PassContext& context, const ParameterSpan& unit,
-                                 const LayerNormTape& tape) const;
+                                 const NormTape& tape) const;
   /// Whether there is a norm at all.
   [[nodiscard]] bool exists() const noexcept { return range_.count > 0; }
 
@@ -52,11 +53,16 @@ class Norm {
 };
 
 struct FeedForwardTape {
-  at::Tensor hidden;  ///< [M,F] after ReLU and dropout
+  /// [M,F] after activation and dropout; where `before` is there, not kept by selective
+  /// checkpointing.
+  at::Tensor hidden;
+  at::Tensor before;  ///< [M,F] before the activation; undefined for ReLU
+  at::Tensor up;      ///< [M,F], what the activation is multiplied by; of gated ones alone
 };
 
-/// linear2(dropout(relu(linear1(x)))): linear1.weight [F,D], linear1.bias, linear2.weight [D,F],
-/// linear2.bias (Vaswani et al. 2017, 3.3).
+/// linear2(dropout(f(linear1(x)))) with the context's f: linear1.weight [F,D], linear1.bias,
+/// linear2.weight [D,F], linear2.bias (Vaswani et al. 2017, 3.3). Gated (Shazeer 2020, SwiGLU):
+/// linear2(dropout(f(linear1(x)) * linear3(x))) with linear3.weight [F,D], linear3.bias.
 class FeedForward {
  public:
   explicit FeedForward(ParameterRange range = {0, 4}) : range_(range) {}
@@ -68,11 +74,16 @@ class FeedForward {
                                     const FeedForwardTape& tape) const;
 
  private:
+  [[nodiscard]] bool gated() const noexcept { return range_.count > 4; }
+  /// dropout(f(before)), times `up` where gated.
+  [[nodiscard]] at::Tensor activated(const PassContext& context, const FeedForwardTape& tape,
+                                     Dropout dropout) const;
+
   ParameterRange range_;
 };
 
 struct ResidualTape {
-  LayerNormTape norm;
+  NormTape norm;
   /// [M,D]; not kept where it is norm(x) and checkpointing is selective.
   at::Tensor body_input;
 };

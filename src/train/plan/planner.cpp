@@ -3,6 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/data/loader.hpp"
 #include "th/model/blocks/transformer.hpp"
+#include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/memory_watch.hpp"
@@ -162,7 +163,8 @@ zero::BatchShape Planner::longest_sentences(const config::DataSection& data) con
 
 double Planner::slot_flops(const config::RunConfig& config) const {
   const model::Transformer shapes(
-      {config.model, request_.source_vocabulary, request_.target_vocabulary, 1},
+      {config.model, request_.source_vocabulary, request_.target_vocabulary,
+       std::max<std::int64_t>(1, model::learned_positions(config))},
       model::GemmLibrary::kMkl, model::Arithmetic::kShapesOnly);
   const double rows = sentences(config);
   return shapes.training_flops({.source_rows = rows * mean_.source,

@@ -46,6 +46,8 @@ runtime::OpTable<T> table() {
       [](const op::AddColumnSums<T>& o, void*) { model::compute(o); });
   ops.template replace<op::LayerNormBackward<T>>(
       [](const op::LayerNormBackward<T>& o, void*) { model::compute(o); });
+  ops.template replace<op::RmsNormBackward<T>>(
+      [](const op::RmsNormBackward<T>& o, void*) { model::compute(o); });
   return ops;
 }
 

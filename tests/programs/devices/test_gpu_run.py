@@ -105,6 +105,27 @@ class GpuRun(th_run.ProgramTest):
             data__tokenizer="word",
         )
 
+    def test_options_of_the_model_too(self):
+        self.assert_the_bits_of_the_cpu(
+            [(2, 2, {"zero__stage": 3}), (1, 1, {"zero__stage": 2})],
+            model__norm_kind="rms",
+            model__embedding_norm="true",
+            model__activation="swiglu",
+            model__activation_dropout="0.2",
+            model__position="learned",
+            model__qk_norm="true",
+            model__tie_embeddings="decoder",
+        )
+        self.assert_the_bits_of_the_cpu(
+            [(2, 2, {"zero__stage": 3})],
+            precision__dtype="bf16",
+            model__activation="gelu",
+            model__final_norm="false",
+            model__position="learned",
+            model__start="zero",
+            model__tie_embeddings="embeddings",
+        )
+
     def test_a_gpus_own_order_of_sums_is_the_same_at_every_stage_and_rank_count(self):
         self.environment["TH_FAKE_GPU_SUMS"] = "gpu"
         self.gpu(run__output_dir="whole", zero__stage=0)

@@ -57,7 +57,8 @@ TEST(Initialization, MatricesAreXavierUniformOverTheirWholeShape) {
 }
 
 TEST(Initialization, EmbeddingsAreNormalWithTheWidthsRoot) {
-  for (const char* name : {"source_embedding.weight", "target_embedding.weight"}) {
+  for (const char* name :
+       {"source_embedding.weight", "target_embedding.weight", "source_positions.weight"}) {
     const Floats x = initial(name, {1000, 64});
     EXPECT_NEAR(deviation(x), 0.125, 4 * 0.125 / std::sqrt(2.0 * 64000)) << name;
     EXPECT_LT(std::abs(mean(x)), 4 * 0.125 / std::sqrt(64000.0)) << name;
@@ -84,6 +85,22 @@ TEST(Initialization, BiasesAreZeroAndNormsOneAndZero) {
                            "encoder.norm.weight", "decoder.norm.weight"}) {
     for (const float v : initial(name, {64})) ASSERT_EQ(v, 1.0F) << name;
   }
+}
+
+TEST(Initialization, NormsOfOptionsAreOne) {
+  for (const char* name :
+       {"encoder.layernorm_embedding.weight", "decoder.layers.0.self_attn.q_norm.weight"}) {
+    for (const float v : initial(name, {64})) ASSERT_EQ(v, 1.0F) << name;
+  }
+}
+
+TEST(Initialization, ADivisorDividesTheBound) {
+  model::TensorSpec spec{"encoder.layers.3.linear1.weight", {256, 64}};
+  spec.initial_divisor = 2;
+  Floats halved(static_cast<std::size_t>(spec.count()));
+  initialize_elements(spec, 1, 64, 0, spec.count(), halved.data());
+  const Floats whole = initial(spec.name, spec.shape);
+  for (std::size_t i = 0; i < whole.size(); ++i) ASSERT_EQ(halved[i], whole[i] / 2) << i;
 }
 
 TEST(Initialization, AnySliceHasTheBitsOfTheWhole) {

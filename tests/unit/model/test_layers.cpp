@@ -94,7 +94,7 @@ TEST(LayerNormBlock, AgainIsTheForwardResult) {
   const Gemm gemm(GemmLibrary::kMkl);
   const PassContext context{&gemm, 1, true, 0, 1, true};
   test::BlockParameters p({{kWidth}, {kWidth}}, 40);
-  LayerNormTape tape;
+  NormTape tape;
   const at::Tensor y = Norm().forward(context, p.span(), normal({kRows, kWidth}, 5), tape);
   EXPECT_TRUE(test::same_bits(y, Norm().again(context, p.span(), tape)));
 }

@@ -34,8 +34,14 @@ struct LossSum {
 struct TransformerSpec {
   config::ModelSection model;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
-  std::int64_t max_length = 0;  ///< ids of the longest sentence, the rows of the position table
+  /// Ids of the longest sentence, the rows of the position table; of learned positions
+  /// learned_positions().
+  std::int64_t max_length = 0;
 };
+
+/// Bytes of the tables of positions that a model holds for sentences up to `longest`, beside its
+/// parameters.
+[[nodiscard]] std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest);
 
 /// What a Transformer trains towards in one micro-batch.
 struct SlotTarget {
@@ -60,7 +66,7 @@ class Transformer {
 
   [[nodiscard]] const std::vector<UnitSpec>& units() const noexcept { return units_; }
   [[nodiscard]] const std::vector<TensorAlias>& aliases() const noexcept { return aliases_; }
-  /// Units that stay open while others are opened and closed (shared embeddings).
+  /// Units that stay open while others are opened and closed (shared embeddings and output).
   [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
   /// Whether all attention of sentences up to `length` is one kernel over packed rows, without
@@ -72,7 +78,7 @@ class Transformer {
   /// beside its parameters.
   [[nodiscard]] std::int64_t constant_bytes() const noexcept;
   /// Ids of the longest sentence: the rows of the position table.
-  [[nodiscard]] std::int64_t longest() const noexcept { return positions_.size(0); }
+  [[nodiscard]] std::int64_t longest() const noexcept { return longest_; }
   /// Floating point operations of the matrix products of one micro-batch, forward and backward,
   /// with what gradient checkpointing computes again. A multiply-add counts two.
   [[nodiscard]] double training_flops(const PassSizes& sizes) const;
@@ -99,13 +105,14 @@ class Transformer {
   [[nodiscard]] const Stack& decoder() const noexcept { return *decoder_; }
   [[nodiscard]] const Output& output() const noexcept { return *output_; }
   [[nodiscard]] std::int64_t output_unit() const noexcept { return std::ssize(units_) - 1; }
-  /// The unit that source, target and output share, and that stays open; -1: none.
-  [[nodiscard]] std::int64_t shared_unit() const noexcept { return long_lived_[0] ? 0 : -1; }
+  /// The unit that embeddings or the output share, and that stays open from the first of them to
+  /// the last; -1: none.
+  [[nodiscard]] std::int64_t shared_unit() const noexcept { return shared_unit_; }
   /// Of a pass without dropout that makes no gradients.
   [[nodiscard]] PassContext inference() const;
 
  private:
-  [[nodiscard]] PassContext context(double dropout, std::uint64_t key, bool training) const;
+  [[nodiscard]] PassContext context(std::uint64_t key, bool training) const;
   /// The units of a forward pass up to the output's, whose work is work(parameters, x).
   template <typename Work>
   void walk_forward(UnitWalk& walk, const Work& output) const;
@@ -119,10 +126,13 @@ class Transformer {
   ComputeDevice device_;
   at::Tensor workspace_;  ///< of products on a device with memory of its own
   Gemm gemm_;
-  at::Tensor positions_;  ///< [max length, D], fp32
+  std::int64_t longest_;
+  at::Tensor positions_;  ///< [max length, D], fp32; undefined where positions are learned
   std::vector<UnitSpec> units_;
   std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;
+  std::int64_t shared_unit_ = -1;
+  bool encoder_shares_ = false;  ///< whether the encoder's embedding is of the shared unit
   std::unique_ptr<Stack> encoder_, decoder_;
   std::unique_ptr<Output> output_;
   std::unique_ptr<BatchCopies> copies_;  ///< on a device with memory of its own

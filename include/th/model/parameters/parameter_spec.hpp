@@ -13,6 +13,7 @@ struct TensorSpec {
   /// A linear layer's weight that is used once a pass: its gradient is one matrix product (of
   /// several parts of its rows, each once).
   bool one_product = false;
+  double initial_divisor = 1;  ///< of its initial values (initialize_elements)
   /// Elements.
   [[nodiscard]] std::int64_t count() const {
     std::int64_t n = 1;

@@ -17,11 +17,24 @@ struct ParameterUnits {
 /// Names and shapes of an encoder-decoder Transformer's parameters, those of torch.nn.Transformer's
 /// state_dict. Without LibTorch, so that th_inspect can tell what a deck's model has.
 ///
-/// Units: source_embedding, target_embedding (or one `embeddings` where tied, then with the output
-/// matrix), encoder.layers.i (the last with encoder.norm), decoder.layers.i, output (decoder.norm
-/// and the projection). Throws InternalError where tied vocabularies differ in size.
+/// Units: source_embedding, target_embedding (or one `embeddings` where they are tied),
+/// encoder.layers.i (the last with encoder.norm), decoder.layers.i, output (decoder.norm and the
+/// projection, without its matrix where that is an embedding's).
+///
+/// What torch.nn.Transformer does not have is named as in the nearest module: source_positions and
+/// target_positions [P, D], `positions` being P, as its embeddings; encoder.layernorm_embedding and
+/// decoder.layernorm_embedding as in Hugging Face's BART; of swiglu linear3 beside linear1, whose
+/// output it multiplies, as Llama's w3 beside w1; q_norm and k_norm [K] of an attention as in
+/// Qwen3. An RMSNorm has a weight alone, as torch.nn.RMSNorm.
+///
+/// Throws InternalError where tied vocabularies differ in size.
 [[nodiscard]] ParameterUnits parameter_units(const config::ModelSection& model,
                                              std::int64_t source_vocabulary,
-                                             std::int64_t target_vocabulary);
+                                             std::int64_t target_vocabulary,
+                                             std::int64_t positions = 0);
+
+/// Rows of a learned table of positions: data.max_length, of synthetic batches
+/// data.synthetic_length; 0 where positions are not learned.
+[[nodiscard]] std::int64_t learned_positions(const config::RunConfig& config);
 
 }  // namespace th::model

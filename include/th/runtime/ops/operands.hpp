@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "th/base/dropout.hpp"
+#include "th/runtime/ops/activation.hpp"
 #include "th/runtime/ops/attention.hpp"
 #include "th/runtime/ops/op_table.hpp"
 #include "th/runtime/ops/rotation_rule.hpp"
@@ -58,6 +59,28 @@ struct ReluDropoutBackward {
   Dropout dropout = {};
 };
 
+/// y[i] = dropout(f(z[i]) * up[i]), f by `kind`; without `up` dropout(f(z[i])). `y` overlaps
+/// neither.
+template <typename T>
+struct Activate {
+  const T *z = nullptr, *up = nullptr;
+  T* y = nullptr;
+  Count count = 0;
+  runtime::ActivationKind kind = runtime::ActivationKind::kGelu;
+  Dropout dropout = {};
+};
+
+/// With d = dropout(g[i]): g_z[i] = d * f'(z[i]) * up[i] and g_up[i] = d * f(z[i]); without `up`
+/// g_z[i] = d * f'(z[i]). g_z may be g.
+template <typename T>
+struct ActivateBackward {
+  const T *g = nullptr, *z = nullptr, *up = nullptr;
+  T *g_z = nullptr, *g_up = nullptr;
+  Count count = 0;
+  runtime::ActivationKind kind = runtime::ActivationKind::kGelu;
+  Dropout dropout = {};
+};
+
 /// out[d] += the sum of x[m, d] over rows, in their order on the host.
 template <typename T>
 struct AddColumnSums {
@@ -98,14 +121,15 @@ struct Narrow {
   Count count = 0;
 };
 
-/// Layer normalisation (Ba, Kiros, Hinton 2016), eps 1e-5: y = (x - mean) / sqrt(var + eps) * gamma
-/// + beta over rows of [M, D]; mean and rstd [M] are for the backward pass.
+/// Layer normalisation (Ba, Kiros, Hinton 2016): y = (x - mean) / sqrt(var + eps) * gamma + beta
+/// over rows of [M, D]; mean and rstd [M] are for the backward pass.
 template <typename T>
 struct LayerNorm {
   const T *x = nullptr, *gamma = nullptr, *beta = nullptr;
   T* y = nullptr;
   float *mean = nullptr, *rstd = nullptr;
   Count rows = 0, columns = 0;
+  float eps = 1e-5F;
 };
 
 /// g_x [M, D] is written and may be g; g_gamma and g_beta [D] are added to.
@@ -116,6 +140,30 @@ struct LayerNormBackward {
   T* g_x = nullptr;
   float *g_gamma = nullptr, *g_beta = nullptr;
   Count rows = 0, columns = 0;
+};
+
+/// RMSNorm (Zhang, Sennrich 2019): y = x / sqrt(mean(x^2) + eps) * gamma over each of `groups` (the
+/// heads of a projection, or 1) times D = columns neighbouring columns of rows [M, stride]. y has
+/// the places of x and may be x, whose values then go to `kept` [M, groups, D] first, unless that
+/// is null. rstd [M, groups] is for the backward pass, gamma [D] serves all groups.
+template <typename T>
+struct RmsNorm {
+  const T *x = nullptr, *gamma = nullptr;
+  T *y = nullptr, *kept = nullptr;
+  float* rstd = nullptr;
+  Count rows = 0, groups = 1, columns = 0, stride = 0;
+  float eps = 1e-5F;
+};
+
+/// From RmsNorm's x, as rows [M, groups, D] without gaps. g and g_x have the places of RmsNorm's
+/// rows; g_x is written and may be g; g_gamma [D] is added to, rows in order, groups within a row.
+template <typename T>
+struct RmsNormBackward {
+  const T *g = nullptr, *x = nullptr, *gamma = nullptr;
+  const float* rstd = nullptr;
+  T* g_x = nullptr;
+  float* g_gamma = nullptr;
+  Count rows = 0, groups = 1, columns = 0, stride = 0;
 };
 
 /// In place softmax over the keys of scores [B*H, T, S] that the rule lets a query see, of the
@@ -170,7 +218,8 @@ struct RotatePositions {
   Count rows = 0, heads = 0, width = 0, stride = 0;
 };
 
-/// y[m, :] = dropout(weight[ids[m], :] * scale + position[places[m], :]), rows of D = width.
+/// y[m, :] = dropout(weight[ids[m], :] * scale + position[places[m], :]), rows of D = width. Where
+/// ids[m] is `zero_id`, zeros stand in place of the weight's row.
 template <typename T>
 struct Embed {
   const T* weight = nullptr;
@@ -181,9 +230,11 @@ struct Embed {
   Count rows = 0, width = 0;
   float scale = 1;
   Dropout dropout = {};
+  std::int64_t zero_id = -1;
 };
 
-/// g_weight[ids[m], :] += dropout(g[m, :]) * scale, rows in order, padding ids left out.
+/// g_weight[ids[m], :] += dropout(g[m, :]) * scale, rows in order; padding ids and `zero_id` are
+/// left out.
 template <typename T>
 struct EmbedBackward {
   const T* g = nullptr;
@@ -191,6 +242,19 @@ struct EmbedBackward {
   float* g_weight = nullptr;
   Count rows = 0, width = 0;
   float scale = 1;
+  Dropout dropout = {};
+  std::int64_t zero_id = -1;
+};
+
+/// g_position[t, :] += dropout(g[m, :]) for place t of each sentence, in their order: sentence b
+/// has the rows m of g [M, D] from offsets[b] to below offsets[b + 1]. `length` is that of the
+/// longest.
+template <typename T>
+struct PositionsBackward {
+  const T* g = nullptr;
+  const std::int64_t* offsets = nullptr;
+  float* g_position = nullptr;
+  Count batch = 0, length = 0, width = 0;
   Dropout dropout = {};
 };
 
@@ -222,7 +286,7 @@ namespace th::runtime {
 
 /// The model's ops for elements T on one device, which enqueues them on the stream of a call and
 /// waits for nothing. The same bits on every device except where a GPU adds in another order, which
-/// is always the same: sums over rows (AddColumnSums, LayerNormBackward's g_gamma and g_beta), over
+/// is always the same: sums over rows (AddColumnSums, g_gamma and g_beta of norms), over
 /// rows of whole packs (LayerNorm), over a vocabulary (CrossEntropy), and attention in one kernel.
 /// Attention may be missing (has()): on a processor without its instructions, for fp32 on a GPU, on
 /// a stand-in and on a GPU whose blocks have less memory. Ops throw DeviceError when a launch
@@ -230,10 +294,12 @@ namespace th::runtime {
 template <typename T>
 using OpTable =
     OpTableOf<op::AddDropout<T>, op::ApplyDropout<T>, op::BiasReluDropout<T>,
-              op::ReluDropoutBackward<T>, op::AddColumnSums<T>, op::AddTo<T>, op::Accumulate<T>,
-              op::Widen<T>, op::Narrow<T>, op::LayerNorm<T>, op::LayerNormBackward<T>,
-              op::MaskedSoftmax<T>, op::SoftmaxDropoutBackward<T>, op::SplitHeads<T>,
-              op::MergeHeads<T>, op::RotatePositions<T>, op::Embed<T>, op::EmbedBackward<T>,
-              op::CrossEntropy<T>, op::AddTotal<T>, op::Attention<T>, op::AttentionBackward<T>>;
+              op::ReluDropoutBackward<T>, op::Activate<T>, op::ActivateBackward<T>, op::RmsNorm<T>,
+              op::RmsNormBackward<T>, op::PositionsBackward<T>, op::AddColumnSums<T>, op::AddTo<T>,
+              op::Accumulate<T>, op::Widen<T>, op::Narrow<T>, op::LayerNorm<T>,
+              op::LayerNormBackward<T>, op::MaskedSoftmax<T>, op::SoftmaxDropoutBackward<T>,
+              op::SplitHeads<T>, op::MergeHeads<T>, op::RotatePositions<T>, op::Embed<T>,
+              op::EmbedBackward<T>, op::CrossEntropy<T>, op::AddTotal<T>, op::Attention<T>,
+              op::AttentionBackward<T>>;
 
 }  // namespace th::runtime

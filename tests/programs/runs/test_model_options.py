@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Models with options as whole runs: the same bits at every rank count, stage and kind of
+recomputation, and after a resume; planned as measured; translated, scored, listed, exported and
+imported."""
+
+import th_run
+
+TODAY = {
+    "model__norm_kind": "rms",
+    "model__embedding_norm": "true",
+    "model__activation": "swiglu",
+    "model__attention_dropout": "0",
+    "model__activation_dropout": "0.2",
+    "model__tie_embeddings": "decoder",
+    "model__position": "learned",
+    "model__qk_norm": "true",
+    "model__depth_scaled_init": "true",
+    "data__max_length": 24,
+}
+MARIAN = {
+    "model__norm": "post",
+    "model__final_norm": "false",
+    "model__activation": "swish",
+    "model__tie_embeddings": "embeddings",
+    "model__position_layout": "halves",
+    "model__position_frequency": "marian",
+    "model__start": "zero",
+}
+TEST_SET = {"data__test_source": "valid.en", "data__test_target": "valid.fr"}
+
+
+class ModelOptions(th_run.ProgramTest):
+    def test_ranks_stages_recomputation_and_a_resume_change_no_bit(self):
+        for options in (TODAY, MARIAN):
+            with self.subTest(**options):
+                self.train(run__output_dir="whole", train__max_steps=8, **options)
+                self.train(
+                    ranks=3,
+                    zero__stage=3,
+                    model__gradient_checkpointing="selective",
+                    train__max_steps=4,
+                    **options,
+                )
+                self.train(
+                    ranks=2,
+                    zero__stage=1,
+                    model__gradient_checkpointing="sqrt",
+                    train__max_steps=8,
+                    checkpoint__resume="latest",
+                    **options,
+                )
+                self.assert_same_run("out", "whole")
+
+    def test_measured_bytes_are_the_planned_ones(self):
+        for options in (TODAY, MARIAN):
+            for dtype in ("fp32", "bf16"):
+                with self.subTest(dtype=dtype, **options):
+                    self.train(
+                        ranks=2,
+                        zero__stage=2,
+                        train__max_steps=2,
+                        precision__dtype=dtype,
+                        **options,
+                        **TEST_SET,
+                    )
+                    (summary,) = self.metrics(kind="summary")
+                    for planned, measured in zip(
+                        summary["planned_bytes"], summary["measured_bytes"]
+                    ):
+                        self.assertAlmostEqual(int(measured) / int(planned), 1.0, delta=0.005)
+
+    def test_the_selfcheck_finds_the_same_bits(self):
+        for options in (TODAY, MARIAN):
+            words = self.overrides(options)
+            self.program("th_app", th_run.DECK, *words, "--selfcheck", ranks=2)
+
+    def test_a_checkpoint_is_translated_listed_and_moved(self):
+        for options in (TODAY, MARIAN):
+            with self.subTest(**options):
+                self.train(ranks=2, zero__stage=3, train__max_steps=6, **options, **TEST_SET)
+                text = (self.folder / "valid.en").read_text()
+                lines = self.program("th_translate", "out", text=text).out
+                self.assertEqual(lines, (self.folder / "out" / "test.hyp").read_text())
+                scored = self.program(
+                    "th_translate", "out", "--score", "--input", "valid.en", "--target", "valid.fr"
+                ).out.splitlines()
+                self.assertEqual(len(scored), len(text.splitlines()))
+                names = self.program("th_inspect", "ls", "out").out
+                new = "linear3.weight" if options is TODAY else "linear2.weight"
+                self.assertIn("encoder.layers.0." + new, names)
+                self.assertEqual("source_positions.weight" in names, options is TODAY)
+                self.program("th_inspect", "export", "out", "--output", "x.safetensors")
+                self.program(
+                    "th_inspect", "import", "x.safetensors", "--output", "moved", "--force"
+                )
+                self.program("th_inspect", "diff", "moved", "out", "--parameters-only")
+
+    def test_learned_positions_end_with_the_reason(self):
+        self.train(train__max_steps=1, **TODAY)
+        result = self.program("th_translate", "out", "--max-length", "24", text="one\n", code=3)
+        self.assert_one_message(result, "25 positions", "learned 24", "data.max_length")
+        self.program("th_translate", "out", "--max-length", "23", text="one\n")
+
+
+if __name__ == "__main__":
+    th_run.main()
