@@ -3,9 +3,9 @@
 // The keys of the deck's section [model].
 namespace th::config {
 
-void add_model(std::vector<Key>& t) {
-  using Attentions = Choices<Attention>;
-  const Attentions attentions{{"full", Attention::kFull}, {"local", Attention::kLocal}};
+namespace {
+
+void add_layers(std::vector<Key>& t) {
   t.push_back(integer_key("model.d_model", TH_AT(model.d_model), 2, 1 << 20, "width"));
   t.push_back(integer_key("model.num_heads", TH_AT(model.num_heads), 1, 1 << 16,
                           "attention heads; divides d_model"));
@@ -41,6 +41,9 @@ void add_model(std::vector<Key>& t) {
                                              {"swish", Activation::kSwish},
                                              {"swiglu", Activation::kSwiglu}},
                          "of feed-forward layers; gelu is exact (erf), swiglu has a gate"));
+}
+
+void add_positions(std::vector<Key>& t) {
   t.push_back(choice_key("model.position", TH_AT(model.position),
                          Choices<Position>{{"sinusoidal", Position::kSinusoidal},
                                            {"learned", Position::kLearned},
@@ -60,6 +63,11 @@ void add_model(std::vector<Key>& t) {
       "model.start", TH_AT(model.start),
       Choices<Start>{{"symbol", Start::kSymbol}, {"zero", Start::kZero}},
       "first input of the decoder: the begin symbol's embedding, or zeros in its place"));
+}
+
+void add_attentions(std::vector<Key>& t) {
+  using Attentions = Choices<Attention>;
+  const Attentions attentions{{"full", Attention::kFull}, {"local", Attention::kLocal}};
   t.push_back(choice_key("model.encoder_attention", TH_AT(model.encoder_attention), attentions,
                          "self attention of the encoder", {"local"}));
   t.push_back(choice_key("model.decoder_attention", TH_AT(model.decoder_attention), attentions,
@@ -79,6 +87,9 @@ void add_model(std::vector<Key>& t) {
                          "factor of that scaling", {"*"}));
   t.push_back(integer_key("model.cross_downsample", TH_AT(model.cross_downsample), 1, 1024,
                           "keep every k-th encoder state for cross attention", {"*"}));
+}
+
+void add_parameters(std::vector<Key>& t) {
   t.push_back(boolean_key("model.qk_norm", TH_AT(model.qk_norm),
                           "queries and keys are normalised, head by head"));
   t.push_back(boolean_key("model.depth_scaled_init", TH_AT(model.depth_scaled_init),
@@ -98,6 +109,15 @@ void add_model(std::vector<Key>& t) {
                                                 {"full", GradientCheckpointing::kFull},
                                                 {"sqrt", GradientCheckpointing::kSqrt}},
                  "what the backward pass computes again"));
+}
+
+}  // namespace
+
+void add_model(std::vector<Key>& t) {
+  add_layers(t);
+  add_positions(t);
+  add_attentions(t);
+  add_parameters(t);
 }
 
 }  // namespace th::config

@@ -175,6 +175,50 @@ const Kernel kKernels[] = {
                                                    .rows = M,
                                                    .columns = D});
      }},
+    {"rms_norm",
+     [] {
+       model::compute(op::RmsNorm<float>{.x = in().x.data(),
+                                         .gamma = in().gamma.data(),
+                                         .y = in().z.data(),
+                                         .rstd = in().rstd.data(),
+                                         .rows = M,
+                                         .columns = D,
+                                         .stride = D});
+     }},
+    {"rms_norm_backward",
+     [] {
+       model::compute(op::RmsNormBackward<float>{.g = in().y.data(),
+                                                 .x = in().x.data(),
+                                                 .gamma = in().gamma.data(),
+                                                 .rstd = in().rstd.data(),
+                                                 .g_x = in().z.data(),
+                                                 .g_gamma = in().sums.data(),
+                                                 .rows = M,
+                                                 .columns = D,
+                                                 .stride = D});
+     }},
+    {"gelu",
+     [] {
+       model::compute(op::Activate<float>{
+           .z = in().x.data(), .y = in().z.data(), .count = M * D, .dropout = kDropout});
+     }},
+    {"gelu_backward",
+     [] {
+       model::compute(op::ActivateBackward<float>{.g = in().y.data(),
+                                                  .z = in().x.data(),
+                                                  .g_z = in().z.data(),
+                                                  .count = M * D,
+                                                  .dropout = kDropout});
+     }},
+    {"swiglu",
+     [] {
+       model::compute(op::Activate<float>{.z = in().x.data(),
+                                          .up = in().y.data(),
+                                          .y = in().z.data(),
+                                          .count = M * D,
+                                          .kind = runtime::ActivationKind::kSwish,
+                                          .dropout = kDropout});
+     }},
     {"masked_softmax",
      [] {
        model::compute(op::MaskedSoftmax<float>{.scores = in().scores.data(),

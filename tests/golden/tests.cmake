@@ -1,5 +1,5 @@
 # The model is compared with numbers that PyTorch made (make_golden.py): logits, gradients, ten
-# steps of Adam; the options of a model with numbers that make_options.py made: logits and gradients.
+# steps of Adam; each option of a model with those of make_options.py: logits, gradients.
 add_executable(th_golden golden/test_golden.cpp golden/test_options.cpp)
 th_apply_options(th_golden)
 target_include_directories(th_golden PRIVATE ${CMAKE_SOURCE_DIR}/src)

@@ -67,10 +67,11 @@ class OptionSets : public testing::TestWithParam<Set> {
     th::model::observe_torch_memory();
   }
 };
-INSTANTIATE_TEST_SUITE_P(Models, OptionSets, testing::ValuesIn(kSets), [](const auto& p) {
+std::string name_of(const testing::TestParamInfo<Set>& info) {
   constexpr const char* kNames[] = {"today", "marian", "tied_embeddings", "tied_decoder"};
-  return std::string(kNames[static_cast<std::size_t>(p.param)]);
-});
+  return kNames[static_cast<std::size_t>(info.param)];
+}
+INSTANTIATE_TEST_SUITE_P(Models, OptionSets, testing::ValuesIn(kSets), name_of);
 
 TEST_P(OptionSets, HaveTheBitsOfOneRankAtEveryStageAndKindOfRecomputation) {
   for (const auto dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {

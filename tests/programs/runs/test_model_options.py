@@ -89,7 +89,7 @@ class ModelOptions(th_run.ProgramTest):
                 new = "linear3.weight" if options is TODAY else "linear2.weight"
                 self.assertIn("encoder.layers.0." + new, names)
                 self.assertEqual("source_positions.weight" in names, options is TODAY)
-                self.program("th_inspect", "export", "out", "--output", "x.safetensors")
+                self.program("th_inspect", "export", "out", "--output", "x.safetensors", "--force")
                 self.program(
                     "th_inspect", "import", "x.safetensors", "--output", "moved", "--force"
                 )

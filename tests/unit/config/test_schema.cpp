@@ -238,7 +238,7 @@ TEST(Explain, GivesAKeyASectionOrAll) {
   EXPECT_EQ(section.find("zero.stage"), std::string::npos);
   for (const Key& key : keys())
     EXPECT_NE(explain("").find(key.name + " = "), std::string::npos) << key.name;
-  EXPECT_NE(explain("model.position").find("not part of this build: learned"), std::string::npos);
+  EXPECT_NE(explain("run.task").find("not part of this build: summarization"), std::string::npos);
 }
 
 TEST(Explain, UnknownKeyIsADeckErrorWithTheNearest) {

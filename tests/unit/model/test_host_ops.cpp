@@ -1,6 +1,6 @@
 // The host's ops of every instruction set against each other: equal bits, so that a run does not
 // depend on the processor.
-#include "gpu/kernels/model_kernel_exam.hpp"
+#include "gpu/kernels/option_kernel_exam.hpp"
 #include "th/model/ops/host_ops.hpp"
 
 namespace th::model {
@@ -17,6 +17,8 @@ TYPED_TEST(HostOps, HaveTheSameBitsForEveryInstructionSet) {
     if (ops == nullptr) continue;  // this processor does not have it
     SCOPED_TRACE(isa);
     reference::examine_model_kernels<TypeParam, reference::HostMemory>(
+        *ops, *host_ops_of<TypeParam>("baseline"), reference::Sums::kSame);
+    reference::examine_option_kernels<TypeParam, reference::HostMemory>(
         *ops, *host_ops_of<TypeParam>("baseline"), reference::Sums::kSame);
   }
 }

@@ -2,7 +2,7 @@
 // fp32 with about 10 roundings of 2^-24 = 6e-8 a result.
 #include <gtest/gtest.h>
 
-#include "block_parameters.hpp"
+#include "unit/model/block_parameters.hpp"
 
 #include <cmath>
 #include <vector>
@@ -46,8 +46,8 @@ TEST_P(Activations, ValuesAgreeWithLibTorchOverTheWholeRange) {
   const at::Tensor want =
       GetParam() == ActivationKind::kGelu ? x * 0.5 * at::erfc(-x / std::sqrt(2.0)) : at::silu(x);
   const at::Tensor error = (y.to(at::kDouble) - want).abs();
-  // exp(-x^2 / 2) has the rounding of its argument, 72 at -12: 72 * 6e-8 of itself.
-  EXPECT_LT((error / (want.abs() + 1e-30)).max().item<double>(), 1e-5);
+  // exp(-x^2 / 2) has the three roundings of its argument, 72 at -12: 72 * 1.8e-7 of itself.
+  EXPECT_LT((error / (want.abs() + 1e-30)).max().item<double>(), 2e-5);
   EXPECT_LT((error / (want.abs() + 1e-3)).max().item<double>(), kTolerance);
 }
 

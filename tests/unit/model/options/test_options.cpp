@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "model/blocks/embedding.hpp"
-#include "small_model.hpp"
 #include "th/base/error.hpp"
 #include "th/model/decoding/decoding.hpp"
+#include "unit/model/small_model.hpp"
 
 #include <cmath>
 #include <functional>
