@@ -161,7 +161,7 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
         for (const th::config::Overlap overlap :
              {th::config::Overlap::kOff, th::config::Overlap::kOn}) {
           th::config::RunConfig config = make_config(3, kColumns[1]);
-          config.model.tie_embeddings = tied ? config::Tying::kAll : config::Tying::kNone;
+          config.model.tie_embeddings = tied ? th::config::Tying::kAll : th::config::Tying::kNone;
           config.model.num_decoder_layers = 4;
           config.model.gradient_checkpointing = kind;
           config.zero.persistence_threshold = kept;
