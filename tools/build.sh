@@ -9,6 +9,7 @@
 set -euo pipefail
 case ${1:-} in
   -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+  -*) echo "build: error: unknown option '$1'; allowed: all, or names of targets" >&2; exit 2 ;;
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -5,6 +5,13 @@
 # machine with a GPU and PyTorch: the C library, the NVIDIA driver, LibTorch and NCCL (both from
 # PyTorch's wheel). Needs patchelf.
 set -euo pipefail
+case ${1:-} in
+  -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+esac
+if [ $# != 1 ] || [ ! -d "$1" ]; then
+  echo "package: error: give one build folder, as 'ninja -C build package' does" >&2
+  exit 2
+fi
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(cd "$1" && pwd)
 place=$build/th_app_gpu
