@@ -197,6 +197,8 @@ void find_idle(Checker& k, const RunConfig& c) {
             "a synthetic run reads no text");
   k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
             "model.position is learned");
+  k.idle_if(c.model.position == Position::kAlibi, {"model.position_layout"},
+            "model.position is alibi");
   k.idle_if(c.model.position != Position::kSinusoidal, {"model.position_frequency"},
             "model.position is not sinusoidal");
   k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"},

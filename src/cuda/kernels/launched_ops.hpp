@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/kernels/activation_bodies.hpp"
 #include "cuda/kernels/element_bodies.hpp"
 #include "cuda/kernels/row_bodies.hpp"
 #include "th/runtime/ops/operands.hpp"
