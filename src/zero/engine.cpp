@@ -207,7 +207,7 @@ std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
 StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   if (policy_.shard_optimizer)
-    return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
+    return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit), rank_ * u.shard};
   return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset),
           working_at(*parameters_, u.offset)};
 }
@@ -287,8 +287,12 @@ StepResult ZeroEngine::result() {
 
 void ZeroEngine::update(const StepRequest& request, double gradient_factor,
                         const runtime::StepOutcome* outcome) {
-  const runtime::UpdateFactors factors =
+  constexpr std::uint64_t kRoundingStream = 0x726f756e64;
+  runtime::UpdateFactors factors =
       update_factors({config_.optimizer, request.lr, gradient_factor, request.optimizer_step});
+  factors.draws = hash_pair(hash_pair(config_.run.seed, kRoundingStream),
+                            static_cast<std::uint64_t>(request.optimizer_step));
+  average_rate_ = request.optimizer_step == 1 ? 1.0 : 1.0 - config_.train.ema_decay;
   const auto units = static_cast<std::int64_t>(layout_.units().size());
   for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
   for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors, outcome);
@@ -303,12 +307,17 @@ void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& fa
                outcome);  // everything is updated here, and each rank has the sum of its own shard
 }
 
+void ZeroEngine::average(const StateStore::Slice& slice) {
+  if (buffers_.averages) store_->average(slice, average_rate_);
+}
+
 void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors,
                               const runtime::StepOutcome* outcome) {
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
                                     updates_on(), unit);
     store_->update_next(factors, outcome);
+    average(slice_of(unit));
   }
   updated_[index(unit)] = whole_[index(unit)] = store_->updated();
   if (policy_.shard_parameters || !policy_.shard_optimizer) return;
@@ -335,22 +344,25 @@ void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors&
                          {gradient});
   compute_.wait(communication_.record());
   communication_.run_bodies();
-  std::int64_t announced = 0;
+  std::vector<StateStore::Slice> slices;
   for (std::int64_t r = 0; r < ranks_; ++r) {
     if (!updates(r)) continue;
-    store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)],
-                      working_at(*parameters_, unit.offset + r * unit.shard)});
-    ++announced;
+    slices.push_back({number, r * unit.shard, unit.shard, (*shards)[index(r)],
+                      working_at(*parameters_, unit.offset + r * unit.shard), r * unit.shard});
+    store_->announce(slices.back());
   }
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
                                     updates_on(), number);
-    for (std::int64_t i = 0; i < announced; ++i) store_->update_next(factors, outcome);
+    for (const StateStore::Slice& slice : slices) {
+      store_->update_next(factors, outcome);
+      average(slice);
+    }
   }
   updated_[index(number)] = whole_[index(number)] = store_->updated();
   communication_.wait(store_->updating().record());
   // From here on the owners may write again what was read here.
-  const bool others = announced < ranks_;  // have updated what this rank did not
+  const bool others = std::ssize(slices) < ranks_;  // have updated what this rank did not
   communication_.enqueue(
       "end of a gather", [this] { collectives_.finish_exchange(); },
       {gradient,

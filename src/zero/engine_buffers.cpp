@@ -4,6 +4,7 @@
 #include "th/runtime/memory/resource_usage.hpp"
 
 #include "th/base/error.hpp"
+#include "th/config/state_names.hpp"
 #include "th/zero/slot_tree.hpp"
 
 #include <algorithm>
@@ -76,7 +77,7 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
 void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatLayout& layout) {
   if (b.memory == DeviceMemory::kHost) return;
   const ZeroPolicy policy = zero_policy(config.zero.stage);
-  b.optimizer_on_host = config.zero.offload_optimizer && b.of_all_states() + b.masters > 0;
+  b.optimizer_on_host = config.zero.offload_optimizer && b.bytes_of_states() + b.masters > 0;
   b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
   // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by
   // unit.
@@ -143,7 +144,9 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.unit_gradients = policy.shard_gradients || b.types.short_gradients() ? b.made.total : 0;
   b.travel = policy.shard_gradients && b.types.short_gradients() ? b.exchanged.total : 0;
   if (b.types.masters()) b.masters = policy.shard_optimizer ? shard : whole;
-  b.states = runtime::optimizer_states(config.optimizer.name).size();
+  b.states = config::state_names(config).size();
+  b.short_states = config.optimizer.state_dtype == runtime::StateType::kBf16;
+  b.averages = config.train.ema_decay > 0;
   b.of_a_state = policy.shard_optimizer ? shard : whole;
   if (config.comm.reduction == config::Reduction::kExact) {
     b.pending_shard = shard;
@@ -175,7 +178,7 @@ OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buff
   const std::int64_t parameters =
       once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
   const std::int64_t states =
-      once.states ? (buffers.masters + buffers.of_all_states()) * kFloat : 0;
+      once.states ? buffers.masters * kFloat + buffers.bytes_of_states() : 0;
   const std::int64_t gradients =
       most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
   constexpr int kWindows = 8;  // more than there are
@@ -196,7 +199,7 @@ runtime::MemoryUse EngineBuffers::use() const {
   if (!optimizer_on_host) {
     use[MemoryClass::kMaster] = masters * kFloat;
     for (std::size_t s = 0; s < states; ++s)
-      use[runtime::optimizer_state_class(s)] = of_a_state * kFloat;
+      use[runtime::optimizer_state_class(s)] = bytes_of_state(s);
   }
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
@@ -219,7 +222,7 @@ runtime::MemoryUse EngineBuffers::host_use() const {
   use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);
   use[MemoryClass::kMaster] = masters * kFloat;
   for (std::size_t s = 0; s < states; ++s)
-    use[runtime::optimizer_state_class(s)] = of_a_state * kFloat;
+    use[runtime::optimizer_state_class(s)] = bytes_of_state(s);
   use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }

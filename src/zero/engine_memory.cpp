@@ -116,7 +116,7 @@ void ZeroEngine::allocate_once_a_node() {
   };
   share(node_masters_, MemoryClass::kMaster, b.masters);
   for (std::size_t s = 0; s < b.states; ++s)
-    share(node_states_[s], runtime::optimizer_state_class(s), b.of_a_state);
+    share(node_states_[s], runtime::optimizer_state_class(s), b.bytes_of_state(s) / 4);
   if (!all) {  // all of them, or none
     node_masters_.reset();
     for (Buffer& state : node_states_) state.reset();

@@ -1,5 +1,7 @@
 #include "th/zero/flat_kernels.hpp"
 
+#include <algorithm>
+
 #include "th/zero/flat_layout.hpp"
 #include "zero/flat_tables.hpp"
 
@@ -31,6 +33,17 @@ void update_elements(const runtime::UpdateFactors& factors, float* weights, cons
       });
 }
 
+void average_elements(const float* weights, float* averages, float rate, std::int64_t count) {
+  if (rate == 1.0F) {
+    std::copy(weights, weights + count, averages);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float average = averages[i];
+    averages[i] = average + (weights[i] - average) * rate;
+  }
+}
+
 void block_square_sums(const float* x, std::int64_t blocks, double* out) {
   for (std::int64_t b = 0; b < blocks; ++b) {
     double lanes[8] = {};
@@ -51,6 +64,6 @@ void sum(const float* a, const float* b, float* out, std::int64_t count) {
 
 }  // namespace
 
-constinit const FlatTable kFlatTable{update_elements, block_square_sums, sum};
+constinit const FlatTable kFlatTable{update_elements, average_elements, block_square_sums, sum};
 
 }  // namespace th::zero::TH_ISA

@@ -91,6 +91,13 @@ class ZeroEngine final : public model::ParameterSource {
   model::UnitTensors& open_backward(std::int64_t unit) override;
   void close_backward(std::int64_t unit) override;
 
+  /// Exchanges the parameters and their moving average, on every rank: validation and decoding in
+  /// between use the average; a second call brings the parameters back, the same bits. With
+  /// train.ema_decay alone.
+  void swap_average();
+  /// Begins the average anew, with the parameters as they are; nothing without train.ema_decay.
+  void start_average();
+
   /// A copy of all parameters in every rank's host memory, in the layout of one rank: for decoding,
   /// where ranks take unlike numbers of steps.
   [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);
@@ -216,6 +223,8 @@ class ZeroEngine final : public model::ParameterSource {
                     const runtime::StepOutcome* outcome);
   void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors,
                     const runtime::StepOutcome* outcome);
+  /// Takes a slice that was updated into the average, where there is one.
+  void average(const StateStore::Slice& slice);
   /// All units, by the outcome where the device has it.
   void update(const StepRequest& request, double gradient_factor,
               const runtime::StepOutcome* outcome);
@@ -248,6 +257,16 @@ class ZeroEngine final : public model::ParameterSource {
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is
   /// free between steps.
   void share_fp32(std::int64_t unit, const float* mine, float* whole);
+  /// The same into a whole state of 16 bits, rounded to the nearest.
+  void share_rounded(std::int64_t unit, const float* mine, std::uint16_t* whole);
+  /// What both do: `place(at, from, count)` takes elements of the whole unit from `at` on.
+  template <typename Place>
+  void share_shards(std::int64_t unit, const float* mine, runtime::Access whole, Place place);
+  /// Whether a state is kept in 16 bits.
+  [[nodiscard]] bool is_short(State state) const {
+    return state != State::kParameters &&
+           buffers_.state_element(static_cast<std::size_t>(state) - 1) == 2;
+  }
   [[nodiscard]] float* whole_state(State state, std::int64_t unit) const;
 
   config::RunConfig config_;
@@ -271,6 +290,7 @@ class ZeroEngine final : public model::ParameterSource {
   void arrive(Ended& ended);
   std::deque<Ended> ended_;
   std::int64_t ends_ = 0;                             ///< steps that ended
+  double average_rate_ = 0;                           ///< of the step that is taken
   bool idle_ = false;                                 ///< this rank has no slot in the round
   std::int64_t slot_ = runtime::FlightRecord::kNone;  ///< that this rank is in
   runtime::DeviceBlock host_record_;                  ///< on the host: what record_ is on a device

@@ -107,7 +107,9 @@ struct EngineBuffers {
       0;  ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
   std::int64_t gradients =
       0;                   ///< reduced type: whole, or this rank's shards of the reduced gradients
-  std::size_t states = 0;  ///< how many the optimizer's rule has
+  std::size_t states = 0;  ///< how many the optimizer's rule has, and the average
+  bool averages = false;   ///< the last of them is the parameters' moving average
+  bool short_states = false;    ///< the optimizer's are kept in bf16
   std::int64_t of_a_state = 0;  ///< fp32 elements of each: whole, or this rank's shards
   std::int64_t gather_slots =
       0;  ///< working type: gathered units (parameters sharded), where they are not read in place
@@ -152,9 +154,17 @@ struct EngineBuffers {
   [[nodiscard]] std::int64_t records_at_end() const noexcept {
     return memory == DeviceMemory::kHost ? records : 0;
   }
-  /// fp32 elements of the optimizer's states together.
-  [[nodiscard]] std::int64_t of_all_states() const noexcept {
-    return static_cast<std::int64_t>(states) * of_a_state;
+  /// Bytes of an element of a state: 2 where the deck keeps them in bf16, and the average in fp32.
+  [[nodiscard]] std::int64_t state_element(std::size_t state) const noexcept {
+    return short_states && !(averages && state + 1 == states) ? 2 : 4;
+  }
+  [[nodiscard]] std::int64_t bytes_of_state(std::size_t state) const noexcept {
+    return of_a_state * state_element(state);
+  }
+  [[nodiscard]] std::int64_t bytes_of_states() const noexcept {
+    std::int64_t sum = 0;
+    for (std::size_t s = 0; s < states; ++s) sum += bytes_of_state(s);
+    return sum;
   }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;

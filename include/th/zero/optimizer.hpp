@@ -33,6 +33,15 @@ void block_square_sums(const void* x, runtime::ElementType type, std::int64_t bl
 /// runtime::Device::end_step on host memory: blocks are added unit by unit, rank by rank.
 void end_step(const runtime::StepRecords& records);
 
+/// `x` rounded to bf16 by a draw of 16 bits: down where the bits that go are at most the draw's
+/// complement, else up, so that the mean over draws is x (stochastic rounding; Gupta et al. 2015).
+/// What bf16 holds exactly stays.
+[[nodiscard]] std::uint16_t round_by_draw(float x, std::uint32_t draw);
+/// The draw for element number `element` with a key: a hash, the same for every split.
+[[nodiscard]] std::uint32_t rounding_draw(std::uint64_t key, std::int64_t element);
+
+/// `count` elements of `type` (16 bits) at `from` in fp32 at `to`.
+void widen_elements(const void* from, runtime::ElementType type, float* to, std::int64_t count);
 /// `count` elements at `from` rounded to `type` (16 bits) at `to`.
 void round_elements(const float* from, runtime::ElementType type, void* to, std::int64_t count);
 

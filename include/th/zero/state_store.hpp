@@ -42,6 +42,7 @@ class StateStore {
         nullptr;  ///< reduced type, device memory; to be left alone until the update is done
     void* parameters =
         nullptr;  ///< working type, device memory; null where the store keeps the parameters
+    std::int64_t first = 0;  ///< element of the whole unit with which it begins
   };
 
   /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once.
@@ -75,6 +76,11 @@ class StateStore {
   /// that is not null.
   void update_next(const runtime::UpdateFactors& factors,
                    const runtime::StepOutcome* outcome = nullptr);
+  /// Takes the weights of a slice, which were updated, into their moving average: on the host
+  /// alone.
+  void average(const Slice& slice, double rate);
+  /// Exchanges the weights of a slice and their average, on the host alone.
+  void swap_average(const Slice& slice);
   /// Where updates are computed: the device's compute stream, or the host.
   [[nodiscard]] runtime::Stream& updating() const {
     return buffers_.optimizer_on_host ? device_.host() : device_.compute();
@@ -86,6 +92,8 @@ class StateStore {
   /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory:
   /// for copies. `parameters` as in Slice.
   [[nodiscard]] float* at(State state, const Slice& slice) const;
+  /// The same of a state that is kept in 16 bits (EngineBuffers::state_element).
+  [[nodiscard]] std::uint16_t* short_at(State state, const Slice& slice) const;
   /// Makes the parameters of a slice from its master weights; nothing where there are none. Waits.
   void publish(const Slice& slice);
   /// This rank's shard of a unit's parameters in host memory, where the store keeps them; else

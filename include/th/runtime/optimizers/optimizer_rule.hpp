@@ -11,6 +11,8 @@
 ///   each static constexpr std::tuple kReads;        members of OptimizerSettings that it reads
 ///   struct Factors;                            the numbers of one step, rounded to fp32 once
 ///   static Factors factors(const StepNumbers&);
+///   static bool serves(const OptimizerSettings&);      only where rules share a name: whether this
+///                                              is the one for such settings (chosen_rule)
 ///
 /// and the formula for one element as a member of its Factors:
 ///
