@@ -153,6 +153,17 @@ void check_training(Checker& k, const RunConfig& c) {
       c.optimizer.state_dtype == runtime::StateType::kFp32 || c.run.device != DeviceKind::kCuda,
       {"optimizer.state_dtype", "run.device"},
       "bf16 states are not updated on a GPU yet; allowed fp32 with run.device = cuda");
+  const std::string optimizer = runtime::optimizer_name(c.optimizer.name);
+  const bool whole = runtime::element_states(optimizer_rule(c)) <
+                     runtime::optimizer_states(optimizer_rule(c)).size();
+  k.require(!whole || c.run.device != DeviceKind::kCuda, {"optimizer.name", "run.device"},
+            optimizer +
+                " is not computed on a GPU yet; allowed adam, adamw, sgd with run.device = "
+                "cuda");
+  k.require(!whole || c.precision.reduce_dtype == ReduceDtype::kFp32,
+            {"precision.reduce_dtype", "optimizer.name"},
+            "working contradicts optimizer.name = " + optimizer +
+                ", whose tensors travel in fp32; allowed fp32");
   k.require(c.train.ema_decay == 0 || c.run.device != DeviceKind::kCuda,
             {"train.ema_decay", "run.device"},
             "the average is not made on a GPU yet; allowed 0 with run.device = cuda");

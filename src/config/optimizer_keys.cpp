@@ -52,7 +52,8 @@ void add_optimizer(std::vector<Key>& t) {
   t.push_back(setting_key<&OptimizerSettings::eps>("optimizer.eps", {.low = 0},
                                                    "added to the denominator"));
   t.push_back(setting_key<&OptimizerSettings::weight_decay>(
-      "optimizer.weight_decay", {.low = 0}, "L2 for adam and sgd, decoupled for adamw"));
+      "optimizer.weight_decay", {.low = 0},
+      "L2 for adam and sgd, decoupled for adamw, adafactor and muon"));
   t.push_back(read_by_rules<&OptimizerSettings::momentum>(
       number_key("optimizer.momentum", TH_AT(optimizer.momentum), below_1, {"auto", -1},
                  "decay of the momentum; auto: 0 for sgd, 0.95 for muon")));
@@ -65,22 +66,24 @@ void add_optimizer(std::vector<Key>& t) {
                          Choices<StateType>{{"fp32", StateType::kFp32}, {"bf16", StateType::kBf16}},
                          "type in which an optimizer's states are kept; bf16 rounds by draws of a "
                          "counter"));
-  t.push_back(number_key("optimizer.adam_lr", TH_AT(optimizer.adam_lr), {.low = 0},
-                         "muon: rate of the tensors that adamw updates; 0: optimizer.lr", {"*"}));
-  t.push_back(choice_key("optimizer.muon_scale", TH_AT(optimizer.muon_scale),
-                         Choices<MuonScale>{{"original", MuonScale::kOriginal},
-                                            {"match_rms_adamw", MuonScale::kMatchRmsAdamw}},
-                         "muon: a matrix' step times sqrt(max(1, rows/columns)), or times 0.2 "
-                         "sqrt(max(rows, columns))",
-                         {"*"}));
-  t.push_back(
-      number_key("optimizer.beta2_decay", TH_AT(optimizer.beta2_decay), {.low = -8, .high = 0},
-                 "adafactor: at step t the second moment decays by 1 - t^beta2_decay", {"*"}));
-  t.push_back(number_key("optimizer.eps_scale", TH_AT(optimizer.eps_scale), {.low = 0},
-                         "adafactor: least root mean square of a tensor that scales its rate",
-                         {"*"}));
-  t.push_back(number_key("optimizer.update_clip", TH_AT(optimizer.update_clip), {.low = 1e-6},
-                         "adafactor: largest root mean square of a tensor's update", {"*"}));
+  t.push_back(setting_key<&OptimizerSettings::adam_lr>(
+      "optimizer.adam_lr", {.low = 0},
+      "muon: rate of the tensors that adamw updates; 0: optimizer.lr"));
+  t.push_back(read_by_rules<&OptimizerSettings::muon_scale>(
+      choice_key("optimizer.muon_scale", TH_AT(optimizer.muon_scale),
+                 Choices<MuonScale>{{"original", MuonScale::kOriginal},
+                                    {"match_rms_adamw", MuonScale::kMatchRmsAdamw}},
+                 "muon: a matrix' step times sqrt(max(1, rows/columns)), or times 0.2 "
+                 "sqrt(max(rows, columns))")));
+  t.push_back(setting_key<&OptimizerSettings::beta2_decay>(
+      "optimizer.beta2_decay", {.low = -8, .high = 0},
+      "adafactor: at step t the second moment decays by 1 - t^beta2_decay"));
+  t.push_back(setting_key<&OptimizerSettings::eps_scale>(
+      "optimizer.eps_scale", {.low = 0},
+      "adafactor: least root mean square of a tensor that scales its rate"));
+  t.push_back(setting_key<&OptimizerSettings::update_clip>(
+      "optimizer.update_clip", {.low = 1e-6},
+      "adafactor: largest root mean square of a tensor's update"));
 }
 
 }  // namespace th::config

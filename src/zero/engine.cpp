@@ -3,6 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/zero/host_device.hpp"
+#include "th/zero/whole_update.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -29,7 +30,7 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
       collectives_(collectives),
       host_(device == nullptr ? std::make_unique<HostDevice>() : nullptr),
       device_(device == nullptr ? *host_ : *device),
-      policy_(zero_policy(config.zero.stage)),
+      policy_(zero_policy(config)),
       layout_(model.units(), collectives.size()),
       slots_(slots),
       rounds_((slots + collectives.size() - 1) / collectives.size()),
@@ -204,19 +205,6 @@ std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
                         : layout_.tensors()[index(first)].spec.name;
 }
 
-StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (policy_.shard_optimizer)
-    return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit), rank_ * u.shard};
-  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset),
-          working_at(*parameters_, u.offset)};
-}
-
-StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
-  const std::int64_t shard = layout_.units()[index(unit)].shard;
-  return {unit, policy_.shard_optimizer ? 0 : rank_ * shard, shard, nullptr, parameter_shard(unit)};
-}
-
 StepResult ZeroEngine::step(const StepRequest& request) {
   end_step(request);
   return result();
@@ -288,13 +276,19 @@ StepResult ZeroEngine::result() {
 void ZeroEngine::update(const StepRequest& request, double gradient_factor,
                         const runtime::StepOutcome* outcome) {
   constexpr std::uint64_t kRoundingStream = 0x726f756e64;
+  const std::uint64_t draws = hash_pair(hash_pair(config_.run.seed, kRoundingStream),
+                                        static_cast<std::uint64_t>(request.optimizer_step));
   runtime::UpdateFactors factors =
       update_factors({config_.optimizer, request.lr, gradient_factor, request.optimizer_step});
-  factors.draws = hash_pair(hash_pair(config_.run.seed, kRoundingStream),
-                            static_cast<std::uint64_t>(request.optimizer_step));
+  if (whole_update_) {
+    whole_update_->begin_step(
+        {config_.optimizer, request.lr, gradient_factor, request.optimizer_step}, draws);
+  }
+  factors.draws = draws;
   average_rate_ = request.optimizer_step == 1 ? 1.0 : 1.0 - config_.train.ema_decay;
   const auto units = static_cast<std::int64_t>(layout_.units().size());
-  for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
+  for (std::int64_t u = 0; u < units && updates_own_part() && !whole_update_; ++u)
+    store_->announce(slice_of(u));
   for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors, outcome);
   communication_.run_bodies();
   if (pool_) pool_->updated();
@@ -316,7 +310,15 @@ void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& f
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
                                     updates_on(), unit);
-    store_->update_next(factors, outcome);
+    if (whole_update_) {
+      for (const StateStore::Slice& part : parts_of(slice_of(unit))) {
+        store_->announce(part);
+        store_->update_next(factors, outcome);
+      }
+      update_matrices(unit);
+    } else {
+      store_->update_next(factors, outcome);
+    }
     average(slice_of(unit));
   }
   updated_[index(unit)] = whole_[index(unit)] = store_->updated();

@@ -6,6 +6,7 @@
 #include "th/base/error.hpp"
 #include "th/config/state_names.hpp"
 #include "th/zero/slot_tree.hpp"
+#include "th/zero/whole_matrices.hpp"
 
 #include <algorithm>
 
@@ -20,6 +21,12 @@ constexpr std::int64_t kFloat = 4, kDouble = 8;
 ZeroPolicy zero_policy(std::int64_t stage) {
   ensure(stage >= 0 && stage <= 3, "zero.stage is 0, 1, 2 or 3");
   return {stage >= 1, stage >= 2, stage >= 3};
+}
+
+ZeroPolicy zero_policy(const config::RunConfig& config) {
+  ZeroPolicy policy = zero_policy(config.zero.stage);
+  policy.shard_optimizer = policy.shard_optimizer || updates_whole_tensors(config);
+  return policy;
 }
 
 BufferTypes buffer_types(const config::RunConfig& config) {
@@ -76,7 +83,7 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
 /// What zero.offload_* move to the host, and how updates then travel.
 void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatLayout& layout) {
   if (b.memory == DeviceMemory::kHost) return;
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const ZeroPolicy policy = zero_policy(config);
   b.optimizer_on_host = config.zero.offload_optimizer && b.bytes_of_states() + b.masters > 0;
   b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
   // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by
@@ -120,7 +127,7 @@ std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& 
 
 EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout,
                              const UnitUse& use, std::int64_t slots, DeviceMemory memory) {
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const ZeroPolicy policy = zero_policy(config);
   const std::int64_t whole = layout.padded_total();
   const std::int64_t shard = layout.shard_total();
   const bool overlap = config.comm.overlap == config::Overlap::kOn;
@@ -147,7 +154,7 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.states = config::state_names(config).size();
   b.short_states = config.optimizer.state_dtype == runtime::StateType::kBf16;
   b.averages = config.train.ema_decay > 0;
-  b.of_a_state = policy.shard_optimizer ? shard : whole;
+  b.state_layouts = state_layouts(config, layout);
   if (config.comm.reduction == config::Reduction::kExact) {
     b.pending_shard = shard;
     b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
@@ -165,7 +172,7 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
 OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers,
                       const FlatLayout& layout, const runtime::NodeMap& nodes,
                       std::optional<std::int64_t> shared_room) {
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const ZeroPolicy policy = zero_policy(config);
   std::int64_t most = 0;  // ranks of a node
   for (int r = 0; r < nodes.ranks(); ++r) most = std::max<std::int64_t>(most, nodes.node_size(r));
   // A fast sum is whole on every rank, which updates all of it.

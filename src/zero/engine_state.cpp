@@ -129,11 +129,12 @@ void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole
                });
 }
 
-void ZeroEngine::share_rounded(std::int64_t number, const float* mine, std::uint16_t* whole) {
-  share_shards(number, mine, runtime::writes(whole, layout_.units()[index(number)].padded * 2),
-               [whole](std::int64_t at, const float* from, std::int64_t count) {
-                 round_elements(from, runtime::ElementType::kBf16, whole + at, count);
-               });
+void ZeroEngine::share_state(std::int64_t number, const float* mine, State state) {
+  share_shards(
+      number, mine, {},
+      [this, state, number](std::int64_t at, const float* from, std::int64_t count) {
+        store_->write(state, {number, at, count, nullptr, nullptr, at}, {from, index(count)});
+      });
 }
 
 std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
@@ -173,11 +174,7 @@ void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> ou
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(out) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
   compute_.wait(whole_[index(number)]);
-  if (is_short(state)) {
-    widen_elements(store_->short_at(state, my_shard(number)), runtime::ElementType::kBf16,
-                   out.data(), unit.shard);
-    return;
-  }
+  if (!is_plain(state)) return store_->read(state, my_shard(number), out);
   runtime::copy_now(device_, out.data(), store_->at(state, my_shard(number)), unit.shard * kFloat);
   if (pool_) pool_->was_read(number);
 }
@@ -196,11 +193,9 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
 void ZeroEngine::write_unit(State state, std::int64_t number, std::span<const float> in) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(in) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
-  if (is_short(state)) {
-    const StateStore::Slice slice = policy_.shard_optimizer ? my_shard(number) : slice_of(number);
-    std::uint16_t* to = store_->short_at(state, slice);
-    if (!policy_.shard_optimizer) return share_rounded(number, in.data(), to);
-    return round_elements(in.data(), runtime::ElementType::kBf16, to, unit.shard);
+  if (!is_plain(state)) {
+    if (!policy_.shard_optimizer) return share_state(number, in.data(), state);
+    return store_->write(state, my_shard(number), in);
   }
   if (state == State::kParameters || policy_.shard_optimizer) {
     compute_.wait(whole_[index(number)]);

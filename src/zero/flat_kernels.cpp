@@ -18,7 +18,7 @@ template <typename Rule>
                                               float* const* states, std::int64_t count) {
   const typename Rule::Factors factors = of_rule;
   float* own[runtime::kMaxOptimizerStates];
-  for (std::size_t s = 0; s < Rule::kStates.size(); ++s) own[s] = states[s];
+  for (std::size_t s = 0; s < runtime::element_states_of<Rule>(); ++s) own[s] = states[s];
   for (std::int64_t i = 0; i < count; ++i) {
     runtime::update_element(factors, gradients[i] * factor, weights[i], own, i,
                             runtime::StateIndexes<Rule>{});

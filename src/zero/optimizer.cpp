@@ -16,10 +16,14 @@ namespace th::zero {
 
 using runtime::ElementType;
 
+runtime::StepNumbers numbers_of(const OptimizerStep& step) {
+  const double part = step.settings.lr > 0 ? step.lr / step.settings.lr : 0;
+  return {step.settings, step.lr, step.step, part};
+}
+
 runtime::UpdateFactors update_factors(const OptimizerStep& step) {
   return runtime::optimizer_factors(runtime::chosen_rule(step.settings.name, step.settings),
-                                    {step.settings, step.lr, step.step},
-                                    static_cast<float>(step.gradient_factor));
+                                    numbers_of(step), static_cast<float>(step.gradient_factor));
 }
 
 ElementType element_type(config::Precision precision) {
@@ -82,6 +86,12 @@ std::uint32_t rounding_draw(std::uint64_t key, std::int64_t element) {
          0xffffU;
 }
 
+void round_by_draws(std::span<const float> from, std::uint64_t key, std::int64_t first,
+                    std::uint16_t* to) {
+  for (std::size_t i = 0; i < from.size(); ++i)
+    to[i] = round_by_draw(from[i], rounding_draw(key, first + static_cast<std::int64_t>(i)));
+}
+
 void widen_elements(const void* from, ElementType type, float* to, std::int64_t count) {
   with_short_element(type, [&](auto element) {
     using T = decltype(element);
@@ -94,7 +104,7 @@ namespace {
 /// An update of at most kChunk elements whose states are kept in bf16.
 void update_short_states(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o,
                          const float* gradients, std::int64_t at, std::int64_t n) {
-  const std::size_t states = runtime::optimizer_states(factors.kind()).size();
+  const std::size_t states = runtime::element_states(factors.kind());
   alignas(64) std::array<std::array<float, kChunk>, runtime::kMaxOptimizerStates> wide;
   float* here[runtime::kMaxOptimizerStates] = {};
   for (std::size_t s = 0; s < states; ++s) {
@@ -103,9 +113,8 @@ void update_short_states(const runtime::UpdateFactors& factors, const runtime::U
   }
   update_elements(factors, o.weights + at, gradients, here, n);
   for (std::size_t s = 0; s < states; ++s) {
-    const std::uint64_t key = hash_pair(factors.draws, s);
-    for (std::int64_t i = 0; i < n; ++i)
-      o.short_states[s][at + i] = round_by_draw(here[s][i], rounding_draw(key, o.first + at + i));
+    round_by_draws({here[s], static_cast<std::size_t>(n)}, hash_pair(factors.draws, s),
+                   o.first + at, o.short_states[s] + at);
   }
 }
 
@@ -117,7 +126,7 @@ void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOp
     if (o.outcome->finite == 0) return;
     factors.gradient = o.outcome->gradient_factor;
   }
-  const std::size_t states = runtime::optimizer_states(factors.kind()).size();
+  const std::size_t states = runtime::element_states(factors.kind());
   for_fp32_chunks(o.gradients, o.gradient_type, o.count,
                   [&](std::int64_t at, std::int64_t n, const float* gradients) {
                     if (o.short_states[0] != nullptr) {

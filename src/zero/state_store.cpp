@@ -114,9 +114,50 @@ float* StateStore::at(State state, const Slice& slice) const {
   return states_.states[static_cast<std::size_t>(state) - 1] + offset(slice);
 }
 
-std::uint16_t* StateStore::short_at(State state, const Slice& slice) const {
-  return reinterpret_cast<std::uint16_t*>(states_.states[static_cast<std::size_t>(state) - 1]) +
-         offset(slice);
+std::int64_t StateStore::offset(std::size_t state, const Slice& slice, std::int64_t at) const {
+  const StateLayout& layout = buffers_.state_layouts[state];
+  if (layout.dense()) return offset(slice) + at;
+  const std::int64_t shard_begin = policy_.shard_optimizer ? slice.first - slice.begin : 0;
+  return layout.offset(slice.unit, slice.first + at, shard_begin);
+}
+
+void StateStore::read(State state, const Slice& slice, std::span<float> out) const {
+  const std::size_t number = static_cast<std::size_t>(state) - 1;
+  std::fill(out.begin(), out.end(), 0.0F);
+  buffers_.state_layouts[number].for_runs(
+      slice.unit, slice.first, slice.count, [&](std::int64_t begin, std::int64_t count) {
+        float* to = out.data() + begin - slice.first;
+        const std::int64_t from = offset(number, slice, begin - slice.first);
+        if (buffers_.state_element(number) == 2)
+          widen_elements(short_state(number) + from, runtime::ElementType::kBf16, to, count);
+        else
+          std::copy_n(states_.states[number] + from, count, to);
+      });
+}
+
+void StateStore::write(State state, const Slice& slice, std::span<const float> in) {
+  const std::size_t number = static_cast<std::size_t>(state) - 1;
+  buffers_.state_layouts[number].for_runs(
+      slice.unit, slice.first, slice.count, [&](std::int64_t begin, std::int64_t count) {
+        const float* from = in.data() + begin - slice.first;
+        const std::int64_t to = offset(number, slice, begin - slice.first);
+        if (buffers_.state_element(number) == 2)
+          round_elements(from, runtime::ElementType::kBf16, short_state(number) + to, count);
+        else
+          std::copy_n(from, count, states_.states[number] + to);
+      });
+}
+
+void StateStore::write_drawn(State state, const Slice& slice, std::span<const float> in,
+                             std::uint64_t draws) {
+  const std::size_t number = static_cast<std::size_t>(state) - 1;
+  if (buffers_.state_element(number) == 4) return write(state, slice, in);
+  const std::int64_t unit = layout_.units()[index(slice.unit)].first_block * FlatLayout::kBlock;
+  buffers_.state_layouts[number].for_runs(
+      slice.unit, slice.first, slice.count, [&](std::int64_t begin, std::int64_t count) {
+        round_by_draws({in.data() + begin - slice.first, index(count)}, draws, unit + begin,
+                       short_state(number) + offset(number, slice, begin - slice.first));
+      });
 }
 
 std::byte* StateStore::parameters(std::int64_t unit) const {
@@ -137,10 +178,11 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
                       ? gradients_.data() + begin * element_bytes(types.reduced)
                       : slice.gradients;
   for (std::size_t s = 0; s < buffers_.states; ++s) {
+    const std::int64_t at = offset(s, slice, 0);
     if (buffers_.state_element(s) == 2)
-      out.short_states[s] = short_at(optimizer_state(s), slice);
+      out.short_states[s] = short_state(s) + at;
     else
-      out.states[s] = states_.states[s] + begin;
+      out.states[s] = states_.states[s] + at;
   }
   out.first = layout_.units()[index(slice.unit)].first_block * FlatLayout::kBlock + slice.first;
   if (buffers_.masters > 0) out.working = parameters;
@@ -271,6 +313,7 @@ void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactor
   const BufferTypes& types = buffers_.types;
   const std::int64_t working =
       here.working == nullptr ? 0 : here.count * element_bytes(types.working);
+  const std::size_t of_formula = runtime::element_states(factors.kind());
   const auto update = [this, here, factors] {
     if (buffers_.optimizer_on_host) return apply_update(factors, here);
     device_.update(device_.compute(), factors, here);
@@ -284,7 +327,7 @@ void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactor
          writes(here.weights, here.count * kFloat), writes(here.working, working),
          writes(here.states[S] != nullptr ? static_cast<void*>(here.states[S])
                                           : static_cast<void*>(here.short_states[S]),
-                S < buffers_.states ? here.count * buffers_.state_element(S) : 0)...});
+                S < of_formula ? here.count * buffers_.state_element(S) : 0)...});
   };
   enqueue(std::make_index_sequence<runtime::kMaxOptimizerStates>{});
 }

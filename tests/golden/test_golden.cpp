@@ -48,7 +48,7 @@ th::config::RunConfig read_config(const json& j) {
   c.model.dropout = 0;
   c.model.norm = j.at("norm") == "pre" ? th::config::Norm::kPre : th::config::Norm::kPost;
   c.model.tie_embeddings =
-      j.at("tie_embeddings").get<bool>() ? config::Tying::kAll : config::Tying::kNone;
+      j.at("tie_embeddings").get<bool>() ? th::config::Tying::kAll : th::config::Tying::kNone;
   c.optimizer.beta1 = j.at("beta1");
   c.optimizer.beta2 = j.at("beta2");
   c.optimizer.eps = j.at("eps");

@@ -25,6 +25,8 @@
 
 namespace th::zero {
 
+class WholeUpdate;
+
 /// What one optimizer step reports, the same on every rank.
 struct StepResult {
   double loss_sum = 0;     ///< over all slots, added in slot order
@@ -223,6 +225,11 @@ class ZeroEngine final : public model::ParameterSource {
                     const runtime::StepOutcome* outcome);
   void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors,
                     const runtime::StepOutcome* outcome);
+  /// The parts of a slice that the element's formula updates: all of it, or what lies between
+  /// matrices.
+  [[nodiscard]] std::vector<StateStore::Slice> parts_of(const StateStore::Slice& slice) const;
+  /// The update of a unit's matrices (whole_update_). Collective.
+  void update_matrices(std::int64_t unit);
   /// Takes a slice that was updated into the average, where there is one.
   void average(const StateStore::Slice& slice);
   /// All units, by the outcome where the device has it.
@@ -257,15 +264,16 @@ class ZeroEngine final : public model::ParameterSource {
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is
   /// free between steps.
   void share_fp32(std::int64_t unit, const float* mine, float* whole);
-  /// The same into a whole state of 16 bits, rounded to the nearest.
-  void share_rounded(std::int64_t unit, const float* mine, std::uint16_t* whole);
+  /// The same into a whole state of any type.
+  void share_state(std::int64_t unit, const float* mine, State state);
   /// What both do: `place(at, from, count)` takes elements of the whole unit from `at` on.
   template <typename Place>
   void share_shards(std::int64_t unit, const float* mine, runtime::Access whole, Place place);
-  /// Whether a state is kept in 16 bits.
-  [[nodiscard]] bool is_short(State state) const {
-    return state != State::kParameters &&
-           buffers_.state_element(static_cast<std::size_t>(state) - 1) == 2;
+  /// Whether a state has every element, in fp32: it lies as the parameters do.
+  [[nodiscard]] bool is_plain(State state) const {
+    const std::size_t number = static_cast<std::size_t>(state) - 1;
+    return state == State::kParameters ||
+           (buffers_.state_element(number) == 4 && buffers_.state_layouts[number].dense());
   }
   [[nodiscard]] float* whole_state(State state, std::int64_t unit) const;
 
@@ -316,7 +324,8 @@ class ZeroEngine final : public model::ParameterSource {
   Buffer node_masters_;        ///< master weights that the ranks of a node have once
   std::array<Buffer, runtime::kMaxOptimizerStates> node_states_;  ///< and the optimizer's states
   std::unique_ptr<StateStore> store_;
-  std::vector<int> open_;  ///< how often a unit is open
+  std::unique_ptr<WholeUpdate> whole_update_;  ///< null: no tensor is updated as a whole
+  std::vector<int> open_;                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
   std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone
 

@@ -8,6 +8,7 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
+#include "th/zero/state_layout.hpp"
 
 namespace th::model {
 class Transformer;
@@ -24,6 +25,9 @@ struct ZeroPolicy {
   bool shard_parameters = false;  ///< units are gathered on demand
 };
 [[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
+/// The run's. At stage 0 an optimizer of whole tensors has its states sharded as at stage 1, which
+/// gives the same bits: the owner of a matrix takes slices from their owners.
+[[nodiscard]] ZeroPolicy zero_policy(const config::RunConfig& config);
 
 /// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the
 /// working type, master weights in fp32 where that has 16 bits, gradients made in fp32 and reduced
@@ -109,8 +113,8 @@ struct EngineBuffers {
       0;                   ///< reduced type: whole, or this rank's shards of the reduced gradients
   std::size_t states = 0;  ///< how many the optimizer's rule has, and the average
   bool averages = false;   ///< the last of them is the parameters' moving average
-  bool short_states = false;    ///< the optimizer's are kept in bf16
-  std::int64_t of_a_state = 0;  ///< fp32 elements of each: whole, or this rank's shards
+  bool short_states = false;               ///< the optimizer's are kept in bf16
+  std::vector<StateLayout> state_layouts;  ///< of each: what it has of a whole, or of the shards
   std::int64_t gather_slots =
       0;  ///< working type: gathered units (parameters sharded), where they are not read in place
   bool gathers_in_place =
@@ -159,7 +163,7 @@ struct EngineBuffers {
     return short_states && !(averages && state + 1 == states) ? 2 : 4;
   }
   [[nodiscard]] std::int64_t bytes_of_state(std::size_t state) const noexcept {
-    return of_a_state * state_element(state);
+    return state_layouts[state].elements() * state_element(state);
   }
   [[nodiscard]] std::int64_t bytes_of_states() const noexcept {
     std::int64_t sum = 0;

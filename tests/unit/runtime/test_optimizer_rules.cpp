@@ -49,6 +49,23 @@ TEST(OptimizerRules, OfRulesOfOneNameTheSettingsChooseOne) {
   EXPECT_EQ(chosen_rule(OptimizerKind::kAdamw, settings), OptimizerKind::kAdamw);
 }
 
+TEST(OptimizerRules, OfMuonsStatesTwoAreTheFormulasAndOneIsTheMatrices) {
+  const std::vector<std::string> all{"exp_avg", "exp_avg_sq", "momentum_buffer"};
+  EXPECT_EQ(states_of(OptimizerKind::kMuon), all);
+  EXPECT_EQ(element_states(OptimizerKind::kMuon), 2U);
+  EXPECT_EQ(element_states(OptimizerKind::kAdam), 2U);
+  EXPECT_EQ(element_states(OptimizerKind::kSgd), 0U);
+  StepNumbers numbers;
+  numbers.settings.adam_lr = 0.004;
+  numbers.lr = 0.01;  // half of a deck's 0.02
+  numbers.part = 0.5;
+  StepNumbers adam = numbers;
+  adam.lr = 0.002;
+  EXPECT_EQ(Muon::factors(numbers).step_size, AdamW::factors(adam).step_size);
+  numbers.settings.adam_lr = 0;
+  EXPECT_EQ(Muon::factors(numbers).step_size, AdamW::factors(numbers).step_size);
+}
+
 TEST(OptimizerRules, EachReadsItsOwnSettings) {
   EXPECT_TRUE(optimizer_reads(OptimizerKind::kAdamw, &OptimizerSettings::eps));
   EXPECT_TRUE(optimizer_reads(OptimizerKind::kSgd, &OptimizerSettings::weight_decay));

@@ -228,6 +228,7 @@ struct Buffers {
 TEST(Optimizer, AnySplitOfTheBufferGivesTheSameBits) {
   constexpr std::size_t kCount = 5000;
   for (const config::OptimizerKind kind : all_kinds()) {
+    if (kind == config::OptimizerKind::kAdafactor) continue;  // has no formula for an element
     Buffers whole(kind, kCount);
     for (std::int64_t step = 1; step <= 3; ++step) {
       const Floats g = values(40 + static_cast<std::uint64_t>(step), kCount, 0.3);

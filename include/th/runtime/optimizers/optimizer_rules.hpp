@@ -5,7 +5,9 @@
 #include <utility>
 #include <variant>
 
+#include "th/runtime/optimizers/adafactor.hpp"
 #include "th/runtime/optimizers/adam.hpp"
+#include "th/runtime/optimizers/muon.hpp"
 #include "th/runtime/optimizers/sgd.hpp"
 
 // The list of optimizers, and what is made from it: names, states, the numbers of a step, and the
@@ -13,7 +15,7 @@
 namespace th::runtime {
 
 /// The rules, in the order in which the deck's reference names them.
-using OptimizerRules = std::tuple<Adam, AdamW, Sgd, SgdMomentum>;
+using OptimizerRules = std::tuple<Adam, AdamW, Sgd, SgdMomentum, Adafactor, Muon>;
 
 inline constexpr std::size_t kOptimizers = std::tuple_size_v<OptimizerRules>;
 
@@ -30,7 +32,9 @@ enum class OptimizerKind : std::size_t {
   kAdam = optimizer_index<Adam>(),
   kAdamw = optimizer_index<AdamW>(),
   kSgd = optimizer_index<Sgd>(),
-  kSgdMomentum = optimizer_index<SgdMomentum>()
+  kSgdMomentum = optimizer_index<SgdMomentum>(),
+  kAdafactor = optimizer_index<Adafactor>(),
+  kMuon = optimizer_index<Muon>()
 };
 
 /// body(Rule{}) for the rule of a kind.
@@ -79,6 +83,19 @@ template <std::size_t I = 0, typename Body>
     static_assert(decltype(rule)::kStates.size() <= kMaxOptimizerStates);
     return StateNames(decltype(rule)::kStates);
   });
+}
+
+/// How many of a rule's states, the first ones, are of its element's formula; the others are those
+/// of whole tensors (`kElementStates`).
+template <typename Rule>
+[[nodiscard]] constexpr std::size_t element_states_of() {
+  if constexpr (requires { Rule::kElementStates; })
+    return Rule::kElementStates;
+  else
+    return Rule::kStates.size();
+}
+[[nodiscard]] constexpr std::size_t element_states(OptimizerKind kind) {
+  return with_rule(kind, [](auto rule) { return element_states_of<decltype(rule)>(); });
 }
 
 /// Whether its step depends on a setting.
@@ -144,8 +161,8 @@ template <typename Factors, std::size_t... State>
   factors.update(gradient, weight, states[State][i]...);
 }
 
-/// The indexes of a rule's states.
+/// The indexes of the states of a rule's formula.
 template <typename Rule>
-using StateIndexes = std::make_index_sequence<Rule::kStates.size()>;
+using StateIndexes = std::make_index_sequence<element_states_of<Rule>()>;
 
 }  // namespace th::runtime
