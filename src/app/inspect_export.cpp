@@ -9,6 +9,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
+#include "th/config/state_names.hpp"
 #include "th/io/checkpoint/output.hpp"
 #include "th/io/formats/npz.hpp"
 #include "th/io/formats/safetensors.hpp"
@@ -71,15 +72,30 @@ std::map<std::string, std::string> metadata_of(const io::CheckpointInfo& info, b
       {"vocabulary_target", json_text(Json(info.target_tokens))}};
 }
 
+/// The group of a checkpoint that is exported as its parameters.
+std::string group_of(const InspectRequest& request, const io::CheckpointReader& reader) {
+  if (request.parameters == "trained") return "parameters";
+  if (request.parameters != config::kAverageName)
+    throw DeckError("--parameters " + request.parameters + " is unknown; allowed trained, ema");
+  if (request.states)
+    throw DeckError("--parameters ema contradicts --states, which belong to the trained ones");
+  const auto kinds = reader.kinds();
+  if (std::find(kinds.begin(), kinds.end(), config::kAverageName) == kinds.end())
+    throw CheckpointError(reader.folder() + " holds no moving average of the parameters");
+  return config::kAverageName;
+}
+
 /// Reads tensors and counts those values that the element type can't hold.
 class TensorFeed {
  public:
-  TensorFeed(const io::CheckpointReader& reader, io::ElementType type)
-      : reader_(reader), type_(type) {}
+  /// `parameters`: the group that the parameters' values come from.
+  TensorFeed(const io::CheckpointReader& reader, io::ElementType type, std::string parameters)
+      : reader_(reader), type_(type), parameters_(std::move(parameters)) {}
 
   std::vector<float> read(const TensorEntry& entry) {
-    std::vector<float> values = reader_.read_tensor(entry.kind, entry.name);
-    if (entry.kind != "parameters") return values;
+    const bool state = entry.kind != "parameters";
+    std::vector<float> values = reader_.read_tensor(state ? entry.kind : parameters_, entry.name);
+    if (state) return values;
     std::vector<float> stored(values.size());
     io::decode(io::encode(values, type_), type_, stored);
     for (std::size_t i = 0; i < values.size(); ++i)
@@ -94,6 +110,7 @@ class TensorFeed {
  private:
   const io::CheckpointReader& reader_;
   io::ElementType type_;
+  std::string parameters_;
   std::int64_t overflowed_ = 0;
 };
 
@@ -137,11 +154,12 @@ int inspect_export(const InspectRequest& request) {
   const auto reader = open_checkpoint(request.words[0]);
   if (request.states && reader->info().state_names.empty())
     throw CheckpointError(reader->folder() + " holds no optimizer states; leave --states out");
+  const std::string group = group_of(request, *reader);
   io::OutputFile file(request.output,
                       request.force ? io::Existing::kReplace : io::Existing::kRefuse);
   require_sound(*reader);
   const auto tensors = chosen(*reader, format, request.states);
-  TensorFeed feed(*reader, type);
+  TensorFeed feed(*reader, type, group);
   if (format == Format::kNpz)
     write_npz(file, feed, tensors);
   else

@@ -10,6 +10,7 @@
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
+#include "th/config/state_names.hpp"
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
@@ -135,10 +136,10 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
   return info;
 }
 
-/// The optimizer of a checkpoint's deck.
-config::OptimizerKind optimizer_of(const io::CheckpointInfo& info, const std::string& where) {
+/// The run of a checkpoint's deck.
+config::RunConfig config_of(const io::CheckpointInfo& info, const std::string& where) {
   try {
-    return config::load_deck_text(info.deck, where, "/", {}).config.optimizer.name;
+    return config::load_deck_text(info.deck, where, "/", {}).config;
   } catch (const DeckError& error) {
     throw CheckpointError(error.what());
   }
@@ -155,8 +156,8 @@ class Mapping {
  public:
   Mapping(const io::SafetensorsReader& file, io::CheckpointInfo& info) : file_(file) {
     std::vector<std::string> kinds = {"parameters"};
-    const config::OptimizerKind optimizer = optimizer_of(info, file.path() + " (its deck)");
-    const runtime::StateNames states = runtime::optimizer_states(optimizer);
+    const config::RunConfig config = config_of(info, file.path() + " (its deck)");
+    const std::vector<const char*> states = config::state_names(config);
     for (const char* state : states) {
       const std::string prefix = std::string(state) + "/";
       const auto first = file.tensors().lower_bound(prefix);
@@ -179,7 +180,7 @@ class Mapping {
     if (kinds.size() > 1 && info.state_names.size() < states.size()) {
       const std::vector<std::string> all(states.begin(), states.end());
       throw CheckpointError(file.path() + " has states of " + joined(info.state_names) +
-                            " alone; " + runtime::optimizer_name(optimizer) + " has " +
+                            " alone; " + runtime::optimizer_name(config.optimizer.name) + " has " +
                             joined(all));
     }
     if (kinds.size() > 1 && metadata(file, "state").empty()) {

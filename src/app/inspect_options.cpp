@@ -23,6 +23,8 @@ po::options_description options_of(const InspectCommand& command, InspectRequest
       "safetensors or npz; without it the output's name says which")(
       "dtype", po::value(&request.dtype),
       "of the parameters: fp32, bf16 (safetensors alone) or fp16; optimizer states stay fp32")(
+      "parameters", po::value(&request.parameters),
+      "trained, or ema: their moving average under the parameters' names")(
       "states", po::bool_switch(&request.states), "the optimizer's states too, as STATE/NAME")(
       "parameters-only", po::bool_switch(&request.parameters_only),
       "leave the optimizer's states out")(

@@ -48,7 +48,7 @@ std::vector<InspectCommand> commands() {
        "Writes one safetensors or npz file.",
        1,
        1,
-       {"output", "format", "dtype", "states", "force"},
+       {"output", "format", "dtype", "parameters", "states", "force"},
        inspect_export},
       {"import",
        "FILE.safetensors --output FOLDER",

@@ -1,5 +1,6 @@
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
+#include "th/config/state_names.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
@@ -26,9 +27,11 @@ namespace {
 
 namespace po = boost::program_options;
 using Ids = std::vector<std::int32_t>;
+using th::config::kAverageName;
 
 struct Request {
   std::string checkpoint, input, target;
+  std::optional<std::string> parameters;
   std::optional<std::int64_t> beam, max_length, best;
   std::optional<double> length_penalty;
   std::int64_t batch = 32;
@@ -46,6 +49,8 @@ void require(bool fine, const std::string& what) {
 
 void check(const Request& r) {
   require(r.batch >= 1, "--batch must be at least 1");
+  require(!r.parameters || *r.parameters == "trained" || *r.parameters == kAverageName,
+          "--parameters is trained or ema");
   require(!r.beam || (*r.beam >= 1 && *r.beam <= 1024), "--beam must be from 1 to 1024");
   require(!r.max_length || (*r.max_length >= 1 && *r.max_length <= 1 << 20),
           "--max-length must be from 1 to 1048576");
@@ -82,6 +87,8 @@ Request parse(int argc, char** argv) {
       "N lines LINE<TAB>SCORE<TAB>TEXT a source line, counted from 0, best first; at most --beam");
   add("score", po::bool_switch(&request.score), "log probabilities of the lines of --target");
   add("target", po::value(&request.target), "target text of --score, .gz is read too");
+  add("parameters", into(request.parameters),
+      "trained or ema, their moving average; without it decode.parameters of the deck");
   add("batch", po::value(&request.batch), "sentences decoded together");
   po::positional_options_description positional;
   positional.add("checkpoint", 1);
@@ -118,8 +125,10 @@ std::string number_text(double value) {
 /// A trained model with its vocabularies and all its parameters.
 class Translator {
  public:
-  /// `longest`: ids of the longest target beside what the deck allows, begin and end not counted.
-  Translator(const std::string& checkpoint, std::int64_t longest)
+  /// `longest`: ids of the longest target beside what the deck allows, begin and end not counted;
+  /// `parameters`: which of the checkpoint's, empty: those of decode.parameters.
+  Translator(const std::string& checkpoint, std::int64_t longest,
+             const std::optional<std::string>& parameters)
       : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
     const auto& info = reader_.info();
     if (info.source_tokens.empty())
@@ -134,7 +143,7 @@ class Translator {
     const th::zero::FlatLayout layout(model_->units(), 1);
     at::Tensor flat =
         th::model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
-    reader_.read_shard(layout, 0, "parameters",
+    reader_.read_shard(layout, 0, group_of(parameters),
                        {flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel())});
     parameters_.emplace(layout, flat.to(th::model::scalar_type(config_.precision.dtype)));
   }
@@ -168,6 +177,19 @@ class Translator {
                           std::to_string(learned) + " (data.max_length)");
     }
     return learned;
+  }
+  /// The group of the checkpoint that holds the parameters to translate with.
+  [[nodiscard]] std::string group_of(const std::optional<std::string>& parameters) const {
+    const bool average = parameters
+                             ? *parameters == kAverageName
+                             : config_.decode.parameters == th::config::DecodeParameters::kEma;
+    if (!average) return "parameters";
+    const std::vector<std::string> kinds = reader_.kinds();
+    if (std::find(kinds.begin(), kinds.end(), kAverageName) == kinds.end())
+      throw th::CheckpointError(reader_.folder() +
+                                " holds no moving average of the parameters: its run had "
+                                "train.ema_decay = 0; --parameters trained takes the others");
+    return kAverageName;
   }
   static th::config::RunConfig load(const th::io::CheckpointInfo& info,
                                     const std::string& checkpoint) {
@@ -216,7 +238,7 @@ void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& target
 }
 
 int translate(const Request& request) {
-  Translator translator(request.checkpoint, request.max_length.value_or(0));
+  Translator translator(request.checkpoint, request.max_length.value_or(0), request.parameters);
   const auto& deck = translator.config().decode;
   const th::model::SearchOptions options{
       request.beam.value_or(deck.beam), request.length_penalty.value_or(deck.length_penalty),
@@ -257,7 +279,7 @@ int score(const Request& request) {
   std::size_t longest = 0;
   for (const std::string& line : target_lines)
     longest = std::max(longest, th::data::split_words(line).size());
-  Translator translator(request.checkpoint, static_cast<std::int64_t>(longest));
+  Translator translator(request.checkpoint, static_cast<std::int64_t>(longest), request.parameters);
   std::vector<Ids> sources, targets;
   for (const std::string& line : source_lines) sources.push_back(translator.source_ids(line));
   for (const std::string& line : target_lines) targets.push_back(translator.target_ids(line));

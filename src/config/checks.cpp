@@ -1,6 +1,7 @@
 #include "config/checks.hpp"
 
 #include "th/config/schema.hpp"
+#include "th/config/state_names.hpp"
 
 #include <algorithm>
 
@@ -110,32 +111,82 @@ void check_data(Checker& k, const DataSection& data) {
             "contradicts data.batch_size; give one of them");
 }
 
-void check_training(Checker& k, const RunConfig& c) {
-  const bool synthetic = c.data.synthetic != Synthetic::kNone;
-  const ScheduleKind name = c.schedule.name;
-  const bool ends = name == ScheduleKind::kCosine || name == ScheduleKind::kWarmupLinear;
-  k.require(!synthetic || c.train.max_steps > 0, {"train.max_steps", "data.synthetic"},
-            "random_ids needs a number of steps; allowed from 1");
-  k.require(c.schedule.warmup_steps > 0 ||
-                (name != ScheduleKind::kNoam && name != ScheduleKind::kInverseSqrt),
-            {"schedule.warmup_steps", "schedule.name"},
-            "0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
+/// Whether a schedule falls to its least rate at a step that is known at its beginning.
+bool ends(ScheduleKind name) {
+  return name == ScheduleKind::kCosine || name == ScheduleKind::kWarmupLinear ||
+         name == ScheduleKind::kWsd;
+}
+
+void check_schedule(Checker& k, const RunConfig& c) {
+  const ScheduleSection& s = c.schedule;
   k.require(
-      !ends || c.schedule.total_steps == 0 || c.schedule.warmup_steps < c.schedule.total_steps,
-      {"schedule.warmup_steps", "schedule.total_steps", "schedule.name"},
-      std::to_string(c.schedule.warmup_steps) + " is not below schedule.total_steps = " +
-          std::to_string(c.schedule.total_steps) + ": no step is left after the warm-up");
-  k.require(!ends || !synthetic || c.schedule.total_steps > 0,
+      s.warmup_steps > 0 || (s.name != ScheduleKind::kNoam && s.name != ScheduleKind::kInverseSqrt),
+      {"schedule.warmup_steps", "schedule.name"},
+      "0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
+  k.require(!ends(s.name) || s.total_steps == 0 || s.warmup_steps < s.total_steps,
+            {"schedule.warmup_steps", "schedule.total_steps", "schedule.name"},
+            std::to_string(s.warmup_steps) + " is not below schedule.total_steps = " +
+                std::to_string(s.total_steps) + ": no step is left after the warm-up");
+  const bool decays = s.name == ScheduleKind::kWsd && s.total_steps > s.warmup_steps;
+  k.require(!decays || s.decay_steps <= s.total_steps - s.warmup_steps,
+            {"schedule.decay_steps", "schedule.total_steps", "schedule.warmup_steps"},
+            std::to_string(s.decay_steps) + " is more than the " +
+                std::to_string(s.total_steps - s.warmup_steps) +
+                " steps that schedule.total_steps leaves after the warm-up");
+  k.require(!ends(s.name) || c.data.synthetic == Synthetic::kNone || s.total_steps > 0,
             {"schedule.total_steps", "schedule.name", "data.synthetic"},
             "random_ids has no epochs to take the schedule's end from; allowed from 1");
+  k.require(s.name != ScheduleKind::kWarmupConstant || s.min_lr <= c.optimizer.lr,
+            {"schedule.min_lr", "optimizer.lr"},
+            "is above optimizer.lr, to which the warm-up rises from it");
+  k.warn(s.name != ScheduleKind::kNoam && !k.given("optimizer.lr"),
+         {"optimizer.lr", "schedule.name"},
+         "left at its default 1, which is a factor for noam; another schedule takes it as the rate "
+         "itself");
+}
+
+void check_optimizer(Checker& k, const OptimizerSection& optimizer) {
   // Rows of an embedding that no token of the batch uses have gradient 0 and moments 0: 0 /
   // (sqrt(0) + eps).
-  const bool reads_eps =
-      runtime::optimizer_reads(c.optimizer.name, &runtime::OptimizerSettings::eps);
-  k.require(!reads_eps || static_cast<float>(c.optimizer.eps) > 0,
+  const bool reads_eps = runtime::optimizer_reads(optimizer.name, &runtime::OptimizerSettings::eps);
+  k.require(!reads_eps || static_cast<float>(optimizer.eps) > 0,
             {"optimizer.eps", "optimizer.name"},
             "is 0 in single precision, and a parameter without gradient would become 0/0; allowed "
             "from 1e-45");
+  k.require(optimizer.name != OptimizerKind::kSgd || optimizer.momentum > 0 ||
+                optimizer.nesterov != runtime::Nesterov::kTrue,
+            {"optimizer.nesterov", "optimizer.momentum"},
+            "true needs a momentum to look ahead along, and sgd has none; allowed with "
+            "optimizer.momentum above 0");
+}
+
+void check_training(Checker& k, const RunConfig& c) {
+  const bool synthetic = c.data.synthetic != Synthetic::kNone;
+  check_schedule(k, c);
+  check_optimizer(k, c.optimizer);
+  k.require(!synthetic || c.train.max_steps > 0, {"train.max_steps", "data.synthetic"},
+            "random_ids needs a number of steps; allowed from 1");
+  k.require(c.decode.parameters == DecodeParameters::kTrained || c.train.ema_decay > 0,
+            {"decode.parameters", "train.ema_decay"},
+            "ema, and train.ema_decay is 0: the run keeps no average; allowed with a decay");
+  k.require(
+      c.optimizer.state_dtype == runtime::StateType::kFp32 || c.run.device != DeviceKind::kCuda,
+      {"optimizer.state_dtype", "run.device"},
+      "bf16 states are not updated on a GPU yet; allowed fp32 with run.device = cuda");
+  const std::string optimizer = runtime::optimizer_name(c.optimizer.name);
+  const bool whole = runtime::element_states(optimizer_rule(c)) <
+                     runtime::optimizer_states(optimizer_rule(c)).size();
+  k.require(!whole || c.run.device != DeviceKind::kCuda, {"optimizer.name", "run.device"},
+            optimizer +
+                " is not computed on a GPU yet; allowed adam, adamw, sgd with run.device = "
+                "cuda");
+  k.require(!whole || c.precision.reduce_dtype == ReduceDtype::kFp32,
+            {"precision.reduce_dtype", "optimizer.name"},
+            "working contradicts optimizer.name = " + optimizer +
+                ", whose tensors travel in fp32; allowed fp32");
+  k.require(c.train.ema_decay == 0 || c.run.device != DeviceKind::kCuda,
+            {"train.ema_decay", "run.device"},
+            "the average is not made on a GPU yet; allowed 0 with run.device = cuda");
   k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(),
             {"checkpoint.init_from", "checkpoint.resume"},
             "contradicts checkpoint.resume with a path; give one of them");
@@ -149,20 +200,27 @@ void check_training(Checker& k, const RunConfig& c) {
             {"zero.offload_parameters", "zero.stage"},
             "true moves this rank's shards of the parameters, and zero.stage = " +
                 std::to_string(c.zero.stage) + " does not shard them; allowed with zero.stage = 3");
-  k.warn(name != ScheduleKind::kNoam && !k.given("optimizer.lr"), {"optimizer.lr", "schedule.name"},
-         "left at its default 1, which is a factor for noam; another schedule takes it as the rate "
-         "itself");
   k.warn(c.train.max_steps > 0 && c.run.warmup_steps >= c.train.max_steps,
          {"run.warmup_steps", "train.max_steps"},
          std::to_string(c.run.warmup_steps) + " leaves none of train.max_steps = " +
              std::to_string(c.train.max_steps) + " steps for tokens_per_second");
 }
 
+void find_idle_of_schedule(Checker& k, ScheduleKind name) {
+  k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"},
+            "schedule.name is constant");
+  k.idle_if(!ends(name), {"schedule.total_steps"}, "only cosine, warmup_linear and wsd end");
+  k.idle_if(name != ScheduleKind::kWarmupConstant, {"schedule.warmup_shape", "schedule.min_lr"},
+            "schedule.name is not warmup_constant");
+  k.idle_if(name == ScheduleKind::kConstant || name == ScheduleKind::kWarmupConstant,
+            {"schedule.min_ratio"}, "the schedule does not fall");
+  k.idle_if(name != ScheduleKind::kWsd, {"schedule.decay_steps"}, "schedule.name is not wsd");
+}
+
 /// Keys that were given and that this run does not look at.
 void find_idle(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   const bool saves = c.checkpoint.every_epochs > 0 || c.checkpoint.every_steps > 0;
-  const ScheduleKind name = c.schedule.name;
   k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer,
             {"zero.offload_optimizer"}, "the device is a CPU");
   k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters,
@@ -170,15 +228,14 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(c.run.device == DeviceKind::kCpu, {"plan.gpu_gbytes"}, "the device is a CPU");
   k.idle_if(c.run.device == DeviceKind::kCuda, {"run.gemm"},
             "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
+  k.idle_if(runtime::optimizer_states(optimizer_rule(c)).empty(), {"optimizer.state_dtype"},
+            "the optimizer has no states");
   k.idle_if(c.zero.stage != 3,
             {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");
   k.idle_if(c.zero.stage == 3 && c.comm.overlap == Overlap::kOff, {"zero.prefetch_units"},
             "comm.overlap is off: a unit is gathered when it is needed");
-  k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"},
-            "schedule.name is constant");
-  k.idle_if(name != ScheduleKind::kCosine && name != ScheduleKind::kWarmupLinear,
-            {"schedule.total_steps"}, "only cosine and warmup_linear end");
+  find_idle_of_schedule(k, c.schedule.name);
   for (const Key& key : keys()) {
     if (!key.idle) continue;
     const std::string why = key.idle(c);

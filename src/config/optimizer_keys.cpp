@@ -11,11 +11,9 @@ using runtime::Nesterov;
 using runtime::OptimizerSettings;
 using runtime::StateType;
 
-/// A number of the rules, which has no effect with an optimizer that does not read it.
-template <double OptimizerSettings::*Setting>
-Key setting_key(const char* name, Interval interval, const char* help) {
-  const Place<double> place = [](RunConfig& c) -> double& { return c.optimizer.*Setting; };
-  Key key = number_key(name, place, interval, help);
+/// A key of a setting, which has no effect with an optimizer that does not read it.
+template <auto Setting>
+Key read_by_rules(Key key) {
   key.idle = [](const RunConfig& c) {
     const OptimizerKind chosen = c.optimizer.name;
     if (runtime::optimizer_reads(chosen, Setting)) return std::string();
@@ -24,11 +22,18 @@ Key setting_key(const char* name, Interval interval, const char* help) {
   return key;
 }
 
+/// A number of the rules.
+template <double OptimizerSettings::*Setting>
+Key setting_key(const char* name, Interval interval, const char* help) {
+  const Place<double> place = [](RunConfig& c) -> double& { return c.optimizer.*Setting; };
+  return read_by_rules<Setting>(number_key(name, place, interval, help));
+}
+
 Choices<OptimizerKind> names() {
   Choices<OptimizerKind> out;
   for (std::size_t i = 0; i < runtime::kOptimizers; ++i) {
     const auto kind = static_cast<OptimizerKind>(i);
-    out.emplace_back(runtime::optimizer_name(kind), kind);
+    if (runtime::first_of_name(kind) == kind) out.emplace_back(runtime::optimizer_name(kind), kind);
   }
   return out;
 }
@@ -47,35 +52,38 @@ void add_optimizer(std::vector<Key>& t) {
   t.push_back(setting_key<&OptimizerSettings::eps>("optimizer.eps", {.low = 0},
                                                    "added to the denominator"));
   t.push_back(setting_key<&OptimizerSettings::weight_decay>(
-      "optimizer.weight_decay", {.low = 0}, "L2 for adam and sgd, decoupled for adamw"));
-  t.push_back(number_key("optimizer.momentum", TH_AT(optimizer.momentum), below_1, {"auto", -1},
-                         "decay of the momentum; auto: 0 for sgd, 0.95 for muon", {"*"}));
-  t.push_back(choice_key(
+      "optimizer.weight_decay", {.low = 0},
+      "L2 for adam and sgd, decoupled for adamw, adafactor and muon"));
+  t.push_back(read_by_rules<&OptimizerSettings::momentum>(
+      number_key("optimizer.momentum", TH_AT(optimizer.momentum), below_1, {"auto", -1},
+                 "decay of the momentum; auto: 0 for sgd, 0.95 for muon")));
+  t.push_back(read_by_rules<&OptimizerSettings::nesterov>(choice_key(
       "optimizer.nesterov", TH_AT(optimizer.nesterov),
       Choices<Nesterov>{
           {"auto", Nesterov::kAuto}, {"true", Nesterov::kTrue}, {"false", Nesterov::kFalse}},
-      "Nesterov's momentum; auto: false for sgd, true for muon", {"*"}));
+      "Nesterov's momentum; auto: false for sgd, true for muon")));
   t.push_back(choice_key("optimizer.state_dtype", TH_AT(optimizer.state_dtype),
                          Choices<StateType>{{"fp32", StateType::kFp32}, {"bf16", StateType::kBf16}},
                          "type in which an optimizer's states are kept; bf16 rounds by draws of a "
-                         "counter",
-                         {"*"}));
-  t.push_back(number_key("optimizer.adam_lr", TH_AT(optimizer.adam_lr), {.low = 0},
-                         "muon: rate of the tensors that adamw updates; 0: optimizer.lr", {"*"}));
-  t.push_back(choice_key("optimizer.muon_scale", TH_AT(optimizer.muon_scale),
-                         Choices<MuonScale>{{"original", MuonScale::kOriginal},
-                                            {"match_rms_adamw", MuonScale::kMatchRmsAdamw}},
-                         "muon: a matrix' step times sqrt(max(1, rows/columns)), or times 0.2 "
-                         "sqrt(max(rows, columns))",
-                         {"*"}));
-  t.push_back(
-      number_key("optimizer.beta2_decay", TH_AT(optimizer.beta2_decay), {.low = -8, .high = 0},
-                 "adafactor: at step t the second moment decays by 1 - t^beta2_decay", {"*"}));
-  t.push_back(number_key("optimizer.eps_scale", TH_AT(optimizer.eps_scale), {.low = 0},
-                         "adafactor: least root mean square of a tensor that scales its rate",
-                         {"*"}));
-  t.push_back(number_key("optimizer.update_clip", TH_AT(optimizer.update_clip), {.low = 1e-6},
-                         "adafactor: largest root mean square of a tensor's update", {"*"}));
+                         "counter"));
+  t.push_back(setting_key<&OptimizerSettings::adam_lr>(
+      "optimizer.adam_lr", {.low = 0},
+      "muon: rate of the tensors that adamw updates; 0: optimizer.lr"));
+  t.push_back(read_by_rules<&OptimizerSettings::muon_scale>(
+      choice_key("optimizer.muon_scale", TH_AT(optimizer.muon_scale),
+                 Choices<MuonScale>{{"original", MuonScale::kOriginal},
+                                    {"match_rms_adamw", MuonScale::kMatchRmsAdamw}},
+                 "muon: a matrix' step times sqrt(max(1, rows/columns)), or times 0.2 "
+                 "sqrt(max(rows, columns))")));
+  t.push_back(setting_key<&OptimizerSettings::beta2_decay>(
+      "optimizer.beta2_decay", {.low = -8, .high = 0},
+      "adafactor: at step t the second moment decays by 1 - t^beta2_decay"));
+  t.push_back(setting_key<&OptimizerSettings::eps_scale>(
+      "optimizer.eps_scale", {.low = 0},
+      "adafactor: least root mean square of a tensor that scales its rate"));
+  t.push_back(setting_key<&OptimizerSettings::update_clip>(
+      "optimizer.update_clip", {.low = 1e-6},
+      "adafactor: largest root mean square of a tensor's update"));
 }
 
 }  // namespace th::config

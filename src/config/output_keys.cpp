@@ -46,11 +46,11 @@ void add_decode(std::vector<Key>& t) {
       "alpha of beam search: hypotheses are compared by log p / ((5 + length) / 6)^alpha"));
   t.push_back(integer_key("decode.max_length", TH_AT(decode.max_length), 1, 1 << 20,
                           "longest translation, ids; its end not counted"));
-  t.push_back(choice_key("decode.parameters", TH_AT(decode.parameters),
-                         Choices<DecodeParameters>{{"trained", DecodeParameters::kTrained},
-                                                   {"ema", DecodeParameters::kEma}},
-                         "parameters of validation and decoding: the last, or their moving average",
-                         {"*"}));
+  t.push_back(
+      choice_key("decode.parameters", TH_AT(decode.parameters),
+                 Choices<DecodeParameters>{{"trained", DecodeParameters::kTrained},
+                                           {"ema", DecodeParameters::kEma}},
+                 "parameters of validation and decoding: the last, or their moving average"));
 }
 
 void add_monitor(std::vector<Key>& t) {

@@ -18,7 +18,7 @@ void add_train(std::vector<Key>& t) {
                           "0: once an epoch"));
   t.push_back(number_key("train.ema_decay", TH_AT(train.ema_decay),
                          {.low = 0, .high = 1, .high_open = true},
-                         "decay of the moving average of the parameters; 0: none", {"*"}));
+                         "decay of the moving average of the parameters; 0: none"));
 }
 
 void add_schedule(std::vector<Key>& t) {
@@ -30,7 +30,7 @@ void add_schedule(std::vector<Key>& t) {
                                                {"inverse_sqrt", ScheduleKind::kInverseSqrt},
                                                {"warmup_constant", ScheduleKind::kWarmupConstant},
                                                {"wsd", ScheduleKind::kWsd}},
-                         "learning rate schedule", {"warmup_constant", "wsd"}));
+                         "learning rate schedule"));
   t.push_back(integer_key("schedule.warmup_steps", TH_AT(schedule.warmup_steps), 0, kMost,
                           "steps of warm-up"));
   t.push_back(integer_key("schedule.total_steps", TH_AT(schedule.total_steps), 0, kMost,
@@ -38,13 +38,13 @@ void add_schedule(std::vector<Key>& t) {
   t.push_back(
       choice_key("schedule.warmup_shape", TH_AT(schedule.warmup_shape),
                  Choices<WarmupShape>{{"linear", WarmupShape::kLinear}, {"log", WarmupShape::kLog}},
-                 "warmup_constant: how the rate rises", {"*"}));
+                 "warmup_constant: how the rate rises"));
   t.push_back(number_key("schedule.min_lr", TH_AT(schedule.min_lr), {.low = 0},
-                         "warmup_constant: the rate at its start", {"*"}));
+                         "warmup_constant: the rate at its start"));
   t.push_back(number_key("schedule.min_ratio", TH_AT(schedule.min_ratio), {.low = 0, .high = 1},
-                         "least rate after the warm-up, as a part of the highest", {"*"}));
+                         "least rate after the warm-up, as a part of the highest"));
   t.push_back(integer_key("schedule.decay_steps", TH_AT(schedule.decay_steps), 0, kMost,
-                          "wsd: steps of the decay at the end; 0: a tenth of all", {"*"}));
+                          "wsd: steps of the decay at the end; 0: a tenth of all"));
 }
 
 void add_precision(std::vector<Key>& t) {

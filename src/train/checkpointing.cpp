@@ -1,6 +1,7 @@
 #include "th/train/checkpointing.hpp"
 
 #include "th/base/error.hpp"
+#include "th/config/state_names.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_writer.hpp"
 #include "th/io/checkpoint/shard_reader.hpp"
@@ -12,6 +13,7 @@
 #include <new>
 #include <span>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 namespace th::train {
@@ -203,6 +205,7 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
 void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& engine) {
   const std::vector<std::string>& there = reader.info().state_names;
   for (const std::string& name : names_of_optimizer_states(engine)) {
+    if (name == config::kAverageName) continue;  // it can begin with the parameters
     if (std::find(there.begin(), there.end(), name) != there.end()) continue;
     throw CheckpointError(reader.folder() + " holds " +
                           (there.empty() ? "parameters alone, no optimizer state"
@@ -217,6 +220,10 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
   const zero::FlatLayout& layout = engine.layout();
   std::vector<zero::ZeroEngine::NamedState> states = engine.states();
   if (what == LoadWhat::kParameters) states.resize(1);
+  const std::vector<std::string>& there = reader.info().state_names;
+  const bool averages = states.back().name == std::string_view(config::kAverageName) &&
+                        std::find(there.begin(), there.end(), config::kAverageName) == there.end();
+  if (averages) states.pop_back();
   std::vector<float> slice(largest_slice(layout));
   std::unique_ptr<io::ShardReader> shard;
   run_agreed(collectives, [&] {
@@ -242,6 +249,7 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
   run_agreed(collectives, [&] {
     if (failure) std::rethrow_exception(failure);
   });
+  if (averages || what == LoadWhat::kParameters) engine.start_average();
 }
 
 }  // namespace th::train

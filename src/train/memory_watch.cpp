@@ -1,6 +1,7 @@
 #include "th/train/memory_watch.hpp"
 
 #include "th/base/error.hpp"
+#include "th/config/state_names.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 
@@ -100,7 +101,7 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
   const zero::MemoryPlan plan = zero::plan_memory(request);
   const bool on_gpu = request.memory == zero::DeviceMemory::kOwn;
   const runtime::MemoryUse host = on_gpu ? plan.host_peak().host : plan.peak().use;
-  const runtime::StateNames states = runtime::optimizer_states(request.config.optimizer.name);
+  const std::vector<const char*> states = config::state_names(request.config);
   if (available > 0 && plan.of_node(host.total(), ranks_here) * ranks_here > available) {
     throw MemoryError(
         "the run does not fit into the memory of " + runtime::hostname() + ": " +

@@ -4,6 +4,7 @@
 #include "th/model/memory/torch_cuda.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/agreement.hpp"
+#include "th/zero/whole_matrices.hpp"
 
 #include <algorithm>
 
@@ -66,6 +67,15 @@ RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& cont
 RunDevice::~RunDevice() = default;
 
 void RunDevice::open(const config::RunConfig& config) {
+  if (config.train.ema_decay > 0)
+    throw DeviceError("train.ema_decay: the average is not made on a GPU yet; give run.device=cpu");
+  if (zero::updates_whole_tensors(config))
+    throw DeviceError(std::string("optimizer.name: ") +
+                      runtime::optimizer_name(config.optimizer.name) +
+                      " is not computed on a GPU yet; give run.device=cpu");
+  if (config.optimizer.state_dtype == runtime::StateType::kBf16)
+    throw DeviceError(
+        "optimizer.state_dtype: bf16 states are not updated on a GPU yet; give run.device=cpu");
   const bool nccl = config.comm.backend != config::Backend::kMpi;
   run_agreed(control_, [&] { plugin_ = std::make_unique<runtime::CudaPlugin>(); });
   const runtime::CudaPlugin::Selection selection = plugin_->select_device(

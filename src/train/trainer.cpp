@@ -228,7 +228,9 @@ double Trainer::evaluate() {
                                   collectives_.size());
   memory_->saw_evaluation(batches.shapes(), batches.bytes());
   validated_step_ = state_.step;
-  return evaluate_loss(*model_, *engine_, collectives_, batches);
+  double loss = 0;
+  with_decoding_parameters([&] { loss = evaluate_loss(*model_, *engine_, collectives_, batches); });
+  return loss;
 }
 
 void Trainer::end_epoch() {
@@ -357,9 +359,11 @@ void Trainer::translate_test_set() {
                    model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
                    model::host_compute(config_.run));
     }
-    lines = translate_corpus(
-        host ? *host : *model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
-        {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
+    with_decoding_parameters([&] {
+      lines = translate_corpus(
+          host ? *host : *model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
+          {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
+    });
   }
   std::vector<std::string> references;
   std::int64_t exact = 0;

@@ -1,3 +1,4 @@
+#include "th/config/state_names.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
@@ -47,11 +48,18 @@ void Trainer::show_progress(double loss, double seconds) {
                   " s left");
 }
 
+void Trainer::with_decoding_parameters(const std::function<void()>& body) {
+  const bool average = config_.decode.parameters == config::DecodeParameters::kEma;
+  if (average) engine_->swap_average();
+  body();
+  if (average) engine_->swap_average();
+}
+
 void Trainer::report_memory() {
   if (!is_root()) return;
-  say("Memory of a rank: " +
-      plan_against_measurement(memory_->plan().peak().use, ledger().at_peak(),
-                               runtime::optimizer_states(config_.optimizer.name)));
+  say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use,
+                                                      ledger().at_peak(),
+                                                      config::state_names(config_)));
 }
 
 void Trainer::open_monitors() {

@@ -2,6 +2,7 @@
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/lr_schedule.hpp"
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
@@ -81,10 +82,34 @@ void Trainer::resume() {
             std::to_string(reader_->info().zero_stage) + ").");
   const bool tells_its_end = !finished() || !state_.exit.empty();
   saved_step_ = tells_its_end && reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
+  compare_rates();
   if (state_.identity != identity_)
     log_.info("The checkpoint was written as [" + state_.identity + "], this run is [" + identity_ +
               "].");
   state_.identity = identity_;
+}
+
+void Trainer::compare_rates() {
+  constexpr double kNoticed = 0.01;  // of the larger one
+  if (finished()) return;
+  const config::RunConfig before =
+      config::load_deck_text(reader_->info().deck, "checkpoint", "/", {}).config;
+  const std::int64_t end_before = schedule_steps(before, *source_);
+  const std::int64_t next = state_.step - state_.skipped_steps + 1;
+  const double then = learning_rate(before, end_before, next),
+               now = learning_rate(config_, total_steps_, next);
+  if (!is_root() || std::abs(now - then) <= kNoticed * std::max(now, then)) return;
+  std::array<char, 160> rates{};
+  std::snprintf(rates.data(), rates.size(),
+                "The learning rate of step %lld is %.6g by this deck and %.6g by the checkpoint's",
+                static_cast<long long>(state_.step + 1), now, then);
+  std::string why = "schedule.* or optimizer.lr differ";
+  if (end_before != total_steps_)
+    why = "the schedule ends at step " + std::to_string(total_steps_) + " in place of " +
+          std::to_string(end_before) +
+          " (schedule.total_steps, or train.epochs); schedule.total_steps=" +
+          std::to_string(end_before) + " keeps the end";
+  log_.warn(std::string(rates.data()) + ": " + why + ".");
 }
 
 void Trainer::check_probe() {

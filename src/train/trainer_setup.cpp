@@ -175,6 +175,14 @@ void Trainer::open_data(const runtime::Communicator& node) {
                     " is not below the " + std::to_string(total_steps_) +
                     " steps of train.epochs; lower it or set schedule.total_steps");
   }
+  const std::int64_t falling = total_steps_ - config_.schedule.warmup_steps;
+  if (config_.schedule.name == config::ScheduleKind::kWsd &&
+      config_.schedule.decay_steps > falling) {
+    throw DeckError("schedule.decay_steps: " + std::to_string(config_.schedule.decay_steps) +
+                    " is more than the " + std::to_string(falling) +
+                    " steps that train.epochs leaves after the warm-up; lower it or set "
+                    "schedule.total_steps");
+  }
 }
 
 void Trainer::take_output() {

@@ -115,7 +115,8 @@ std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSou
   // Epochs by token budget differ by a few steps, and each has to be laid out to be counted.
   constexpr std::int64_t kCounted = 1000;
   const config::ScheduleKind name = config.schedule.name;
-  if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear)
+  if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear &&
+      name != config::ScheduleKind::kWsd)
     return 0;
   if (config.schedule.total_steps > 0) return config.schedule.total_steps;
   const std::int64_t counted =

@@ -3,6 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/zero/host_device.hpp"
+#include "th/zero/whole_update.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -29,7 +30,7 @@ ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer
       collectives_(collectives),
       host_(device == nullptr ? std::make_unique<HostDevice>() : nullptr),
       device_(device == nullptr ? *host_ : *device),
-      policy_(zero_policy(config.zero.stage)),
+      policy_(zero_policy(config)),
       layout_(model.units(), collectives.size()),
       slots_(slots),
       rounds_((slots + collectives.size() - 1) / collectives.size()),
@@ -204,19 +205,6 @@ std::string ZeroEngine::first_not_finite(const runtime::StepOutcome& outcome) {
                         : layout_.tensors()[index(first)].spec.name;
 }
 
-StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
-  const FlatLayout::Unit& u = layout_.units()[index(unit)];
-  if (policy_.shard_optimizer)
-    return {unit, 0, u.shard, reduced_gradient(unit), parameter_shard(unit)};
-  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset),
-          working_at(*parameters_, u.offset)};
-}
-
-StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
-  const std::int64_t shard = layout_.units()[index(unit)].shard;
-  return {unit, policy_.shard_optimizer ? 0 : rank_ * shard, shard, nullptr, parameter_shard(unit)};
-}
-
 StepResult ZeroEngine::step(const StepRequest& request) {
   end_step(request);
   return result();
@@ -287,10 +275,20 @@ StepResult ZeroEngine::result() {
 
 void ZeroEngine::update(const StepRequest& request, double gradient_factor,
                         const runtime::StepOutcome* outcome) {
-  const runtime::UpdateFactors factors =
+  constexpr std::uint64_t kRoundingStream = 0x726f756e64;
+  const std::uint64_t draws = hash_pair(hash_pair(config_.run.seed, kRoundingStream),
+                                        static_cast<std::uint64_t>(request.optimizer_step));
+  runtime::UpdateFactors factors =
       update_factors({config_.optimizer, request.lr, gradient_factor, request.optimizer_step});
+  if (whole_update_) {
+    whole_update_->begin_step(
+        {config_.optimizer, request.lr, gradient_factor, request.optimizer_step}, draws);
+  }
+  factors.draws = draws;
+  average_rate_ = request.optimizer_step == 1 ? 1.0 : 1.0 - config_.train.ema_decay;
   const auto units = static_cast<std::int64_t>(layout_.units().size());
-  for (std::int64_t u = 0; u < units && updates_own_part(); ++u) store_->announce(slice_of(u));
+  for (std::int64_t u = 0; u < units && updates_own_part() && !whole_update_; ++u)
+    store_->announce(slice_of(u));
   for (std::int64_t u = 0; u < units; ++u) update_unit(u, factors, outcome);
   communication_.run_bodies();
   if (pool_) pool_->updated();
@@ -303,12 +301,25 @@ void ZeroEngine::update_unit(std::int64_t unit, const runtime::UpdateFactors& fa
                outcome);  // everything is updated here, and each rank has the sum of its own shard
 }
 
+void ZeroEngine::average(const StateStore::Slice& slice) {
+  if (buffers_.averages) store_->average(slice, average_rate_);
+}
+
 void ZeroEngine::update_shard(std::int64_t unit, const runtime::UpdateFactors& factors,
                               const runtime::StepOutcome* outcome) {
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
                                     updates_on(), unit);
-    store_->update_next(factors, outcome);
+    if (whole_update_) {
+      for (const StateStore::Slice& part : parts_of(slice_of(unit))) {
+        store_->announce(part);
+        store_->update_next(factors, outcome);
+      }
+      update_matrices(unit);
+    } else {
+      store_->update_next(factors, outcome);
+    }
+    average(slice_of(unit));
   }
   updated_[index(unit)] = whole_[index(unit)] = store_->updated();
   if (policy_.shard_parameters || !policy_.shard_optimizer) return;
@@ -335,22 +346,25 @@ void ZeroEngine::update_whole(std::int64_t number, const runtime::UpdateFactors&
                          {gradient});
   compute_.wait(communication_.record());
   communication_.run_bodies();
-  std::int64_t announced = 0;
+  std::vector<StateStore::Slice> slices;
   for (std::int64_t r = 0; r < ranks_; ++r) {
     if (!updates(r)) continue;
-    store_->announce({number, r * unit.shard, unit.shard, (*shards)[index(r)],
-                      working_at(*parameters_, unit.offset + r * unit.shard)});
-    ++announced;
+    slices.push_back({number, r * unit.shard, unit.shard, (*shards)[index(r)],
+                      working_at(*parameters_, unit.offset + r * unit.shard), r * unit.shard});
+    store_->announce(slices.back());
   }
   {
     const FlightRecord::Scope scope(flight_, store_->updating(), FlightRecord::What::kUpdate,
                                     updates_on(), number);
-    for (std::int64_t i = 0; i < announced; ++i) store_->update_next(factors, outcome);
+    for (const StateStore::Slice& slice : slices) {
+      store_->update_next(factors, outcome);
+      average(slice);
+    }
   }
   updated_[index(number)] = whole_[index(number)] = store_->updated();
   communication_.wait(store_->updating().record());
   // From here on the owners may write again what was read here.
-  const bool others = announced < ranks_;  // have updated what this rank did not
+  const bool others = std::ssize(slices) < ranks_;  // have updated what this rank did not
   communication_.enqueue(
       "end of a gather", [this] { collectives_.finish_exchange(); },
       {gradient,

@@ -4,7 +4,9 @@
 #include "th/runtime/memory/resource_usage.hpp"
 
 #include "th/base/error.hpp"
+#include "th/config/state_names.hpp"
 #include "th/zero/slot_tree.hpp"
+#include "th/zero/whole_matrices.hpp"
 
 #include <algorithm>
 
@@ -19,6 +21,12 @@ constexpr std::int64_t kFloat = 4, kDouble = 8;
 ZeroPolicy zero_policy(std::int64_t stage) {
   ensure(stage >= 0 && stage <= 3, "zero.stage is 0, 1, 2 or 3");
   return {stage >= 1, stage >= 2, stage >= 3};
+}
+
+ZeroPolicy zero_policy(const config::RunConfig& config) {
+  ZeroPolicy policy = zero_policy(config.zero.stage);
+  policy.shard_optimizer = policy.shard_optimizer || updates_whole_tensors(config);
+  return policy;
 }
 
 BufferTypes buffer_types(const config::RunConfig& config) {
@@ -75,8 +83,8 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
 /// What zero.offload_* move to the host, and how updates then travel.
 void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatLayout& layout) {
   if (b.memory == DeviceMemory::kHost) return;
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
-  b.optimizer_on_host = config.zero.offload_optimizer && b.of_all_states() + b.masters > 0;
+  const ZeroPolicy policy = zero_policy(config);
+  b.optimizer_on_host = config.zero.offload_optimizer && b.bytes_of_states() + b.masters > 0;
   b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
   // Without sharding the sum of an exact reduction lies shard by shard, that of a fast one unit by
   // unit.
@@ -119,7 +127,7 @@ std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& 
 
 EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout,
                              const UnitUse& use, std::int64_t slots, DeviceMemory memory) {
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const ZeroPolicy policy = zero_policy(config);
   const std::int64_t whole = layout.padded_total();
   const std::int64_t shard = layout.shard_total();
   const bool overlap = config.comm.overlap == config::Overlap::kOn;
@@ -143,8 +151,10 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.unit_gradients = policy.shard_gradients || b.types.short_gradients() ? b.made.total : 0;
   b.travel = policy.shard_gradients && b.types.short_gradients() ? b.exchanged.total : 0;
   if (b.types.masters()) b.masters = policy.shard_optimizer ? shard : whole;
-  b.states = runtime::optimizer_states(config.optimizer.name).size();
-  b.of_a_state = policy.shard_optimizer ? shard : whole;
+  b.states = config::state_names(config).size();
+  b.short_states = config.optimizer.state_dtype == runtime::StateType::kBf16;
+  b.averages = config.train.ema_decay > 0;
+  b.state_layouts = state_layouts(config, layout);
   if (config.comm.reduction == config::Reduction::kExact) {
     b.pending_shard = shard;
     b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
@@ -162,7 +172,7 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
 OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers,
                       const FlatLayout& layout, const runtime::NodeMap& nodes,
                       std::optional<std::int64_t> shared_room) {
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const ZeroPolicy policy = zero_policy(config);
   std::int64_t most = 0;  // ranks of a node
   for (int r = 0; r < nodes.ranks(); ++r) most = std::max<std::int64_t>(most, nodes.node_size(r));
   // A fast sum is whole on every rank, which updates all of it.
@@ -175,7 +185,7 @@ OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buff
   const std::int64_t parameters =
       once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
   const std::int64_t states =
-      once.states ? (buffers.masters + buffers.of_all_states()) * kFloat : 0;
+      once.states ? buffers.masters * kFloat + buffers.bytes_of_states() : 0;
   const std::int64_t gradients =
       most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
   constexpr int kWindows = 8;  // more than there are
@@ -196,7 +206,7 @@ runtime::MemoryUse EngineBuffers::use() const {
   if (!optimizer_on_host) {
     use[MemoryClass::kMaster] = masters * kFloat;
     for (std::size_t s = 0; s < states; ++s)
-      use[runtime::optimizer_state_class(s)] = of_a_state * kFloat;
+      use[runtime::optimizer_state_class(s)] = bytes_of_state(s);
   }
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
@@ -219,7 +229,7 @@ runtime::MemoryUse EngineBuffers::host_use() const {
   use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);
   use[MemoryClass::kMaster] = masters * kFloat;
   for (std::size_t s = 0; s < states; ++s)
-    use[runtime::optimizer_state_class(s)] = of_a_state * kFloat;
+    use[runtime::optimizer_state_class(s)] = bytes_of_state(s);
   use[MemoryClass::kOffloadStaging] = staging.bytes();
   return use;
 }

@@ -1,6 +1,8 @@
 #include "th/base/error.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/zero/engine.hpp"
+#include "th/zero/whole_matrices.hpp"
+#include "th/zero/whole_update.hpp"
 
 #include <algorithm>
 #include <array>
@@ -62,6 +64,10 @@ void ZeroEngine::allocate() {
   StateStore::Given given{data(node_masters_), {}};
   std::transform(node_states_.begin(), node_states_.end(), given.states.begin(), data);
   store_ = std::make_unique<StateStore>(device_, layout_, b, policy_, given);
+  if (updates_whole_tensors(config_)) {
+    ensure(device_.is_host(), "ZeroEngine: whole tensors are updated on the host alone");
+    whole_update_ = WholeUpdate::make(config_, layout_, rank_, *store_);
+  }
   pending_ = block(MemoryClass::kCommunication,
                    b.pending_sums * b.pending_shard * element_bytes(config::Precision::kFp32));
   if (device_.is_host()) {
@@ -116,7 +122,7 @@ void ZeroEngine::allocate_once_a_node() {
   };
   share(node_masters_, MemoryClass::kMaster, b.masters);
   for (std::size_t s = 0; s < b.states; ++s)
-    share(node_states_[s], runtime::optimizer_state_class(s), b.of_a_state);
+    share(node_states_[s], runtime::optimizer_state_class(s), b.bytes_of_state(s) / 4);
   if (!all) {  // all of them, or none
     node_masters_.reset();
     for (Buffer& state : node_states_) state.reset();

@@ -1,4 +1,5 @@
 #include "th/base/error.hpp"
+#include "th/config/state_names.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/initialization.hpp"
@@ -36,11 +37,39 @@ void ZeroEngine::initialise(std::uint64_t seed) {
   for (std::size_t u = 0; u < layout_.units().size(); ++u) share_unit(static_cast<std::int64_t>(u));
   parameters_changed();
   collectives_.barrier();
+  start_average();
+}
+
+void ZeroEngine::swap_average() {
+  const State state = optimizer_state(buffers_.states - 1);
+  settle();
+  collectives_.barrier();  // nobody reads what a node has once
+  for (std::int64_t u = 0; u < std::ssize(layout_.units()); ++u) {
+    const StateStore::Slice mine = my_shard(u);
+    store_->swap_average(mine);
+    share_unit(u);
+    if (!policy_.shard_optimizer) share_fp32(u, store_->at(state, mine), whole_state(state, u));
+  }
+  parameters_changed();
+  collectives_.barrier();
+}
+
+void ZeroEngine::start_average() {
+  if (!buffers_.averages) return;
+  const State state = optimizer_state(buffers_.states - 1);
+  settle();
+  collectives_.barrier();
+  for (std::int64_t u = 0; u < std::ssize(layout_.units()); ++u) {
+    const StateStore::Slice mine = my_shard(u);
+    store_->average(mine, 1.0);
+    if (!policy_.shard_optimizer) share_fp32(u, store_->at(state, mine), whole_state(state, u));
+  }
+  collectives_.barrier();
 }
 
 std::vector<ZeroEngine::NamedState> ZeroEngine::states() const {
   std::vector<NamedState> out{{"parameters", State::kParameters}};
-  for (const char* name : runtime::optimizer_states(config_.optimizer.name))
+  for (const char* name : config::state_names(config_))
     out.push_back({name, optimizer_state(out.size() - 1)});
   return out;
 }
@@ -69,28 +98,43 @@ void ZeroEngine::share_unit(std::int64_t number) {
   gather_now(number, working_at(*parameters_, unit.offset));
 }
 
-void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole) {
+template <typename Place>
+void ZeroEngine::share_shards(std::int64_t number, const float* mine, runtime::Access whole,
+                              Place place) {
   const FlatLayout::Unit& u = layout_.units()[index(number)];
   const std::int64_t offset = words(u.offset, buffers_.types.reduced);
   const std::int64_t part =
       words(u.shard, buffers_.types.reduced);  // of 16-bit gradients the buffer holds half a unit
   float* buffer = gradients_->data() + offset;
   communication_.wait(compute_.record());
-  communication_.enqueue(
-      "share",
-      [=, this, shard = u.shard] {
-        for (std::int64_t at = 0; at < shard; at += part) {
-          communication_.copy(buffer + rank_ * part, mine + at, part * kFloat);
-          collectives_.all_gather(*gradients_, offset, part, part, buffer);
-          for (std::int64_t r = 0; r < ranks_; ++r) {
-            if (updates(r))
-              communication_.copy(whole + r * shard + at, buffer + r * part, part * kFloat);
-          }
-        }
-      },
-      {runtime::reads(mine, u.shard * kFloat), runtime::writes(buffer, part * ranks_ * kFloat),
-       runtime::writes(whole, u.padded * kFloat)});
+  communication_.enqueue("share",
+                         [=, this, shard = u.shard] {
+                           for (std::int64_t at = 0; at < shard; at += part) {
+                             communication_.copy(buffer + rank_ * part, mine + at, part * kFloat);
+                             collectives_.all_gather(*gradients_, offset, part, part, buffer);
+                             for (std::int64_t r = 0; r < ranks_; ++r) {
+                               if (updates(r)) place(r * shard + at, buffer + r * part, part);
+                             }
+                           }
+                         },
+                         {runtime::reads(mine, u.shard * kFloat),
+                          runtime::writes(buffer, part * ranks_ * kFloat), whole});
   communication_.drain();
+}
+
+void ZeroEngine::share_fp32(std::int64_t number, const float* mine, float* whole) {
+  share_shards(number, mine, runtime::writes(whole, layout_.units()[index(number)].padded * kFloat),
+               [this, whole](std::int64_t at, const float* from, std::int64_t count) {
+                 communication_.copy(whole + at, from, count * kFloat);
+               });
+}
+
+void ZeroEngine::share_state(std::int64_t number, const float* mine, State state) {
+  share_shards(
+      number, mine, {},
+      [this, state, number](std::int64_t at, const float* from, std::int64_t count) {
+        store_->write(state, {number, at, count, nullptr, nullptr, at}, {from, index(count)});
+      });
 }
 
 std::unique_ptr<model::ParameterSource> ZeroEngine::gather_all(const model::Transformer& model) {
@@ -130,6 +174,7 @@ void ZeroEngine::read_unit(State state, std::int64_t number, std::span<float> ou
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(out) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
   compute_.wait(whole_[index(number)]);
+  if (!is_plain(state)) return store_->read(state, my_shard(number), out);
   runtime::copy_now(device_, out.data(), store_->at(state, my_shard(number)), unit.shard * kFloat);
   if (pool_) pool_->was_read(number);
 }
@@ -148,6 +193,10 @@ void ZeroEngine::write_state(State state, std::span<const float> in) {
 void ZeroEngine::write_unit(State state, std::int64_t number, std::span<const float> in) {
   const FlatLayout::Unit& unit = layout_.units()[index(number)];
   ensure(std::ssize(in) == unit.shard, "ZeroEngine: a unit's buffer has the wrong size");
+  if (!is_plain(state)) {
+    if (!policy_.shard_optimizer) return share_state(number, in.data(), state);
+    return store_->write(state, my_shard(number), in);
+  }
   if (state == State::kParameters || policy_.shard_optimizer) {
     compute_.wait(whole_[index(number)]);
     runtime::copy_now(device_, store_->at(state, my_shard(number)), in.data(), unit.shard * kFloat);

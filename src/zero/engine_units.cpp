@@ -44,6 +44,31 @@ void ZeroEngine::lay_out_places() {
                                        });
 }
 
+StateStore::Slice ZeroEngine::slice_of(std::int64_t unit) const {
+  const FlatLayout::Unit& u = layout_.units()[index(unit)];
+  if (policy_.shard_optimizer)
+    return {unit,
+            0,
+            u.shard,
+            reduced_gradient(unit),
+            parameter_shard(unit),
+            rank_ * u.shard,
+            element_bytes(buffers_.types.working)};
+  return {unit, 0, u.padded, reduced_at(gradients_->data(), u.offset),
+          working_at(*parameters_, u.offset)};
+}
+
+StateStore::Slice ZeroEngine::my_shard(std::int64_t unit) const {
+  const std::int64_t shard = layout_.units()[index(unit)].shard;
+  return {unit,
+          policy_.shard_optimizer ? 0 : rank_ * shard,
+          shard,
+          nullptr,
+          parameter_shard(unit),
+          rank_ * shard,
+          element_bytes(buffers_.types.working)};
+}
+
 std::byte* ZeroEngine::travelling_gradient(std::int64_t unit) const {
   return reduced_at(gradients_->data(), buffers_.exchanged.offset(gradient_place_[index(unit)]));
 }

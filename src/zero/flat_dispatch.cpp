@@ -26,6 +26,10 @@ void update_elements(const runtime::UpdateFactors& factors, float* weights, cons
   table().update_elements(factors, weights, gradients, states, count);
 }
 
+void average_elements(const float* weights, float* averages, float rate, std::int64_t count) {
+  table().average_elements(weights, averages, rate, count);
+}
+
 void block_square_sums(const float* x, std::int64_t blocks, double* out) {
   table().block_square_sums(x, blocks, out);
 }

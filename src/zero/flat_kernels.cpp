@@ -1,5 +1,7 @@
 #include "th/zero/flat_kernels.hpp"
 
+#include <algorithm>
+
 #include "th/zero/flat_layout.hpp"
 #include "zero/flat_tables.hpp"
 
@@ -16,7 +18,7 @@ template <typename Rule>
                                               float* const* states, std::int64_t count) {
   const typename Rule::Factors factors = of_rule;
   float* own[runtime::kMaxOptimizerStates];
-  for (std::size_t s = 0; s < Rule::kStates.size(); ++s) own[s] = states[s];
+  for (std::size_t s = 0; s < runtime::element_states_of<Rule>(); ++s) own[s] = states[s];
   for (std::int64_t i = 0; i < count; ++i) {
     runtime::update_element(factors, gradients[i] * factor, weights[i], own, i,
                             runtime::StateIndexes<Rule>{});
@@ -29,6 +31,17 @@ void update_elements(const runtime::UpdateFactors& factors, float* weights, cons
       factors, [&](auto rule, const auto& of_rule) __attribute__((always_inline)) {
         update_all<decltype(rule)>(of_rule, factors.gradient, weights, gradients, states, count);
       });
+}
+
+void average_elements(const float* weights, float* averages, float rate, std::int64_t count) {
+  if (rate == 1.0F) {
+    std::copy(weights, weights + count, averages);
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float average = averages[i];
+    averages[i] = average + (weights[i] - average) * rate;
+  }
 }
 
 void block_square_sums(const float* x, std::int64_t blocks, double* out) {
@@ -51,6 +64,6 @@ void sum(const float* a, const float* b, float* out, std::int64_t count) {
 
 }  // namespace
 
-constinit const FlatTable kFlatTable{update_elements, block_square_sums, sum};
+constinit const FlatTable kFlatTable{update_elements, average_elements, block_square_sums, sum};
 
 }  // namespace th::zero::TH_ISA

@@ -11,6 +11,7 @@ namespace th::zero {
 struct FlatTable {
   void (*update_elements)(const runtime::UpdateFactors& factors, float* weights,
                           const float* gradients, float* const* states, std::int64_t count);
+  void (*average_elements)(const float* weights, float* averages, float rate, std::int64_t count);
   void (*block_square_sums)(const float* x, std::int64_t blocks, double* out);
   SumFn* sum;
 };

@@ -7,6 +7,7 @@
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/parameter_units.hpp"
+#include "th/zero/whole_matrices.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -104,7 +105,7 @@ runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatL
   const std::int64_t shard = layout.largest_unit() / layout.ranks();
   runtime::LargestCalls out;
   out.all_gather = words(shard, types.working);
-  if (!zero_policy(config.zero.stage).shard_optimizer)
+  if (!zero_policy(config).shard_optimizer)
     out.all_gather = std::max(out.all_gather, words(shard, types.reduced));
   if (buffers.memory == DeviceMemory::kOwn)
     out.all_gather = std::max(out.all_gather, 2 * buffers.record);  // words of its doubles
@@ -168,7 +169,7 @@ class PlanBuilder {
         units_(unit_use(shapes_)),
         buffers_(engine_buffers(config_, layout_, units_, request.slots, request.memory)),
         nodes_(request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks))),
-        sharded_(zero_policy(config_.zero.stage).shard_parameters),
+        sharded_(zero_policy(config_).shard_parameters),
         apart_(request.memory == DeviceMemory::kOwn),
         states_(1 + static_cast<std::int64_t>(buffers_.states)),
         constants_(model::table_bytes(config_.model, request.longest)) {}
@@ -188,6 +189,7 @@ class PlanBuilder {
   void count_traffic() {
     plan_.parameters = layout_.parameter_count();
     plan_.checkpoint_bytes = states_ * plan_.parameters * kFloat;
+    plan_.update_operations = update_operations(config_, layout_);
     plan_.traffic = step_traffic(config_, layout_, units_, request_.slots);
     plan_.between_nodes =
         traffic_between_nodes(config_, layout_, units_, request_.slots, nodes_, request_.rank);
@@ -245,6 +247,10 @@ class PlanBuilder {
     if (request_.saves && config_.checkpoint.async)
       host()[MemoryClass::kCheckpointStaging] = states_ * layout_.shard_total() * kFloat;
     host_phase("update", MemoryClass::kCommunication, buffers_.records_at_end() * kDouble);
+    const std::int64_t matrices =
+        whole_matrix_floats(config_, whole_matrices(config_, layout_), request_.rank) * kFloat;
+    if (matrices >= static_cast<std::int64_t>(runtime::MemoryLedger::kSmallest))
+      host_phase("whole tensors", MemoryClass::kCommunication, matrices);
     if (request_.saves && !config_.checkpoint.async)
       host_phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
     if (request_.training.empty()) return;

@@ -2,21 +2,28 @@
 
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
+#include "th/base/hash.hpp"
 #include "th/model/ops/host_ops.hpp"
 #include "th/zero/flat_kernels.hpp"
 #include "th/zero/flat_layout.hpp"
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 
 namespace th::zero {
 
 using runtime::ElementType;
 
+runtime::StepNumbers numbers_of(const OptimizerStep& step) {
+  const double part = step.settings.lr > 0 ? step.lr / step.settings.lr : 0;
+  return {step.settings, step.lr, step.step, part};
+}
+
 runtime::UpdateFactors update_factors(const OptimizerStep& step) {
-  return runtime::optimizer_factors(step.settings.name, {step.settings, step.lr, step.step},
-                                    static_cast<float>(step.gradient_factor));
+  return runtime::optimizer_factors(runtime::chosen_rule(step.settings.name, step.settings),
+                                    numbers_of(step), static_cast<float>(step.gradient_factor));
 }
 
 ElementType element_type(config::Precision precision) {
@@ -62,15 +69,72 @@ void round_elements(const float* from, ElementType type, void* to, std::int64_t 
   });
 }
 
+std::uint16_t round_by_draw(float x, std::uint32_t draw) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  constexpr std::uint32_t kExponent = 0x7f800000U, kQuiet = 0x0040U;
+  if ((bits & kExponent) == kExponent) {  // no carry into it; a NaN stays one
+    const std::uint32_t nan = (bits & 0x007fffffU) != 0 ? kQuiet : 0;
+    return static_cast<std::uint16_t>((bits >> 16U) | nan);
+  }
+  return static_cast<std::uint16_t>((bits + (draw & 0xffffU)) >> 16U);
+}
+
+std::uint32_t rounding_draw(std::uint64_t key, std::int64_t element) {
+  // Four draws a hash.
+  const std::uint64_t four = hash_pair(key, static_cast<std::uint64_t>(element) >> 2U);
+  return static_cast<std::uint32_t>(four >> (16U * (static_cast<std::uint64_t>(element) & 3U))) &
+         0xffffU;
+}
+
+void round_by_draws(std::span<const float> from, std::uint64_t key, std::int64_t first,
+                    std::uint16_t* to) {
+  for (std::size_t i = 0; i < from.size(); ++i)
+    to[i] = round_by_draw(from[i], rounding_draw(key, first + static_cast<std::int64_t>(i)));
+}
+
+void widen_elements(const void* from, ElementType type, float* to, std::int64_t count) {
+  with_short_element(type, [&](auto element) {
+    using T = decltype(element);
+    model::compute(op::Widen<T>{.x = static_cast<const T*>(from), .y = to, .count = count});
+  });
+}
+
+namespace {
+
+/// An update of at most kChunk elements whose states are kept in bf16.
+void update_short_states(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& o,
+                         const float* gradients, std::int64_t at, std::int64_t n) {
+  const std::size_t states = runtime::element_states(factors.kind());
+  alignas(64) std::array<std::array<float, kChunk>, runtime::kMaxOptimizerStates> wide;
+  float* here[runtime::kMaxOptimizerStates] = {};
+  for (std::size_t s = 0; s < states; ++s) {
+    here[s] = wide[s].data();
+    widen_elements(o.short_states[s] + at, ElementType::kBf16, here[s], n);
+  }
+  update_elements(factors, o.weights + at, gradients, here, n);
+  for (std::size_t s = 0; s < states; ++s) {
+    round_by_draws({here[s], static_cast<std::size_t>(n)}, hash_pair(factors.draws, s),
+                   o.first + at, o.short_states[s] + at);
+  }
+}
+
+}  // namespace
+
 void apply_update(const runtime::UpdateFactors& planned, const runtime::UpdateOperands& o) {
   runtime::UpdateFactors factors = planned;
   if (o.outcome != nullptr) {
     if (o.outcome->finite == 0) return;
     factors.gradient = o.outcome->gradient_factor;
   }
-  const std::size_t states = runtime::optimizer_states(factors.kind()).size();
+  const std::size_t states = runtime::element_states(factors.kind());
   for_fp32_chunks(o.gradients, o.gradient_type, o.count,
                   [&](std::int64_t at, std::int64_t n, const float* gradients) {
+                    if (o.short_states[0] != nullptr) {
+                      for (std::int64_t i = 0; i < n; i += kChunk)
+                        update_short_states(factors, o, gradients + i, at + i,
+                                            std::min(kChunk, n - i));
+                      return;
+                    }
                     float* here[runtime::kMaxOptimizerStates] = {};
                     for (std::size_t s = 0; s < states; ++s) here[s] = o.states[s] + at;
                     update_elements(factors, o.weights + at, gradients, here, n);

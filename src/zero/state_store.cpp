@@ -39,6 +39,8 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
   out.weights = moved(all.weights, begin);
   out.gradients = moved(all.gradients, begin * element_bytes(types.reduced));
   for (float*& state : out.states) state = moved(state, begin);
+  for (std::uint16_t*& state : out.short_states) state = state == nullptr ? nullptr : state + begin;
+  out.first += begin;
   out.working = moved(all.working, begin * element_bytes(types.working));
   out.count = count;
   return out;
@@ -55,15 +57,15 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout,
     const MemoryScope scope(kind);
     return DeviceBlock(device, place, bytes);
   };
-  const auto state = [&](float* is_given, DeviceBlock& own, MemoryClass kind,
-                         std::int64_t elements) {
-    if (is_given == nullptr) own = block(kind, states, elements * kFloat);
+  const auto state = [&](float* is_given, DeviceBlock& own, MemoryClass kind, std::int64_t bytes) {
+    if (is_given == nullptr) own = block(kind, states, bytes);
     return is_given == nullptr ? own.as<float>() : is_given;
   };
-  states_.masters = state(given.masters, own_masters_, MemoryClass::kMaster, buffers.masters);
+  states_.masters =
+      state(given.masters, own_masters_, MemoryClass::kMaster, buffers.masters * kFloat);
   for (std::size_t s = 0; s < buffers.states; ++s) {
     states_.states[s] = state(given.states[s], own_states_[s], runtime::optimizer_state_class(s),
-                              buffers.of_a_state);
+                              buffers.bytes_of_state(s));
   }
   if (buffers.parameters_on_host) {
     parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost,
@@ -112,6 +114,52 @@ float* StateStore::at(State state, const Slice& slice) const {
   return states_.states[static_cast<std::size_t>(state) - 1] + offset(slice);
 }
 
+std::int64_t StateStore::offset(std::size_t state, const Slice& slice, std::int64_t at) const {
+  const StateLayout& layout = buffers_.state_layouts[state];
+  if (layout.dense()) return offset(slice) + at;
+  const std::int64_t shard_begin = policy_.shard_optimizer ? slice.first - slice.begin : 0;
+  return layout.offset(slice.unit, slice.first + at, shard_begin);
+}
+
+void StateStore::read(State state, const Slice& slice, std::span<float> out) const {
+  const std::size_t number = static_cast<std::size_t>(state) - 1;
+  std::fill(out.begin(), out.end(), 0.0F);
+  buffers_.state_layouts[number].for_runs(
+      slice.unit, slice.first, slice.count, [&](std::int64_t begin, std::int64_t count) {
+        float* to = out.data() + begin - slice.first;
+        const std::int64_t from = offset(number, slice, begin - slice.first);
+        if (buffers_.state_element(number) == 2)
+          widen_elements(short_state(number) + from, runtime::ElementType::kBf16, to, count);
+        else
+          std::copy_n(states_.states[number] + from, count, to);
+      });
+}
+
+void StateStore::write(State state, const Slice& slice, std::span<const float> in) {
+  const std::size_t number = static_cast<std::size_t>(state) - 1;
+  buffers_.state_layouts[number].for_runs(
+      slice.unit, slice.first, slice.count, [&](std::int64_t begin, std::int64_t count) {
+        const float* from = in.data() + begin - slice.first;
+        const std::int64_t to = offset(number, slice, begin - slice.first);
+        if (buffers_.state_element(number) == 2)
+          round_elements(from, runtime::ElementType::kBf16, short_state(number) + to, count);
+        else
+          std::copy_n(from, count, states_.states[number] + to);
+      });
+}
+
+void StateStore::write_drawn(State state, const Slice& slice, std::span<const float> in,
+                             std::uint64_t draws) {
+  const std::size_t number = static_cast<std::size_t>(state) - 1;
+  if (buffers_.state_element(number) == 4) return write(state, slice, in);
+  const std::int64_t unit = layout_.units()[index(slice.unit)].first_block * FlatLayout::kBlock;
+  buffers_.state_layouts[number].for_runs(
+      slice.unit, slice.first, slice.count, [&](std::int64_t begin, std::int64_t count) {
+        round_by_draws({in.data() + begin - slice.first, index(count)}, draws, unit + begin,
+                       short_state(number) + offset(number, slice, begin - slice.first));
+      });
+}
+
 std::byte* StateStore::parameters(std::int64_t unit) const {
   if (!buffers_.parameters_on_host) return nullptr;
   return parameters_.data() +
@@ -129,7 +177,14 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   out.gradients = buffers_.host_gradients > 0
                       ? gradients_.data() + begin * element_bytes(types.reduced)
                       : slice.gradients;
-  for (std::size_t s = 0; s < buffers_.states; ++s) out.states[s] = states_.states[s] + begin;
+  for (std::size_t s = 0; s < buffers_.states; ++s) {
+    const std::int64_t at = offset(s, slice, 0);
+    if (buffers_.state_element(s) == 2)
+      out.short_states[s] = short_state(s) + at;
+    else
+      out.states[s] = states_.states[s] + at;
+  }
+  out.first = layout_.units()[index(slice.unit)].first_block * FlatLayout::kBlock + slice.first;
   if (buffers_.masters > 0) out.working = parameters;
   out.count = slice.count;
   out.gradient_type = element_type(types.reduced);
@@ -232,6 +287,24 @@ void StateStore::update_next(const runtime::UpdateFactors& factors,
   }
 }
 
+void StateStore::average(const Slice& slice, double rate) {
+  ensure(device_.is_host() && buffers_.averages, "StateStore: there is no average on the host");
+  const float* weights = at(State::kParameters, slice);
+  float* averages = at(optimizer_state(buffers_.states - 1), slice);
+  updating().enqueue(
+      "average",
+      [weights, averages, rate = static_cast<float>(rate), count = slice.count] {
+        average_elements(weights, averages, rate, count);
+      },
+      {reads(weights, slice.count * kFloat), writes(averages, slice.count * kFloat)});
+}
+
+void StateStore::swap_average(const Slice& slice) {
+  ensure(device_.is_host() && buffers_.averages, "StateStore: there is no average on the host");
+  float* weights = at(State::kParameters, slice);
+  std::swap_ranges(weights, weights + slice.count, at(optimizer_state(buffers_.states - 1), slice));
+}
+
 runtime::Event StateStore::updated() {
   return (out_ ? *out_ : updating()).record();  // each piece leaves behind its update
 }
@@ -240,6 +313,7 @@ void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactor
   const BufferTypes& types = buffers_.types;
   const std::int64_t working =
       here.working == nullptr ? 0 : here.count * element_bytes(types.working);
+  const std::size_t of_formula = runtime::element_states(factors.kind());
   const auto update = [this, here, factors] {
     if (buffers_.optimizer_on_host) return apply_update(factors, here);
     device_.update(device_.compute(), factors, here);
@@ -251,7 +325,9 @@ void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactor
                here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
          reads(here.gradients, here.count * element_bytes(types.reduced)),
          writes(here.weights, here.count * kFloat), writes(here.working, working),
-         writes(here.states[S], S < buffers_.states ? here.count * kFloat : 0)...});
+         writes(here.states[S] != nullptr ? static_cast<void*>(here.states[S])
+                                          : static_cast<void*>(here.short_states[S]),
+                S < of_formula ? here.count * buffers_.state_element(S) : 0)...});
   };
   enqueue(std::make_index_sequence<runtime::kMaxOptimizerStates>{});
 }

@@ -1,5 +1,6 @@
 #include "th/base/error.hpp"
 #include "th/zero/engine_buffers.hpp"
+#include "th/zero/whole_matrices.hpp"
 
 #include <algorithm>
 
@@ -31,10 +32,20 @@ std::int64_t gathered_elements(const config::RunConfig& config, const FlatLayout
   return elements;
 }
 
+/// Bytes of this rank's shards of the units with matrices that are updated as a whole: they travel
+/// to the matrices' owners, and the results back.
+std::int64_t bytes_for_matrices(const config::RunConfig& config, const FlatLayout& layout) {
+  const auto matrices = whole_matrices(config, layout);
+  std::int64_t bytes = 0;
+  for (std::size_t u = 0; u < matrices.size(); ++u)
+    bytes += matrices[u].empty() ? 0 : layout.units()[u].shard * kFloat;
+  return bytes;
+}
+
 /// Payload elements of a step in multiples of P/N, the same for every receiver.
 StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layout,
                          const UnitUse& use, std::int64_t slots) {
-  const ZeroPolicy policy = zero_policy(config.zero.stage);
+  const ZeroPolicy policy = zero_policy(config);
   const BufferTypes types = buffer_types(config);
   const bool exact = config.comm.reduction == config::Reduction::kExact;
   const std::int64_t rounds = rounds_of(slots, layout.ranks());
@@ -54,6 +65,9 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
   } else if (exact) {
     t.all_gather = reduced;
   }
+  const WholeTraffic whole = whole_traffic(config);
+  t.all_gather += static_cast<std::int64_t>(whole.arrivals) * bytes_for_matrices(config, layout);
+  t.exchange += static_cast<std::int64_t>(whole.returns) * bytes_for_matrices(config, layout);
   t.remainder = (layout.shard_total() / FlatLayout::kBlock + rounds) * kDouble;
   return t;
 }
@@ -90,8 +104,9 @@ StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLay
   t.all_gather *= nodes.nodes() - 1;
   t.reduce *= nodes.outsiders(rank);
   t.remainder *= nodes.outsiders(rank);
-  if (t.exchange == 0) return t;
-  t.exchange = 0;
+  t.exchange = static_cast<std::int64_t>(whole_traffic(config).returns) * nodes.outsiders(rank) *
+               bytes_for_matrices(config, layout);
+  if (config.comm.reduction != config::Reduction::kExact) return t;
   const std::int64_t slice = layout.shard_total() * element_bytes(buffer_types(config).reduced),
                      sum = layout.shard_total() * kFloat;
   for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
@@ -112,6 +127,9 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
   const std::int64_t shard = layout.largest_unit() / layout.ranks();
   const std::int64_t peers = nodes.node_size(rank);
   out.gather = (nodes.outsiders(rank) + peers - 1) / peers * shard * element_bytes(types.working);
+  const std::int64_t matrices =
+      bytes_for_matrices(config, layout) > 0 ? nodes.outsiders(rank) * shard * kFloat : 0;
+  out.exchange = matrices;
   if (config.comm.reduction != config::Reduction::kExact) return out;
   const std::int64_t slice = shard * element_bytes(types.reduced), sum = shard * kFloat;
   std::int64_t arriving = 0, leaving = 0;
@@ -124,7 +142,7 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
     }
     arriving = std::max(arriving, arrives);
   });
-  out.exchange = arriving + leaving;
+  out.exchange = std::max(arriving, matrices) + leaving;
   return out;
 }
 

@@ -1,6 +1,8 @@
 # The model is compared with numbers that PyTorch made (make_golden.py): logits, gradients, ten
-# steps of Adam; each option of a model with those of make_options.py: logits, gradients.
-add_executable(th_golden golden/test_golden.cpp golden/test_options.cpp)
+# steps of Adam; each option of a model with those of make_options.py; optimizers with
+# make_optimizers.py's.
+add_executable(th_golden golden/test_golden.cpp golden/test_optimizers.cpp
+  golden/test_options.cpp)
 th_apply_options(th_golden)
 target_include_directories(th_golden PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(th_golden PRIVATE th_zero nlohmann_json::nlohmann_json GTest::gtest)

@@ -200,6 +200,112 @@ TEST(BytesSent, OfStageThreeCountTheOpeningsOfEachUnitAndKeptOnesOnce) {
   }
 }
 
+/// Runs with other optimizers than Adam, states in 16 bits, and the parameters' average.
+std::vector<th::config::RunConfig> other_optimizers(std::int64_t stage, const Column& column) {
+  using th::config::OptimizerKind;
+  std::vector<th::config::RunConfig> out;
+  for (const OptimizerKind name : {OptimizerKind::kAdam, OptimizerKind::kSgd, OptimizerKind::kMuon,
+                                   OptimizerKind::kAdafactor}) {
+    for (const bool small : {false, true}) {
+      th::config::RunConfig config = make_config(stage, column);
+      config.optimizer.name = name;
+      if (name == OptimizerKind::kSgd) config.optimizer.momentum = 0.9;
+      if (small) {
+        config.optimizer.state_dtype = th::runtime::StateType::kBf16;
+        config.train.ema_decay = 0.9;
+      }
+      out.push_back(config);
+    }
+  }
+  return out;
+}
+
+TEST(StateBytes, OfEveryOptimizerAreThoseOfTheBuffersAndOfTheirFormula) {
+  const std::int64_t n = ranks();
+  for (const Column* column : {&kColumns[0], &kColumns[1]}) {
+    for (std::int64_t stage = 0; stage <= 3; ++stage) {
+      for (const th::config::RunConfig& config : other_optimizers(stage, *column)) {
+        const EngineRun run(config, n);
+        const th::runtime::MemoryUse use = run.engine->buffers().use();
+        const std::string where = std::string(th::runtime::optimizer_name(config.optimizer.name)) +
+                                  " " + column->name + ", stage " + std::to_string(stage);
+#if !defined(__SANITIZE_ADDRESS__)
+        EXPECT_EQ(run.ledger.current().model_state(), use.model_state()) << where;
+#endif
+        const std::int64_t p = run.engine->layout().padded_total();
+        const bool small = config.train.ema_decay > 0;
+        const std::int64_t each = small ? 2 : 4, average = small ? 4 : 0,
+                           share = stage == 0 ? p : p / n;
+        if (config.optimizer.name == th::config::OptimizerKind::kSgd) {
+          EXPECT_EQ(use.optimizer_states(), share * (each + average)) << where;
+        }
+        if (config.optimizer.name == th::config::OptimizerKind::kAdam) {
+          EXPECT_EQ(use.optimizer_states(), share * (2 * each + average)) << where;
+        }
+        if (n > 1) continue;  // every rank has room for what one of them has most of
+        // Between one and two states an element, and a fraction of one.
+        if (config.optimizer.name == th::config::OptimizerKind::kMuon) {
+          EXPECT_LT(use.optimizer_states(), p / n * (2 * each + average)) << where;
+        }
+        if (config.optimizer.name == th::config::OptimizerKind::kAdafactor) {
+          EXPECT_LT(use.optimizer_states() - p / n * average, p / n * each / 2) << where;
+        }
+      }
+    }
+  }
+}
+
+TEST(BytesSent, OfWholeTensorsAreThoseOfTheirFormulaAndOfThePlan) {
+  const std::int64_t n = ranks(), slots = 3 * n + 1;
+  for (std::int64_t stage = 0; stage <= 3; ++stage) {
+    EngineRun plain(make_config(stage, kColumns[0]), slots);
+    const th::runtime::ByteCounters start = plain.collectives->bytes_sent();
+    plain.step();
+    const th::runtime::ByteCounters adam = plain.collectives->bytes_sent() - start;
+    for (const th::config::RunConfig& config : other_optimizers(stage, kColumns[0])) {
+      EngineRun run(config, slots);
+      const th::runtime::ByteCounters before = run.collectives->bytes_sent();
+      run.step();
+      const th::runtime::ByteCounters sent = run.collectives->bytes_sent() - before;
+      const auto& layout = run.engine->layout();
+      const th::zero::StepTraffic planned =
+          th::zero::step_traffic(config, layout, th::zero::unit_use(run.model), slots);
+      const std::string where = std::string(th::runtime::optimizer_name(config.optimizer.name)) +
+                                ", stage " + std::to_string(stage);
+      EXPECT_EQ(planned.total(), sent.total()) << where;
+      EXPECT_EQ(planned.all_gather, sent.all_gather) << where;
+      std::int64_t layers = 0;  // elements of a rank's shards of them
+      for (const auto& unit : layout.units())
+        layers += unit.name.find("layers") != std::string::npos ? unit.shard : 0;
+      const bool muon = config.optimizer.name == th::config::OptimizerKind::kMuon,
+                 adafactor = config.optimizer.name == th::config::OptimizerKind::kAdafactor;
+      const std::int64_t returning = muon        ? layers * 4
+                                     : adafactor ? 2 * layout.shard_total() * 4
+                                                 : 0;
+      EXPECT_EQ(sent.exchange, adam.exchange + returning * (n - 1)) << where;
+    }
+  }
+}
+
+TEST(BytesBetweenNodes, OfWholeTensorsAreWhatWasPlannedForEveryPlacement) {
+  const std::int64_t slots = 3 * ranks() + 1;
+  for (const std::vector<int>& placement : th_test::node_placements(ranks())) {
+    for (const std::int64_t stage : {0, 1, 3}) {
+      for (const th::config::RunConfig& config : other_optimizers(stage, kColumns[0])) {
+        EngineRun run(config, slots, placement);
+        const th::runtime::ByteCounters before = run.collectives->bytes_between_nodes();
+        run.step();
+        const th::runtime::ByteCounters seen = run.collectives->bytes_between_nodes() - before;
+        const th::zero::StepTraffic planned = th::zero::traffic_between_nodes(
+            config, run.engine->layout(), th::zero::unit_use(run.model), slots,
+            th::runtime::NodeMap(placement), run.collectives->rank());
+        EXPECT_EQ(seen.exchange, planned.exchange);
+        EXPECT_EQ(seen.all_gather, planned.all_gather);
+      }
+    }
+  }
+}
+
 th::runtime::ByteCounters between_nodes_in_a_step(EngineRun& run) {
   const th::runtime::ByteCounters before = run.collectives->bytes_between_nodes();
   run.step();

@@ -84,6 +84,8 @@ class Trainer {
   void watch_engine();
   void resume();
   void check_probe();
+  /// Warns where the next step's rate is another one by this deck than by the checkpoint's.
+  void compare_rates();
   void open_monitors();
   void print_sizes();
 
@@ -120,6 +122,9 @@ class Trainer {
     return config_.precision.dtype == config::Precision::kFp16;
   }
   void show_progress(double loss, double seconds);
+  /// body() while the engine's parameters are those of decode.parameters. Collective. What it
+  /// throws ends the run.
+  void with_decoding_parameters(const std::function<void()>& body);
   [[nodiscard]] double evaluate();
   void report_memory();
   /// Rank 0 writes for people and plots. An error waits for agree() or settle_notes(), where all

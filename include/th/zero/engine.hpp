@@ -25,6 +25,8 @@
 
 namespace th::zero {
 
+class WholeUpdate;
+
 /// What one optimizer step reports, the same on every rank.
 struct StepResult {
   double loss_sum = 0;     ///< over all slots, added in slot order
@@ -90,6 +92,13 @@ class ZeroEngine final : public model::ParameterSource {
   void close_forward(std::int64_t unit) override;
   model::UnitTensors& open_backward(std::int64_t unit) override;
   void close_backward(std::int64_t unit) override;
+
+  /// Exchanges the parameters and their moving average, on every rank: validation and decoding in
+  /// between use the average; a second call brings the parameters back, the same bits. With
+  /// train.ema_decay alone.
+  void swap_average();
+  /// Begins the average anew, with the parameters as they are; nothing without train.ema_decay.
+  void start_average();
 
   /// A copy of all parameters in every rank's host memory, in the layout of one rank: for decoding,
   /// where ranks take unlike numbers of steps.
@@ -216,6 +225,13 @@ class ZeroEngine final : public model::ParameterSource {
                     const runtime::StepOutcome* outcome);
   void update_shard(std::int64_t unit, const runtime::UpdateFactors& factors,
                     const runtime::StepOutcome* outcome);
+  /// The parts of a slice that the element's formula updates: all of it, or what lies between
+  /// matrices.
+  [[nodiscard]] std::vector<StateStore::Slice> parts_of(const StateStore::Slice& slice) const;
+  /// The update of a unit's matrices (whole_update_). Collective.
+  void update_matrices(std::int64_t unit);
+  /// Takes a slice that was updated into the average, where there is one.
+  void average(const StateStore::Slice& slice);
   /// All units, by the outcome where the device has it.
   void update(const StepRequest& request, double gradient_factor,
               const runtime::StepOutcome* outcome);
@@ -248,6 +264,17 @@ class ZeroEngine final : public model::ParameterSource {
   /// Every rank's fp32 shard of a unit, `mine`, into `whole`; through the gradient buffer, which is
   /// free between steps.
   void share_fp32(std::int64_t unit, const float* mine, float* whole);
+  /// The same into a whole state of any type.
+  void share_state(std::int64_t unit, const float* mine, State state);
+  /// What both do: `place(at, from, count)` takes elements of the whole unit from `at` on.
+  template <typename Place>
+  void share_shards(std::int64_t unit, const float* mine, runtime::Access whole, Place place);
+  /// Whether a state has every element, in fp32: it lies as the parameters do.
+  [[nodiscard]] bool is_plain(State state) const {
+    const std::size_t number = static_cast<std::size_t>(state) - 1;
+    return state == State::kParameters ||
+           (buffers_.state_element(number) == 4 && buffers_.state_layouts[number].dense());
+  }
   [[nodiscard]] float* whole_state(State state, std::int64_t unit) const;
 
   config::RunConfig config_;
@@ -271,6 +298,7 @@ class ZeroEngine final : public model::ParameterSource {
   void arrive(Ended& ended);
   std::deque<Ended> ended_;
   std::int64_t ends_ = 0;                             ///< steps that ended
+  double average_rate_ = 0;                           ///< of the step that is taken
   bool idle_ = false;                                 ///< this rank has no slot in the round
   std::int64_t slot_ = runtime::FlightRecord::kNone;  ///< that this rank is in
   runtime::DeviceBlock host_record_;                  ///< on the host: what record_ is on a device
@@ -296,7 +324,8 @@ class ZeroEngine final : public model::ParameterSource {
   Buffer node_masters_;        ///< master weights that the ranks of a node have once
   std::array<Buffer, runtime::kMaxOptimizerStates> node_states_;  ///< and the optimizer's states
   std::unique_ptr<StateStore> store_;
-  std::vector<int> open_;  ///< how often a unit is open
+  std::unique_ptr<WholeUpdate> whole_update_;  ///< null: no tensor is updated as a whole
+  std::vector<int> open_;                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
   std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone
 

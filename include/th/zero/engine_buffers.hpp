@@ -8,6 +8,7 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
+#include "th/zero/state_layout.hpp"
 
 namespace th::model {
 class Transformer;
@@ -24,6 +25,9 @@ struct ZeroPolicy {
   bool shard_parameters = false;  ///< units are gathered on demand
 };
 [[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
+/// The run's. At stage 0 an optimizer of whole tensors has its states sharded as at stage 1, which
+/// gives the same bits: the owner of a matrix takes slices from their owners.
+[[nodiscard]] ZeroPolicy zero_policy(const config::RunConfig& config);
 
 /// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the
 /// working type, master weights in fp32 where that has 16 bits, gradients made in fp32 and reduced
@@ -107,8 +111,10 @@ struct EngineBuffers {
       0;  ///< fp32 master weights, whole or this rank's shards; 0 where the working type is fp32
   std::int64_t gradients =
       0;                   ///< reduced type: whole, or this rank's shards of the reduced gradients
-  std::size_t states = 0;  ///< how many the optimizer's rule has
-  std::int64_t of_a_state = 0;  ///< fp32 elements of each: whole, or this rank's shards
+  std::size_t states = 0;  ///< how many the optimizer's rule has, and the average
+  bool averages = false;   ///< the last of them is the parameters' moving average
+  bool short_states = false;               ///< the optimizer's are kept in bf16
+  std::vector<StateLayout> state_layouts;  ///< of each: what it has of a whole, or of the shards
   std::int64_t gather_slots =
       0;  ///< working type: gathered units (parameters sharded), where they are not read in place
   bool gathers_in_place =
@@ -152,9 +158,17 @@ struct EngineBuffers {
   [[nodiscard]] std::int64_t records_at_end() const noexcept {
     return memory == DeviceMemory::kHost ? records : 0;
   }
-  /// fp32 elements of the optimizer's states together.
-  [[nodiscard]] std::int64_t of_all_states() const noexcept {
-    return static_cast<std::int64_t>(states) * of_a_state;
+  /// Bytes of an element of a state: 2 where the deck keeps them in bf16, and the average in fp32.
+  [[nodiscard]] std::int64_t state_element(std::size_t state) const noexcept {
+    return short_states && !(averages && state + 1 == states) ? 2 : 4;
+  }
+  [[nodiscard]] std::int64_t bytes_of_state(std::size_t state) const noexcept {
+    return state_layouts[state].elements() * state_element(state);
+  }
+  [[nodiscard]] std::int64_t bytes_of_states() const noexcept {
+    std::int64_t sum = 0;
+    for (std::size_t s = 0; s < states; ++s) sum += bytes_of_state(s);
+    return sum;
   }
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;

@@ -12,6 +12,9 @@ namespace th::zero {
 void update_elements(const runtime::UpdateFactors& factors, float* weights, const float* gradients,
                      float* const* states, std::int64_t count);
 
+/// averages += rate * (weights - averages); with rate 1 the averages are the weights.
+void average_elements(const float* weights, float* averages, float rate, std::int64_t count);
+
 /// fp64 sums of squares of `blocks` blocks of 256 elements each, every block in one fixed order.
 void block_square_sums(const float* x, std::int64_t blocks, double* out);
 

@@ -54,6 +54,8 @@ struct MemoryPlan {
   StepTraffic between_nodes;          ///< bytes that this rank sends to ranks of other nodes
   std::int64_t checkpoint_bytes = 0;  ///< of all shards together
   std::int64_t parameters = 0;        ///< without padding
+  double update_operations = 0;       ///< floating point, of the update of whole tensors: unit by
+                                      ///< unit those of the rank that has most
   std::int64_t once_a_node =
       0;  ///< of every phase's bytes: what the ranks of a node have together, once (OnceANode)
   [[nodiscard]] const Phase& peak() const;

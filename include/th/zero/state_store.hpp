@@ -42,6 +42,15 @@ class StateStore {
         nullptr;  ///< reduced type, device memory; to be left alone until the update is done
     void* parameters =
         nullptr;  ///< working type, device memory; null where the store keeps the parameters
+    std::int64_t first = 0;            ///< element of the whole unit with which it begins
+    std::int64_t parameter_bytes = 4;  ///< of an element of `parameters`
+    /// Elements [at, at + count) of it, without gradients.
+    [[nodiscard]] Slice part(std::int64_t at, std::int64_t n) const {
+      void* there = parameters == nullptr
+                        ? nullptr
+                        : static_cast<std::byte*>(parameters) + at * parameter_bytes;
+      return {unit, begin + at, n, nullptr, there, first + at, parameter_bytes};
+    }
   };
 
   /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once.
@@ -75,6 +84,11 @@ class StateStore {
   /// that is not null.
   void update_next(const runtime::UpdateFactors& factors,
                    const runtime::StepOutcome* outcome = nullptr);
+  /// Takes the weights of a slice, which were updated, into their moving average: on the host
+  /// alone.
+  void average(const Slice& slice, double rate);
+  /// Exchanges the weights of a slice and their average, on the host alone.
+  void swap_average(const Slice& slice);
   /// Where updates are computed: the device's compute stream, or the host.
   [[nodiscard]] runtime::Stream& updating() const {
     return buffers_.optimizer_on_host ? device_.host() : device_.compute();
@@ -86,6 +100,12 @@ class StateStore {
   /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory:
   /// for copies. `parameters` as in Slice.
   [[nodiscard]] float* at(State state, const Slice& slice) const;
+  /// The elements of a slice that a state of any layout and type has, in fp32; of the others zeros.
+  /// Host memory alone.
+  void read(State state, const Slice& slice, std::span<float> out) const;
+  /// Replaces them, rounded to the nearest; with `draws`, a key, by draws.
+  void write(State state, const Slice& slice, std::span<const float> in);
+  void write_drawn(State state, const Slice& slice, std::span<const float> in, std::uint64_t draws);
   /// Makes the parameters of a slice from its master weights; nothing where there are none. Waits.
   void publish(const Slice& slice);
   /// This rank's shard of a unit's parameters in host memory, where the store keeps them; else
@@ -109,6 +129,11 @@ class StateStore {
   };
 
   [[nodiscard]] std::int64_t offset(const Slice& slice) const;
+  /// Where element `at` of a slice lies in a state's buffer.
+  [[nodiscard]] std::int64_t offset(std::size_t state, const Slice& slice, std::int64_t at) const;
+  [[nodiscard]] std::uint16_t* short_state(std::size_t state) const {
+    return reinterpret_cast<std::uint16_t*>(states_.states[state]);
+  }
   [[nodiscard]] runtime::UpdateOperands operands(const Slice& slice) const;
   /// Starts the copies of pieces as places are free.
   void fetch();

@@ -15,7 +15,7 @@ std::string shard_name(std::int64_t rank) {
 }
 
 std::string dataset_path(const std::string& what) {
-  return what == "parameters" ? what : "optimizer/" + what;
+  return what == "parameters" || what == "ema" ? what : "optimizer/" + what;
 }
 
 std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank) {

@@ -42,6 +42,7 @@ std::string time_text(const Planner& planner) {
       config.plan.link_gbytes > 0 ? config.plan.link_gbytes * 1e9 : probe.copy_bytes;
   const double compute = rounds * planner.slot_flops(config) / (probe.gemm_flops * threads * 0.8);
   const zero::MemoryPlan plan = planner.plan(config);
+  const double update = plan.update_operations / (probe.gemm_flops * threads * 0.8);
   // A node's ranks share its link; what stays on a node goes at the memory's bandwidth.
   const int here = planner.request().nodes->node_size(0);
   const double sent = static_cast<double>(plan.traffic.total()),
@@ -53,7 +54,10 @@ std::string time_text(const Planner& planner) {
   std::string text = format(
       "\nA step takes about %.2f s: %.2f s of products (%.0f GFLOP/s a thread measured here, 0.8 "
       "of it reached), %.3f s of communication",
-      compute + sending, compute, probe.gemm_flops / 1e9, sending);
+      compute + update + sending, compute, probe.gemm_flops / 1e9, sending);
+  if (plan.update_operations > 0)
+    text += format(", %.2f s of the update of whole tensors (%.0f GFLOP of the busiest ranks)",
+                   update, plan.update_operations / 1e9);
   text += config.plan.link_gbytes > 0
               ? format(" at plan.link_gbytes=%g.\n", config.plan.link_gbytes)
               : format(

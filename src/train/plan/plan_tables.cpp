@@ -1,5 +1,6 @@
 #include "train/plan/plan_tables.hpp"
 
+#include "th/config/state_names.hpp"
 #include "train/plan/text_format.hpp"
 
 #include <algorithm>
@@ -124,7 +125,7 @@ std::string memory_tables(const Planner& planner) {
       "\nMemory of a rank at its peak, MiB, with the deck's gradient checkpointing\n";
   text +=
       format("%-20s %10s %10s %10s %10s\n", "class", "stage 0", "stage 1", "stage 2", "stage 3");
-  text += class_rows(plans, runtime::optimizer_states(config.optimizer.name));
+  text += class_rows(plans, config::state_names(config));
   const auto row = [&](const char* name, auto value) {
     text += format("%-20s", name);
     for (const zero::MemoryPlan& plan : plans) text += value(plan);

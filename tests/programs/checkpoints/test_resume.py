@@ -126,6 +126,25 @@ class Resume(th_run.ProgramTest):
         )
         self.assert_one_message(refused, "train.micro_batches", r"\b4\b", r"\b5\b")
 
+    def test_a_learning_rate_that_jumps_is_told(self):
+        keys = {"schedule__name": "cosine", "optimizer__lr": 0.005, "schedule__warmup_steps": 2}
+        self.train(train__epochs=1, **keys)
+        again = {"checkpoint__resume": "latest", "train__max_steps": 8, **keys}
+        # By the checkpoint's deck the rate is 0 from step 6 on, by this one step 7 is on its way
+        # from step 2 to step 12, half way down.
+        run = self.train(ranks=2, train__epochs=2, **again)
+        self.assert_one_message(
+            run, "learning rate of step 7 is 0.0025 by this deck and 0 by", "step 12", "of 6 "
+        )
+        rate = float(self.metrics(kind="step")[6]["lr"])
+        self.assertAlmostEqual(rate, 0.0025, places=12)
+
+    def test_a_learning_rate_that_goes_on_is_not_told(self):
+        keys = {"schedule__name": "cosine", "optimizer__lr": 0.005, "schedule__warmup_steps": 2}
+        self.train(train__max_steps=4, **keys)
+        run = self.train(train__max_steps=8, checkpoint__resume="latest", **keys)
+        self.assertNotIn("learning rate of step", run.out + run.err)
+
     def test_latest_without_a_checkpoint_starts_anew_and_says_so(self):
         self.train(train__max_steps=3, run__output_dir="whole")
         self.assert_one_message(

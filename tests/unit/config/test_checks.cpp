@@ -271,10 +271,9 @@ Lines idle(const std::string& text, const Overrides& overrides) {
 TEST(Warnings, NameTheLineAndTheReason) {
   EXPECT_EQ(load(kSound + "profile.steps = 3").warnings,
             (Lines{"a.in:7: profile.steps has no effect: profile.enabled is false"}));
-  EXPECT_EQ(
-      load(kSound, {"schedule.total_steps=9"}).warnings,
-      (Lines{
-          "command line: schedule.total_steps has no effect: only cosine and warmup_linear end"}));
+  EXPECT_EQ(load(kSound, {"schedule.total_steps=9"}).warnings,
+            (Lines{"command line: schedule.total_steps has no effect: only cosine, warmup_linear "
+                   "and wsd end"}));
 }
 
 TEST(Warnings, KeysWithoutEffectAreNamed) {
@@ -284,6 +283,15 @@ TEST(Warnings, KeysWithoutEffectAreNamed) {
   EXPECT_EQ(idle(kSound, {"optimizer.name=sgd", "optimizer.beta1=0.5", "optimizer.beta2=0.5",
                           "optimizer.eps=1e-8", "optimizer.weight_decay=0.1"}),
             (Lines{"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}));
+  EXPECT_EQ(idle(kSound, {"optimizer.momentum=0.9", "optimizer.nesterov=true"}),
+            (Lines{"optimizer.momentum", "optimizer.nesterov"}));
+  EXPECT_EQ(idle(kSound, {"optimizer.name=sgd", "optimizer.momentum=0.9"}), Lines());
+  EXPECT_EQ(
+      idle(kSound, {"schedule.warmup_shape=log", "schedule.min_lr=1e-5", "schedule.decay_steps=3"}),
+      (Lines{"schedule.warmup_shape", "schedule.min_lr", "schedule.decay_steps"}));
+  EXPECT_EQ(idle(kSound, {"schedule.name=warmup_constant", "optimizer.lr=1e-3",
+                          "schedule.min_lr=1e-5", "schedule.min_ratio=0.1"}),
+            (Lines{"schedule.min_ratio"}));
   EXPECT_EQ(idle(kSound,
                  {"checkpoint.every_epochs=0", "checkpoint.keep_last=2", "checkpoint.async=false"}),
             (Lines{"checkpoint.keep_last", "checkpoint.async"}));

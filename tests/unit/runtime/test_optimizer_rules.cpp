@@ -26,15 +26,44 @@ TEST(OptimizerRules, NamesAndStatesAreThoseOfDecksAndCheckpoints) {
   EXPECT_TRUE(states_of(OptimizerKind::kSgd).empty());
 }
 
-TEST(OptimizerRules, EveryNameIsThereOnceAndNoStateTwiceInARule) {
-  std::set<std::string> names;
+TEST(OptimizerRules, NoStateIsTwiceInARule) {
   for (std::size_t i = 0; i < kOptimizers; ++i) {
     const auto kind = static_cast<OptimizerKind>(i);
-    EXPECT_TRUE(names.insert(optimizer_name(kind)).second) << optimizer_name(kind);
     const std::vector<std::string> states = states_of(kind);
     EXPECT_EQ(std::set<std::string>(states.begin(), states.end()).size(), states.size());
     EXPECT_FALSE(std::count(states.begin(), states.end(), "parameters")) << "the weights' name";
   }
+}
+
+TEST(OptimizerRules, OfRulesOfOneNameTheSettingsChooseOne) {
+  OptimizerSettings settings;
+  for (std::size_t i = 0; i < kOptimizers; ++i) {
+    const auto kind = static_cast<OptimizerKind>(i);
+    EXPECT_EQ(chosen_rule(kind, settings), first_of_name(kind)) << optimizer_name(kind);
+  }
+  settings.momentum = 0;
+  EXPECT_EQ(chosen_rule(OptimizerKind::kSgd, settings), OptimizerKind::kSgd);
+  settings.momentum = 0.9;
+  EXPECT_EQ(chosen_rule(OptimizerKind::kSgd, settings), OptimizerKind::kSgdMomentum);
+  EXPECT_EQ(states_of(OptimizerKind::kSgdMomentum), std::vector<std::string>{"momentum_buffer"});
+  EXPECT_EQ(chosen_rule(OptimizerKind::kAdamw, settings), OptimizerKind::kAdamw);
+}
+
+TEST(OptimizerRules, OfMuonsStatesTwoAreTheFormulasAndOneIsTheMatrices) {
+  const std::vector<std::string> all{"exp_avg", "exp_avg_sq", "momentum_buffer"};
+  EXPECT_EQ(states_of(OptimizerKind::kMuon), all);
+  EXPECT_EQ(element_states(OptimizerKind::kMuon), 2U);
+  EXPECT_EQ(element_states(OptimizerKind::kAdam), 2U);
+  EXPECT_EQ(element_states(OptimizerKind::kSgd), 0U);
+  StepNumbers numbers;
+  numbers.settings.adam_lr = 0.004;
+  numbers.lr = 0.01;  // half of a deck's 0.02
+  numbers.part = 0.5;
+  StepNumbers adam = numbers;
+  adam.lr = 0.002;
+  EXPECT_EQ(Muon::factors(numbers).step_size, AdamW::factors(adam).step_size);
+  numbers.settings.adam_lr = 0;
+  EXPECT_EQ(Muon::factors(numbers).step_size, AdamW::factors(numbers).step_size);
 }
 
 TEST(OptimizerRules, EachReadsItsOwnSettings) {

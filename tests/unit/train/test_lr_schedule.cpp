@@ -120,9 +120,86 @@ TEST(LrSchedule, AWarmupLongerThanTheRunStaysFiniteAndRises) {
   }
 }
 
+/// DeepSpeed 0.14, runtime/lr_schedules.py, class WarmupLR: get_lr() at last_batch_iteration = i.
+double deepspeed_warmup_lr(double low, double high, int warmup, bool log, int i) {
+  const int steps = std::max(2, warmup);
+  double gamma = 1.0;
+  if (i < steps && log) gamma = 1.0 / std::log(steps) * std::log(i + 1);
+  if (i < steps && !log) gamma = static_cast<double>(i) / steps;
+  return low + (high - low) * gamma;
+}
+
+TEST(LrSchedule, WarmupConstantIsDeepSpeedsWarmupLr) {
+  for (const bool log : {false, true}) {
+    for (const int warmup : {0, 1, 2, 3, 1000}) {
+      config::RunConfig c = config_of(ScheduleKind::kWarmupConstant, warmup, 1e-3);
+      c.schedule.warmup_shape = log ? config::WarmupShape::kLog : config::WarmupShape::kLinear;
+      for (const double low : {0.0, 1e-5}) {
+        c.schedule.min_lr = low;
+        for (const int step : {1, 2, 3, 4, 10, 500, 1000, 1001, 1002, 50000})
+          expect_rate(c, 0, step, deepspeed_warmup_lr(low, 1e-3, warmup, log, step - 1));
+      }
+    }
+  }
+}
+
+TEST(LrSchedule, LogWarmupHasTheValuesOfItsFormula) {
+  config::RunConfig c = config_of(ScheduleKind::kWarmupConstant, 1024, 1.0);
+  c.schedule.warmup_shape = config::WarmupShape::kLog;
+  expect_rate(c, 0, 1, 0.0);
+  expect_rate(c, 0, 2, 0.1);  // log 2 / log 1024
+  expect_rate(c, 0, 32, 0.5);
+  expect_rate(c, 0, 1024, 1.0);
+  expect_rate(c, 0, 2048, 1.0);
+}
+
+TEST(LrSchedule, WsdRisesStaysAndFalls) {
+  config::RunConfig c = config_of(ScheduleKind::kWsd, 10, 0.5);
+  c.schedule.decay_steps = 40;
+  expect_rate(c, 100, 5, 0.25);
+  for (const std::int64_t step : {10, 35, 60}) expect_rate(c, 100, step, 0.5);
+  expect_rate(c, 100, 70, 0.375);
+  expect_rate(c, 100, 80, 0.25);
+  for (const std::int64_t step : {100, 101, 1000}) EXPECT_EQ(learning_rate(c, 100, step), 0.0);
+  c.schedule.min_ratio = 0.2;
+  expect_rate(c, 100, 5, 0.25);
+  expect_rate(c, 100, 80, 0.3);
+  expect_rate(c, 100, 100, 0.1);
+  expect_rate(c, 100, 1000, 0.1);
+  c.schedule.decay_steps = 0;  // a tenth of all
+  expect_rate(c, 100, 90, 0.5);
+  expect_rate(c, 100, 95, 0.3);
+  expect_rate(c, 100, 100, 0.1);
+}
+
+TEST(LrSchedule, TheLeastRateIsAPartOfTheHighest) {
+  for (const auto kind : {ScheduleKind::kCosine, ScheduleKind::kWarmupLinear}) {
+    config::RunConfig c = config_of(kind, 10, 0.5);
+    c.schedule.min_ratio = 0.1;
+    expect_rate(c, 110, 5, 0.25);  // the warm-up is what it was
+    expect_rate(c, 110, 10, 0.5);
+    expect_rate(c, 110, 60, 0.5 * (0.1 + 0.9 * 0.5));
+    expect_rate(c, 110, 110, 0.05);
+    expect_rate(c, 110, 500, 0.05);
+  }
+  config::RunConfig c = config_of(ScheduleKind::kInverseSqrt, 100, 0.5);
+  c.schedule.min_ratio = 0.25;
+  expect_rate(c, 0, 1, 0.005);
+  expect_rate(c, 0, 400, 0.25);
+  expect_rate(c, 0, 1600, 0.125);
+  expect_rate(c, 0, 100000, 0.125);
+  c = config_of(ScheduleKind::kNoam, 100, 1.0);
+  c.model.d_model = 64;
+  c.schedule.min_ratio = 0.25;
+  expect_rate(c, 0, 1, 1.0 / 8.0 / 1000.0);
+  expect_rate(c, 0, 400, 1.0 / 8.0 / 20.0);
+  expect_rate(c, 0, 100000, 1.0 / 8.0 / 40.0);
+}
+
 TEST(LrSchedule, EveryScheduleIsFiniteAndNotNegativeAtItsBorders) {
   for (const auto kind : {ScheduleKind::kNoam, ScheduleKind::kWarmupLinear, ScheduleKind::kCosine,
-                          ScheduleKind::kConstant, ScheduleKind::kInverseSqrt}) {
+                          ScheduleKind::kConstant, ScheduleKind::kInverseSqrt,
+                          ScheduleKind::kWarmupConstant, ScheduleKind::kWsd}) {
     for (const std::int64_t warmup : {0, 1, 2, 7}) {
       for (const std::int64_t total : {0, 1, 2, 7, 8}) {
         for (const std::int64_t step : {1, 2, 6, 7, 8, 9}) {

@@ -17,7 +17,8 @@ TEST(ScheduleSteps, AreThoseOfAllEpochsAndNeverOverflow) {
   config.schedule.name = config::ScheduleKind::kNoam;
   EXPECT_EQ(schedule_steps(config, source), 0) << "it has no end";
   for (const config::ScheduleKind name :
-       {config::ScheduleKind::kCosine, config::ScheduleKind::kWarmupLinear}) {
+       {config::ScheduleKind::kCosine, config::ScheduleKind::kWarmupLinear,
+        config::ScheduleKind::kWsd}) {
     config.schedule.name = name;
     for (const std::int64_t tokens : {0, 100}) {
       config.data.batch_tokens = tokens;

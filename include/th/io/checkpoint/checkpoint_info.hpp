@@ -32,7 +32,7 @@ struct CheckpointInfo {
 
 /// "shard_00003.h5".
 [[nodiscard]] std::string shard_name(std::int64_t rank);
-/// "parameters" for itself, "optimizer/NAME" for an optimizer state.
+/// "parameters" and "ema" for themselves, "optimizer/NAME" for an optimizer state.
 [[nodiscard]] std::string dataset_path(const std::string& what);
 /// Real (unpadded) elements in a rank's shard file.
 [[nodiscard]] std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank);

@@ -43,6 +43,11 @@ struct UpdateOperands {
   void* working = nullptr;                  ///< the new weights in `working_type`
   std::int64_t count = 0;                   ///< elements
   ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
+  /// The states where they are kept in bf16, in place of `states`: host memory alone. Each is read
+  /// exactly and rounded by a draw of UpdateFactors::draws, the state's number and the element's,
+  /// which counts from `first`.
+  std::uint16_t* short_states[kMaxOptimizerStates] = {};
+  std::int64_t first = 0;
   /// Where it is set its factor takes the place of the gradients' one, and nothing is updated
   /// unless it is finite.
   const StepOutcome* outcome = nullptr;

@@ -11,16 +11,19 @@
 ///   each static constexpr std::tuple kReads;        members of OptimizerSettings that it reads
 ///   struct Factors;                            the numbers of one step, rounded to fp32 once
 ///   static Factors factors(const StepNumbers&);
+///   static bool serves(const OptimizerSettings&);      only where rules share a name: whether this
+///                                              is the one for such settings (chosen_rule)
 ///
 /// and the formula for one element as a member of its Factors:
 ///
 ///   TH_HOST_DEVICE void update(float gradient, float& weight, float& state_0, …) const;
 ///
-/// It keeps what it computes in locals and writes each reference once, since the compiler does not
-/// know that the references are of different memory. `gradient` is clipped already. The host's
-/// loops and the GPU's kernels are made from this one formula (optimizer_rules.hpp), so that both
-/// give the same bits. The states' names are those of the memory ledger, the plan and the
-/// checkpoints; states begin at zero.
+/// Where whole tensors are updated too (muon.hpp), `kElementStates` says how many of the states,
+/// the first ones, are the formula's. It keeps what it computes in locals and writes each reference
+/// once, since the compiler does not know that the references are of different memory. `gradient`
+/// is clipped already. The host's loops and the GPU's kernels are made from this one formula
+/// (optimizer_rules.hpp), so that both give the same bits. The states' names are those of the
+/// memory ledger, the plan and the checkpoints; states begin at zero.
 namespace th::runtime {
 
 /// No rule has more states; memory classes and operands have room for so many.
@@ -56,6 +59,7 @@ struct StepNumbers {
   OptimizerSettings settings;
   double lr = 0;
   std::int64_t step = 1;  ///< counts from 1
+  double part = 1;        ///< lr as a part of the deck's
 };
 
 }  // namespace th::runtime

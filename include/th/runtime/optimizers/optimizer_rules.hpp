@@ -1,11 +1,13 @@
 #pragma once
 
-#include <algorithm>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
+#include "th/runtime/optimizers/adafactor.hpp"
 #include "th/runtime/optimizers/adam.hpp"
+#include "th/runtime/optimizers/muon.hpp"
 #include "th/runtime/optimizers/sgd.hpp"
 
 // The list of optimizers, and what is made from it: names, states, the numbers of a step, and the
@@ -13,7 +15,7 @@
 namespace th::runtime {
 
 /// The rules, in the order in which the deck's reference names them.
-using OptimizerRules = std::tuple<Adam, AdamW, Sgd>;
+using OptimizerRules = std::tuple<Adam, AdamW, Sgd, SgdMomentum, Adafactor, Muon>;
 
 inline constexpr std::size_t kOptimizers = std::tuple_size_v<OptimizerRules>;
 
@@ -29,7 +31,10 @@ template <typename Rule, std::size_t I = 0>
 enum class OptimizerKind : std::size_t {
   kAdam = optimizer_index<Adam>(),
   kAdamw = optimizer_index<AdamW>(),
-  kSgd = optimizer_index<Sgd>()
+  kSgd = optimizer_index<Sgd>(),
+  kSgdMomentum = optimizer_index<SgdMomentum>(),
+  kAdafactor = optimizer_index<Adafactor>(),
+  kMuon = optimizer_index<Muon>()
 };
 
 /// body(Rule{}) for the rule of a kind.
@@ -45,12 +50,52 @@ template <std::size_t I = 0, typename Body>
   return with_rule(kind, [](auto rule) { return decltype(rule)::kName; });
 }
 
+/// The first rule of a name, by which the deck knows it.
+[[nodiscard]] constexpr OptimizerKind first_of_name(OptimizerKind kind) {
+  for (std::size_t i = 0; i < kOptimizers; ++i) {
+    const auto other = static_cast<OptimizerKind>(i);
+    if (std::string_view(optimizer_name(other)) == optimizer_name(kind)) return other;
+  }
+  return kind;
+}
+
+/// The rule that a run takes: of those that share the deck's name the one that serves its settings
+/// (`serves`), so that a setting may decide which states there are.
+[[nodiscard]] constexpr OptimizerKind chosen_rule(OptimizerKind named,
+                                                  const OptimizerSettings& settings) {
+  for (std::size_t i = 0; i < kOptimizers; ++i) {
+    const auto kind = static_cast<OptimizerKind>(i);
+    if (std::string_view(optimizer_name(kind)) != optimizer_name(named)) continue;
+    const bool serves = with_rule(kind, [&](auto rule) {
+      if constexpr (requires { rule.serves(settings); })
+        return rule.serves(settings);
+      else
+        return true;
+    });
+    if (serves) return kind;
+  }
+  return named;
+}
+
 /// Names of its states; none for an optimizer without.
 [[nodiscard]] constexpr StateNames optimizer_states(OptimizerKind kind) {
   return with_rule(kind, [](auto rule) {
     static_assert(decltype(rule)::kStates.size() <= kMaxOptimizerStates);
     return StateNames(decltype(rule)::kStates);
   });
+}
+
+/// How many of a rule's states, the first ones, are of its element's formula; the others are those
+/// of whole tensors (`kElementStates`).
+template <typename Rule>
+[[nodiscard]] constexpr std::size_t element_states_of() {
+  if constexpr (requires { Rule::kElementStates; })
+    return Rule::kElementStates;
+  else
+    return Rule::kStates.size();
+}
+[[nodiscard]] constexpr std::size_t element_states(OptimizerKind kind) {
+  return with_rule(kind, [](auto rule) { return element_states_of<decltype(rule)>(); });
 }
 
 /// Whether its step depends on a setting.
@@ -78,7 +123,8 @@ struct FactorsOf<std::tuple<Rules...>> {
 
 /// The numbers of the step that a run's optimizer takes, the same bits for every device.
 struct UpdateFactors {
-  float gradient = 1;  ///< multiplies each gradient first: the clip coefficient
+  float gradient = 1;       ///< multiplies each gradient first: the clip coefficient
+  std::uint64_t draws = 0;  ///< key of the step's draws, by which states of 16 bits are rounded
   FactorsOf<OptimizerRules>::Type of_rule;
 
   [[nodiscard]] OptimizerKind kind() const { return static_cast<OptimizerKind>(of_rule.index()); }
@@ -115,8 +161,8 @@ template <typename Factors, std::size_t... State>
   factors.update(gradient, weight, states[State][i]...);
 }
 
-/// The indexes of a rule's states.
+/// The indexes of the states of a rule's formula.
 template <typename Rule>
-using StateIndexes = std::make_index_sequence<Rule::kStates.size()>;
+using StateIndexes = std::make_index_sequence<element_states_of<Rule>()>;
 
 }  // namespace th::runtime

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/zero/flat_layout.hpp"
+#include "th/zero/state_layout.hpp"
+
+// Tensors that an optimizer updates as a whole (Muon, Adafactor), and which rank makes each whole.
+namespace th::zero {
+
+/// A tensor that is updated as a whole, row-major; a vector has one row. Muon's are the matrices of
+/// the layers, an attention's in_proj_weight by the thirds of its rows; Adafactor's are all
+/// tensors.
+struct WholeMatrix {
+  std::int64_t unit = 0;
+  std::int64_t begin = 0;  ///< element of the whole unit
+  std::int64_t rows = 0, columns = 0;
+  std::int64_t owner = 0;  ///< the rank that makes it whole
+  [[nodiscard]] std::int64_t count() const noexcept { return rows * columns; }
+  /// Whether Adafactor keeps means of rows and columns in place of a mean an element.
+  [[nodiscard]] bool factored() const noexcept { return rows + columns < count(); }
+};
+
+/// Buffers of a unit's whole tensors that arrive at their owners, and how many of them return; the
+/// first ones do.
+struct WholeTraffic {
+  std::size_t arrivals = 0, returns = 0;
+  [[nodiscard]] std::size_t buffers() const noexcept { return arrivals; }
+};
+[[nodiscard]] WholeTraffic whole_traffic(const config::RunConfig& config);
+/// Whether the run's optimizer has such tensors.
+[[nodiscard]] bool updates_whole_tensors(const config::RunConfig& config);
+/// Floating point operations of the update of one, as far as they are matrix products: Muon's five
+/// Newton-Schulz iterations; for Adafactor a few an element.
+[[nodiscard]] double whole_operations(const config::RunConfig& config, const WholeMatrix& matrix);
+
+/// By unit and in its order; none of an optimizer without. Within a unit the costliest one goes to
+/// the rank with least of the unit, then least of all, then of the lowest number: the same deal on
+/// every rank.
+[[nodiscard]] std::vector<std::vector<WholeMatrix>> whole_matrices(const config::RunConfig& config,
+                                                                   const FlatLayout& layout);
+
+/// Operations that a step's update of whole tensors takes one after the other: of each unit those
+/// of the rank that has most.
+[[nodiscard]] double update_operations(const config::RunConfig& config, const FlatLayout& layout);
+
+/// Where the run's states lie, in the order of config::state_names: with whole matrices each has
+/// the tensors that use it alone.
+[[nodiscard]] std::vector<StateLayout> state_layouts(const config::RunConfig& config,
+                                                     const FlatLayout& layout);
+
+/// Runs of a unit's elements that are in none of its matrices.
+[[nodiscard]] std::vector<StateLayout::Range> between(const std::vector<WholeMatrix>& matrices,
+                                                      std::int64_t padded);
+
+/// Elements of a rank's own tensors of a unit, at most.
+[[nodiscard]] std::int64_t largest_own(const std::vector<std::vector<WholeMatrix>>& matrices,
+                                       std::int64_t rank);
+/// Floats that a rank holds while it updates a unit's whole tensors, at most: its own ones, once
+/// for each buffer, and what Muon's iterations take beside the largest.
+[[nodiscard]] std::int64_t whole_matrix_floats(
+    const config::RunConfig& config, const std::vector<std::vector<WholeMatrix>>& matrices,
+    std::int64_t rank);
+
+}  // namespace th::zero

@@ -1,0 +1,122 @@
+#include "zero/whole/adafactor_update.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "th/base/hash.hpp"
+
+namespace th::zero {
+
+namespace {
+
+enum Arrival : std::size_t { kGradient, kState, kWeights };  // those that return come first
+
+std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+double root_mean_square(const float* x, std::int64_t count) {
+  double lanes[8] = {};
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto value = static_cast<double>(x[i]);
+    lanes[i % 8] += value * value;
+  }
+  const double sum = ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+                     ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+  return std::sqrt(sum / static_cast<double>(count));
+}
+
+float moved(float state, double to, double part) {
+  const auto from = static_cast<double>(state);
+  return static_cast<float>(from + (to - from) * part);
+}
+
+/// The means of squares of rows and columns go into the state.
+void average_squares(const float* gradient, std::int64_t rows, std::int64_t columns, double part,
+                     float* state) {
+  std::vector<double> of_columns(index(columns), 0.0);
+  for (std::int64_t r = 0; r < rows; ++r) {
+    double of_row = 0;
+    for (std::int64_t c = 0; c < columns; ++c) {
+      const auto value = static_cast<double>(gradient[r * columns + c]);
+      of_row += value * value;
+      of_columns[index(c)] += value * value;
+    }
+    state[r] = moved(state[r], of_row / static_cast<double>(columns), part);
+  }
+  for (std::int64_t c = 0; c < columns; ++c)
+    state[rows + c] =
+        moved(state[rows + c], of_columns[index(c)] / static_cast<double>(rows), part);
+}
+
+}  // namespace
+
+void adafactor_step(const runtime::Adafactor::Tensor& numbers, std::int64_t rows,
+                    std::int64_t columns, const float* weights, float* gradient, float* state) {
+  constexpr double kEps = runtime::Adafactor::Tensor::kEps;
+  const std::int64_t count = columns == 0 ? rows : rows * columns;
+  const auto scaled = [&](std::int64_t i, double variance) {
+    gradient[i] = static_cast<float>(static_cast<double>(gradient[i]) /
+                                     std::sqrt(std::max(variance, kEps * kEps)));
+  };
+  if (columns == 0) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto value = static_cast<double>(gradient[i]);
+      state[i] = moved(state[i], value * value, numbers.one_minus_beta2);
+      scaled(i, static_cast<double>(state[i]));
+    }
+  } else {
+    average_squares(gradient, rows, columns, numbers.one_minus_beta2, state);
+    double mean = 0;
+    for (std::int64_t r = 0; r < rows; ++r) mean += static_cast<double>(state[r]);
+    mean = std::max(mean / static_cast<double>(rows), kEps);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const double of_row = static_cast<double>(state[r]) / mean;
+      for (std::int64_t c = 0; c < columns; ++c)
+        scaled(r * columns + c, of_row * static_cast<double>(state[rows + c]));
+    }
+  }
+  const double rate =
+      std::max(numbers.least_scale, root_mean_square(weights, count)) * numbers.rate;
+  const double clip = std::max(1.0, root_mean_square(gradient, count) / numbers.clip);
+  const auto factor = static_cast<float>(rate / clip);
+  for (std::int64_t i = 0; i < count; ++i) gradient[i] *= factor;
+}
+
+void AdafactorUpdate::prepare(std::size_t arrival, const StateStore::Slice& shard, float* out) {
+  const auto factor = static_cast<float>(step_.gradient_factor);
+  const auto* gradients = static_cast<const float*>(shard.gradients);
+  for_pieces(shard, [&](const WholeMatrix&, std::int64_t at, std::int64_t count) {
+    const StateStore::Slice part = shard.part(at, count);
+    if (arrival == kState) return store_.read(optimizer_state(0), part, {out + at, index(count)});
+    if (arrival == kWeights) {
+      std::copy_n(store_.at(State::kParameters, part), count, out + at);
+      return;
+    }
+    for (std::int64_t i = at; i < at + count; ++i) out[i] = gradients[i] * factor;
+  });
+}
+
+void AdafactorUpdate::compute(std::int64_t unit) {
+  const runtime::Adafactor::Tensor numbers = runtime::Adafactor::tensor(numbers_of(step_));
+  for_own(unit, [&](const WholeMatrix& tensor, std::int64_t before) {
+    const bool factored = tensor.factored();
+    adafactor_step(numbers, factored ? tensor.rows : tensor.count(), factored ? tensor.columns : 0,
+                   own(kWeights) + before, own(kGradient) + before, own(kState) + before);
+  });
+}
+
+void AdafactorUpdate::apply(std::size_t result, const StateStore::Slice& shard,
+                            std::span<const float* const> of_owner) {
+  const runtime::Adafactor::Tensor numbers = runtime::Adafactor::tensor(numbers_of(step_));
+  const auto decay = static_cast<float>(numbers.decay);
+  for_pieces(shard, [&](const WholeMatrix& tensor, std::int64_t at, std::int64_t count) {
+    const float* from = of_owner[index(tensor.owner)] + at;
+    const StateStore::Slice part = shard.part(at, count);
+    if (result == kState)
+      return store_.write_drawn(optimizer_state(0), part, {from, index(count)},
+                                hash_pair(draws_, 0));
+    update_weights(part, [&](float& weight, std::int64_t i) { weight = weight * decay - from[i]; });
+  });
+}
+
+}  // namespace th::zero
