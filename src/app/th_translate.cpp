@@ -7,6 +7,7 @@
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
+#include "th/train/run_state.hpp"
 #include "th/zero/resident_source.hpp"
 
 #include <boost/program_options.hpp>
@@ -129,7 +130,8 @@ class Translator {
     model_.emplace(
         th::model::TransformerSpec{
             config_.model, source_->size(), target_->size(),
-            std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2},
+            std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2,
+            source_per_target(info)},
         th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
         th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
@@ -157,6 +159,11 @@ class Translator {
   }
 
  private:
+  /// 1 where a model that was imported brings none.
+  static double source_per_target(const th::io::CheckpointInfo& info) {
+    const double ratio = th::train::run_state_from_json(info.state_json).source_per_target;
+    return ratio > 0 ? ratio : 1.0;
+  }
   static th::config::RunConfig load(const th::io::CheckpointInfo& info,
                                     const std::string& checkpoint) {
     return th::config::load_deck_text(info.deck, checkpoint + " (its deck)", "/", {}).config;

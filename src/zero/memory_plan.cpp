@@ -72,9 +72,10 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
   if (apart) device.memory = model::ComputeDevice::Memory::kOwn;
   device.fused_attention = device.fused_attention && (!apart || request.fused_attention);
   const model::GemmLibrary on_cpu = model::resolve_gemm(request.config.run.gemm);
-  model::Transformer model(
-      {request.config.model, request.source_vocabulary, request.target_vocabulary, request.longest},
-      apart ? request.gemm.value_or(on_cpu) : on_cpu, model::Arithmetic::kShapesOnly, device);
+  model::Transformer model({request.config.model, request.source_vocabulary,
+                            request.target_vocabulary, request.longest, request.source_per_target},
+                           apart ? request.gemm.value_or(on_cpu) : on_cpu,
+                           model::Arithmetic::kShapesOnly, device);
   const FlatLayout layout(model.units(), 1);
   std::int64_t most = 0;
   for (const BatchShape& shape : shapes) {
@@ -169,7 +170,7 @@ class PlanBuilder {
         sharded_(zero_policy(config_.zero.stage).shard_parameters),
         apart_(request.memory == DeviceMemory::kOwn),
         states_(1 + static_cast<std::int64_t>(buffers_.states)),
-        constants_(request.longest * config_.model.d_model * kFloat) {}
+        constants_(model::table_bytes(config_.model, request.longest)) {}
 
   [[nodiscard]] MemoryPlan build() {
     count_traffic();

@@ -267,11 +267,13 @@ struct RotatePositionsBody {
     static_assert(N == 1);
     const std::int64_t half = o.width / 2;
     const Division head = divide(i, half), row = divide(head.quotient, o.heads);
-    T* first = o.x + row.quotient * o.stride + row.remainder * o.width + head.remainder;
-    float a = to_float(first[0]), b = to_float(first[half]);
+    T* columns = o.x + row.quotient * o.stride + row.remainder * o.width;
+    T &first = columns[o.rule.first(head.remainder)],
+      &second = columns[o.rule.second(head.remainder, o.width)];
+    float a = to_float(first), b = to_float(second);
     o.rule.rotate(head.remainder, o.width, o.places[row.quotient], o.direction, a, b);
-    first[0] = from_float<T>(a);
-    first[half] = from_float<T>(b);
+    first = from_float<T>(a);
+    second = from_float<T>(b);
   }
 };
 template <typename Launch, typename T>
@@ -292,11 +294,14 @@ struct EmbedBody {
   TH_HOST_DEVICE void run(std::int64_t i) const {
     const Division row = divide(i, o.width);
     const Pack<T, N> w = load<N>(o.weight + o.ids[row.quotient] * o.width + row.remainder);
-    const Pack<float, N> p = load<N>(o.position + o.places[row.quotient] * o.width + row.remainder);
+    Pack<float, N> p{};
+    if (o.position != nullptr)
+      p = load<N>(o.position + o.places[row.quotient] * o.width + row.remainder);
     const bool drops = o.dropout.rate != 0.0F;
     Pack<T, N> out;
     for (int j = 0; j < N; ++j) {
-      const float sum = to_float(w.at[j]) * o.scale + p.at[j];
+      const float scaled = to_float(w.at[j]) * o.scale;
+      const float sum = o.position != nullptr ? scaled + p.at[j] : scaled;
       out.at[j] = from_float<T>(drops ? sum * draws.factor(i + j) : sum);
     }
     store<N>(o.y + i, out);

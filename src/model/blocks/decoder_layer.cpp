@@ -7,13 +7,13 @@
 namespace th::model {
 
 DecoderLayer::DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit,
-                           std::int64_t number)
+                           std::int64_t number, const RuleInputs& inputs)
     : unit_(std::move(unit.spec)),
       dropout_block_(kDecoderBlock + static_cast<std::uint64_t>(number)),
       width_(static_cast<double>(model.d_model)),
       hidden_(static_cast<double>(model.d_ff)),
-      self_rules_(attention_rules(model, AttentionPlace::kDecoder)),
-      cross_rules_(attention_rules(model, AttentionPlace::kCross)),
+      self_rules_(attention_rules(model, AttentionPlace::kDecoder, inputs)),
+      cross_rules_(attention_rules(model, AttentionPlace::kCross, inputs)),
       self_attention_(unit.self_attention),
       cross_attention_(unit.cross_attention),
       feed_forward_(unit.feed_forward),

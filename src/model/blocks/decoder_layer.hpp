@@ -9,7 +9,8 @@ namespace th::model {
 class DecoderLayer final : public Block {
  public:
   /// Layer `number` of the decoder.
-  DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit, std::int64_t number);
+  DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit, std::int64_t number,
+               const RuleInputs& inputs);
 
   [[nodiscard]] const UnitSpec& unit() const override { return unit_; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,

@@ -33,6 +33,9 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
   const PassContext& c = rows.pass.context;
   const std::int64_t count = x_RD.size(0), width = x_RD.size(1), pair = 2 * width;
   const at::Tensor qkv = self_attention_.query_key_value(p).forward(c, x_RD);
+  const std::vector<std::int32_t> places(static_cast<std::size_t>(count),
+                                         static_cast<std::int32_t>(rows.step));
+  Attention::rotate(c, self_rules_, places.data(), qkv, runtime::RotationRule::Direction::kForward);
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(qkv, [&]<typename T>(const Kernels<T>& k) {
     T* kept = k.elements(cache.self);

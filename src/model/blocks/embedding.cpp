@@ -32,8 +32,10 @@ at::Tensor sinusoidal_positions(std::int64_t length, std::int64_t width) {
   return table;
 }
 
-Embedding::Embedding(EmbeddingUnit unit, Side side, at::Tensor positions)
-    : unit_(std::move(unit)), side_(side), positions_(std::move(positions)) {}
+Embedding::Embedding(EmbeddingUnit unit, Side side, at::Tensor positions, std::int64_t longest)
+    : unit_(std::move(unit)), side_(side), positions_(std::move(positions)), longest_(longest) {}
+
+const float* Embedding::added() const { return positions_.defined() ? fp32(positions_) : nullptr; }
 
 Dropout Embedding::site(const Pass& pass) const {
   return pass.context.site(kEmbeddingBlock, side_ == Side::kSource ? 0 : 1);
@@ -44,15 +46,14 @@ at::Tensor Embedding::forward(const Pass& pass, const ParameterSpan& p, const at
   const bool source = side_ == Side::kSource;
   const std::int64_t rows = source ? pass.batch.source_tokens : pass.batch.target_tokens;
   const std::int64_t longest = source ? pass.batch.source_length : pass.batch.target_length;
-  if (longest > positions_.size(0))
-    throw InternalError("a sentence is longer than the position table");
+  if (longest > longest_) throw InternalError("a sentence is longer than the model's positions");
   const at::Tensor& weight = p.values[unit_.weight.first];
   const std::int64_t width = weight.size(1);
   at::Tensor y = model::empty({rows, width}, weight.options());
   pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
     k(op::Embed<T>{.weight = k.elements(weight),
                    .ids = source ? pass.arrays.source : pass.arrays.target_in,
-                   .position = fp32(positions_),
+                   .position = added(),
                    .places = source ? pass.arrays.source_places : pass.arrays.target_places,
                    .y = k.elements(y),
                    .rows = rows,
@@ -87,7 +88,7 @@ at::Tensor Embedding::step(const DecodingRows& rows, const ParameterSpan& p, con
   rows.pass.context.run(weight, [&]<typename T>(const Kernels<T>& k) {
     k(op::Embed<T>{.weight = k.elements(weight),
                    .ids = rows.ids.data(),
-                   .position = fp32(positions_),
+                   .position = added(),
                    .places = places.data(),
                    .y = k.elements(y),
                    .rows = count,

@@ -9,8 +9,9 @@ namespace th::model {
 class Embedding final : public Block {
  public:
   enum class Side { kSource, kTarget };
-  /// `positions` [longest, D], fp32, on the device.
-  Embedding(EmbeddingUnit unit, Side side, at::Tensor positions);
+  /// Of sentences up to `longest`; `positions` [longest, D], fp32, on the device, or undefined
+  /// where none are added.
+  Embedding(EmbeddingUnit unit, Side side, at::Tensor positions, std::int64_t longest);
 
   [[nodiscard]] const UnitSpec& unit() const override { return unit_.spec; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x,
@@ -22,11 +23,14 @@ class Embedding final : public Block {
   [[nodiscard]] double products(const PassSizes&) const override { return 0; }
 
  private:
+  /// The table of positions; null where none are added.
+  [[nodiscard]] const float* added() const;
   [[nodiscard]] Dropout site(const Pass& pass) const;
 
   EmbeddingUnit unit_;
   Side side_;
   at::Tensor positions_;
+  std::int64_t longest_;
 };
 
 /// [length, width]: sine at even columns, cosine at odd ones (Vaswani et al. 2017, 3.5).

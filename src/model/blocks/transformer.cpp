@@ -4,6 +4,7 @@
 #include "model/blocks/embedding.hpp"
 #include "model/blocks/encoder_layer.hpp"
 #include "model/blocks/output.hpp"
+#include "model/blocks/position_tables.hpp"
 #include "model/blocks/stack.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
@@ -24,33 +25,33 @@ at::Tensor make_workspace(const ComputeDevice& device, Arithmetic arithmetic) {
 }
 
 Stack make_encoder(const config::ModelSection& model, const ModelUnits& units,
-                   const at::Tensor& positions) {
+                   const PositionTables& positions, std::int64_t longest) {
   std::vector<Stack::Placed> layers;
   for (std::int64_t l = 0; l < std::ssize(units.encoder); ++l) {
-    layers.push_back(
-        {units.encoder_layer(l),
-         std::make_unique<EncoderLayer>(model, units.encoder[static_cast<std::size_t>(l)], l)});
+    layers.push_back({units.encoder_layer(l), std::make_unique<EncoderLayer>(
+                                                  model, units.encoder[static_cast<std::size_t>(l)],
+                                                  l, positions.inputs())});
   }
-  return {
-      {units.source_embedding(),
-       std::make_unique<Embedding>(units.embeddings.front(), Embedding::Side::kSource, positions)},
-      std::move(layers),
-      model.gradient_checkpointing};
+  return {{units.source_embedding(),
+           std::make_unique<Embedding>(units.embeddings.front(), Embedding::Side::kSource,
+                                       positions.added, longest)},
+          std::move(layers),
+          model.gradient_checkpointing};
 }
 
 Stack make_decoder(const config::ModelSection& model, const ModelUnits& units,
-                   const at::Tensor& positions) {
+                   const PositionTables& positions, std::int64_t longest) {
   std::vector<Stack::Placed> layers;
   for (std::int64_t l = 0; l < std::ssize(units.decoder); ++l) {
-    layers.push_back(
-        {units.decoder_layer(l),
-         std::make_unique<DecoderLayer>(model, units.decoder[static_cast<std::size_t>(l)], l)});
+    layers.push_back({units.decoder_layer(l), std::make_unique<DecoderLayer>(
+                                                  model, units.decoder[static_cast<std::size_t>(l)],
+                                                  l, positions.inputs())});
   }
-  return {
-      {units.target_embedding(),
-       std::make_unique<Embedding>(units.embeddings.back(), Embedding::Side::kTarget, positions)},
-      std::move(layers),
-      model.gradient_checkpointing};
+  return {{units.target_embedding(),
+           std::make_unique<Embedding>(units.embeddings.back(), Embedding::Side::kTarget,
+                                       positions.added, longest)},
+          std::move(layers),
+          model.gradient_checkpointing};
 }
 
 }  // namespace
@@ -62,7 +63,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
       workspace_(make_workspace(device, arithmetic)),
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
-      positions_(sinusoidal_positions(spec.max_length, spec.model.d_model).to(device.tensors)),
+      longest_(spec.max_length),
+      positions_(std::make_unique<PositionTables>(spec, device.tensors)),
       copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
   ensure(model_.d_model % model_.num_heads == 0,
          "Transformer: d_model must be a multiple of num_heads");
@@ -71,8 +73,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
   aliases_ = units.aliases;
   long_lived_.assign(units_.size(), false);
   long_lived_[0] = units.shared_embeddings();
-  encoder_ = std::make_unique<Stack>(make_encoder(model_, units, positions_));
-  decoder_ = std::make_unique<Stack>(make_decoder(model_, units, positions_));
+  encoder_ = std::make_unique<Stack>(make_encoder(model_, units, *positions_, longest_));
+  decoder_ = std::make_unique<Stack>(make_decoder(model_, units, *positions_, longest_));
   output_ = std::make_unique<Output>(std::move(units.output));
 }
 
@@ -83,8 +85,16 @@ void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record
   if (copies_) copies_->record_on(record);
 }
 
+std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest) {
+  constexpr std::int64_t kFloat = 4;
+  if (model.position == config::Position::kRope)
+    return longest * (model.d_model / model.num_heads / 2 * 2) * kFloat;
+  if (model.position == config::Position::kAlibi) return model.num_heads * kFloat;
+  return longest * model.d_model * kFloat;
+}
+
 std::int64_t Transformer::constant_bytes() const noexcept {
-  return positions_.numel() * 4 +
+  return table_bytes(model_, longest_) +
          (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
 }
 

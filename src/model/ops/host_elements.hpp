@@ -119,17 +119,33 @@ void compute(op::RotatePositions<T> o) {
     for (Count h = 0; h < o.heads; ++h) {
       T* head = o.x + m * o.stride + h * o.width;
       for (Count pair = 0; pair < o.width / 2; ++pair) {
-        float a = to_float(head[pair]), b = to_float(head[pair + o.width / 2]);
+        T &first = head[o.rule.first(pair)], &second = head[o.rule.second(pair, o.width)];
+        float a = to_float(first), b = to_float(second);
         o.rule.rotate(pair, o.width, o.places[m], o.direction, a, b);
-        head[pair] = from_float<T>(a);
-        head[pair + o.width / 2] = from_float<T>(b);
+        first = from_float<T>(a);
+        second = from_float<T>(b);
       }
+    }
+  }
+}
+
+/// Rows of an embedding with nothing added.
+template <typename T>
+static void embed_alone(const op::Embed<T>& o) {
+  const DropoutDraws draws(o.dropout);
+  for (Count m = 0; m < o.rows; ++m) {
+    const T* from = o.weight + o.ids[m] * o.width;
+    T* to = o.y + m * o.width;
+    for (Count d = 0; d < o.width; ++d) {
+      const float x = to_float(from[d]) * o.scale;
+      to[d] = from_float<T>(o.dropout.rate == 0.0F ? x : x * draws.factor(m * o.width + d));
     }
   }
 }
 
 template <typename T>
 void compute(op::Embed<T> o) {
+  if (o.position == nullptr) return embed_alone(o);
   const DropoutDraws draws(o.dropout);
   for (Count m = 0; m < o.rows; ++m) {
     const T* from = o.weight + o.ids[m] * o.width;

@@ -29,19 +29,18 @@ Linear Attention::key_value(const ParameterSpan& unit) const {
 
 Linear Attention::out(const ParameterSpan& unit) const { return Linear::of(unit.part(range_), 2); }
 
-namespace {
+using Direction = runtime::RotationRule::Direction;
 
-/// Turns queries and keys of self attention by their positions, or their gradients back: the place
-/// for rotary positions, between projection and scores.
-void rotate(const PassContext& context, const AttentionSite& site, const at::Tensor& projected,
-            runtime::RotationRule::Direction direction) {
-  if (!site.rules.rotation.rotates()) return;
+void Attention::rotate(const PassContext& context, const AttentionRules& rules,
+                       const std::int32_t* places, const at::Tensor& projected,
+                       Direction direction) {
+  if (!rules.rotation.rotates()) return;
   const std::int64_t width = projected.size(1) / 3;
   context.run(projected, [&]<typename T>(const Kernels<T>& k) {
     for (const std::int64_t column : {std::int64_t{0}, width}) {
       k(op::RotatePositions<T>{.x = k.elements(projected) + column,
-                               .places = site.places,
-                               .rule = site.rules.rotation,
+                               .places = places,
+                               .rule = rules.rotation,
                                .direction = direction,
                                .rows = projected.size(0),
                                .heads = context.heads,
@@ -51,10 +50,6 @@ void rotate(const PassContext& context, const AttentionSite& site, const at::Ten
   });
 }
 
-using Direction = runtime::RotationRule::Direction;
-
-}  // namespace
-
 at::Tensor Attention::forward(const PassContext& context, const ParameterSpan& unit,
                               const AttentionRows& rows, AttentionTape& tape) const {
   const std::int64_t width = rows.x_MD.size(1);
@@ -62,7 +57,7 @@ at::Tensor Attention::forward(const PassContext& context, const ParameterSpan& u
   const AttentionOfProducts products(context, rows.site, width);
   const bool self = !rows.memory_MD.defined();
   at::Tensor q = (self ? query_key_value(unit) : query(unit)).forward(context, rows.x_MD), kv;
-  if (self) rotate(context, rows.site, q, Direction::kForward);
+  if (self) rotate(context, rows.site.rules, rows.site.places, q, Direction::kForward);
   const bool takes = one_kernel.takes(q);
   if (!takes) products.take_queries(q, tape);
   if (!self) kv = key_value(unit).forward(context, rows.memory_MD);
@@ -111,7 +106,7 @@ at::Tensor Attention::backward(const PassContext& context, const ParameterSpan& 
     g_kv = std::move(g.kv);
   }
   if (self) {
-    rotate(context, rows.site, g_q, Direction::kBackward);
+    rotate(context, rows.site.rules, rows.site.places, g_q, Direction::kBackward);
     return query_key_value(unit).backward(context, g_q, rows.x_MD);
   }
   const at::Tensor g_keys = key_value(unit).backward(context, g_kv, rows.memory_MD);

@@ -60,6 +60,11 @@ class Attention {
   [[nodiscard]] Linear key_value(const ParameterSpan& unit) const;        ///< [M,D] -> [M,2D]
   [[nodiscard]] Linear out(const ParameterSpan& unit) const;              ///< [M,D] -> [M,D]
 
+  /// Turns queries and keys of projected rows [M, 3D] by their places [M], or their gradients back.
+  static void rotate(const PassContext& context, const AttentionRules& rules,
+                     const std::int32_t* places, const at::Tensor& projected,
+                     runtime::RotationRule::Direction direction);
+
  private:
   ParameterRange range_;
 };

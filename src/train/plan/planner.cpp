@@ -79,6 +79,7 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   request_.source_vocabulary = data.source_vocabulary;
   request_.target_vocabulary = data.target_vocabulary;
   request_.longest = data.longest;
+  request_.source_per_target = data.source_per_target;
   request_.saves = config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0;
   dataset_ = data.dataset;
   if (dataset_.train) lengths_ = dataset_.train->lengths();

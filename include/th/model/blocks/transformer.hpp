@@ -19,6 +19,7 @@ namespace th::model {
 
 class BatchCopies;
 class Output;
+struct PositionTables;
 class Stack;
 class UnitWalk;
 struct Pass;
@@ -35,7 +36,13 @@ struct TransformerSpec {
   config::ModelSection model;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
   std::int64_t max_length = 0;  ///< ids of the longest sentence, the rows of the position table
+  /// Source ids a target id in the training corpus, where cross attention is local: it is centred
+  /// at round(i * source_per_target).
+  double source_per_target = 1;
 };
+
+/// Bytes of the tables of positions that a model holds for sentences up to `longest`.
+[[nodiscard]] std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest);
 
 /// What a Transformer trains towards in one micro-batch.
 struct SlotTarget {
@@ -71,8 +78,8 @@ class Transformer {
   /// Bytes of tables, and on a device of its own of the products' workspace, that the model holds
   /// beside its parameters.
   [[nodiscard]] std::int64_t constant_bytes() const noexcept;
-  /// Ids of the longest sentence: the rows of the position table.
-  [[nodiscard]] std::int64_t longest() const noexcept { return positions_.size(0); }
+  /// Ids of the longest sentence.
+  [[nodiscard]] std::int64_t longest() const noexcept { return longest_; }
   /// Floating point operations of the matrix products of one micro-batch, forward and backward,
   /// with what gradient checkpointing computes again. A multiply-add counts two.
   [[nodiscard]] double training_flops(const PassSizes& sizes) const;
@@ -119,7 +126,8 @@ class Transformer {
   ComputeDevice device_;
   at::Tensor workspace_;  ///< of products on a device with memory of its own
   Gemm gemm_;
-  at::Tensor positions_;  ///< [max length, D], fp32
+  std::int64_t longest_;
+  std::unique_ptr<PositionTables> positions_;
   std::vector<UnitSpec> units_;
   std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;

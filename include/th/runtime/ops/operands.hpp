@@ -160,7 +160,7 @@ struct MergeHeads {
 };
 
 /// In place over H*K columns of packed rows [M, stride]: the rule turns each head's pairs of
-/// columns by the row's place.
+/// columns by the row's place. An odd width's last column stays.
 template <typename T>
 struct RotatePositions {
   T* x = nullptr;
@@ -171,6 +171,7 @@ struct RotatePositions {
 };
 
 /// y[m, :] = dropout(weight[ids[m], :] * scale + position[places[m], :]), rows of D = width.
+/// `position` null: nothing is added.
 template <typename T>
 struct Embed {
   const T* weight = nullptr;

@@ -16,32 +16,88 @@ struct PositionRange {
 /// on a GPU, and decoding. A new kind of attention is a new kind here.
 ///
 /// Ranges move forward only: keys(t + 1) begins and ends no earlier than keys(t), so that tiles of
-/// queries see the keys from the first query's begin to the last query's end.
+/// queries see the keys from the first query's begin to the last query's end. All is integer
+/// arithmetic but the bias, so ranges are the same on every device.
 struct ScoreRule {
   enum class Kind : std::int32_t {
-    kFull,   ///< a query sees every key of its sentence
-    kCausal  ///< query t sees the keys up to t (Vaswani et al. 2017, 3.2.3)
+    kFull,       ///< a query sees every key of its sentence
+    kCausal,     ///< query t sees the keys up to t (Vaswani et al. 2017, 3.2.3)
+    kLocal,      ///< query t sees the keys from t - before to t + after
+    kLocalCross  ///< key s is the source position s * step; query t sees the positions from
+                 ///< centre(t) - before to centre(t) + after
   };
   Kind kind = Kind::kFull;
+  std::int64_t before = 0, after = 0;  ///< widths of the local kinds, in positions
+  std::int64_t step = 1;               ///< kLocalCross: model.cross_downsample
+  /// kLocalCross: source positions a target position, as multiples of 2^-20; at least 1 of them.
+  std::int64_t ratio = kRatioUnit;
+  /// [heads], in the kernels' memory: -slopes[h] * |query - key| is added to a score (ALiBi, Press
+  /// et al. 2022); null: nothing is added.
+  const float* slopes = nullptr;
 
+  static constexpr std::int64_t kRatioBits = 20, kRatioUnit = std::int64_t{1} << kRatioBits;
+
+  /// The source position round(query * ratio), halves upwards.
+  [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t centre(std::int64_t query) const {
+    return (query * ratio + kRatioUnit / 2) / kRatioUnit;
+  }
   /// The keys that query `query` sees, of `count` keys of its sentence.
   [[nodiscard]] TH_HOST_DEVICE constexpr PositionRange keys(std::int64_t query,
                                                             std::int64_t count) const {
-    if (kind == Kind::kCausal) return {0, query + 1 < count ? query + 1 : count};
+    switch (kind) {
+      case Kind::kCausal:
+        return within({0, query + 1}, count);
+      case Kind::kLocal:
+        return within({query - before, query + after + 1}, count);
+      case Kind::kLocalCross:
+        return within({up(centre(query) - before, step), (centre(query) + after) / step + 1},
+                      count);
+      case Kind::kFull:
+        break;
+    }
     return {0, count};
   }
   /// The queries that see key `key`, of `count` queries of its sentence.
   [[nodiscard]] TH_HOST_DEVICE constexpr PositionRange queries(std::int64_t key,
                                                                std::int64_t count) const {
-    if (kind == Kind::kCausal) return {key < count ? key : count, count};
+    switch (kind) {
+      case Kind::kCausal:
+        return within({key, count}, count);
+      case Kind::kLocal:
+        return within({key - after, key + before + 1}, count);
+      case Kind::kLocalCross:
+        return within({first_centred(key * step - after), first_centred(key * step + before + 1)},
+                      count);
+      case Kind::kFull:
+        break;
+    }
     return {0, count};
   }
+  /// Whether a sentence's queries see few of its keys only, whatever its length.
+  [[nodiscard]] TH_HOST_DEVICE constexpr bool local() const {
+    return kind == Kind::kLocal || kind == Kind::kLocalCross;
+  }
   /// Whether bias() is not zero everywhere.
-  [[nodiscard]] TH_HOST_DEVICE constexpr bool biased() const { return false; }
+  [[nodiscard]] TH_HOST_DEVICE constexpr bool biased() const { return slopes != nullptr; }
   /// What is added to the score of a query and a key of head `head`, of natural scale.
-  [[nodiscard]] TH_HOST_DEVICE constexpr float bias(std::int64_t /*head*/, std::int64_t /*query*/,
-                                                    std::int64_t /*key*/) const {
-    return 0.0F;
+  [[nodiscard]] TH_HOST_DEVICE constexpr float bias(std::int64_t head, std::int64_t query,
+                                                    std::int64_t key) const {
+    if (slopes == nullptr) return 0.0F;
+    return -slopes[head] * static_cast<float>(query < key ? key - query : query - key);
+  }
+
+ private:
+  TH_HOST_DEVICE static constexpr PositionRange within(PositionRange range, std::int64_t count) {
+    const std::int64_t begin = range.begin < 0 ? 0 : range.begin;
+    return {begin < count ? begin : count, range.end < count ? range.end : count};
+  }
+  /// a / b rounded up, where that is not negative; 0 below.
+  TH_HOST_DEVICE static constexpr std::int64_t up(std::int64_t a, std::int64_t b) {
+    return a <= 0 ? 0 : (a + b - 1) / b;
+  }
+  /// The first query whose centre is at least `position`.
+  [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t first_centred(std::int64_t position) const {
+    return up(position * kRatioUnit - kRatioUnit / 2, ratio);
   }
 };
 
