@@ -93,7 +93,7 @@ void add_model(std::vector<Key>& t) {
   t.push_back(number_key("model.rope_scaling_factor", TH_AT(model.rope_scaling_factor), {.low = 1},
                          "factor s of that scaling"));
   t.push_back(integer_key("model.cross_downsample", TH_AT(model.cross_downsample), 1, 1024,
-                          "keep every k-th encoder state for cross attention", {"*"}));
+                          "cross attention sees every k-th encoder state alone: 0, k, 2k, …"));
   t.push_back(boolean_key("model.qk_norm", TH_AT(model.qk_norm),
                           "queries and keys are normalised, head by head", {"*"}));
   t.push_back(boolean_key("model.depth_scaled_init", TH_AT(model.depth_scaled_init),

@@ -118,11 +118,14 @@ runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatL
 
 /// What copies of batches to a device take, there and again in pinned memory.
 std::int64_t batch_copies(const PlanRequest& request) {
+  constexpr auto kLeftOut = model::PackedRows::Places::kLeftOut;
+  const model::AttentionCuts cuts = model::attention_cuts(
+      {request.config.model, request.source_vocabulary, request.target_vocabulary, request.longest,
+       request.source_per_target});
   std::int64_t most = 0;
   for (const std::vector<BatchShape>* shapes : {&request.training, &request.evaluation}) {
     for (const BatchShape& s : *shapes)
-      most = std::max(
-          most, model::BatchCopies::bytes(s.sentences(), s.source_tokens(), s.target_tokens()));
+      most = std::max(most, model::BatchCopies::bytes({planned_batch(s), kLeftOut, cuts}));
   }
   return most;
 }

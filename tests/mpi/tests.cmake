@@ -1,6 +1,7 @@
 th_add_mpi_test(self_test RANKS 1 2 3 4 8 LIBS th_runtime)
 th_add_mpi_test(clock_offset RANKS 2 3 4 LIBS th_runtime)
 th_add_mpi_test(exactness RANKS 1 2 3 4 8 TORCH LIBS th_zero)
+th_add_mpi_test(attention_kinds RANKS 1 2 3 8 TORCH LIBS th_zero)
 th_add_mpi_test(state_bytes RANKS 1 2 3 4 5 6 7 8 TORCH LIBS th_zero)
 th_add_mpi_test(memory_plan RANKS 1 2 3 4 TORCH LIBS th_zero)
 th_add_mpi_test(save_failures RANKS 2 TORCH LIBS th_train)

@@ -76,7 +76,7 @@ at::Tensor DecoderLayer::backward(Pass& pass, const ParameterSpan& p, const at::
 
 double DecoderLayer::products(const PassSizes& s) const {
   return s.target_rows * (6 * width_ * width_ + 2 * width_ * hidden_) +
-         s.source_rows * 2 * width_ * width_ + 2 * (s.decoder_scores + s.cross_scores) * width_;
+         s.memory_rows * 2 * width_ * width_ + 2 * (s.decoder_scores + s.cross_scores) * width_;
 }
 
 }  // namespace th::model

@@ -65,6 +65,36 @@ PositionTables::PositionTables(const TransformerSpec& spec, at::Device device)
   if (model.position == Position::kAlibi) slopes = alibi_slopes(model.num_heads).to(device);
 }
 
+AttentionCuts attention_cuts(const TransformerSpec& spec) {
+  const RuleInputs inputs{.ratio = ratio_of(spec.source_per_target)};
+  const auto rule = [&](AttentionPlace place) {
+    return attention_rules(spec.model, place, inputs).scores;
+  };
+  return {.encoder = rule(AttentionPlace::kEncoder),
+          .decoder = rule(AttentionPlace::kDecoder),
+          .cross = rule(AttentionPlace::kCross),
+          .memory_step = spec.model.cross_downsample};
+}
+
+PassSizes sentence_sizes(const AttentionCuts& cuts, std::int64_t source, std::int64_t target) {
+  const std::int64_t memory = (source + cuts.memory_step - 1) / cuts.memory_step;
+  const auto scores = [](const runtime::ScoreRule& rule, std::int64_t queries, std::int64_t keys) {
+    if (!rule.local()) return static_cast<double>(queries) * static_cast<double>(keys);
+    std::int64_t seen = 0;
+    for (std::int64_t t = 0; t < queries; ++t) {
+      const runtime::PositionRange range = rule.keys(t, keys);
+      seen += range.end - range.begin;
+    }
+    return static_cast<double>(seen);
+  };
+  return {.source_rows = static_cast<double>(source),
+          .target_rows = static_cast<double>(target),
+          .memory_rows = static_cast<double>(memory),
+          .encoder_scores = scores(cuts.encoder, source, source),
+          .decoder_scores = scores(cuts.decoder, target, target),
+          .cross_scores = scores(cuts.cross, target, memory)};
+}
+
 RuleInputs PositionTables::inputs() const {
   return {.slopes = slopes.defined() ? fp32(slopes) : nullptr,
           .angles = angles.defined() ? fp32(angles) : nullptr,

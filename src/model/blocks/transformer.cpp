@@ -65,6 +65,7 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
                                                 : Gemm(gemm, arithmetic)),
       longest_(spec.max_length),
       positions_(std::make_unique<PositionTables>(spec, device.tensors)),
+      cuts_(attention_cuts(spec)),
       copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
   ensure(model_.d_model % model_.num_heads == 0,
          "Transformer: d_model must be a multiple of num_heads");
@@ -114,7 +115,8 @@ PassContext Transformer::context(double dropout, std::uint64_t key, bool trainin
           .keep_cheap = keep_cheap,
           .kernels = device_.kernels,
           .memory = device_.memory,
-          .fused_attention = device_.fused_attention};
+          .fused_attention = device_.fused_attention,
+          .cuts = cuts_};
 }
 
 PassContext Transformer::inference() const { return context(0.0, 0, false); }
@@ -139,7 +141,7 @@ void Transformer::walk_forward(UnitWalk& walk, const Work& output) const {
   const bool shared = shared_unit() >= 0;
   if (shared) walk.hold_forward(shared_unit());
   const at::Tensor memory = encoder_->forward(walk, nullptr);
-  if (walk.computes()) walk.pass().memory = memory;
+  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(memory);
   const at::Tensor x = decoder_->forward(walk, nullptr);
   walk.forward(output_unit(), [&](const ParameterSpan& p) { output(p, x); });
   if (shared) walk.release_forward();
@@ -180,7 +182,7 @@ void Transformer::walk_slot(UnitWalk& walk) const {
   Stack::Tapes encoder_tapes, decoder_tapes;
   if (shared) walk.hold_forward(shared_unit());
   at::Tensor rows = encoder_->forward(walk, &encoder_tapes);
-  if (walk.computes()) walk.pass().memory = std::move(rows);
+  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(std::exchange(rows, {}));
   rows = decoder_->forward(walk, &decoder_tapes);
   if (shared) walk.hold_backward();
   at::Tensor g;
@@ -194,8 +196,8 @@ void Transformer::walk_slot(UnitWalk& walk) const {
   }
   decoder_->backward(walk, std::move(g), decoder_tapes);
   if (walk.computes()) {
-    g = std::move(walk.pass().g_memory);
     walk.pass().memory = at::Tensor();
+    g = walk.pass().spread_memory(std::move(walk.pass().g_memory));
   }
   encoder_->backward(walk, std::move(g), encoder_tapes);
   if (shared) walk.release_backward();

@@ -84,10 +84,10 @@ void compute(op::Narrow<T> o) {
 template <typename T>
 void compute(op::SplitHeads<T> o) {
   for (Count b = 0; b < o.batch; ++b) {
-    const Count real = o.offsets[b + 1] - o.offsets[b];
+    const Count real = o.rows(b);
     for (Count h = 0; h < o.heads; ++h) {
       T* to = o.out + (b * o.heads + h) * o.length * o.width;
-      const T* from = o.x + o.offsets[b] * o.stride + h * o.width;
+      const T* from = o.x + o.first_row(b) * o.stride + h * o.width;
       for (Count t = 0; t < real; ++t, from += o.stride, to += o.width) {
         for (Count k = 0; k < o.width; ++k) to[k] = from_float<T>(to_float(from[k]) * o.scale);
       }
@@ -102,11 +102,16 @@ void compute(op::SplitHeads<T> o) {
 template <typename T>
 void compute(op::MergeHeads<T> o) {
   for (Count b = 0; b < o.batch; ++b) {
-    const Count real = o.offsets[b + 1] - o.offsets[b];
+    const Count real = o.rows(b);
     for (Count h = 0; h < o.heads; ++h) {
       const T* from = o.h + (b * o.heads + h) * o.length * o.width;
-      T* to = o.x + o.offsets[b] * o.stride + h * o.width;
+      T* to = o.x + o.first_row(b) * o.stride + h * o.width;
       for (Count t = 0; t < real; ++t, from += o.width, to += o.stride) {
+        if (o.add) {
+          for (Count k = 0; k < o.width; ++k)
+            to[k] = from_float<T>(to_float(to[k]) + to_float(from[k]) * o.scale);
+          continue;
+        }
         for (Count k = 0; k < o.width; ++k) to[k] = from_float<T>(to_float(from[k]) * o.scale);
       }
     }
@@ -126,6 +131,22 @@ void compute(op::RotatePositions<T> o) {
         second = from_float<T>(b);
       }
     }
+  }
+}
+
+template <typename T>
+void compute(op::TakeRows<T> o) {
+  for (Count m = 0; m < o.count; ++m) {
+    std::memcpy(static_cast<void*>(o.y + m * o.width), o.x + o.rows[m] * o.width,
+                static_cast<std::size_t>(o.width) * sizeof(T));
+  }
+}
+
+template <typename T>
+void compute(op::SpreadRows<T> o) {
+  for (Count m = 0; m < o.count; ++m) {
+    std::memcpy(static_cast<void*>(o.y + o.rows[m] * o.width), o.x + m * o.width,
+                static_cast<std::size_t>(o.width) * sizeof(T));
   }
 }
 

@@ -28,6 +28,10 @@ struct AttentionSite {
   const std::int32_t* places = nullptr;       ///< of the query rows, where the rule rotates
   AttentionRules rules;
   Dropout dropout;
+  /// Of a local rule, what products compute in place of whole sentences (AttentionBlocks): groups
+  /// of blocks, and the rows of each block.
+  std::span<const AttentionGroup> blocks{};
+  const op::RowSpan *query_spans = nullptr, *key_spans = nullptr;
   /// The draws of one group's scores [B*H, T, S].
   [[nodiscard]] Dropout group_dropout(std::size_t group) const;
 };

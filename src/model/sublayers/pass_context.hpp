@@ -4,6 +4,7 @@
 
 #include "model/parameters/model_units.hpp"
 #include "th/model/memory/compute_device.hpp"
+#include "th/model/memory/packed_rows.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/ops/kernel_set.hpp"
 #include "th/model/parameters/parameters.hpp"
@@ -23,6 +24,7 @@ struct PassContext {
   const KernelSet* kernels = &host_kernels();  ///< of the device that the tensors are on
   ComputeDevice::Memory memory = ComputeDevice::Memory::kHost;
   bool fused_attention = true;  ///< ComputeDevice::fused_attention
+  AttentionCuts cuts{};
 
   /// Whether attention of up to `queries` by `keys` is one kernel: on the host any, where the
   /// processor has the instructions; on a GPU what runtime::fuses_attention takes.

@@ -2,7 +2,7 @@
 #include "cuda/kernels/kernels.hpp"
 #include "cuda/kernels/launched_ops.hpp"
 #include "gpu/device/gpu_memory.hpp"
-#include "gpu/kernels/model_kernel_exam.hpp"
+#include "gpu/kernels/attention_op_exam.hpp"
 
 // The model's kernels on a GPU against their bodies on the host with as many lanes, which
 // unit.cuda_arithmetic compares with the CPU's kernels.
@@ -13,6 +13,7 @@ template <typename T>
 void examine(const runtime::OpTable<T>& kernels) {
   reference::examine_model_kernels<T, GpuMemory>(kernels, launched_ops<T, HostLaunch<GpuOrder>>(),
                                                  reference::Sums::kSame);
+  reference::examine_attention_ops<T, GpuMemory>(kernels, launched_ops<T, HostLaunch<GpuOrder>>());
 }
 
 TEST(ModelKernels, HaveTheBitsOfTheirBodiesInFp32) { examine(model_kernels_fp32()); }

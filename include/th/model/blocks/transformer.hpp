@@ -10,6 +10,7 @@
 #include "th/data/batch.hpp"
 #include "th/model/blocks/pass_sizes.hpp"
 #include "th/model/memory/compute_device.hpp"
+#include "th/model/memory/packed_rows.hpp"
 #include "th/model/parameters/parameter_spec.hpp"
 #include "th/model/parameters/parameters.hpp"
 #include "th/model/products/gemm.hpp"
@@ -43,6 +44,13 @@ struct TransformerSpec {
 
 /// Bytes of the tables of positions that a model holds for sentences up to `longest`.
 [[nodiscard]] std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest);
+
+/// What the model's attentions make of sentences; without the tables that their rules read.
+[[nodiscard]] AttentionCuts attention_cuts(const TransformerSpec& spec);
+/// Of one pair of sentences: rows, and the scores that are computed (of a local rule, those of keys
+/// that a query sees).
+[[nodiscard]] PassSizes sentence_sizes(const AttentionCuts& cuts, std::int64_t source,
+                                       std::int64_t target);
 
 /// What a Transformer trains towards in one micro-batch.
 struct SlotTarget {
@@ -128,6 +136,7 @@ class Transformer {
   Gemm gemm_;
   std::int64_t longest_;
   std::unique_ptr<PositionTables> positions_;
+  AttentionCuts cuts_;
   std::vector<UnitSpec> units_;
   std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;
