@@ -9,6 +9,7 @@
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/parameter_units.hpp"
+#include "th/train/run_state.hpp"
 #include "th/zero/resident_source.hpp"
 
 #include <boost/program_options.hpp>
@@ -137,7 +138,7 @@ class Translator {
     source_.emplace(info.source_tokens);
     target_.emplace(info.target_tokens);
     model_.emplace(th::model::TransformerSpec{config_.model, source_->size(), target_->size(),
-                                              rows_of_positions(longest)},
+                                              rows_of_positions(longest), source_per_target(info)},
                    th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
                    th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
@@ -190,6 +191,11 @@ class Translator {
                                 " holds no moving average of the parameters: its run had "
                                 "train.ema_decay = 0; --parameters trained takes the others");
     return kAverageName;
+  }
+  /// 1 where a model that was imported brings none.
+  static double source_per_target(const th::io::CheckpointInfo& info) {
+    const double ratio = th::train::run_state_from_json(info.state_json).source_per_target;
+    return ratio > 0 ? ratio : 1.0;
   }
   static th::config::RunConfig load(const th::io::CheckpointInfo& info,
                                     const std::string& checkpoint) {

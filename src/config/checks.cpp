@@ -50,6 +50,31 @@ class Checker {
   std::vector<std::string>& warnings_;
 };
 
+bool any_local(const ModelSection& model) {
+  return model.encoder_attention == Attention::kLocal ||
+         model.decoder_attention == Attention::kLocal || model.cross_attention == Attention::kLocal;
+}
+
+void check_attention(Checker& k, const ModelSection& model) {
+  k.require(!any_local(model) || model.attention_window > 0,
+            {"model.attention_window", "model.encoder_attention", "model.decoder_attention",
+             "model.cross_attention"},
+            "0, and local attention sees so many places on each side; allowed from 1");
+  k.require(
+      model.position != Position::kRope || model.d_model % model.num_heads != 0 ||
+          model.d_model / model.num_heads % 2 == 0,
+      {"model.position", "model.num_heads", "model.d_model"},
+      "rope turns pairs of a head's columns, and a head of model.d_model / model.num_heads = " +
+          std::to_string(model.d_model / model.num_heads) +
+          " columns has an odd one; allowed even widths of a head");
+  k.warn(model.cross_attention == Attention::kLocal &&
+             model.attention_window < model.cross_downsample - 1,
+         {"model.attention_window", "model.cross_downsample"},
+         std::to_string(model.attention_window) + " is below model.cross_downsample - 1 = " +
+             std::to_string(model.cross_downsample - 1) +
+             ": some target positions see no encoder state");
+}
+
 void check_model(Checker& k, const ModelSection& model) {
   const std::string width = std::to_string(model.d_model);
   k.require(model.d_model % model.num_heads == 0, {"model.num_heads", "model.d_model"},
@@ -68,6 +93,7 @@ void check_model(Checker& k, const ModelSection& model) {
   k.require(static_cast<float>(model.norm_eps) > 0, {"model.norm_eps"},
             "is 0 in single precision, and a row of equal numbers would become 0/0; allowed from "
             "1e-45");
+  check_attention(k, model);
 }
 
 /// Learned positions end where their table ends.
@@ -230,6 +256,12 @@ void find_idle(Checker& k, const RunConfig& c) {
             "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
   k.idle_if(runtime::optimizer_states(optimizer_rule(c)).empty(), {"optimizer.state_dtype"},
             "the optimizer has no states");
+  k.idle_if(!any_local(c.model), {"model.attention_window"}, "no attention is local");
+  k.idle_if(c.model.position != Position::kRope,
+            {"model.rope_theta", "model.rope_scaling", "model.rope_scaling_factor"},
+            "model.position is not rope");
+  k.idle_if(c.model.position == Position::kRope && c.model.rope_scaling == RopeScaling::kNone,
+            {"model.rope_scaling_factor"}, "model.rope_scaling is none");
   k.idle_if(c.zero.stage != 3,
             {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");

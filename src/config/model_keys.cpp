@@ -44,12 +44,14 @@ void add_layers(std::vector<Key>& t) {
 }
 
 void add_positions(std::vector<Key>& t) {
-  t.push_back(choice_key("model.position", TH_AT(model.position),
-                         Choices<Position>{{"sinusoidal", Position::kSinusoidal},
-                                           {"learned", Position::kLearned},
-                                           {"rope", Position::kRope},
-                                           {"alibi", Position::kAlibi}},
-                         "positions", {"rope", "alibi"}));
+  t.push_back(
+      choice_key("model.position", TH_AT(model.position),
+                 Choices<Position>{{"sinusoidal", Position::kSinusoidal},
+                                   {"learned", Position::kLearned},
+                                   {"rope", Position::kRope},
+                                   {"alibi", Position::kAlibi}},
+                 "positions: sinusoids or learned rows added to the embeddings, rotary (rope) or "
+                 "biases of the scores by distance (alibi), both in self attention alone"));
   t.push_back(choice_key("model.position_layout", TH_AT(model.position_layout),
                          Choices<PositionLayout>{{"interleaved", PositionLayout::kInterleaved},
                                                  {"halves", PositionLayout::kHalves}},
@@ -68,25 +70,35 @@ void add_positions(std::vector<Key>& t) {
 void add_attentions(std::vector<Key>& t) {
   using Attentions = Choices<Attention>;
   const Attentions attentions{{"full", Attention::kFull}, {"local", Attention::kLocal}};
-  t.push_back(choice_key("model.encoder_attention", TH_AT(model.encoder_attention), attentions,
-                         "self attention of the encoder", {"local"}));
-  t.push_back(choice_key("model.decoder_attention", TH_AT(model.decoder_attention), attentions,
-                         "self attention of the decoder", {"local"}));
-  t.push_back(choice_key("model.cross_attention", TH_AT(model.cross_attention), attentions,
-                         "cross attention", {"local"}));
-  t.push_back(integer_key("model.attention_window", TH_AT(model.attention_window), 0, 1 << 20,
-                          "width of local attention", {"*"}));
+  t.push_back(choice_key(
+      "model.encoder_attention", TH_AT(model.encoder_attention), attentions,
+      "self attention of the encoder: over all keys, or model.attention_window of them"));
+  t.push_back(
+      choice_key("model.decoder_attention", TH_AT(model.decoder_attention), attentions,
+                 "self attention of the decoder: over all earlier keys, or model.attention_window "
+                 "of them"));
+  t.push_back(
+      choice_key("model.cross_attention", TH_AT(model.cross_attention), attentions,
+                 "cross attention: over all keys, or model.attention_window of them around the "
+                 "source position i * r of target position i, r the training corpus's ratio of "
+                 "source to target ids"));
+  t.push_back(
+      integer_key("model.attention_window", TH_AT(model.attention_window), 0, 1 << 20,
+                  "local attention: a query sees keys at a distance of at most so many places on "
+                  "each side (decoder: itself and so many before), in source positions"));
   t.push_back(number_key("model.rope_theta", TH_AT(model.rope_theta), {.low = 1},
-                         "base of rotary positions", {"*"}));
-  t.push_back(choice_key("model.rope_scaling", TH_AT(model.rope_scaling),
-                         Choices<RopeScaling>{{"none", RopeScaling::kNone},
-                                              {"linear", RopeScaling::kLinear},
-                                              {"ntk", RopeScaling::kNtk}},
-                         "scaling of rotary positions", {"linear", "ntk"}));
+                         "base of rotary positions"));
+  t.push_back(
+      choice_key("model.rope_scaling", TH_AT(model.rope_scaling),
+                 Choices<RopeScaling>{{"none", RopeScaling::kNone},
+                                      {"linear", RopeScaling::kLinear},
+                                      {"ntk", RopeScaling::kNtk}},
+                 "longer sentences by rotary positions: linear divides places by the factor s, ntk "
+                 "takes theta * s^(d/(d-2)), d the head's width"));
   t.push_back(number_key("model.rope_scaling_factor", TH_AT(model.rope_scaling_factor), {.low = 1},
-                         "factor of that scaling", {"*"}));
+                         "factor s of that scaling"));
   t.push_back(integer_key("model.cross_downsample", TH_AT(model.cross_downsample), 1, 1024,
-                          "keep every k-th encoder state for cross attention", {"*"}));
+                          "cross attention sees every k-th encoder state alone: 0, k, 2k, …"));
 }
 
 void add_parameters(std::vector<Key>& t) {

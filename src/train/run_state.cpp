@@ -10,23 +10,25 @@
 namespace th::train {
 
 std::string to_json(const RunState& s) {
-  return json_text(nlohmann::json{{"step", s.step},
-                                  {"epoch", s.epoch},
-                                  {"step_in_epoch", s.step_in_epoch},
-                                  {"epoch_loss_sum", s.epoch_loss_sum},
-                                  {"epoch_tokens", s.epoch_tokens},
-                                  {"epoch_seconds", s.epoch_seconds},
-                                  {"micro_batches", s.micro_batches},
-                                  {"probe_loss", s.probe_loss},
-                                  {"identity", s.identity},
-                                  {"altered", s.altered},
-                                  {"exit", s.exit},
-                                  {"skipped_steps", s.skipped_steps},
-                                  {"probe", s.probe},
-                                  {"corpus", s.corpus},
-                                  {"loss_scale", s.loss_scale.scale},
-                                  {"loss_scale_good_steps", s.loss_scale.good_steps},
-                                  {"loss_scale_hysteresis", s.loss_scale.hysteresis}});
+  nlohmann::json json{{"step", s.step},
+                      {"epoch", s.epoch},
+                      {"step_in_epoch", s.step_in_epoch},
+                      {"epoch_loss_sum", s.epoch_loss_sum},
+                      {"epoch_tokens", s.epoch_tokens},
+                      {"epoch_seconds", s.epoch_seconds},
+                      {"micro_batches", s.micro_batches},
+                      {"probe_loss", s.probe_loss},
+                      {"identity", s.identity},
+                      {"altered", s.altered},
+                      {"exit", s.exit},
+                      {"skipped_steps", s.skipped_steps},
+                      {"probe", s.probe},
+                      {"corpus", s.corpus},
+                      {"loss_scale", s.loss_scale.scale},
+                      {"loss_scale_good_steps", s.loss_scale.good_steps},
+                      {"loss_scale_hysteresis", s.loss_scale.hysteresis}};
+  if (s.source_per_target > 0) json["source_per_target"] = s.source_per_target;
+  return json_text(json);
 }
 
 RunState run_state_from_json(const std::string& text) {
@@ -47,6 +49,7 @@ RunState run_state_from_json(const std::string& text) {
     j.at("exit").get_to(s.exit);
     s.probe = j.value("probe", "");
     s.corpus = j.value("corpus", "");
+    s.source_per_target = j.value("source_per_target", 0.0);
     // Checkpoints of before 16-bit training have none of these.
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
     s.loss_scale.scale = j.value("loss_scale", 0.0);

@@ -48,9 +48,9 @@ std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::Collective
 
 Outcome three_steps(const config::RunConfig& config, const TrainingData& data, std::int64_t slots,
                     const RunDevice& device, runtime::Collectives& collectives) {
-  model::Transformer model(
-      {config.model, data.source_vocabulary, data.target_vocabulary, data.longest}, device.gemm(),
-      model::Arithmetic::kCompute, device.compute());
+  model::Transformer model({config.model, data.source_vocabulary, data.target_vocabulary,
+                            data.longest, data.source_per_target},
+                           device.gemm(), model::Arithmetic::kCompute, device.compute());
   zero::ZeroEngine engine(config, model, collectives, slots, device.device());
   Outcome outcome;
   for (std::int64_t step = 0; step < kSteps; ++step) {

@@ -354,10 +354,11 @@ void Trainer::translate_test_set() {
     const model::ActivationLedger of_host(runtime::MemoryLedger::process());
     if (device_.on_gpu()) {
       const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-      host.emplace(model::TransformerSpec{config_.model, data_.source_vocabulary,
-                                          data_.target_vocabulary, data_.longest},
-                   model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
-                   model::host_compute(config_.run));
+      host.emplace(
+          model::TransformerSpec{config_.model, data_.source_vocabulary, data_.target_vocabulary,
+                                 data_.longest, data_.source_per_target},
+          model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
+          model::host_compute(config_.run));
     }
     with_decoding_parameters([&] {
       lines = translate_corpus(

@@ -162,6 +162,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
   });
   state_.corpus = corpus;
   open_initial();
+  resolve_ratio();
   if (dataset_.valid || dataset_.train)
     probe_batch_ =
         make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
@@ -183,6 +184,14 @@ void Trainer::open_data(const runtime::Communicator& node) {
                     " steps that train.epochs leaves after the warm-up; lower it or set "
                     "schedule.total_steps");
   }
+}
+
+void Trainer::resolve_ratio() {
+  if (config_.model.cross_attention != config::Attention::kLocal) return;
+  if (initial_ && state_.source_per_target == 0)
+    state_.source_per_target = run_state_from_json(initial_->info().state_json).source_per_target;
+  if (state_.source_per_target == 0) state_.source_per_target = data_.source_per_target;
+  data_.source_per_target = state_.source_per_target;
 }
 
 void Trainer::take_output() {
@@ -240,6 +249,7 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.source_vocabulary = data_.source_vocabulary;
   request.target_vocabulary = data_.target_vocabulary;
   request.longest = data_.longest;
+  request.source_per_target = data_.source_per_target;
   request.ranks = collectives_.size();
   request.slots = state_.micro_batches;
   request.saves = saving();
@@ -279,7 +289,7 @@ void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest reques
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
   model_ = std::make_unique<model::Transformer>(
       model::TransformerSpec{config_.model, data_.source_vocabulary, data_.target_vocabulary,
-                             data_.longest},
+                             data_.longest, data_.source_per_target},
       device_.gemm(), model::Arithmetic::kCompute, device_.compute());
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches,
                                                device_.device());

@@ -3,11 +3,13 @@
 #include "th/base/hash.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/observe/watchdog.hpp"
+#include "th/runtime/ops/score_rule.hpp"
 #include "th/train/agreement.hpp"
 
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <string>
@@ -40,7 +42,20 @@ fs::path cache_folder(const std::string& token) {
   return fs::path("/dev/shm") / ("th_app.corpus." + token);
 }
 
+double source_per_target(const data::ParallelCorpus& corpus) {
+  constexpr int kBits = runtime::ScoreRule::kRatioBits;
+  double source = 0, target = 0;
+  for (const data::SentenceLength& length : corpus.lengths()) {
+    source += length.source;
+    target += length.target;
+  }
+  return std::ldexp(std::max(1.0, std::round(std::ldexp(source / std::max(1.0, target), kBits))),
+                    -kBits);
+}
+
 void finish(TrainingData& data, const config::RunConfig& config) {
+  if (config.model.cross_attention == config::Attention::kLocal && data.dataset.train)
+    data.source_per_target = source_per_target(*data.dataset.train);
   data.source_vocabulary = data.dataset.source_tokenizer ? data.dataset.source_tokenizer->size()
                                                          : config.data.vocab_size;
   data.target_vocabulary = data.dataset.target_tokenizer ? data.dataset.target_tokenizer->size()

@@ -74,9 +74,10 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
   if (apart) device.memory = model::ComputeDevice::Memory::kOwn;
   device.fused_attention = device.fused_attention && (!apart || request.fused_attention);
   const model::GemmLibrary on_cpu = model::resolve_gemm(request.config.run.gemm);
-  model::Transformer model(
-      {request.config.model, request.source_vocabulary, request.target_vocabulary, request.longest},
-      apart ? request.gemm.value_or(on_cpu) : on_cpu, model::Arithmetic::kShapesOnly, device);
+  model::Transformer model({request.config.model, request.source_vocabulary,
+                            request.target_vocabulary, request.longest, request.source_per_target},
+                           apart ? request.gemm.value_or(on_cpu) : on_cpu,
+                           model::Arithmetic::kShapesOnly, device);
   const FlatLayout layout(model.units(), 1);
   std::int64_t most = 0;
   for (const BatchShape& shape : shapes) {
@@ -119,11 +120,14 @@ runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatL
 
 /// What copies of batches to a device take, there and again in pinned memory.
 std::int64_t batch_copies(const PlanRequest& request) {
+  constexpr auto kLeftOut = model::PackedRows::Places::kLeftOut;
+  const model::AttentionCuts cuts = model::attention_cuts(
+      {request.config.model, request.source_vocabulary, request.target_vocabulary, request.longest,
+       request.source_per_target});
   std::int64_t most = 0;
   for (const std::vector<BatchShape>* shapes : {&request.training, &request.evaluation}) {
     for (const BatchShape& s : *shapes)
-      most = std::max(
-          most, model::BatchCopies::bytes(s.sentences(), s.source_tokens(), s.target_tokens()));
+      most = std::max(most, model::BatchCopies::bytes({planned_batch(s), kLeftOut, cuts}));
   }
   return most;
 }

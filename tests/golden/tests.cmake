@@ -13,3 +13,16 @@ foreach(gemm onednn mkl)
   set_tests_properties(golden.pytorch.${gemm} PROPERTIES LABELS golden TIMEOUT 120
     ENVIRONMENT "OMP_NUM_THREADS=1;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
 endforeach()
+
+# Kinds of attention and positions, against dense attention in PyTorch (make_attention.py).
+add_executable(th_golden_attention golden/test_attention.cpp)
+th_apply_options(th_golden_attention)
+target_include_directories(th_golden_attention PRIVATE ${CMAKE_SOURCE_DIR}/src
+  ${CMAKE_CURRENT_SOURCE_DIR}/unit/model)
+target_link_libraries(th_golden_attention PRIVATE th_zero nlohmann_json::nlohmann_json
+  GTest::gtest_main)
+th_use_aten_pch(th_golden_attention)
+target_compile_definitions(th_golden_attention PRIVATE TH_GOLDEN_DIR="${CMAKE_CURRENT_LIST_DIR}")
+add_test(NAME golden.attention COMMAND th_golden_attention --gtest_brief=1)
+set_tests_properties(golden.attention PROPERTIES LABELS golden TIMEOUT 120
+  ENVIRONMENT "OMP_NUM_THREADS=1")

@@ -89,8 +89,10 @@ inline MemoryUse measure(
       th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
   MemoryLedger::process().restart();
   const auto table = std::make_unique<th::runtime::MemoryScope>(MemoryClass::kActivations);
-  th::model::Transformer model({config.model, kVocabulary, kVocabulary, kLongest},
-                               th::model::resolve_gemm(config.run.gemm));
+  th::model::Transformer model(
+      {config.model, kVocabulary, kVocabulary, std::max(kLongest, batch.source_length)},
+      th::model::resolve_gemm(config.run.gemm), th::model::Arithmetic::kCompute,
+      th::model::host_compute(config.run));
   th::zero::ZeroEngine engine(config, model, *collectives, slots);
   const th::runtime::MemoryScope outside(MemoryClass::kUntagged);
   const at::Tensor stowaway = at::empty({planted});

@@ -36,6 +36,8 @@ struct RunState {
   std::string probe;  ///< a hash of the probe batch; empty in checkpoints of before
   /// A hash of the training files; empty in checkpoints of before and without files.
   std::string corpus;
+  /// Source ids a target id, at which local cross attention is centred; 0: the model has none.
+  double source_per_target = 0;
   static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 

@@ -68,6 +68,8 @@ class Trainer {
 
   void open_data(const runtime::Communicator& node);
   void open_initial();
+  /// The ratio of local cross attention: the checkpoint's, else the corpus's.
+  void resolve_ratio();
   void resolve_slots();
   void open_checkpoint();
   void open_saver();

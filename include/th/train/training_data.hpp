@@ -19,6 +19,9 @@ struct TrainingData {
   std::shared_ptr<const data::StepSource> source;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
   std::int64_t longest = 0;  ///< ids that a sentence can have: rows of the position table
+  /// TransformerSpec::source_per_target, where cross attention is local: of all training sentences,
+  /// source ids (with the end) to decoder inputs, a multiple of 2^-20. 1 for synthetic ids.
+  double source_per_target = 1;
 };
 
 /// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Throws the

@@ -21,7 +21,8 @@ using data::BatchShape;
 struct PlanRequest {
   config::RunConfig config;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
-  std::int64_t longest = 0;  ///< ids in a sentence: the position table's rows
+  std::int64_t longest = 0;      ///< ids in a sentence: the position table's rows
+  double source_per_target = 1;  ///< model::TransformerSpec
   std::int64_t ranks = 1, slots = 1;
   std::vector<BatchShape> training, evaluation, decoding;
   std::int64_t batch_bytes = 0;  ///< of the training batches that wait

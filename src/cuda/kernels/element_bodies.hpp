@@ -206,8 +206,8 @@ TH_HOST_DEVICE std::int64_t packed_place(const Operands& o, std::int64_t i) {
   const Division row = divide(i, o.width), head = divide(row.quotient, o.length),
                  sentence = divide(head.quotient, o.heads);
   const std::int64_t k = row.remainder, t = head.remainder, b = sentence.quotient;
-  if (t >= o.offsets[b + 1] - o.offsets[b]) return -1;
-  return (o.offsets[b] + t) * o.stride + sentence.remainder * o.width + k;
+  if (t >= o.rows(b)) return -1;
+  return (o.first_row(b) + t) * o.stride + sentence.remainder * o.width + k;
 }
 
 template <typename T>
@@ -246,7 +246,13 @@ struct MergeHeadsBody {
     const std::int64_t at = packed_place(o, i);
     if (at < 0) return;
     Pack<T, N> a = load<N>(o.h + i);
-    for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * o.scale);
+    if (o.add) {
+      const Pack<T, N> before = load<N>(o.x + at);
+      for (int j = 0; j < N; ++j)
+        a.at[j] = from_float<T>(to_float(before.at[j]) + to_float(a.at[j]) * o.scale);
+    } else {
+      for (int j = 0; j < N; ++j) a.at[j] = from_float<T>(to_float(a.at[j]) * o.scale);
+    }
     store<N>(o.x + at, a);
   }
 };
@@ -267,17 +273,46 @@ struct RotatePositionsBody {
     static_assert(N == 1);
     const std::int64_t half = o.width / 2;
     const Division head = divide(i, half), row = divide(head.quotient, o.heads);
-    T* first = o.x + row.quotient * o.stride + row.remainder * o.width + head.remainder;
-    float a = to_float(first[0]), b = to_float(first[half]);
+    T* columns = o.x + row.quotient * o.stride + row.remainder * o.width;
+    T &first = columns[o.rule.first(head.remainder)],
+      &second = columns[o.rule.second(head.remainder, o.width)];
+    float a = to_float(first), b = to_float(second);
     o.rule.rotate(head.remainder, o.width, o.places[row.quotient], o.direction, a, b);
-    first[0] = from_float<T>(a);
-    first[half] = from_float<T>(b);
+    first = from_float<T>(a);
+    second = from_float<T>(b);
   }
 };
 template <typename Launch, typename T>
 void launch(const op::RotatePositions<T>& o, void* stream) {
   Launch::elements("rotate_positions", o.rows * o.heads * (o.width / 2), RotatePositionsBody<T>{o},
                    stream);
+}
+
+/// Rows from their places (kTake) or to them.
+template <typename T, bool kTake>
+struct MoveRowsBody {
+  static constexpr int kPack = kPackOf<T>;
+  const T* x;
+  const std::int64_t* rows;
+  T* y;
+  std::int64_t width;
+  [[nodiscard]] bool packs() const { return aligned(x, y) && width % kPack == 0; }
+  template <int N>
+  TH_HOST_DEVICE void run(std::int64_t i) const {
+    const Division row = divide(i, width);
+    const std::int64_t there = rows[row.quotient] * width + row.remainder;
+    store<N>(y + (kTake ? i : there), load<N>(x + (kTake ? there : i)));
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::TakeRows<T>& o, void* stream) {
+  Launch::elements("take_rows", o.count * o.width, MoveRowsBody<T, true>{o.x, o.rows, o.y, o.width},
+                   stream);
+}
+template <typename Launch, typename T>
+void launch(const op::SpreadRows<T>& o, void* stream) {
+  Launch::elements("spread_rows", o.count * o.width,
+                   MoveRowsBody<T, false>{o.x, o.rows, o.y, o.width}, stream);
 }
 
 template <typename T>
@@ -292,12 +327,15 @@ struct EmbedBody {
   TH_HOST_DEVICE void run(std::int64_t i) const {
     const Division row = divide(i, o.width);
     const Pack<T, N> w = load<N>(o.weight + o.ids[row.quotient] * o.width + row.remainder);
-    const Pack<float, N> p = load<N>(o.position + o.places[row.quotient] * o.width + row.remainder);
+    Pack<float, N> p{};
+    if (o.position != nullptr)
+      p = load<N>(o.position + o.places[row.quotient] * o.width + row.remainder);
     const bool drops = o.dropout.rate != 0.0F;
     const float scale = o.ids[row.quotient] == o.zero_id ? 0.0F : o.scale;
     Pack<T, N> out;
     for (int j = 0; j < N; ++j) {
-      const float sum = to_float(w.at[j]) * scale + p.at[j];
+      const float scaled = to_float(w.at[j]) * scale;
+      const float sum = o.position != nullptr ? scaled + p.at[j] : scaled;
       out.at[j] = from_float<T>(drops ? sum * draws.factor(i + j) : sum);
     }
     store<N>(o.y + i, out);

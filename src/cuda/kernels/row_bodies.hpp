@@ -208,17 +208,15 @@ struct MaskedSoftmaxBody {
   op::MaskedSoftmax<T> o;
   template <typename Lanes>
   TH_HOST_DEVICE void operator()(std::int64_t row, const Lanes& lanes) const {
-    const std::int64_t real =
-        o.key_lengths != nullptr ? o.key_lengths[row / (o.heads * o.queries)] : o.keys;
-    const std::int64_t query = row % o.queries;
-    const runtime::PositionRange seen = o.rule.keys(query, real);
+    const std::int64_t sentence = row / (o.heads * o.queries), query = row % o.queries;
+    const runtime::PositionRange seen = o.seen(sentence, query);
     const std::int64_t n = seen.end - seen.begin;
     T* all = o.scores + row * o.keys;
     T* s = all + seen.begin;
     if (o.rule.biased()) {
       lanes.each(n, [&](std::int64_t k) {
         s[k] = from_float<T>(to_float(s[k]) +
-                             o.rule.bias(row / o.queries % o.heads, query, seen.begin + k));
+                             o.bias(sentence, row / o.queries % o.heads, query, seen.begin + k));
       });
     }
     const float top = lanes.maximum(n, [&](std::int64_t k) { return to_float(s[k]); });

@@ -7,14 +7,14 @@
 namespace th::model {
 
 DecoderLayer::DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit,
-                           std::int64_t number)
+                           std::int64_t number, const RuleInputs& inputs)
     : unit_(std::move(unit.spec)),
       dropout_block_(kDecoderBlock + static_cast<std::uint64_t>(number)),
       width_(static_cast<double>(model.d_model)),
       hidden_(static_cast<double>(model.d_ff)),
       hidden_matrices_(model.activation == config::Activation::kSwiglu ? 3 : 2),
-      self_rules_(attention_rules(model, AttentionPlace::kDecoder)),
-      cross_rules_(attention_rules(model, AttentionPlace::kCross)),
+      self_rules_(attention_rules(model, AttentionPlace::kDecoder, inputs)),
+      cross_rules_(attention_rules(model, AttentionPlace::kCross, inputs)),
       self_attention_(unit.self_attention),
       cross_attention_(unit.cross_attention),
       feed_forward_(unit.feed_forward),
@@ -78,7 +78,7 @@ at::Tensor DecoderLayer::backward(Pass& pass, const ParameterSpan& p, const at::
 
 double DecoderLayer::products(const PassSizes& s) const {
   return s.target_rows * (6 * width_ * width_ + hidden_matrices_ * width_ * hidden_) +
-         s.source_rows * 2 * width_ * width_ + 2 * (s.decoder_scores + s.cross_scores) * width_;
+         s.memory_rows * 2 * width_ * width_ + 2 * (s.decoder_scores + s.cross_scores) * width_;
 }
 
 }  // namespace th::model

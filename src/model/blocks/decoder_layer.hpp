@@ -9,7 +9,8 @@ namespace th::model {
 class DecoderLayer final : public Block {
  public:
   /// Layer `number` of the decoder.
-  DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit, std::int64_t number);
+  DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit, std::int64_t number,
+               const RuleInputs& inputs);
 
   [[nodiscard]] const UnitSpec& unit() const override { return unit_; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
@@ -27,7 +28,10 @@ class DecoderLayer final : public Block {
   [[nodiscard]] at::Tensor step_self(const DecodingRows& rows, const ParameterSpan& p,
                                      const at::Tensor& x_RD, LayerCache& cache) const;
   [[nodiscard]] at::Tensor step_cross(const DecodingRows& rows, const ParameterSpan& p,
-                                      const at::Tensor& x_RD, const LayerCache& cache) const;
+                                      const at::Tensor& x_RD, LayerCache& cache) const;
+  /// Under a local rule: makes the keys and values of the encoder states that this step's queries
+  /// are the first to see, in the places of those that no query sees any more.
+  void move_on(const DecodingRows& rows, const ParameterSpan& p, LayerCache& cache) const;
 
   UnitSpec unit_;
   std::uint64_t dropout_block_;

@@ -3,16 +3,76 @@
 #include "model/ops/decoding_kernels.hpp"
 #include "th/model/memory/tensors.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 // One position of a decoder layer: keys and values of earlier positions are kept, those of the
 // encoder's result are computed once.
 namespace th::model {
 
+namespace {
+
+/// The row of the cache that has key `key` of a sentence whose states are the rows from `first` on.
+std::int64_t place_of(const DecodingRows& rows, std::size_t sentence, std::int64_t first,
+                      std::int64_t key) {
+  if (rows.kept_keys == 0) return first + key;
+  return static_cast<std::int64_t>(sentence) * rows.kept_keys + key % rows.kept_keys;
+}
+
+}  // namespace
+
 void DecoderLayer::prepare(const DecodingRows& rows, const ParameterSpan& p,
                            LayerCache& cache) const {
-  cache.cross = cross_attention_.key_value(p).forward(rows.pass.context, rows.pass.memory);
-  cross_attention_.normalize(rows.pass.context, p, cache.cross, 0, Attention::Part::kKeys, nullptr);
+  const PassContext& c = rows.pass.context;
+  const at::Tensor& memory = rows.pass.memory;
+  if (rows.kept_keys == 0) {
+    cache.cross = cross_attention_.key_value(p).forward(c, memory);
+    cross_attention_.normalize(c, p, cache.cross, 0, Attention::Part::kKeys, nullptr);
+    return;
+  }
+  cache.next_key = 0;
+  cache.cross = model::empty({rows.pass.batch.sentences * rows.kept_keys, 2 * memory.size(1)},
+                             memory.options());
+}
+
+void DecoderLayer::move_on(const DecodingRows& rows, const ParameterSpan& p,
+                           LayerCache& cache) const {
+  const PassContext& c = rows.pass.context;
+  const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
+  const runtime::PositionRange range = cross_rules_.scores.keys(
+      rows.step, std::numeric_limits<std::int32_t>::max());  // of a sentence that does not end
+  std::vector<std::int64_t> from, to;
+  for (std::int64_t b = 0; b < rows.pass.batch.sentences; ++b) {
+    const std::int64_t first = offsets[static_cast<std::size_t>(b)];
+    const std::int64_t count = offsets[static_cast<std::size_t>(b + 1)] - first;
+    for (std::int64_t s = std::max(cache.next_key, range.begin); s < std::min(range.end, count);
+         ++s) {
+      from.push_back(first + s);
+      to.push_back(b * rows.kept_keys + s % rows.kept_keys);
+    }
+  }
+  cache.next_key = range.end;
+  if (from.empty()) return;
+  const at::Tensor& memory = rows.pass.memory;
+  const std::int64_t count = std::ssize(from), width = memory.size(1);
+  const at::Tensor states = model::empty({count, width}, memory.options());
+  c.run(memory, [&]<typename T>(const Kernels<T>& k) {
+    k(op::TakeRows<T>{.x = k.elements(memory),
+                      .rows = from.data(),
+                      .y = k.elements(states),
+                      .count = count,
+                      .width = width});
+  });
+  const at::Tensor made = cross_attention_.key_value(p).forward(c, states);
+  cross_attention_.normalize(c, p, made, 0, Attention::Part::kKeys, nullptr);
+  c.run(made, [&]<typename T>(const Kernels<T>& k) {
+    k(op::SpreadRows<T>{.x = k.elements(made),
+                        .rows = to.data(),
+                        .y = k.elements(cache.cross),
+                        .count = count,
+                        .width = 2 * width});
+  });
 }
 
 at::Tensor DecoderLayer::step(const DecodingRows& rows, const ParameterSpan& p,
@@ -36,11 +96,14 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
   const at::Tensor qkv = self_attention_.query_key_value(p).forward(c, x_RD);
   self_attention_.normalize(c, p, qkv, 0, Attention::Part::kQueries, nullptr);
   self_attention_.normalize(c, p, qkv, width, Attention::Part::kKeys, nullptr);
+  const std::vector<std::int32_t> places(static_cast<std::size_t>(count),
+                                         static_cast<std::int32_t>(rows.step));
+  Attention::rotate(c, self_rules_, places.data(), qkv, runtime::RotationRule::Direction::kForward);
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(qkv, [&]<typename T>(const Kernels<T>& k) {
     T* kept = k.elements(cache.self);
     for (std::int64_t r = 0; r < count; ++r) {
-      std::memcpy(kept + (rows.step * rows.capacity + r) * pair,
+      std::memcpy(kept + (rows.step % rows.kept_steps * rows.capacity + r) * pair,
                   k.elements(qkv) + r * 3 * width + width,
                   static_cast<std::size_t>(pair) * sizeof(T));
     }
@@ -53,7 +116,9 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
       const std::vector<std::int32_t>& line = rows.lineage[static_cast<std::size_t>(r)];
       for (std::int64_t t = keys.begin; t < keys.end; ++t)
         pairs[static_cast<std::size_t>(t - keys.begin)] =
-            kept + (t * rows.capacity + line[static_cast<std::size_t>(t)]) * pair;
+            kept + (t % rows.kept_steps * rows.capacity +
+                    line[static_cast<std::size_t>(t - rows.first_step())]) *
+                       pair;
       attend_one(AttendOne<T>{.query = k.elements(qkv) + r * 3 * width,
                               .pairs = pairs.data(),
                               .first_key = keys.begin,
@@ -70,7 +135,8 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
 }
 
 at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpan& p,
-                                    const at::Tensor& x_RD, const LayerCache& cache) const {
+                                    const at::Tensor& x_RD, LayerCache& cache) const {
+  if (rows.kept_keys > 0) move_on(rows, p, cache);
   const PassContext& c = rows.pass.context;
   const std::int64_t count = x_RD.size(0), width = x_RD.size(1), head_width = width / c.heads;
   const at::Tensor query = cross_attention_.query(p).forward(c, x_RD);
@@ -78,9 +144,9 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(query, [&]<typename T>(const Kernels<T>& k) {
     const T* kept = k.elements(cache.cross);
-    const std::span<const std::int64_t> offsets = rows.pass.rows.source_offsets();
-    std::vector<float> scratch(static_cast<std::size_t>(
-        attend_scratch(rows.pass.batch.source_length, c.heads, head_width)));
+    const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
+    std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(
+        rows.kept_keys > 0 ? rows.kept_keys : rows.pass.batch.source_length, c.heads, head_width)));
     std::vector<const T*> pairs;
     for (std::int64_t r = 0; r < count; ++r) {
       const auto sentence = static_cast<std::size_t>(rows.sentence[static_cast<std::size_t>(r)]);
@@ -89,7 +155,7 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
           cross_rules_.scores.keys(rows.step, offsets[sentence + 1] - first);
       pairs.clear();
       for (std::int64_t s = keys.begin; s < keys.end; ++s)
-        pairs.push_back(kept + (first + s) * 2 * width);
+        pairs.push_back(kept + place_of(rows, sentence, first, s) * 2 * width);
       attend_one(AttendOne<T>{.query = k.elements(query) + r * width,
                               .pairs = pairs.data(),
                               .first_key = keys.begin,

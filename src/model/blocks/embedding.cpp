@@ -39,13 +39,14 @@ at::Tensor sinusoidal_positions(const config::ModelSection& model, std::int64_t 
 }
 
 Embedding::Embedding(const config::ModelSection& model, EmbeddingUnit unit, Side side,
-                     at::Tensor positions)
+                     at::Tensor positions, std::int64_t longest)
     : unit_(std::move(unit)),
       side_(side),
       of_side_(side == Side::kSource ? unit_.source : unit_.target),
       norm_(of_side_.norm),
       zero_id_(side == Side::kTarget && model.start == config::Start::kZero ? data::kBegin : -1),
-      positions_(std::move(positions)) {}
+      positions_(std::move(positions)),
+      longest_(longest) {}
 
 Dropout Embedding::site(const Pass& pass) const {
   return pass.context.site(kEmbeddingBlock, side_ == Side::kSource ? 0 : 1);
@@ -75,13 +76,13 @@ at::Tensor Embedding::embed(const PassContext& context, const ParameterSpan& p, 
   const at::Tensor& weight = p.values[unit_.weight.first];
   const std::int64_t width = weight.size(1);
   const at::Tensor table = position_table(context, p);
-  if (rows.longest > table.size(0))
-    throw InternalError("a sentence is longer than the position table");
+  if (rows.longest > longest_)
+    throw InternalError("a sentence is longer than the model's positions");
   at::Tensor y = model::empty({rows.count, width}, weight.options());
   context.run(weight, [&]<typename T>(const Kernels<T>& k) {
     k(op::Embed<T>{.weight = k.elements(weight),
                    .ids = rows.ids,
-                   .position = fp32(table),
+                   .position = table.defined() ? fp32(table) : nullptr,
                    .places = rows.places,
                    .y = k.elements(y),
                    .rows = rows.count,

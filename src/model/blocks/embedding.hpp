@@ -10,8 +10,10 @@ namespace th::model {
 class Embedding final : public Block {
  public:
   enum class Side { kSource, kTarget };
-  /// `positions` [longest, D], fp32, on the device; undefined where they are learned.
-  Embedding(const config::ModelSection& model, EmbeddingUnit unit, Side side, at::Tensor positions);
+  /// Of sentences up to `longest`; `positions` [longest, D], fp32, on the device, or undefined
+  /// where none are added or they are learned.
+  Embedding(const config::ModelSection& model, EmbeddingUnit unit, Side side, at::Tensor positions,
+            std::int64_t longest);
 
   [[nodiscard]] const UnitSpec& unit() const override { return unit_.spec; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x,
@@ -31,7 +33,7 @@ class Embedding final : public Block {
   };
 
   [[nodiscard]] bool learned() const noexcept { return of_side_.positions.count > 0; }
-  /// [places, D], fp32.
+  /// [places, D], fp32; undefined where none are added.
   [[nodiscard]] at::Tensor position_table(const PassContext& context, const ParameterSpan& p) const;
   [[nodiscard]] Rows rows_of(const Pass& pass) const;
   /// Before the norm.
@@ -45,6 +47,7 @@ class Embedding final : public Block {
   Norm norm_;
   std::int64_t zero_id_;  ///< the id whose rows are positions alone; -1: none
   at::Tensor positions_;
+  std::int64_t longest_;
 };
 
 /// [length, D]: sine and cosine of position * 10000^(-2i/D) for pair i (Vaswani et al. 2017, 3.5),

@@ -8,13 +8,13 @@
 namespace th::model {
 
 EncoderLayer::EncoderLayer(const config::ModelSection& model, EncoderLayerUnit unit,
-                           std::int64_t number)
+                           std::int64_t number, const RuleInputs& inputs)
     : unit_(std::move(unit.spec)),
       dropout_block_(static_cast<std::uint64_t>(number)),
       width_(static_cast<double>(model.d_model)),
       hidden_(static_cast<double>(model.d_ff)),
       hidden_matrices_(model.activation == config::Activation::kSwiglu ? 3 : 2),
-      rules_(attention_rules(model, AttentionPlace::kEncoder)),
+      rules_(attention_rules(model, AttentionPlace::kEncoder, inputs)),
       attention_(unit.attention),
       feed_forward_(unit.feed_forward),
       attention_residual_(unit.norm1),

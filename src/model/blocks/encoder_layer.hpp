@@ -9,7 +9,8 @@ namespace th::model {
 class EncoderLayer final : public Block {
  public:
   /// Layer `number` of the encoder.
-  EncoderLayer(const config::ModelSection& model, EncoderLayerUnit unit, std::int64_t number);
+  EncoderLayer(const config::ModelSection& model, EncoderLayerUnit unit, std::int64_t number,
+               const RuleInputs& inputs);
 
   [[nodiscard]] const UnitSpec& unit() const override { return unit_; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,

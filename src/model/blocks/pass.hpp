@@ -31,15 +31,19 @@ struct Pass {
   PassContext context;
   BatchCopies* copies =
       nullptr;  ///< to a device with memory of its own, where anything is computed
-  PackedRows rows{batch, places()};
+  PackedRows rows{batch, places(), context.cuts};
   BatchArrays arrays = context.memory == ComputeDevice::Memory::kHost ? host_arrays(batch, rows)
                        : copies != nullptr                            ? copies->take(batch, rows)
                                                                       : BatchArrays();
   LossTarget target{};
-  at::Tensor memory{};     ///< the encoder's output [source rows, D]
+  at::Tensor memory{};     ///< the encoder states that cross attention sees [memory rows, D]
   at::Tensor g_memory{};   ///< its gradient, to which each decoder layer adds
   ParameterSpan shared{};  ///< the unit that several blocks use, while it is held open
 
+  /// The rows of the encoder's output [source rows, D] that cross attention sees.
+  [[nodiscard]] at::Tensor take_memory(const at::Tensor& encoded) const;
+  /// The gradient of the encoder's output from that of the rows that cross attention sees.
+  [[nodiscard]] at::Tensor spread_memory(at::Tensor g_taken) const;
   /// The sentences of one of the three attentions.
   [[nodiscard]] AttentionSite site(AttentionPlace place, const AttentionRules& rules,
                                    Dropout dropout) const;
@@ -53,19 +57,30 @@ struct Pass {
 
 /// What one layer keeps between the steps of decoding.
 struct LayerCache {
-  at::Tensor cross;  ///< [source rows, 2D]: keys, then values of the encoder's result
-  at::Tensor self;   ///< [steps, capacity, 2D]: those of each row of each step
+  /// [memory rows, 2D]: keys, then values of the encoder states that cross attention sees. Under a
+  /// local rule [sentences, kept keys, 2D]: key s of a sentence is in place s % kept keys.
+  at::Tensor cross;
+  std::int64_t next_key = 0;  ///< under a local rule: the first of each sentence that was not made
+  /// [kept steps, capacity, 2D]: those of each row of each step, step t in place t % kept steps.
+  at::Tensor self;
 };
 
 /// The rows of one step of decoding: R live hypotheses, each at the same position.
 struct DecodingRows {
   const Pass& pass;
   std::int64_t capacity = 0, steps = 0;  ///< most rows of a step, most steps
-  std::int64_t step = 0;                 ///< this one, the position of every row
+  std::int64_t kept_steps = 0;           ///< steps that a query sees at most
+  std::int64_t kept_keys = 0;  ///< encoder states of a sentence that one sees; 0: the rule is full
+  std::int64_t step = 0;       ///< this one, the position of every row
   std::vector<std::int64_t> ids{};       ///< decoder inputs [R]
   std::vector<std::int64_t> sentence{};  ///< of each row
-  /// Of each row, the row that it was in each step, this one included.
+  /// Of each row, the row that it was in each step that is kept, this one included.
   std::vector<std::vector<std::int32_t>> lineage{};
+
+  /// The first step that is kept.
+  [[nodiscard]] std::int64_t first_step() const noexcept {
+    return step < kept_steps ? 0 : step + 1 - kept_steps;
+  }
 };
 
 }  // namespace th::model

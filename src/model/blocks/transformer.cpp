@@ -4,6 +4,7 @@
 #include "model/blocks/embedding.hpp"
 #include "model/blocks/encoder_layer.hpp"
 #include "model/blocks/output.hpp"
+#include "model/blocks/position_tables.hpp"
 #include "model/blocks/stack.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
@@ -24,33 +25,33 @@ at::Tensor make_workspace(const ComputeDevice& device, Arithmetic arithmetic) {
 }
 
 Stack make_encoder(const config::ModelSection& model, const ModelUnits& units,
-                   const at::Tensor& positions) {
+                   const PositionTables& positions, std::int64_t longest) {
   std::vector<Stack::Placed> layers;
   for (std::int64_t l = 0; l < std::ssize(units.encoder); ++l) {
-    layers.push_back(
-        {units.encoder_layer(l),
-         std::make_unique<EncoderLayer>(model, units.encoder[static_cast<std::size_t>(l)], l)});
+    layers.push_back({units.encoder_layer(l), std::make_unique<EncoderLayer>(
+                                                  model, units.encoder[static_cast<std::size_t>(l)],
+                                                  l, positions.inputs())});
   }
-  return {
-      {units.source_embedding(), std::make_unique<Embedding>(model, units.embeddings.front(),
-                                                             Embedding::Side::kSource, positions)},
-      std::move(layers),
-      model.gradient_checkpointing};
+  return {{units.source_embedding(),
+           std::make_unique<Embedding>(model, units.embeddings.front(), Embedding::Side::kSource,
+                                       positions.added, longest)},
+          std::move(layers),
+          model.gradient_checkpointing};
 }
 
 Stack make_decoder(const config::ModelSection& model, const ModelUnits& units,
-                   const at::Tensor& positions) {
+                   const PositionTables& positions, std::int64_t longest) {
   std::vector<Stack::Placed> layers;
   for (std::int64_t l = 0; l < std::ssize(units.decoder); ++l) {
-    layers.push_back(
-        {units.decoder_layer(l),
-         std::make_unique<DecoderLayer>(model, units.decoder[static_cast<std::size_t>(l)], l)});
+    layers.push_back({units.decoder_layer(l), std::make_unique<DecoderLayer>(
+                                                  model, units.decoder[static_cast<std::size_t>(l)],
+                                                  l, positions.inputs())});
   }
-  return {
-      {units.target_embedding(), std::make_unique<Embedding>(model, units.embeddings.back(),
-                                                             Embedding::Side::kTarget, positions)},
-      std::move(layers),
-      model.gradient_checkpointing};
+  return {{units.target_embedding(),
+           std::make_unique<Embedding>(model, units.embeddings.back(), Embedding::Side::kTarget,
+                                       positions.added, longest)},
+          std::move(layers),
+          model.gradient_checkpointing};
 }
 
 }  // namespace
@@ -63,9 +64,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
       longest_(spec.max_length),
-      positions_(model_.position == config::Position::kLearned
-                     ? at::Tensor()
-                     : sinusoidal_positions(model_, longest_).to(device.tensors)),
+      positions_(std::make_unique<PositionTables>(spec, device.tensors)),
+      cuts_(attention_cuts(spec)),
       copies_(device.copies != nullptr ? std::make_unique<BatchCopies>(*device.copies) : nullptr) {
   ensure(model_.d_model % model_.num_heads == 0,
          "Transformer: d_model must be a multiple of num_heads");
@@ -77,8 +77,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
   shared_unit_ = units.shared_unit();
   if (shared_unit_ >= 0) long_lived_[static_cast<std::size_t>(shared_unit_)] = true;
   encoder_shares_ = units.shared_embeddings();
-  encoder_ = std::make_unique<Stack>(make_encoder(model_, units, positions_));
-  decoder_ = std::make_unique<Stack>(make_decoder(model_, units, positions_));
+  encoder_ = std::make_unique<Stack>(make_encoder(model_, units, *positions_, longest_));
+  decoder_ = std::make_unique<Stack>(make_decoder(model_, units, *positions_, longest_));
   output_ = std::make_unique<Output>(model_, std::move(units.output));
 }
 
@@ -92,6 +92,9 @@ void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record
 std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest) {
   constexpr std::int64_t kFloat = 4;
   if (model.position == config::Position::kLearned) return 0;
+  if (model.position == config::Position::kRope)
+    return longest * (model.d_model / model.num_heads / 2 * 2) * kFloat;
+  if (model.position == config::Position::kAlibi) return model.num_heads * kFloat;
   return longest * model.d_model * kFloat;
 }
 
@@ -125,7 +128,8 @@ PassContext Transformer::context(std::uint64_t key, bool training) const {
           .norm_eps = static_cast<float>(model_.norm_eps),
           .activation = model_.activation,
           .attention_dropout = rate(model_.attention_dropout),
-          .activation_dropout = rate(model_.activation_dropout)};
+          .activation_dropout = rate(model_.activation_dropout),
+          .cuts = cuts_};
 }
 
 PassContext Transformer::inference() const { return context(0, false); }
@@ -149,7 +153,7 @@ template <typename Work>
 void Transformer::walk_forward(UnitWalk& walk, const Work& output) const {
   if (encoder_shares_) walk.hold_forward(shared_unit_);
   const at::Tensor memory = encoder_->forward(walk, nullptr);
-  if (walk.computes()) walk.pass().memory = memory;
+  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(memory);
   const bool shared = shared_unit_ >= 0;
   if (shared && !encoder_shares_) walk.hold_forward(shared_unit_);
   const at::Tensor x = decoder_->forward(walk, nullptr);
@@ -192,7 +196,7 @@ void Transformer::walk_slot(UnitWalk& walk) const {
   Stack::Tapes encoder_tapes, decoder_tapes;
   if (encoder_shares_) walk.hold_forward(shared_unit_);
   at::Tensor rows = encoder_->forward(walk, &encoder_tapes);
-  if (walk.computes()) walk.pass().memory = std::move(rows);
+  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(std::exchange(rows, {}));
   if (shared && !encoder_shares_) walk.hold_forward(shared_unit_);
   rows = decoder_->forward(walk, &decoder_tapes);
   if (shared) walk.hold_backward();
@@ -208,8 +212,8 @@ void Transformer::walk_slot(UnitWalk& walk) const {
   decoder_->backward(walk, std::move(g), decoder_tapes);
   if (shared && !encoder_shares_) walk.release_backward();
   if (walk.computes()) {
-    g = std::move(walk.pass().g_memory);
     walk.pass().memory = at::Tensor();
+    g = walk.pass().spread_memory(std::move(walk.pass().g_memory));
   }
   encoder_->backward(walk, std::move(g), encoder_tapes);
   if (encoder_shares_) walk.release_backward();

@@ -31,13 +31,23 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   State& s = *state_;
   s.rows.capacity = batch.sentences * rows_per_sentence;
   s.rows.steps = steps;
+  const AttentionCuts& cuts = s.pass.context.cuts;
+  s.rows.kept_steps = cuts.decoder.local() ? std::min(steps, cuts.decoder.before + 1) : steps;
+  if (cuts.cross.local()) {
+    const std::span<const std::int32_t> lengths = s.pass.rows.memory_lengths();
+    const std::int64_t longest =
+        lengths.empty() ? 1 : std::max(1, *std::max_element(lengths.begin(), lengths.end()));
+    s.rows.kept_keys =
+        std::min(longest, (cuts.cross.before + cuts.cross.after) / cuts.cross.step + 1);
+  }
   s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
   if (model.shared_unit() >= 0) s.walk.hold_forward(model.shared_unit());
-  s.pass.memory = model.encoder().forward(s.walk, nullptr);
+  s.pass.memory = s.pass.take_memory(model.encoder().forward(s.walk, nullptr));
   model.decoder().prepare(s.walk, s.rows, s.caches);
-  s.pass.memory = at::Tensor();
+  if (s.rows.kept_keys == 0) s.pass.memory = at::Tensor();
   for (LayerCache& cache : s.caches) {
-    cache.self = model::empty({steps, s.rows.capacity, cache.cross.size(1)}, cache.cross.options());
+    cache.self = model::empty({s.rows.kept_steps, s.rows.capacity, cache.cross.size(1)},
+                              cache.cross.options());
   }
 }
 
@@ -74,8 +84,12 @@ void IncrementalDecoder::follow(std::span<const std::int64_t> parents) {
     const auto p = static_cast<std::size_t>(parent);
     ensure(p < before, "IncrementalDecoder: a row continues none");
     std::vector<std::int32_t> line;
-    line.reserve(static_cast<std::size_t>(rows.step + 1));
-    if (!first) line = rows.lineage[p];
+    line.reserve(static_cast<std::size_t>(std::min(rows.step + 1, rows.kept_steps)));
+    if (!first) {
+      const std::vector<std::int32_t>& of_parent = rows.lineage[p];
+      const bool forgets = std::ssize(of_parent) == rows.kept_steps;
+      line.assign(of_parent.begin() + (forgets ? 1 : 0), of_parent.end());
+    }
     line.push_back(static_cast<std::int32_t>(lineage.size()));
     sentence.push_back(first ? parent : rows.sentence[p]);
     lineage.push_back(std::move(line));

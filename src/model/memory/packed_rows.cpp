@@ -32,17 +32,33 @@ void write_places(std::span<const std::int32_t> lengths, std::int32_t* to) {
   }
 }
 
-PackedRows::PackedRows(const data::Batch& batch, Places places)
+PackedRows::PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts)
     : source_offsets_(offsets_of(batch.source_lengths)),
       target_offsets_(offsets_of(batch.target_lengths)),
+      memory_lengths_(batch.source_lengths),
       source_places_(places_of(batch.source_lengths, batch.source_tokens, places)),
       target_places_(places_of(batch.target_lengths, batch.target_tokens, places)) {
+  const std::int64_t step = cuts.memory_step;
+  if (step > 1) thin_memory(step);
   for (const data::SentenceGroup& g :
        data::sentence_groups(batch.source_lengths, batch.target_lengths)) {
     source_groups_.push_back({g.first, g.sentences, g.source_length, g.source_length});
     target_groups_.push_back({g.first, g.sentences, g.target_length, g.target_length});
-    cross_groups_.push_back({g.first, g.sentences, g.target_length, g.source_length});
+    cross_groups_.push_back(
+        {g.first, g.sentences, g.target_length, (g.source_length + step - 1) / step});
   }
+  source_blocks_ = attention_blocks(cuts.encoder, source_offsets_, source_offsets_);
+  target_blocks_ = attention_blocks(cuts.decoder, target_offsets_, target_offsets_);
+  cross_blocks_ = attention_blocks(cuts.cross, target_offsets_, memory_offsets());
+}
+
+void PackedRows::thin_memory(std::int64_t step) {
+  for (std::size_t b = 0; b < memory_lengths_.size(); ++b) {
+    memory_lengths_[b] = static_cast<std::int32_t>((memory_lengths_[b] + step - 1) / step);
+    for (std::int64_t i = 0; i < memory_lengths_[b]; ++i)
+      memory_rows_.push_back(source_offsets_[b] + i * step);
+  }
+  memory_offsets_ = offsets_of(memory_lengths_);
 }
 
 }  // namespace th::model

@@ -119,10 +119,10 @@ void compute(op::Narrow<T> o) {
 template <typename T>
 void compute(op::SplitHeads<T> o) {
   for (Count b = 0; b < o.batch; ++b) {
-    const Count real = o.offsets[b + 1] - o.offsets[b];
+    const Count real = o.rows(b);
     for (Count h = 0; h < o.heads; ++h) {
       T* to = o.out + (b * o.heads + h) * o.length * o.width;
-      const T* from = o.x + o.offsets[b] * o.stride + h * o.width;
+      const T* from = o.x + o.first_row(b) * o.stride + h * o.width;
       for (Count t = 0; t < real; ++t, from += o.stride, to += o.width) {
         for (Count k = 0; k < o.width; ++k) to[k] = from_float<T>(to_float(from[k]) * o.scale);
       }
@@ -137,11 +137,16 @@ void compute(op::SplitHeads<T> o) {
 template <typename T>
 void compute(op::MergeHeads<T> o) {
   for (Count b = 0; b < o.batch; ++b) {
-    const Count real = o.offsets[b + 1] - o.offsets[b];
+    const Count real = o.rows(b);
     for (Count h = 0; h < o.heads; ++h) {
       const T* from = o.h + (b * o.heads + h) * o.length * o.width;
-      T* to = o.x + o.offsets[b] * o.stride + h * o.width;
+      T* to = o.x + o.first_row(b) * o.stride + h * o.width;
       for (Count t = 0; t < real; ++t, from += o.width, to += o.stride) {
+        if (o.add) {
+          for (Count k = 0; k < o.width; ++k)
+            to[k] = from_float<T>(to_float(to[k]) + to_float(from[k]) * o.scale);
+          continue;
+        }
         for (Count k = 0; k < o.width; ++k) to[k] = from_float<T>(to_float(from[k]) * o.scale);
       }
     }
@@ -154,17 +159,49 @@ void compute(op::RotatePositions<T> o) {
     for (Count h = 0; h < o.heads; ++h) {
       T* head = o.x + m * o.stride + h * o.width;
       for (Count pair = 0; pair < o.width / 2; ++pair) {
-        float a = to_float(head[pair]), b = to_float(head[pair + o.width / 2]);
+        T &first = head[o.rule.first(pair)], &second = head[o.rule.second(pair, o.width)];
+        float a = to_float(first), b = to_float(second);
         o.rule.rotate(pair, o.width, o.places[m], o.direction, a, b);
-        head[pair] = from_float<T>(a);
-        head[pair + o.width / 2] = from_float<T>(b);
+        first = from_float<T>(a);
+        second = from_float<T>(b);
       }
     }
   }
 }
 
 template <typename T>
+void compute(op::TakeRows<T> o) {
+  for (Count m = 0; m < o.count; ++m) {
+    std::memcpy(static_cast<void*>(o.y + m * o.width), o.x + o.rows[m] * o.width,
+                static_cast<std::size_t>(o.width) * sizeof(T));
+  }
+}
+
+template <typename T>
+void compute(op::SpreadRows<T> o) {
+  for (Count m = 0; m < o.count; ++m) {
+    std::memcpy(static_cast<void*>(o.y + o.rows[m] * o.width), o.x + m * o.width,
+                static_cast<std::size_t>(o.width) * sizeof(T));
+  }
+}
+
+/// Rows of an embedding with nothing added.
+template <typename T>
+static void embed_alone(const op::Embed<T>& o) {
+  const DropoutDraws draws(o.dropout);
+  for (Count m = 0; m < o.rows; ++m) {
+    const T* from = o.weight + o.ids[m] * o.width;
+    T* to = o.y + m * o.width;
+    for (Count d = 0; d < o.width; ++d) {
+      const float x = to_float(from[d]) * o.scale;
+      to[d] = from_float<T>(o.dropout.rate == 0.0F ? x : x * draws.factor(m * o.width + d));
+    }
+  }
+}
+
+template <typename T>
 void compute(op::Embed<T> o) {
+  if (o.position == nullptr) return embed_alone(o);
   const DropoutDraws draws(o.dropout);
   for (Count m = 0; m < o.rows; ++m) {
     const T* from = o.weight + o.ids[m] * o.width;

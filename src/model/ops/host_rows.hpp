@@ -158,13 +158,12 @@ template <typename T>
 void compute(op::MaskedSoftmax<T> o) {
   T* row = o.scores;
   for (Count b = 0; b < o.batch; ++b) {
-    const Count real = o.key_lengths != nullptr ? o.key_lengths[b] : o.keys;
     for (Count h = 0; h < o.heads; ++h) {
       for (Count t = 0; t < o.queries; ++t, row += o.keys) {
-        const runtime::PositionRange seen = o.rule.keys(t, real);
+        const runtime::PositionRange seen = o.seen(b, t);
         if (o.rule.biased()) {
           for (Count k = seen.begin; k < seen.end; ++k)
-            row[k] = from_float<T>(to_float(row[k]) + o.rule.bias(h, t, k));
+            row[k] = from_float<T>(to_float(row[k]) + o.bias(b, h, t, k));
         }
         softmax_of_seen(row, seen, o.keys);
       }

@@ -29,6 +29,8 @@ Linear Attention::key_value(const ParameterSpan& unit) const {
 
 Linear Attention::out(const ParameterSpan& unit) const { return Linear::of(unit.part(range_), 2); }
 
+using Direction = runtime::RotationRule::Direction;
+
 namespace {
 
 /// Place of a norm's weight among an attention's tensors.
@@ -83,19 +85,16 @@ void Attention::normalize_backward(const PassContext& context, const ParameterSp
   });
 }
 
-namespace {
-
-/// Turns queries and keys of self attention by their positions, or their gradients back: the place
-/// for rotary positions, between projection and scores.
-void rotate(const PassContext& context, const AttentionSite& site, const at::Tensor& projected,
-            runtime::RotationRule::Direction direction) {
-  if (!site.rules.rotation.rotates()) return;
+void Attention::rotate(const PassContext& context, const AttentionRules& rules,
+                       const std::int32_t* places, const at::Tensor& projected,
+                       Direction direction) {
+  if (!rules.rotation.rotates()) return;
   const std::int64_t width = projected.size(1) / 3;
   context.run(projected, [&]<typename T>(const Kernels<T>& k) {
     for (const std::int64_t column : {std::int64_t{0}, width}) {
       k(op::RotatePositions<T>{.x = k.elements(projected) + column,
-                               .places = site.places,
-                               .rule = site.rules.rotation,
+                               .places = places,
+                               .rule = rules.rotation,
                                .direction = direction,
                                .rows = projected.size(0),
                                .heads = context.heads,
@@ -104,10 +103,6 @@ void rotate(const PassContext& context, const AttentionSite& site, const at::Ten
     }
   });
 }
-
-using Direction = runtime::RotationRule::Direction;
-
-}  // namespace
 
 at::Tensor Attention::forward(const PassContext& context, const ParameterSpan& unit,
                               const AttentionRows& rows, AttentionTape& tape) const {
@@ -118,7 +113,7 @@ at::Tensor Attention::forward(const PassContext& context, const ParameterSpan& u
   at::Tensor q = (self ? query_key_value(unit) : query(unit)).forward(context, rows.x_MD), kv;
   normalize(context, unit, q, 0, Part::kQueries, &tape.query_norm);
   if (self) normalize(context, unit, q, width, Part::kKeys, &tape.key_norm);
-  if (self) rotate(context, rows.site, q, Direction::kForward);
+  if (self) rotate(context, rows.site.rules, rows.site.places, q, Direction::kForward);
   const bool takes = one_kernel.takes(q);
   if (!takes) products.take_queries(q, tape);
   if (!self) {
@@ -170,7 +165,7 @@ at::Tensor Attention::backward(const PassContext& context, const ParameterSpan& 
     g_kv = std::move(g.kv);
   }
   if (self) {
-    rotate(context, rows.site, g_q, Direction::kBackward);
+    rotate(context, rows.site.rules, rows.site.places, g_q, Direction::kBackward);
     normalize_backward(context, unit, g_q, 0, Part::kQueries, tape.query_norm);
     normalize_backward(context, unit, g_q, width, Part::kKeys, tape.key_norm);
     return query_key_value(unit).backward(context, g_q, rows.x_MD);

@@ -34,6 +34,10 @@ struct AttentionSite {
   const std::int32_t* places = nullptr;       ///< of the query rows, where the rule rotates
   AttentionRules rules;
   Dropout dropout;
+  /// Of a local rule, what products compute in place of whole sentences (AttentionBlocks): groups
+  /// of blocks, and the rows of each block.
+  std::span<const AttentionGroup> blocks{};
+  const op::RowSpan *query_spans = nullptr, *key_spans = nullptr;
   /// The draws of one group's scores [B*H, T, S].
   [[nodiscard]] Dropout group_dropout(std::size_t group) const;
 };
@@ -72,6 +76,11 @@ class Attention {
   /// `tape` null: there is no backward pass.
   void normalize(const PassContext& context, const ParameterSpan& unit, const at::Tensor& projected,
                  std::int64_t column, Part part, HeadNormTape* tape) const;
+
+  /// Turns queries and keys of projected rows [M, 3D] by their places [M], or their gradients back.
+  static void rotate(const PassContext& context, const AttentionRules& rules,
+                     const std::int32_t* places, const at::Tensor& projected,
+                     runtime::RotationRule::Direction direction);
 
  private:
   [[nodiscard]] bool has_norms() const noexcept { return range_.count > 4; }

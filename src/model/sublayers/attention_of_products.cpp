@@ -31,7 +31,7 @@ struct AttentionOfProducts::Views {
 template <typename Cells>
 at::Tensor AttentionOfProducts::flat(const at::Tensor& like, const Cells& cells) const {
   std::int64_t count = 0;
-  for (const AttentionGroup& g : site_.groups) count += g.sentences * heads_ * cells(g);
+  for (const AttentionGroup& g : groups_) count += g.sentences * heads_ * cells(g);
   return model::empty({count}, like.options());
 }
 
@@ -42,7 +42,7 @@ at::Tensor AttentionOfProducts::rows(const at::Tensor& like, Side side) const {
 template <typename Work>
 void AttentionOfProducts::each_group(const Work& work) const {
   std::int64_t query = 0, key = 0, score = 0;
-  for (const AttentionGroup& g : site_.groups) {
+  for (const AttentionGroup& g : groups_) {
     work(Views{g, heads_, head_width_, query, key, score});
     query += g.sentences * heads_ * g.queries * head_width_;
     key += g.sentences * heads_ * g.keys * head_width_;
@@ -54,8 +54,8 @@ template <typename Kernel>
 void AttentionOfProducts::each_scores(const at::Tensor& p, const Kernel& kernel) const {
   context_.run(p, [&]<typename T>(const Kernels<T>& k) {
     T* row = k.elements(p);
-    for (std::size_t i = 0; i < site_.groups.size(); ++i) {
-      const AttentionGroup& g = site_.groups[i];
+    for (std::size_t i = 0; i < groups_.size(); ++i) {
+      const AttentionGroup& g = groups_[i];
       kernel(k, row, g, i);
       row += g.sentences * heads_ * g.queries * g.keys;
     }
@@ -67,7 +67,7 @@ at::Tensor AttentionOfProducts::split(const at::Tensor& packed, std::int64_t col
   at::Tensor out = rows(packed, side);
   context_.run(packed, [&]<typename T>(const Kernels<T>& k) {
     T* to = k.elements(out);
-    for (const AttentionGroup& g : site_.groups) {
+    for (const AttentionGroup& g : groups_) {
       k(op::SplitHeads<T>{.x = k.elements(packed) + column,
                           .offsets = offsets(side, g),
                           .out = to,
@@ -76,7 +76,8 @@ at::Tensor AttentionOfProducts::split(const at::Tensor& packed, std::int64_t col
                           .heads = heads_,
                           .width = head_width_,
                           .stride = packed.size(1),
-                          .scale = factor});
+                          .scale = factor,
+                          .spans = spans(side, g)});
       to += g.sentences * heads_ * length(side, g) * head_width_;
     }
   });
@@ -85,9 +86,11 @@ at::Tensor AttentionOfProducts::split(const at::Tensor& packed, std::int64_t col
 
 void AttentionOfProducts::merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column,
                                 Side side, float factor) const {
+  // A key is in several blocks, a query in one.
+  const bool adds = side == Side::kKeys && !site_.blocks.empty();
   context_.run(from, [&]<typename T>(const Kernels<T>& k) {
     const T* h = k.elements(from);
-    for (const AttentionGroup& g : site_.groups) {
+    for (const AttentionGroup& g : groups_) {
       k(op::MergeHeads<T>{.h = h,
                           .offsets = offsets(side, g),
                           .x = k.elements(packed) + column,
@@ -96,7 +99,9 @@ void AttentionOfProducts::merge(const at::Tensor& from, at::Tensor& packed, std:
                           .heads = heads_,
                           .width = head_width_,
                           .stride = packed.size(1),
-                          .scale = factor});
+                          .scale = factor,
+                          .spans = spans(side, g),
+                          .add = adds});
       h += g.sentences * heads_ * length(side, g) * head_width_;
     }
   });
@@ -140,14 +145,17 @@ at::Tensor AttentionOfProducts::probabilities(const AttentionTape& tape) const {
   at::Tensor p = scores(tape.q, tape.k);
   each_scores(
       p, [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g, std::size_t) {
-        k(op::MaskedSoftmax<T>{
-            .scores = row,
-            .key_lengths = site_.key_lengths == nullptr ? nullptr : site_.key_lengths + g.first,
-            .rule = site_.rules.scores,
-            .batch = g.sentences,
-            .heads = heads_,
-            .queries = g.queries,
-            .keys = g.keys});
+        k(op::MaskedSoftmax<T>{.scores = row,
+                               .key_lengths = site_.key_lengths == nullptr || !site_.blocks.empty()
+                                                  ? nullptr
+                                                  : site_.key_lengths + g.first,
+                               .rule = site_.rules.scores,
+                               .batch = g.sentences,
+                               .heads = heads_,
+                               .queries = g.queries,
+                               .keys = g.keys,
+                               .query_spans = spans(Side::kQueries, g),
+                               .key_spans = spans(Side::kKeys, g)});
       });
   return p;
 }
@@ -199,6 +207,7 @@ AttentionOfProducts::Gradients AttentionOfProducts::backward(const AttentionTape
   g.q = model::empty({site_.query_rows, self ? 3 * width_ : width_}, g_merged.options());
   if (!self) g.kv = model::empty({site_.key_rows, 2 * width_}, g_merged.options());
   at::Tensor& of_keys = self ? g.q : g.kv;
+  if (!site_.blocks.empty() && context_.gemm->computes()) of_keys.zero_();
   merge(g_heads_q, g.q, 0, Side::kQueries, scale());
   merge(g_heads_k, of_keys, self ? width_ : 0, Side::kKeys, 1.0F);
   merge(g_v, of_keys, self ? 2 * width_ : width_, Side::kKeys, 1.0F);

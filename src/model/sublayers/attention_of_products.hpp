@@ -8,7 +8,8 @@ namespace th::model {
 
 /// Attention by matrix products of groups of sentences, which are padded to the group's longest:
 /// the moves between packed rows [M, columns] and heads [B*H, T, K] of each group, and products,
-/// softmax and draws group by group.
+/// softmax and draws group by group. Under a local rule the groups are of blocks of sentences, so
+/// no matrix of a whole sentence's scores is made.
 class AttentionOfProducts {
  public:
   AttentionOfProducts(const PassContext& context, const AttentionSite& site, std::int64_t width)
@@ -16,7 +17,8 @@ class AttentionOfProducts {
         site_(site),
         width_(width),
         heads_(context.heads),
-        head_width_(width / context.heads) {}
+        head_width_(width / context.heads),
+        groups_(site.blocks.empty() ? site.groups : site.blocks) {}
 
   /// The tape's q from the first D columns of projected rows, times 1/sqrt(K).
   void take_queries(const at::Tensor& projected, AttentionTape& tape) const;
@@ -49,6 +51,11 @@ class AttentionOfProducts {
   [[nodiscard]] const std::int64_t* offsets(Side side, const AttentionGroup& group) const {
     return (side == Side::kQueries ? site_.query_offsets : site_.key_offsets) + group.first;
   }
+  /// Of blocks; null where the group is of whole sentences.
+  [[nodiscard]] const op::RowSpan* spans(Side side, const AttentionGroup& group) const {
+    if (site_.blocks.empty()) return nullptr;
+    return (side == Side::kQueries ? site_.query_spans : site_.key_spans) + group.first;
+  }
   [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, Side side,
                                  float factor) const;
   void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, Side side,
@@ -76,6 +83,7 @@ class AttentionOfProducts {
   const PassContext& context_;
   const AttentionSite& site_;
   std::int64_t width_, heads_, head_width_;
+  std::span<const AttentionGroup> groups_;  ///< of sentences, or of their blocks
 };
 
 }  // namespace th::model

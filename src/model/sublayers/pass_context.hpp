@@ -4,6 +4,7 @@
 
 #include "model/parameters/model_units.hpp"
 #include "th/model/memory/compute_device.hpp"
+#include "th/model/memory/packed_rows.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/ops/kernel_set.hpp"
 #include "th/model/parameters/parameters.hpp"
@@ -27,6 +28,7 @@ struct PassContext {
   float norm_eps = 1e-5F;
   config::Activation activation = config::Activation::kRelu;
   float attention_dropout = 0, activation_dropout = 0;  ///< 0 outside of training
+  AttentionCuts cuts{};
 
   /// Whether attention of up to `queries` by `keys` is one kernel: on the host any, where the
   /// processor has the instructions; on a GPU what runtime::fuses_attention takes.

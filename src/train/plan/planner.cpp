@@ -39,18 +39,14 @@ config::RunConfig with(config::RunConfig config, std::int64_t stage,
   return config;
 }
 
-void Planner::Means::add(std::int64_t source_ids, std::int64_t target_ids) {
-  const auto s = static_cast<double>(source_ids), t = static_cast<double>(target_ids);
-  source += s;
-  target += t;
-  source_scores += s * s;
-  target_scores += t * t;
-  cross_scores += s * t;
+void Planner::Means::add(const model::PassSizes& pair) {
+  for (double model::PassSizes::*size : kSizes) sum.*size += pair.*size;
 }
 
-void Planner::Means::divide(double count) {
-  for (double* value : {&source, &target, &source_scores, &target_scores, &cross_scores})
-    *value /= count;
+model::PassSizes Planner::Means::times(double factor) const {
+  model::PassSizes out;
+  for (double model::PassSizes::*size : kSizes) out.*size = sum.*size * factor;
+  return out;
 }
 
 Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks)
@@ -80,20 +76,24 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   request_.source_vocabulary = data.source_vocabulary;
   request_.target_vocabulary = data.target_vocabulary;
   request_.longest = data.longest;
+  request_.source_per_target = data.source_per_target;
   request_.saves = config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0;
   dataset_ = data.dataset;
   if (dataset_.train) lengths_ = dataset_.train->lengths();
+  const model::AttentionCuts cuts = model::attention_cuts(
+      {config_.model, data.source_vocabulary, data.target_vocabulary, 1, data.source_per_target});
   for (const data::SentenceLength& length : lengths_) {
-    mean_.add(length.source, length.target);
+    mean_.add(model::sentence_sizes(cuts, length.source, length.target));
     mean_longest_ += std::max(length.source, length.target);
   }
   if (lengths_.empty()) {
-    mean_.add(config_.data.synthetic_length, config_.data.synthetic_length);
+    mean_.add(
+        model::sentence_sizes(cuts, config_.data.synthetic_length, config_.data.synthetic_length));
     mean_longest_ = static_cast<double>(config_.data.synthetic_length);
   }
   const double pairs = std::max<double>(1, static_cast<double>(lengths_.size()));
   mean_longest_ /= pairs;
-  mean_.divide(pairs);
+  mean_.sum = mean_.times(1 / pairs);
 }
 
 double Planner::sentences(const config::RunConfig& config) const {
@@ -166,12 +166,7 @@ double Planner::slot_flops(const config::RunConfig& config) const {
       {config.model, request_.source_vocabulary, request_.target_vocabulary,
        std::max<std::int64_t>(1, model::learned_positions(config))},
       model::GemmLibrary::kMkl, model::Arithmetic::kShapesOnly);
-  const double rows = sentences(config);
-  return shapes.training_flops({.source_rows = rows * mean_.source,
-                                .target_rows = rows * mean_.target,
-                                .encoder_scores = rows * mean_.source_scores,
-                                .decoder_scores = rows * mean_.target_scores,
-                                .cross_scores = rows * mean_.cross_scores});
+  return shapes.training_flops(mean_.times(sentences(config)));
 }
 
 std::string Planner::batch_text() const {

@@ -10,6 +10,7 @@
 #include "th/config/deck.hpp"
 #include "th/config/run_config.hpp"
 #include "th/data/corpus.hpp"
+#include "th/model/blocks/pass_sizes.hpp"
 #include "th/train/overlap.hpp"
 #include "th/zero/memory_plan.hpp"
 
@@ -72,11 +73,15 @@ class Planner {
       const config::RunConfig& config) const;
   [[nodiscard]] zero::BatchShape longest_sentences(const config::DataSection& data) const;
 
-  /// Of a sentence pair: ids, and attention scores of a head in one layer.
+  /// Sizes of sentence pairs.
   struct Means {
-    double source = 0, target = 0, source_scores = 0, target_scores = 0, cross_scores = 0;
-    void add(std::int64_t source_ids, std::int64_t target_ids);
-    void divide(double count);
+    static constexpr double model::PassSizes::*kSizes[] = {
+        &model::PassSizes::source_rows,    &model::PassSizes::target_rows,
+        &model::PassSizes::memory_rows,    &model::PassSizes::encoder_scores,
+        &model::PassSizes::decoder_scores, &model::PassSizes::cross_scores};
+    model::PassSizes sum;
+    void add(const model::PassSizes& pair);
+    [[nodiscard]] model::PassSizes times(double factor) const;
   };
 
   config::RunConfig config_;

@@ -167,7 +167,8 @@ class AttentionExam {
 };
 
 [[nodiscard]] inline const char* name_of(runtime::ScoreRule rule) {
-  return rule.kind == runtime::ScoreRule::Kind::kCausal ? "causal" : "full";
+  constexpr const char* kNames[] = {"full", "causal", "local", "local cross"};
+  return kNames[static_cast<int>(rule.kind)];
 }
 
 }  // namespace th::reference

@@ -8,7 +8,9 @@ namespace {
 
 using Case = reference::AttentionCase;
 constexpr runtime::ScoreRule kFull{runtime::ScoreRule::Kind::kFull},
-    kCausal{runtime::ScoreRule::Kind::kCausal};
+    kCausal{runtime::ScoreRule::Kind::kCausal}, kLocal{runtime::ScoreRule::Kind::kLocal, 7, 0},
+    kLocalCross{runtime::ScoreRule::Kind::kLocalCross, 9, 9, 1,
+                runtime::ScoreRule::kRatioUnit * 5 / 4};
 
 template <typename T>
 void examine(const runtime::OpTable<T>& ops, double tolerance) {
@@ -19,7 +21,8 @@ void examine(const runtime::OpTable<T>& ops, double tolerance) {
     for (const Case& c :
          {Case{some, some, 3, 64, kFull, rate}, Case{some, some, 2, 64, kCausal, rate},
           Case{some, others, 2, 32, kFull, rate}, Case{others, some, 1, 16, kFull, rate},
-          Case{lone, lone, 2, 64, kCausal, rate}}) {
+          Case{lone, lone, 2, 64, kCausal, rate}, Case{lone, lone, 2, 64, kLocal, rate},
+          Case{some, others, 2, 32, kLocalCross, rate}}) {
       SCOPED_TRACE(testing::Message() << c.heads << " heads of " << c.width << ", "
                                       << reference::name_of(c.rule) << ", dropout " << rate);
       ASSERT_TRUE(runtime::fuses_attention(c.query_offsets.back() > 90 ? 96 : 40,

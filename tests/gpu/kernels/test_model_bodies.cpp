@@ -1,5 +1,6 @@
 #include "cuda/kernels/host_lanes.hpp"
 #include "cuda/kernels/launched_ops.hpp"
+#include "gpu/kernels/attention_op_exam.hpp"
 #include "gpu/kernels/option_kernel_exam.hpp"
 #include "th/model/ops/host_ops.hpp"
 
@@ -15,6 +16,7 @@ void examine() {
                                                              reference::Sums::kOtherOrder);
   reference::examine_option_kernels<T, reference::HostMemory>(table, model::host_ops<T>(),
                                                               reference::Sums::kOtherOrder);
+  reference::examine_attention_ops<T, reference::HostMemory>(table, model::host_ops<T>());
 }
 
 TEST(ModelBodies, HaveTheBitsOfTheCpuInFp32) { examine<float>(); }

@@ -190,6 +190,22 @@ TEST(Checks, EpsilonIsNotZeroInSinglePrecision) {
   EXPECT_TRUE(problems(kSound, {"optimizer.eps=0", "optimizer.name=sgd"}).empty());
 }
 
+TEST(Checks, LocalAttentionHasAWindow) {
+  for (const char* place : {"encoder", "decoder", "cross"}) {
+    const std::string key = std::string("model.") + place + "_attention=local";
+    EXPECT_EQ(problem(kSound, {key}).substr(0, 41), "command line: model.attention_window: 0, ");
+    EXPECT_TRUE(problems(kSound, {key, "model.attention_window=1"}).empty());
+  }
+}
+
+TEST(Checks, RotaryPositionsArePairsOfAHeadsColumns) {
+  EXPECT_EQ(problem(kSound, {"model.d_model=36", "model.num_heads=4", "model.position=rope"})
+                .substr(0, 32),
+            "command line: model.position: ro");
+  EXPECT_TRUE(
+      problems(kSound, {"model.d_model=36", "model.num_heads=6", "model.position=rope"}).empty());
+}
+
 TEST(Checks, FineTuningAndResumeOfAPathContradictEachOther) {
   EXPECT_EQ(problem(kSound, {"checkpoint.init_from=/a", "checkpoint.resume=/b"}),
             "command line: checkpoint.init_from: contradicts checkpoint.resume with a path; give "
@@ -319,6 +335,11 @@ TEST(Warnings, KeysWithoutEffectAreNamed) {
   EXPECT_EQ(gathered_at({"zero.stage=3"}), Lines());
   EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=on"}), Lines());
   EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=off"}), (Lines{"zero.prefetch_units"}));
+  EXPECT_EQ(idle(kSound, {"model.attention_window=4", "model.rope_theta=500"}),
+            (Lines{"model.attention_window", "model.rope_theta"}));
+  EXPECT_EQ(idle(kSound, {"model.attention_window=4", "model.cross_attention=local"}), Lines());
+  EXPECT_EQ(idle(kSound, {"model.position=rope", "model.rope_scaling_factor=2"}),
+            (Lines{"model.rope_scaling_factor"}));
   EXPECT_EQ(idle(kSynthetic, {"data.min_freq=3", "data.max_length=7", "data.valid_source=/v",
                               "data.valid_target=/v", "data.synthetic_length=8"}),
             (Lines{"data.valid_source", "data.valid_target", "data.min_freq", "data.max_length"}));

@@ -5,6 +5,7 @@
 #include "small_model.hpp"
 #include "th/base/error.hpp"
 #include "th/model/decoding/decoding.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <cmath>
 #include <limits>
@@ -118,6 +119,67 @@ TEST_P(Decoding, StepsAgreeWithTheWholePrefix) {
   RecordingSource source(model);
   EXPECT_LT(error_of_steps(model, source), 1e-5);  // fp32, sums of up to 32 terms in another order
   EXPECT_TRUE(source.all_closed());
+}
+
+/// Kinds of attention and of positions, with windows shorter than the steps.
+std::vector<TransformerSpec> kinds() {
+  using config::Attention;
+  std::vector<TransformerSpec> all;
+  const auto add = [&](const auto& change, double ratio = 1) {
+    TransformerSpec spec{small_section(), test::kVocabulary, test::kVocabulary, test::kMaxLength,
+                         ratio};
+    change(spec.model);
+    all.push_back(spec);
+  };
+  const auto local = [](config::ModelSection& m) {
+    m.encoder_attention = m.decoder_attention = m.cross_attention = Attention::kLocal;
+    m.attention_window = 2;
+  };
+  add([](config::ModelSection& m) {
+    m.decoder_attention = Attention::kLocal;
+    m.attention_window = 2;
+  });
+  for (const double ratio : {0.4, 1.0, 2.5}) add(local, ratio);
+  add([](config::ModelSection& m) { m.cross_downsample = 3; });
+  add([&](config::ModelSection& m) { local(m), m.cross_downsample = 2; }, 1.25);
+  add([](config::ModelSection& m) { m.position = config::Position::kAlibi; });
+  add([](config::ModelSection& m) { m.position = config::Position::kRope; });
+  add([&](config::ModelSection& m) { local(m), m.position = config::Position::kRope; });
+  return all;
+}
+
+TEST(DecodingOfKinds, StepsAgreeWithTheWholePrefix) {
+  int number = 0;
+  for (const TransformerSpec& spec : kinds()) {
+    Transformer model(spec, GemmLibrary::kOnednn);
+    RecordingSource source(model);
+    EXPECT_LT(error_of_steps(model, source), 1e-5) << number++;
+  }
+}
+
+/// Bytes at the peak of decoding so many steps, by the plan.
+std::int64_t planned_bytes(const TransformerSpec& spec, std::int64_t steps) {
+  Transformer model(spec, GemmLibrary::kOnednn, Arithmetic::kShapesOnly);
+  RecordingSource source(model);
+  data::Batch batch = make_batch({300}, {1});
+  batch.target_length = steps;
+  runtime::MemoryLedger ledger;
+  const runtime::PlanningScope planning(ledger);
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
+  ledger.restart();
+  plan_decoding(model, source, batch, 2);
+  return ledger.at_peak().total();
+}
+
+TEST(DecodingOfKinds, TheCacheForgetsWhatNoQuerySees) {
+  TransformerSpec spec = kinds()[2];
+  spec.max_length = 3000;
+  EXPECT_EQ(planned_bytes(spec, 500), planned_bytes(spec, 2500));
+  const std::int64_t local = planned_bytes(spec, 500);
+  spec.model.cross_attention = spec.model.decoder_attention = config::Attention::kFull;
+  const std::int64_t step = spec.model.num_decoder_layers * 2 * 2 * spec.model.d_model * 4;
+  EXPECT_EQ(planned_bytes(spec, 2500) - planned_bytes(spec, 500), 2000 * step);
+  EXPECT_LT(local, planned_bytes(spec, 500) - 400 * step);
 }
 
 TEST_P(Decoding, StepsOfShortTypesAgreeWithTheWholePrefix) {

@@ -104,12 +104,13 @@ TEST(BatchCopies, TakeTheMemoryThatIsSaidOnBothSides) {
   const data::Batch large = make_batch(3000, 1), small = make_batch(3, 2);
   for (const data::Batch* batch : {&small, &large, &small})
     (void)copies.take(*batch, PackedRows(*batch, PackedRows::Places::kLeftOut));
-  const std::int64_t said =
-      BatchCopies::bytes(large.sentences, large.source_tokens, large.target_tokens);
+  const auto said_of = [](const data::Batch& batch) {
+    return BatchCopies::bytes(PackedRows(batch, PackedRows::Places::kLeftOut));
+  };
+  const std::int64_t said = said_of(large);
   EXPECT_EQ(device.bytes(runtime::Place::kDevice), said);
   EXPECT_EQ(device.bytes(runtime::Place::kHost), said);
-  EXPECT_EQ(BatchCopies::bytes(small.sentences, small.source_tokens, small.target_tokens),
-            2 * 65536);
+  EXPECT_EQ(said_of(small), 2 * 65536);
 }
 
 }  // namespace

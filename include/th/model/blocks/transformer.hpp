@@ -10,6 +10,7 @@
 #include "th/data/batch.hpp"
 #include "th/model/blocks/pass_sizes.hpp"
 #include "th/model/memory/compute_device.hpp"
+#include "th/model/memory/packed_rows.hpp"
 #include "th/model/parameters/parameter_spec.hpp"
 #include "th/model/parameters/parameters.hpp"
 #include "th/model/products/gemm.hpp"
@@ -19,6 +20,7 @@ namespace th::model {
 
 class BatchCopies;
 class Output;
+struct PositionTables;
 class Stack;
 class UnitWalk;
 struct Pass;
@@ -34,14 +36,23 @@ struct LossSum {
 struct TransformerSpec {
   config::ModelSection model;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
-  /// Ids of the longest sentence, the rows of the position table; of learned positions
-  /// learned_positions().
+  /// Ids of the longest sentence; of learned positions learned_positions().
   std::int64_t max_length = 0;
+  /// Source ids a target id in the training corpus, where cross attention is local: it is centred
+  /// at round(i * source_per_target).
+  double source_per_target = 1;
 };
 
 /// Bytes of the tables of positions that a model holds for sentences up to `longest`, beside its
 /// parameters.
 [[nodiscard]] std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest);
+
+/// What the model's attentions make of sentences; without the tables that their rules read.
+[[nodiscard]] AttentionCuts attention_cuts(const TransformerSpec& spec);
+/// Of one pair of sentences: rows, and the scores that are computed (of a local rule, those of keys
+/// that a query sees).
+[[nodiscard]] PassSizes sentence_sizes(const AttentionCuts& cuts, std::int64_t source,
+                                       std::int64_t target);
 
 /// What a Transformer trains towards in one micro-batch.
 struct SlotTarget {
@@ -77,7 +88,7 @@ class Transformer {
   /// Bytes of tables, and on a device of its own of the products' workspace, that the model holds
   /// beside its parameters.
   [[nodiscard]] std::int64_t constant_bytes() const noexcept;
-  /// Ids of the longest sentence: the rows of the position table.
+  /// Ids of the longest sentence.
   [[nodiscard]] std::int64_t longest() const noexcept { return longest_; }
   /// Floating point operations of the matrix products of one micro-batch, forward and backward,
   /// with what gradient checkpointing computes again. A multiply-add counts two.
@@ -127,7 +138,8 @@ class Transformer {
   at::Tensor workspace_;  ///< of products on a device with memory of its own
   Gemm gemm_;
   std::int64_t longest_;
-  at::Tensor positions_;  ///< [max length, D], fp32; undefined where positions are learned
+  std::unique_ptr<PositionTables> positions_;
+  AttentionCuts cuts_;
   std::vector<UnitSpec> units_;
   std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;

@@ -22,6 +22,15 @@ struct BatchArrays {
   const std::int32_t* source_lengths = nullptr;  ///< [B]
   const std::int32_t* source_places = nullptr;   ///< [source rows]
   const std::int32_t* target_places = nullptr;   ///< [target rows]
+  // Of the encoder states that cross attention sees (PackedRows::memory_offsets).
+  const std::int64_t* memory_offsets = nullptr;  ///< [B+1]
+  const std::int32_t* memory_lengths = nullptr;  ///< [B]
+  const std::int64_t* memory_rows = nullptr;     ///< source rows; null: all of them
+  /// Blocks of one attention (AttentionBlocks); null where its rule is not local.
+  struct Spans {
+    const op::RowSpan *queries = nullptr, *keys = nullptr;
+  };
+  Spans encoder, decoder, cross;
 };
 
 /// The batch's own arrays, for kernels of the host.
@@ -45,11 +54,9 @@ class BatchCopies {
   /// compute() before the next call but one. Throws MemoryError.
   [[nodiscard]] BatchArrays take(const data::Batch& batch, const PackedRows& rows);
 
-  /// Bytes of the two places, on the device and again in pinned memory, once the largest batch has
-  /// `sentences`, `source_rows`, `target_rows`: powers of two from 64 KiB on, so that batches of
-  /// like sizes share them.
-  [[nodiscard]] static std::int64_t bytes(std::int64_t sentences, std::int64_t source_rows,
-                                          std::int64_t target_rows);
+  /// Bytes of the two places, on the device and again in pinned memory, once this is the largest
+  /// batch: powers of two from 64 KiB on, so that batches of like sizes share them.
+  [[nodiscard]] static std::int64_t bytes(const PackedRows& rows);
 
  private:
   struct Place {

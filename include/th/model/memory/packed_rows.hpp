@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "th/data/batch.hpp"
+#include "th/runtime/ops/operands.hpp"
 
 namespace th::model {
 
@@ -16,6 +17,26 @@ struct AttentionGroup {
   std::int64_t first = 0, sentences = 0, queries = 0, keys = 0;
 };
 
+/// What a model's attentions make of sentences: which keys a query sees, and every how many encoder
+/// states cross attention sees one.
+struct AttentionCuts {
+  runtime::ScoreRule encoder, decoder, cross;
+  std::int64_t memory_step = 1;
+};
+
+/// Blocks of queries with the keys that they see, of all sentences under a local rule: what
+/// products compute in place of whole matrices of scores, so that work and memory are linear in a
+/// sentence's length. A block's size depends on the rule alone, the groups' products on the blocks'
+/// own sizes, and within a group no two blocks have a key in common. A key of several blocks gets
+/// their gradients in the order of the groups, which its sentence alone decides.
+struct AttentionBlocks {
+  std::vector<op::RowSpan> queries, keys;  ///< of each block
+  std::vector<AttentionGroup> groups;      ///< of blocks; empty where the rule is not local
+};
+[[nodiscard]] AttentionBlocks attention_blocks(const runtime::ScoreRule& rule,
+                                               std::span<const std::int64_t> query_offsets,
+                                               std::span<const std::int64_t> key_offsets);
+
 /// Where the rows of a packed batch's sentences lie: sentence b has the rows [offsets[b],
 /// offsets[b+1]), so that linear layers compute no padding. Attention alone pads, group by group
 /// (data::sentence_groups).
@@ -23,7 +44,7 @@ class PackedRows {
  public:
   /// What becomes of the places: made, made room for (a plan), or left to write_places.
   enum class Places { kMade, kShapesOnly, kLeftOut };
-  PackedRows(const data::Batch& batch, Places places);
+  PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts = {});
 
   /// B+1 entries.
   [[nodiscard]] std::span<const std::int64_t> source_offsets() const noexcept {
@@ -32,6 +53,16 @@ class PackedRows {
   [[nodiscard]] std::span<const std::int64_t> target_offsets() const noexcept {
     return target_offsets_;
   }
+  /// The encoder states that cross attention sees, 0, step, 2 step, … of each sentence: B+1 offsets
+  /// and B lengths of packed rows of them, and the source rows that they are; no rows where step is
+  /// 1, as they are all.
+  [[nodiscard]] std::span<const std::int64_t> memory_offsets() const noexcept {
+    return memory_rows_.empty() ? source_offsets_ : memory_offsets_;
+  }
+  [[nodiscard]] std::span<const std::int32_t> memory_lengths() const noexcept {
+    return memory_lengths_;
+  }
+  [[nodiscard]] std::span<const std::int64_t> memory_rows() const noexcept { return memory_rows_; }
   /// Each row's position within its sentence, int32 [M]; undefined where they are left out.
   [[nodiscard]] const at::Tensor& source_places() const noexcept { return source_places_; }
   [[nodiscard]] const at::Tensor& target_places() const noexcept { return target_places_; }
@@ -47,10 +78,19 @@ class PackedRows {
     return cross_groups_;
   }
 
+  /// Of the three attentions, where their rules are local.
+  [[nodiscard]] const AttentionBlocks& source_blocks() const noexcept { return source_blocks_; }
+  [[nodiscard]] const AttentionBlocks& target_blocks() const noexcept { return target_blocks_; }
+  [[nodiscard]] const AttentionBlocks& cross_blocks() const noexcept { return cross_blocks_; }
+
  private:
-  std::vector<std::int64_t> source_offsets_, target_offsets_;
+  void thin_memory(std::int64_t step);
+
+  std::vector<std::int64_t> source_offsets_, target_offsets_, memory_offsets_, memory_rows_;
+  std::vector<std::int32_t> memory_lengths_;
   at::Tensor source_places_, target_places_;
   std::vector<AttentionGroup> source_groups_, target_groups_, cross_groups_;
+  AttentionBlocks source_blocks_, target_blocks_, cross_blocks_;
 };
 
 /// The places of sentences of these lengths, one behind the other.

@@ -166,14 +166,40 @@ struct RmsNormBackward {
   Count rows = 0, groups = 1, columns = 0, stride = 0;
 };
 
+/// Consecutive packed rows of one sentence: `count` of them from `row` on, the first of which is at
+/// `position` of the sentence's `length`.
+struct RowSpan {
+  Count row = 0, count = 0, position = 0, length = 0;
+};
+
 /// In place softmax over the keys of scores [B*H, T, S] that the rule lets a query see, of the
-/// first key_lengths[b] keys (null: all S); every other place gets 0.
+/// first key_lengths[b] keys (null: all S); every other place gets 0. With spans [B], b is a block
+/// of a sentence: its queries and keys are those of the spans, and the sentence has
+/// key_spans[b].length keys.
 template <typename T>
 struct MaskedSoftmax {
   T* scores = nullptr;
   const std::int32_t* key_lengths = nullptr;
   runtime::ScoreRule rule = {};
   Count batch = 0, heads = 0, queries = 0, keys = 0;
+  const RowSpan *query_spans = nullptr, *key_spans = nullptr;  ///< null: whole sentences
+
+  /// What query t of b sees, as places of its row of scores.
+  [[nodiscard]] TH_HOST_DEVICE runtime::PositionRange seen(Count b, Count t) const {
+    if (key_spans == nullptr) return rule.keys(t, key_lengths != nullptr ? key_lengths[b] : keys);
+    const RowSpan& of_keys = key_spans[b];
+    const runtime::PositionRange range = rule.keys(query_spans[b].position + t, of_keys.length);
+    const auto within = [&](Count key) {
+      const Count place = key - of_keys.position;
+      return place < 0 ? 0 : (place < of_keys.count ? place : of_keys.count);
+    };
+    return {within(range.begin), within(range.end)};
+  }
+  /// What is added to the score of query t and key place k of b.
+  [[nodiscard]] TH_HOST_DEVICE float bias(Count b, Count head, Count t, Count k) const {
+    if (key_spans == nullptr) return rule.bias(head, t, k);
+    return rule.bias(head, query_spans[b].position + t, key_spans[b].position + k);
+  }
 };
 
 /// In place over g [rows, S]: g = p * (d - sum_s p d), d = dropout(g).
@@ -187,6 +213,7 @@ struct SoftmaxDropoutBackward {
 
 /// H*K columns of packed rows [M, stride], sentence b in rows [offsets[b], offsets[b+1]) of x, to
 /// out [B, H, L, K], times `scale`; zeros beyond a sentence's end. No sentence is longer than L.
+/// With spans [B], b is the rows of spans[b] in place of a sentence.
 template <typename T>
 struct SplitHeads {
   const T* x = nullptr;
@@ -194,10 +221,18 @@ struct SplitHeads {
   T* out = nullptr;
   Count batch = 0, length = 0, heads = 0, width = 0, stride = 0;
   float scale = 1;
+  const RowSpan* spans = nullptr;
+
+  [[nodiscard]] TH_HOST_DEVICE Count first_row(Count b) const {
+    return spans != nullptr ? spans[b].row : offsets[b];
+  }
+  [[nodiscard]] TH_HOST_DEVICE Count rows(Count b) const {
+    return spans != nullptr ? spans[b].count : offsets[b + 1] - offsets[b];
+  }
 };
 
-/// The inverse of SplitHeads: h [B, H, L, K] into the columns of x; what lies beyond a sentence's
-/// end is left out.
+/// The inverse of SplitHeads: h [B, H, L, K] into the columns of x, or added to them; what lies
+/// beyond a sentence's end is left out. Spans of one call have no row in common.
 template <typename T>
 struct MergeHeads {
   const T* h = nullptr;
@@ -205,10 +240,19 @@ struct MergeHeads {
   T* x = nullptr;
   Count batch = 0, length = 0, heads = 0, width = 0, stride = 0;
   float scale = 1;
+  const RowSpan* spans = nullptr;
+  bool add = false;  ///< to what is in x
+
+  [[nodiscard]] TH_HOST_DEVICE Count first_row(Count b) const {
+    return spans != nullptr ? spans[b].row : offsets[b];
+  }
+  [[nodiscard]] TH_HOST_DEVICE Count rows(Count b) const {
+    return spans != nullptr ? spans[b].count : offsets[b + 1] - offsets[b];
+  }
 };
 
 /// In place over H*K columns of packed rows [M, stride]: the rule turns each head's pairs of
-/// columns by the row's place.
+/// columns by the row's place. An odd width's last column stays.
 template <typename T>
 struct RotatePositions {
   T* x = nullptr;
@@ -218,8 +262,27 @@ struct RotatePositions {
   Count rows = 0, heads = 0, width = 0, stride = 0;
 };
 
+/// y[m, :] = x[rows[m], :] of `count` rows of D = width, of which no two are one.
+template <typename T>
+struct TakeRows {
+  const T* x = nullptr;
+  const std::int64_t* rows = nullptr;
+  T* y = nullptr;
+  Count count = 0, width = 0;
+};
+
+/// The inverse of TakeRows: y[rows[m], :] = x[m, :]; other rows of y stay.
+template <typename T>
+struct SpreadRows {
+  const T* x = nullptr;
+  const std::int64_t* rows = nullptr;
+  T* y = nullptr;
+  Count count = 0, width = 0;
+};
+
 /// y[m, :] = dropout(weight[ids[m], :] * scale + position[places[m], :]), rows of D = width. Where
-/// ids[m] is `zero_id`, zeros stand in place of the weight's row.
+/// ids[m] is `zero_id`, zeros stand in place of the weight's row. `position` null: nothing is
+/// added.
 template <typename T>
 struct Embed {
   const T* weight = nullptr;
@@ -298,8 +361,8 @@ using OpTable =
               op::RmsNormBackward<T>, op::PositionsBackward<T>, op::AddColumnSums<T>, op::AddTo<T>,
               op::Accumulate<T>, op::Widen<T>, op::Narrow<T>, op::LayerNorm<T>,
               op::LayerNormBackward<T>, op::MaskedSoftmax<T>, op::SoftmaxDropoutBackward<T>,
-              op::SplitHeads<T>, op::MergeHeads<T>, op::RotatePositions<T>, op::Embed<T>,
-              op::EmbedBackward<T>, op::CrossEntropy<T>, op::AddTotal<T>, op::Attention<T>,
-              op::AttentionBackward<T>>;
+              op::SplitHeads<T>, op::MergeHeads<T>, op::RotatePositions<T>, op::TakeRows<T>,
+              op::SpreadRows<T>, op::Embed<T>, op::EmbedBackward<T>, op::CrossEntropy<T>,
+              op::AddTotal<T>, op::Attention<T>, op::AttentionBackward<T>>;
 
 }  // namespace th::runtime
