@@ -204,11 +204,8 @@ const Kernel kKernels[] = {
      }},
     {"gelu_backward",
      [] {
-       model::compute(op::ActivateBackward<float>{.g = in().y.data(),
-                                                  .z = in().x.data(),
-                                                  .g_z = in().z.data(),
-                                                  .count = M * D,
-                                                  .dropout = kDropout});
+       model::compute(op::ActivateBackward<float>{
+           .z = in().x.data(), .g = in().z.data(), .count = M * D, .dropout = kDropout});
      }},
     {"swiglu",
      [] {

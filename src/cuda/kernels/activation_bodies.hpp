@@ -44,7 +44,7 @@ struct ActivateBackwardBody {
   static constexpr int kPack = kPackOf<T>;
   op::ActivateBackward<T> o;
   DropoutDraws draws;
-  [[nodiscard]] bool packs() const { return aligned(o.g, o.z, o.up, o.g_z, o.g_up); }
+  [[nodiscard]] bool packs() const { return aligned(o.g, o.z, o.up, o.g_up); }
   template <int N>
   TH_HOST_DEVICE void run(std::int64_t i) const {
     const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
@@ -56,7 +56,7 @@ struct ActivateBackwardBody {
       of_z.at[j] = from_float<T>(d * (gated ? to_float(up.at[j]) : 1.0F) * Function::slope(x));
       of_up.at[j] = from_float<T>(d * Function::value(x));
     }
-    store<N>(o.g_z + i, of_z);
+    store<N>(o.g + i, of_z);
     if (gated) store<N>(o.g_up + i, of_up);
   }
 };

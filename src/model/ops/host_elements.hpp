@@ -61,15 +61,27 @@ void compute(op::ReluDropoutBackward<T> o) {
     o.g[i] = from_float<T>(to_float(o.h[i]) > 0.0F ? to_float(o.g[i]) * scale : 0.0F);
 }
 
-/// A factor of 1 stands for what an op does not have, dropout or `up`: it changes no bit.
+/// Calls work(up, factor): functions of an element's number that give what it is multiplied by. A
+/// factor of 1 stands for what the op does not have, dropout or `up`: it changes no bit.
+template <typename T, typename Work>
+static inline void with_factors(const T* up, Dropout dropout, Work work) {
+  const DropoutDraws draws(dropout);
+  const auto one = [](Count) { return 1.0F; };
+  const auto gate = [up](Count i) { return to_float(up[i]); };
+  const auto draw = [draws](Count i) { return draws.factor(i); };
+  if (up == nullptr) {
+    dropout.rate == 0.0F ? work(one, one) : work(one, draw);
+  } else {
+    dropout.rate == 0.0F ? work(gate, one) : work(gate, draw);
+  }
+}
+
 template <typename Function, typename T>
 static inline void activate(op::Activate<T> o) {
-  const DropoutDraws draws(o.dropout);
-  const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
-  for (Count i = 0; i < o.count; ++i) {
-    const float factor = drops ? draws.factor(i) : 1.0F, up = gated ? to_float(o.up[i]) : 1.0F;
-    o.y[i] = from_float<T>(Function::value(to_float(o.z[i])) * up * factor);
-  }
+  with_factors(o.up, o.dropout, [o](auto up, auto factor) {
+    for (Count i = 0; i < o.count; ++i)
+      o.y[i] = from_float<T>(Function::value(to_float(o.z[i])) * up(i) * factor(i));
+  });
 }
 
 template <typename T>
@@ -78,16 +90,20 @@ void compute(op::Activate<T> o) {
                                            : activate<runtime::Swish>(o);
 }
 
+/// g_up first: then g is written over.
 template <typename Function, typename T>
 static inline void activate_backward(op::ActivateBackward<T> o) {
-  const DropoutDraws draws(o.dropout);
-  const bool drops = o.dropout.rate != 0.0F, gated = o.up != nullptr;
-  for (Count i = 0; i < o.count; ++i) {
-    const float z = to_float(o.z[i]), up = gated ? to_float(o.up[i]) : 1.0F;
-    const float g = to_float(o.g[i]) * (drops ? draws.factor(i) : 1.0F);
-    o.g_z[i] = from_float<T>(g * up * Function::slope(z));
-    if (gated) o.g_up[i] = from_float<T>(g * Function::value(z));
-  }
+  with_factors(o.up, o.dropout, [o](auto up, auto factor) {
+    if (o.up != nullptr) {
+      for (Count i = 0; i < o.count; ++i) {
+        o.g_up[i] = from_float<T>(to_float(o.g[i]) * factor(i) * Function::value(to_float(o.z[i])));
+      }
+    }
+    for (Count i = 0; i < o.count; ++i) {
+      o.g[i] =
+          from_float<T>(to_float(o.g[i]) * factor(i) * up(i) * Function::slope(to_float(o.z[i])));
+    }
+  });
 }
 
 template <typename T>

@@ -200,10 +200,9 @@ at::Tensor FeedForward::backward(const PassContext& context, const ParameterSpan
   }
   const at::Tensor g_up = gated() ? model::empty_like(g_hidden) : at::Tensor();
   context.run(g_hidden, [&]<typename T>(const Kernels<T>& k) {
-    k(op::ActivateBackward<T>{.g = k.elements(g_hidden),
-                              .z = k.elements(tape.before),
+    k(op::ActivateBackward<T>{.z = k.elements(tape.before),
                               .up = gated() ? k.elements(tape.up) : nullptr,
-                              .g_z = k.elements(g_hidden),
+                              .g = k.elements(g_hidden),
                               .g_up = gated() ? k.elements(g_up) : nullptr,
                               .count = g_hidden.numel(),
                               .kind = kind_of(context.activation),

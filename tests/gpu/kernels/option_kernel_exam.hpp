@@ -30,10 +30,9 @@ class OptionKernelExam : public ModelKernelExam<T, Memory> {
         });
         const Both<T> g_up(empty);
         this->compare("activate_backward", up.values(), [&](Side at, T* g) {
-          return op::ActivateBackward<T>{.g = g,
-                                         .z = z.at(at),
+          return op::ActivateBackward<T>{.z = z.at(at),
                                          .up = gated ? up.at(at) : nullptr,
-                                         .g_z = g,
+                                         .g = g,
                                          .g_up = gated ? g_up.at(at) : nullptr,
                                          .count = n,
                                          .kind = kind,

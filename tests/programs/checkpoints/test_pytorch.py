@@ -62,6 +62,21 @@ class Pytorch(th_run.ProgramTest):
     def test_post_norm_tied_embeddings_written_by_two_ranks(self):
         self.check(model__norm="post", model__tie_embeddings="true", ranks=2, zero__stage=2)
 
+    def test_options_that_torch_nn_transformer_has(self):
+        self.check(
+            model__activation="gelu",
+            model__norm_eps="0.001",
+            model__tie_embeddings="decoder",
+            ranks=2,
+            zero__stage=3,
+        )
+
+    def test_an_option_that_it_does_not_have_is_refused(self):
+        self.train(train__max_steps=1, model__activation="swiglu")
+        self.assertIn("model.activation = swiglu", self.load(self.latest(), code=1).stderr)
+        self.train(train__max_steps=1, model__norm_kind="rms")
+        self.assertIn("model.norm_kind = rms", self.load(self.latest(), code=1).stderr)
+
     def test_lines_above_max_length_are_cut_alike_and_other_text_can_be_given(self):
         self.train(train__epochs=1, data__max_length=6)
         self.assert_same_loss(self.latest(), float(self.metrics(kind="epoch")[0]["valid_loss"]))

@@ -70,12 +70,12 @@ struct Activate {
   Dropout dropout = {};
 };
 
-/// With d = dropout(g[i]): g_z[i] = d * f'(z[i]) * up[i] and g_up[i] = d * f(z[i]); without `up`
-/// g_z[i] = d * f'(z[i]). g_z may be g.
+/// In place, with d = dropout(g[i]): g[i] = d * f'(z[i]) * up[i] and g_up[i] = d * f(z[i]); without
+/// `up` g[i] = d * f'(z[i]). `g_up` overlaps none of the others.
 template <typename T>
 struct ActivateBackward {
-  const T *g = nullptr, *z = nullptr, *up = nullptr;
-  T *g_z = nullptr, *g_up = nullptr;
+  const T *z = nullptr, *up = nullptr;
+  T *g = nullptr, *g_up = nullptr;
   Count count = 0;
   runtime::ActivationKind kind = runtime::ActivationKind::kGelu;
   Dropout dropout = {};

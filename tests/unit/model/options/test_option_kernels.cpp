@@ -54,13 +54,12 @@ TEST_P(Activations, ValuesAgreeWithLibTorchOverTheWholeRange) {
 TEST_P(Activations, ExtremesStayWhatTheyShouldBe) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const at::Tensor z = at::tensor({0.0F, 1e30F, -1e30F, 100.0F, -100.0F, kInfinity, NAN});
-  at::Tensor y = at::empty_like(z), g_z = at::empty_like(z);
-  const at::Tensor g = at::ones_like(z);
+  at::Tensor y = at::empty_like(z), g_z = at::ones_like(z);
   op::Activate<float> o = forward_of(z, {}, y);
   o.kind = GetParam();
   compute(o);
   compute(op::ActivateBackward<float>{
-      .g = data(g), .z = data(z), .g_z = data(g_z), .count = z.numel(), .kind = GetParam()});
+      .z = data(z), .g = data(g_z), .count = z.numel(), .kind = GetParam()});
   const float* value = data(y);
   const float* slope = data(g_z);
   EXPECT_EQ(value[0], 0.0F);
@@ -85,10 +84,9 @@ TEST_P(Activations, ForwardAndBackwardAgreeWithAndWithoutAGateAndDropout) {
       o.kind = GetParam();
       o.dropout = dropout;
       compute(o);
-      compute(op::ActivateBackward<float>{.g = data(g_z),
-                                          .z = data(z),
+      compute(op::ActivateBackward<float>{.z = data(z),
                                           .up = gated ? data(up) : nullptr,
-                                          .g_z = data(g_z),
+                                          .g = data(g_z),
                                           .g_up = gated ? data(g_up) : nullptr,
                                           .count = z.numel(),
                                           .kind = GetParam(),
