@@ -97,17 +97,22 @@ template <typename Scores>
   return exponentials(row + seen.begin, seen.end - seen.begin, factor);
 }
 
-/// In place: a row's exponentials times `inverse`, zeros where its query sees nothing; into
-/// `dropped` with their draws, which may be the same row.
+/// In place: a row's exponentials times `inverse`, zeros where its query sees nothing.
 template <typename Scores>
 [[gnu::always_inline]] static inline void normalize_row(const Scores& s, std::int64_t t, float* row,
-                                                        float* dropped, float inverse,
-                                                        Dropout dropout, DropoutDraws draws) {
+                                                        float inverse) {
+  for (std::int64_t i = 0; i < s.columns; ++i) row[i] *= inverse;
+  clear_unseen(row, s.seen(t), s.columns);
+}
+
+/// The same, and into `dropped` with their draws, which may be the same row.
+template <typename Scores>
+[[gnu::always_inline]] static inline void normalize_and_draw(const Scores& s, std::int64_t t,
+                                                             float* row, float* dropped,
+                                                             float inverse, DropoutDraws draws) {
   const runtime::PositionRange seen = s.seen(t);
   const std::int64_t place = s.place + t * s.pitch + s.first_key;
-  if (dropout.rate == 0.0F) {
-    for (std::int64_t i = 0; i < s.columns; ++i) row[i] *= inverse;
-  } else if (dropped == row) {
+  if (dropped == row) {
     for (std::int64_t i = 0; i < s.columns; ++i)
       row[i] = row[i] * inverse * draws.factor(place + i);
   } else {
@@ -133,9 +138,14 @@ template <typename Scores>
     float inverse[kRows];
     for (std::int64_t t = first; t < end; ++t)
       inverse[t - first] = row_exponentials(s, t, p + t * s.stride, scale);
-    for (std::int64_t t = first; t < end; ++t)
-      normalize_row(s, t, p + t * s.stride, dropped + t * s.stride, inverse[t - first], dropout,
-                    draws);
+    for (std::int64_t t = first; t < end; ++t) {
+      float* row = p + t * s.stride;
+      if (dropout.rate == 0.0F) {
+        normalize_row(s, t, row, inverse[t - first]);
+      } else {
+        normalize_and_draw(s, t, row, dropped + t * s.stride, inverse[t - first], draws);
+      }
+    }
   }
 }
 
