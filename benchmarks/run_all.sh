@@ -5,6 +5,7 @@
 #   machine      processor, memory, compiler, libraries
 #   linear       oneDNN against MKL by the model's shapes, is run.gemm=auto right        (5 s)
 #   kernels      attention, loss, dropout, optimizer, batcher                            (30 s)
+#   lengths      attention by length, beside products and LibTorch's                    (3 minutes)
 #   collectives  exact exchange and gather against MPI's own, at 2 and 8 ranks           (15 s)
 #   step         the whole step by stage and gradient checkpointing, at 1 and 2 ranks    (3 minutes)
 #   scaling      docs/scaling.md's model from kernels, collectives and step, against them
@@ -70,6 +71,11 @@ part_kernels() {
     echo
   done
 }
+part_lengths() {
+  printf '## Attention by length\n\n'
+  # shellcheck disable=SC2046
+  run lengths build/bin/bench_attention_lengths $(json_out lengths)
+}
 part_collectives() {
   printf '## Collectives\n\n'
   local np
@@ -117,6 +123,7 @@ run_part() {
     machine) part_machine ;;
     linear) part_linear ;;
     kernels) part_kernels ;;
+    lengths) part_lengths ;;
     collectives) part_collectives ;;
     step) part_step ;;
     scaling) part_scaling ;;
@@ -126,7 +133,7 @@ run_part() {
   esac
 }
 
-all=(machine linear kernels collectives step scaling traffic peers)
+all=(machine linear kernels lengths collectives step scaling traffic peers)
 [ $# -gt 0 ] || set -- "${all[@]}"
 for part in "$@"; do run_part "$part"; done
 exit $ok

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "model/ops/attention_scores.hpp"
 #include "model/ops/attention_tiles.hpp"
@@ -14,7 +15,6 @@
 namespace th::model::TH_ISA {
 
 using runtime::kAttentionKeys;
-using runtime::kAttentionQueries;
 
 /// One sentence and head: T queries, S keys.
 template <typename T>
@@ -25,6 +25,7 @@ class LongHead {
         head_(number % in.heads),
         column_(head_ * in.width),
         width_(runtime::whole_lanes(in.width)),
+        direct_(std::is_same_v<T, float> && in.width == width_),
         place_(number * in.queries * in.keys),
         scratch_(scratch) {
     const std::int64_t sentence = number / in.heads;
@@ -33,10 +34,11 @@ class LongHead {
     queries_ = in.query_offsets[sentence + 1] - query_row_;
     keys_ = in.key_offsets[sentence + 1] - key_row_;
     padded_ = runtime::whole_lanes(keys_);
+    most_ = runtime::queries_of_block(keys_);
     pitch_ = runtime::score_pitch(in.rule, queries_, keys_);
-    p_ = scratch_.take(kAttentionQueries * pitch_);
-    q_ = scratch_.take(kAttentionQueries * width_);
-    result_ = scratch_.take(kAttentionQueries * width_);
+    p_ = scratch_.take(most_ * pitch_);
+    q_ = scratch_.take(most_ * width_);
+    result_ = scratch_.take(most_ * width_);
     row_ = scratch_.take(kPanel * width_);
     keys_across_ = scratch_.take(padded_ * width_);
   }
@@ -44,9 +46,9 @@ class LongHead {
   [[gnu::flatten]] void forward(T* out) {
     float* values = scratch_.take(padded_ * width_);
     lay_across(in_.k, keys_across_);
-    lay_in_panels(of_keys(in_.v), in_.kv_stride, keys_, values, padded_);
+    lay_out(of_keys(in_.v), in_.kv_stride, keys_, nullptr, values, padded_);
     const std::int64_t stride = in_.heads * in_.width;
-    for (std::int64_t first = 0; first < queries_; first += kAttentionQueries) {
+    for (std::int64_t first = 0; first < queries_; first += most_) {
       const ScoreRows s = scores(first);
       probabilities(s, p_, p_, in_.dropout, in_.scale);
       std::fill(result_, result_ + s.rows * width_, 0.0F);
@@ -62,10 +64,10 @@ class LongHead {
     take_memory_of_gradients();
     lay_across(in_.k, keys_across_);
     lay_across(in_.v, values_across_);
-    lay_in_panels(of_keys(in_.k), in_.kv_stride, keys_, k_, padded_);
+    lay_out(of_keys(in_.k), in_.kv_stride, keys_, nullptr, k_, padded_);
     std::fill(sum_k_, sum_k_ + padded_ * width_, 0.0F);
     std::fill(sum_v_, sum_v_ + padded_ * width_, 0.0F);
-    for (std::int64_t first = 0; first < queries_; first += kAttentionQueries) {
+    for (std::int64_t first = 0; first < queries_; first += most_) {
       const ScoreRows s = scores(first);
       probabilities(s, p_, p_, Dropout{}, in_.scale);
       take_gradients(s, o.g);
@@ -102,34 +104,38 @@ class LongHead {
     k_ = scratch_.take(padded_ * width_);
     sum_k_ = scratch_.take(padded_ * width_);
     sum_v_ = scratch_.take(padded_ * width_);
-    g_scores_ = scratch_.take(kAttentionQueries * pitch_);
-    dropped_ = scratch_.take(kAttentionQueries * kDroppedPitch);
-    q_panels_ = scratch_.take(kAttentionQueries * width_);
-    g_ = scratch_.take(kAttentionQueries * width_);
-    g_panels_ = scratch_.take(kAttentionQueries * width_);
+    g_scores_ = scratch_.take(most_ * pitch_);
+    dropped_ = scratch_.take(most_ * kDroppedPitch);
+    q_panels_ = scratch_.take(most_ * width_);
+    g_ = scratch_.take(most_ * width_);
+    g_panels_ = scratch_.take(most_ * width_);
   }
 
   [[nodiscard]] const T* of_keys(const T* x) const {
     return x + key_row_ * in_.kv_stride + column_;
   }
-  /// A row as fp32, filled up with zeros to whole panels.
-  void widen(const T* from, float* to) const {
-    compute(op::Widen<T>{.x = from, .y = to, .count = in_.width});
-    std::fill(to + in_.width, to + width_, 0.0F);
+  /// A row as fp32, filled up with zeros to whole panels: where it lies, or widened into `room`.
+  [[nodiscard]] const float* wide(const T* row, float* room) const {
+    if (direct_) return reinterpret_cast<const float*>(row);
+    compute(op::Widen<T>{.x = row, .y = room, .count = in_.width});
+    std::fill(room + in_.width, room + width_, 0.0F);
+    return room;
   }
-  /// to [rows, width].
-  [[gnu::noinline, gnu::flatten]] void lay_in_rows(const T* x, std::int64_t stride,
-                                                   std::int64_t rows, float* to) const {
-    for (std::int64_t r = 0; r < rows; ++r) widen(x + r * stride, to + r * width_);
+  static void copy_panel(const float* from, float* to) {
+    using Eight = VectorOf<8>;
+    Eight::store(to, Eight::load(from));
+    Eight::store(to + 8, Eight::load(from + 8));
   }
-  /// to [width / 16, length, 16].
-  [[gnu::noinline, gnu::flatten]] void lay_in_panels(const T* x, std::int64_t stride,
-                                                     std::int64_t rows, float* to,
-                                                     std::int64_t length) const {
+  /// to [rows, width]; to_panels [width / 16, length, 16] where that is wanted.
+  [[gnu::noinline, gnu::flatten]] void lay_out(const T* x, std::int64_t stride, std::int64_t rows,
+                                               float* to, float* to_panels,
+                                               std::int64_t length) const {
     for (std::int64_t r = 0; r < rows; ++r) {
-      widen(x + r * stride, row_);
-      for (std::int64_t c = 0; c < width_; c += kPanel)
-        std::copy_n(row_ + c, kPanel, to + c * length + r * kPanel);
+      const float* from = wide(x + r * stride, row_);
+      for (std::int64_t c = 0; c < width_; c += kPanel) {
+        if (to != nullptr) copy_panel(from + c, to + r * width_ + c);
+        if (to_panels != nullptr) copy_panel(from + c, to_panels + c * length + r * kPanel);
+      }
     }
   }
   /// to [keys / 16, width, 16] = the transpose of the keys' rows, zeros for keys beyond the last.
@@ -137,11 +143,13 @@ class LongHead {
     const T* rows = of_keys(x);
     for (std::int64_t r = 0; r < padded_; r += kPanel) {
       const std::int64_t real = std::min(kPanel, keys_ - r);
-      for (std::int64_t i = 0; i < real; ++i)
-        widen(rows + (r + i) * in_.kv_stride, row_ + i * width_);
+      const float* from = wide(rows + r * in_.kv_stride, row_);
+      for (std::int64_t i = 1; i < real && !direct_; ++i)
+        (void)wide(rows + (r + i) * in_.kv_stride, row_ + i * width_);
+      const std::int64_t stride = direct_ ? in_.kv_stride : width_;
       for (std::int64_t i = 0; i < kPanel; i += 8) {
         for (std::int64_t c = 0; c < width_; c += 8)
-          transpose_block<VectorOf<8>>(row_ + i * width_ + c, width_, real - i,
+          transpose_block<VectorOf<8>>(from + i * stride + c, stride, real - i,
                                        to + r * width_ + c * kPanel + i, kPanel);
       }
     }
@@ -154,15 +162,17 @@ class LongHead {
   /// Gradients of keys or values, from panels to where their rows lie.
   [[gnu::noinline, gnu::flatten]] void store_panels(const float* from, T* to) const {
     for (std::int64_t r = 0; r < keys_; ++r) {
+      T* out = to + (key_row_ + r) * in_.kv_stride + column_;
+      float* row = direct_ ? reinterpret_cast<float*>(out) : row_;
       for (std::int64_t c = 0; c < width_; c += kPanel)
-        std::copy_n(from + c * padded_ + r * kPanel, kPanel, row_ + c);
-      store(row_, 1, to + (key_row_ + r) * in_.kv_stride + column_, in_.kv_stride);
+        copy_panel(from + c * padded_ + r * kPanel, row + c);
+      if (!direct_) store(row_, 1, out, in_.kv_stride);
     }
   }
 
   /// Scores of a block of queries from `first` on, for the keys that one of them sees.
   [[nodiscard]] ScoreRows scores(std::int64_t first) {
-    const std::int64_t rows = std::min(kAttentionQueries, queries_ - first);
+    const std::int64_t rows = std::min(most_, queries_ - first);
     const std::int64_t begin = in_.rule.keys(first, keys_).begin / kPanel * kPanel;
     const std::int64_t end = in_.rule.keys(first + rows - 1, keys_).end;
     const ScoreRows s{.rows = rows,
@@ -175,18 +185,16 @@ class LongHead {
                       .rule = in_.rule,
                       .place = place_ + first * in_.keys,
                       .pitch = in_.keys};
-    lay_in_rows(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_);
+    lay_out(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_,
+            q_panels_, most_);
     scores_of(s, {0, s.columns, begin}, q_, keys_across_, p_);
     return s;
   }
-  /// The gradients of the results of a block of queries; and queries and these in panels.
+  /// The gradients of the results of a block of queries, as rows and in panels.
   void take_gradients(const ScoreRows& s, const T* g) const {
     const std::int64_t stride = in_.heads * in_.width;
     const T* rows = g + (query_row_ + s.first) * stride + column_;
-    lay_in_rows(rows, stride, s.rows, g_);
-    lay_in_panels(rows, stride, s.rows, g_panels_, kAttentionQueries);
-    lay_in_panels(in_.q + (query_row_ + s.first) * in_.q_stride + column_, in_.q_stride, s.rows,
-                  q_panels_, kAttentionQueries);
+    lay_out(rows, stride, s.rows, g_, g_panels_, most_);
   }
 
   /// Gradients of a block's probabilities before their draws, and those of its values.
@@ -288,7 +296,7 @@ class LongHead {
               .a_step = p.stride,
               .b = x,
               .b_stride = kPanel,
-              .b_panel = kPanel * kAttentionQueries,
+              .b_panel = kPanel * most_,
               .c = c + b.key * kPanel,
               .c_stride = kPanel,
               .c_panel = kPanel * padded_,
@@ -306,16 +314,19 @@ class LongHead {
   static constexpr std::int64_t kDroppedPitch = kAttentionKeys + kPanel;
 
   const op::AttentionInputs<T>& in_;
-  std::int64_t head_, column_, width_, place_;
+  std::int64_t head_, column_, width_;
+  bool direct_;  ///< rows are fp32 of whole panels
+  std::int64_t place_;
   Scratch scratch_;
   std::int64_t query_row_ = 0, key_row_ = 0, queries_ = 0, keys_ = 0;
+  std::int64_t most_ = 0;                ///< queries of a block
   std::int64_t padded_ = 0, pitch_ = 0;  ///< keys in whole panels; floats of a row of scores
   float *p_ = nullptr, *g_scores_ = nullptr, *dropped_ = nullptr;
   float *q_ = nullptr, *q_panels_ = nullptr, *g_ = nullptr, *g_panels_ = nullptr;
   float *result_ = nullptr, *row_ = nullptr;
   float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
   float *sum_k_ = nullptr, *sum_v_ = nullptr;
-  float dots_[kAttentionQueries] = {};
+  float dots_[runtime::kMostQueriesOfBlock] = {};
 };
 
 }  // namespace th::model::TH_ISA

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "model/ops/host_elements.hpp"
 #include "model/ops/row_math.hpp"
@@ -33,26 +35,117 @@ struct ScoreRows {
   for (std::int64_t i = seen.end; i < columns; ++i) row[i] = 0.0F;
 }
 
+/// Exponentials that are taken together.
+inline constexpr int kExponentials = 64;
+
+/// In place: the exponentials of a softmax of scale * n scores. Returns 1 / their sum. The order of
+/// sums is that of softmax_row(); a positive scale rounds the largest score to the largest.
+[[gnu::always_inline]] static inline float exponentials(float* s, std::int64_t n, float scale) {
+  const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
+  float last[kLanes], lanes[kLanes] = {};
+  float top = row_maximum(s, whole);
+  if (rest > 0) {
+    for (int l = 0; l < kLanes; ++l)
+      last[l] = l < rest ? s[whole + l] : -std::numeric_limits<float>::infinity();
+    top = larger(top, row_maximum(last, kLanes));
+  }
+  top *= scale;
+  std::int64_t i = 0;
+  for (; i + kExponentials <= whole; i += kExponentials) {
+    float rest_of[kExponentials];
+    std::uint32_t power_of[kExponentials];
+    for (int l = 0; l < kExponentials; ++l) {
+      const ExpParts parts = exp_parts(s[i + l] * scale - top);
+      rest_of[l] = parts.rest;
+      power_of[l] = parts.power;
+    }
+    for (int l = 0; l < kExponentials; ++l) s[i + l] = exp_of({rest_of[l], power_of[l]});
+    for (int block = 0; block < kExponentials; block += kLanes) {
+      for (int l = 0; l < kLanes; ++l) lanes[l] += s[i + block + l];
+    }
+  }
+  for (; i < whole; i += kLanes) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float e = exp_fixed(s[i + l] * scale - top);
+      s[i + l] = e;
+      lanes[l] += e;
+    }
+  }
+  if (rest > 0) {
+    for (int l = 0; l < kLanes; ++l) {
+      const float e = exp_fixed(last[l] * scale - top);
+      last[l] = l < rest ? e : 0.0F;
+      lanes[l] += last[l];
+    }
+    for (int l = 0; l < rest; ++l) s[whole + l] = last[l];
+  }
+  return 1.0F / sum_lanes(lanes);
+}
+
+/// In place: exponentials of what a row's query sees of scale * scores + bias. Returns 1 / their
+/// sum.
+template <typename Scores>
+[[gnu::always_inline]] static inline float row_exponentials(const Scores& s, std::int64_t t,
+                                                            float* row, float scale) {
+  const runtime::PositionRange seen = s.seen(t);
+  float factor = scale;
+  if (s.rule.biased()) {
+    factor = 1.0F;
+    for (std::int64_t i = seen.begin; i < seen.end; ++i)
+      row[i] = row[i] * scale + s.rule.bias(s.head, s.first + t, s.first_key + i);
+  }
+  return exponentials(row + seen.begin, seen.end - seen.begin, factor);
+}
+
+/// In place: a row's exponentials times `inverse`, zeros where its query sees nothing.
+template <typename Scores>
+[[gnu::always_inline]] static inline void normalize_row(const Scores& s, std::int64_t t, float* row,
+                                                        float inverse) {
+  for (std::int64_t i = 0; i < s.columns; ++i) row[i] *= inverse;
+  clear_unseen(row, s.seen(t), s.columns);
+}
+
+/// The same, and into `dropped` with their draws, which may be the same row.
+template <typename Scores>
+[[gnu::always_inline]] static inline void normalize_and_draw(const Scores& s, std::int64_t t,
+                                                             float* row, float* dropped,
+                                                             float inverse, DropoutDraws draws) {
+  const runtime::PositionRange seen = s.seen(t);
+  const std::int64_t place = s.place + t * s.pitch + s.first_key;
+  if (dropped == row) {
+    for (std::int64_t i = 0; i < s.columns; ++i)
+      row[i] = row[i] * inverse * draws.factor(place + i);
+  } else {
+    for (std::int64_t i = 0; i < s.columns; ++i) {
+      row[i] *= inverse;
+      dropped[i] = row[i] * draws.factor(place + i);
+    }
+    clear_unseen(dropped, seen, s.columns);
+  }
+  clear_unseen(row, seen, s.columns);
+}
+
 /// In place: softmax of scale * scores + bias, zeros where a query sees nothing; into `dropped`
-/// with their draws where that is another array. A template: the baseline has none of these.
+/// with their draws, which may be the same array. A few rows at a time, so that no row waits for
+/// the sum of the row before. A template: the baseline has none of these.
 template <typename Scores>
 [[gnu::noinline, gnu::flatten]] static void probabilities(const Scores& s, float* p, float* dropped,
                                                           Dropout dropout, float scale) {
+  constexpr std::int64_t kRows = 4;
   const DropoutDraws draws(dropout);
-  for (std::int64_t t = 0; t < s.rows; ++t) {
-    float* row = p + t * s.stride;
-    const runtime::PositionRange seen = s.seen(t);
-    for (std::int64_t i = seen.begin; i < seen.end; ++i) row[i] *= scale;
-    if (s.rule.biased()) {
-      for (std::int64_t i = seen.begin; i < seen.end; ++i)
-        row[i] += s.rule.bias(s.head, s.first + t, s.first_key + i);
+  for (std::int64_t first = 0; first < s.rows; first += kRows) {
+    const std::int64_t end = std::min(first + kRows, s.rows);
+    float inverse[kRows];
+    for (std::int64_t t = first; t < end; ++t)
+      inverse[t - first] = row_exponentials(s, t, p + t * s.stride, scale);
+    for (std::int64_t t = first; t < end; ++t) {
+      float* row = p + t * s.stride;
+      if (dropout.rate == 0.0F) {
+        normalize_row(s, t, row, inverse[t - first]);
+      } else {
+        normalize_and_draw(s, t, row, dropped + t * s.stride, inverse[t - first], draws);
+      }
     }
-    softmax_row(row + seen.begin, seen.end - seen.begin);
-    clear_unseen(row, seen, s.columns);
-    if (dropout.rate == 0.0F) continue;
-    float* out = dropped + t * s.stride;
-    const std::int64_t place = s.place + t * s.pitch + s.first_key;
-    for (std::int64_t i = 0; i < s.columns; ++i) out[i] = row[i] * draws.factor(place + i);
   }
 }
 

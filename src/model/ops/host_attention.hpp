@@ -12,35 +12,37 @@
 // threads.
 namespace th::model::TH_ISA {
 
-/// Calls work(head) for every sentence and head, on threads with scratch of their own. A sentence's
-/// own lengths say how it is arranged.
+/// Work for every sentence and head of `in`.
+template <typename T, typename Work>
+struct HeadsWork {
+  const op::AttentionInputs<T>& in;
+  const Work& work;
+
+  /// RangeWork. A sentence's own lengths say how it is arranged.
+  [[gnu::flatten]] static void run(void* given, std::int64_t begin, std::int64_t end,
+                                   std::int64_t thread) {
+    const auto& [in, work] = *static_cast<const HeadsWork*>(given);
+    float* scratch = in.scratch + thread * runtime::host_attention_scratch(in.rule, in.queries,
+                                                                           in.keys, in.width);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t b = i / in.heads;
+      if (runtime::takes_blocks(in.query_offsets[b + 1] - in.query_offsets[b],
+                                in.key_offsets[b + 1] - in.key_offsets[b])) {
+        LongHead<T> head(in, i, scratch);
+        work(head);
+      } else {
+        Head<T> head(in, i, scratch);
+        work(head);
+      }
+    }
+  }
+};
+
+/// Calls work(head) for every sentence and head, on threads with scratch of their own.
 template <typename T, typename Work>
 void each_head(const op::AttentionInputs<T>& in, const Work& work) {
-  struct Context {
-    const op::AttentionInputs<T>& in;
-    const Work& work;
-  } context{in, work};
-  on_threads(
-      in.batch * in.heads,
-      [](void* given, std::int64_t begin, std::int64_t end, std::int64_t thread) {
-        const auto& c = *static_cast<const Context*>(given);
-        const auto& inputs = c.in;
-        float* scratch =
-            inputs.scratch + thread * runtime::host_attention_scratch(inputs.rule, inputs.queries,
-                                                                      inputs.keys, inputs.width);
-        for (std::int64_t i = begin; i < end; ++i) {
-          const std::int64_t b = i / inputs.heads;
-          if (runtime::takes_blocks(inputs.query_offsets[b + 1] - inputs.query_offsets[b],
-                                    inputs.key_offsets[b + 1] - inputs.key_offsets[b])) {
-            LongHead<T> head(inputs, i, scratch);
-            c.work(head);
-          } else {
-            Head<T> head(inputs, i, scratch);
-            c.work(head);
-          }
-        }
-      },
-      &context);
+  HeadsWork<T, Work> all{in, work};
+  on_threads(in.batch * in.heads, HeadsWork<T, Work>::run, &all);
 }
 
 template <typename T>

@@ -47,31 +47,38 @@ struct AttentionBackward {
 
 namespace th::runtime {
 
-/// Queries that the host takes at a time: whole tiles of 6 and of 8 rows.
+/// Queries that the host takes at a time of a short sentence: whole tiles of 6 and of 8 rows.
 inline constexpr std::int64_t kAttentionQueries = 48;
+
+/// Keys that the host takes at a time of a long sentence: whole tiles of rows, whole vectors.
+inline constexpr std::int64_t kAttentionKeys = 96;
+
+/// Queries that the host takes at a time of a long sentence: as many as have their scores in the
+/// second cache.
+[[nodiscard]] constexpr std::int64_t queries_of_block(std::int64_t keys) {
+  return keys <= 256 ? 96 : 48;
+}
+inline constexpr std::int64_t kMostQueriesOfBlock = 96;
+
+/// Whether the host takes a sentence in blocks of keys as well as of queries: where there are so
+/// many that laying the keys out for it pays. It does not for a single block of queries, unless the
+/// keys fill the caches.
+[[nodiscard]] constexpr bool takes_blocks(std::int64_t queries, std::int64_t keys) {
+  return keys > 2048 || (keys > 48 && queries > kAttentionQueries);
+}
 
 /// Filled up to vectors of 16 floats.
 [[nodiscard]] constexpr std::int64_t whole_lanes(std::int64_t n) { return (n + 15) / 16 * 16; }
-
-/// Keys that the host takes at a time of a long sentence: whole tiles of 6 and of 8 rows, whole
-/// vectors.
-inline constexpr std::int64_t kAttentionKeys = 96;
-
-/// Whether the host takes a sentence's keys in blocks: where there are so many that laying them out
-/// for it pays, but not for a single block of queries, unless the keys fill the caches.
-[[nodiscard]] constexpr bool takes_blocks(std::int64_t queries, std::int64_t keys) {
-  return keys > 2048 || (keys > 96 && queries > kAttentionQueries);
-}
 
 /// Floats between rows of scores of a block of queries of a long sentence: the keys from the first
 /// that the block's first query sees to the last of its last query, in lines of 16 floats; an odd
 /// number of lines, so that rows don't share a cache's sets.
 [[nodiscard]] constexpr std::int64_t score_pitch(ScoreRule rule, std::int64_t queries,
                                                  std::int64_t keys) {
+  const std::int64_t block = queries_of_block(keys);
   std::int64_t most = 0;
-  for (std::int64_t first = 0; first < queries; first += kAttentionQueries) {
-    const std::int64_t last =
-        (first + kAttentionQueries < queries ? first + kAttentionQueries : queries) - 1;
+  for (std::int64_t first = 0; first < queries; first += block) {
+    const std::int64_t last = (first + block < queries ? first + block : queries) - 1;
     const std::int64_t span =
         whole_lanes(rule.keys(last, keys).end) - rule.keys(first, keys).begin / 16 * 16;
     most = span > most ? span : most;
@@ -79,22 +86,36 @@ inline constexpr std::int64_t kAttentionKeys = 96;
   return (most / 16 | 1) * 16;
 }
 
-/// Floats that one thread of the host takes for a sentence and head of up to `queries` queries and
-/// `keys` keys of `width`. Short sentences: keys and values transposed, probabilities before and
-/// after their draws and their gradients; and rows and sums, where these are not fp32 of whole
-/// vectors in the operands. Long ones: keys, both ways, values transposed and two sums, in panels;
+/// Floats for a short sentence and head: keys and values transposed, probabilities before and after
+/// their draws and their gradients; and rows and sums, where these are not fp32 of whole vectors in
+/// the operands.
+[[nodiscard]] constexpr std::int64_t short_attention_scratch(std::int64_t keys,
+                                                             std::int64_t width) {
+  const std::int64_t s = whole_lanes(keys), w = whole_lanes(width);
+  return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
+}
+
+/// Floats for a long sentence and head: keys, both ways, values transposed and two sums, in panels;
 /// probabilities and gradients of a block of queries, draws of a block of keys; rows.
+[[nodiscard]] constexpr std::int64_t long_attention_scratch(ScoreRule rule, std::int64_t queries,
+                                                            std::int64_t keys, std::int64_t width) {
+  const std::int64_t w = whole_lanes(width);
+  return 5 * whole_lanes(keys) * w + 2 * queries_of_block(keys) * score_pitch(rule, queries, keys) +
+         kMostQueriesOfBlock * (kAttentionKeys + 16 + 5 * w) + 16 * w;
+}
+
+/// Floats that one thread of the host takes for any sentence and head of up to `queries` queries
+/// and `keys` keys of `width`.
 [[nodiscard]] constexpr std::int64_t host_attention_scratch(ScoreRule rule, std::int64_t queries,
                                                             std::int64_t keys, std::int64_t width) {
-  const std::int64_t w = whole_lanes(width), block = kAttentionQueries;
-  const bool long_ones = takes_blocks(queries, keys);
-  const std::int64_t s = whole_lanes(long_ones && keys > 2048 ? 2048 : keys);
-  const std::int64_t of_short = 2 * w * s + 3 * block * s + 4 * s * w + 3 * block * w;
-  if (!long_ones) return of_short;
-  const std::int64_t of_long = 5 * whole_lanes(keys) * w +
-                               2 * block * score_pitch(rule, queries, keys) +
-                               block * (kAttentionKeys + 16) + 5 * block * w + 16 * w;
-  return of_long > of_short ? of_long : of_short;
+  if (!takes_blocks(queries, keys)) return short_attention_scratch(keys, width);
+  const std::int64_t sizes[] = {
+      short_attention_scratch(keys < 2048 ? keys : 2048, width),
+      long_attention_scratch(rule, queries, keys < 256 ? keys : 256, width),
+      long_attention_scratch(rule, queries, keys, width)};
+  std::int64_t most = 0;
+  for (const std::int64_t size : sizes) most = size > most ? size : most;
+  return most;
 }
 
 /// Bytes of fast memory that one sentence and head take in the forward pass, and in the backward
