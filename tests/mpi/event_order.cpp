@@ -49,7 +49,7 @@ void add(std::vector<Variant>& out, const std::string& name, std::int64_t stage,
 
 void tied(RunConfig& c) {
   c.model.num_decoder_layers = 2;
-  c.model.tie_embeddings = config::Tying::kAll;
+  c.model.tie_embeddings = th::config::Tying::kAll;
   c.model.gradient_checkpointing = GradientCheckpointing::kSqrt;
 }
 

@@ -50,7 +50,7 @@ th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointing reco
   c.model.d_ff = 48;
   c.model.dropout = 0.2;
   c.model.gradient_checkpointing = recompute;
-  c.model.tie_embeddings = tied ? config::Tying::kAll : config::Tying::kNone;
+  c.model.tie_embeddings = tied ? th::config::Tying::kAll : th::config::Tying::kNone;
   c.zero.stage = stage;
   return c;
 }

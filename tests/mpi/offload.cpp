@@ -129,7 +129,7 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
   const th::model::KernelSet kernels{&kTable, nullptr, nullptr, nullptr};
   for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
     th::config::RunConfig config = make_config(GetParam(), {GetParam() == 3, GetParam() == 3});
-    if (pace == FakeDevice::Pace::kLatest) config.model.tie_embeddings = config::Tying::kAll;
+    if (pace == FakeDevice::Pace::kLatest) config.model.tie_embeddings = th::config::Tying::kAll;
     // There is no attention kernel for the device.
     config.run.attention = th::config::AttentionKernels::kProducts;
     config.comm.overlap = Overlap::kOn;
