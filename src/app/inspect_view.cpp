@@ -93,11 +93,12 @@ int inspect_ls(const InspectRequest& request) {
   const auto reader = open_checkpoint(request.words[0]);
   Json out = Json::array();
   for (const auto& entry : entries(*reader)) {
+    const char* type = reader->info().is_short(entry.kind) ? "bfloat16" : "float32";
     if (request.json)
-      out.push_back(
-          {{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", "float32"}});
+      out.push_back({{"name", entry.full_name()}, {"shape", entry.spec->shape}, {"dtype", type}});
     else
-      std::cout << entry.full_name() << ' ' << json_text(Json(entry.spec->shape)) << " float32\n";
+      std::cout << entry.full_name() << ' ' << json_text(Json(entry.spec->shape)) << ' ' << type
+                << '\n';
   }
   if (request.json) std::cout << json_text(out) << '\n';
   return 0;

@@ -66,6 +66,14 @@ void Hdf5Id::close(const std::string& what) {
   if (id_ >= 0) check_hdf5(close_(std::exchange(id_, -1)), what);
 }
 
+Hdf5Id bf16_type() {
+  Hdf5Id type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose, "H5Tcopy");
+  // Sign, 8 bits of exponent from bit 7 on, 7 of the mantissa: the upper half of fp32.
+  check_hdf5(H5Tset_fields(type.get(), 15, 7, 8, 0, 7), "H5Tset_fields");
+  check_hdf5(H5Tset_size(type.get(), 2), "H5Tset_size");
+  return type;
+}
+
 Hdf5Id create_file(const std::string& path, std::int64_t user_block) {
   const Hdf5Id access = file_access();
   const Hdf5Id creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose, "H5Pcreate");

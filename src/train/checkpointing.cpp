@@ -75,13 +75,18 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   finish();
   step_ = info.step;
   info.state_names = names_of_optimizer_states(engine);
+  for (std::size_t s = 0; s < info.state_names.size(); ++s) {
+    if (engine.buffers().state_element(s) == 2) info.short_states.push_back(info.state_names[s]);
+  }
   run_agreed(collectives_, [&] {
     reserve(engine);
     if (collectives_.rank() != 0) return;
     // There are more than that only where keep_last was lowered.
     io::remove_old_checkpoints(folder_, keep_last_, damaged_);
-    (void)io::begin_checkpoint(folder_, step_,
-                               engine.layout().parameter_count() * 4 * std::ssize(engine.states()));
+    (void)io::begin_checkpoint(
+        folder_, step_,
+        engine.layout().parameter_count() *
+            (4 * std::ssize(engine.states()) - 2 * std::ssize(info.short_states)));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {
@@ -109,7 +114,7 @@ void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::Che
     std::vector<io::NamedShard> states;
     for (std::size_t i = 0; i < info.state_names.size(); ++i)
       states.push_back({info.state_names[i], staged_[i + 1]});
-    io::write_shard(folder, collectives_.rank(), layout, staged_[0], states);
+    io::write_shard(folder, collectives_.rank(), layout, staged_[0], states, info.short_states);
     if (collectives_.rank() == 0) io::write_model_file(folder, layout, info);
   } catch (const std::exception& error) {
     failure_ = error.what();
@@ -122,7 +127,7 @@ void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::C
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
   std::vector<float> slice(largest_slice(layout));
-  io::ShardWriter writer(folder, collectives_.rank(), layout, info.state_names);
+  io::ShardWriter writer(folder, collectives_.rank(), layout, info);
   for (const auto& [name, state] : engine.states()) {
     for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
       const std::span<float> mine = std::span(slice).first(

@@ -104,7 +104,7 @@ void Trainer::compare_rates() {
                 "The learning rate of step %lld is %.6g by this deck and %.6g by the checkpoint's",
                 static_cast<long long>(state_.step + 1), now, then);
   std::string why = "schedule.* or optimizer.lr differ";
-  if (end_before != total_steps_)
+  if (end_before > 0 && total_steps_ > 0 && end_before != total_steps_)
     why = "the schedule ends at step " + std::to_string(total_steps_) + " in place of " +
           std::to_string(end_before) +
           " (schedule.total_steps, or train.epochs); schedule.total_steps=" +

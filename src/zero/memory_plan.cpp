@@ -192,7 +192,9 @@ class PlanBuilder {
  private:
   void count_traffic() {
     plan_.parameters = layout_.parameter_count();
-    plan_.checkpoint_bytes = states_ * plan_.parameters * kFloat;
+    std::int64_t bytes = kFloat;  // of a parameter and its states
+    for (std::size_t s = 0; s < buffers_.states; ++s) bytes += buffers_.state_element(s);
+    plan_.checkpoint_bytes = bytes * plan_.parameters;
     plan_.update_operations = update_operations(config_, layout_);
     plan_.traffic = step_traffic(config_, layout_, units_, request_.slots);
     plan_.between_nodes =

@@ -45,6 +45,9 @@ class Hdf5Id {
   Close close_ = nullptr;
 };
 
+/// bfloat16 as a type of HDF5, which knows no such type by itself and converts it to and from fp32
+/// by its fields.
+[[nodiscard]] Hdf5Id bf16_type();
 /// Creates (truncates) a file in the format of HDF5 1.10, with file locking off, and `user_block`
 /// bytes at its start that HDF5 does not use.
 [[nodiscard]] Hdf5Id create_file(const std::string& path, std::int64_t user_block = 0);

@@ -42,7 +42,7 @@ void build_checkpoint(const std::string& output, Existing existing, CheckpointIn
     std::vector<NamedShard> states;
     for (std::size_t i = 0; i < values.size(); ++i)
       states.emplace_back(info.state_names[i], values[i]);
-    write_shard(folder.temporary(), rank, layout, parameters, states);
+    write_shard(folder.temporary(), rank, layout, parameters, states, info.short_states);
   }
   write_model_file(folder.temporary(), layout, info);
   folder.commit();

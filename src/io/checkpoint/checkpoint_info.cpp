@@ -35,10 +35,12 @@ std::string layout_to_json(const CheckpointInfo& info) {
   nlohmann::json aliases = nlohmann::json::array();
   for (const auto& alias : info.aliases)
     aliases.push_back({{"alias", alias.alias}, {"tensor", alias.tensor}});
-  return json_text(nlohmann::json{{"alignment", info.alignment},
-                                  {"units", units},
-                                  {"aliases", aliases},
-                                  {"state_names", info.state_names}});
+  nlohmann::json layout{{"alignment", info.alignment},
+                        {"units", units},
+                        {"aliases", aliases},
+                        {"state_names", info.state_names}};
+  if (!info.short_states.empty()) layout["short_states"] = info.short_states;
+  return json_text(layout);
 }
 
 std::string covered_text(const CheckpointInfo& info, const std::string& layout) {
@@ -66,6 +68,7 @@ void layout_from_json(const std::string& text, CheckpointInfo& info) {
           {alias.at("alias").get<std::string>(), alias.at("tensor").get<std::string>()});
     }
     info.state_names = json.at("state_names").get<std::vector<std::string>>();
+    info.short_states = json.value("short_states", std::vector<std::string>());
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("the layout attribute of model.h5 is damaged: ") +
                           error.what());

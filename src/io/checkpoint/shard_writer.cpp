@@ -1,6 +1,8 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -19,15 +21,38 @@ constexpr std::int64_t kBytesAhead = 32 << 20;  // written before the disk is as
 
 /// A contiguous dataset that has its place in the file at once and is never filled: its data are
 /// written straight from the caller's memory.
-Hdf5Id create_data(hid_t file, const std::string& name, std::int64_t count) {
+Hdf5Id create_data(hid_t file, const std::string& name, std::int64_t count, bool is_short) {
+  const Hdf5Id bf16 = bf16_type();
   const Hdf5Id space = create_space({static_cast<hsize_t>(count)});
   const Hdf5Id links = link_creation();
   const Hdf5Id creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, "H5Pcreate");
   check_hdf5(H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time");
   check_hdf5(H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time");
-  return {H5Dcreate2(file, name.c_str(), H5T_IEEE_F32LE, space.get(), links.get(), creation.get(),
-                     H5P_DEFAULT),
+  return {H5Dcreate2(file, name.c_str(), is_short ? bf16.get() : H5T_IEEE_F32LE, space.get(),
+                     links.get(), creation.get(), H5P_DEFAULT),
           H5Dclose, "creating dataset " + name};
+}
+
+/// Writes elements of the dataset from `offset` on; bf16 by the upper halves, a few at a time.
+void write_elements(hid_t dataset, hsize_t offset, std::span<const float> values, bool is_short,
+                    const std::string& label) {
+  const Hdf5Id space(H5Dget_space(dataset), H5Sclose, "H5Dget_space");
+  const auto write = [&](hid_t type, hsize_t at, hsize_t size, const void* from) {
+    const Hdf5Id memory = create_space({size});
+    check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &at, nullptr, &size, nullptr),
+               "H5Sselect_hyperslab");
+    check_hdf5(H5Dwrite(dataset, type, memory.get(), space.get(), H5P_DEFAULT, from),
+               "writing " + label);
+  };
+  if (!is_short) return write(H5T_NATIVE_FLOAT, offset, values.size(), values.data());
+  const Hdf5Id bf16 = bf16_type();
+  std::array<std::uint16_t, 4096> halves{};
+  for (std::size_t at = 0; at < values.size(); at += halves.size()) {
+    const std::size_t n = std::min(halves.size(), values.size() - at);
+    for (std::size_t i = 0; i < n; ++i)
+      halves[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(values[at + i]) >> 16U);
+    write(bf16.get(), offset + at, n, halves.data());
+  }
 }
 
 void write_pieces(hid_t file, const std::vector<zero::FlatLayout::Piece>& pieces) {
@@ -57,12 +82,13 @@ struct ShardWriter::Shard {
   struct Data {
     std::string what;
     Hdf5Id dataset;
+    bool is_short = false;
     std::int64_t next_unit = 0, next_piece = 0, offset = 0;
     std::uint32_t crc = 0;
   };
 
   Shard(std::string file_path, std::int64_t rank, const zero::FlatLayout& the_layout,
-        const std::vector<std::string>& state_names)
+        const CheckpointInfo& info)
       : path(std::move(file_path)), layout(the_layout), pieces(layout.pieces(rank)) {
     FailurePoint::pass("creating the shard file");
     require_creatable(path);
@@ -73,9 +99,12 @@ struct ShardWriter::Shard {
     write_attribute(file.get(), "world_size", layout.ranks());
     const std::int64_t count = real_count(layout, rank);
     FailurePoint::pass("creating the datasets");
-    data.push_back({"parameters", create_data(file.get(), "parameters", count)});
-    for (const std::string& name : state_names)
-      data.push_back({name, create_data(file.get(), dataset_path(name), count)});
+    data.push_back({"parameters", create_data(file.get(), "parameters", count, false)});
+    for (const std::string& name : info.state_names) {
+      const bool is_short = info.is_short(name);
+      data.push_back(
+          {name, create_data(file.get(), dataset_path(name), count, is_short), is_short});
+    }
     FailurePoint::pass("writing the pieces");
     write_pieces(file.get(), pieces);
     descriptor = FileDescriptor(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -105,9 +134,8 @@ struct ShardWriter::Shard {
 };
 
 ShardWriter::ShardWriter(const std::string& folder, std::int64_t rank,
-                         const zero::FlatLayout& layout,
-                         const std::vector<std::string>& state_names)
-    : shard_(std::make_unique<Shard>(folder + "/" + shard_name(rank), rank, layout, state_names)) {}
+                         const zero::FlatLayout& layout, const CheckpointInfo& info)
+    : shard_(std::make_unique<Shard>(folder + "/" + shard_name(rank), rank, layout, info)) {}
 
 ShardWriter::~ShardWriter() = default;
 
@@ -120,22 +148,16 @@ void ShardWriter::write_unit(const std::string& what, std::int64_t unit,
          "ShardWriter: units come in order, each with its shard's elements");
   FailurePoint::pass("writing a unit");
   const Hdf5Lock lock;
-  const Hdf5Id space(H5Dget_space(data.dataset.get()), H5Sclose, "H5Dget_space");
   for (; data.next_piece < std::ssize(s.pieces); ++data.next_piece) {
     const auto& piece = s.pieces[static_cast<std::size_t>(data.next_piece)];
     if (s.layout.tensors()[static_cast<std::size_t>(piece.tensor)].unit != unit) break;
     const auto part = slice.subspan(static_cast<std::size_t>(piece.shard_offset - u.shard_offset),
                                     static_cast<std::size_t>(piece.count));
-    const hsize_t offset = static_cast<hsize_t>(data.offset), size = part.size();
     data.crc = crc32c(std::as_bytes(part), data.crc);
-    const Hdf5Id memory = create_space({size});
-    check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &offset, nullptr, &size, nullptr),
-               "H5Sselect_hyperslab");
-    check_hdf5(H5Dwrite(data.dataset.get(), H5T_NATIVE_FLOAT, memory.get(), space.get(),
-                        H5P_DEFAULT, part.data()),
-               "writing " + s.path + ":" + what);
+    write_elements(data.dataset.get(), static_cast<hsize_t>(data.offset), part, data.is_short,
+                   s.path + ":" + what);
     data.offset += piece.count;
-    s.bytes_ahead += piece.count * 4;
+    s.bytes_ahead += piece.count * (data.is_short ? 2 : 4);
   }
   ++data.next_unit;
   FailurePoint::pass("a unit is written");
@@ -165,13 +187,14 @@ void ShardWriter::finish() {
 }
 
 void write_shard(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout,
-                 std::span<const float> parameters,
-                 const std::vector<NamedShard>& optimizer_states) {
-  std::vector<std::string> names;
-  for (const auto& state : optimizer_states) names.push_back(state.first);
+                 std::span<const float> parameters, const std::vector<NamedShard>& optimizer_states,
+                 const std::vector<std::string>& short_states) {
+  CheckpointInfo info;
+  for (const auto& state : optimizer_states) info.state_names.push_back(state.first);
+  info.short_states = short_states;
   std::vector<NamedShard> all = {{"parameters", parameters}};
   all.insert(all.end(), optimizer_states.begin(), optimizer_states.end());
-  ShardWriter writer(folder, rank, layout, names);
+  ShardWriter writer(folder, rank, layout, info);
   for (const auto& [what, values] : all) {
     ensure(std::ssize(values) == layout.shard_total(),
            "write_shard: a state does not have shard_total() elements");

@@ -24,7 +24,8 @@ inline std::vector<float> random_values(std::int64_t count, unsigned seed, doubl
   return out;
 }
 
-/// Adam, Adam with L2 decay and AdamW, early and late steps, with and without clipping.
+/// Adam, Adam with L2 decay and AdamW, early and late steps, with and without clipping; sgd with
+/// momentum, and with Nesterov's.
 inline std::vector<zero::OptimizerStep> adam_steps() {
   std::vector<zero::OptimizerStep> out;
   for (const auto name : {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw}) {
@@ -39,6 +40,16 @@ inline std::vector<zero::OptimizerStep> adam_steps() {
         out.push_back(step);
       }
     }
+  }
+  for (const auto nesterov : {runtime::Nesterov::kFalse, runtime::Nesterov::kTrue}) {
+    zero::OptimizerStep step;
+    step.settings.name = config::OptimizerKind::kSgd;
+    step.settings.momentum = 0.9;
+    step.settings.nesterov = nesterov;
+    step.settings.weight_decay = 0.01;
+    step.lr = 0.03;
+    step.gradient_factor = 0.37;
+    out.push_back(step);
   }
   return out;
 }

@@ -64,6 +64,27 @@ class Plan(th_run.ProgramTest):
                 sent[stage] / (sent_in_two / 2 / 2**20), 1, delta=0.02, msg=f"stage {stage}"
             )
 
+    def test_states_averages_and_whole_tensors_are_in_it(self):
+        plain = self.plan(ranks=3)
+        keys = {"optimizer__name": "muon", "optimizer__lr": 0.02, "schedule__name": "constant"}
+        muon = self.plan(ranks=3, **keys)
+        # States of matrices and of the rest: more than one, less than two of Adam's.
+        adam = sum(self.row(plain, name)[1] for name in ("exp_avg", "exp_avg_sq"))
+        states = sum(
+            self.row(muon, name)[1] for name in ("exp_avg", "exp_avg_sq", "momentum_buffer")
+        )
+        self.assertGreater(states, 0.5 * adam)
+        self.assertLess(states, 1.1 * adam)
+        self.assertEqual(len(set(self.row(muon, "momentum_buffer"))), 1, "sharded at stage 0 too")
+        self.assertGreater(
+            self.row(muon, "bytes sent a step")[1], self.row(plain, "bytes sent a step")[1]
+        )
+        self.assertRegex(muon, r"s of the update of whole tensors \([0-9]+ GFLOP")
+        self.assertNotIn("whole tensors", plain)
+        short = self.plan(ranks=3, optimizer__state_dtype="bf16", train__ema_decay=0.99)
+        self.assertAlmostEqual(self.row(short, "exp_avg")[1], adam / 4, delta=0.02)
+        self.assertAlmostEqual(self.row(short, "ema")[1], adam / 2, delta=0.02)
+
     def test_it_needs_no_ranks_and_covers_what_users_choose_between(self):
         text = self.plan(ranks=64, train__micro_batches=64)
         self.assertIn("64 ranks", text)

@@ -63,6 +63,9 @@ class Optimizers(th_run.ProgramTest):
             self.train(ranks=ranks, zero__stage=stage, train__max_steps=end, **resume, **keys)
             self.assert_memory_as_planned()
         self.assert_same_run("out", "whole")
+        self.assertEqual(
+            self.metrics("out", "eval")[-1], self.metrics("whole", "eval")[-1], "last validation"
+        )
         self.assert_same_checkpoint("out", "whole")
 
     def names(self, run="out"):
@@ -89,6 +92,23 @@ class Optimizers(th_run.ProgramTest):
         name = "exp_avg_sq/output_projection.weight"
         for value in self.values(self.latest("rounded"), name):
             self.assertEqual(struct.unpack("I", struct.pack("f", value))[0] & 0xFFFF, 0)
+        # In checkpoints too, of the sum of 4, 2 and 2 bytes; the view over the shards is fp32.
+        listed = self.program("th_inspect", "ls", self.latest("rounded")).out
+        self.assertRegex(listed, r"\nexp_avg_sq/output_projection.weight \[.*\] bfloat16\n")
+        self.assertRegex(listed, r"\noutput_projection.weight \[.*\] float32\n")
+        self.program("th_inspect", "verify", self.latest("rounded"))
+        sizes = [
+            sum(path.stat().st_size for path in self.latest(run).glob("shard_*.h5"))
+            for run in ("exact", "rounded")
+        ]
+        self.assertLess(abs(sizes[1] / sizes[0] - 8 / 12), 0.05)
+        # A run goes on with the other type, from the same values.
+        self.train(
+            run__output_dir="rounded",
+            train__max_steps=3,
+            checkpoint__resume="latest",
+            checkpoint__async="false",
+        )
 
     def test_muon_is_one_run(self):
         for keys in (MUON, {**MUON, **AVERAGE, "optimizer__state_dtype": "bf16"}):

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -27,7 +28,12 @@ struct CheckpointInfo {
   std::int64_t alignment = zero::FlatLayout::kAlign;
   std::vector<model::UnitSpec> units;
   std::vector<model::TensorAlias> aliases;
-  std::vector<std::string> state_names;  ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd
+  std::vector<std::string> state_names;   ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd
+  std::vector<std::string> short_states;  ///< those of them that are stored in bf16
+  /// Whether "parameters" or a state is stored in bf16.
+  [[nodiscard]] bool is_short(const std::string& what) const {
+    return std::find(short_states.begin(), short_states.end(), what) != short_states.end();
+  }
 };
 
 /// "shard_00003.h5".

@@ -20,8 +20,9 @@ using NamedShard = std::pair<std::string, std::span<const float>>;
 /// writer that is destroyed before finish() leaves a file that no reader accepts.
 class ShardWriter {
  public:
+  /// `info`: names of the states, and which are stored in bf16; their values are bf16's.
   ShardWriter(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout,
-              const std::vector<std::string>& state_names);
+              const CheckpointInfo& info);
   ~ShardWriter();
   ShardWriter(const ShardWriter&) = delete;
   ShardWriter& operator=(const ShardWriter&) = delete;
@@ -37,10 +38,11 @@ class ShardWriter {
   std::unique_ptr<Shard> shard_;
 };
 
-/// A whole shard file in one call. Spans hold layout.shard_total() elements.
+/// A whole shard file in one call. Spans hold layout.shard_total() elements. `short_states` are
+/// stored in bf16.
 void write_shard(const std::string& folder, std::int64_t rank, const zero::FlatLayout& layout,
-                 std::span<const float> parameters,
-                 const std::vector<NamedShard>& optimizer_states);
+                 std::span<const float> parameters, const std::vector<NamedShard>& optimizer_states,
+                 const std::vector<std::string>& short_states = {});
 
 /// Writes folder/model.h5, the view of the whole model over the shards, and fsyncs it. Rank 0
 /// alone. Needs no shard to be there yet.
