@@ -40,7 +40,7 @@ struct Inputs {
   std::vector<float> scores = numbers(B * H * T * T, 9), probabilities = numbers(B * H * T * T, 10),
                      packed = numbers(B * T * 3 * D, 11);
   std::vector<float> of_packed = packed, scratch = std::vector<float>(static_cast<std::size_t>(
-                                             runtime::host_attention_scratch(T, K)));
+                                             runtime::host_attention_scratch(kCausal, T, T, K)));
   std::vector<float> table = numbers(V * D, 12), logits = numbers(M * V, 13);
   std::vector<float> parameters = numbers(kShard, 14), gradients = numbers(kShard, 15),
                      first = numbers(kShard, 16), second = numbers(kShard, 17);

@@ -18,25 +18,32 @@ using Vector = Vectors::Type;
 
 using Write = MatrixProduct::Write;
 
+/// Where vector v of a tile lies, of a matrix whose panels are `panel` apart.
+[[gnu::always_inline]] inline std::int64_t at_vector(int v, std::int64_t panel) {
+  const std::int64_t column = v * kTile.lanes;
+  return column / kPanel * panel + column % kPanel;
+}
+
 /// c = (or +=) a b for a tile of R rows and V vectors.
 template <Write W, int R, int V>
 inline void tile(const MatrixProduct& p, std::int64_t row, std::int64_t column,
                  PositionRange steps) {
   Vector sum[R][V];
-  float* c = p.c + row * p.c_stride + column;
+  float* c = p.c + row * p.c_stride + column / kPanel * p.c_panel;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
-      sum[r][v] = W == Write::kAdd ? Vectors::load(c + r * p.c_stride + v * kTile.lanes) : Vector{};
+      sum[r][v] =
+          W == Write::kAdd ? Vectors::load(c + r * p.c_stride + at_vector(v, p.c_panel)) : Vector{};
     }
   }
   const float* a = p.a + row * p.a_row + steps.begin * p.a_step;
-  const float* b = p.b + steps.begin * p.b_stride + column;
+  const float* b = p.b + steps.begin * p.b_stride + column / kPanel * p.b_panel;
   for (std::int64_t t = steps.begin; t < steps.end; ++t, a += p.a_step, b += p.b_stride) {
     Vector right[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) right[v] = Vectors::load(b + v * kTile.lanes);
+    for (int v = 0; v < V; ++v) right[v] = Vectors::load(b + at_vector(v, p.b_panel));
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const float left = a[r * p.a_row];
@@ -47,7 +54,8 @@ inline void tile(const MatrixProduct& p, std::int64_t row, std::int64_t column,
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) Vectors::store(c + r * p.c_stride + v * kTile.lanes, sum[r][v]);
+    for (int v = 0; v < V; ++v)
+      Vectors::store(c + r * p.c_stride + at_vector(v, p.c_panel), sum[r][v]);
   }
 }
 
@@ -66,12 +74,14 @@ template <Reach Q>
 [[gnu::always_inline]] inline PositionRange steps_of(const MatrixProduct& p, std::int64_t row,
                                                      std::int64_t end) {
   if constexpr (Q == Reach::kSeenSteps) {
-    return {p.rule.keys(p.first + row, p.count).begin, p.rule.keys(p.first + end - 1, p.count).end};
+    return {std::max<std::int64_t>(p.rule.keys(p.first + row, p.count).begin - p.first_key, 0),
+            std::min(p.rule.keys(p.first + end - 1, p.count).end - p.first_key, p.steps)};
   } else if constexpr (Q == Reach::kSeeingSteps) {
     const auto step = [&](std::int64_t query) {
       return std::clamp<std::int64_t>(query - p.first, 0, p.steps);
     };
-    return {step(p.rule.queries(row, p.count).begin), step(p.rule.queries(end - 1, p.count).end)};
+    return {step(p.rule.queries(p.first_key + row, p.count).begin),
+            step(p.rule.queries(p.first_key + end - 1, p.count).end)};
   } else {
     return {0, p.steps};
   }
@@ -80,8 +90,9 @@ template <Reach Q>
 /// Whether a query of the rows [row, end) sees a key of the columns [column, column + width).
 [[gnu::always_inline]] inline bool sees(const MatrixProduct& p, std::int64_t row, std::int64_t end,
                                         std::int64_t column, std::int64_t width) {
-  return column < p.rule.keys(p.first + end - 1, p.count).end &&
-         column + width > p.rule.keys(p.first + row, p.count).begin;
+  const std::int64_t key = p.first_key + column;
+  return key < p.rule.keys(p.first + end - 1, p.count).end &&
+         key + width > p.rule.keys(p.first + row, p.count).begin;
 }
 
 template <Reach Q, Write W, int V>
@@ -109,12 +120,14 @@ void multiply_by_tiles(const MatrixProduct& p) {
 }  // namespace
 
 void multiply(const MatrixProduct& product) {
+  const bool adds = product.write == Write::kAdd;
   if (product.reach == Reach::kSeenColumns)
     return multiply_by_tiles<Reach::kSeenColumns, Write::kSet>(product);
-  if (product.reach == Reach::kSeenSteps)
+  if (product.reach == Reach::kSeenSteps && !adds)
     return multiply_by_tiles<Reach::kSeenSteps, Write::kSet>(product);
-  if (product.write == Write::kSet)
-    return multiply_by_tiles<Reach::kSeeingSteps, Write::kSet>(product);
+  if (product.reach == Reach::kSeenSteps)
+    return multiply_by_tiles<Reach::kSeenSteps, Write::kAdd>(product);
+  if (!adds) return multiply_by_tiles<Reach::kSeeingSteps, Write::kSet>(product);
   multiply_by_tiles<Reach::kSeeingSteps, Write::kAdd>(product);
 }
 

@@ -17,21 +17,27 @@ enum class Reach {
   kSeeingSteps   ///< rows are keys, steps queries: only queries that see one of the rows are added
 };
 
-/// c [rows, columns] = (kAdd: +=) a [rows, steps] times b [steps, columns]; a's element (r, t) lies
-/// at a + r * a_row + t * a_step. Columns are whole vectors of 16. Only kSeeingSteps adds.
+/// Columns of a panel. A matrix in panels has 16 columns after another, each of them rows of 16.
+inline constexpr std::int64_t kPanel = 16;
+
+/// c [rows, columns] = (kAdd: +=) a [rows, steps] times b [steps, columns]. Element (r, t) of a
+/// lies at a + r * a_row + t * a_step, (t, n) of b at b + t * b_stride + n / 16 * b_panel + n % 16,
+/// and c likewise. Columns are whole panels. kSeenColumns does not add.
 struct MatrixProduct {
   enum class Write { kSet, kAdd };
 
   const float* a = nullptr;
   std::int64_t a_row = 0, a_step = 0;
   const float* b = nullptr;
-  std::int64_t b_stride = 0;
+  std::int64_t b_stride = 0, b_panel = kPanel;
   float* c = nullptr;
-  std::int64_t c_stride = 0, rows = 0, columns = 0, steps = 0;
+  std::int64_t c_stride = 0, c_panel = kPanel;
+  std::int64_t rows = 0, columns = 0, steps = 0;
   Reach reach = Reach::kSeenColumns;
   runtime::ScoreRule rule = {};
-  std::int64_t first = 0;  ///< the query of row 0, for kSeeingSteps of step 0
-  std::int64_t count = 0;  ///< keys of the sentence, for kSeeingSteps its queries
+  std::int64_t first = 0;      ///< the query of row 0, for kSeeingSteps of step 0
+  std::int64_t first_key = 0;  ///< the key of column, step or row 0
+  std::int64_t count = 0;      ///< keys of the sentence, for kSeeingSteps its queries
   Write write = Write::kSet;
 };
 

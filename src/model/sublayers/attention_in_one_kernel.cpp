@@ -49,7 +49,8 @@ void AttentionInOneKernel::backward(const AttentionTape& tape, const at::Tensor&
 at::Tensor AttentionInOneKernel::scratch() const {
   if (context_.memory != ComputeDevice::Memory::kHost) return {};
   return model::empty(
-      {at::get_num_threads() * runtime::host_attention_scratch(keys_, width_ / context_.heads)},
+      {at::get_num_threads() * runtime::host_attention_scratch(site_.rules.scores, queries_, keys_,
+                                                               width_ / context_.heads)},
       at::kFloat);
 }
 

@@ -86,6 +86,7 @@ class AttentionExam {
       all.insert(all.end(), more.begin(), more.end());
     return all;
   }
+  [[nodiscard]] std::int64_t queries() const { return queries_; }
   [[nodiscard]] std::int64_t keys() const { return keys_; }
 
  private:

@@ -16,9 +16,9 @@ using Offsets = std::vector<std::int64_t>;
 template <typename T>
 std::vector<T> run(const Case& c, const runtime::OpTable<T>& ops, double tolerance) {
   const reference::AttentionExam<T, reference::HostMemory> exam(c, 5);
-  return exam.compare(
-      ops, tolerance,
-      at::get_num_threads() * runtime::host_attention_scratch(exam.keys(), c.width));
+  return exam.compare(ops, tolerance,
+                      at::get_num_threads() * runtime::host_attention_scratch(
+                                                  c.rule, exam.queries(), exam.keys(), c.width));
 }
 
 constexpr runtime::ScoreRule kFull{runtime::ScoreRule::Kind::kFull},

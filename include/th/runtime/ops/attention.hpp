@@ -53,12 +53,48 @@ inline constexpr std::int64_t kAttentionQueries = 48;
 /// Filled up to vectors of 16 floats.
 [[nodiscard]] constexpr std::int64_t whole_lanes(std::int64_t n) { return (n + 15) / 16 * 16; }
 
-/// Floats that one thread of the host takes for a sentence and head of up to `keys` keys of
-/// `width`: keys and values transposed, probabilities before and after their draws and their
-/// gradients; and rows and sums, where these are not fp32 of whole vectors in the operands.
-[[nodiscard]] constexpr std::int64_t host_attention_scratch(std::int64_t keys, std::int64_t width) {
-  const std::int64_t s = whole_lanes(keys), w = whole_lanes(width);
-  return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
+/// Keys that the host takes at a time of a long sentence: whole tiles of 6 and of 8 rows, whole
+/// vectors.
+inline constexpr std::int64_t kAttentionKeys = 96;
+
+/// Whether the host takes a sentence's keys in blocks: where there are so many that laying them out
+/// for it pays, but not for a single block of queries, unless the keys fill the caches.
+[[nodiscard]] constexpr bool takes_blocks(std::int64_t queries, std::int64_t keys) {
+  return keys > 2048 || (keys > 96 && queries > kAttentionQueries);
+}
+
+/// Floats between rows of scores of a block of queries of a long sentence: the keys from the first
+/// that the block's first query sees to the last of its last query, in lines of 16 floats; an odd
+/// number of lines, so that rows don't share a cache's sets.
+[[nodiscard]] constexpr std::int64_t score_pitch(ScoreRule rule, std::int64_t queries,
+                                                 std::int64_t keys) {
+  std::int64_t most = 0;
+  for (std::int64_t first = 0; first < queries; first += kAttentionQueries) {
+    const std::int64_t last =
+        (first + kAttentionQueries < queries ? first + kAttentionQueries : queries) - 1;
+    const std::int64_t span =
+        whole_lanes(rule.keys(last, keys).end) - rule.keys(first, keys).begin / 16 * 16;
+    most = span > most ? span : most;
+  }
+  return (most / 16 | 1) * 16;
+}
+
+/// Floats that one thread of the host takes for a sentence and head of up to `queries` queries and
+/// `keys` keys of `width`. Short sentences: keys and values transposed, probabilities before and
+/// after their draws and their gradients; and rows and sums, where these are not fp32 of whole
+/// vectors in the operands. Long ones: keys, both ways, values transposed and two sums, in panels;
+/// probabilities and gradients of a block of queries, draws of a block of keys; rows.
+[[nodiscard]] constexpr std::int64_t host_attention_scratch(ScoreRule rule, std::int64_t queries,
+                                                            std::int64_t keys, std::int64_t width) {
+  const std::int64_t w = whole_lanes(width), block = kAttentionQueries;
+  const bool long_ones = takes_blocks(queries, keys);
+  const std::int64_t s = whole_lanes(long_ones && keys > 2048 ? 2048 : keys);
+  const std::int64_t of_short = 2 * w * s + 3 * block * s + 4 * s * w + 3 * block * w;
+  if (!long_ones) return of_short;
+  const std::int64_t of_long = 5 * whole_lanes(keys) * w +
+                               2 * block * score_pitch(rule, queries, keys) +
+                               block * (kAttentionKeys + 16) + 5 * block * w + 16 * w;
+  return of_long > of_short ? of_long : of_short;
 }
 
 /// Bytes of fast memory that one sentence and head take in the forward pass, and in the backward

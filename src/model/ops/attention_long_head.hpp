@@ -1,0 +1,321 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "model/ops/attention_scores.hpp"
+#include "model/ops/attention_tiles.hpp"
+
+// Attention of long sentences, in blocks of queries and of keys, so that a product's operands are
+// in the nearest cache: they are laid in panels of 16 columns, rows one after another, because rows
+// of a packed matrix share few of a cache's sets. A block of queries keeps its scores, and no more
+// of them than it sees. Every sum runs in the order of keys (queries, columns), block after block:
+// the bits are those of short sentences' Head.
+namespace th::model::TH_ISA {
+
+using runtime::kAttentionKeys;
+using runtime::kAttentionQueries;
+
+/// One sentence and head: T queries, S keys.
+template <typename T>
+class LongHead {
+ public:
+  LongHead(const op::AttentionInputs<T>& in, std::int64_t number, float* scratch)
+      : in_(in),
+        head_(number % in.heads),
+        column_(head_ * in.width),
+        width_(runtime::whole_lanes(in.width)),
+        place_(number * in.queries * in.keys),
+        scratch_(scratch) {
+    const std::int64_t sentence = number / in.heads;
+    query_row_ = in.query_offsets[sentence];
+    key_row_ = in.key_offsets[sentence];
+    queries_ = in.query_offsets[sentence + 1] - query_row_;
+    keys_ = in.key_offsets[sentence + 1] - key_row_;
+    padded_ = runtime::whole_lanes(keys_);
+    pitch_ = runtime::score_pitch(in.rule, queries_, keys_);
+    p_ = scratch_.take(kAttentionQueries * pitch_);
+    q_ = scratch_.take(kAttentionQueries * width_);
+    result_ = scratch_.take(kAttentionQueries * width_);
+    row_ = scratch_.take(kPanel * width_);
+    keys_across_ = scratch_.take(padded_ * width_);
+  }
+
+  [[gnu::flatten]] void forward(T* out) {
+    float* values = scratch_.take(padded_ * width_);
+    lay_across(in_.k, keys_across_);
+    lay_in_panels(of_keys(in_.v), in_.kv_stride, keys_, values, padded_);
+    const std::int64_t stride = in_.heads * in_.width;
+    for (std::int64_t first = 0; first < queries_; first += kAttentionQueries) {
+      const ScoreRows s = scores(first);
+      probabilities(s, p_, p_, in_.dropout, in_.scale);
+      std::fill(result_, result_ + s.rows * width_, 0.0F);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys) {
+        const Block b = block(s, at);
+        times_keys(s, b, p_ + at, values);
+      }
+      store(result_, s.rows, out + (query_row_ + first) * stride + column_, stride);
+    }
+  }
+
+  [[gnu::flatten]] void backward(const op::AttentionBackward<T>& o) {
+    take_memory_of_gradients();
+    lay_across(in_.k, keys_across_);
+    lay_across(in_.v, values_across_);
+    lay_in_panels(of_keys(in_.k), in_.kv_stride, keys_, k_, padded_);
+    std::fill(sum_k_, sum_k_ + padded_ * width_, 0.0F);
+    std::fill(sum_v_, sum_v_ + padded_ * width_, 0.0F);
+    for (std::int64_t first = 0; first < queries_; first += kAttentionQueries) {
+      const ScoreRows s = scores(first);
+      probabilities(s, p_, p_, Dropout{}, in_.scale);
+      take_gradients(s, o.g);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
+        gradients_of_probabilities(s, block(s, at));
+      row_dots(s);
+      std::fill(result_, result_ + s.rows * width_, 0.0F);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
+        gradients_of_scores(s, block(s, at));
+      store(result_, s.rows, o.g_q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride);
+    }
+    store_panels(sum_k_, o.g_k);
+    store_panels(sum_v_, o.g_v);
+  }
+
+ private:
+  /// Columns [at, at + columns) of the scores, whose first is key `key`.
+  struct Block {
+    std::int64_t at, columns, key;
+  };
+  [[nodiscard]] static Block block(const ScoreRows& s, std::int64_t at) {
+    return {at, std::min(kAttentionKeys, s.columns - at), s.first_key + at};
+  }
+  /// The columns of a block that a row sees, from the block's first on.
+  [[nodiscard]] static runtime::PositionRange seen_of(const ScoreRows& s, const Block& b,
+                                                      std::int64_t row) {
+    const runtime::PositionRange seen = s.seen(row);
+    const std::int64_t begin = std::clamp<std::int64_t>(seen.begin - b.at, 0, b.columns);
+    return {begin, std::clamp<std::int64_t>(seen.end - b.at, begin, b.columns)};
+  }
+
+  void take_memory_of_gradients() {
+    values_across_ = scratch_.take(padded_ * width_);
+    k_ = scratch_.take(padded_ * width_);
+    sum_k_ = scratch_.take(padded_ * width_);
+    sum_v_ = scratch_.take(padded_ * width_);
+    g_scores_ = scratch_.take(kAttentionQueries * pitch_);
+    dropped_ = scratch_.take(kAttentionQueries * kDroppedPitch);
+    q_panels_ = scratch_.take(kAttentionQueries * width_);
+    g_ = scratch_.take(kAttentionQueries * width_);
+    g_panels_ = scratch_.take(kAttentionQueries * width_);
+  }
+
+  [[nodiscard]] const T* of_keys(const T* x) const {
+    return x + key_row_ * in_.kv_stride + column_;
+  }
+  /// A row as fp32, filled up with zeros to whole panels.
+  void widen(const T* from, float* to) const {
+    compute(op::Widen<T>{.x = from, .y = to, .count = in_.width});
+    std::fill(to + in_.width, to + width_, 0.0F);
+  }
+  /// to [rows, width].
+  [[gnu::noinline, gnu::flatten]] void lay_in_rows(const T* x, std::int64_t stride,
+                                                   std::int64_t rows, float* to) const {
+    for (std::int64_t r = 0; r < rows; ++r) widen(x + r * stride, to + r * width_);
+  }
+  /// to [width / 16, length, 16].
+  [[gnu::noinline, gnu::flatten]] void lay_in_panels(const T* x, std::int64_t stride,
+                                                     std::int64_t rows, float* to,
+                                                     std::int64_t length) const {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      widen(x + r * stride, row_);
+      for (std::int64_t c = 0; c < width_; c += kPanel)
+        std::copy_n(row_ + c, kPanel, to + c * length + r * kPanel);
+    }
+  }
+  /// to [keys / 16, width, 16] = the transpose of the keys' rows, zeros for keys beyond the last.
+  [[gnu::noinline, gnu::flatten]] void lay_across(const T* x, float* to) const {
+    const T* rows = of_keys(x);
+    for (std::int64_t r = 0; r < padded_; r += kPanel) {
+      const std::int64_t real = std::min(kPanel, keys_ - r);
+      for (std::int64_t i = 0; i < real; ++i)
+        widen(rows + (r + i) * in_.kv_stride, row_ + i * width_);
+      for (std::int64_t i = 0; i < kPanel; i += 8) {
+        for (std::int64_t c = 0; c < width_; c += 8)
+          transpose_block<VectorOf<8>>(row_ + i * width_ + c, width_, real - i,
+                                       to + r * width_ + c * kPanel + i, kPanel);
+      }
+    }
+  }
+  [[gnu::noinline, gnu::flatten]] void store(const float* from, std::int64_t rows, T* to,
+                                             std::int64_t stride) const {
+    for (std::int64_t r = 0; r < rows; ++r)
+      compute(op::Narrow<T>{.x = from + r * width_, .y = to + r * stride, .count = in_.width});
+  }
+  /// Gradients of keys or values, from panels to where their rows lie.
+  [[gnu::noinline, gnu::flatten]] void store_panels(const float* from, T* to) const {
+    for (std::int64_t r = 0; r < keys_; ++r) {
+      for (std::int64_t c = 0; c < width_; c += kPanel)
+        std::copy_n(from + c * padded_ + r * kPanel, kPanel, row_ + c);
+      store(row_, 1, to + (key_row_ + r) * in_.kv_stride + column_, in_.kv_stride);
+    }
+  }
+
+  /// Scores of a block of queries from `first` on, for the keys that one of them sees.
+  [[nodiscard]] ScoreRows scores(std::int64_t first) {
+    const std::int64_t rows = std::min(kAttentionQueries, queries_ - first);
+    const std::int64_t begin = in_.rule.keys(first, keys_).begin / kPanel * kPanel;
+    const std::int64_t end = in_.rule.keys(first + rows - 1, keys_).end;
+    const ScoreRows s{.rows = rows,
+                      .stride = pitch_,
+                      .columns = runtime::whole_lanes(std::max(end - begin, std::int64_t{0})),
+                      .keys = keys_,
+                      .first = first,
+                      .first_key = begin,
+                      .head = head_,
+                      .rule = in_.rule,
+                      .place = place_ + first * in_.keys,
+                      .pitch = in_.keys};
+    lay_in_rows(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_);
+    scores_of(s, {0, s.columns, begin}, q_, keys_across_, p_);
+    return s;
+  }
+  /// The gradients of the results of a block of queries; and queries and these in panels.
+  void take_gradients(const ScoreRows& s, const T* g) const {
+    const std::int64_t stride = in_.heads * in_.width;
+    const T* rows = g + (query_row_ + s.first) * stride + column_;
+    lay_in_rows(rows, stride, s.rows, g_);
+    lay_in_panels(rows, stride, s.rows, g_panels_, kAttentionQueries);
+    lay_in_panels(in_.q + (query_row_ + s.first) * in_.q_stride + column_, in_.q_stride, s.rows,
+                  q_panels_, kAttentionQueries);
+  }
+
+  /// Gradients of a block's probabilities before their draws, and those of its values.
+  void gradients_of_probabilities(const ScoreRows& s, const Block& b) const {
+    scores_of(s, b, g_, values_across_, g_scores_ + b.at);
+    if (in_.dropout.rate == 0.0F)
+      return add_over_queries(s, b, {p_ + b.at, pitch_}, g_panels_, sum_v_);
+    draw(s, b);
+    add_over_queries(s, b, {dropped_, kDroppedPitch}, g_panels_, sum_v_);
+  }
+  /// dropped_ = the block's probabilities with their draws, which its gradients take too.
+  [[gnu::noinline, gnu::flatten]] void draw(const ScoreRows& s, const Block& b) const {
+    const DropoutDraws draws(in_.dropout);
+    for (std::int64_t t = 0; t < s.rows; ++t) {
+      const float* __restrict p = p_ + t * pitch_ + b.at;
+      float* __restrict g = g_scores_ + t * pitch_ + b.at;
+      float* __restrict d = dropped_ + t * kDroppedPitch;
+      const std::int64_t place = s.place + t * s.pitch + b.key;
+      for (std::int64_t i = 0; i < b.columns; ++i) {
+        const float factor = draws.factor(place + i);
+        d[i] = p[i] * factor;
+        g[i] *= factor;
+      }
+    }
+  }
+  /// The sum of each row's probabilities times their gradients.
+  [[gnu::noinline, gnu::flatten]] void row_dots(const ScoreRows& s) {
+    for (std::int64_t t = 0; t < s.rows; ++t) {
+      const runtime::PositionRange seen = s.seen(t);
+      const float* p = p_ + t * pitch_ + seen.begin;
+      const float* g = g_scores_ + t * pitch_ + seen.begin;
+      dots_[t] = lane_sum(seen.end - seen.begin, [&](std::int64_t i) { return p[i] * g[i]; });
+    }
+  }
+  /// A block's part in the gradients of queries, and those of its keys.
+  void gradients_of_scores(const ScoreRows& s, const Block& b) const {
+    softmax_backward(s, b);
+    times_keys(s, b, g_scores_ + b.at, k_);
+    add_over_queries(s, b, {g_scores_ + b.at, pitch_}, q_panels_, sum_k_);
+  }
+  /// In place: from gradients of probabilities to those of scores before their scale, times it.
+  [[gnu::noinline, gnu::flatten]] void softmax_backward(const ScoreRows& s, const Block& b) const {
+    const float scale = in_.scale;
+    for (std::int64_t t = 0; t < s.rows; ++t) {
+      const float* __restrict p = p_ + t * pitch_ + b.at;
+      float* __restrict g = g_scores_ + t * pitch_ + b.at;
+      const runtime::PositionRange seen = seen_of(s, b, t);
+      const float dot = dots_[t];
+      for (std::int64_t i = seen.begin; i < seen.end; ++i) g[i] = p[i] * (g[i] - dot) * scale;
+      clear_unseen(g, seen, b.columns);
+    }
+  }
+
+  /// c [queries, columns of b] = x [queries, width] times keys or values across.
+  void scores_of(const ScoreRows& s, const Block& b, const float* x, const float* across,
+                 float* c) const {
+    multiply({.a = x,
+              .a_row = width_,
+              .a_step = 1,
+              .b = across + b.key * width_,
+              .b_stride = kPanel,
+              .b_panel = kPanel * width_,
+              .c = c,
+              .c_stride = pitch_,
+              .rows = s.rows,
+              .columns = b.columns,
+              .steps = width_,
+              .reach = Reach::kSeenColumns,
+              .rule = s.rule,
+              .first = s.first,
+              .first_key = b.key,
+              .count = keys_});
+  }
+  /// result_ [queries, width] += p [queries, columns of b] times the keys' panels x.
+  void times_keys(const ScoreRows& s, const Block& b, const float* p, const float* x) const {
+    multiply({.a = p,
+              .a_row = pitch_,
+              .a_step = 1,
+              .b = x + b.key * kPanel,
+              .b_stride = kPanel,
+              .b_panel = kPanel * padded_,
+              .c = result_,
+              .c_stride = width_,
+              .rows = s.rows,
+              .columns = width_,
+              .steps = std::min(b.columns, keys_ - b.key),
+              .reach = Reach::kSeenSteps,
+              .rule = s.rule,
+              .first = s.first,
+              .first_key = b.key,
+              .count = keys_,
+              .write = MatrixProduct::Write::kAdd});
+  }
+  /// The keys' panels c += the transpose of p [queries, columns of b] times the queries' panels x.
+  void add_over_queries(const ScoreRows& s, const Block& b, const Rows& p, const float* x,
+                        float* c) const {
+    multiply({.a = p.data,
+              .a_row = 1,
+              .a_step = p.stride,
+              .b = x,
+              .b_stride = kPanel,
+              .b_panel = kPanel * kAttentionQueries,
+              .c = c + b.key * kPanel,
+              .c_stride = kPanel,
+              .c_panel = kPanel * padded_,
+              .rows = std::min(b.columns, keys_ - b.key),
+              .columns = width_,
+              .steps = s.rows,
+              .reach = Reach::kSeeingSteps,
+              .rule = s.rule,
+              .first = s.first,
+              .first_key = b.key,
+              .count = queries_,
+              .write = MatrixProduct::Write::kAdd});
+  }
+
+  static constexpr std::int64_t kDroppedPitch = kAttentionKeys + kPanel;
+
+  const op::AttentionInputs<T>& in_;
+  std::int64_t head_, column_, width_, place_;
+  Scratch scratch_;
+  std::int64_t query_row_ = 0, key_row_ = 0, queries_ = 0, keys_ = 0;
+  std::int64_t padded_ = 0, pitch_ = 0;  ///< keys in whole panels; floats of a row of scores
+  float *p_ = nullptr, *g_scores_ = nullptr, *dropped_ = nullptr;
+  float *q_ = nullptr, *q_panels_ = nullptr, *g_ = nullptr, *g_panels_ = nullptr;
+  float *result_ = nullptr, *row_ = nullptr;
+  float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
+  float *sum_k_ = nullptr, *sum_v_ = nullptr;
+  float dots_[kAttentionQueries] = {};
+};
+
+}  // namespace th::model::TH_ISA
