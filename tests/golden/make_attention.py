@@ -47,7 +47,11 @@ LOCAL = {f"{place}_attention": "local" for place in ("encoder", "decoder", "cros
 CASES = {
     "encoder_local": {"encoder_attention": "local", "attention_window": 3},
     "decoder_local": {"decoder_attention": "local", "attention_window": 5},
-    "cross_local": {"cross_attention": "local", "attention_window": 20, "source_per_target": 0.9375},
+    "cross_local": {
+        "cross_attention": "local",
+        "attention_window": 20,
+        "source_per_target": 0.9375,
+    },
     "all_local": LOCAL | {"attention_window": 70},
     "alibi": {"position": "alibi"},
     "alibi_three_heads": {"position": "alibi", "num_heads": 3, "d_model": 12},
@@ -110,7 +114,8 @@ def names_and_shapes(c):
     out += norm("encoder.norm")
     out += attention(f"{o}.self_attn") + attention(f"{o}.multihead_attn") + feed_forward(o)
     out += norm(f"{o}.norm1") + norm(f"{o}.norm2") + norm(f"{o}.norm3") + norm("decoder.norm")
-    out += [("output_projection.weight", (TARGET_WORDS, d)), ("output_projection.bias", (TARGET_WORDS,))]
+    out.append(("output_projection.weight", (TARGET_WORDS, d)))
+    out.append(("output_projection.bias", (TARGET_WORDS,)))
     return sorted(out)
 
 
@@ -191,7 +196,8 @@ class Model:
         scores = q @ k.transpose(1, 2) / math.sqrt(d // heads)
         if c["position"] == "alibi" and place != "cross":
             distance = (torch.arange(k.shape[1])[None, :] - torch.arange(q.shape[1])[:, None]).abs()
-            scores = scores - torch.tensor(slopes(heads), dtype=torch.float64)[:, None, None] * distance
+            slope = torch.tensor(slopes(heads), dtype=torch.float64)[:, None, None]
+            scores = scores - slope * distance
         visible = self.visible(place, q.shape[1], k.shape[1])
         scores = scores.masked_fill(~visible, -math.inf)
         some = visible.any(1)[:, None]  # a query that sees no key gets nothing
@@ -200,7 +206,8 @@ class Model:
         return functional.linear(merged, p[f"{name}.out_proj.weight"], p[f"{name}.out_proj.bias"])
 
     def norm(self, name, x):
-        return functional.layer_norm(x, (x.shape[1],), self.p[f"{name}.weight"], self.p[f"{name}.bias"])
+        weight, bias = self.p[f"{name}.weight"], self.p[f"{name}.bias"]
+        return functional.layer_norm(x, (x.shape[1],), weight, bias)
 
     def feed_forward(self, name, x):
         p = self.p

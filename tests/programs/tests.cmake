@@ -5,8 +5,9 @@ if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    checkpoints cli fine_tuning gpu_check gpu_run metrics model_options nodes optimizers overlap
-    plan precision profile rerun resume resume_proof save_faults save_killed stop_signal)
+    attention_kinds checkpoints cli fine_tuning gpu_check gpu_run metrics model_options nodes
+    optimizers overlap plan precision profile rerun resume resume_proof save_faults save_killed
+    stop_signal)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff
