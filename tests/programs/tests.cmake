@@ -6,8 +6,8 @@ if(TARGET th_app)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
     attention_kinds checkpoints cli fine_tuning gpu_check gpu_run metrics model_options nodes
-    optimizers overlap plan precision profile rerun resume resume_proof save_faults save_killed
-    stop_signal)
+    optimizers option_pairs overlap plan precision profile rerun resume resume_proof save_faults
+    save_killed stop_signal)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff
@@ -45,5 +45,10 @@ if(TARGET th_app)
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/checkpoints/test_save_killed.py
       --everywhere)
   set_tests_properties(program.save_killed_everywhere PROPERTIES
+    LABELS "long" TIMEOUT 7200 PROCESSORS 2 ENVIRONMENT "${program_environment}")
+  # Every pair of two options' values.
+  add_test(NAME program.option_value_pairs
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/runs/test_option_pairs.py --long)
+  set_tests_properties(program.option_value_pairs PROPERTIES
     LABELS "long" TIMEOUT 7200 PROCESSORS 2 ENVIRONMENT "${program_environment}")
 endif()

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Combined options as whole runs: one rank against three and eight, over stages, kinds of
+recomputation and a resume the same bits, and planned as measured. The decks are
+tests/decks/good/pairs_NN.in; with --long those that hold every pair of values."""
+
+import sys
+from pathlib import Path
+
+import th_run
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "decks"))
+import make_pairs  # noqa: E402
+
+WAYS = [  # ranks, stage, recomputation, the step at which the run is cut and resumed
+    {"zero__stage": 1, "model__gradient_checkpointing": "selective"},
+    {"zero__stage": 2, "model__gradient_checkpointing": "full"},
+    {"zero__stage": 3, "model__gradient_checkpointing": "sqrt"},
+]
+STEPS = 5
+
+
+class OptionPairs(th_run.ProgramTest):
+    def run_keys(self, keys, ranks, code=0, **more):
+        merged = {
+            **keys,
+            "data.train_source": "train.en",
+            "data.train_target": "train.fr",
+            "data.valid_source": "valid.en",
+            "data.valid_target": "valid.fr",
+            "data.test_source": "test.en",
+            "data.test_target": "test.fr",
+            "data.batch_size": "5",
+            "train.micro_batches": "8",
+            "train.max_steps": str(STEPS),
+            **{key.replace("__", "."): str(value) for key, value in more.items()},
+        }
+        words = [f"{key}={value}" for key, value in merged.items()]
+        return self.program("th_app", "empty.in", *words, code=code, ranks=ranks)
+
+    def planned_as_measured(self, run):
+        (summary,) = self.metrics(run, "summary")
+        for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
+            self.assertAlmostEqual(int(measured) / int(planned), 1.0, delta=0.005)
+
+    def check(self, number, keys):
+        self.run_keys(keys, 1, run__output_dir="one")
+        self.planned_as_measured("one")
+        way = WAYS[number % len(WAYS)]
+        self.run_keys(keys, 3, run__output_dir="three", train__max_steps=2, **way)
+        way = WAYS[(number + 1) % len(WAYS)]
+        self.run_keys(keys, 8, run__output_dir="three", checkpoint__resume="latest", **way)
+        self.assert_same_run("three", "one")
+        self.planned_as_measured("three")
+        hypotheses = [(self.folder / run / "test.hyp").read_text() for run in ("one", "three")]
+        self.assertEqual(*hypotheses)
+
+    def check_rows(self, rows):
+        (self.folder / "empty.in").write_text("")
+        for language in ("en", "fr"):
+            lines = (self.folder / f"valid.{language}").read_text().splitlines(keepends=True)
+            (self.folder / f"test.{language}").write_text("".join(lines[:8]))
+        for number, row in enumerate(rows):
+            keys = make_pairs.keys_of(row)
+            with self.subTest(number=number + 1, **keys):
+                self.check(number, keys)
+
+    def test_every_pair_of_options(self):
+        self.check_rows(make_pairs.rows()[0])
+
+
+class ValuePairs(OptionPairs):
+    """Rows until each pair of values is in one."""
+
+    def test_every_pair_of_options(self):
+        self.check_rows(make_pairs.all_value_rows())
+
+
+if __name__ == "__main__":
+    every = "--long" in sys.argv
+    if every:
+        sys.argv.remove("--long")
+    del globals()["OptionPairs" if every else "ValuePairs"]
+    th_run.main()
