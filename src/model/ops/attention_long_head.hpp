@@ -51,11 +51,9 @@ class LongHead {
     for (std::int64_t first = 0; first < queries_; first += most_) {
       const ScoreRows s = scores(first);
       probabilities(s, p_, p_, in_.dropout, in_.scale);
-      std::fill(result_, result_ + s.rows * width_, 0.0F);
-      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys) {
-        const Block b = block(s, at);
-        times_keys(s, b, p_ + at, values);
-      }
+      if (s.columns == 0) std::fill(result_, result_ + s.rows * width_, 0.0F);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
+        times_keys(s, block(s, at), p_ + at, values);
       store(result_, s.rows, out + (query_row_ + first) * stride + column_, stride);
     }
   }
@@ -65,16 +63,17 @@ class LongHead {
     lay_across(in_.k, keys_across_);
     lay_across(in_.v, values_across_);
     lay_out(of_keys(in_.k), in_.kv_stride, keys_, nullptr, k_, padded_);
-    std::fill(sum_k_, sum_k_ + padded_ * width_, 0.0F);
-    std::fill(sum_v_, sum_v_ + padded_ * width_, 0.0F);
+    if (queries_ == 0) clear_sums();
     for (std::int64_t first = 0; first < queries_; first += most_) {
       const ScoreRows s = scores(first);
+      sets_sums_ = first == 0 && s.first_key == 0 && s.columns == padded_;
+      if (first == 0 && !sets_sums_) clear_sums();
       probabilities(s, p_, p_, Dropout{}, in_.scale);
       take_gradients(s, o.g);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         gradients_of_probabilities(s, block(s, at));
       row_dots(s);
-      std::fill(result_, result_ + s.rows * width_, 0.0F);
+      if (s.columns == 0) std::fill(result_, result_ + s.rows * width_, 0.0F);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         gradients_of_scores(s, block(s, at));
       store(result_, s.rows, o.g_q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride);
@@ -111,6 +110,10 @@ class LongHead {
     g_panels_ = scratch_.take(most_ * width_);
   }
 
+  void clear_sums() const {
+    std::fill(sum_k_, sum_k_ + padded_ * width_, 0.0F);
+    std::fill(sum_v_, sum_v_ + padded_ * width_, 0.0F);
+  }
   [[nodiscard]] const T* of_keys(const T* x) const {
     return x + key_row_ * in_.kv_stride + column_;
   }
@@ -268,7 +271,8 @@ class LongHead {
               .first_key = b.key,
               .count = keys_});
   }
-  /// result_ [queries, width] += p [queries, columns of b] times the keys' panels x.
+  /// result_ [queries, width] += p [queries, columns of b] times the keys' panels x; the first
+  /// block sets it.
   void times_keys(const ScoreRows& s, const Block& b, const float* p, const float* x) const {
     multiply({.a = p,
               .a_row = pitch_,
@@ -286,7 +290,7 @@ class LongHead {
               .first = s.first,
               .first_key = b.key,
               .count = keys_,
-              .write = MatrixProduct::Write::kAdd});
+              .write = b.at == 0 ? Write::kSet : Write::kAdd});
   }
   /// The keys' panels c += the transpose of p [queries, columns of b] times the queries' panels x.
   void add_over_queries(const ScoreRows& s, const Block& b, const Rows& p, const float* x,
@@ -308,9 +312,10 @@ class LongHead {
               .first = s.first,
               .first_key = b.key,
               .count = queries_,
-              .write = MatrixProduct::Write::kAdd});
+              .write = sets_sums_ ? Write::kSet : Write::kAdd});
   }
 
+  using Write = MatrixProduct::Write;
   static constexpr std::int64_t kDroppedPitch = kAttentionKeys + kPanel;
 
   const op::AttentionInputs<T>& in_;
@@ -326,6 +331,7 @@ class LongHead {
   float *result_ = nullptr, *row_ = nullptr;
   float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
   float *sum_k_ = nullptr, *sum_v_ = nullptr;
+  bool sets_sums_ = false;  ///< the block of queries is the first of all for every key
   float dots_[runtime::kMostQueriesOfBlock] = {};
 };
 
