@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Local attention, positions and thinned encoder states in whole runs: resume at another rank count,
-the ratio of cross attention in the checkpoint, fine-tuning and translation."""
+"""Local attention, positions and thinned encoder states in whole runs: resume at another rank
+count, the ratio of cross attention in the checkpoint, fine-tuning and translation."""
 
 import json
 
