@@ -5,6 +5,7 @@
 #include "small_model.hpp"
 #include "th/base/error.hpp"
 #include "th/model/decoding/decoding.hpp"
+#include "th/model/memory/torch_memory.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 
 #include <cmath>
@@ -163,6 +164,7 @@ std::int64_t planned_bytes(const TransformerSpec& spec, std::int64_t steps) {
   RecordingSource source(model);
   data::Batch batch = make_batch({300}, {1});
   batch.target_length = steps;
+  observe_torch_memory();
   runtime::MemoryLedger ledger;
   const runtime::PlanningScope planning(ledger);
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
