@@ -38,9 +38,11 @@ struct ScoreRows {
 /// Exponentials that are taken together.
 inline constexpr int kExponentials = 64;
 
-/// In place: the exponentials of a softmax of scale * n scores. Returns 1 / their sum. The order of
-/// sums is that of softmax_row(); a positive scale rounds the largest score to the largest.
+/// In place: the exponentials of a softmax of scale * n scores. Returns 1 / their sum, 0 of none.
+/// The order of sums is that of softmax_row(); a positive scale rounds the largest score to the
+/// largest.
 [[gnu::always_inline]] static inline float exponentials(float* s, std::int64_t n, float scale) {
+  if (n <= 0) return 0.0F;
   const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
   float last[kLanes], lanes[kLanes] = {};
   float top = row_maximum(s, whole);
@@ -82,8 +84,8 @@ inline constexpr int kExponentials = 64;
   return 1.0F / sum_lanes(lanes);
 }
 
-/// In place: exponentials of what a row's query sees of scale * scores + bias. Returns 1 / their
-/// sum.
+/// In place: exponentials of what a row's query sees of scale * scores + bias, zeros elsewhere.
+/// Returns 1 / their sum.
 template <typename Scores>
 [[gnu::always_inline]] static inline float row_exponentials(const Scores& s, std::int64_t t,
                                                             float* row, float scale) {
@@ -94,35 +96,25 @@ template <typename Scores>
     for (std::int64_t i = seen.begin; i < seen.end; ++i)
       row[i] = row[i] * scale + s.rule.bias(s.head, s.first + t, s.first_key + i);
   }
-  return exponentials(row + seen.begin, seen.end - seen.begin, factor);
-}
-
-/// In place: a row's exponentials times `inverse`, zeros where its query sees nothing.
-template <typename Scores>
-[[gnu::always_inline]] static inline void normalize_row(const Scores& s, std::int64_t t, float* row,
-                                                        float inverse) {
-  for (std::int64_t i = 0; i < s.columns; ++i) row[i] *= inverse;
-  clear_unseen(row, s.seen(t), s.columns);
-}
-
-/// The same, and into `dropped` with their draws, which may be the same row.
-template <typename Scores>
-[[gnu::always_inline]] static inline void normalize_and_draw(const Scores& s, std::int64_t t,
-                                                             float* row, float* dropped,
-                                                             float inverse, DropoutDraws draws) {
-  const runtime::PositionRange seen = s.seen(t);
-  const std::int64_t place = s.place + t * s.pitch + s.first_key;
-  if (dropped == row) {
-    for (std::int64_t i = 0; i < s.columns; ++i)
-      row[i] = row[i] * inverse * draws.factor(place + i);
-  } else {
-    for (std::int64_t i = 0; i < s.columns; ++i) {
-      row[i] *= inverse;
-      dropped[i] = row[i] * draws.factor(place + i);
-    }
-    clear_unseen(dropped, seen, s.columns);
-  }
+  const float inverse = exponentials(row + seen.begin, seen.end - seen.begin, factor);
   clear_unseen(row, seen, s.columns);
+  return inverse;
+}
+
+/// In place: a row's exponentials times `inverse`; into `dropped` with their draws from the one of
+/// `place` on, which may be the same row.
+[[gnu::always_inline]] static inline void normalize_and_draw(float* row, float* dropped,
+                                                             std::int64_t columns, float inverse,
+                                                             DropoutDraws draws,
+                                                             std::int64_t place) {
+  if (dropped == row) {
+    for (std::int64_t i = 0; i < columns; ++i) row[i] = row[i] * inverse * draws.factor(place + i);
+    return;
+  }
+  for (std::int64_t i = 0; i < columns; ++i) {
+    row[i] *= inverse;
+    dropped[i] = row[i] * draws.factor(place + i);
+  }
 }
 
 /// In place: softmax of scale * scores + bias, zeros where a query sees nothing; into `dropped`
@@ -140,10 +132,12 @@ template <typename Scores>
       inverse[t - first] = row_exponentials(s, t, p + t * s.stride, scale);
     for (std::int64_t t = first; t < end; ++t) {
       float* row = p + t * s.stride;
+      const float factor = inverse[t - first];
       if (dropout.rate == 0.0F) {
-        normalize_row(s, t, row, inverse[t - first]);
+        for (std::int64_t i = 0; i < s.columns; ++i) row[i] *= factor;
       } else {
-        normalize_and_draw(s, t, row, dropped + t * s.stride, inverse[t - first], draws);
+        normalize_and_draw(row, dropped + t * s.stride, s.columns, factor, draws,
+                           s.place + t * s.pitch + s.first_key);
       }
     }
   }
