@@ -46,6 +46,7 @@ void MemoryWatch::saw_evaluation(std::vector<zero::BatchShape> shapes, std::int6
 
 void MemoryWatch::saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes,
                                std::int64_t length) {
+  request_.decodes = true;
   for (const zero::BatchShape& shape : shapes)
     data::keep_largest(request_.decoding, decoding_shape(shape, length));
   request_.evaluation_batch_bytes = std::max(request_.evaluation_batch_bytes, batch_bytes);

@@ -274,13 +274,14 @@ class PlanBuilder {
   /// First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are
   /// decoded.
   void add_decoding() {
-    if (request_.decoding.empty()) return;
+    if (!request_.decodes && request_.decoding.empty()) return;
     const std::int64_t working = element_bytes(buffers_.types.working);
     const std::int64_t whole = FlatLayout(shapes_.units(), 1).padded_total() * working;
     phase("gathering", MemoryClass::kGatherSlots,
           sharded_ && !buffers_.gathers_in_place ? layout_.largest_unit() * working : 0);
     add_to_host(MemoryClass::kGatherSlots, whole);
     add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
+    if (request_.decoding.empty()) return;
     // A GPU's host has a table of positions of its own for it.
     host_phase(
         "decoding", MemoryClass::kActivations,

@@ -25,6 +25,8 @@ struct PlanRequest {
   double source_per_target = 1;  ///< model::TransformerSpec
   std::int64_t ranks = 1, slots = 1;
   std::vector<BatchShape> training, evaluation, decoding;
+  /// Whether a test set is decoded, maybe by other ranks alone: each rank copies the parameters.
+  bool decodes = false;
   std::int64_t batch_bytes = 0;  ///< of the training batches that wait
   std::int64_t evaluation_batch_bytes = 0;
   bool saves = false;    ///< checkpoints are written
