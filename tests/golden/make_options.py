@@ -50,6 +50,15 @@ CASES = {
     "learned_tied_norm": {"position": "learned", "tie_embeddings": "all", "embedding_norm": "true"},
     "zero_start": {"start": "zero"},
     "qk_norm": {"qk_norm": "true"},
+    "qk_norm_rope": {"qk_norm": "true", "position": "rope"},
+    "llama": {
+        "norm_kind": "rms",
+        "activation": "swiglu",
+        "position": "rope",
+        "position_layout": "halves",
+        "qk_norm": "true",
+        "start": "zero",
+    },
     "marian": {
         "norm": "post",
         "final_norm": "false",
@@ -148,6 +157,17 @@ class Model:
             self.tensor(name + ".bias", outputs),
         )
 
+    def rotated(self, x):
+        """Rotary positions of heads [H, rows, K]: pair i is turned by row * 10000^(-2i/K)."""
+        half = x.shape[2] // 2
+        frequency = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
+        angle = torch.arange(x.shape[1], dtype=torch.float64).unsqueeze(1) * frequency
+        sine, cosine = angle.sin(), angle.cos()
+        halves = self.c["position_layout"] == "halves"
+        a, b = x.chunk(2, dim=2) if halves else (x[:, :, 0::2], x[:, :, 1::2])
+        turned = (a * cosine - b * sine, b * cosine + a * sine)
+        return torch.cat(turned, dim=2) if halves else torch.stack(turned, dim=3).flatten(2)
+
     def attention(self, name, x, memory, causal):
         weight = self.tensor(name + ".in_proj_weight", 3 * WIDTH, WIDTH)
         bias = self.tensor(name + ".in_proj_bias", 3 * WIDTH)
@@ -159,6 +179,8 @@ class Model:
             eps, head = float(self.c["norm_eps"]), (WIDTH // HEADS,)
             q = functional.rms_norm(q, head, self.tensor(name + ".q_norm.weight", *head), eps)
             k = functional.rms_norm(k, head, self.tensor(name + ".k_norm.weight", *head), eps)
+        if self.c["position"] == "rope" and x is memory:
+            q, k = self.rotated(q), self.rotated(k)
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
         return self.linear(name + ".out_proj", mixed.transpose(0, 1).flatten(1), WIDTH)
 
@@ -183,6 +205,8 @@ class Model:
     def positions(self, side, length):
         if self.c["position"] == "learned":
             return self.tensor(side + "_positions.weight", POSITIONS, WIDTH)[:length]
+        if self.c["position"] == "rope":
+            return torch.zeros(length, WIDTH, dtype=torch.float64)
         half = WIDTH // 2
         pair = torch.arange(half, dtype=torch.float64)
         if self.c["position_frequency"] == "marian":

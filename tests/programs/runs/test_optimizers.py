@@ -139,9 +139,7 @@ class Optimizers(th_run.ProgramTest):
             ("linear1.weight", 128, 64, 1),
             ("linear2.weight", 64, 128, 1),
         ):
-            now, before = (
-                self.values(self.latest(run), layer + name) for run in ("out", "start")
-            )
+            now, before = (self.values(self.latest(run), layer + name) for run in ("out", "start"))
             self.assertEqual(len(now), rows * columns)
             rate = 0.02 * max(1, rows / parts / columns) ** 0.5
             for part in range(parts):
@@ -203,9 +201,7 @@ class Optimizers(th_run.ProgramTest):
             self.assertAlmostEqual(loss, float(seen[-1]), delta=1e-5 * loss)
 
     def test_the_average_follows_its_formula_and_is_exported(self):
-        self.train(
-            train__max_steps=4, checkpoint__every_steps=1, ranks=2, zero__stage=3, **AVERAGE
-        )
+        self.train(train__max_steps=4, checkpoint__every_steps=1, ranks=2, zero__stage=3, **AVERAGE)
         name = "encoder.layers.0.self_attn.out_proj.weight"
         average = None
         for step in range(1, 5):
