@@ -278,7 +278,6 @@ class ModelKernelExam {
     expect_same_bits(seen.values(), expected, what);
   }
 
- private:
   void compare_sums(const Both<float>& sums, std::int64_t rows, const char* what) const {
     sums_ == Sums::kSame ? expect_same_bits(sums.examined(), sums.values(), what)
                          : expect_near_sums(sums.examined(), sums.values(), rows, what);
