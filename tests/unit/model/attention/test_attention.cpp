@@ -2,7 +2,7 @@
 // gradient.
 #include <gtest/gtest.h>
 
-#include "block_parameters.hpp"
+#include "unit/model/block_parameters.hpp"
 #include "model/sublayers/attention.hpp"
 #include "th/model/ops/host_ops.hpp"
 
