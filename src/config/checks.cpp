@@ -186,6 +186,11 @@ void check_optimizer(Checker& k, const OptimizerSection& optimizer) {
             "optimizer.momentum above 0");
 }
 
+/// Whether the run cannot fall back to the CPU.
+bool needs_gpu(const RunConfig& c) {
+  return c.run.device == DeviceKind::kCuda || c.comm.backend == Backend::kNccl;
+}
+
 void check_training(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   check_schedule(k, c);
@@ -195,14 +200,13 @@ void check_training(Checker& k, const RunConfig& c) {
   k.require(c.decode.parameters == DecodeParameters::kTrained || c.train.ema_decay > 0,
             {"decode.parameters", "train.ema_decay"},
             "ema, and train.ema_decay is 0: the run keeps no average; allowed with a decay");
-  k.require(
-      c.optimizer.state_dtype == runtime::StateType::kFp32 || c.run.device != DeviceKind::kCuda,
-      {"optimizer.state_dtype", "run.device"},
-      "bf16 states are not updated on a GPU yet; allowed fp32 with run.device = cuda");
+  k.require(c.optimizer.state_dtype == runtime::StateType::kFp32 || !needs_gpu(c),
+            {"optimizer.state_dtype", "run.device", "comm.backend"},
+            "bf16 states are not updated on a GPU yet; allowed fp32 with run.device = cuda");
   const std::string optimizer = runtime::optimizer_name(c.optimizer.name);
   const bool whole = runtime::element_states(optimizer_rule(c)) <
                      runtime::optimizer_states(optimizer_rule(c)).size();
-  k.require(!whole || c.run.device != DeviceKind::kCuda, {"optimizer.name", "run.device"},
+  k.require(!whole || !needs_gpu(c), {"optimizer.name", "run.device", "comm.backend"},
             optimizer +
                 " is not computed on a GPU yet; allowed adam, adamw, sgd with run.device = "
                 "cuda");
@@ -210,8 +214,8 @@ void check_training(Checker& k, const RunConfig& c) {
             {"precision.reduce_dtype", "optimizer.name"},
             "working contradicts optimizer.name = " + optimizer +
                 ", whose tensors travel in fp32; allowed fp32");
-  k.require(c.train.ema_decay == 0 || c.run.device != DeviceKind::kCuda,
-            {"train.ema_decay", "run.device"},
+  k.require(c.train.ema_decay == 0 || !needs_gpu(c),
+            {"train.ema_decay", "run.device", "comm.backend"},
             "the average is not made on a GPU yet; allowed 0 with run.device = cuda");
   k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(),
             {"checkpoint.init_from", "checkpoint.resume"},
@@ -284,6 +288,7 @@ void find_idle(Checker& k, const RunConfig& c) {
              "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines",
              "data.sort_window"},
             "a synthetic run reads no text");
+  k.idle_if(synthetic, {"model.start"}, "random ids have no begin symbol");
   k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
             "model.position is learned");
   k.idle_if(c.model.position == Position::kAlibi, {"model.position_layout"},

@@ -5,6 +5,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/schema.hpp"
+#include "th/config/state_names.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -299,6 +300,22 @@ std::uint64_t deck_hash(const LoadedDeck& deck) {
   return hash;
 }
 
+namespace {
+
+/// Whether texts of a key that differ mean the same: a dropout rate beside the default, which is
+/// model.dropout.
+bool means_the_same(const std::string& key, const RunConfig& a, const RunConfig& b) {
+  const auto same = [&](double ModelSection::*rate) {
+    const auto value = [rate](const ModelSection& m) { return m.*rate < 0 ? m.dropout : m.*rate; };
+    return value(a.model) == value(b.model);
+  };
+  if (key == "model.attention_dropout") return same(&ModelSection::attention_dropout);
+  if (key == "model.activation_dropout") return same(&ModelSection::activation_dropout);
+  return false;
+}
+
+}  // namespace
+
 std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
                                               const LoadedDeck& given) {
   static const std::set<std::string> kFatal{
@@ -320,10 +337,15 @@ std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck
     const ResolvedEntry& now = given.entries[i];
     const ResolvedEntry& then = before.entries[i];
     if (now.value == then.value || kExpected.contains(now.key)) continue;
+    if (means_the_same(now.key, before.config, given.config)) continue;
     const bool path = now.key.rfind("data.train_", 0) == 0;
     const bool model = now.key.rfind("model.", 0) == 0 && now.key != "model.gradient_checkpointing";
     const bool moved = path && fs::path(now.value).filename() == fs::path(then.value).filename();
-    out.push_back({now.key, then.value, now.value, (model || kFatal.contains(now.key)) && !moved});
+    // With another momentum the optimizer may keep other states.
+    const bool states = now.key == "optimizer.momentum" &&
+                        optimizer_rule(before.config) != optimizer_rule(given.config);
+    const bool fatal = (model || states || kFatal.contains(now.key)) && !moved;
+    out.push_back({now.key, then.value, now.value, fatal});
   }
   return out;
 }

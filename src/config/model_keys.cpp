@@ -29,7 +29,7 @@ void add_layers(std::vector<Key>& t) {
   t.push_back(choice_key("model.norm_kind", TH_AT(model.norm_kind),
                          Choices<NormKind>{{"layer", NormKind::kLayer}, {"rms", NormKind::kRms}},
                          "LayerNorm or RMSNorm"));
-  t.push_back(number_key("model.norm_eps", TH_AT(model.norm_eps), {.low = 0},
+  t.push_back(number_key("model.norm_eps", TH_AT(model.norm_eps), {.low = 0, .high = 1},
                          "added to the variance or the mean square"));
   t.push_back(boolean_key("model.final_norm", TH_AT(model.final_norm),
                           "a norm behind the last layer of encoder and decoder"));

@@ -104,7 +104,9 @@ void Trainer::compare_rates() {
                 "The learning rate of step %lld is %.6g by this deck and %.6g by the checkpoint's",
                 static_cast<long long>(state_.step + 1), now, then);
   std::string why = "schedule.* or optimizer.lr differ";
-  if (end_before > 0 && total_steps_ > 0 && end_before != total_steps_)
+  // Whether the rate would be the same with the checkpoint's end.
+  const bool end_alone = learning_rate(config_, end_before, next) == then;
+  if (end_before > 0 && total_steps_ > 0 && end_before != total_steps_ && end_alone)
     why = "the schedule ends at step " + std::to_string(total_steps_) + " in place of " +
           std::to_string(end_before) +
           " (schedule.total_steps, or train.epochs); schedule.total_steps=" +

@@ -157,12 +157,14 @@ void compute(op::MergeHeads<T> o) {
     for (Count h = 0; h < o.heads; ++h) {
       const T* from = o.h + (b * o.heads + h) * o.length * o.width;
       T* to = o.x + o.first_row(b) * o.stride + h * o.width;
-      for (Count t = 0; t < real; ++t, from += o.width, to += o.stride) {
-        if (o.add) {
+      if (o.add) {
+        for (Count t = 0; t < real; ++t, from += o.width, to += o.stride) {
           for (Count k = 0; k < o.width; ++k)
             to[k] = from_float<T>(to_float(to[k]) + to_float(from[k]) * o.scale);
-          continue;
         }
+        continue;
+      }
+      for (Count t = 0; t < real; ++t, from += o.width, to += o.stride) {
         for (Count k = 0; k < o.width; ++k) to[k] = from_float<T>(to_float(from[k]) * o.scale);
       }
     }
@@ -208,8 +210,9 @@ static void embed_alone(const op::Embed<T>& o) {
   for (Count m = 0; m < o.rows; ++m) {
     const T* from = o.weight + o.ids[m] * o.width;
     T* to = o.y + m * o.width;
+    const float scale = o.ids[m] == o.zero_id ? 0.0F : o.scale;
     for (Count d = 0; d < o.width; ++d) {
-      const float x = to_float(from[d]) * o.scale;
+      const float x = to_float(from[d]) * scale;
       to[d] = from_float<T>(o.dropout.rate == 0.0F ? x : x * draws.factor(m * o.width + d));
     }
   }

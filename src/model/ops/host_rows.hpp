@@ -154,8 +154,23 @@ static inline void softmax_of_seen(T* row, runtime::PositionRange seen, Count ke
   for (Count k = seen.end; k < keys; ++k) row[k] = T{};
 }
 
+/// Of whole sentences, with nothing added: each query asks its rule alone.
+template <typename T>
+static void softmax_of_sentences(const op::MaskedSoftmax<T>& o) {
+  const runtime::ScoreRule rule = o.rule;
+  T* row = o.scores;
+  for (Count b = 0; b < o.batch; ++b) {
+    const Count real = o.key_lengths != nullptr ? o.key_lengths[b] : o.keys;
+    for (Count h = 0; h < o.heads; ++h) {
+      for (Count t = 0; t < o.queries; ++t, row += o.keys)
+        softmax_of_seen(row, rule.keys(t, real), o.keys);
+    }
+  }
+}
+
 template <typename T>
 void compute(op::MaskedSoftmax<T> o) {
+  if (o.key_spans == nullptr && !o.rule.biased()) return softmax_of_sentences(o);
   T* row = o.scores;
   for (Count b = 0; b < o.batch; ++b) {
     for (Count h = 0; h < o.heads; ++h) {

@@ -171,8 +171,8 @@ class Optimizers(th_run.ProgramTest):
         keys = {**SGD, "optimizer__momentum": 0, "optimizer__nesterov": "false"}
         self.train(train__max_steps=2, **keys)
         self.assertEqual(self.names(), set())
-        refused = self.train(train__max_steps=4, checkpoint__resume="latest", code=5, **SGD)
-        self.assert_one_message(refused, "parameters alone, no optimizer state", "init_from")
+        refused = self.train(train__max_steps=4, checkpoint__resume="latest", code=2, **SGD)
+        self.assert_one_message(refused, "optimizer.momentum", "0.9")
 
     def test_the_average_is_one_run_and_is_what_validation_uses(self):
         self.chain(**AVERAGE)

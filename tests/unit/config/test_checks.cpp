@@ -71,6 +71,9 @@ TEST(Checks, NcclNeedsAGpu) {
             "allowed auto, mpi");
   EXPECT_TRUE(problems(kSound, {"run.device=cuda", "comm.backend=nccl"}).empty());
   EXPECT_TRUE(problems(kSound, {"comm.backend=nccl"}).empty());
+  EXPECT_EQ(problem(kSound, {"comm.backend=nccl", "train.ema_decay=0.9"}),
+            "command line: train.ema_decay: the average is not made on a GPU yet; allowed 0 with "
+            "run.device = cuda");
 }
 
 TEST(Checks, TheCpusProductsHaveNoEffectOnAGpu) {

@@ -140,6 +140,24 @@ TEST(CompareForResume, ModelAndDataAndSeedAndOptimizerAreFatal) {
             (Lines{"data.batch_tokens!"}));
 }
 
+TEST(CompareForResume, MomentumIsFatalWhereTheStatesAreOthers) {
+  const auto sgd = [](const char* momentum) {
+    return load(kSound, {"optimizer.name=sgd", std::string("optimizer.momentum=") + momentum});
+  };
+  EXPECT_EQ(differences(sgd("0"), sgd("0.9")), (Lines{"optimizer.momentum!"}));
+  EXPECT_EQ(differences(sgd("0.9"), sgd("auto")), (Lines{"optimizer.momentum!"}));
+  EXPECT_EQ(differences(sgd("0.9"), sgd("0.8")), (Lines{"optimizer.momentum"}));
+}
+
+TEST(CompareForResume, DropoutRatesThatAreEqualAreNoDifference) {
+  const LoadedDeck before = load(kSound, {"model.dropout=0.3"});
+  EXPECT_EQ(differences(before, load(kSound, {"model.dropout=0.3", "model.attention_dropout=0.3",
+                                              "model.activation_dropout=0.3"})),
+            Lines());
+  EXPECT_EQ(differences(before, load(kSound, {"model.dropout=0.3", "model.attention_dropout=0.2"})),
+            (Lines{"model.attention_dropout!"}));
+}
+
 TEST(CompareForResume, OtherKeysAreOnlyNamed) {
   const LoadedDeck given = load(
       kSound, {"zero.stage=3", "train.epochs=9", "optimizer.lr=0.5",
