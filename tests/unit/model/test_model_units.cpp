@@ -84,7 +84,7 @@ std::string tensors_of(const UnitSpec& unit) {
   std::string text;
   for (const TensorSpec& tensor : unit.tensors) {
     text += tensor.name;
-    for (const std::int64_t extent : tensor.shape) text += " " + std::to_string(extent);
+    for (const std::int64_t extent : tensor.shape) text.append(" ").append(std::to_string(extent));
     text += "\n";
   }
   return text;
