@@ -2,9 +2,9 @@
 // gradient.
 #include <gtest/gtest.h>
 
-#include "unit/model/block_parameters.hpp"
 #include "model/sublayers/attention.hpp"
 #include "th/model/ops/host_ops.hpp"
+#include "unit/model/block_parameters.hpp"
 
 #include <cmath>
 #include <string>
