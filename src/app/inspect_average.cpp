@@ -1,5 +1,6 @@
 #include "inspect_commands.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -7,11 +8,13 @@
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
+#include "th/config/state_names.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/compare.hpp"
 #include "th/train/run_state.hpp"
 
-// average: the mean of several checkpoints' parameters, with everything else from the last.
+// average: the mean of several checkpoints' parameters, and of their moving averages where they
+// hold some, with everything else from the last.
 namespace th::app {
 namespace {
 
@@ -63,12 +66,29 @@ void require_same_models(const Readers& readers) {
   }
 }
 
-/// The mean in fp64, rounded to fp32 once.
-void read_mean(const Readers& readers, const std::string& tensor, std::int64_t begin,
-               std::span<float> out) {
+bool holds_average(const io::CheckpointReader& reader) {
+  const auto kinds = reader.kinds();
+  return std::find(kinds.begin(), kinds.end(), config::kAverageName) != kinds.end();
+}
+
+/// The last one's moving average is replaced by the mean of all: th_translate may take it in place
+/// of the parameters.
+void require_averages(const Readers& readers) {
+  if (!holds_average(*readers.back())) return;
+  for (const auto& reader : readers) {
+    if (!holds_average(*reader))
+      throw CheckpointError(reader->folder() + " and the last, " + readers.back()->folder() +
+                            ", can't be averaged: the last holds a moving average of its "
+                            "parameters (train.ema_decay), and the other none");
+  }
+}
+
+/// The mean of a group of the checkpoints in fp64, rounded to fp32 once.
+void read_mean(const Readers& readers, const std::string& kind, const std::string& tensor,
+               std::int64_t begin, std::span<float> out) {
   std::vector<double> sum(out.size(), 0.0);
   for (const auto& reader : readers) {
-    reader->read_elements("parameters", tensor, begin, out);
+    reader->read_elements(kind, tensor, begin, out);
     for (std::size_t i = 0; i < out.size(); ++i) sum[i] += out[i];
   }
   for (std::size_t i = 0; i < out.size(); ++i)
@@ -87,6 +107,7 @@ int inspect_average(const InspectRequest& request) {
              std::filesystem::path(readers.back()->folder()).filename().string();
   }
   require_same_models(readers);
+  require_averages(readers);
   for (const auto& reader : readers) require_sound(*reader);
   io::CheckpointInfo info = readers.back()->info();
   train::RunState state = train::run_state_from_json(info.state_json);
@@ -99,8 +120,8 @@ int inspect_average(const InspectRequest& request) {
                        request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
                        [&](const std::string& kind, const std::string& tensor, std::int64_t begin,
                            std::span<float> out) {
-                         if (kind == "parameters")
-                           read_mean(readers, tensor, begin, out);
+                         if (kind == "parameters" || kind == config::kAverageName)
+                           read_mean(readers, kind, tensor, begin, out);
                          else
                            last.read_elements(kind, tensor, begin, out);
                        });

@@ -24,6 +24,10 @@ struct TensorEntry {
 /// Throws CheckpointError where any shard or checksum is damaged: nothing is made from such a
 /// checkpoint.
 void require_sound(const io::CheckpointReader& reader);
+/// A checkpoint's deck as it fits a model that holds no moving average: where decode.parameters is
+/// ema, it becomes trained and train.ema_decay 0. Any other deck, and one that this build can't
+/// read, stays as it is.
+[[nodiscard]] std::string deck_without_average(const std::string& deck);
 /// Every tensor under every name, parameters first.
 [[nodiscard]] std::vector<TensorEntry> entries(const io::CheckpointReader& reader);
 /// The text where `json` is false, else the object on a line.

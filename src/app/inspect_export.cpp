@@ -62,7 +62,7 @@ std::map<std::string, std::string> metadata_of(const io::CheckpointInfo& info, b
       {"step", std::to_string(info.step)},
       {"epoch", std::to_string(info.epoch)},
       {"zero_stage", std::to_string(info.zero_stage)},
-      {"deck", info.deck},
+      {"deck", states ? info.deck : deck_without_average(info.deck)},
       {"identity", info.identity},
       {"build", info.build},
       {"state", info.state_json},

@@ -91,14 +91,17 @@ void add_model(io::CheckpointInfo& info, const config::RunConfig& config,
 /// Everything of the new checkpoint but tensors and states' names.
 io::CheckpointInfo describe(const InspectRequest& request, const io::SafetensorsReader& file) {
   io::CheckpointInfo info;
+  double source_per_target = 0;
   if (!request.like.empty()) {
     if (!request.deck.empty() || !request.vocabulary_source.empty() ||
         !request.vocabulary_target.empty()) {
       throw DeckError("--like brings deck and vocabularies; leave --deck and --vocabulary-… out");
     }
     info = open_checkpoint(request.like)->info();
+    source_per_target = train::run_state_from_json(info.state_json).source_per_target;
     info.step = info.epoch = 0;
     info.state_names.clear();
+    info.short_states.clear();
     info.state_json.clear();
   } else if (!request.deck.empty()) {
     const config::LoadedDeck deck = config::load_deck(request.deck, {});
@@ -130,6 +133,8 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
     info.step = integer(file, "step");
     info.epoch = integer(file, "epoch");
   }
+  // The file's own comes first: its model was trained with it.
+  if (state.source_per_target == 0) state.source_per_target = source_per_target;
   info.identity = state.identity;
   state.altered = "imported from " + file.path();
   info.state_json = train::to_json(state);
@@ -249,6 +254,9 @@ int inspect_import(const InspectRequest& request) {
   const io::SafetensorsReader file(request.words[0]);
   io::CheckpointInfo info = describe(request, file);
   const Mapping mapping(file, info);
+  if (std::find(info.state_names.begin(), info.state_names.end(), config::kAverageName) ==
+      info.state_names.end())
+    info.deck = deck_without_average(info.deck);
   io::build_checkpoint(request.output,
                        request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
                        [&](const std::string& kind, const std::string& tensor, std::int64_t begin,

@@ -9,6 +9,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
+#include "th/config/deck.hpp"
 #include "th/io/checkpoint/slice.hpp"
 
 // The commands that look at one checkpoint: ls, stat, verify, show.
@@ -30,6 +31,18 @@ void require_sound(const io::CheckpointReader& reader) {
   const auto problems = reader.verify();
   if (!problems.empty())
     throw CheckpointError(reader.folder() + " is damaged: " + problems.front());
+}
+
+std::string deck_without_average(const std::string& deck) {
+  const auto load = [&](const std::vector<std::string>& overrides) {
+    return config::load_deck_text(deck, "the checkpoint's deck", "/", overrides);
+  };
+  try {
+    if (load({}).config.decode.parameters == config::DecodeParameters::kTrained) return deck;
+    return config::resolved_text(load({"decode.parameters=trained", "train.ema_decay=0"}));
+  } catch (const DeckError&) {
+    return deck;  // of another build: whoever uses it says what is wrong
+  }
 }
 
 std::vector<TensorEntry> entries(const io::CheckpointReader& reader) {

@@ -59,8 +59,8 @@ std::vector<InspectCommand> commands() {
        inspect_import},
       {"average",
        "A B [C …] --output FOLDER",
-       "Averages parameters into a new checkpoint; optimizer states, deck and position are those "
-       "of the last.",
+       "Averages parameters, and their moving averages, into a new checkpoint; optimizer states, "
+       "deck and position are those of the last.",
        2,
        10000,
        {"output", "force"},

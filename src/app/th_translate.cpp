@@ -126,10 +126,7 @@ std::string number_text(double value) {
 /// A trained model with its vocabularies and all its parameters.
 class Translator {
  public:
-  /// `longest`: ids of the longest target beside what the deck allows, begin and end not counted;
-  /// `parameters`: which of the checkpoint's, empty: those of decode.parameters.
-  Translator(const std::string& checkpoint, std::int64_t longest,
-             const std::optional<std::string>& parameters)
+  explicit Translator(const std::string& checkpoint)
       : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
     const auto& info = reader_.info();
     if (info.source_tokens.empty())
@@ -137,8 +134,16 @@ class Translator {
                                 " holds no vocabulary: it was trained on synthetic ids");
     source_.emplace(info.source_tokens);
     target_.emplace(info.target_tokens);
-    model_.emplace(th::model::TransformerSpec{config_.model, source_->size(), target_->size(),
-                                              rows_of_positions(longest), source_per_target(info)},
+  }
+  /// Makes the model, before it translates. `longest`: ids of the longest source or target, begin
+  /// and end not counted; `parameters`: which of the checkpoint's, empty: those of
+  /// decode.parameters.
+  void prepare(std::int64_t longest, const std::optional<std::string>& parameters) {
+    const std::int64_t rows =
+        learned() > 0 ? learned()
+                      : std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;
+    model_.emplace(th::model::TransformerSpec{config_.model, source_->size(), target_->size(), rows,
+                                              source_per_target()},
                    th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
                    th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
@@ -149,8 +154,31 @@ class Translator {
     parameters_.emplace(layout, flat.to(th::model::scalar_type(config_.precision.dtype)));
   }
   [[nodiscard]] const th::config::RunConfig& config() const { return config_; }
-  [[nodiscard]] Ids source_ids(const std::string& line) const {
-    return th::data::encode_source(*source_, line, config_.data.max_length);
+  /// Positions that the model learned; 0: it goes on beyond those of its training.
+  [[nodiscard]] std::int64_t learned() const { return th::model::learned_positions(config_); }
+  /// Why the model can't write `longest` ids; empty where it can.
+  [[nodiscard]] std::string too_long(std::int64_t longest) const {
+    if (learned() == 0 || longest < learned()) return "";
+    return std::to_string(longest) + " ids needs " + std::to_string(longest + 1) +
+           " positions with its begin symbol, and the model learned " + std::to_string(learned()) +
+           " (data.max_length)";
+  }
+  /// Ids of lines, each with its end; of learned positions cut to those, with a warning.
+  [[nodiscard]] std::vector<Ids> source_ids(const std::vector<std::string>& lines) const {
+    std::vector<Ids> ids;
+    std::int64_t cut = 0;
+    for (const std::string& line : lines) {
+      ids.push_back(th::data::encode_source(*source_, line, std::ssize(line) + 2));
+      if (learned() == 0 || std::ssize(ids.back()) <= learned()) continue;
+      ++cut;
+      ids.back() = th::data::encode_source(*source_, line, learned());
+    }
+    if (cut > 0) {
+      std::cerr << "th_translate: warning: " << cut << " of " << lines.size()
+                << " source lines were cut to the " << learned()
+                << " positions that the model learned (data.max_length), their end counted\n";
+    }
+    return ids;
   }
   /// Never cut.
   [[nodiscard]] Ids target_ids(const std::string& line) const {
@@ -166,19 +194,6 @@ class Translator {
   }
 
  private:
-  /// Rows of the model's table of positions. Throws DataError where learned ones do not reach.
-  [[nodiscard]] std::int64_t rows_of_positions(std::int64_t longest) const {
-    const std::int64_t learned = th::model::learned_positions(config_);
-    if (learned == 0)
-      return std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;
-    if (longest >= learned) {
-      throw th::DataError("a target of " + std::to_string(longest) + " ids needs " +
-                          std::to_string(longest + 1) +
-                          " positions with its begin symbol, and the model learned " +
-                          std::to_string(learned) + " (data.max_length)");
-    }
-    return learned;
-  }
   /// The group of the checkpoint that holds the parameters to translate with.
   [[nodiscard]] std::string group_of(const std::optional<std::string>& parameters) const {
     const bool average = parameters
@@ -188,14 +203,21 @@ class Translator {
     const std::vector<std::string> kinds = reader_.kinds();
     if (std::find(kinds.begin(), kinds.end(), kAverageName) == kinds.end())
       throw th::CheckpointError(reader_.folder() +
-                                " holds no moving average of the parameters: its run had "
-                                "train.ema_decay = 0; --parameters trained takes the others");
+                                " holds no moving average of the parameters; --parameters "
+                                "trained takes the parameters themselves");
     return kAverageName;
   }
-  /// 1 where a model that was imported brings none.
-  static double source_per_target(const th::io::CheckpointInfo& info) {
-    const double ratio = th::train::run_state_from_json(info.state_json).source_per_target;
-    return ratio > 0 ? ratio : 1.0;
+  /// 1 where a model that was imported brings none, with a warning where it has a part.
+  [[nodiscard]] double source_per_target() const {
+    const double ratio =
+        th::train::run_state_from_json(reader_.info().state_json).source_per_target;
+    if (ratio > 0) return ratio;
+    if (config_.model.cross_attention == th::config::Attention::kLocal) {
+      std::cerr << "th_translate: warning: " << reader_.folder()
+                << " does not say how many source ids its training had a target id; local cross "
+                   "attention goes by 1\n";
+    }
+    return 1.0;
   }
   static th::config::RunConfig load(const th::io::CheckpointInfo& info,
                                     const std::string& checkpoint) {
@@ -208,6 +230,13 @@ class Translator {
   std::optional<th::model::Transformer> model_;
   std::optional<th::zero::ResidentSource> parameters_;
 };
+
+/// Ids of the longest sentence.
+std::int64_t longest_of(const std::vector<Ids>& sentences) {
+  std::int64_t longest = 0;
+  for (const Ids& ids : sentences) longest = std::max(longest, std::ssize(ids));
+  return longest;
+}
 
 /// `targets` empty: decoder inputs and labels are none.
 th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Ids>& targets,
@@ -244,7 +273,7 @@ void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& target
 }
 
 int translate(const Request& request) {
-  Translator translator(request.checkpoint, request.max_length.value_or(0), request.parameters);
+  Translator translator(request.checkpoint);
   const auto& deck = translator.config().decode;
   const th::model::SearchOptions options{
       request.beam.value_or(deck.beam), request.length_penalty.value_or(deck.length_penalty),
@@ -252,9 +281,10 @@ int translate(const Request& request) {
   require(options.best <= options.beam,
           "--n-best " + std::to_string(options.best) + " asks for more than the beam's " +
               std::to_string(options.beam) + " hypotheses; raise --beam");
-  std::vector<Ids> sources;
-  for (const std::string& line : read_lines(request.input))
-    sources.push_back(translator.source_ids(line));
+  const std::string too_long = translator.too_long(request.max_length.value_or(0));
+  require(too_long.empty(), "--max-length: a target of " + too_long);
+  const std::vector<Ids> sources = translator.source_ids(read_lines(request.input));
+  translator.prepare(std::max(options.max_length, longest_of(sources)), request.parameters);
   std::vector<std::string> texts(sources.size());
   for_windows(
       sources, {}, request.batch,
@@ -282,13 +312,14 @@ int score(const Request& request) {
                         std::to_string(target_lines.size()) +
                         "; a source and its target stand in the same line");
   }
-  std::size_t longest = 0;
-  for (const std::string& line : target_lines)
-    longest = std::max(longest, th::data::split_words(line).size());
-  Translator translator(request.checkpoint, static_cast<std::int64_t>(longest), request.parameters);
-  std::vector<Ids> sources, targets;
-  for (const std::string& line : source_lines) sources.push_back(translator.source_ids(line));
+  Translator translator(request.checkpoint);
+  const std::vector<Ids> sources = translator.source_ids(source_lines);
+  std::vector<Ids> targets;
   for (const std::string& line : target_lines) targets.push_back(translator.target_ids(line));
+  const std::int64_t longest = longest_of(targets) - 2;  // without begin and end
+  if (const std::string too_long = translator.too_long(longest); !too_long.empty())
+    throw th::DataError("a target of " + too_long);
+  translator.prepare(std::max(longest, longest_of(sources)), request.parameters);
   std::vector<double> scores(sources.size());
   for_windows(
       sources, targets, request.batch,

@@ -34,6 +34,7 @@ Hdf5Id create_data(hid_t file, const std::string& name, std::int64_t count, bool
 }
 
 /// Writes elements of the dataset from `offset` on; bf16 by the upper halves, a few at a time.
+/// Throws InternalError for a value that bf16 does not hold: the checksum is of the values given.
 void write_elements(hid_t dataset, hsize_t offset, std::span<const float> values, bool is_short,
                     const std::string& label) {
   const Hdf5Id space(H5Dget_space(dataset), H5Sclose, "H5Dget_space");
@@ -49,8 +50,13 @@ void write_elements(hid_t dataset, hsize_t offset, std::span<const float> values
   std::array<std::uint16_t, 4096> halves{};
   for (std::size_t at = 0; at < values.size(); at += halves.size()) {
     const std::size_t n = std::min(halves.size(), values.size() - at);
-    for (std::size_t i = 0; i < n; ++i)
-      halves[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(values[at + i]) >> 16U);
+    std::uint32_t lost = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const auto bits = std::bit_cast<std::uint32_t>(values[at + i]);
+      halves[i] = static_cast<std::uint16_t>(bits >> 16U);
+      lost |= bits & 0xFFFFU;
+    }
+    ensure(lost == 0, "ShardWriter: a bf16 state has values that bf16 does not hold");
     write(bf16.get(), offset + at, n, halves.data());
   }
 }

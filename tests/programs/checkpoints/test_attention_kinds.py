@@ -67,6 +67,40 @@ class AttentionKinds(th_run.ProgramTest):
         self.train(train__max_steps=1)
         self.assertEqual(ratio(self.latest()), 0)
 
+    def test_an_import_keeps_the_ratio_of_the_checkpoint_that_it_is_like(self):
+        self.train(train__max_steps=2, **KINDS)
+        self.program("th_inspect", "export", "out", "--output", "w.safetensors")
+        data = (self.folder / "w.safetensors").read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        header["__metadata__"] = {"format": "pt"}  # as a file of another program
+        text = json.dumps(header).encode()
+        (self.folder / "foreign.safetensors").write_bytes(
+            len(text).to_bytes(8, "little") + text + data[8 + length :]
+        )
+        with h5py.File(self.latest() / "model.h5", "r") as file:
+            for side in ("source", "target"):
+                (self.folder / side).write_bytes(b"\n".join(file["vocabulary"][side][:]) + b"\n")
+        given = ("--deck", "out/resolved.in")
+        for side in ("source", "target"):
+            given += (f"--vocabulary-{side}", side)
+        score = ("--score", "--input", "valid.en", "--target", "valid.fr")
+        expected = self.program("th_translate", "out", *score).out
+        for output, file, words in (
+            ("own", "w", ()),
+            ("like", "foreign", ("--like", "out")),
+            ("none", "foreign", given),
+        ):
+            self.program("th_inspect", "import", f"{file}.safetensors", *words, "--output", output)
+            result = self.program("th_translate", output, *score)
+            if output == "none":
+                self.assertEqual(ratio(self.folder / output), 0)
+                self.assert_one_message(result, "warning: none does not say how many source ids")
+                self.assertNotEqual(result.out, expected)
+            else:
+                self.assertEqual(ratio(self.folder / output), ratio(self.latest()))
+                self.assertEqual((result.out, result.err), (expected, ""))
+
     def test_translations_may_be_longer_than_any_sentence_of_the_training_data(self):
         self.train(train__max_steps=2, data__max_length=12, decode__max_length=8, **KINDS)
         lines = (self.folder / "valid.en").read_text().splitlines()[:3]

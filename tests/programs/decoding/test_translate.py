@@ -68,6 +68,27 @@ class Translate(th_run.SharedRunTest):
         self.assertEqual(len(out), 3)
         self.assertEqual(out[2], self.expected[0])
 
+    def test_a_source_longer_than_any_of_the_training_is_taken_whole(self):
+        """Its 101st word counts, beside short neighbours as alone, and nothing is warned of."""
+        text = (self.latest().parents[1] / "resolved.in").read_text()
+        self.assertRegex(text, r"\nmax_length = 100 ")
+        base = "six blue fish run near".split() * 20
+        lines = [" ".join(base + [word, "cats", "eat"]) for word in ("one", "nine")]
+        sources = "".join(f"{line}\n" for line in [*lines, self.source[0]])
+        (self.folder / "source").write_text(sources)
+        (self.folder / "target").write_text("un deux\n" * 3)
+        words = ("--score", "--input", "source", "--target", "target")
+        result = self.program("th_translate", self.latest(), *words)
+        self.assertEqual(result.err, "")
+        scores = [float(line.split()[0]) for line in result.out.splitlines()]
+        self.assertNotEqual(scores[0], scores[1])
+        alone = self.program("th_translate", self.latest(), *words, "--batch", 1)
+        for seen, expected in zip(alone.out.splitlines(), scores):
+            self.assertAlmostEqual(float(seen.split()[0]), expected, delta=1e-4)
+        result = self.program("th_translate", self.latest(), "--input", "source")
+        self.assertEqual(result.err, "")
+        self.assertEqual(result.out.splitlines()[2], self.expected[0])
+
     def test_input_file_plain_and_compressed(self):
         with gzip.open(self.folder / "valid.en.gz", "wt") as file:
             file.write("".join(f"{line}\n" for line in self.source))

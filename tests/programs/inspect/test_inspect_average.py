@@ -89,6 +89,46 @@ class Average(th_run.SharedRunTest):
         )
         self.program("th_inspect", "diff", "tuned", "mean", "--parameters-only")
 
+    def test_moving_averages_are_averaged_too_and_are_what_is_translated(self):
+        keys = {"train__ema_decay": 0.9, "decode__parameters": "ema", "model__d_model": 32}
+        self.train(train__max_steps=6, checkpoint__every_steps=3, run__output_dir="own", **keys)
+        inputs = [self.folder / "own" / "checkpoints" / f"step_{step:08d}" for step in (3, 6)]
+        self.average(*inputs)
+        self.program("th_inspect", "verify", "mean")
+        for group in ("parameters", "ema"):
+            rows = [tensors(path, group) for path in inputs]
+            for name, values in tensors(self.folder / "mean", group).items():
+                expected = (sum(row[name].astype(numpy.float64) for row in rows) / 2).astype(
+                    numpy.float32
+                )
+                self.assertEqual(values.tobytes(), expected.tobytes(), f"{group} {name}")
+                self.assertNotEqual(values.tobytes(), rows[1][name].tobytes(), f"{group} {name}")
+        # th_translate, without an option, takes the mean of the averages.
+        words = ("--score", "--input", "valid.en", "--target", "valid.fr")
+        self.program(
+            "th_inspect", "export", "mean", "--parameters", "ema", "--output", "m.safetensors"
+        )
+        self.program("th_inspect", "import", "m.safetensors", "--output", "of_means")
+        seen = self.program("th_translate", "mean", *words).out
+        self.assertEqual(seen, self.program("th_translate", "of_means", *words).out)
+        self.assertNotEqual(seen, self.program("th_translate", inputs[1], *words).out)
+        self.train(train__max_steps=7, checkpoint__resume="mean", run__output_dir="went_on", **keys)
+
+    def test_a_checkpoint_without_a_moving_average_can_not_be_averaged_with_one(self):
+        self.train(
+            train__max_steps=10,
+            train__ema_decay=0.9,
+            checkpoint__resume=self.inputs[3],
+            run__output_dir="own",
+        )
+        self.assert_one_message(
+            self.average(self.inputs[3], "own", code=5),
+            "step_00000009 and the last, .*step_00000010, can't be averaged",
+            "train.ema_decay",
+        )
+        self.assertFalse((self.folder / "mean").exists())
+        self.average("own", self.inputs[3])
+
     def test_the_same_values_without_the_mark_are_refused(self):
         """What lets an average pass is the mark in its state, and nothing else: a shard put into a
         run's own checkpoint meets the probe."""

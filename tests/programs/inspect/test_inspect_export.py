@@ -221,6 +221,45 @@ class Export(th_run.SharedRunTest):
         self.export("t.npz", checkpoint="tied")
         self.assert_same(dict(numpy.load(self.folder / "t.npz")), values)
 
+    def test_what_is_exported_without_its_moving_average_translates_after_an_import(self):
+        """The run decodes with the average: as the parameters it is the same model."""
+        self.train(
+            train__max_steps=6,
+            train__ema_decay=0.9,
+            decode__parameters="ema",
+            run__output_dir="own",
+        )
+        with h5py.File(self.latest("own") / "model.h5", "r") as file:
+            deck = file.attrs["deck"]
+        words = ("--score", "--input", "valid.en", "--target", "valid.fr")
+
+        def score(checkpoint, *more, code=0):
+            return self.program("th_translate", checkpoint, *words, *more, code=code)
+
+        for parameters in ("ema", "trained"):
+            with self.subTest(parameters):
+                name = f"{parameters}.safetensors"
+                self.export(name, "--parameters", parameters, checkpoint="own")
+                metadata = file_metadata(self.folder / name)
+                self.assertRegex(metadata["deck"], r"\nparameters = trained ")
+                self.assertRegex(metadata["deck"], r"\nema_decay = 0 ")
+                for like in ((), ("--like", "own")):
+                    self.program(
+                        *("th_inspect", "import", name, *like, "--output", "back", "--force")
+                    )
+                    self.assertEqual(
+                        score("back").out, score("own", "--parameters", parameters).out
+                    )
+        self.assert_one_message(
+            score("back", "--parameters", "ema", code=5),
+            "back holds no moving average of the parameters; --parameters trained",
+        )
+        # With its states the file has the average, and the deck stays the run's.
+        self.export("w.safetensors", "--states", checkpoint="own")
+        self.assertEqual(file_metadata(self.folder / "w.safetensors")["deck"], deck)
+        self.program("th_inspect", "import", "w.safetensors", "--output", "whole")
+        self.assertEqual(score("whole").out, score("own").out)
+
     def test_what_can_not_be_done_is_refused_and_leaves_nothing(self):
         self.export("there.npz")
         before = th_run.tree(self.folder)

@@ -296,6 +296,22 @@ class Import(th_run.SharedRunTest):
             )
             self.assertFalse((self.folder / "new").exists())
 
+    def test_states_of_fp32_stay_whole_like_a_checkpoint_that_keeps_them_in_bf16(self):
+        self.inspect("export", "out", "--states", "--output", "w.safetensors")
+        self.train(train__max_steps=1, optimizer__state_dtype="bf16", run__output_dir="short")
+        self.inspect("import", "w.safetensors", "--like", "short", "--output", "back")
+        self.inspect("verify", "back")
+        self.inspect("diff", "back", "out")
+        self.train(
+            train__max_steps=STEPS + 1,
+            optimizer__state_dtype="bf16",
+            checkpoint__resume="back",
+            run__output_dir="went_on",
+        )
+        self.assertEqual(
+            [step["step"] for step in self.metrics("went_on", "step")], [str(STEPS + 1)]
+        )
+
     def test_tied_tensor_may_stand_under_any_of_its_names(self):
         self.train(
             ranks=2, train__max_steps=2, model__tie_embeddings="true", run__output_dir="tied"

@@ -97,9 +97,35 @@ class ModelOptions(th_run.ProgramTest):
 
     def test_learned_positions_end_with_the_reason(self):
         self.train(train__max_steps=1, **TODAY)
-        result = self.program("th_translate", "out", "--max-length", "24", text="one\n", code=3)
-        self.assert_one_message(result, "25 positions", "learned 24", "data.max_length")
-        self.program("th_translate", "out", "--max-length", "23", text="one\n")
+        limit = ("25 positions", "learned 24", "data.max_length")
+        result = self.program("th_translate", "out", "--max-length", "24", text="one\n", code=2)
+        self.assert_one_message(result, "--max-length", *limit)
+        result = self.program("th_translate", "out", "--max-length", "23", text="one\n")
+        self.assertEqual(result.err, "")
+        pair = ("--score", "--input", "source", "--target", "target")
+        (self.folder / "source").write_text("one\n")
+        for count, code in ((23, 0), (24, 3)):
+            (self.folder / "target").write_text(" ".join(["un"] * count) + "\n")
+            result = self.program("th_translate", "out", *pair, code=code)
+        self.assert_one_message(result, "a target of 24 ids", *limit)
+
+    def test_sources_beyond_learned_positions_are_cut_with_a_warning(self):
+        self.train(train__max_steps=1, **TODAY)
+        fits = " ".join(["one"] * 23)  # and its end
+        lines = [fits, fits + " two", "one", fits + " three four"]
+        text = "".join(line + "\n" for line in lines)
+        (self.folder / "source").write_text(text)
+        (self.folder / "target").write_text("un\n" * len(lines))
+        warning = "warning: 2 of 4 source lines were cut to the 24 positions", "data.max_length"
+        result = self.program("th_translate", "out", text=text)
+        self.assert_one_message(result, *warning)
+        out = result.out.splitlines()
+        self.assertEqual([out[1], out[3]], [out[0], out[0]])
+        result = self.program(
+            "th_translate", "out", "--score", "--input", "source", "--target", "target"
+        )
+        self.assert_one_message(result, *warning)
+        self.assertEqual(len(result.out.splitlines()), len(lines))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -213,6 +214,36 @@ TEST_F(Checkpoint, WhatIsReadFromEndToEndHasItsChecksumCheckedOnTheWay) {
   std::vector<float> buffer(7);
   reader.require_checksums(0, "parameters", buffer);
   EXPECT_THROW(reader.require_checksums(1, "parameters", buffer), th::CheckpointError);
+}
+
+TEST_F(Checkpoint, ShortStateIsReadBackExactlyAndRefusesWhatBf16DoesNotHold) {
+  auto meta = info(2, 1);
+  meta.short_states = {"exp_avg"};
+  const FlatLayout layout(meta.units, 2);
+  const std::string folder = begin_checkpoint(dir_, 1, 0);
+  std::vector<std::vector<float>> states;
+  for (std::int64_t rank = 0; rank < 2; ++rank) {
+    const auto parameters = shard(layout, rank, 0, 0.0F);
+    auto state = shard(layout, rank, 1, 0.0F);
+    for (float& value : state)
+      value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) & 0xFFFF0000U);
+    states.push_back(state);
+    write_shard(folder, rank, layout, parameters, {{"exp_avg", state}}, meta.short_states);
+    state[0] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(state[0]) | 1U);
+    fs::create_directory(dir_ + "/refused" + std::to_string(rank));
+    EXPECT_THROW(write_shard(dir_ + "/refused" + std::to_string(rank), rank, layout, parameters,
+                             {{"exp_avg", state}}, meta.short_states),
+                 th::InternalError);
+  }
+  write_model_file(folder, layout, meta);
+  publish_checkpoint(dir_, 1);
+  const CheckpointReader reader(dir_ + "/" + step_name(1));
+  EXPECT_TRUE(reader.verify().empty());
+  for (std::int64_t rank = 0; rank < 2; ++rank) {
+    std::vector<float> out(static_cast<std::size_t>(layout.shard_total()), -1.0F);
+    reader.read_shard(layout, rank, "exp_avg", out);
+    EXPECT_EQ(out, states[static_cast<std::size_t>(rank)]);
+  }
 }
 
 TEST_F(Checkpoint, ShardInTheWrongPlaceIsNamed) {
