@@ -250,8 +250,9 @@ struct SoftmaxDropoutBackwardBody {
     const T* pr = o.p + m * o.keys;
     T* gr = o.g + m * o.keys;
     const bool drops = o.dropout.rate != 0.0F;
+    const std::int64_t first = o.first_draw(m);
     const auto dropped = [&](std::int64_t k) {
-      return drops ? to_float(gr[k]) * draws.factor(m * o.keys + k) : to_float(gr[k]);
+      return drops ? to_float(gr[k]) * draws.factor(first + k) : to_float(gr[k]);
     };
     const float dot = lanes.template sum<float>(
         o.keys, [&](std::int64_t k) { return to_float(pr[k]) * dropped(k); });
@@ -264,6 +265,25 @@ template <typename Launch, typename T>
 void launch(const op::SoftmaxDropoutBackward<T>& o, void* stream) {
   Launch::rows("softmax_dropout_backward", o.rows,
                SoftmaxDropoutBackwardBody<T>{o, DropoutDraws(o.dropout)}, stream);
+}
+
+template <typename T>
+struct DropScoresBody {
+  op::DropScores<T> o;
+  DropoutDraws draws;
+  template <typename Lanes>
+  TH_HOST_DEVICE void operator()(std::int64_t m, const Lanes& lanes) const {
+    const T* from = o.x + m * o.keys;
+    T* to = o.out + m * o.keys;
+    const std::int64_t first = o.blocks.first(m);
+    lanes.each(o.keys, [&](std::int64_t k) {
+      to[k] = from_float<T>(to_float(from[k]) * draws.factor(first + k));
+    });
+  }
+};
+template <typename Launch, typename T>
+void launch(const op::DropScores<T>& o, void* stream) {
+  Launch::rows("drop_scores", o.rows, DropScoresBody<T>{o, DropoutDraws(o.dropout)}, stream);
 }
 
 /// The first row of an id adds the rows of that id, in their order: no two rows write one place,

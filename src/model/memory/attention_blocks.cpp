@@ -27,8 +27,9 @@ std::vector<Block> blocks_of(const runtime::ScoreRule& rule, const op::RowSpan& 
     const std::int64_t end = std::min(first + size, queries.length);
     const std::int64_t begin_key = rule.keys(first, keys.length).begin;
     const std::int64_t end_key = std::max(begin_key, rule.keys(end - 1, keys.length).end);
-    out.push_back({{queries.row + first, end - first, first, queries.length},
-                   {keys.row + begin_key, end_key - begin_key, begin_key, keys.length}});
+    out.push_back(
+        {{queries.row + first, end - first, first, queries.length, queries.sentence},
+         {keys.row + begin_key, end_key - begin_key, begin_key, keys.length, keys.sentence}});
   }
   return out;
 }
@@ -62,7 +63,7 @@ AttentionBlocks attention_blocks(const runtime::ScoreRule& rule,
   for (std::size_t b = 0; b + 1 < query_offsets.size(); ++b) {
     const auto whole = [b](std::span<const std::int64_t> offsets) {
       const std::int64_t length = offsets[b + 1] - offsets[b];
-      return op::RowSpan{offsets[b], length, 0, length};
+      return op::RowSpan{offsets[b], length, 0, length, static_cast<std::int64_t>(b)};
     };
     const std::vector<Block> blocks = blocks_of(rule, whole(query_offsets), whole(key_offsets));
     const std::int64_t every = turns(blocks);

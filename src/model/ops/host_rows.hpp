@@ -193,25 +193,37 @@ void compute(op::SoftmaxDropoutBackward<T> o) {
   for (Count m = 0; m < o.rows; ++m) {
     const T* pr = o.p + m * keys;
     T* gr = o.g + m * keys;
+    const Count first = o.first_draw(m);
     if (o.dropout.rate == 0.0F) {
       const float dot = lane_sum(keys, [&](Count k) { return to_float(pr[k]) * to_float(gr[k]); });
       for (Count k = 0; k < keys; ++k)
         gr[k] = from_float<T>(to_float(pr[k]) * (to_float(gr[k]) - dot));
     } else if constexpr (std::is_same_v<T, float>) {
       for (Count k = 0; k < keys; ++k)
-        gr[k] = from_float<T>(to_float(gr[k]) * draws.factor(m * keys + k));
+        gr[k] = from_float<T>(to_float(gr[k]) * draws.factor(first + k));
       const float dot = lane_sum(keys, [&](Count k) { return to_float(pr[k]) * to_float(gr[k]); });
       for (Count k = 0; k < keys; ++k)
         gr[k] = from_float<T>(to_float(pr[k]) * (to_float(gr[k]) - dot));
     } else {  // drawn again rather than rounded in between
       const float dot = lane_sum(keys, [&](Count k) {
-        return to_float(pr[k]) * (to_float(gr[k]) * draws.factor(m * keys + k));
+        return to_float(pr[k]) * (to_float(gr[k]) * draws.factor(first + k));
       });
       for (Count k = 0; k < keys; ++k) {
-        gr[k] =
-            from_float<T>(to_float(pr[k]) * (to_float(gr[k]) * draws.factor(m * keys + k) - dot));
+        gr[k] = from_float<T>(to_float(pr[k]) * (to_float(gr[k]) * draws.factor(first + k) - dot));
       }
     }
+  }
+}
+
+template <typename T>
+void compute(op::DropScores<T> o) {
+  const DropoutDraws draws(o.dropout);
+  for (Count m = 0; m < o.rows; ++m) {
+    const T* from = o.x + m * o.keys;
+    T* to = o.out + m * o.keys;
+    const Count first = o.blocks.first(m);
+    for (Count k = 0; k < o.keys; ++k)
+      to[k] = from_float<T>(to_float(from[k]) * draws.factor(first + k));
   }
 }
 

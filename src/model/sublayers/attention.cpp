@@ -5,12 +5,23 @@
 #include "th/base/hash.hpp"
 #include "th/model/memory/tensors.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace th::model {
 
 Dropout AttentionSite::group_dropout(std::size_t group) const {
   return group == 0 ? dropout : Dropout{hash_pair(dropout.key, group), dropout.rate};
+}
+
+AttentionGroup AttentionSite::all_sentences() const {
+  AttentionGroup all;
+  for (const AttentionGroup& g : groups) {
+    all.sentences = g.first + g.sentences;
+    all.queries = std::max(all.queries, g.queries);
+    all.keys = std::max(all.keys, g.keys);
+  }
+  return all;
 }
 
 Linear Attention::query_key_value(const ParameterSpan& unit) const {

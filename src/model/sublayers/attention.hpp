@@ -38,8 +38,11 @@ struct AttentionSite {
   /// of blocks, and the rows of each block.
   std::span<const AttentionGroup> blocks{};
   const op::RowSpan *query_spans = nullptr, *key_spans = nullptr;
-  /// The draws of one group's scores [B*H, T, S].
+  /// The draws of one group's scores [B*H, T, S]; those of blocks count as attention in one kernel
+  /// does (op::BlockPlaces).
   [[nodiscard]] Dropout group_dropout(std::size_t group) const;
+  /// All sentences as one group, as long as the longest.
+  [[nodiscard]] AttentionGroup all_sentences() const;
 };
 
 /// The rows of one attention.

@@ -4,23 +4,16 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <cmath>
 
 namespace th::model {
 
 AttentionInOneKernel::AttentionInOneKernel(const PassContext& context, const AttentionSite& site,
                                            std::int64_t width)
-    : context_(context), site_(site), width_(width) {
-  for (const AttentionGroup& g : site.groups) {
-    sentences_ = g.first + g.sentences;
-    queries_ = std::max(queries_, g.queries);
-    keys_ = std::max(keys_, g.keys);
-  }
-}
+    : context_(context), site_(site), width_(width), all_(site.all_sentences()) {}
 
 bool AttentionInOneKernel::takes(const at::Tensor& like) const {
-  return context_.fuses(like.scalar_type(), queries_, keys_, width_ / context_.heads);
+  return context_.fuses(like.scalar_type(), all_.queries, all_.keys, width_ / context_.heads);
 }
 
 at::Tensor AttentionInOneKernel::merged(const AttentionTape& tape) const {
@@ -49,8 +42,8 @@ void AttentionInOneKernel::backward(const AttentionTape& tape, const at::Tensor&
 at::Tensor AttentionInOneKernel::scratch() const {
   if (context_.memory != ComputeDevice::Memory::kHost) return {};
   return model::empty(
-      {at::get_num_threads() * runtime::host_attention_scratch(site_.rules.scores, queries_, keys_,
-                                                               width_ / context_.heads)},
+      {at::get_num_threads() * runtime::host_attention_scratch(site_.rules.scores, all_.queries,
+                                                               all_.keys, width_ / context_.heads)},
       at::kFloat);
 }
 
@@ -66,10 +59,10 @@ op::AttentionInputs<T> AttentionInOneKernel::inputs(const Kernels<T>& k, const A
           .kv_stride = tape.k.defined() ? tape.k.size(1) : tape.q.size(1),
           .query_offsets = site_.query_offsets,
           .key_offsets = site_.key_offsets,
-          .batch = sentences_,
+          .batch = all_.sentences,
           .heads = context_.heads,
-          .queries = queries_,
-          .keys = keys_,
+          .queries = all_.queries,
+          .keys = all_.keys,
           .width = head_width,
           .rule = site_.rules.scores,
           .scale = 1.0F / std::sqrt(static_cast<float>(head_width)),

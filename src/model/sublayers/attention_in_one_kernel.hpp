@@ -27,8 +27,8 @@ class AttentionInOneKernel {
 
   const PassContext& context_;
   const AttentionSite& site_;
-  std::int64_t width_, sentences_ = 0;
-  std::int64_t queries_ = 0, keys_ = 0;  ///< of the longest sentence
+  std::int64_t width_;
+  AttentionGroup all_;
 };
 
 }  // namespace th::model

@@ -62,6 +62,17 @@ void AttentionOfProducts::each_scores(const at::Tensor& p, const Kernel& kernel)
   });
 }
 
+op::BlockPlaces AttentionOfProducts::places(const AttentionGroup& group) const {
+  if (site_.blocks.empty()) return {};
+  const AttentionGroup all = site_.all_sentences();
+  return {.query_spans = spans(Side::kQueries, group),
+          .key_spans = spans(Side::kKeys, group),
+          .heads = heads_,
+          .queries = group.queries,
+          .all_queries = all.queries,
+          .all_keys = all.keys};
+}
+
 at::Tensor AttentionOfProducts::split(const at::Tensor& packed, std::int64_t column, Side side,
                                       float factor) const {
   at::Tensor out = rows(packed, side);
@@ -165,10 +176,19 @@ at::Tensor AttentionOfProducts::dropped(const at::Tensor& probabilities) const {
   at::Tensor out = model::empty_like(probabilities);
   each_scores(probabilities, [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g,
                                              std::size_t number) {
-    k(op::ApplyDropout<T>{.x = row,
-                          .out = k.elements(out) + (row - k.elements(probabilities)),
-                          .count = g.sentences * heads_ * g.queries * g.keys,
-                          .dropout = site_.group_dropout(number)});
+    T* to = k.elements(out) + (row - k.elements(probabilities));
+    const std::int64_t rows = g.sentences * heads_ * g.queries;
+    if (site_.blocks.empty()) {
+      k(op::ApplyDropout<T>{
+          .x = row, .out = to, .count = rows * g.keys, .dropout = site_.group_dropout(number)});
+    } else {
+      k(op::DropScores<T>{.x = row,
+                          .out = to,
+                          .rows = rows,
+                          .keys = g.keys,
+                          .dropout = site_.dropout,
+                          .blocks = places(g)});
+    }
   });
   return out;
 }
@@ -176,11 +196,13 @@ at::Tensor AttentionOfProducts::dropped(const at::Tensor& probabilities) const {
 void AttentionOfProducts::softmax_backward(const at::Tensor& p, at::Tensor& g_scores) const {
   each_scores(
       p, [&]<typename T>(const Kernels<T>& k, T* row, const AttentionGroup& g, std::size_t number) {
-        k(op::SoftmaxDropoutBackward<T>{.p = row,
-                                        .g = k.elements(g_scores) + (row - k.elements(p)),
-                                        .rows = g.sentences * heads_ * g.queries,
-                                        .keys = g.keys,
-                                        .dropout = site_.group_dropout(number)});
+        k(op::SoftmaxDropoutBackward<T>{
+            .p = row,
+            .g = k.elements(g_scores) + (row - k.elements(p)),
+            .rows = g.sentences * heads_ * g.queries,
+            .keys = g.keys,
+            .dropout = site_.blocks.empty() ? site_.group_dropout(number) : site_.dropout,
+            .blocks = places(g)});
       });
 }
 

@@ -56,6 +56,8 @@ class AttentionOfProducts {
     if (site_.blocks.empty()) return nullptr;
     return (side == Side::kQueries ? site_.query_spans : site_.key_spans) + group.first;
   }
+  /// Of blocks' scores.
+  [[nodiscard]] op::BlockPlaces places(const AttentionGroup& group) const;
   [[nodiscard]] at::Tensor split(const at::Tensor& packed, std::int64_t column, Side side,
                                  float factor) const;
   void merge(const at::Tensor& from, at::Tensor& packed, std::int64_t column, Side side,

@@ -48,6 +48,41 @@ class AttentionOpExam : public ModelKernelExam<T, Memory> {
     }
   }
 
+  /// Draws of blocks' scores, forward and backward.
+  void draws() const {
+    const std::int64_t batch = 3, heads = 2, queries = 19, keys = 37;
+    const Both<op::RowSpan> of_queries(
+        {{0, 19, 0, 19, 0}, {40, 19, 32, 64, 2}, {96, 7, 64, 71, 5}}),
+        of_keys({{0, 30, 0, 30, 0}, {20, 37, 20, 70, 2}, {90, 20, 50, 70, 5}});
+    const std::int64_t n = batch * heads * queries * keys;
+    const Both<T> p(random_elements<T>(n, 27));
+    const auto g = random_elements<T>(n, 28);
+    const auto places = [&](Side at) {
+      return op::BlockPlaces{.query_spans = of_queries.at(at),
+                             .key_spans = of_keys.at(at),
+                             .heads = heads,
+                             .queries = queries,
+                             .all_queries = 71,
+                             .all_keys = 70};
+    };
+    this->compare("drop_scores", g, [&](Side at, T* out) {
+      return op::DropScores<T>{.x = p.at(at),
+                               .out = out,
+                               .rows = batch * heads * queries,
+                               .keys = keys,
+                               .dropout = {79, 0.3F},
+                               .blocks = places(at)};
+    });
+    this->compare("softmax_dropout_backward", g, [&](Side at, T* out) {
+      return op::SoftmaxDropoutBackward<T>{.p = p.at(at),
+                                           .g = out,
+                                           .rows = batch * heads * queries,
+                                           .keys = keys,
+                                           .dropout = {79, 0.3F},
+                                           .blocks = places(at)};
+    });
+  }
+
   /// Heads of blocks, whose rows lie apart and are added to what is there.
   void heads() const {
     const std::int64_t heads = 2, length = 11, width = 8, stride = 2 * heads * width;
@@ -146,6 +181,7 @@ void examine_attention_ops(const runtime::OpTable<T>& ops, const runtime::OpTabl
   const AttentionOpExam<T, Memory> exam(ops, reference, Sums::kSame);
   exam.softmax();
   exam.heads();
+  exam.draws();
   exam.rotations();
   for (const std::int64_t width : {9, 64}) exam.rows(width);
   for (const float rate : {0.0F, 0.2F}) exam.embedding(rate);

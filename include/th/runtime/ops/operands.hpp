@@ -5,6 +5,7 @@
 #include "th/base/dropout.hpp"
 #include "th/runtime/ops/activation.hpp"
 #include "th/runtime/ops/attention.hpp"
+#include "th/runtime/ops/block_spans.hpp"
 #include "th/runtime/ops/op_table.hpp"
 #include "th/runtime/ops/rotation_rule.hpp"
 #include "th/runtime/ops/score_rule.hpp"
@@ -166,10 +167,15 @@ struct RmsNormBackward {
   Count rows = 0, groups = 1, columns = 0, stride = 0;
 };
 
-/// Consecutive packed rows of one sentence: `count` of them from `row` on, the first of which is at
-/// `position` of the sentence's `length`.
-struct RowSpan {
-  Count row = 0, count = 0, position = 0, length = 0;
+/// out[m, k] = dropout(x[m, k]) of scores of blocks [rows, S], forward and backward, by the draws
+/// of `blocks`; out may be x.
+template <typename T>
+struct DropScores {
+  const T* x = nullptr;
+  T* out = nullptr;
+  Count rows = 0, keys = 0;
+  Dropout dropout = {};
+  BlockPlaces blocks = {};
 };
 
 /// In place softmax over the keys of scores [B*H, T, S] that the rule lets a query see, of the
@@ -202,13 +208,20 @@ struct MaskedSoftmax {
   }
 };
 
-/// In place over g [rows, S]: g = p * (d - sum_s p d), d = dropout(g).
+/// In place over g [rows, S]: g = p * (d - sum_s p d), d = dropout(g), which draws by place in g
+/// or, of scores of blocks, as DropScores.
 template <typename T>
 struct SoftmaxDropoutBackward {
   const T* p = nullptr;
   T* g = nullptr;
   Count rows = 0, keys = 0;
   Dropout dropout = {};
+  BlockPlaces blocks = {};
+
+  /// The draw of the first key of row m.
+  [[nodiscard]] TH_HOST_DEVICE Count first_draw(Count m) const {
+    return blocks.query_spans == nullptr ? m * keys : blocks.first(m);
+  }
 };
 
 /// H*K columns of packed rows [M, stride], sentence b in rows [offsets[b], offsets[b+1]) of x, to
@@ -363,6 +376,6 @@ using OpTable =
               op::LayerNormBackward<T>, op::MaskedSoftmax<T>, op::SoftmaxDropoutBackward<T>,
               op::SplitHeads<T>, op::MergeHeads<T>, op::RotatePositions<T>, op::TakeRows<T>,
               op::SpreadRows<T>, op::Embed<T>, op::EmbedBackward<T>, op::CrossEntropy<T>,
-              op::AddTotal<T>, op::Attention<T>, op::AttentionBackward<T>>;
+              op::AddTotal<T>, op::Attention<T>, op::AttentionBackward<T>, op::DropScores<T>>;
 
 }  // namespace th::runtime
