@@ -154,10 +154,10 @@ static inline void softmax_of_seen(T* row, runtime::PositionRange seen, Count ke
   for (Count k = seen.end; k < keys; ++k) row[k] = T{};
 }
 
-/// Of whole sentences, with nothing added: each query asks its rule alone.
-template <typename T>
+/// Of whole sentences, with nothing added, under a rule that its kind alone says.
+template <runtime::ScoreRule::Kind kKind, typename T>
 static void softmax_of_sentences(const op::MaskedSoftmax<T>& o) {
-  const runtime::ScoreRule rule = o.rule;
+  constexpr runtime::ScoreRule rule{kKind};
   T* row = o.scores;
   for (Count b = 0; b < o.batch; ++b) {
     const Count real = o.key_lengths != nullptr ? o.key_lengths[b] : o.keys;
@@ -170,7 +170,11 @@ static void softmax_of_sentences(const op::MaskedSoftmax<T>& o) {
 
 template <typename T>
 void compute(op::MaskedSoftmax<T> o) {
-  if (o.key_spans == nullptr && !o.rule.biased()) return softmax_of_sentences(o);
+  using Kind = runtime::ScoreRule::Kind;
+  if (o.key_spans == nullptr && !o.rule.biased()) {
+    if (o.rule.kind == Kind::kFull) return softmax_of_sentences<Kind::kFull>(o);
+    if (o.rule.kind == Kind::kCausal) return softmax_of_sentences<Kind::kCausal>(o);
+  }
   T* row = o.scores;
   for (Count b = 0; b < o.batch; ++b) {
     for (Count h = 0; h < o.heads; ++h) {
