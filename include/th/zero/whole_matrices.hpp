@@ -64,7 +64,8 @@ inline constexpr std::int64_t kWholeAlignment = 16;
 /// Floats of a rank's own tensors of a unit, in whole lines each, at most.
 [[nodiscard]] std::int64_t largest_own(const std::vector<std::vector<WholeMatrix>>& matrices,
                                        std::int64_t rank);
-/// Floats that the update of one takes beside it: matrices of Muon's iterations.
+/// Floats that the update of one takes beside it: matrices of Muon's iterations, Adafactor's sums
+/// of columns.
 [[nodiscard]] std::int64_t floats_beside(const config::RunConfig& config,
                                          const WholeMatrix& matrix);
 /// Floats that a rank holds while it updates a unit's whole tensors, at most: its own ones, once

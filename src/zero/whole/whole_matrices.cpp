@@ -149,7 +149,9 @@ std::int64_t largest_own(const std::vector<std::vector<WholeMatrix>>& matrices, 
 }
 
 std::int64_t floats_beside(const config::RunConfig& config, const WholeMatrix& matrix) {
-  if (!is_muon(config)) return 0;
+  constexpr std::int64_t kFloatsOfDouble = 2;
+  if (!is_muon(config))
+    return matrix.factored() ? whole_lines(kFloatsOfDouble * matrix.columns) : 0;
   const std::int64_t small = std::min(matrix.rows, matrix.columns);
   return whole_lines(matrix.count()) + 2 * whole_lines(small * small);
 }
