@@ -140,7 +140,13 @@ TEST(GoldenOptimizers, AdafactorIsTorchs) {
         numbers.settings.beta2_decay = variant.at("beta2_decay");
         const runtime::Adafactor::Tensor tensor = runtime::Adafactor::tensor(numbers);
         Floats step = floats(one.at("gradients").at(s));
-        adafactor_step(tensor, rows, columns, weights.data(), step.data(), state.data());
+        std::vector<double> of_columns(static_cast<std::size_t>(columns));
+        adafactor_step(tensor, {.rows = rows,
+                                .columns = columns,
+                                .weights = weights.data(),
+                                .gradient = step.data(),
+                                .state = state.data(),
+                                .of_columns = of_columns.data()});
         for (std::size_t i = 0; i < weights.size(); ++i)
           weights[i] = weights[i] * static_cast<float>(tensor.decay) - step[i];
         EXPECT_LT(largest_difference(weights, variant.at("after").at(s)), 1e-6);

@@ -137,6 +137,26 @@ TEST_P(AttentionKinds, MemoryIsThatOfThePlan) {
   }
 }
 
+/// Lists of more than 512 blocks, and of encoder states, are large enough to be counted.
+TEST(LongSentences, HaveTheirListsOfBlocksInThePlan) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer keeps its own operator new";
+#endif
+  th::model::observe_torch_memory();
+  constexpr th_test::Size kSize{16, 1, 3, 8192};
+  th::config::RunConfig config = make_config(0, GradientCheckpointing::kFull, kSize);
+  set(config.model,
+      {"", Attention::kLocal, Attention::kLocal, Attention::kLocal, 8, Position::kSinusoidal, 2});
+  for (const AttentionKernels kernels : {AttentionKernels::kAuto, AttentionKernels::kProducts}) {
+    config.run.attention = kernels;
+    const auto planned = th_test::plan(config, kSize, false);
+    const auto measured = th_test::measure(config, kSize, 0, th::runtime::TransportChoice::kBest);
+    using th::runtime::MemoryClass;
+    EXPECT_EQ(measured[MemoryClass::kActivations], planned[MemoryClass::kActivations]);
+    EXPECT_EQ(measured[MemoryClass::kUntagged], planned[MemoryClass::kUntagged]);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, AttentionKinds,
                          testing::Combine(testing::ValuesIn(kKinds),
                                           testing::Values(AttentionKernels::kAuto,

@@ -125,6 +125,40 @@ TEST_P(OptionSets, ArePlannedAsTheyAreMeasured) {
   }
 }
 
+/// A model whose peak is the update of one of its layers: rows and columns of 2304.
+constexpr th_test::Size kOneLayer{64, 1, 1, 4};
+constexpr std::int64_t kHidden = 2304;
+
+TEST(WholeTensors, TakeWhatThePlanSaysToTheByte) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer keeps its own operator new";
+#endif
+  th::model::observe_torch_memory();
+  for (const th::config::OptimizerKind optimizer :
+       {th::config::OptimizerKind::kAdafactor, th::config::OptimizerKind::kMuon}) {
+    for (const std::int64_t stage : {0, 2}) {
+      th::config::RunConfig config =
+          th_test::make_config(stage, th::config::GradientCheckpointing::kFull, kOneLayer);
+      config.model.d_ff = kHidden;
+      config.optimizer.name = optimizer;
+      th::zero::PlanRequest request = th_test::plan_request(config, kOneLayer, false);
+      MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);  // not all own the same tensors
+      const th::zero::MemoryPlan::Phase planned = th::zero::plan_memory(request).peak();
+      const th_test::MemoryUse measured =
+          th_test::measure(config, kOneLayer, 0, th_test::TransportChoice::kBest);
+      const std::string where = std::string(th::runtime::optimizer_name(optimizer)) + ", stage " +
+                                std::to_string(stage) + ", peak in " + planned.name;
+      for (const th_test::MemoryClass kind :
+           {th_test::MemoryClass::kCommunication, th_test::MemoryClass::kUntagged})
+        EXPECT_EQ(measured[kind], planned.use[kind]) << where;
+      // Of more ranks some own no large tensor of a unit.
+      if (th_test::ranks() <= 3) {
+        EXPECT_EQ(planned.name, "whole tensors");
+      }
+    }
+  }
+}
+
 }  // namespace
 
 TH_MPI_TEST_MAIN

@@ -55,11 +55,21 @@ struct WholeTraffic {
 [[nodiscard]] std::vector<StateLayout::Range> between(const std::vector<WholeMatrix>& matrices,
                                                       std::int64_t padded);
 
-/// Elements of a rank's own tensors of a unit, at most.
+/// Floats of a line, at whose beginnings whole tensors and what is beside them lie.
+inline constexpr std::int64_t kWholeAlignment = 16;
+[[nodiscard]] constexpr std::int64_t whole_lines(std::int64_t floats) noexcept {
+  return (floats + kWholeAlignment - 1) / kWholeAlignment * kWholeAlignment;
+}
+
+/// Floats of a rank's own tensors of a unit, in whole lines each, at most.
 [[nodiscard]] std::int64_t largest_own(const std::vector<std::vector<WholeMatrix>>& matrices,
                                        std::int64_t rank);
+/// Floats that the update of one takes beside it: matrices of Muon's iterations, Adafactor's sums
+/// of columns.
+[[nodiscard]] std::int64_t floats_beside(const config::RunConfig& config,
+                                         const WholeMatrix& matrix);
 /// Floats that a rank holds while it updates a unit's whole tensors, at most: its own ones, once
-/// for each buffer, and what Muon's iterations take beside the largest.
+/// for each buffer, and what is beside one of them.
 [[nodiscard]] std::int64_t whole_matrix_floats(
     const config::RunConfig& config, const std::vector<std::vector<WholeMatrix>>& matrices,
     std::int64_t rank);

@@ -63,14 +63,18 @@ class WholeUpdate {
   /// the shard's begin.
   template <typename Body>
   void for_pieces(const StateStore::Slice& shard, const Body& body) const;
-  /// Calls body(matrix, before) for this rank's own of a unit; `before`: elements of those before.
+  /// Calls body(matrix, before) for this rank's own of a unit; `before`: floats before it where own
+  /// tensors lie, a whole number of lines.
   template <typename Body>
   void for_own(std::int64_t unit, const Body& body) const;
-  /// Where the own tensors of a unit lie, one behind the other: what arrived, and what returns.
+  /// Where the own tensors of a unit lie, one behind the other, each from a whole line on: products
+  /// may round otherwise by the alignment of what they read, which must not depend on the deal.
+  /// What arrived, and what returns.
   [[nodiscard]] float* own(std::size_t buffer) const {
-    return scratch_.get() + static_cast<std::int64_t>(buffer) * own_floats_;
+    return reinterpret_cast<float*>(scratch_.get()) +
+           static_cast<std::int64_t>(buffer) * own_floats_;
   }
-  /// Behind those: WholeTraffic::beside floats.
+  /// Behind those: floats_beside() of the costliest.
   [[nodiscard]] float* beside() const { return own(traffic_.buffers()); }
   /// Adds -step to the weights of a part of a shard, shrunk first, and makes its parameters.
   template <typename Step>
@@ -85,8 +89,12 @@ class WholeUpdate {
   std::uint64_t draws_ = 0;
 
  private:
+  struct alignas(kWholeAlignment * sizeof(float)) Line {
+    std::byte at[kWholeAlignment * sizeof(float)];
+  };
+
   std::int64_t own_floats_, scratch_floats_;
-  std::unique_ptr<float[]> scratch_;  ///< while a unit is updated
+  std::unique_ptr<Line[]> scratch_;  ///< while a unit is updated
 };
 
 template <typename Body>
@@ -104,7 +112,7 @@ void WholeUpdate::for_own(std::int64_t unit, const Body& body) const {
   for (const WholeMatrix& matrix : matrices(unit)) {
     if (matrix.owner != rank_) continue;
     body(matrix, before);
-    before += matrix.count();
+    before += whole_lines(matrix.count());
   }
 }
 

@@ -42,7 +42,13 @@ void DecoderLayer::move_on(const DecodingRows& rows, const ParameterSpan& p,
   const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
   const runtime::PositionRange range = cross_rules_.scores.keys(
       rows.step, std::numeric_limits<std::int32_t>::max());  // of a sentence that does not end
-  std::vector<std::int64_t> from, to;
+  // Counted by a plan too.
+  using Rows = runtime::PlannedVector<std::int64_t>;
+  Rows from{Rows::allocator_type(true)}, to{Rows::allocator_type(true)};
+  const auto most = static_cast<std::size_t>(rows.pass.batch.sentences *
+                                             std::min(rows.kept_keys, range.end - range.begin));
+  from.reserve(most);
+  to.reserve(most);
   for (std::int64_t b = 0; b < rows.pass.batch.sentences; ++b) {
     const std::int64_t first = offsets[static_cast<std::size_t>(b)];
     const std::int64_t count = offsets[static_cast<std::size_t>(b + 1)] - first;

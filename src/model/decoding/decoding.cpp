@@ -6,6 +6,8 @@
 #include "th/model/memory/tensors.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 #include <utility>
 
 namespace th::model {
@@ -73,6 +75,43 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
   return logits;
 }
 
+namespace {
+
+/// The keys of a step, of a sentence that does not end.
+runtime::PositionRange keys_seen(const runtime::ScoreRule& rule, std::int64_t step) {
+  return rule.keys(step, std::numeric_limits<std::int32_t>::max());
+}
+
+}  // namespace
+
+std::int64_t IncrementalDecoder::keys_of_step(std::int64_t step) const {
+  const PassContext& c = state_->pass.context;
+  const runtime::PositionRange range = keys_seen(c.cuts.cross, step);
+  const std::int64_t made = step == 0 ? 0 : keys_seen(c.cuts.cross, step - 1).end;
+  std::int64_t sum = 0;
+  for (const std::int64_t count : state_->pass.rows.memory_lengths()) {
+    sum += std::max<std::int64_t>(0, std::min(range.end, count) - std::max(made, range.begin));
+  }
+  return sum;
+}
+
+bool IncrementalDecoder::skip_to_most_keys() {
+  DecodingRows& rows = state_->rows;
+  if (rows.kept_keys == 0) return false;
+  std::int64_t most = 0, at = rows.step;
+  for (std::int64_t step = rows.step; step < rows.steps; ++step) {
+    const std::int64_t keys = keys_of_step(step);
+    if (keys > most) most = keys, at = step;
+  }
+  if (most == 0) return false;
+  rows.step = at;
+  if (at > 0) {
+    const std::int64_t made = keys_seen(state_->pass.context.cuts.cross, at - 1).end;
+    for (LayerCache& cache : state_->caches) cache.next_key = made;
+  }
+  return true;
+}
+
 void IncrementalDecoder::follow(std::span<const std::int64_t> parents) {
   DecodingRows& rows = state_->rows;
   const bool first = rows.step == 0;
@@ -104,7 +143,11 @@ void plan_decoding(const Transformer& model, ParameterSource& source, const data
   IncrementalDecoder decoder(model, source, batch, beam, longest + 1);
   std::vector<std::int64_t> parents(static_cast<std::size_t>(batch.sentences * beam));
   for (std::size_t r = 0; r < parents.size(); ++r) parents[r] = static_cast<std::int64_t>(r) / beam;
-  (void)decoder.step(std::vector<std::int32_t>(parents.size(), data::kBegin), parents);
+  const std::vector<std::int32_t> ids(parents.size(), data::kBegin);
+  (void)decoder.step(ids, parents);
+  if (!decoder.skip_to_most_keys()) return;
+  std::iota(parents.begin(), parents.end(), 0);
+  (void)decoder.step(ids, parents);
 }
 
 }  // namespace th::model

@@ -18,11 +18,15 @@ struct Block {
   op::RowSpan queries, keys;
 };
 
+using Blocks = runtime::PlannedVector<Block>;
+using Allocator = runtime::PlannedAllocator<Block>;
+
 /// The blocks of one sentence, whose packed rows of queries and keys begin there.
-std::vector<Block> blocks_of(const runtime::ScoreRule& rule, const op::RowSpan& queries,
-                             const op::RowSpan& keys) {
-  std::vector<Block> out;
+Blocks blocks_of(const runtime::ScoreRule& rule, const op::RowSpan& queries,
+                 const op::RowSpan& keys, const Allocator& allocator) {
+  Blocks out{allocator};
   const std::int64_t size = block_queries(rule);
+  out.reserve(static_cast<std::size_t>((queries.length + size - 1) / size));
   for (std::int64_t first = 0; first < queries.length; first += size) {
     const std::int64_t end = std::min(first + size, queries.length);
     const std::int64_t begin_key = rule.keys(first, keys.length).begin;
@@ -35,7 +39,7 @@ std::vector<Block> blocks_of(const runtime::ScoreRule& rule, const op::RowSpan& 
 }
 
 /// The least number n so that no block has a key in common with the n-th after it.
-std::int64_t turns(const std::vector<Block>& blocks) {
+std::int64_t turns(const Blocks& blocks) {
   std::size_t most = 1, next = 0;
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const std::int64_t end = blocks[i].keys.position + blocks[i].keys.count;
@@ -55,22 +59,32 @@ std::int64_t padded(std::int64_t length) {
 
 AttentionBlocks attention_blocks(const runtime::ScoreRule& rule,
                                  std::span<const std::int64_t> query_offsets,
-                                 std::span<const std::int64_t> key_offsets) {
+                                 std::span<const std::int64_t> key_offsets, bool planned) {
+  const Allocator allocator(planned);
   AttentionBlocks out;
   if (!rule.local()) return out;
+  const std::int64_t size = block_queries(rule);
+  std::int64_t count = 0;
+  for (std::size_t b = 0; b + 1 < query_offsets.size(); ++b)
+    count += (query_offsets[b + 1] - query_offsets[b] + size - 1) / size;
   using Shape = std::tuple<std::int64_t, std::int64_t, std::int64_t>;  // turn, queries, keys
-  std::map<Shape, std::vector<Block>> groups;
+  std::map<Shape, Blocks> groups;
   for (std::size_t b = 0; b + 1 < query_offsets.size(); ++b) {
     const auto whole = [b](std::span<const std::int64_t> offsets) {
       const std::int64_t length = offsets[b + 1] - offsets[b];
       return op::RowSpan{offsets[b], length, 0, length, static_cast<std::int64_t>(b)};
     };
-    const std::vector<Block> blocks = blocks_of(rule, whole(query_offsets), whole(key_offsets));
+    const Blocks blocks = blocks_of(rule, whole(query_offsets), whole(key_offsets), allocator);
     const std::int64_t every = turns(blocks);
     for (std::int64_t i = 0; i < std::ssize(blocks); ++i) {
       const Block& block = blocks[static_cast<std::size_t>(i)];
-      groups[{i % every, padded(block.queries.count), padded(block.keys.count)}].push_back(block);
+      const Shape shape{i % every, padded(block.queries.count), padded(block.keys.count)};
+      groups.try_emplace(shape, allocator).first->second.push_back(block);
     }
+  }
+  for (runtime::PlannedVector<op::RowSpan>* spans : {&out.queries, &out.keys}) {
+    *spans = runtime::PlannedVector<op::RowSpan>(allocator);
+    spans->reserve(static_cast<std::size_t>(count));
   }
   for (const auto& [shape, blocks] : groups) {
     out.groups.push_back(

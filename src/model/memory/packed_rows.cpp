@@ -8,9 +8,15 @@ namespace th::model {
 
 namespace {
 
-std::vector<std::int64_t> offsets_of(std::span<const std::int32_t> lengths) {
-  std::vector<std::int64_t> offsets{0};
+template <typename T>
+using Planned = runtime::PlannedVector<T>;
+template <typename T>
+using Allocator = runtime::PlannedAllocator<T>;
+
+Planned<std::int64_t> offsets_of(std::span<const std::int32_t> lengths, bool planned) {
+  Planned<std::int64_t> offsets{Allocator<std::int64_t>(planned)};
   offsets.reserve(lengths.size() + 1);
+  offsets.push_back(0);
   for (const std::int32_t length : lengths) offsets.push_back(offsets.back() + length);
   return offsets;
 }
@@ -33,9 +39,12 @@ void write_places(std::span<const std::int32_t> lengths, std::int32_t* to) {
 }
 
 PackedRows::PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts)
-    : source_offsets_(offsets_of(batch.source_lengths)),
-      target_offsets_(offsets_of(batch.target_lengths)),
-      memory_lengths_(batch.source_lengths),
+    : planned_(places == Places::kShapesOnly),
+      source_offsets_(offsets_of(batch.source_lengths, planned_)),
+      target_offsets_(offsets_of(batch.target_lengths, planned_)),
+      memory_rows_(Allocator<std::int64_t>(planned_)),
+      memory_lengths_(batch.source_lengths.begin(), batch.source_lengths.end(),
+                      Allocator<std::int32_t>(planned_)),
       source_places_(places_of(batch.source_lengths, batch.source_tokens, places)),
       target_places_(places_of(batch.target_lengths, batch.target_tokens, places)) {
   const std::int64_t step = cuts.memory_step;
@@ -47,18 +56,23 @@ PackedRows::PackedRows(const data::Batch& batch, Places places, const AttentionC
     cross_groups_.push_back(
         {g.first, g.sentences, g.target_length, (g.source_length + step - 1) / step});
   }
-  source_blocks_ = attention_blocks(cuts.encoder, source_offsets_, source_offsets_);
-  target_blocks_ = attention_blocks(cuts.decoder, target_offsets_, target_offsets_);
-  cross_blocks_ = attention_blocks(cuts.cross, target_offsets_, memory_offsets());
+  source_blocks_ = attention_blocks(cuts.encoder, source_offsets_, source_offsets_, planned_);
+  target_blocks_ = attention_blocks(cuts.decoder, target_offsets_, target_offsets_, planned_);
+  cross_blocks_ = attention_blocks(cuts.cross, target_offsets_, memory_offsets(), planned_);
 }
 
 void PackedRows::thin_memory(std::int64_t step) {
+  std::size_t count = 0;
+  for (std::int32_t& length : memory_lengths_) {
+    length = static_cast<std::int32_t>((length + step - 1) / step);
+    count += static_cast<std::size_t>(length);
+  }
+  memory_rows_.reserve(count);
   for (std::size_t b = 0; b < memory_lengths_.size(); ++b) {
-    memory_lengths_[b] = static_cast<std::int32_t>((memory_lengths_[b] + step - 1) / step);
     for (std::int64_t i = 0; i < memory_lengths_[b]; ++i)
       memory_rows_.push_back(source_offsets_[b] + i * step);
   }
-  memory_offsets_ = offsets_of(memory_lengths_);
+  memory_offsets_ = offsets_of(memory_lengths_, planned_);
 }
 
 }  // namespace th::model

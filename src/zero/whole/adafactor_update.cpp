@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "th/base/hash.hpp"
 
@@ -31,30 +30,30 @@ float moved(float state, double to, double part) {
 }
 
 /// The means of squares of rows and columns go into the state.
-void average_squares(const float* gradient, std::int64_t rows, std::int64_t columns, double part,
-                     float* state) {
-  std::vector<double> of_columns(index(columns), 0.0);
-  for (std::int64_t r = 0; r < rows; ++r) {
+void average_squares(const AdafactorTensor& t, double part) {
+  std::fill_n(t.of_columns, t.columns, 0.0);
+  for (std::int64_t r = 0; r < t.rows; ++r) {
     double of_row = 0;
-    for (std::int64_t c = 0; c < columns; ++c) {
-      const auto value = static_cast<double>(gradient[r * columns + c]);
+    for (std::int64_t c = 0; c < t.columns; ++c) {
+      const auto value = static_cast<double>(t.gradient[r * t.columns + c]);
       of_row += value * value;
-      of_columns[index(c)] += value * value;
+      t.of_columns[c] += value * value;
     }
-    state[r] = moved(state[r], of_row / static_cast<double>(columns), part);
+    t.state[r] = moved(t.state[r], of_row / static_cast<double>(t.columns), part);
   }
-  for (std::int64_t c = 0; c < columns; ++c)
-    state[rows + c] =
-        moved(state[rows + c], of_columns[index(c)] / static_cast<double>(rows), part);
+  float* columns = t.state + t.rows;
+  for (std::int64_t c = 0; c < t.columns; ++c)
+    columns[c] = moved(columns[c], t.of_columns[c] / static_cast<double>(t.rows), part);
 }
 
 }  // namespace
 
-void adafactor_step(const runtime::Adafactor::Tensor& numbers, std::int64_t rows,
-                    std::int64_t columns, const float* weights, float* gradient, float* state) {
+void adafactor_step(const runtime::Adafactor::Tensor& numbers, const AdafactorTensor& tensor) {
   constexpr double kEps = runtime::Adafactor::Tensor::kEps;
+  const std::int64_t rows = tensor.rows, columns = tensor.columns;
+  float *gradient = tensor.gradient, *state = tensor.state;
   const std::int64_t count = columns == 0 ? rows : rows * columns;
-  const auto scaled = [&](std::int64_t i, double variance) {
+  const auto scaled = [gradient](std::int64_t i, double variance) {
     gradient[i] = static_cast<float>(static_cast<double>(gradient[i]) /
                                      std::sqrt(std::max(variance, kEps * kEps)));
   };
@@ -65,7 +64,7 @@ void adafactor_step(const runtime::Adafactor::Tensor& numbers, std::int64_t rows
       scaled(i, static_cast<double>(state[i]));
     }
   } else {
-    average_squares(gradient, rows, columns, numbers.one_minus_beta2, state);
+    average_squares(tensor, numbers.one_minus_beta2);
     double mean = 0;
     for (std::int64_t r = 0; r < rows; ++r) mean += static_cast<double>(state[r]);
     mean = std::max(mean / static_cast<double>(rows), kEps);
@@ -76,7 +75,7 @@ void adafactor_step(const runtime::Adafactor::Tensor& numbers, std::int64_t rows
     }
   }
   const double rate =
-      std::max(numbers.least_scale, root_mean_square(weights, count)) * numbers.rate;
+      std::max(numbers.least_scale, root_mean_square(tensor.weights, count)) * numbers.rate;
   const double clip = std::max(1.0, root_mean_square(gradient, count) / numbers.clip);
   const auto factor = static_cast<float>(rate / clip);
   for (std::int64_t i = 0; i < count; ++i) gradient[i] *= factor;
@@ -100,8 +99,12 @@ void AdafactorUpdate::compute(std::int64_t unit) {
   const runtime::Adafactor::Tensor numbers = runtime::Adafactor::tensor(numbers_of(step_));
   for_own(unit, [&](const WholeMatrix& tensor, std::int64_t before) {
     const bool factored = tensor.factored();
-    adafactor_step(numbers, factored ? tensor.rows : tensor.count(), factored ? tensor.columns : 0,
-                   own(kWeights) + before, own(kGradient) + before, own(kState) + before);
+    adafactor_step(numbers, {.rows = factored ? tensor.rows : tensor.count(),
+                             .columns = factored ? tensor.columns : 0,
+                             .weights = own(kWeights) + before,
+                             .gradient = own(kGradient) + before,
+                             .state = own(kState) + before,
+                             .of_columns = reinterpret_cast<double*>(beside())});
   });
 }
 

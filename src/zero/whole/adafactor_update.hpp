@@ -4,11 +4,18 @@
 
 namespace th::zero {
 
-/// One step of Adafactor on a whole tensor, row-major; columns 0: a vector of `rows` elements.
-/// `state`: rows + columns means of squares, or one an element of a vector. The gradient, clipped,
-/// becomes what is subtracted from the weights after their decay. Sums in fp64, each in one order.
-void adafactor_step(const runtime::Adafactor::Tensor& numbers, std::int64_t rows,
-                    std::int64_t columns, const float* weights, float* gradient, float* state);
+/// A whole tensor, row-major; columns 0: a vector of `rows` elements.
+struct AdafactorTensor {
+  std::int64_t rows = 0, columns = 0;
+  const float* weights = nullptr;
+  float* gradient = nullptr;
+  float* state = nullptr;        ///< rows + columns means of squares, or one an element of a vector
+  double* of_columns = nullptr;  ///< room for `columns` sums
+};
+
+/// One step of Adafactor. The gradient, clipped, becomes what is subtracted from the weights after
+/// their decay. Sums in fp64, each in one order.
+void adafactor_step(const runtime::Adafactor::Tensor& numbers, const AdafactorTensor& tensor);
 
 /// Every tensor of Adafactor: its gradient, weights and state arrive, step and state return.
 class AdafactorUpdate final : public WholeUpdate {

@@ -68,8 +68,8 @@ void MuonUpdate::compute(std::int64_t unit) {
     };
     const bool wide = matrix.rows < matrix.columns;
     if (wide) turn(matrix.rows, matrix.columns);
-    orthogonalize(gemm_, x, high, low,
-                  {product, product + matrix.count(), product + matrix.count() + low * low});
+    float* gram = product + whole_lines(matrix.count());
+    orthogonalize(gemm_, x, high, low, {product, gram, gram + whole_lines(low * low)});
     if (wide) turn(matrix.columns, matrix.rows);
   });
 }

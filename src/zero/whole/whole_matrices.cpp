@@ -142,10 +142,18 @@ std::int64_t largest_own(const std::vector<std::vector<WholeMatrix>>& matrices, 
   std::int64_t most = 0;
   for (const std::vector<WholeMatrix>& unit : matrices) {
     std::int64_t own = 0;
-    for (const WholeMatrix& m : unit) own += m.owner == rank ? m.count() : 0;
+    for (const WholeMatrix& m : unit) own += m.owner == rank ? whole_lines(m.count()) : 0;
     most = std::max(most, own);
   }
   return most;
+}
+
+std::int64_t floats_beside(const config::RunConfig& config, const WholeMatrix& matrix) {
+  constexpr std::int64_t kFloatsOfDouble = 2;
+  if (!is_muon(config))
+    return matrix.factored() ? whole_lines(kFloatsOfDouble * matrix.columns) : 0;
+  const std::int64_t small = std::min(matrix.rows, matrix.columns);
+  return whole_lines(matrix.count()) + 2 * whole_lines(small * small);
 }
 
 std::int64_t whole_matrix_floats(const config::RunConfig& config,
@@ -154,9 +162,7 @@ std::int64_t whole_matrix_floats(const config::RunConfig& config,
   std::int64_t beside = 0;
   for (const std::vector<WholeMatrix>& unit : matrices) {
     for (const WholeMatrix& m : unit) {
-      const std::int64_t small = std::min(m.rows, m.columns);
-      if (m.owner == rank && is_muon(config))
-        beside = std::max(beside, m.count() + 2 * small * small);
+      if (m.owner == rank) beside = std::max(beside, floats_beside(config, m));
     }
   }
   return static_cast<std::int64_t>(whole_traffic(config).buffers()) * largest_own(matrices, rank) +

@@ -49,7 +49,8 @@ void WholeUpdate::take(std::size_t arrival, std::int64_t unit,
   const std::int64_t shard = layout_.units()[static_cast<std::size_t>(unit)].shard;
   if (!scratch_) {
     const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
-    scratch_ = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(scratch_floats_));
+    scratch_ = std::make_unique_for_overwrite<Line[]>(
+        static_cast<std::size_t>(scratch_floats_ / kWholeAlignment));
   }
   for_own(unit, [&](const WholeMatrix& matrix, std::int64_t before) {
     float* to = own(arrival) + before;

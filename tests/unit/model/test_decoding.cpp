@@ -5,8 +5,6 @@
 #include "small_model.hpp"
 #include "th/base/error.hpp"
 #include "th/model/decoding/decoding.hpp"
-#include "th/model/memory/torch_memory.hpp"
-#include "th/runtime/memory/memory_ledger.hpp"
 
 #include <cmath>
 #include <limits>
@@ -156,33 +154,6 @@ TEST(DecodingOfKinds, StepsAgreeWithTheWholePrefix) {
     RecordingSource source(model);
     EXPECT_LT(error_of_steps(model, source), 1e-5) << number++;
   }
-}
-
-/// Bytes at the peak of decoding so many steps, by the plan.
-std::int64_t planned_bytes(const TransformerSpec& spec, std::int64_t steps) {
-  Transformer model(spec, GemmLibrary::kOnednn, Arithmetic::kShapesOnly);
-  RecordingSource source(model);
-  data::Batch batch = make_batch({300}, {1});
-  batch.target_length = steps;
-  observe_torch_memory();
-  runtime::MemoryLedger ledger;
-  const runtime::PlanningScope planning(ledger);
-  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-  ledger.restart();
-  plan_decoding(model, source, batch, 2);
-  return ledger.at_peak().total();
-}
-
-TEST(DecodingOfKinds, TheCacheForgetsWhatNoQuerySees) {
-  TransformerSpec spec = kinds()[2];
-  spec.max_length = 3000;
-  EXPECT_EQ(planned_bytes(spec, 500), planned_bytes(spec, 2500));
-  const std::int64_t local = planned_bytes(spec, 500);
-  spec.model.cross_attention = spec.model.decoder_attention = config::Attention::kFull;
-  const std::int64_t step = spec.model.num_decoder_layers * 2 * 2 * spec.model.d_model * 4;
-  EXPECT_EQ(planned_bytes(spec, 2500) - planned_bytes(spec, 1500), 1000 * step);
-  // The peak of the local one is the encoder's attention, not its caches.
-  EXPECT_LT(local, planned_bytes(spec, 2500) - 1000 * step);
 }
 
 TEST_P(Decoding, StepsOfShortTypesAgreeWithTheWholePrefix) {

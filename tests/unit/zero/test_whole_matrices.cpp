@@ -8,7 +8,9 @@
 
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/zero/engine_buffers.hpp"
+#include "th/zero/host_device.hpp"
 #include "th/zero/whole_matrices.hpp"
+#include "th/zero/whole_update.hpp"
 
 // Tensors that are updated as a whole: which, who makes them whole, and where states lie then.
 namespace th::zero {
@@ -100,6 +102,62 @@ TEST(WholeMatrices, NewtonSchulzOnTheDefaultModelTakesAbout580BillionOperations)
   // Of two ranks each has half of a layer, as far as matrices of 3 and 9 cubes can be dealt so: 15
   // of an encoder's 30, 21 of a decoder's 42.
   EXPECT_DOUBLE_EQ(update_operations(c, layout_of(c, 2)), operations / 2);
+}
+
+/// Looks at where the own tensors lie.
+class Places final : public WholeUpdate {
+ public:
+  Places(const config::RunConfig& config, const FlatLayout& layout, std::int64_t rank,
+         StateStore& store)
+      : WholeUpdate(config, layout, rank, store) {}
+  void prepare(std::size_t, const StateStore::Slice&, float*) override {}
+  void compute(std::int64_t unit) override {
+    for_own(unit, [&](const WholeMatrix& matrix, std::int64_t before) {
+      ++seen;
+      for (std::size_t buffer = 0; buffer < traffic().buffers(); ++buffer) {
+        const float* at = own(buffer) + before;
+        EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at) % 64, 0U);
+        EXPECT_EQ(at[0], static_cast<float>(matrix.begin)) << "buffer " << buffer;
+        EXPECT_EQ(at[matrix.count() - 1], static_cast<float>(matrix.begin + matrix.count() - 1));
+      }
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(beside()) % 64, 0U);
+    });
+  }
+  void apply(std::size_t, const StateStore::Slice&, std::span<const float* const>) override {}
+  std::size_t seen = 0;
+};
+
+/// Products may round by the alignment of their operands, and who owns what depends on the ranks.
+TEST(WholeMatrices, LieAtLinesOf64BytesWhateverTheDeal) {
+  for (const auto optimizer : {config::OptimizerKind::kMuon, config::OptimizerKind::kAdafactor}) {
+    const config::RunConfig c = make_config(optimizer);
+    for (const std::int64_t ranks : {1, 2, 3}) {
+      const std::string layer = "encoder.layers.0";
+      const FlatLayout layout({{layer,
+                                {{layer + ".linear1.weight", {33, 21}},
+                                 {layer + ".norm.weight", {7}},
+                                 {layer + ".linear2.weight", {21, 5}},
+                                 {layer + ".self_attn.in_proj_weight", {63, 21}}}}},
+                              ranks);
+      const FlatLayout::Unit& unit = layout.units()[0];
+      std::vector<float> whole(static_cast<std::size_t>(unit.padded));
+      std::iota(whole.begin(), whole.end(), 0.0F);
+      std::vector<const float*> shards;
+      for (std::int64_t r = 0; r < ranks; ++r) shards.push_back(whole.data() + r * unit.shard);
+      std::size_t seen = 0;
+      for (std::int64_t rank = 0; rank < ranks; ++rank) {
+        HostDevice host;
+        StateStore store(host, layout, engine_buffers(c, layout, {{false}, {}}, ranks),
+                         zero_policy(c));
+        Places places(c, layout, rank, store);
+        for (std::size_t buffer = 0; buffer < places.traffic().buffers(); ++buffer)
+          places.take(buffer, 0, shards);
+        places.compute(0);
+        seen += places.seen;
+      }
+      EXPECT_EQ(seen, optimizer == config::OptimizerKind::kMuon ? 5U : 4U);
+    }
+  }
 }
 
 TEST(StateLayouts, EveryHeldElementHasAPlaceOfItsOwnAndNoOtherOne) {

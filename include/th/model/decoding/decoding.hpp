@@ -37,8 +37,15 @@ class IncrementalDecoder {
   [[nodiscard]] at::Tensor step(std::span<const std::int32_t> ids,
                                 std::span<const std::int64_t> parents);
 
+  /// For a plan, without data: goes on to the step to come that makes most keys of encoder states,
+  /// as if those before it had been taken. False where none to come makes any: the rule of cross
+  /// attention is full, or the sources are at their ends.
+  [[nodiscard]] bool skip_to_most_keys();
+
  private:
   struct State;
+  /// Encoder states of which a step makes keys, of all sentences.
+  [[nodiscard]] std::int64_t keys_of_step(std::int64_t step) const;
   /// Gives each row the sentence and the line of its parent.
   void follow(std::span<const std::int64_t> parents);
 

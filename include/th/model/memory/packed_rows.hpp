@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "th/data/batch.hpp"
+#include "th/runtime/memory/planned_vector.hpp"
 #include "th/runtime/ops/operands.hpp"
 
 namespace th::model {
@@ -30,12 +31,14 @@ struct AttentionCuts {
 /// own sizes, and within a group no two blocks have a key in common. A key of several blocks gets
 /// their gradients in the order of the groups, which its sentence alone decides.
 struct AttentionBlocks {
-  std::vector<op::RowSpan> queries, keys;  ///< of each block
-  std::vector<AttentionGroup> groups;      ///< of blocks; empty where the rule is not local
+  runtime::PlannedVector<op::RowSpan> queries, keys;  ///< of each block
+  std::vector<AttentionGroup> groups;  ///< of blocks; empty where the rule is not local
 };
+/// `planned`: a plan on this thread counts what this takes.
 [[nodiscard]] AttentionBlocks attention_blocks(const runtime::ScoreRule& rule,
                                                std::span<const std::int64_t> query_offsets,
-                                               std::span<const std::int64_t> key_offsets);
+                                               std::span<const std::int64_t> key_offsets,
+                                               bool planned = false);
 
 /// Where the rows of a packed batch's sentences lie: sentence b has the rows [offsets[b],
 /// offsets[b+1]), so that linear layers compute no padding. Attention alone pads, group by group
@@ -86,8 +89,11 @@ class PackedRows {
  private:
   void thin_memory(std::int64_t step);
 
-  std::vector<std::int64_t> source_offsets_, target_offsets_, memory_offsets_, memory_rows_;
-  std::vector<std::int32_t> memory_lengths_;
+  using Places64 = runtime::PlannedVector<std::int64_t>;
+
+  bool planned_;  ///< shapes on the host: a plan counts what the vectors take
+  Places64 source_offsets_, target_offsets_, memory_offsets_, memory_rows_;
+  runtime::PlannedVector<std::int32_t> memory_lengths_;
   at::Tensor source_places_, target_places_;
   std::vector<AttentionGroup> source_groups_, target_groups_, cross_groups_;
   AttentionBlocks source_blocks_, target_blocks_, cross_blocks_;
