@@ -66,17 +66,12 @@ void require_same_models(const Readers& readers) {
   }
 }
 
-bool holds_average(const io::CheckpointReader& reader) {
-  const auto kinds = reader.kinds();
-  return std::find(kinds.begin(), kinds.end(), config::kAverageName) != kinds.end();
-}
-
 /// The last one's moving average is replaced by the mean of all: th_translate may take it in place
 /// of the parameters.
 void require_averages(const Readers& readers) {
-  if (!holds_average(*readers.back())) return;
+  if (!readers.back()->info().has_state(config::kAverageName)) return;
   for (const auto& reader : readers) {
-    if (!holds_average(*reader))
+    if (!reader->info().has_state(config::kAverageName))
       throw CheckpointError(reader->folder() + " and the last, " + readers.back()->folder() +
                             ", can't be averaged: the last holds a moving average of its "
                             "parameters (train.ema_decay), and the other none");

@@ -79,8 +79,7 @@ std::string group_of(const InspectRequest& request, const io::CheckpointReader& 
     throw DeckError("--parameters " + request.parameters + " is unknown; allowed trained, ema");
   if (request.states)
     throw DeckError("--parameters ema contradicts --states, which belong to the trained ones");
-  const auto kinds = reader.kinds();
-  if (std::find(kinds.begin(), kinds.end(), config::kAverageName) == kinds.end())
+  if (!reader.info().has_state(config::kAverageName))
     throw CheckpointError(reader.folder() + " holds no moving average of the parameters");
   return config::kAverageName;
 }

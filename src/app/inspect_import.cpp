@@ -254,9 +254,7 @@ int inspect_import(const InspectRequest& request) {
   const io::SafetensorsReader file(request.words[0]);
   io::CheckpointInfo info = describe(request, file);
   const Mapping mapping(file, info);
-  if (std::find(info.state_names.begin(), info.state_names.end(), config::kAverageName) ==
-      info.state_names.end())
-    info.deck = deck_without_average(info.deck);
+  if (!info.has_state(config::kAverageName)) info.deck = deck_without_average(info.deck);
   io::build_checkpoint(request.output,
                        request.force ? io::Existing::kReplace : io::Existing::kRefuse, info,
                        [&](const std::string& kind, const std::string& tensor, std::int64_t begin,

@@ -200,8 +200,7 @@ class Translator {
                              ? *parameters == kAverageName
                              : config_.decode.parameters == th::config::DecodeParameters::kEma;
     if (!average) return "parameters";
-    const std::vector<std::string> kinds = reader_.kinds();
-    if (std::find(kinds.begin(), kinds.end(), kAverageName) == kinds.end())
+    if (!reader_.info().has_state(kAverageName))
       throw th::CheckpointError(reader_.folder() +
                                 " holds no moving average of the parameters; --parameters "
                                 "trained takes the parameters themselves");

@@ -208,13 +208,14 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
 }
 
 void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& engine) {
-  const std::vector<std::string>& there = reader.info().state_names;
+  const io::CheckpointInfo& there = reader.info();
   for (const std::string& name : names_of_optimizer_states(engine)) {
     if (name == config::kAverageName) continue;  // it can begin with the parameters
-    if (std::find(there.begin(), there.end(), name) != there.end()) continue;
+    if (there.has_state(name)) continue;
     throw CheckpointError(reader.folder() + " holds " +
-                          (there.empty() ? "parameters alone, no optimizer state"
-                                         : "no state " + name + " of the run's optimizer") +
+                          (there.state_names.empty()
+                               ? "parameters alone, no optimizer state"
+                               : "no state " + name + " of the run's optimizer") +
                           ": checkpoint.init_from starts a new run from it");
   }
 }
@@ -225,9 +226,8 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
   const zero::FlatLayout& layout = engine.layout();
   std::vector<zero::ZeroEngine::NamedState> states = engine.states();
   if (what == LoadWhat::kParameters) states.resize(1);
-  const std::vector<std::string>& there = reader.info().state_names;
   const bool averages = states.back().name == std::string_view(config::kAverageName) &&
-                        std::find(there.begin(), there.end(), config::kAverageName) == there.end();
+                        !reader.info().has_state(config::kAverageName);
   if (averages) states.pop_back();
   std::vector<float> slice(largest_slice(layout));
   std::unique_ptr<io::ShardReader> shard;

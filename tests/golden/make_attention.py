@@ -13,13 +13,14 @@ fixed vector, which every entry is part of.
 """
 
 import argparse
-import json
 import math
 import os
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from golden_json import Number, encode
 
 SOURCE_LENGTHS = [1, 7, 64, 300]
 TARGET_LENGTHS = [2, 9, 64, 300]
@@ -236,13 +237,6 @@ class Model:
         )
 
 
-class Number(float):
-    """A float that JSON writes with 9 significant digits."""
-
-    def __repr__(self):
-        return f"{float(self):.9g}"
-
-
 def digest(tensor):
     """What the file holds of a tensor."""
     flat = tensor.detach().flatten()
@@ -272,16 +266,6 @@ def result(changes):
         "logits": digest(torch.cat(rows)),
         "gradients": {name: digest(p.grad) for name, p in model.p.items()},
     }
-
-
-def encode(value):
-    if isinstance(value, Number):
-        return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",\n".join(json.dumps(k) + ":" + encode(v) for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(encode(v) for v in value) + "]"
-    return json.dumps(value)
 
 
 def main():

@@ -10,7 +10,6 @@ Everything is also computed in fp64; where fp32 rounding comes near the golden t
 """
 
 import argparse
-import json
 import math
 import os
 import warnings
@@ -19,6 +18,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+
+from golden_json import Number, encode
 
 PAD, BEGIN, END = 0, 2, 3
 STEPS = 10
@@ -178,26 +179,8 @@ def rounding(single, double, batch):
     return worst
 
 
-class Number(float):
-    """A float that JSON writes with 9 significant digits: enough for every fp32 to read back to the
-    same bits."""
-
-    def __repr__(self):
-        return f"{float(self):.9g}"
-
-
 def flat(tensor):
     return [Number(v) for v in tensor.detach().flatten().tolist()]
-
-
-def encode(value):
-    if isinstance(value, Number):
-        return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",\n".join(json.dumps(k) + ":" + encode(v) for k, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(encode(v) for v in value) + "]"
-    return json.dumps(value)
 
 
 def write(path, config, seed):

@@ -11,13 +11,14 @@ the largest element, some elements, and two sums of all elements with random sig
 """
 
 import argparse
-import json
 import math
 import os
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from golden_json import Number, encode
 
 WIDTH, HEADS, HIDDEN, ENCODER, DECODER = 16, 4, 32, 2, 1
 VOCABULARY, JOINT = (23, 29), (23, 23)  # source and target, and where they are one
@@ -269,13 +270,6 @@ class Model:
         return functional.linear(x, self.matrix("output"), bias)
 
 
-class Number(float):
-    """A float that JSON writes with 9 significant digits."""
-
-    def __repr__(self):
-        return f"{float(self):.9g}"
-
-
 def summary(name, tensor):
     """What the test compares: the same elements and signs are drawn there."""
     flat = tensor.detach().flatten().numpy()
@@ -311,16 +305,6 @@ def results(case):
             name: summary(name, tensor.grad) for name, tensor in sorted(model.parameters.items())
         },
     }
-
-
-def encode(value):
-    if isinstance(value, Number):
-        return repr(value)
-    if isinstance(value, dict):
-        return "{" + ",\n".join(json.dumps(k) + ":" + encode(v) for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(encode(v) for v in value) + "]"
-    return json.dumps(value)
 
 
 def main():

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 // One position of a decoder layer: keys and values of earlier positions are kept, those of the
 // encoder's result are computed once.
@@ -40,8 +39,7 @@ void DecoderLayer::move_on(const DecodingRows& rows, const ParameterSpan& p,
                            LayerCache& cache) const {
   const PassContext& c = rows.pass.context;
   const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
-  const runtime::PositionRange range = cross_rules_.scores.keys(
-      rows.step, std::numeric_limits<std::int32_t>::max());  // of a sentence that does not end
+  const runtime::PositionRange range = keys_seen(cross_rules_.scores, rows.step);
   // Counted by a plan too.
   using Rows = runtime::PlannedVector<std::int64_t>;
   Rows from{Rows::allocator_type(true)}, to{Rows::allocator_type(true)};

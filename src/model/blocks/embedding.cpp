@@ -94,18 +94,6 @@ at::Tensor Embedding::embed(const PassContext& context, const ParameterSpan& p, 
   return y;
 }
 
-namespace {
-
-void apply_dropout(const PassContext& context, const at::Tensor& x, const at::Tensor& out,
-                   Dropout dropout) {
-  context.run(x, [&]<typename T>(const Kernels<T>& k) {
-    k(op::ApplyDropout<T>{
-        .x = k.elements(x), .out = k.elements(out), .count = x.numel(), .dropout = dropout});
-  });
-}
-
-}  // namespace
-
 at::Tensor Embedding::forward(const Pass& pass, const ParameterSpan& p, const at::Tensor&,
                               Tape&) const {
   if (!norm_.exists()) return embed(pass.context, p, rows_of(pass), site(pass));

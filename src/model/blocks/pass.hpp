@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "model/sublayers/attention.hpp"
@@ -64,6 +65,12 @@ struct LayerCache {
   /// [kept steps, capacity, 2D]: those of each row of each step, step t in place t % kept steps.
   at::Tensor self;
 };
+
+/// The keys that a step's query sees, of a sentence that does not end.
+[[nodiscard]] inline runtime::PositionRange keys_seen(const runtime::ScoreRule& rule,
+                                                      std::int64_t step) {
+  return rule.keys(step, std::numeric_limits<std::int32_t>::max());
+}
 
 /// The rows of one step of decoding: R live hypotheses, each at the same position.
 struct DecodingRows {

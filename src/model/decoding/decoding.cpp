@@ -6,7 +6,6 @@
 #include "th/model/memory/tensors.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -74,15 +73,6 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
   ++s.rows.step;
   return logits;
 }
-
-namespace {
-
-/// The keys of a step, of a sentence that does not end.
-runtime::PositionRange keys_seen(const runtime::ScoreRule& rule, std::int64_t step) {
-  return rule.keys(step, std::numeric_limits<std::int32_t>::max());
-}
-
-}  // namespace
 
 std::int64_t IncrementalDecoder::keys_of_step(std::int64_t step) const {
   const PassContext& c = state_->pass.context;

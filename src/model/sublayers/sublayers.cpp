@@ -56,6 +56,14 @@ Linear Linear::outputs(std::int64_t first, std::int64_t count) const {
   return out;
 }
 
+void apply_dropout(const PassContext& context, const at::Tensor& x, const at::Tensor& out,
+                   Dropout dropout) {
+  context.run(x, [&]<typename T>(const Kernels<T>& k) {
+    k(op::ApplyDropout<T>{
+        .x = k.elements(x), .out = k.elements(out), .count = x.numel(), .dropout = dropout});
+  });
+}
+
 at::Tensor Linear::forward(const PassContext& context, const at::Tensor& x_MK) const {
   return context.gemm->forward(x_MK, weight, bias);
 }
@@ -257,12 +265,7 @@ at::Tensor Residual::backward(const PassContext& context, const ParameterSpan& u
   at::Tensor g_x;
   {
     at::Tensor g_s = model::empty_like(g_sum);
-    context.run(g_sum, [&]<typename T>(const Kernels<T>& k) {
-      k(op::ApplyDropout<T>{.x = k.elements(g_sum),
-                            .out = k.elements(g_s),
-                            .count = g_s.numel(),
-                            .dropout = dropout});
-    });
+    apply_dropout(context, g_sum, g_s, dropout);
     g_x = body_backward(
         g_s, tape.body_input.defined() ? tape.body_input : norm_.again(context, unit, tape.norm));
   }

@@ -13,6 +13,10 @@
 // and gradients are added where the engine wants them (docs/architecture.md).
 namespace th::model {
 
+/// out = dropout(x), of rows or of their gradients; out may be x.
+void apply_dropout(const PassContext& context, const at::Tensor& x, const at::Tensor& out,
+                   Dropout dropout);
+
 /// x W^T + bias: weight [N,K], bias [N], and their fp32 gradients in the backward pass.
 struct Linear {
   at::Tensor weight{}, bias{}, g_weight{}, g_bias{};

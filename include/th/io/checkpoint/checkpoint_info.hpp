@@ -30,6 +30,10 @@ struct CheckpointInfo {
   std::vector<model::TensorAlias> aliases;
   std::vector<std::string> state_names;   ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd
   std::vector<std::string> short_states;  ///< those of them that are stored in bf16
+  /// Whether it has a state of that name.
+  [[nodiscard]] bool has_state(const std::string& name) const {
+    return std::find(state_names.begin(), state_names.end(), name) != state_names.end();
+  }
   /// Whether "parameters" or a state is stored in bf16.
   [[nodiscard]] bool is_short(const std::string& what) const {
     return std::find(short_states.begin(), short_states.end(), what) != short_states.end();
