@@ -320,6 +320,7 @@ void Trainer::save() {
   info.deck = config::resolved_text(deck_);
   info.build = build_line();
   info.identity = identity_;
+  info.run = state_.run;
   info.state_json = to_json(state_);
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();

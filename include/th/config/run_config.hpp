@@ -173,6 +173,7 @@ struct CheckpointSection {
   Resume resume = Resume::kNone;
   std::string resume_path;  ///< set when resume is kPath
   std::string init_from;
+  bool branch = false;  ///< a resume by path begins a run of its own
   bool async = true;
 };
 

@@ -14,7 +14,6 @@
 #include "th/config/deck.hpp"
 #include "th/data/corpus.hpp"
 #include "th/data/loader.hpp"
-#include "th/io/folder_lock.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
@@ -27,6 +26,7 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/output_folder.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
@@ -73,9 +73,6 @@ class Trainer {
   void resolve_slots();
   void open_checkpoint();
   void open_saver();
-  /// Rank 0 takes the output folder, where it is there, for this run. Throws DeckError where
-  /// another run has it. Not collective.
-  void take_output();
   void prepare_output();
   /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the
   /// ranks of a node have.
@@ -156,7 +153,7 @@ class Trainer {
   runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;
   Log& log_;
-  io::FolderLock output_lock_;  ///< rank 0's
+  OutputFolder output_;  ///< rank 0's
   std::string checkpoints_;
   std::string identity_;
   TrainingData data_;
