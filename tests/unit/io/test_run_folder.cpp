@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "th/base/error.hpp"
-#include "unit/io/temporary_folder.hpp"
+#include "temporary_folder.hpp"
 
 namespace th::io {
 namespace {
