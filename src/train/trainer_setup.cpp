@@ -71,7 +71,7 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       watchdog_(watchdog),
       log_(log),
       output_(config_, log),
-      deadline_(deck.config.run.max_minutes),
+      stop_(config_.run, collectives.rank() == 0),
       loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
@@ -155,6 +155,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     probe_batch_ =
         make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
   probe_hash_ = hash_of(probe_batch_);
+  if (is_root() && !stop_.warning().empty()) log_.warn(stop_.warning());
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }

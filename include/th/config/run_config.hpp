@@ -55,6 +55,7 @@ struct RunSection {
   std::uint64_t seed = 1;
   std::string output_dir;  ///< absolute or relative to the working directory; default runs/NAME
   double max_minutes = 0;
+  std::string stop_file;  ///< the run stops when it is there; empty: none
   DeviceKind device = DeviceKind::kAuto;
   std::int64_t threads = 1;
   Gemm gemm = Gemm::kAuto;

@@ -18,7 +18,6 @@
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
 #include "th/monitor/tensorboard.hpp"
-#include "th/runtime/observe/signals.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/mpi.hpp"
@@ -31,6 +30,7 @@
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
+#include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
 #include "th/zero/engine.hpp"
 
@@ -60,7 +60,7 @@ class Trainer {
   };
   /// What the ranks agree on at a step border.
   struct Border {
-    bool stop = false;          ///< a signal or the time limit
+    std::string stop;           ///< why the run has to stop; empty: it has not
     bool checkpoint = false;    ///< SIGUSR2
     bool writers_done = false;  ///< the save in flight is complete on every rank
     bool note_failed = false;   ///< rank 0 could not write a record
@@ -175,7 +175,7 @@ class Trainer {
   std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
   /// Of checkpoint.init_from, until its parameters are loaded.
   std::unique_ptr<io::CheckpointReader> initial_;
-  runtime::Deadline deadline_;
+  StopRequests stop_;
   bool completed_ = false;        ///< nothing is to be done, and nothing was opened
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype
   LossScale loss_scale_;

@@ -8,8 +8,8 @@
 #include <set>
 #include <sstream>
 
-#include "th/base/error.hpp"
 #include "temporary_folder.hpp"
+#include "th/base/error.hpp"
 
 namespace th::io {
 namespace {
@@ -75,6 +75,7 @@ TEST_F(RunFolderTest, AFolderOfOthersHoldsNoRun) {
 }
 
 TEST_F(RunFolderTest, WhatOthersPutThereStaysWhenARunIsSetAside) {
+  fs::create_directories(out_);
   RunFolder(out_).claim("first");
   write_run(out_);
   write(out_ / "checkpoints" / "bert.ckpt", "mine");
