@@ -71,11 +71,15 @@ class StopSignal(th_run.ProgramTest):
     def test_interrupt_from_the_keyboard_without_mpirun(self):
         self.stop(0, signal.SIGINT)
 
-    def test_hangup_and_cpu_limit_stop_too_and_the_log_says_why(self):
-        for number, name in ((signal.SIGHUP, "SIGHUP"), (signal.SIGXCPU, "SIGXCPU")):
-            step = self.stop(0, number)
-            log = (self.folder / "out" / "run.log").read_text()
-            self.assertIn(f"Stopping after step {step}: {name} was received.", log)
+    def assert_reason(self, step, name):
+        log = (self.folder / "out" / "run.log").read_text()
+        self.assertIn(f"Stopping after step {step}: {name} was received.", log)
+
+    def test_hangup_stops_too_and_the_log_says_why(self):
+        self.assert_reason(self.stop(0, signal.SIGHUP), "SIGHUP")
+
+    def test_the_soft_cpu_limit_stops_too(self):
+        self.assert_reason(self.stop(0, signal.SIGXCPU), "SIGXCPU")
 
     def test_a_stop_file_stops_and_the_run_goes_on_without_it(self):
         process = self.start(ranks=2, train__epochs=500, run__stop_file="stop")
@@ -92,7 +96,8 @@ class StopSignal(th_run.ProgramTest):
         self.assert_one_message(run, r"SLURM_JOB_END_TIME is past")
 
     def test_a_file_beyond_its_limit_is_a_checkpoint_that_can_not_be_written(self):
-        command = f"ulimit -f 600; exec {self.shell_train(train__max_steps=4)}"
+        train = self.shell_train(train__max_steps=4, model__d_model=256, model__d_ff=1024)
+        command = f"ulimit -f 6000; exec {train}"
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
