@@ -283,7 +283,13 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"},
             "precision.dtype is fp32");
   k.idle_if(c.precision.dtype != Precision::kFp16,
-            {"precision.loss_scale", "precision.loss_scale_window"}, "precision.dtype is not fp16");
+            {"precision.loss_scale", "precision.loss_scale_window",
+             "precision.loss_scale_hysteresis", "precision.loss_scale_min"},
+            "precision.dtype is not fp16");
+  k.require(
+      c.precision.dtype != Precision::kFp16 || c.precision.loss_scale_min <= c.precision.loss_scale,
+      {"precision.loss_scale_min", "precision.loss_scale"},
+      "the smallest loss scale is above the first one");
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
   k.idle_if(synthetic,

@@ -45,6 +45,12 @@ void add_schedule(std::vector<Key>& t) {
                          "least rate after the warm-up, as a part of the highest"));
   t.push_back(integer_key("schedule.decay_steps", TH_AT(schedule.decay_steps), 0, kMost,
                           "wsd: steps of the decay at the end; 0: a tenth of all"));
+  t.push_back(
+      choice_key("train.on_not_finite", TH_AT(train.on_not_finite),
+                 Choices<OnNotFinite>{{"stop", OnNotFinite::kStop}, {"skip", OnNotFinite::kSkip}},
+                 "when a loss or gradients are not finite: stop ends the run with exit 6; "
+                 "skip leaves the parameters as they are and goes on; fp16's overflows "
+                 "lower the loss scale instead"));
 }
 
 void add_precision(std::vector<Key>& t) {
@@ -64,6 +70,13 @@ void add_precision(std::vector<Key>& t) {
   t.push_back(integer_key("precision.loss_scale_window", TH_AT(precision.loss_scale_window), 1,
                           kMost,
                           "fp16: steps without overflow after which the loss scale doubles"));
+  t.push_back(integer_key("precision.loss_scale_hysteresis", TH_AT(precision.loss_scale_hysteresis),
+                          1, kMost,
+                          "fp16: overflows until the loss scale is halved; 1: each one halves it"));
+  t.push_back(number_key("precision.loss_scale_min", TH_AT(precision.loss_scale_min),
+                         {.low = 0x1p-10, .high = 0x1p40},
+                         "fp16: an overflow that would halve the loss scale below this ends the "
+                         "run with exit 6"));
 }
 
 }  // namespace th::config

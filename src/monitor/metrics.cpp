@@ -36,6 +36,7 @@ void MetricsWriter::step(const StepRecord& r) {
               {"target_tokens", r.target_tokens},
               {"seconds", r.seconds}};
   if (r.loss_scale) record["loss_scale"] = *r.loss_scale;
+  if (r.skipped) record["skipped"] = true;
   line(json_text(record));
 }
 

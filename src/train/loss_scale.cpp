@@ -5,7 +5,7 @@ namespace th::train {
 LossScale::Verdict LossScale::update(bool overflow) noexcept {
   if (!overflow) {
     if (++state_.good_steps < window_) return Verdict::kFine;
-    state_ = {state_.scale * 2, 0, kHysteresis};
+    state_ = {state_.scale * 2, 0, hysteresis_};
     return Verdict::kFine;
   }
   state_.good_steps = 0;
@@ -13,7 +13,7 @@ LossScale::Verdict LossScale::update(bool overflow) noexcept {
     --state_.hysteresis;
     return Verdict::kKept;
   }
-  if (state_.scale / 2 < kSmallest) return Verdict::kExhausted;
+  if (state_.scale / 2 < smallest_) return Verdict::kExhausted;
   state_.scale /= 2;
   return state_.scale < 1 ? Verdict::kBelowOne : Verdict::kHalved;
 }

@@ -146,11 +146,14 @@ void Trainer::finish_step() {
       std::chrono::duration<double>(now - std::max(step.start, last_result_)).count();
   last_result_ = now;
   const double loss = result.loss_sum / static_cast<double>(step.target_tokens);
+  const bool skipped = skips(loss, result.grad_norm);
   note([&] {
     metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens,
                     step.target_tokens, seconds,
-                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt});
+                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt,
+                    skipped});
   });
+  if (skipped) return skip_step(step.step, result.not_finite);
   judge(step.step, loss, result);
   const std::int64_t tokens = step.source_tokens + step.target_tokens;
   note([&] {
@@ -191,6 +194,21 @@ void Trainer::finish_steps() {
 void Trainer::give_up(const std::string& numerics) {
   saver_->finish();  // the checkpoint before it is the way out
   throw Error(ExitCode::kNumerics, numerics, Error::Thrown::kEverywhere);
+}
+
+bool Trainer::skips(double loss, double grad_norm) const {
+  const bool asked = config_.train.on_not_finite == config::OnNotFinite::kSkip;
+  const bool overflow = scales_loss() && std::isfinite(loss);
+  return asked && !overflow && !(std::isfinite(loss) && std::isfinite(grad_norm));
+}
+
+void Trainer::skip_step(std::int64_t number, const std::string& where) {
+  ++state_.skipped_steps;
+  ++totals_.steps;
+  if (!is_root()) return;
+  log_.warn("step " + std::to_string(number) + ": the loss or gradients are not finite" +
+            (where.empty() ? "" : ", first in " + where) +
+            "; the step is skipped (train.on_not_finite=skip), the parameters stay");
 }
 
 void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& result) {

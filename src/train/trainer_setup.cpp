@@ -72,7 +72,7 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       log_(log),
       output_(config_, log),
       stop_(config_.run, collectives.rank() == 0),
-      loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
+      loss_scale_(config_.precision) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);

@@ -116,6 +116,9 @@ struct DataSection {
   std::int64_t sort_window = 1;  ///< optimizer steps whose sentences are sorted by length together
 };
 
+/// What a loss or gradients that are not finite mean, but for fp16's overflows.
+enum class OnNotFinite { kStop, kSkip };
+
 struct TrainSection {
   std::int64_t epochs = 5;
   std::int64_t max_steps = 0;
@@ -124,6 +127,7 @@ struct TrainSection {
   double gradient_clip = 1.0;
   std::int64_t valid_every_steps = 0;
   double ema_decay = 0;
+  OnNotFinite on_not_finite = OnNotFinite::kStop;
 };
 
 /// What the rules read beside the rate are members of runtime::OptimizerSettings.
@@ -145,8 +149,10 @@ struct ScheduleSection {
 struct PrecisionSection {
   Precision dtype = Precision::kFp32;
   ReduceDtype reduce_dtype = ReduceDtype::kFp32;
-  double loss_scale = 65536;              ///< fp16: the first one
-  std::int64_t loss_scale_window = 1000;  ///< fp16: steps without overflow after which it doubles
+  double loss_scale = 65536;               ///< fp16: the first one
+  std::int64_t loss_scale_window = 1000;   ///< fp16: steps without overflow after which it doubles
+  std::int64_t loss_scale_hysteresis = 2;  ///< fp16: overflows until the scale is halved
+  double loss_scale_min = 1;               ///< fp16: the run ends before the scale falls below it
 };
 
 struct ZeroSection {

@@ -15,6 +15,7 @@ struct StepRecord {
   double seconds = 0;
   /// fp16: left out where empty; a step whose grad_norm is null was skipped.
   std::optional<double> loss_scale = std::nullopt;
+  bool skipped = false;  ///< by train.on_not_finite=skip; left out where false
 };
 
 struct EpochRecord {

@@ -117,6 +117,9 @@ class Trainer {
   /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else
   /// the end by give_up().
   void judge(std::int64_t step, double loss, const zero::StepResult& result);
+  /// Whether train.on_not_finite=skip passes over a step with this loss and gradient norm.
+  [[nodiscard]] bool skips(double loss, double grad_norm) const;
+  void skip_step(std::int64_t step, const std::string& where);
   [[nodiscard]] bool scales_loss() const {
     return config_.precision.dtype == config::Precision::kFp16;
   }

@@ -91,6 +91,23 @@ class Precision(th_run.ProgramTest):
         )
         self.assert_one_message(result, "step", "not finite|overflow", "fp16|not finite")
 
+    def test_steps_that_are_not_finite_are_skipped_where_the_deck_says_so(self):
+        keys = {
+            "schedule__name": "constant",
+            "optimizer__name": "sgd",
+            "optimizer__lr": 1e30,
+            "train__gradient_clip": 0,
+            "train__on_not_finite": "skip",
+        }
+        self.train(train__max_steps=1, run__output_dir="one", **keys)
+        result = self.train(ranks=2, zero__stage=2, train__max_steps=4, **keys)
+        self.assertIn("the step is skipped (train.on_not_finite=skip)", result.out + result.err)
+        steps = self.metrics("out", "step")
+        self.assertEqual([record.get("skipped", False) for record in steps], [False] + [True] * 3)
+        self.assertTrue(all(record["loss"] is None for record in steps[1:]))
+        self.assertEqual(len({record["lr"] for record in steps}), 1)
+        self.assert_same_parameters("out", "one")
+
     def test_another_precision_may_go_on_and_says_so(self):
         self.train(ranks=2, precision__dtype="bf16", train__max_steps=3)
         result = self.train(ranks=2, checkpoint__resume="latest", train__max_steps=5)

@@ -29,6 +29,7 @@ class Records(th_run.ProgramTest):
             shutil.rmtree(self.folder / "out", ignore_errors=True)
             (self.folder / "out").mkdir()
             (self.folder / "out" / "metrics.jsonl").symlink_to("/dev/full")
+            (self.folder / "out" / "manifest").write_text("metrics.jsonl\n")  # th_app's own
             self.assert_told_by_all(
                 self.train(ranks=ranks, code=2, checkpoint__resume="latest", train__max_steps=4),
                 "error: ",

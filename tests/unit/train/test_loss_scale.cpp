@@ -9,8 +9,37 @@ namespace {
 
 using Verdict = LossScale::Verdict;
 
+LossScale with(double initial, std::int64_t window, std::int64_t hysteresis = 2,
+               double smallest = 0x1p-10) {
+  config::PrecisionSection precision;
+  precision.loss_scale = initial;
+  precision.loss_scale_window = window;
+  precision.loss_scale_hysteresis = hysteresis;
+  precision.loss_scale_min = smallest;
+  return LossScale(precision);
+}
+
+TEST(LossScale, WithoutHysteresisEachOverflowHalvesDownToTheSmallest) {
+  LossScale scale = with(8, 1000, 1, 2);
+  EXPECT_EQ(scale.update(true), Verdict::kHalved);
+  EXPECT_EQ(scale.update(true), Verdict::kHalved);
+  EXPECT_EQ(scale.scale(), 2);
+  EXPECT_EQ(scale.update(true), Verdict::kExhausted);
+  EXPECT_EQ(scale.scale(), 2);
+}
+
+TEST(LossScale, AWindowRestoresTheWholeHysteresis) {
+  LossScale scale = with(8, 1, 3);
+  EXPECT_EQ(scale.update(true), Verdict::kKept);
+  EXPECT_EQ(scale.update(true), Verdict::kKept);
+  EXPECT_EQ(scale.update(false), Verdict::kFine);
+  EXPECT_EQ(scale.update(true), Verdict::kKept);
+  EXPECT_EQ(scale.update(true), Verdict::kKept);
+  EXPECT_EQ(scale.update(true), Verdict::kHalved);
+}
+
 TEST(LossScale, DoublesAfterTheWindowWithoutOverflow) {
-  LossScale scale(65536, 3);
+  LossScale scale = with(65536, 3);
   for (int i = 0; i < 2; ++i) EXPECT_EQ(scale.update(false), Verdict::kFine);
   EXPECT_EQ(scale.scale(), 65536);
   scale.update(false);
@@ -20,7 +49,7 @@ TEST(LossScale, DoublesAfterTheWindowWithoutOverflow) {
 }
 
 TEST(LossScale, TheFirstOverflowUsesUpTheHysteresisTheNextOnesHalve) {
-  LossScale scale(65536, 1000);
+  LossScale scale = with(65536, 1000);
   EXPECT_EQ(scale.update(true), Verdict::kKept);
   EXPECT_EQ(scale.scale(), 65536);
   EXPECT_EQ(scale.update(true), Verdict::kHalved);
@@ -32,7 +61,7 @@ TEST(LossScale, TheFirstOverflowUsesUpTheHysteresisTheNextOnesHalve) {
 }
 
 TEST(LossScale, AnOverflowBeginsTheWindowAnew) {
-  LossScale scale(8, 2);
+  LossScale scale = with(8, 2);
   scale.update(false);
   scale.update(true);
   scale.update(false);
@@ -43,18 +72,18 @@ TEST(LossScale, AnOverflowBeginsTheWindowAnew) {
 }
 
 TEST(LossScale, BelowOneItGoesOnToTwoToTheMinusTen) {
-  LossScale scale(2, 1000);
+  LossScale scale = with(2, 1000);
   std::vector<Verdict> seen;
   for (int i = 0; i < 13; ++i) seen.push_back(scale.update(true));
   EXPECT_EQ(seen[0], Verdict::kKept);
   EXPECT_EQ(seen[1], Verdict::kHalved);  // 1
   for (std::size_t i = 2; i < 12; ++i) EXPECT_EQ(seen[i], Verdict::kBelowOne) << i;
   EXPECT_EQ(seen[12], Verdict::kExhausted);
-  EXPECT_EQ(scale.scale(), LossScale::kSmallest);
+  EXPECT_EQ(scale.scale(), 0x1p-10);
 }
 
 TEST(LossScale, GoesOnFromWhatACheckpointKept) {
-  LossScale first(1024, 4), second(65536, 4);
+  LossScale first = with(1024, 4), second(65536, 4);
   for (const bool overflow : {false, true, true, false, false}) first.update(overflow);
   second.restore(first.state());
   for (const bool overflow : {false, false, true, false}) {
