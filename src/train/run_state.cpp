@@ -9,6 +9,34 @@
 
 namespace th::train {
 
+namespace {
+
+nlohmann::json json_of(const BestState& best) {
+  nlohmann::json kept = nlohmann::json::array();
+  for (const BestState::Entry& entry : best.kept)
+    kept.push_back({{"step", entry.step}, {"value", entry.value}, {"scheduled", entry.scheduled}});
+  nlohmann::json json{{"metric", best.metric},
+                      {"step", best.step},
+                      {"without_better", best.without_better},
+                      {"kept", kept}};
+  if (best.value) json["value"] = *best.value;
+  return json;
+}
+
+BestState best_from(const nlohmann::json& json) {
+  BestState best;
+  json.at("metric").get_to(best.metric);
+  json.at("step").get_to(best.step);
+  json.at("without_better").get_to(best.without_better);
+  if (json.contains("value")) best.value = json.at("value").get<double>();
+  for (const nlohmann::json& entry : json.at("kept"))
+    best.kept.push_back({entry.at("step").get<std::int64_t>(), entry.at("value").get<double>(),
+                         entry.at("scheduled").get<bool>()});
+  return best;
+}
+
+}  // namespace
+
 std::string to_json(const RunState& s) {
   nlohmann::json json{{"step", s.step},
                       {"epoch", s.epoch},
@@ -28,6 +56,7 @@ std::string to_json(const RunState& s) {
                       {"loss_scale_good_steps", s.loss_scale.good_steps},
                       {"loss_scale_hysteresis", s.loss_scale.hysteresis}};
   if (s.source_per_target > 0) json["source_per_target"] = s.source_per_target;
+  if (!s.best.metric.empty()) json["best"] = json_of(s.best);
   return json_text(json);
 }
 
@@ -50,6 +79,7 @@ RunState run_state_from_json(const std::string& text) {
     s.probe = j.value("probe", "");
     s.corpus = j.value("corpus", "");
     s.source_per_target = j.value("source_per_target", 0.0);
+    if (j.contains("best")) s.best = best_from(j.at("best"));
     // Checkpoints of before 16-bit training have none of these.
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
     s.loss_scale.scale = j.value("loss_scale", 0.0);

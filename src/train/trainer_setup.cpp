@@ -85,6 +85,7 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       collectives_(collectives),
       watchdog_(watchdog),
       log_(log),
+      tracker_(config_),
       deadline_(deck.config.run.max_minutes),
       loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
@@ -109,17 +110,24 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
   watchdog_.enter("resume", state_.step);
   resume();
   open_saver();
+  if (dataset_.valid) validator_ = std::make_unique<Validator>(parts());
   print_sizes();
 }
 
 void Trainer::open_saver() {
   using Mode = CheckpointSaver::Mode;
+  io::Retention retention;
+  retention.keep_last = config_.checkpoint.keep_last;
+  retention.newest = std::max<std::int64_t>(1, config_.checkpoint.average_last);
+  if (retention.keep_last > 0)  // a mean to come needs them
+    retention.keep_last = std::max(retention.keep_last, config_.checkpoint.average_last);
+  retention.damaged = damaged_;
+  retention.kept = tracker_.kept();
   saver_ =
-      std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last,
+      std::make_unique<CheckpointSaver>(collectives_, checkpoints_, std::move(retention),
                                         config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
-  saver_->set_damaged(damaged_);
   run_agreed(collectives_, [&] {
-    if (saving()) saver_->reserve(*engine_);
+    if (config::writes_checkpoints(config_)) saver_->reserve(*engine_);
   });
 }
 
@@ -220,7 +228,7 @@ void Trainer::prepare_output() {
         fs::create_directories(folder);
         take_output();
       }
-      if (saving()) fs::create_directories(checkpoints_);
+      if (config::writes_checkpoints(config_)) fs::create_directories(checkpoints_);
       std::ofstream out(folder / "resolved.in");
       out << config::resolved_text(deck_);
       if (!out.flush()) throw std::runtime_error("can't be written");
@@ -252,7 +260,7 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.source_per_target = data_.source_per_target;
   request.ranks = collectives_.size();
   request.slots = state_.micro_batches;
-  request.saves = saving();
+  request.saves = config::writes_checkpoints(config_);
   request.nodes = collectives_.nodes();
   request.shared_room = zero::agreed_shared_room(collectives_);
   request.rank = collectives_.rank();

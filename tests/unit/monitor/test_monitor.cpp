@@ -65,21 +65,26 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
     write(writer, 2);
     writer.epoch({1, 0.5, 0.25, 1});
     write(writer, 3);
-    writer.eval("bleu", 1);
+    writer.eval({"valid", 3, "bleu", 1, "tok:13a"});
+    writer.eval({"test", 3, "bleu", 1, ""});
     writer.summary({});
     std::ofstream(path_, std::ios::app) << "{\"kind\":\"st";
   };
   fill();
-  MetricsWriter::truncate_metrics(path_, 3, "");
+  MetricsWriter::truncate_metrics(path_, 3, {});
   EXPECT_EQ(kinds(), "st st ep st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, "epoch");
+  MetricsWriter::truncate_metrics(path_, 3, {.epoch = true, .validation = true});
+  EXPECT_EQ(kinds(), "st st ep st ev ");
+  EXPECT_NE(file_text(path_).find("\"valid\""), std::string::npos);
+  fill();
+  MetricsWriter::truncate_metrics(path_, 2, {.epoch = true, .validation = false});
   EXPECT_EQ(kinds(), "st st ep ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, "");
+  MetricsWriter::truncate_metrics(path_, 2, {});
   EXPECT_EQ(kinds(), "st st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 0, "");
+  MetricsWriter::truncate_metrics(path_, 0, {});
   EXPECT_EQ(kinds(), "");
   {
     MetricsWriter writer(path_, OpenMode::kAppend);
@@ -89,10 +94,11 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
 }
 
 TEST_F(Monitor, TruncationOfMissingAndBrokenFiles) {
-  MetricsWriter::truncate_metrics(path_, 5, "epoch");
+  MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false});
   EXPECT_FALSE(fs::exists(path_));
   std::ofstream(path_) << "no record\n";
-  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, "epoch"), th::DataError);
+  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false}),
+               th::DataError);
   EXPECT_EQ(file_text(path_), "no record\n");
   EXPECT_THROW(MetricsWriter("/proc/no/metrics.jsonl", OpenMode::kAppend), th::DeckError);
 }
