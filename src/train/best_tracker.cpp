@@ -34,30 +34,36 @@ std::string BestTracker::restore(const BestState& state) {
   return "";
 }
 
+void BestTracker::restore_end(const std::optional<BestState>& end) {
+  if (end && end->metric == state_.metric) end_ = end;
+}
+
 bool BestTracker::better(double a, double b) const noexcept {
   return direction_ == config::Better::kHigher ? a > b : a < b;
 }
 
 BestTracker::Verdict BestTracker::observe(const Seen& seen) {
+  if (!seen.in_turn) end_ = state_;
+  BestState& state = seen.in_turn ? state_ : *end_;
   Verdict verdict;
-  verdict.better = !state_.value || better(seen.value, *state_.value);
+  verdict.better = !state.value || better(seen.value, *state.value);
   if (verdict.better) {
-    state_.value = seen.value;
-    state_.step = seen.step;
-    state_.without_better = 0;
-  } else if (seen.in_turn) {
-    ++state_.without_better;
+    state.value = seen.value;
+    state.step = seen.step;
+    state.without_better = 0;
+  } else {
+    ++state.without_better;
   }
-  const auto worse = std::find_if(state_.kept.begin(), state_.kept.end(), [&](const auto& entry) {
+  const auto worse = std::find_if(state.kept.begin(), state.kept.end(), [&](const auto& entry) {
     return better(seen.value, entry.value);
   });
-  if (worse - state_.kept.begin() >= keep_) return verdict;
+  if (worse - state.kept.begin() >= keep_) return verdict;
   verdict.save = true;
-  state_.kept.insert(worse, {seen.step, seen.value, seen.scheduled});
-  if (std::ssize(state_.kept) <= keep_) return verdict;
-  if (!state_.kept.back().scheduled)
-    verdict.dropped.push_back(io::step_name(state_.kept.back().step));
-  state_.kept.pop_back();
+  state.kept.insert(worse, {seen.step, seen.value, seen.scheduled});
+  if (std::ssize(state.kept) <= keep_) return verdict;
+  if (seen.in_turn && !state.kept.back().scheduled)
+    verdict.dropped.push_back(io::step_name(state.kept.back().step));
+  state.kept.pop_back();
   return verdict;
 }
 
@@ -67,22 +73,27 @@ bool BestTracker::out_of_patience() const noexcept {
 
 std::vector<std::string> BestTracker::kept() const {
   std::vector<std::string> names;
-  for (const BestState::Entry& entry : state_.kept) names.push_back(io::step_name(entry.step));
+  for (const BestState* state : {&now(), &state_}) {
+    for (const BestState::Entry& entry : state->kept) {
+      const std::string name = io::step_name(entry.step);
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
   return names;
 }
 
 std::string BestTracker::value_text(const std::string& name) const {
-  for (const BestState::Entry& entry : state_.kept)
+  for (const BestState::Entry& entry : now().kept)
     if (io::step_name(entry.step) == name)
-      return state_.metric + " " + monitor::fixed(entry.value, kDigits);
+      return now().metric + " " + monitor::fixed(entry.value, kDigits);
   return "";
 }
 
 std::string BestTracker::text() const {
-  if (state_.without_better == 0) return "the best " + state_.metric + " so far";
-  return "no better " + state_.metric + " for " + std::to_string(state_.without_better) +
-         (state_.without_better == 1 ? " validation (" : " validations (") +
-         monitor::fixed(*state_.value, kDigits) + " at step " + std::to_string(state_.step) + ")";
+  if (now().without_better == 0) return "the best " + now().metric + " so far";
+  return "no better " + now().metric + " for " + std::to_string(now().without_better) +
+         (now().without_better == 1 ? " validation (" : " validations (") +
+         monitor::fixed(*now().value, kDigits) + " at step " + std::to_string(now().step) + ")";
 }
 
 }  // namespace th::train

@@ -57,6 +57,7 @@ std::string to_json(const RunState& s) {
                       {"loss_scale_hysteresis", s.loss_scale.hysteresis}};
   if (s.source_per_target > 0) json["source_per_target"] = s.source_per_target;
   if (!s.best.metric.empty()) json["best"] = json_of(s.best);
+  if (s.best_at_end) json["best_at_end"] = json_of(*s.best_at_end);
   return json_text(json);
 }
 
@@ -80,6 +81,7 @@ RunState run_state_from_json(const std::string& text) {
     s.corpus = j.value("corpus", "");
     s.source_per_target = j.value("source_per_target", 0.0);
     if (j.contains("best")) s.best = best_from(j.at("best"));
+    if (j.contains("best_at_end")) s.best_at_end = best_from(j.at("best_at_end"));
     // Checkpoints of before 16-bit training have none of these.
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
     s.loss_scale.scale = j.value("loss_scale", 0.0);

@@ -276,6 +276,7 @@ void Trainer::save() {
   info.build = build_line();
   info.identity = identity_;
   state_.best = tracker_.state();
+  state_.best_at_end = tracker_.end();
   info.state_json = to_json(state_);
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();

@@ -42,6 +42,7 @@ void Trainer::open_checkpoint() {
     }
     const std::string other = tracker_.restore(state_.best);
     if (!other.empty() && is_root()) log_.info(other);
+    if (finished()) tracker_.restore_end(state_.best_at_end);
     if (!fatal.empty())
       throw DeckError("the deck can't go on from " + reader_->folder() + ":" + fatal);
   });

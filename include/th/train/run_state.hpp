@@ -56,6 +56,7 @@ struct RunState {
   /// Source ids a target id, at which local cross attention is centred; 0: the model has none.
   double source_per_target = 0;
   BestState best;
+  std::optional<BestState> best_at_end;  ///< with the validation of an end beside the others
   static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 

@@ -140,6 +140,21 @@ TEST_F(Monitor, TensorboardRecords) {
                                              18));
 }
 
+TEST_F(Monitor, TensorboardTextIsATensorOfOneStringForTheTextPlugin) {
+  th::monitor::TensorboardWriter writer((folder_ / "tb").string(), 1);
+  writer.text("t", "hi", 3);
+  writer.flush();
+  const auto events = events_of(file_text(writer.path()));
+  ASSERT_EQ(events.size(), 2U);
+  // step 3; summary { value { tag "t" tensor { dtype 7 tensor_shape { dim { size 1 } } string_val
+  // "hi" } metadata { plugin_data { plugin_name "text" } } } }
+  const std::string value = std::string("\x0a\x01t") +
+                            "\x42\x0c\x08\x07\x12\x04\x12\x02\x08\x01\x42\x02hi" +
+                            "\x4a\x08\x0a\x06\x0a\x04text";
+  EXPECT_EQ(events[1].substr(9), std::string("\x10\x03\x2a") + static_cast<char>(value.size() + 2) +
+                                     "\x0a" + static_cast<char>(value.size()) + value);
+}
+
 TEST_F(Monitor, HeaderAlignsAndLeavesOutWhatIsEmpty) {
   th::monitor::HeaderInfo info;
   info.version = "0.1.0";
