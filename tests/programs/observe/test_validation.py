@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Metrics of validation: the same bits at every rank count, the same numbers as th_score's; a user's
-script, good and bad; sample translations."""
+"""Metrics of validation: the same bits at every rank count, the same numbers as th_score's; a
+user's script, good and bad; sample translations."""
 
 import math
 import re

@@ -315,48 +315,6 @@ TEST_F(Checkpoint, KeepLastCountsFromTheNewestBackAndPassesOverDamagedOnes) {
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000004", "step_00000009"}));
 }
 
-TEST_F(Checkpoint, TheBestStayAndThoseThatAreNoLongerGo) {
-  for (const std::int64_t step : {1, 2, 3, 4, 5}) save(1, step);
-  remove_old_checkpoints(
-      dir_, {.kept = {"step_00000001"}, .dropped = {"step_00000001", "step_00000003"}});
-  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001", "step_00000002", "step_00000004",
-                                               "step_00000005"}));
-  remove_old_checkpoints(dir_, {.keep_last = 1, .kept = {"step_00000002"}});
-  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000002", "step_00000005"}));
-  remove_old_checkpoints(dir_, {.dropped = {"step_00000002"}, .newest = 2});
-  EXPECT_EQ(names(), (std::vector<std::string>{"step_00000002", "step_00000005"}))
-      << "it is among the newest two";
-}
-
-TEST_F(Checkpoint, AFileThatNamesOneStandsForIt) {
-  for (const std::int64_t step : {1, 2, 3}) save(1, step);
-  const std::string run = dir_ + "_run";
-  fs::create_directory(run);
-  fs::create_directory_symlink(dir_, run + "/checkpoints");
-  EXPECT_EQ(named_checkpoint(run), run) << "no final: the newest is looked for";
-  write_name(dir_, kBest, "step_00000002");
-  write_name(dir_, kFinal, "step_00000001");
-  const std::vector<std::pair<std::string, std::string>> cases = {
-      {dir_ + "/best", "step_00000002"},
-      {run + "/best", "step_00000002"},
-      {dir_ + "/latest", "step_00000003"},
-      {run + "/latest", "step_00000003"},
-      {dir_ + "/final", "step_00000001"},
-      {run, "step_00000001"},
-      {dir_, "step_00000001"},
-      {dir_ + "/step_00000003", "step_00000003"}};
-  for (const auto& [path, name] : cases) {
-    EXPECT_EQ(fs::path(named_checkpoint(path)).filename().string(), name) << path;
-    EXPECT_EQ(fs::path(CheckpointReader(named_checkpoint(path)).folder()).filename(), name) << path;
-  }
-  EXPECT_EQ(fs::path(CheckpointReader(run).folder()).filename(), "step_00000003") << "a resume's";
-  write_name(dir_, kBest, "step_00000009");
-  EXPECT_THROW((void)named_checkpoint(run + "/best"), th::CheckpointError);
-  remove_name(dir_, kFinal);
-  EXPECT_EQ(named_checkpoint(dir_), dir_);
-  fs::remove_all(run);
-}
-
 TEST_F(Checkpoint, SaveInTheMakingTakesNoOldOneAway) {
   save(1, 1);
   (void)begin_checkpoint(dir_, 2, 0);
