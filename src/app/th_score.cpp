@@ -124,7 +124,7 @@ Lines with_sentences(const Lines& lines, const std::string& separator) {
   for (std::string line : lines) {
     for (std::size_t at = line.find(separator); at != std::string::npos;
          at = line.find(separator, at + 1))
-      line.replace(at, separator.size(), "\n");
+      line.replace(at, separator.size(), 1, '\n');
     out.push_back(std::move(line));
   }
   return out;

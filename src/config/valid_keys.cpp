@@ -54,8 +54,10 @@ Key metrics_key() {
   };
   key.get = [](const RunConfig& c) {
     std::string text;
-    for (const Metric metric : c.valid.metrics)
-      text += (text.empty() ? "" : ",") + std::string(name_of(metric));
+    for (const Metric metric : c.valid.metrics) {
+      if (!text.empty()) text += ',';
+      text += name_of(metric);
+    }
     return text;
   };
   return key;
