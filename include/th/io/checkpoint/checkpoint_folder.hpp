@@ -56,10 +56,10 @@ void remove_name(const std::string& checkpoints_dir, const std::string& file);
 bool go_on_from(const std::string& checkpoints_dir, const std::string& checkpoint);
 /// Which checkpoints stay. Names are bare.
 struct Retention {
-  std::int64_t keep_last = 0;        ///< so many of the newest; 0: all
-  std::vector<std::string> damaged;  ///< are not counted among those
-  std::vector<std::string> kept;     ///< stay, however old
-  std::vector<std::string> dropped;  ///< go, unless they are among the `newest`
+  std::int64_t keep_last = 0;          ///< so many of the newest; 0: all
+  std::vector<std::string> damaged{};  ///< are not counted among those
+  std::vector<std::string> kept{};     ///< stay, however old
+  std::vector<std::string> dropped{};  ///< go, unless they are among the `newest`
   std::int64_t newest = 1;
 };
 /// Of the checkpoint that `latest` names and those of earlier steps deletes what need not stay.
