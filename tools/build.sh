@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tools/build.sh [all | TARGET…]: configures (preset release) and builds into build/.
-#   without an argument: the four programs, and the CUDA plugin where a GPU is here
+#   without an argument: the programs, and the CUDA plugin where a GPU is here
 #   all: the tests and benchmarks too, and the plugin where the CUDA toolkit and NCCL are found
 #   TH_WITH_CUDA=AUTO|ON|OFF   the plugin as said (default), always, or never
 #   TH_LIBTORCH=/path          a LibTorch that is already there

@@ -11,6 +11,7 @@
 #include "th/config/state_names.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/compare.hpp"
+#include "th/io/checkpoint/mean.hpp"
 #include "th/train/run_state.hpp"
 
 // average: the mean of several checkpoints' parameters, and of their moving averages where they
@@ -78,16 +79,16 @@ void require_averages(const Readers& readers) {
   }
 }
 
-/// The mean of a group of the checkpoints in fp64, rounded to fp32 once.
+/// The mean of a group of the checkpoints.
 void read_mean(const Readers& readers, const std::string& kind, const std::string& tensor,
                std::int64_t begin, std::span<float> out) {
-  std::vector<double> sum(out.size(), 0.0);
+  io::Mean mean;
+  mean.begin(out.size());
   for (const auto& reader : readers) {
     reader->read_elements(kind, tensor, begin, out);
-    for (std::size_t i = 0; i < out.size(); ++i) sum[i] += out[i];
+    mean.add(out);
   }
-  for (std::size_t i = 0; i < out.size(); ++i)
-    out[i] = static_cast<float>(sum[i] / static_cast<double>(readers.size()));
+  mean.write(out);
 }
 
 }  // namespace

@@ -53,7 +53,8 @@ void print_overview(std::ostream& out, const std::vector<InspectCommand>& comman
   out << "usage: th_inspect COMMAND … [--json]\n";
   for (const auto& command : commands)
     out << "  " << usage_line(command) << "\n      " << command.summary << '\n';
-  out << "CHECKPOINT is a step folder, or a checkpoints folder or a run's folder: then its newest. "
+  out << "CHECKPOINT is a step folder, or a checkpoints folder or a run's folder: then its newest; "
+         "or one of its files latest, best and final. "
          "NAME is a parameter's, or STATE/NAME "
          "for an\n"
          "optimizer state. th_inspect COMMAND --help: its options.\n"

@@ -4,6 +4,7 @@
 #include "th/data/batcher.hpp"
 #include "th/data/text.hpp"
 #include "th/data/vocabulary.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/memory/tensors.hpp"
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <numeric>
@@ -78,7 +80,7 @@ Request parse(int argc, char** argv) {
   auto add = options.add_options();
   add("help", "this text");
   add("checkpoint", po::value(&request.checkpoint)->required(),
-      "a step folder, or a run's folder: its newest");
+      "a step folder; a run's folder: its final, else its newest; its latest, best or final");
   add("input", po::value(&request.input),
       "source text, .gz is read too; without it standard input");
   add("beam", into(request.beam), "hypotheses of a sentence; 1: greedy");
@@ -127,8 +129,10 @@ std::string number_text(double value) {
 class Translator {
  public:
   explicit Translator(const std::string& checkpoint)
-      : reader_(checkpoint), config_(load(reader_.info(), checkpoint)) {
+      : reader_(th::io::named_checkpoint(checkpoint)), config_(load(reader_.info(), checkpoint)) {
     const auto& info = reader_.info();
+    if (!std::filesystem::exists(checkpoint + "/model.h5"))
+      std::cerr << "th_translate: parameters of " << reader_.folder() << "\n";
     if (info.source_tokens.empty())
       throw th::CheckpointError(reader_.folder() +
                                 " holds no vocabulary: it was trained on synthetic ids");

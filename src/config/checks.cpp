@@ -1,5 +1,6 @@
 #include "config/checks.hpp"
 
+#include "th/config/metrics.hpp"
 #include "th/config/schema.hpp"
 #include "th/config/state_names.hpp"
 
@@ -239,6 +240,30 @@ void check_training(Checker& k, const RunConfig& c) {
              std::to_string(c.train.max_steps) + " steps for tokens_per_second");
 }
 
+void check_valid(Checker& k, const RunConfig& c) {
+  const std::vector<Metric> metrics = metrics_of(c.valid);
+  const Metric best = best_metric(c.valid);
+  k.require(std::find(metrics.begin(), metrics.end(), best) != metrics.end(),
+            {"valid.best_metric", "valid.metrics", "valid.script"},
+            best == Metric::kScript ? "script, and there is none; allowed with valid.script"
+                                    : std::string(name_of(best)) +
+                                          " is not computed; allowed what valid.metrics names");
+  k.require(c.valid.script.empty() || c.comm.timeout_seconds <= 0 ||
+                c.valid.script_seconds < c.comm.timeout_seconds,
+            {"valid.script_seconds", "comm.timeout_seconds", "valid.script"},
+            "the other ranks wait for the script and would take it for a hang; allowed below "
+            "comm.timeout_seconds");
+  k.require(c.checkpoint.average_last == 0 || writes_checkpoints(c),
+            {"checkpoint.average_last", "checkpoint.every_epochs", "checkpoint.every_steps"},
+            "no checkpoint is written that could be averaged; allowed with "
+            "checkpoint.every_epochs or checkpoint.every_steps");
+  k.warn(c.valid.patience > 0 && validates(c) && c.checkpoint.keep_best == 0 &&
+             c.checkpoint.average_last == 0,
+         {"valid.patience", "checkpoint.keep_best"},
+         "the run ends some validations after the best and gives its newest parameters; "
+         "checkpoint.keep_best = 1 keeps the best ones, and gives those");
+}
+
 void find_idle_of_schedule(Checker& k, ScheduleKind name) {
   k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"},
             "schedule.name is constant");
@@ -253,7 +278,6 @@ void find_idle_of_schedule(Checker& k, ScheduleKind name) {
 /// Keys that were given and that this run does not look at.
 void find_idle(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
-  const bool saves = c.checkpoint.every_epochs > 0 || c.checkpoint.every_steps > 0;
   k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer,
             {"zero.offload_optimizer"}, "the device is a CPU");
   k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters,
@@ -304,13 +328,16 @@ void find_idle(Checker& k, const RunConfig& c) {
             "model.position is alibi");
   k.idle_if(c.model.position != Position::kSinusoidal, {"model.position_frequency"},
             "model.position is not sinusoidal");
-  k.idle_if(synthetic || c.data.valid_source.empty(), {"train.valid_every_steps"},
+  const bool tests = !synthetic && !c.data.test_source.empty();
+  const bool decodes = tests || (validates(c) && translates_in_validation(c));
+  k.idle_if(!validates(c),
+            {"train.valid_every_steps", "checkpoint.keep_best", "monitor.sample_lines"},
             "there is no validation text");
-  k.idle_if(synthetic || c.data.test_source.empty(),
-            {"decode.beam", "decode.length_penalty", "decode.max_length"}, "there is no test text");
-  k.idle_if(!synthetic && !c.data.test_source.empty() && c.decode.beam == 1,
-            {"decode.length_penalty"}, "decode.beam is 1: greedy");
-  k.idle_if(!saves, {"checkpoint.keep_last", "checkpoint.async"}, "no checkpoints are written");
+  k.idle_if(!decodes, {"decode.beam", "decode.length_penalty", "decode.max_length"},
+            "there is no test text");
+  k.idle_if(decodes && c.decode.beam == 1, {"decode.length_penalty"}, "decode.beam is 1: greedy");
+  k.idle_if(!writes_checkpoints(c), {"checkpoint.keep_last", "checkpoint.async"},
+            "no checkpoints are written");
   k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},
             "profile.enabled is false");
 }
@@ -325,6 +352,7 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
   check_positions(k, config);
   check_data(k, config.data);
   check_training(k, config);
+  check_valid(k, config);
   find_idle(k, config);
 }
 

@@ -10,6 +10,13 @@ void add_checkpoint(std::vector<Key>& t) {
   t.push_back(
       integer_key("checkpoint.every_steps", TH_AT(checkpoint.every_steps), 0, kMost, "0: never"));
   t.push_back(integer_key("checkpoint.keep_last", TH_AT(checkpoint.keep_last), 0, kMost, "0: all"));
+  t.push_back(integer_key(
+      "checkpoint.keep_best", TH_AT(checkpoint.keep_best), 0, kMost,
+      "so many of the best by valid.best_metric are kept, whatever keep_last says: a validation "
+      "that is among them saves; checkpoints/best names the best; 0: none"));
+  t.push_back(integer_key("checkpoint.average_last", TH_AT(checkpoint.average_last), 0, 1000,
+                          "the run ends with checkpoints/mean_NNNNNNNN, the average of the "
+                          "parameters of the last so many checkpoints; 0: none"));
   Key resume{"checkpoint.resume",
              "choice",
              "none",
@@ -63,6 +70,9 @@ void add_monitor(std::vector<Key>& t) {
       "monitor.progress", TH_AT(monitor.progress),
       Choices<Progress>{{"auto", Progress::kAuto}, {"on", Progress::kOn}, {"off", Progress::kOff}},
       "progress line; auto: on a terminal"));
+  t.push_back(integer_key("monitor.sample_lines", TH_AT(monitor.sample_lines), 0, 1000,
+                          "lines of the validation text, always the same, whose translation each "
+                          "validation shows in log and TensorBoard"));
 }
 
 void add_profile(std::vector<Key>& t) {

@@ -198,8 +198,15 @@ std::int64_t eval_batch_count(const ParallelCorpus& corpus, const config::DataSe
 std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
                                          const config::DataSection& data, std::int64_t rank,
                                          std::int64_t ranks) {
-  Slot order(static_cast<std::size_t>(corpus.size()));
-  std::iota(order.begin(), order.end(), std::int64_t{0});
+  Slot all(static_cast<std::size_t>(corpus.size()));
+  std::iota(all.begin(), all.end(), std::int64_t{0});
+  return make_eval_batches(corpus, data, rank, ranks, all);
+}
+
+std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
+                                         const config::DataSection& data, std::int64_t rank,
+                                         std::int64_t ranks, std::span<const std::int64_t> some) {
+  Slot order(some.begin(), some.end());
   sort_by_length(order, corpus.lengths());
   std::vector<EvalBatch> batches;
   std::vector<Slot> slots = cut_by_count(order, data.batch_size);

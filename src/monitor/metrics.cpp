@@ -49,8 +49,11 @@ void MetricsWriter::epoch(const EpochRecord& r) {
                       {"seconds", r.seconds}}));
 }
 
-void MetricsWriter::eval(const std::string& metric, double value) {
-  line(json_text(Json{{"kind", "eval"}, {"metric", metric}, {"value", value}}));
+void MetricsWriter::eval(const EvalRecord& r) {
+  Json record{
+      {"kind", "eval"}, {"set", r.set}, {"step", r.step}, {"metric", r.metric}, {"value", r.value}};
+  if (!r.signature.empty()) record["signature"] = r.signature;
+  line(json_text(record));
 }
 
 void MetricsWriter::summary(const SummaryRecord& r) {
@@ -63,29 +66,32 @@ void MetricsWriter::summary(const SummaryRecord& r) {
                        {"received", row.received},
                        {"between_nodes", row.between_nodes}});
   }
-  line(json_text(Json{{"kind", "summary"},
-                      {"steps", r.steps},
-                      {"tokens_per_second", r.tokens_per_second},
-                      {"rss_before_model_bytes", r.rss_before_model_bytes},
-                      {"padding_fraction", r.padding_fraction},
-                      {"attention_padding_fraction", r.attention_padding_fraction},
-                      {"peak_rss_bytes", r.peak_rss_bytes},
-                      {"model_state_bytes", r.model_state_bytes},
-                      {"planned_bytes", r.planned_bytes},
-                      {"measured_bytes", r.measured_bytes},
-                      {"bytes_sent", r.bytes_sent},
-                      {"bytes_on_node", r.bytes_on_node},
-                      {"bytes_between_nodes", r.bytes_between_nodes},
-                      {"traffic", traffic},
-                      {"run", r.run},
-                      {"exit", r.exit}}));
+  Json record{{"kind", "summary"},
+              {"steps", r.steps},
+              {"tokens_per_second", r.tokens_per_second},
+              {"rss_before_model_bytes", r.rss_before_model_bytes},
+              {"padding_fraction", r.padding_fraction},
+              {"attention_padding_fraction", r.attention_padding_fraction},
+              {"peak_rss_bytes", r.peak_rss_bytes},
+              {"model_state_bytes", r.model_state_bytes},
+              {"planned_bytes", r.planned_bytes},
+              {"measured_bytes", r.measured_bytes},
+              {"bytes_sent", r.bytes_sent},
+              {"bytes_on_node", r.bytes_on_node},
+              {"bytes_between_nodes", r.bytes_between_nodes},
+              {"traffic", traffic},
+              {"run", r.run},
+              {"exit", r.exit}};
+  if (!r.reason.empty()) record["reason"] = r.reason;
+  line(json_text(record));
 }
 
 namespace {
 
 struct Line {
-  std::string text, kind;  // an eval record's kind is its metric here
-  std::int64_t step = 0;   // of a step record
+  std::string text, kind;
+  std::int64_t step = 0;    // of a step record
+  bool validation = false;  // of an eval record; those of before "set" by their metric
 };
 
 std::vector<Line> whole_lines(const std::string& path) {
@@ -97,7 +103,9 @@ std::vector<Line> whole_lines(const std::string& path) {
     try {
       const Json record = Json::parse(text);
       line.kind = record.at("kind").get<std::string>();
-      if (line.kind == "eval") line.kind = record.at("metric").get<std::string>();
+      if (line.kind == "eval")
+        line.validation =
+            record.contains("set") ? record["set"] == "valid" : record["metric"] == "valid_loss";
       if (line.kind == "step") line.step = record.at("step").get<std::int64_t>();
     } catch (const Json::exception& e) {
       throw DataError(path + ":" + std::to_string(lines.size() + 1) +
@@ -118,7 +126,7 @@ std::string MetricsWriter::last_exit(const std::string& path) {
 }
 
 void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step,
-                                     const std::string& kept) {
+                                     const Kept& kept) {
   if (!std::filesystem::exists(path)) return;
   const std::vector<Line> lines = whole_lines(path);
   const auto later = std::find_if(lines.begin(), lines.end(), [&](const Line& l) {
@@ -128,7 +136,9 @@ void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_
   while (tail != lines.begin() && std::prev(tail)->kind != "step") --tail;
   std::string text;
   for (auto line = lines.begin(); line != later; ++line) {
-    if (line < tail || line->kind == kept) text += line->text + '\n';
+    const bool stays =
+        (kept.epoch && line->kind == "epoch") || (kept.validation && line->validation);
+    if (line < tail || stays) text += line->text + '\n';
   }
   const std::string part = path + ".partial";
   {

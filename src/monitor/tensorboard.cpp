@@ -84,12 +84,34 @@ void TensorboardWriter::scalar(const std::string& tag, double value, std::int64_
   put_bytes(point, 1, tag);
   put_key(point, 2, 5);
   put_little_endian(point, std::bit_cast<std::uint32_t>(static_cast<float>(value)));
-  std::string summary;
-  put_bytes(summary, 1, point);
+  summary(point, step);
+}
+
+void TensorboardWriter::text(const std::string& tag, const std::string& text, std::int64_t step) {
+  constexpr std::uint64_t kStringType = 7;  // DT_STRING
+  std::string dimension, shape, tensor, plugin, metadata, value;
+  put_key(dimension, 1, 0);  // TensorShapeProto.Dim.size = 1
+  put_varint(dimension, 1);
+  put_bytes(shape, 2, dimension);  // TensorShapeProto.dim = 2
+  put_key(tensor, 1, 0);           // TensorProto: dtype = 1, tensor_shape = 2, string_val = 8
+  put_varint(tensor, kStringType);
+  put_bytes(tensor, 2, shape);
+  put_bytes(tensor, 8, text);
+  put_bytes(plugin, 1, "text");    // SummaryMetadata.PluginData.plugin_name = 1
+  put_bytes(metadata, 1, plugin);  // SummaryMetadata.plugin_data = 1
+  put_bytes(value, 1, tag);        // Summary.Value: tag = 1, tensor = 8, metadata = 9
+  put_bytes(value, 8, tensor);
+  put_bytes(value, 9, metadata);
+  summary(value, step);
+}
+
+void TensorboardWriter::summary(const std::string& value, std::int64_t step) {
+  std::string all;
+  put_bytes(all, 1, value);  // Summary.value = 1
   std::string event = event_at(wall_time());
   put_key(event, 2, 0);  // Event.step = 2
   put_varint(event, static_cast<std::uint64_t>(step));
-  put_bytes(event, 5, summary);  // Event.summary = 5
+  put_bytes(event, 5, all);  // Event.summary = 5
   record(event);
 }
 

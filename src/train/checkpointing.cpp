@@ -4,6 +4,7 @@
 #include "th/config/state_names.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_writer.hpp"
+#include "th/io/checkpoint/mean.hpp"
 #include "th/io/checkpoint/shard_reader.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
@@ -48,14 +49,23 @@ void require_my_checksums(const io::CheckpointReader& reader,
 }  // namespace
 
 CheckpointSaver::CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
-                                 std::int64_t keep_last, Mode mode)
+                                 io::Retention retention, Mode mode)
     : collectives_(collectives),
       folder_(std::move(checkpoints_folder)),
-      keep_last_(keep_last),
+      retention_(std::move(retention)),
       mode_(mode) {}
 
 CheckpointSaver::~CheckpointSaver() {
   if (thread_.joinable()) thread_.join();
+}
+
+void CheckpointSaver::name_best() const {
+  for (const std::string& name : retention_.kept) {
+    if (!std::filesystem::exists(folder_ + "/" + name + "/model.h5")) continue;
+    if (io::read_name(folder_, io::kBest) != name) io::write_name(folder_, io::kBest, name);
+    return;
+  }
+  io::remove_name(folder_, io::kBest);
 }
 
 void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
@@ -72,8 +82,9 @@ void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
   }
 }
 
-void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo info) {
+void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo info, Best best) {
   finish();
+  next_ = std::move(best);
   step_ = info.step;
   info.state_names = names_of_optimizer_states(engine);
   for (std::size_t s = 0; s < info.state_names.size(); ++s) {
@@ -83,7 +94,7 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
     reserve(engine);
     if (collectives_.rank() != 0) return;
     // There are more than that only where keep_last was lowered.
-    io::remove_old_checkpoints(folder_, keep_last_, damaged_);
+    io::remove_old_checkpoints(folder_, retention_);
     (void)io::begin_checkpoint(
         folder_, step_,
         engine.layout().parameter_count() *
@@ -160,8 +171,11 @@ void CheckpointSaver::complete(const std::string& failure) {
   run_agreed(collectives_, [&] {
     if (collectives_.rank() != 0) return;
     io::publish_checkpoint(folder_, step_);
-    std::erase(damaged_, io::step_name(step_));  // saved anew
-    io::remove_old_checkpoints(folder_, keep_last_, damaged_);
+    std::erase(retention_.damaged, io::step_name(step_));  // saved anew
+    retention_.kept = std::move(next_.kept);
+    retention_.dropped = std::move(next_.dropped);
+    name_best();
+    io::remove_old_checkpoints(folder_, retention_);
   });
 }
 
@@ -231,6 +245,12 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
   const zero::FlatLayout& layout = engine.layout();
   std::vector<zero::ZeroEngine::NamedState> states = engine.states();
   if (what == LoadWhat::kParameters) states.resize(1);
+  if (what == LoadWhat::kDecoding) {
+    std::erase_if(states, [](const auto& state) {
+      return state.state != zero::State::kParameters &&
+             state.name != std::string_view(config::kAverageName);
+    });
+  }
   const bool averages = states.back().name == std::string_view(config::kAverageName) &&
                         !reader.info().has_state(config::kAverageName);
   if (averages) states.pop_back();
@@ -260,6 +280,85 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
     if (failure) std::rethrow_exception(failure);
   });
   if (averages || what == LoadWhat::kParameters) engine.start_average();
+}
+
+namespace {
+
+/// One rank's slices of a mean, unit by unit.
+class MeanShards {
+ public:
+  MeanShards(const std::vector<std::unique_ptr<io::CheckpointReader>>& readers,
+             const zero::FlatLayout& layout, std::int64_t rank)
+      : layout_(layout), slice_(largest_slice(layout)) {
+    for (const auto& reader : readers)
+      shards_.push_back(std::make_unique<io::ShardReader>(*reader, layout, rank));
+  }
+
+  void write(io::ShardWriter& writer, const std::string& kind) {
+    const bool mean = kind == "parameters" || kind == config::kAverageName;
+    for (std::int64_t unit = 0; unit < std::ssize(layout_.units()); ++unit) {
+      const auto size =
+          static_cast<std::size_t>(layout_.units()[static_cast<std::size_t>(unit)].shard);
+      const std::span<float> slice = std::span(slice_).first(size);
+      if (mean)
+        average(kind, unit, slice);
+      else
+        shards_.back()->read_unit(kind, unit, slice);
+      writer.write_unit(kind, unit, slice);
+    }
+  }
+
+ private:
+  void average(const std::string& kind, std::int64_t unit, std::span<float> slice) {
+    mean_.begin(slice.size());
+    for (const auto& shard : shards_) {
+      shard->read_unit(kind, unit, slice);
+      mean_.add(slice);
+    }
+    mean_.write(slice);
+  }
+
+  const zero::FlatLayout& layout_;
+  std::vector<float> slice_;
+  io::Mean mean_;
+  std::vector<std::unique_ptr<io::ShardReader>> shards_;
+};
+
+}  // namespace
+
+void write_mean(runtime::Collectives& collectives, const zero::FlatLayout& layout,
+                const std::vector<std::unique_ptr<io::CheckpointReader>>& readers,
+                io::CheckpointInfo info, const std::string& checkpoints_folder) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
+  const std::string name = io::mean_name(info.step);
+  const std::string temporary = checkpoints_folder + "/.tmp_" + name;
+  const bool root = collectives.rank() == 0;
+  info.world_size = collectives.size();
+  info.alignment = layout.alignment();
+  run_agreed(collectives, [&] {
+    std::vector<float> buffer(largest_slice(layout));
+    for (const auto& reader : readers)
+      require_my_checksums(*reader, collectives, reader->kinds(), buffer);
+    if (root)
+      (void)io::begin_folder(checkpoints_folder, name,
+                             layout.parameter_count() * (4 + 4 * std::ssize(info.state_names)));
+  });
+  try {
+    run_agreed(collectives, [&] {
+      MeanShards shards(readers, layout, collectives.rank());
+      io::ShardWriter writer(temporary, collectives.rank(), layout, info);
+      shards.write(writer, "parameters");
+      for (const std::string& kind : info.state_names) shards.write(writer, kind);
+      writer.finish();
+      if (root) io::write_model_file(temporary, layout, info);
+    });
+  } catch (const Error&) {
+    if (root) io::discard_folder(checkpoints_folder, name);
+    throw;
+  }
+  run_agreed(collectives, [&] {
+    if (root) io::publish_folder(checkpoints_folder, name);
+  });
 }
 
 }  // namespace th::train

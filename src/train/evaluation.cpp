@@ -1,15 +1,10 @@
 #include "th/train/evaluation.hpp"
 
 #include "th/base/error.hpp"
-#include "th/data/text.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/memory_watch.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cmath>
-#include <map>
-#include <string_view>
 #include <utility>
 
 namespace th::train {
@@ -20,6 +15,15 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
     : count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks);
+}
+
+EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
+                                     const config::DataSection& data, std::int64_t rank,
+                                     std::int64_t ranks, std::span<const std::int64_t> sentences)
+    : count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
+      sentences_(corpus.size()) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
+  mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
 }
 
 std::vector<zero::BatchShape> EvaluationBatches::shapes() const {
@@ -100,39 +104,12 @@ std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroE
   return result;
 }
 
-double corpus_bleu(const std::vector<std::string>& hypotheses,
-                   const std::vector<std::string>& references) {
-  constexpr std::size_t kOrder = 4;
-  std::array<double, kOrder> matched{}, total{};
-  double hypothesis_length = 0, reference_length = 0;
-  for (std::size_t i = 0; i < hypotheses.size() && i < references.size(); ++i) {
-    const auto h = data::split_words(hypotheses[i]);
-    const auto r = data::split_words(references[i]);
-    hypothesis_length += static_cast<double>(h.size());
-    reference_length += static_cast<double>(r.size());
-    for (std::size_t n = 1; n <= kOrder; ++n) {
-      std::map<std::vector<std::string_view>, int> counts;
-      for (std::size_t k = 0; k + n <= r.size(); ++k)
-        ++counts[std::vector<std::string_view>(r.begin() + static_cast<std::ptrdiff_t>(k),
-                                               r.begin() + static_cast<std::ptrdiff_t>(k + n))];
-      for (std::size_t k = 0; k + n <= h.size(); ++k) {
-        total[n - 1] += 1;
-        const auto found = counts.find(
-            std::vector<std::string_view>(h.begin() + static_cast<std::ptrdiff_t>(k),
-                                          h.begin() + static_cast<std::ptrdiff_t>(k + n)));
-        if (found != counts.end() && found->second-- > 0) matched[n - 1] += 1;
-      }
-    }
-  }
-  double log_sum = 0;
-  for (std::size_t n = 0; n < kOrder; ++n) {
-    if (matched[n] == 0) return 0;
-    log_sum += std::log(matched[n] / total[n]);
-  }
-  const double brevity = hypothesis_length < reference_length
-                             ? std::exp(1.0 - reference_length / hypothesis_length)
-                             : 1.0;
-  return 100.0 * brevity * std::exp(log_sum / static_cast<double>(kOrder));
+void with_decoding_parameters(const config::RunConfig& config, zero::ZeroEngine& engine,
+                              const std::function<void()>& body) {
+  const bool average = config.decode.parameters == config::DecodeParameters::kEma;
+  if (average) engine.swap_average();
+  body();
+  if (average) engine.swap_average();
 }
 
 }  // namespace th::train

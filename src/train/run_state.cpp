@@ -9,6 +9,34 @@
 
 namespace th::train {
 
+namespace {
+
+nlohmann::json json_of(const BestState& best) {
+  nlohmann::json kept = nlohmann::json::array();
+  for (const BestState::Entry& entry : best.kept)
+    kept.push_back({{"step", entry.step}, {"value", entry.value}, {"scheduled", entry.scheduled}});
+  nlohmann::json json{{"metric", best.metric},
+                      {"step", best.step},
+                      {"without_better", best.without_better},
+                      {"kept", kept}};
+  if (best.value) json["value"] = *best.value;
+  return json;
+}
+
+BestState best_from(const nlohmann::json& json) {
+  BestState best;
+  json.at("metric").get_to(best.metric);
+  json.at("step").get_to(best.step);
+  json.at("without_better").get_to(best.without_better);
+  if (json.contains("value")) best.value = json.at("value").get<double>();
+  for (const nlohmann::json& entry : json.at("kept"))
+    best.kept.push_back({entry.at("step").get<std::int64_t>(), entry.at("value").get<double>(),
+                         entry.at("scheduled").get<bool>()});
+  return best;
+}
+
+}  // namespace
+
 std::string to_json(const RunState& s) {
   nlohmann::json json{{"step", s.step},
                       {"epoch", s.epoch},
@@ -30,6 +58,8 @@ std::string to_json(const RunState& s) {
   if (s.source_per_target > 0) json["source_per_target"] = s.source_per_target;
   if (!s.run.empty()) json["run"] = s.run;
   if (!s.parent.empty()) json["parent"] = s.parent;
+  if (!s.best.metric.empty()) json["best"] = json_of(s.best);
+  if (s.best_at_end) json["best_at_end"] = json_of(*s.best_at_end);
   return json_text(json);
 }
 
@@ -54,6 +84,8 @@ RunState run_state_from_json(const std::string& text) {
     s.run = j.value("run", "");
     s.parent = j.value("parent", "");
     s.source_per_target = j.value("source_per_target", 0.0);
+    if (j.contains("best")) s.best = best_from(j.at("best"));
+    if (j.contains("best_at_end")) s.best_at_end = best_from(j.at("best_at_end"));
     // Checkpoints of before 16-bit training have none of these.
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
     s.loss_scale.scale = j.value("loss_scale", 0.0);

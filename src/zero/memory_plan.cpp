@@ -252,6 +252,12 @@ class PlanBuilder {
     if (request_.resumes) host_phase("resume", MemoryClass::kCheckpointStaging, unit_staging);
     if (request_.saves && config_.checkpoint.async)
       host()[MemoryClass::kCheckpointStaging] = states_ * layout_.shard_total() * kFloat;
+    // At the end the run's parameters are read: of an average a slice, and its sum in fp64.
+    const std::int64_t slices = config_.checkpoint.average_last > 0 ? 3
+                                : config_.checkpoint.keep_best > 0  ? 1
+                                                                    : 0;
+    if (request_.saves && slices > 0)
+      host_phase("final", MemoryClass::kCheckpointStaging, slices * unit_staging);
     host_phase("update", MemoryClass::kCommunication, buffers_.records_at_end() * kDouble);
     const std::int64_t matrices =
         whole_matrix_floats(config_, whole_matrices(config_, layout_), request_.rank) * kFloat;

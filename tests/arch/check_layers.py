@@ -11,6 +11,7 @@ LAYERS = {
     "base": 0,
     "runtime": 1,
     "cuda": 1,
+    "score": 1,
     "config": 2,
     "data": 3,
     "model": 3,
@@ -23,14 +24,25 @@ LAYERS = {
 # Layers on one level that do not know each other: (from, to). The model reads data's Batch, never
 # the other way round.
 STRANGERS = {("runtime", "cuda"), ("data", "model"), ("io", "monitor"), ("monitor", "io")}
+STRANGERS |= {("score", "runtime"), ("score", "cuda"), ("runtime", "score"), ("cuda", "score")}
 FORBIDDEN = {  # pattern of an include: layers that may not have it
-    r"(ATen|torch|c10)/": {"base", "runtime", "cuda", "config", "data", "io", "monitor"},
-    r"mpi\.h": {"base", "config", "data", "model"},
-    r"(cuda|nccl)[a-z0-9_]*\.h": {"base", "runtime", "config", "data", "io", "monitor", "app"},
+    r"(ATen|torch|c10)/": {"base", "runtime", "cuda", "score", "config", "data", "io", "monitor"},
+    r"mpi\.h": {"base", "score", "config", "data", "model"},
+    r"(cuda|nccl)[a-z0-9_]*\.h": {
+        "base",
+        "runtime",
+        "score",
+        "config",
+        "data",
+        "io",
+        "monitor",
+        "app",
+    },
     r"hdf5\.h|H5": {
         "base",
         "runtime",
         "cuda",
+        "score",
         "config",
         "data",
         "model",

@@ -138,6 +138,6 @@ if(TH_CUDA)
   add_custom_target(package
     COMMAND bash ${CMAKE_SOURCE_DIR}/tools/make_package.sh ${CMAKE_BINARY_DIR}
     USES_TERMINAL VERBATIM)
-  add_dependencies(package th_app th_translate th_inspect th_corpus th_cuda
+  add_dependencies(package th_app th_translate th_inspect th_corpus th_score th_cuda
     th_gpu_kernels th_gpu_nccl th_gpu_staged)
 endif()

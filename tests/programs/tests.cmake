@@ -5,13 +5,13 @@ if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    attention_kinds checkpoints cli fine_tuning gpu_check gpu_run metrics model_options nodes
-    optimizers option_pairs output_folder overlap plan precision profile rerun resume
-    resume_proof save_faults save_killed stop_signal)
+    attention_kinds checkpoints choosing cli fine_tuning gpu_check gpu_run metrics model_options
+    nodes optimizers option_pairs output_folder overlap plan precision profile rerun resume
+    resume_proof save_faults save_killed stop_signal validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff
-    inspect_export inspect_import pytorch tensorboard translate)
+    inspect_export inspect_import pytorch score tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks troubles)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}

@@ -204,7 +204,7 @@ class ProgramTest(unittest.TestCase):
         return sorted(
             path.name
             for path in (self.folder / run / "checkpoints").iterdir()
-            if path.name != "latest"
+            if path.name not in ("latest", "best", "final")
         )
 
     def latest(self, run="out"):

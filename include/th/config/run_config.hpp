@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "th/runtime/optimizers/optimizer_rules.hpp"
+#include "th/score/options.hpp"
 
 namespace th::config {
 
@@ -48,6 +50,8 @@ enum class Reduction { kExact, kFast };
 enum class Overlap { kAuto, kOn, kOff };
 enum class Resume { kNone, kLatest, kPath };
 enum class Progress { kAuto, kOn, kOff };
+enum class Metric { kLoss, kPerplexity, kBleu, kChrf, kRouge, kExact, kScript };
+enum class Better { kHigher, kLower };
 
 struct RunSection {
   std::int64_t warmup_steps = 0;
@@ -177,6 +181,8 @@ struct CheckpointSection {
   std::int64_t every_epochs = 1;
   std::int64_t every_steps = 0;
   std::int64_t keep_last = 0;
+  std::int64_t keep_best = 0;
+  std::int64_t average_last = 0;
   Resume resume = Resume::kNone;
   std::string resume_path;  ///< set when resume is kPath
   std::string init_from;
@@ -191,9 +197,25 @@ struct DecodeSection {
   DecodeParameters parameters = DecodeParameters::kTrained;
 };
 
+/// What validation computes of the validation text, and what follows from it.
+struct ValidSection {
+  std::vector<Metric> metrics{Metric::kLoss};
+  std::int64_t max_lines = 0;  ///< that are translated; 0: all
+  std::string script;          ///< resolved path, empty: none
+  double script_seconds = 60;
+  Better script_better = Better::kHigher;
+  score::BleuTokenizer bleu_tokenizer = score::BleuTokenizer::k13a;
+  score::Smoothing bleu_smoothing = score::Smoothing::kExp;
+  std::int64_t chrf_word_order = 0;
+  score::RougeUnits rouge_units = score::RougeUnits::kWords;
+  std::int64_t patience = 0;            ///< validations; 0: none
+  std::optional<Metric> best_metric{};  ///< empty: the first of `metrics`
+};
+
 struct MonitorSection {
   bool tensorboard = true;
   Progress progress = Progress::kAuto;
+  std::int64_t sample_lines = 0;
 };
 
 struct ProfileSection {
@@ -222,9 +244,21 @@ struct RunConfig {
   CommSection comm;
   CheckpointSection checkpoint;
   DecodeSection decode;
+  ValidSection valid;
   MonitorSection monitor;
   ProfileSection profile;
   PlanSection plan;
 };
+
+/// Whether the run validates on text.
+[[nodiscard]] inline bool validates(const RunConfig& config) {
+  return config.data.synthetic == Synthetic::kNone && !config.data.valid_source.empty();
+}
+
+/// Whether the run saves by itself: now and then, or where a validation is among the best.
+[[nodiscard]] inline bool writes_checkpoints(const RunConfig& config) {
+  const CheckpointSection& c = config.checkpoint;
+  return c.every_epochs > 0 || c.every_steps > 0 || (c.keep_best > 0 && validates(config));
+}
 
 }  // namespace th::config

@@ -50,6 +50,11 @@ struct EvalBatch {
 [[nodiscard]] std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
                                                        const config::DataSection& data,
                                                        std::int64_t rank, std::int64_t ranks);
+/// The same of some of its sentences.
+[[nodiscard]] std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
+                                                       const config::DataSection& data,
+                                                       std::int64_t rank, std::int64_t ranks,
+                                                       std::span<const std::int64_t> sentences);
 /// The number of batches that make_eval_batches deals over all ranks.
 [[nodiscard]] std::int64_t eval_batch_count(const ParallelCorpus& corpus,
                                             const config::DataSection& data);

@@ -25,6 +25,14 @@ struct EpochRecord {
   double seconds = 0;
 };
 
+struct EvalRecord {
+  std::string set;  ///< "valid", "test"
+  std::int64_t step = 0;
+  std::string metric;
+  double value = 0;
+  std::string signature;  ///< how it was counted; empty: left out
+};
+
 /// Payload of rank 0 by kind of call and class of data.
 struct TrafficRecord {
   std::string collective, data;
@@ -47,6 +55,7 @@ struct SummaryRecord {
   std::vector<TrafficRecord> traffic;
   std::string run;  ///< the run's id
   std::string exit = "completed";
+  std::string reason;  ///< of the end; empty: left out
 };
 
 enum class OpenMode { kTruncate, kAppend };
@@ -59,19 +68,22 @@ class MetricsWriter {
   MetricsWriter(const std::string& path, OpenMode mode);
   void step(const StepRecord& record);
   void epoch(const EpochRecord& record);
-  void eval(const std::string& metric, double value);
+  void eval(const EvalRecord& record);
   void summary(const SummaryRecord& record);
   /// How the run ended whose summary is the last record of `path`; empty without one. Throws
   /// DataError for a whole line that is no record. Not collective.
   [[nodiscard]] static std::string last_exit(const std::string& path);
+  /// What of the records behind that of a checkpoint's step was written before the checkpoint: that
+  /// of the epoch, those of a validation.
+  struct Kept {
+    bool epoch = false, validation = false;
+  };
   /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first
   /// step record above last_step, or, without one, the eval, epoch and summary records that end the
-  /// file, but for those of `kept` ("epoch", or an eval record's metric: what that step wrote
-  /// before the checkpoint; "" for none); a last line that was not written whole. A missing file is
-  /// left missing. Replaces the file at once. Throws DataError for a whole line that is no record,
+  /// file, but for those of `kept`; a last line that was not written whole. A missing file is left
+  /// missing. Replaces the file at once. Throws DataError for a whole line that is no record,
   /// DeckError when the file cannot be replaced. Not collective: rank 0 calls it.
-  static void truncate_metrics(const std::string& path, std::int64_t last_step,
-                               const std::string& kept);
+  static void truncate_metrics(const std::string& path, std::int64_t last_step, const Kept& kept);
 
  private:
   void line(const std::string& text);

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_info.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/runtime/transport/collectives.hpp"
@@ -22,8 +23,9 @@ class CheckpointSaver {
  public:
   /// With kWait save() returns when the checkpoint is complete.
   enum class Mode { kWait, kBackground };
+  /// `retention`: what stays until the first save is complete.
   CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
-                  std::int64_t keep_last, Mode mode);
+                  io::Retention retention, Mode mode);
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
@@ -32,9 +34,19 @@ class CheckpointSaver {
   /// copies alone. Throws MemoryError. Not collective.
   void reserve(const zero::ZeroEngine& engine);
   /// Bare names of checkpoints known to be damaged: keep_last does not count them.
-  void set_damaged(std::vector<std::string> names) { damaged_ = std::move(names); }
-  /// Begins to save. Waits for an earlier save first. Collective.
-  void save(const zero::ZeroEngine& engine, io::CheckpointInfo info);
+  [[nodiscard]] const std::vector<std::string>& damaged() const noexcept {
+    return retention_.damaged;
+  }
+  /// The best checkpoints, bare names.
+  struct Best {
+    std::vector<std::string> kept;     ///< stay; the first of them that is there becomes `best`
+    std::vector<std::string> dropped;  ///< go
+  };
+  /// Begins to save. Waits for an earlier save first. `best` counts when this one is complete.
+  /// Collective.
+  void save(const zero::ZeroEngine& engine, io::CheckpointInfo info, Best best);
+  /// Makes the file `best` name the first of those that are kept, or removes it. Rank 0 alone.
+  void name_best() const;
   /// Waits for the save in flight, and publishes it. Throws the error of any rank's writer on every
   /// rank. Collective.
   void finish();
@@ -51,9 +63,9 @@ class CheckpointSaver {
 
   runtime::Collectives& collectives_;
   std::string folder_;
-  std::int64_t keep_last_;
+  io::Retention retention_;
+  Best next_;  ///< of the save in flight
   Mode mode_;
-  std::vector<std::string> damaged_;
   std::thread thread_;
   std::atomic<bool> done_{false};
   std::string failure_;
@@ -73,7 +85,17 @@ class CheckpointSaver {
 /// collective.
 void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& engine);
 
-enum class LoadWhat { kParameters, kEverything };
+/// The average of the parameters, and of their moving averages, of checkpoints of one run, as
+/// th_inspect average makes it, with everything else from the last: as checkpoints/`name`, a shard
+/// a rank. `info`: of the last, with what differs for an average. Values are in fp64 and rounded
+/// once, so that they are the same at every rank count. The readers' CRCs are checked. Throws
+/// CheckpointError on every rank. Collective.
+void write_mean(runtime::Collectives& collectives, const zero::FlatLayout& layout,
+                const std::vector<std::unique_ptr<io::CheckpointReader>>& readers,
+                io::CheckpointInfo info, const std::string& checkpoints_folder);
+
+/// kDecoding: the parameters and, where the engine keeps one, their moving average.
+enum class LoadWhat { kParameters, kDecoding, kEverything };
 enum class Checksums { kCheck, kCheckedBefore };
 /// Loads parameters, or the optimizer's states too, of a checkpoint of any rank count and stage,
 /// unit by unit through a buffer of the largest unit's slice. Each file is read once where the rank

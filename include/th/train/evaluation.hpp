@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,9 @@ class EvaluationBatches {
  public:
   EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
                     std::int64_t rank, std::int64_t ranks);
+  /// Of some of its sentences.
+  EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
+                    std::int64_t rank, std::int64_t ranks, std::span<const std::int64_t> sentences);
   [[nodiscard]] const std::vector<data::EvalBatch>& all() const noexcept { return mine_; }
   [[nodiscard]] std::vector<zero::BatchShape> shapes() const;
   /// Of the batches, as the memory ledger sees them.
@@ -40,8 +45,9 @@ class EvaluationBatches {
                                    const EvaluationBatches& batches);
 
 /// The best translation (model/decoding/decoding.hpp) of each of a corpus' source sentences, in
-/// line order, on every rank. Batches are fixed and dealt to the ranks, so that the text does not
-/// depend on the rank count. Collective; a NumericsError of any rank is thrown on all.
+/// line order, on every rank; empty for sentences that are in no batch. Batches are fixed and dealt
+/// to the ranks, so that the text does not depend on the rank count. Collective; a NumericsError of
+/// any rank is thrown on all.
 [[nodiscard]] std::vector<std::string> translate_corpus(model::Transformer& model,
                                                         zero::ZeroEngine& engine,
                                                         runtime::Collectives& collectives,
@@ -49,9 +55,9 @@ class EvaluationBatches {
                                                         const data::Tokenizer& target,
                                                         const model::SearchOptions& options);
 
-/// Corpus BLEU-4 of tokenised lines with brevity penalty (Papineni et al. 2002), in percent, tokens
-/// split at ASCII white space.
-[[nodiscard]] double corpus_bleu(const std::vector<std::string>& hypotheses,
-                                 const std::vector<std::string>& references);
+/// body() while the engine's parameters are those of decode.parameters. What it throws ends the
+/// run. Collective.
+void with_decoding_parameters(const config::RunConfig& config, zero::ZeroEngine& engine,
+                              const std::function<void()>& body);
 
 }  // namespace th::train

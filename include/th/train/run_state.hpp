@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace th::train {
 
@@ -11,6 +13,21 @@ struct LossScaleState {
   double scale = 0;                               ///< 0: the run has none
   std::int64_t good_steps = 0;                    ///< since the last overflow or doubling
   std::int64_t hysteresis = kHysteresis;
+};
+
+/// What a run knows of its validations so far (best_tracker.hpp).
+struct BestState {
+  /// A checkpoint that is among the best.
+  struct Entry {
+    std::int64_t step = 0;
+    double value = 0;
+    bool scheduled = false;  ///< it would have been saved anyhow
+  };
+  std::string metric;               ///< by which they are compared; empty: they are not
+  std::optional<double> value;      ///< the best so far
+  std::int64_t step = 0;            ///< of that
+  std::int64_t without_better = 0;  ///< validations since
+  std::vector<Entry> kept;          ///< at most checkpoint.keep_best, best first
 };
 
 /// Where a run stands between two steps: what a checkpoint holds beside the tensors. One position
@@ -41,6 +58,8 @@ struct RunState {
   /// The run's id, made at step 0 and kept on resume; empty in checkpoints of before.
   std::string run;
   std::string parent;  ///< id of the run that it branched from or took its parameters from
+  BestState best;
+  std::optional<BestState> best_at_end;  ///< with the validation of an end beside the others
   static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 

@@ -22,6 +22,7 @@
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/mpi.hpp"
 #include "th/runtime/transport/watched_collectives.hpp"
+#include "th/train/best_tracker.hpp"
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
@@ -32,6 +33,7 @@
 #include "th/train/run_state.hpp"
 #include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
+#include "th/train/validation.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
@@ -124,10 +126,18 @@ class Trainer {
     return config_.precision.dtype == config::Precision::kFp16;
   }
   void show_progress(double loss, double seconds);
-  /// body() while the engine's parameters are those of decode.parameters. Collective. What it
-  /// throws ends the run.
-  void with_decoding_parameters(const std::function<void()>& body);
-  [[nodiscard]] double evaluate();
+  [[nodiscard]] RunParts parts();
+  [[nodiscard]] Validation validate();
+  /// Logs and records what a validation found beside the loss.
+  void report(const Validation& validation);
+  /// Takes the validation of this step, if there was one, for valid.patience and
+  /// checkpoint.keep_best. `scheduled`: the step is saved anyhow. Whether it is to be saved.
+  [[nodiscard]] bool take_validation(bool scheduled, bool in_turn);
+  /// Writes checkpoints/mean_… where the deck asks for one, and checkpoints/final. Collective.
+  void choose_final();
+  [[nodiscard]] std::vector<std::unique_ptr<io::CheckpointReader>> checkpoints_to_average();
+  /// Brings the parameters of `final` into the engine, where others are there. Collective.
+  void load_final();
   void report_memory();
   /// Rank 0 writes for people and plots. An error waits for agree() or settle_notes(), where all
   /// ranks learn of it, and nothing is written after it.
@@ -144,7 +154,7 @@ class Trainer {
   [[nodiscard]] double probe();
   void validate_in_between();
   void translate_test_set();
-  void write_summary(const std::string& exit);
+  void write_summary(const std::string& exit, const std::string& reason);
   [[nodiscard]] bool saving() const;
   /// Of the memory that the tensors are in.
   [[nodiscard]] const runtime::MemoryLedger& ledger() const;
@@ -169,6 +179,16 @@ class Trainer {
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::shared_ptr<void> engine_watch_;  ///< ends before the engine does
   std::unique_ptr<CheckpointSaver> saver_;
+  std::unique_ptr<Validator> validator_;  ///< null: there is no validation text
+  BestTracker tracker_;
+  std::optional<double> to_take_;     ///< of this step's validation, until take_validation()
+  std::vector<std::string> dropped_;  ///< until the next save
+  /// What the run gives in the end; empty: nothing was saved.
+  struct Final {
+    std::string name;  ///< bare
+    std::string why;   ///< "the best: bleu 23.4000"
+    std::int64_t step = 0;
+  } final_;
   std::unique_ptr<io::CheckpointReader> reader_;
   std::vector<std::string> damaged_;  ///< checkpoints that a resume passed over, bare names
   std::unique_ptr<monitor::MetricsWriter> metrics_;
@@ -191,7 +211,6 @@ class Trainer {
   std::int64_t saved_step_ = -1, validated_step_ = -1;
   std::int64_t rss_before_model_ = 0;
   std::exception_ptr note_failure_;
-  std::optional<double> last_valid_loss_;
 };
 
 }  // namespace th::train

@@ -34,11 +34,10 @@ void remove_tree(const std::string& path) {
   if (error) fail("cannot remove", path, error.value());
 }
 
-std::string read_latest(const std::string& dir) {
-  std::ifstream file(dir + "/latest");
-  std::string name;
-  std::getline(file, name);
-  return name;
+std::string read_latest(const std::string& dir) { return read_name(dir, kLatest); }
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 // A checkpoint that one of the same step was about to replace when the job died.
@@ -82,7 +81,8 @@ void remove_leftovers(const std::string& dir) {
     const std::string name = it->path().filename().string();
     const bool replaced = name.rfind(kSetAside, 0) == 0 &&
                           fs::exists(dir + "/" + name.substr(std::strlen(kSetAside)));
-    if (replaced || name.rfind(".tmp_step_", 0) == 0) leftovers.push_back(it->path());
+    const bool unfinished = name.rfind(".tmp_step_", 0) == 0 || name.rfind(".tmp_mean_", 0) == 0;
+    if (replaced || unfinished) leftovers.push_back(it->path());
   }
   for (const fs::path& path : leftovers) remove_tree(path.string());
 }
@@ -114,16 +114,29 @@ void require_creatable(const std::string& path) {
   if (fd.get() < 0) fail("cannot create", path, errno);
 }
 
-std::string step_name(std::int64_t step) {
+namespace {
+
+std::string numbered_name(const char* what, std::int64_t step) {
   char text[40];
-  std::snprintf(text, sizeof text, "step_%08lld", static_cast<long long>(step));
+  std::snprintf(text, sizeof text, "%s_%08lld", what, static_cast<long long>(step));
   return text;
 }
 
+}  // namespace
+
+std::string step_name(std::int64_t step) { return numbered_name("step", step); }
+
+std::string mean_name(std::int64_t step) { return numbered_name("mean", step); }
+
 std::string begin_checkpoint(const std::string& checkpoints_dir, std::int64_t step,
                              std::int64_t bytes) {
+  return begin_folder(checkpoints_dir, step_name(step), bytes);
+}
+
+std::string begin_folder(const std::string& checkpoints_dir, const std::string& name,
+                         std::int64_t bytes) {
   FailurePoint::pass("removing leftovers");
-  const std::string path = checkpoints_dir + "/.tmp_" + step_name(step);
+  const std::string path = checkpoints_dir + "/.tmp_" + name;
   remove_leftovers(checkpoints_dir);
   std::error_code error;
   fs::create_directories(checkpoints_dir, error);
@@ -137,12 +150,21 @@ std::string begin_checkpoint(const std::string& checkpoints_dir, std::int64_t st
 }
 
 void discard_checkpoint(const std::string& checkpoints_dir, std::int64_t step) noexcept {
+  discard_folder(checkpoints_dir, step_name(step));
+}
+
+void discard_folder(const std::string& checkpoints_dir, const std::string& name) noexcept {
   std::error_code ignored;
-  fs::remove_all(checkpoints_dir + "/.tmp_" + step_name(step), ignored);
+  fs::remove_all(checkpoints_dir + "/.tmp_" + name, ignored);
 }
 
 void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
-  const std::string name = step_name(step);
+  publish_folder(checkpoints_dir, step_name(step));
+  write_name(checkpoints_dir, kLatest, step_name(step));
+  FailurePoint::pass("the checkpoint is complete");
+}
+
+void publish_folder(const std::string& checkpoints_dir, const std::string& name) {
   const std::string temporary = checkpoints_dir + "/.tmp_" + name;
   const std::string final_path = checkpoints_dir + "/" + name;
   FailurePoint::pass("fsync of the temporary folder");
@@ -154,24 +176,64 @@ void publish_checkpoint(const std::string& checkpoints_dir, std::int64_t step) {
     rename_path(temporary, final_path);
   FailurePoint::pass("fsync of the checkpoints folder");
   sync_path(checkpoints_dir);
-  name_latest(checkpoints_dir, name);
-  FailurePoint::pass("the checkpoint is complete");
 }
 
-void name_latest(const std::string& checkpoints_dir, const std::string& name) {
-  const std::string latest = checkpoints_dir + "/latest";
-  FailurePoint::pass("writing latest.tmp");
+void write_name(const std::string& checkpoints_dir, const std::string& file,
+                const std::string& name) {
+  const std::string path = checkpoints_dir + "/" + file;
+  FailurePoint::pass("writing the file that names a checkpoint");
   {
-    std::ofstream file(latest + ".tmp", std::ios::trunc);
-    file << name << '\n' << std::flush;
-    if (!file) fail("cannot write", latest + ".tmp", errno);
+    std::ofstream out(path + ".tmp", std::ios::trunc);
+    out << name << '\n' << std::flush;
+    if (!out) fail("cannot write", path + ".tmp", errno);
   }
-  FailurePoint::pass("fsync of latest.tmp");
-  sync_path(latest + ".tmp");
-  FailurePoint::pass("rename of latest");
-  rename_path(latest + ".tmp", latest);
-  FailurePoint::pass("fsync after the rename of latest");
+  FailurePoint::pass("fsync of the file that names a checkpoint");
+  sync_path(path + ".tmp");
+  FailurePoint::pass("rename of the file that names a checkpoint");
+  rename_path(path + ".tmp", path);
+  FailurePoint::pass("fsync after that rename");
   sync_path(checkpoints_dir);
+}
+
+std::string read_name(const std::string& checkpoints_dir, const std::string& file) {
+  std::ifstream in(checkpoints_dir + "/" + file);
+  std::string name;
+  std::getline(in, name);
+  return name;
+}
+
+void remove_name(const std::string& checkpoints_dir, const std::string& file) {
+  std::error_code error;
+  fs::remove(checkpoints_dir + "/" + file, error);
+  if (error) fail("cannot remove", checkpoints_dir + "/" + file, error.value());
+}
+
+std::string checkpoint_of_name_file(const std::string& path) {
+  const fs::path given = path;
+  const std::string file = given.filename().string();
+  if (file != kLatest && file != kBest && file != kFinal) return path;
+  std::error_code ignored;
+  fs::path folder = given.parent_path();
+  if (!fs::is_regular_file(given, ignored)) {
+    if (fs::exists(given, ignored) || !fs::is_regular_file(folder / "checkpoints" / file, ignored))
+      return path;
+    folder /= "checkpoints";
+  }
+  const std::string name = read_name(folder.string(), file);
+  const fs::path named = folder / name;
+  if (name.empty() || !fs::exists(named / "model.h5", ignored))
+    throw CheckpointError(path + " names '" + name + "', which is no checkpoint of " +
+                          folder.string());
+  return named.string();
+}
+
+std::string named_checkpoint(const std::string& path) {
+  std::error_code ignored;
+  for (const char* below : {"/checkpoints/", "/"}) {
+    const std::string file = path + below + kFinal;
+    if (fs::is_regular_file(file, ignored)) return checkpoint_of_name_file(file);
+  }
+  return checkpoint_of_name_file(path);
 }
 
 bool go_on_from(const std::string& checkpoints_dir, const std::string& checkpoint) {
@@ -182,24 +244,25 @@ bool go_on_from(const std::string& checkpoints_dir, const std::string& checkpoin
   std::string name = path.filename().string();
   if (name.rfind(kSetAside, 0) == 0) name.erase(0, std::strlen(kSetAside));
   if (!is_step(name) || name == read_latest(checkpoints_dir)) return false;
-  name_latest(checkpoints_dir, name);
+  write_name(checkpoints_dir, kLatest, name);
   return true;
 }
 
-void remove_old_checkpoints(const std::string& checkpoints_dir, std::int64_t keep_last,
-                            const std::vector<std::string>& damaged) {
-  if (keep_last <= 0) return;
+void remove_old_checkpoints(const std::string& checkpoints_dir, const Retention& retention) {
+  if (retention.keep_last <= 0 && retention.dropped.empty()) return;
   auto names = step_folders(checkpoints_dir);
   const auto newest = std::find(names.begin(), names.end(), read_latest(checkpoints_dir));
   if (newest == names.end()) return;
   names.erase(names.begin(), newest);
-  std::int64_t kept = 0;
+  std::int64_t sound = 0;
   for (const std::string& name : names) {
-    if (kept >= keep_last) {
+    const bool old = retention.keep_last > 0 && sound >= retention.keep_last;
+    const bool dropped = sound >= retention.newest && contains(retention.dropped, name);
+    if ((old || dropped) && !contains(retention.kept, name)) {
       FailurePoint::pass("removing an old checkpoint");
       remove_tree(checkpoints_dir + "/" + name);
-    } else if (std::find(damaged.begin(), damaged.end(), name) == damaged.end()) {
-      ++kept;
+    } else if (!contains(retention.damaged, name)) {
+      ++sound;
     }
   }
 }

@@ -16,7 +16,8 @@ namespace th::io {
 namespace fs = std::filesystem;
 namespace {
 
-std::string resolve_folder(const std::string& path, std::vector<std::string>& notes) {
+std::string resolve_folder(const std::string& given, std::vector<std::string>& notes) {
+  const std::string path = checkpoint_of_name_file(given);
   if (fs::exists(path + "/model.h5")) return path;
   const std::string below = fs::is_directory(path + "/checkpoints") ? path + "/checkpoints" : path;
   if (auto found = find_latest(below, notes)) return *found;

@@ -8,6 +8,7 @@
 #include "th/train/evaluation.hpp"
 #include "th/train/memory_watch.hpp"
 #include "th/train/training_data.hpp"
+#include "th/train/validation.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -77,7 +78,7 @@ Planner::Planner(const config::LoadedDeck& deck, std::int64_t launched_ranks)
   request_.target_vocabulary = data.target_vocabulary;
   request_.longest = data.longest;
   request_.source_per_target = data.source_per_target;
-  request_.saves = config_.checkpoint.every_epochs > 0 || config_.checkpoint.every_steps > 0;
+  request_.saves = config::writes_checkpoints(config_);
   dataset_ = data.dataset;
   if (dataset_.train) lengths_ = dataset_.train->lengths();
   const model::AttentionCuts cuts = model::attention_cuts(
@@ -124,7 +125,13 @@ const Planner::Shapes& Planner::shapes(const config::RunConfig& config) const {
   Shapes& all = found->second;
   if (!made) return all;
   all.training = training_shapes(config);
-  if (dataset_.valid) all.evaluation = evaluation_shapes(*dataset_.valid, config);
+  if (dataset_.valid) {
+    all.evaluation = evaluation_shapes(*dataset_.valid, config);
+    const auto lines = translated_in_validation(config, dataset_.valid->size());
+    for (const zero::BatchShape& shape :
+         EvaluationBatches(*dataset_.valid, config.data, 0, 1, lines).shapes())
+      data::keep_largest(all.decoding, decoding_shape(shape, config.decode.max_length));
+  }
   if (dataset_.test) {
     for (const zero::BatchShape& shape : evaluation_shapes(*dataset_.test, config)) {
       data::keep_largest(all.decoding, decoding_shape(shape, config.decode.max_length));

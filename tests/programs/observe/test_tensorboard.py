@@ -63,6 +63,29 @@ class Tensorboard(th_run.ProgramTest):
         for tag in expected:
             self.assertEqual(points[tag], expected[tag], tag)
 
+    def test_scores_and_samples_of_a_validation(self):
+        self.train(
+            train__max_steps=2,
+            valid__metrics="bleu,chrf",
+            monitor__sample_lines=2,
+            decode__max_length=4,
+        )
+        evals = {r["metric"]: float(numpy.float32(r["value"])) for r in self.metrics(kind="eval")}
+        for metric in ("bleu", "chrf"):
+            self.assertEqual(self.points()[f"valid/{metric}"], [(2, evals[metric])])
+        events = EventAccumulator(str(self.folder / "out" / "tensorboard"))
+        events.Reload()
+        self.assertIn(
+            "valid/samples", events.summary_metadata.keys() & set(events.Tags()["tensors"])
+        )
+        self.assertEqual(events.PluginTagToContent("text").keys(), {"valid/samples"})
+        (event,) = events.Tensors("valid/samples")
+        text = event.tensor_proto.string_val[0].decode()
+        self.assertEqual(event.step, 2)
+        self.assertEqual(len(text.splitlines()), 4, text)
+        source = (self.folder / "valid.en").read_text().splitlines()[0]
+        self.assertIn(f"| {source} |", text)
+
     def test_no_event_file_when_switched_off(self):
         self.train(train__max_steps=1, monitor__tensorboard="false")
         self.assertFalse((self.folder / "out" / "tensorboard").exists())

@@ -174,7 +174,7 @@ TEST_F(Checkpoint, AnotherModelIsExplainedAndOldStepsGo) {
   }
   save(2, 1);  // replaces the folder of the same step
   save(2, 2);
-  remove_old_checkpoints(dir_, 1);
+  remove_old_checkpoints(dir_, {.keep_last = 1});
   EXPECT_FALSE(fs::exists(dir_ + "/step_00000001"));
   EXPECT_EQ(CheckpointReader(dir_).info().step, 2);
   EXPECT_THROW(require_free_space(dir_, std::int64_t{1} << 60), th::CheckpointError);
@@ -305,20 +305,20 @@ TEST_F(Checkpoint, NewerFormatIsAnErrorAndNoReasonToGoBack) {
 TEST_F(Checkpoint, KeepLastCountsFromTheNewestBackAndPassesOverDamagedOnes) {
   for (const std::int64_t step : {1, 2, 3, 9}) save(1, step);
   save(1, 4);  // a run that was taken up at 3: `latest` names 4
-  remove_old_checkpoints(dir_, 0);
+  remove_old_checkpoints(dir_, {});
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001", "step_00000002", "step_00000003",
                                                "step_00000004", "step_00000009"}));
-  remove_old_checkpoints(dir_, 2, {"step_00000003"});
+  remove_old_checkpoints(dir_, {.keep_last = 2, .damaged = {"step_00000003"}});
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000002", "step_00000003", "step_00000004",
                                                "step_00000009"}));
-  remove_old_checkpoints(dir_, 1);
+  remove_old_checkpoints(dir_, {.keep_last = 1});
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000004", "step_00000009"}));
 }
 
 TEST_F(Checkpoint, SaveInTheMakingTakesNoOldOneAway) {
   save(1, 1);
   (void)begin_checkpoint(dir_, 2, 0);
-  remove_old_checkpoints(dir_, 1);
+  remove_old_checkpoints(dir_, {.keep_last = 1});
   EXPECT_EQ(names(), (std::vector<std::string>{".tmp_step_00000002", "step_00000001"}));
   discard_checkpoint(dir_, 2);
   EXPECT_EQ(names(), (std::vector<std::string>{"step_00000001"}));

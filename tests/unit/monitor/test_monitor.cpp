@@ -65,21 +65,26 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
     write(writer, 2);
     writer.epoch({1, 0.5, 0.25, 1});
     write(writer, 3);
-    writer.eval("bleu", 1);
+    writer.eval({"valid", 3, "bleu", 1, "tok:13a"});
+    writer.eval({"test", 3, "bleu", 1, ""});
     writer.summary({});
     std::ofstream(path_, std::ios::app) << "{\"kind\":\"st";
   };
   fill();
-  MetricsWriter::truncate_metrics(path_, 3, "");
+  MetricsWriter::truncate_metrics(path_, 3, {});
   EXPECT_EQ(kinds(), "st st ep st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, "epoch");
+  MetricsWriter::truncate_metrics(path_, 3, {.epoch = true, .validation = true});
+  EXPECT_EQ(kinds(), "st st ep st ev ");
+  EXPECT_NE(file_text(path_).find("\"valid\""), std::string::npos);
+  fill();
+  MetricsWriter::truncate_metrics(path_, 2, {.epoch = true, .validation = false});
   EXPECT_EQ(kinds(), "st st ep ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, "");
+  MetricsWriter::truncate_metrics(path_, 2, {});
   EXPECT_EQ(kinds(), "st st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 0, "");
+  MetricsWriter::truncate_metrics(path_, 0, {});
   EXPECT_EQ(kinds(), "");
   {
     MetricsWriter writer(path_, OpenMode::kAppend);
@@ -89,10 +94,11 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
 }
 
 TEST_F(Monitor, TruncationOfMissingAndBrokenFiles) {
-  MetricsWriter::truncate_metrics(path_, 5, "epoch");
+  MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false});
   EXPECT_FALSE(fs::exists(path_));
   std::ofstream(path_) << "no record\n";
-  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, "epoch"), th::DataError);
+  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false}),
+               th::DataError);
   EXPECT_EQ(file_text(path_), "no record\n");
   EXPECT_THROW(MetricsWriter("/proc/no/metrics.jsonl", OpenMode::kAppend), th::DeckError);
 }
@@ -132,6 +138,21 @@ TEST_F(Monitor, TensorboardRecords) {
   EXPECT_EQ(events[1].substr(9), std::string("\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04"
                                              "loss\x15\x00\x00\xc0\x3f",
                                              18));
+}
+
+TEST_F(Monitor, TensorboardTextIsATensorOfOneStringForTheTextPlugin) {
+  th::monitor::TensorboardWriter writer((folder_ / "tb").string(), 1);
+  writer.text("t", "hi", 3);
+  writer.flush();
+  const auto events = events_of(file_text(writer.path()));
+  ASSERT_EQ(events.size(), 2U);
+  // step 3; summary { value { tag "t" tensor { dtype 7 tensor_shape { dim { size 1 } } string_val
+  // "hi" } metadata { plugin_data { plugin_name "text" } } } }
+  const std::string value = std::string("\x0a\x01t") +
+                            "\x42\x0c\x08\x07\x12\x04\x12\x02\x08\x01\x42\x02hi" +
+                            "\x4a\x08\x0a\x06\x0a\x04text";
+  EXPECT_EQ(events[1].substr(9), std::string("\x10\x03\x2a") + static_cast<char>(value.size() + 2) +
+                                     "\x0a" + static_cast<char>(value.size()) + value);
 }
 
 TEST_F(Monitor, HeaderAlignsAndLeavesOutWhatIsEmpty) {

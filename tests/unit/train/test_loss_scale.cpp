@@ -83,7 +83,7 @@ TEST(LossScale, BelowOneItGoesOnToTwoToTheMinusTen) {
 }
 
 TEST(LossScale, GoesOnFromWhatACheckpointKept) {
-  LossScale first = with(1024, 4), second(65536, 4);
+  LossScale first = with(1024, 4), second = with(65536, 4);
   for (const bool overflow : {false, true, true, false, false}) first.update(overflow);
   second.restore(first.state());
   for (const bool overflow : {false, false, true, false}) {

@@ -15,8 +15,8 @@ namespace th::io {
 /// CheckpointError naming file or tensor.
 class CheckpointReader {
  public:
-  /// `path`: a step folder; or a checkpoints folder or a run's folder, then the newest complete one
-  /// (see notes()).
+  /// `path`: a checkpoint; one of the files latest, best and final, or its name below a run's
+  /// folder; or a checkpoints folder or a run's folder, then the newest complete one (see notes()).
   explicit CheckpointReader(const std::string& path);
   [[nodiscard]] const CheckpointInfo& info() const noexcept { return info_; }
   [[nodiscard]] const std::string& folder() const noexcept { return folder_; }

@@ -2,7 +2,6 @@
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
-#include "th/data/text.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/observe/signals.hpp"
@@ -13,7 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
+#include <utility>
 
 namespace th::train {
 
@@ -22,10 +21,6 @@ using runtime::FlightRecord;
 namespace {
 
 using monitor::fixed;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 constexpr std::int64_t kStepsInMemory = 6;  // four that wait, the one in the making, the one in use
 
@@ -36,7 +31,7 @@ Trainer::~Trainer() = default;
 bool Trainer::finished() const {
   const bool all_epochs = state_.epoch >= config_.train.epochs;
   const bool all_steps = config_.train.max_steps > 0 && state_.step >= config_.train.max_steps;
-  return all_epochs || all_steps;
+  return all_epochs || all_steps || tracker_.out_of_patience();
 }
 
 bool Trainer::completed() {
@@ -71,7 +66,7 @@ int Trainer::run() {
 int Trainer::run_to_the_end() {
   loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch,
                                                 config_.data.num_workers);
-  bool stopped = false;
+  bool stopped = false, best = false;
   while (!finished()) {
     if (profile_) profile_->begin_step(state_.step + 1);
     train_step();
@@ -81,11 +76,12 @@ int Trainer::run_to_the_end() {
     if (!epoch_ended && config_.train.valid_every_steps > 0 &&
         state_.step % config_.train.valid_every_steps == 0)
       validate_in_between();
-    const Border border = agree();
     const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 &&
                           state_.epoch % config_.checkpoint.every_epochs == 0;
     const bool by_step =
         config_.checkpoint.every_steps > 0 && state_.step % config_.checkpoint.every_steps == 0;
+    best = take_validation(by_epoch || by_step || (finished() && saving()), true);
+    const Border border = agree();
     if (border.writers_done) {
       watchdog_.enter("checkpoint", state_.step);
       saver_->finish();
@@ -98,20 +94,27 @@ int Trainer::run_to_the_end() {
     if (stopped)
       say("Stopping after step " + std::to_string(state_.step) + ": " + border.stop + ".");
     if (stopped) break;
-    if (!finished() && (by_epoch || by_step || border.checkpoint)) save();
+    if (!finished() && (by_epoch || by_step || best || border.checkpoint)) save();
   }
   loader_.reset();
   finish_steps();
   if (!stopped) {
-    if (dataset_.valid && validated_step_ != state_.step) validate_in_between();
+    if (dataset_.valid && validated_step_ != state_.step) {
+      validate_in_between();
+      best = take_validation(saving(), false);
+    }
     state_.exit = dataset_.test ? RunState::kTrained : RunState::kCompleted;
   }
-  if ((saving() || stopped) && saved_step_ != state_.step) save();
+  if ((saving() || stopped || best) && saved_step_ != state_.step) save();
   saver_->finish();
   settle_notes();
-  if (!stopped) translate_test_set();  // what fails there takes no training with it
+  if (!stopped) {  // what fails there takes no training with it
+    choose_final();
+    translate_test_set();
+  }
   if (profile_) profile_->end_run();
-  write_summary(stopped ? "stopped" : RunState::kCompleted);
+  write_summary(stopped ? "stopped" : RunState::kCompleted,
+                !stopped && tracker_.out_of_patience() ? "patience" : "");
   if (stopped)
     say("Stopped at step " + std::to_string(state_.step) +
         " with a checkpoint; start the same command with checkpoint.resume=latest.");
@@ -242,54 +245,6 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
   }
 }
 
-double Trainer::evaluate() {
-  watchdog_.enter("validation", state_.step);
-  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
-  const EvaluationBatches batches(*dataset_.valid, config_.data, collectives_.rank(),
-                                  collectives_.size());
-  memory_->saw_evaluation(batches.shapes(), batches.bytes());
-  validated_step_ = state_.step;
-  double loss = 0;
-  with_decoding_parameters([&] { loss = evaluate_loss(*model_, *engine_, collectives_, batches); });
-  return loss;
-}
-
-void Trainer::end_epoch() {
-  finish_steps();
-  const auto start = Clock::now();
-  const double loss = state_.epoch_loss_sum / static_cast<double>(state_.epoch_tokens);
-  std::optional<double> valid;
-  if (dataset_.valid) {
-    valid = evaluate();
-    last_valid_loss_ = valid;
-  }
-  const double seconds = state_.epoch_seconds + seconds_since(start);
-  note([&] {
-    metrics_->epoch({state_.epoch, loss, valid, seconds});
-    if (tensorboard_ && valid) tensorboard_->scalar("valid/loss", *valid, state_.step);
-    if (tensorboard_) tensorboard_->flush();
-  });
-  say("Epoch " + std::to_string(state_.epoch) + ": Loss = " + fixed(loss, 4) +
-      (valid ? ", Validation = " + fixed(*valid, 4) : std::string()) + " (" + fixed(seconds, 1) +
-      " s)");
-  ++state_.epoch;
-  state_.step_in_epoch = 0;
-  state_.epoch_loss_sum = 0;
-  state_.epoch_tokens = 0;
-  state_.epoch_seconds = 0;
-}
-
-void Trainer::validate_in_between() {
-  finish_steps();
-  if (!dataset_.valid) return;
-  const double valid = evaluate();
-  note([&] {
-    metrics_->eval("valid_loss", valid);
-    if (tensorboard_) tensorboard_->scalar("valid/loss", valid, state_.step);
-  });
-  say("Step " + std::to_string(state_.step) + ": Validation = " + fixed(valid, 4));
-}
-
 Trainer::Border Trainer::agree() {
   const std::array<double, 4> mine{stop_.reason(longest_step_),
                                    runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0,
@@ -339,6 +294,8 @@ void Trainer::save() {
   info.build = build_line();
   info.identity = identity_;
   info.run = state_.run;
+  state_.best = tracker_.state();
+  state_.best_at_end = tracker_.end();
   info.state_json = to_json(state_);
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();
@@ -347,7 +304,7 @@ void Trainer::save() {
   info.units = model_->units();
   info.aliases = model_->aliases();
   memory_->saw_save();
-  saver_->save(*engine_, std::move(info));
+  saver_->save(*engine_, std::move(info), {tracker_.kept(), std::exchange(dropped_, {})});
   saved_step_ = state_.step;
 }
 
@@ -359,54 +316,6 @@ void Trainer::save_what_can_be() {
     if (error.thrown() == Error::Thrown::kHere) throw;
     say(std::string("No checkpoint either: ") + error.what());
   }
-}
-
-void Trainer::translate_test_set() {
-  if (!dataset_.test) return;
-  watchdog_.enter("decoding", state_.step);
-  std::vector<std::string> lines;
-  {
-    const EvaluationBatches batches(*dataset_.test, config_.data, collectives_.rank(),
-                                    collectives_.size());
-    memory_->saw_decoding(batches.shapes(), batches.bytes(), config_.decode.max_length);
-    std::optional<model::Transformer> host;  // decodes in place of a GPU's
-    const model::ActivationLedger of_host(runtime::MemoryLedger::process());
-    if (device_.on_gpu()) {
-      const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-      host.emplace(
-          model::TransformerSpec{config_.model, data_.source_vocabulary, data_.target_vocabulary,
-                                 data_.longest, data_.source_per_target},
-          model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
-          model::host_compute(config_.run));
-    }
-    with_decoding_parameters([&] {
-      lines = translate_corpus(
-          host ? *host : *model_, *engine_, collectives_, batches, *dataset_.target_tokenizer,
-          {config_.decode.beam, config_.decode.length_penalty, config_.decode.max_length, 1});
-    });
-  }
-  std::vector<std::string> references;
-  std::int64_t exact = 0;
-  run_agreed(collectives_, [&] {
-    if (!is_root()) return;
-    references = data::read_parallel(config_.data.test_source, config_.data.test_target,
-                                     config_.data.empty_lines)
-                     .target.lines;
-    std::ofstream out(config_.run.output_dir + "/test.hyp");
-    for (const std::string& line : lines) out << line << "\n";
-    if (!out.flush()) throw CheckpointError(config_.run.output_dir + "/test.hyp can't be written");
-  });
-  if (!is_root()) return;
-  for (std::size_t i = 0; i < lines.size() && i < references.size(); ++i)
-    exact += lines[i] == references[i] ? 1 : 0;
-  const double share = static_cast<double>(exact) / static_cast<double>(lines.size());
-  const double bleu = corpus_bleu(lines, references);
-  note([&] {
-    metrics_->eval("bleu", bleu);
-    metrics_->eval("exact", share);
-  });
-  say("Test set: BLEU = " + fixed(bleu, 2) + ", " + fixed(100 * share, 1) + " % of " +
-      std::to_string(lines.size()) + " lines exact");
 }
 
 }  // namespace th::train

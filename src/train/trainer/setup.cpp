@@ -72,6 +72,7 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       log_(log),
       output_(config_, log),
       stop_(config_.run, collectives.rank() == 0),
+      tracker_(config_),
       loss_scale_(config_.precision) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
@@ -97,17 +98,24 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
   watchdog_.enter("resume", state_.step);
   resume();
   open_saver();
+  if (dataset_.valid) validator_ = std::make_unique<Validator>(parts());
   print_sizes();
 }
 
 void Trainer::open_saver() {
   using Mode = CheckpointSaver::Mode;
+  io::Retention retention;
+  retention.keep_last = config_.checkpoint.keep_last;
+  retention.newest = std::max<std::int64_t>(1, config_.checkpoint.average_last);
+  if (retention.keep_last > 0)  // a mean to come needs them
+    retention.keep_last = std::max(retention.keep_last, config_.checkpoint.average_last);
+  retention.damaged = damaged_;
+  retention.kept = tracker_.kept();
   saver_ =
-      std::make_unique<CheckpointSaver>(collectives_, checkpoints_, config_.checkpoint.keep_last,
+      std::make_unique<CheckpointSaver>(collectives_, checkpoints_, std::move(retention),
                                         config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
-  saver_->set_damaged(damaged_);
   run_agreed(collectives_, [&] {
-    if (saving()) saver_->reserve(*engine_);
+    if (config::writes_checkpoints(config_)) saver_->reserve(*engine_);
   });
 }
 
@@ -189,7 +197,7 @@ void Trainer::prepare_output() {
     const fs::path folder = config_.run.output_dir;
     output_.prepare(state_, reader_ ? reader_->folder() : "");
     std::error_code code;
-    if (saving()) fs::create_directories(checkpoints_, code);
+    if (config::writes_checkpoints(config_)) fs::create_directories(checkpoints_, code);
     errno = 0;
     std::ofstream out(folder / "resolved.in");
     out << config::resolved_text(deck_);
@@ -221,7 +229,7 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.source_per_target = data_.source_per_target;
   request.ranks = collectives_.size();
   request.slots = state_.micro_batches;
-  request.saves = saving();
+  request.saves = config::writes_checkpoints(config_);
   request.nodes = collectives_.nodes();
   request.shared_room = zero::agreed_shared_room(collectives_);
   request.rank = collectives_.rank();

@@ -48,13 +48,6 @@ void Trainer::show_progress(double loss, double seconds) {
                   " s left");
 }
 
-void Trainer::with_decoding_parameters(const std::function<void()>& body) {
-  const bool average = config_.decode.parameters == config::DecodeParameters::kEma;
-  if (average) engine_->swap_average();
-  body();
-  if (average) engine_->swap_average();
-}
-
 void Trainer::report_memory() {
   if (!is_root()) return;
   say("Memory of a rank: " + plan_against_measurement(memory_->plan().peak().use,
@@ -76,10 +69,14 @@ void Trainer::open_monitors() {
       log_.info(checkpoints_ + "/latest names " + io::step_name(state_.step) +
                 " again: what was trained after it is left behind.");
     }
-    const std::string last_record = state_.step_in_epoch == 0 ? "epoch"
-                                    : validated               ? "valid_loss"
-                                                              : "";  // of the checkpoint's own step
-    if (append) monitor::MetricsWriter::truncate_metrics(path, state_.step, last_record);
+    if (reader_) {  // what an earlier end gave is not this one's
+      saver_->name_best();
+      io::remove_name(checkpoints_, io::kFinal);
+    }
+    const bool epoch_ended = state_.step_in_epoch == 0;
+    if (append)
+      monitor::MetricsWriter::truncate_metrics(path, state_.step,
+                                               {epoch_ended, epoch_ended || validated});
     metrics_ = std::make_unique<monitor::MetricsWriter>(
         path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
     const config::Progress progress = config_.monitor.progress;
@@ -101,6 +98,10 @@ void Trainer::print_sizes() {
                              : std::string()));
     log_.info("Vocabulary: source " + std::to_string(dataset_.source_tokenizer->size()) +
               ", target " + std::to_string(dataset_.target_tokenizer->size()));
+    if (dataset_.valid && config_.train.label_smoothing > 0)
+      log_.info(
+          "The training loss holds label smoothing (train.label_smoothing), the validation "
+          "loss does not: compare each with itself.");
   }
   log_.info("Parameters: " + std::to_string(engine_->layout().parameter_count()));
   log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " +
@@ -115,7 +116,7 @@ void Trainer::print_sizes() {
   log_.info("Identity: " + identity_);
 }
 
-void Trainer::write_summary(const std::string& exit) {
+void Trainer::write_summary(const std::string& exit, const std::string& reason) {
   const auto gather = [&](std::int64_t value) {
     std::vector<std::int64_t> out;
     for (const std::string& text : collectives_.gather_texts(std::to_string(value)))
@@ -152,6 +153,7 @@ void Trainer::write_summary(const std::string& exit) {
   record.measured_bytes = gather(ledger().at_peak().total());
   record.run = state_.run;
   record.exit = exit;
+  record.reason = reason;
   std::string traffic;
   for (const runtime::TrafficRow& row : collectives_.traffic()) {
     record.traffic.push_back(

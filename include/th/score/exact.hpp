@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace th::score {
+
+/// Lines that equal their reference, white space at both ends left out. Throws InternalError for
+/// unequal counts.
+[[nodiscard]] std::int64_t exact_lines(std::span<const std::string> hypotheses,
+                                       std::span<const std::string> references);
+
+/// "nrefs:1|case:mixed|trim:yes|version:th_app-0.1.0".
+[[nodiscard]] std::string exact_signature();
+
+}  // namespace th::score

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "th/config/run_config.hpp"
+#include "th/train/run_state.hpp"
+
+namespace th::train {
+
+/// Which validations of a run were the best by valid.best_metric, and for how long there was none
+/// better. A validation that a run's end makes beside the others counts for that end alone: a run
+/// that goes on from there is one that never ended. The same on every rank, as far as it is given
+/// the same values; not collective.
+class BestTracker {
+ public:
+  explicit BestTracker(const config::RunConfig& config);
+
+  /// Whether the deck asks for any of it.
+  [[nodiscard]] bool active() const noexcept;
+  /// Goes on from what a checkpoint holds. Returns a line for the log where that is of another
+  /// metric, and nothing is known then.
+  [[nodiscard]] std::string restore(const BestState& state);
+  /// At the end that wrote the checkpoint, of a run that does not go on.
+  void restore_end(const std::optional<BestState>& end);
+
+  /// A validation, and how it came to be.
+  struct Seen {
+    std::int64_t step = 0;
+    double value = 0;        ///< finite
+    bool in_turn = true;     ///< not that of a run's end beside the others
+    bool scheduled = false;  ///< this step is saved anyhow
+  };
+  struct Verdict {
+    bool better = false;               ///< than all before
+    bool save = false;                 ///< it is among the checkpoint.keep_best best
+    std::vector<std::string> dropped;  ///< checkpoints that are no longer, and were saved for that
+  };
+  [[nodiscard]] Verdict observe(const Seen& seen);
+  /// Whether valid.patience is over.
+  [[nodiscard]] bool out_of_patience() const noexcept;
+  /// Bare names of the best checkpoints, best first; then those that were before the end.
+  [[nodiscard]] std::vector<std::string> kept() const;
+  /// The value of a checkpoint of kept(), as the log writes it: "bleu 23.4000".
+  [[nodiscard]] std::string value_text(const std::string& name) const;
+  /// "the best bleu so far", "no better bleu for 2 validations (23.4000 at step 12)".
+  [[nodiscard]] std::string text() const;
+  [[nodiscard]] const BestState& state() const noexcept { return state_; }
+  /// With the validation of the end; empty where there was none.
+  [[nodiscard]] const std::optional<BestState>& end() const noexcept { return end_; }
+
+ private:
+  [[nodiscard]] const BestState& now() const noexcept { return end_ ? *end_ : state_; }
+  [[nodiscard]] bool better(double a, double b) const noexcept;
+
+  std::int64_t keep_, patience_;
+  config::Better direction_;
+  BestState state_;
+  std::optional<BestState> end_;
+};
+
+}  // namespace th::train

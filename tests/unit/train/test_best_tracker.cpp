@@ -1,0 +1,109 @@
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "th/train/best_tracker.hpp"
+
+namespace th::train {
+namespace {
+
+using Names = std::vector<std::string>;
+
+config::RunConfig deck(std::int64_t keep, std::int64_t patience, config::Metric metric) {
+  config::RunConfig config;
+  config.data.valid_source = "valid.en";
+  config.checkpoint.keep_best = keep;
+  config.valid.patience = patience;
+  config.valid.metrics = {metric};
+  return config;
+}
+
+TEST(BestTracker, DoesNothingWhereTheDeckAsksForNothing) {
+  EXPECT_FALSE(BestTracker(deck(0, 0, config::Metric::kBleu)).active());
+  config::RunConfig without_text = deck(1, 1, config::Metric::kBleu);
+  without_text.data.valid_source = "";
+  EXPECT_FALSE(BestTracker(without_text).active());
+}
+
+TEST(BestTracker, KeepsTheBestInOrderAndDropsThemOnceTheyAreNot) {
+  BestTracker tracker(deck(2, 0, config::Metric::kBleu));
+  EXPECT_TRUE(tracker.observe({.step = 1, .value = 10}).save);
+  EXPECT_TRUE(tracker.observe({.step = 2, .value = 5, .scheduled = true}).save);
+  EXPECT_EQ(tracker.kept(), (Names{"step_00000001", "step_00000002"}));
+  // Equal values: the older one is before.
+  const BestTracker::Verdict third = tracker.observe({.step = 3, .value = 10});
+  EXPECT_TRUE(third.save);
+  EXPECT_FALSE(third.better);
+  EXPECT_TRUE(third.dropped.empty()) << "step 2 is saved for another reason too";
+  const BestTracker::Verdict fourth = tracker.observe({.step = 4, .value = 11});
+  EXPECT_TRUE(fourth.better);
+  EXPECT_EQ(fourth.dropped, Names{"step_00000003"});
+  EXPECT_EQ(tracker.kept(), (Names{"step_00000004", "step_00000001"}));
+  EXPECT_FALSE(tracker.observe({.step = 5, .value = 10}).save);
+  EXPECT_EQ(tracker.value_text("step_00000001"), "bleu 10.0000");
+}
+
+TEST(BestTracker, ALowerLossIsBetter) {
+  BestTracker tracker(deck(1, 0, config::Metric::kLoss));
+  (void)tracker.observe({.step = 1, .value = 2});
+  EXPECT_FALSE(tracker.observe({.step = 2, .value = 3}).better);
+  EXPECT_TRUE(tracker.observe({.step = 3, .value = 1}).better);
+  EXPECT_EQ(tracker.kept(), Names{"step_00000003"});
+}
+
+TEST(BestTracker, PatienceEndsAfterSoManyValidationsWithoutABetterOne) {
+  BestTracker tracker(deck(0, 2, config::Metric::kBleu));
+  for (const double value : {1.0, 1.0, 2.0, 2.0}) {
+    EXPECT_FALSE(tracker.observe({.step = 1, .value = value}).save);
+    EXPECT_FALSE(tracker.out_of_patience());
+  }
+  (void)tracker.observe({.step = 1, .value = 1.9});
+  EXPECT_TRUE(tracker.out_of_patience());
+  EXPECT_EQ(tracker.text(), "no better bleu for 2 validations (2.0000 at step 1)");
+}
+
+TEST(BestTracker, GoesOnFromACheckpoint) {
+  BestTracker before(deck(2, 3, config::Metric::kChrf));
+  (void)before.observe({.step = 1, .value = 3});
+  (void)before.observe({.step = 2, .value = 1});
+  RunState state;
+  state.best = before.state();
+  const RunState read = run_state_from_json(to_json(state));
+  BestTracker after(deck(2, 3, config::Metric::kChrf));
+  EXPECT_EQ(after.restore(read.best), "");
+  EXPECT_EQ(after.kept(), before.kept());
+  EXPECT_EQ(after.text(), before.text());
+  EXPECT_EQ(after.observe({.step = 3, .value = 2}).dropped, Names{"step_00000002"});
+  BestTracker fewer(deck(1, 3, config::Metric::kChrf));
+  EXPECT_EQ(fewer.restore(read.best), "");
+  EXPECT_EQ(fewer.kept(), Names{"step_00000001"});
+}
+
+TEST(BestTracker, OfAnotherMetricBeginsAnew) {
+  BestTracker before(deck(1, 0, config::Metric::kChrf)), after(deck(1, 0, config::Metric::kBleu));
+  (void)before.observe({.step = 1, .value = 3});
+  EXPECT_NE(after.restore(before.state()), "");
+  EXPECT_TRUE(after.kept().empty());
+}
+
+TEST(BestTracker, AValidationOfTheEndIsForgottenByARunThatGoesOn) {
+  BestTracker tracker(deck(1, 2, config::Metric::kBleu));
+  (void)tracker.observe({.step = 2, .value = 3});
+  const BestTracker::Verdict end = tracker.observe({.step = 3, .value = 5, .in_turn = false});
+  EXPECT_TRUE(end.save);
+  EXPECT_TRUE(end.dropped.empty());
+  EXPECT_EQ(tracker.kept(), (Names{"step_00000003", "step_00000002"}));
+  RunState state;
+  state.best = tracker.state();
+  state.best_at_end = tracker.end();
+  const RunState read = run_state_from_json(to_json(state));
+  BestTracker longer(deck(1, 2, config::Metric::kBleu));
+  (void)longer.restore(read.best);
+  EXPECT_EQ(longer.kept(), Names{"step_00000002"});
+  longer.restore_end(read.best_at_end);
+  EXPECT_EQ(longer.kept(), tracker.kept());
+}
+
+}  // namespace
+}  // namespace th::train
