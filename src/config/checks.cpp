@@ -137,6 +137,33 @@ void check_data(Checker& k, const DataSection& data) {
             "contradicts data.batch_size; give one of them");
 }
 
+/// How lines become ids, and whose tokenizers those are.
+void check_tokenizer(Checker& k, const RunConfig& c) {
+  const DataSection& data = c.data;
+  const bool word = data.tokenizer == TokenizerKind::kWord;
+  k.require(data.tokenizer_model.empty() || !word, {"data.tokenizer_model", "data.tokenizer"},
+            "a SentencePiece model is no word vocabulary; allowed with data.tokenizer = bpe or "
+            "unigram, as the model is");
+  k.require(data.tokenizer_model.empty() || !k.given("data.vocabulary"),
+            {"data.vocabulary", "data.tokenizer_model"},
+            "contradicts data.tokenizer_model; give one of them");
+  k.require(data.target_tokenizer_model.empty() || !data.tokenizer_model.empty(),
+            {"data.target_tokenizer_model", "data.tokenizer_model"},
+            "is the target's model beside data.tokenizer_model, which is missing; give both");
+  k.require(data.target_tokenizer_model.empty() || !joint_vocabulary(c),
+            {"data.target_tokenizer_model", "data.joint_vocabulary", "model.tie_embeddings"},
+            "gives the target a model of its own, and the vocabulary is joint; allowed without "
+            "data.joint_vocabulary and tied sources");
+  k.require(data.joint_vocabulary != JointVocabulary::kFalse || !joint_vocabulary(c.model),
+            {"data.joint_vocabulary", "model.tie_embeddings"},
+            "false, and model.tie_embeddings shares one matrix over one vocabulary; allowed auto, "
+            "true");
+  k.require(data.vocabulary != VocabularyFrom::kCheckpoint || !c.checkpoint.init_from.empty() ||
+                c.checkpoint.resume != Resume::kNone,
+            {"data.vocabulary", "checkpoint.init_from"},
+            "checkpoint, and checkpoint.init_from names none; allowed text, a path");
+}
+
 /// Whether a schedule falls to its least rate at a step that is known at its beginning.
 bool ends(ScheduleKind name) {
   return name == ScheduleKind::kCosine || name == ScheduleKind::kWarmupLinear ||
@@ -285,8 +312,7 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
   k.idle_if(synthetic,
             {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
-             "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines",
-             "data.sort_window"},
+             "data.tokenizer", "data.max_length", "data.empty_lines", "data.sort_window"},
             "a synthetic run reads no text");
   k.idle_if(synthetic, {"model.start"}, "random ids have no begin symbol");
   k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
@@ -315,6 +341,7 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
   check_model(k, config.model);
   check_positions(k, config);
   check_data(k, config.data);
+  check_tokenizer(k, config);
   check_training(k, config);
   find_idle(k, config);
 }

@@ -20,15 +20,7 @@ void add_data(std::vector<Key>& t) {
       "random_ids: batches of random ids in memory, for timing"));
   t.push_back(integer_key("data.synthetic_length", TH_AT(data.synthetic_length), 1, 1 << 20,
                           "source ids, decoder inputs and labels of a synthetic sentence"));
-  t.push_back(choice_key("data.tokenizer", TH_AT(data.tokenizer),
-                         Choices<TokenizerKind>{{"word", TokenizerKind::kWord},
-                                                {"bpe", TokenizerKind::kBpe},
-                                                {"unigram", TokenizerKind::kUnigram}},
-                         "how lines become ids", {"bpe", "unigram"}));
-  t.push_back(integer_key("data.vocab_size", TH_AT(data.vocab_size), 0, 1 << 28,
-                          "caps the vocabulary, special tokens counted; 0: no cap"));
-  t.push_back(integer_key("data.min_freq", TH_AT(data.min_freq), 1, kMost,
-                          "occurrences that a word needs to be in the vocabulary"));
+  add_tokenizer(t);
   t.push_back(integer_key("data.max_length", TH_AT(data.max_length), 2, 1 << 20,
                           "ids of a line in all, end kept; longer lines are cut"));
   t.push_back(

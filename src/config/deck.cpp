@@ -194,9 +194,10 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
            std::vector<std::string>& problems) {
   const std::string at = value.where + ": " + key.name + ": ";
   std::string text = value.value;
-  const bool resume_path =
-      key.name == "checkpoint.resume" && text != "none" && text != "latest" && !text.empty();
-  const bool path = (key.type == "path" || resume_path) && !text.empty();
+  const bool resume_path = key.name == "checkpoint.resume" && text != "none" && text != "latest";
+  const bool vocabulary_path =
+      key.name == "data.vocabulary" && text != "text" && text != "checkpoint";
+  const bool path = (key.type == "path" || resume_path || vocabulary_path) && !text.empty();
   if (path && !fs::path(text).is_absolute()) {
     const bool by_deck = value.from_deck && key.name != "run.output_dir";
     text = ((by_deck ? folder : working_directory()) / text).lexically_normal().string();
@@ -235,10 +236,10 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   std::set<std::string> unsure = std::move(reader.mistyped);
   for (const Key& key : keys()) {
     const auto found = reader.given.find(key.name);
-    if (found == reader.given.end()) continue;
+    if (found == reader.given.end() || found->second.origin == kDefaultOrigin) continue;
     if (!apply(key, found->second, working_directory() / folder, deck.config, problems))
       unsure.insert(key.name);
-    if (found->second.origin != kDefaultOrigin) origins[key.name] = found->second.where;
+    origins[key.name] = found->second.where;
   }
   if (deck.config.run.output_dir.empty()) {
     deck.config.run.output_dir = (working_directory() / "runs" / deck.name).string();
@@ -318,11 +319,29 @@ bool means_the_same(const std::string& key, const RunConfig& a, const RunConfig&
 
 std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
                                               const LoadedDeck& given) {
-  static const std::set<std::string> kFatal{
-      "data.synthetic",    "data.synthetic_length", "data.tokenizer",   "data.vocab_size",
-      "data.min_freq",     "data.max_length",       "data.empty_lines", "data.batch_size",
-      "data.batch_tokens", "data.sort_window",      "run.seed",         "optimizer.name",
-      "data.train_source", "data.train_target"};
+  static const std::set<std::string> kFatal{"data.synthetic",
+                                            "data.synthetic_length",
+                                            "data.tokenizer",
+                                            "data.vocab_size",
+                                            "data.min_freq",
+                                            "data.max_length",
+                                            "data.empty_lines",
+                                            "data.batch_size",
+                                            "data.batch_tokens",
+                                            "data.sort_window",
+                                            "run.seed",
+                                            "optimizer.name",
+                                            "data.train_source",
+                                            "data.train_target",
+                                            "data.vocabulary",
+                                            "data.tokenizer_model",
+                                            "data.target_tokenizer_model",
+                                            "data.joint_vocabulary",
+                                            "data.byte_fallback",
+                                            "data.character_coverage",
+                                            "data.normalization",
+                                            "data.user_symbols",
+                                            "data.subword_sampling"};
   static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume",
                                                "checkpoint.init_from", "train.micro_batches"};
   LoadedDeck before;
@@ -338,7 +357,8 @@ std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck
     const ResolvedEntry& then = before.entries[i];
     if (now.value == then.value || kExpected.contains(now.key)) continue;
     if (means_the_same(now.key, before.config, given.config)) continue;
-    const bool path = now.key.rfind("data.train_", 0) == 0;
+    const bool path = now.key == "data.train_source" || now.key == "data.train_target" ||
+                      now.key == "data.vocabulary" || now.key.ends_with("tokenizer_model");
     const bool model = now.key.rfind("model.", 0) == 0 && now.key != "model.gradient_checkpointing";
     const bool moved = path && fs::path(now.value).filename() == fs::path(then.value).filename();
     // With another momentum the optimizer may keep other states.

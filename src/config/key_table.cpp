@@ -117,6 +117,18 @@ Key path_key(const char* name, Place<std::string> place, const char* help) {
   return key;
 }
 
+Key text_key(const char* name, Place<std::string> place, const char* allowed,
+             std::function<bool(const std::string&)> valid, const char* help) {
+  Key key = named(name, "text", value_at(place, RunConfig()), allowed, help);
+  key.set = [place, valid = std::move(valid)](RunConfig& c, const std::string& text) {
+    if (!valid(text)) return false;
+    place(c) = text;
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return value_at(place, c); };
+  return key;
+}
+
 Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help, Absent absent) {
   std::string allowed;
   std::string standard;

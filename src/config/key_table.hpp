@@ -69,6 +69,10 @@ Key number_key(const char* name, Place<double> place, Interval interval, Fallbac
 Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent = {});
 Key path_key(const char* name, Place<std::string> place, const char* help);
 
+/// Text that `valid` takes; `allowed` says what that is.
+Key text_key(const char* name, Place<std::string> place, const char* allowed,
+             std::function<bool(const std::string&)> valid, const char* help);
+
 /// A choice of any enumeration: its values as numbers, and how one is read and written.
 struct NumberedChoice {
   std::vector<std::pair<const char*, int>> values;
@@ -94,6 +98,7 @@ Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
 void add_run(std::vector<Key>& t);
 void add_model(std::vector<Key>& t);
 void add_data(std::vector<Key>& t);
+void add_tokenizer(std::vector<Key>& t);  ///< those of [data] that say how lines become ids
 void add_train(std::vector<Key>& t);
 void add_optimizer(std::vector<Key>& t);
 void add_schedule(std::vector<Key>& t);

@@ -2,7 +2,6 @@
 #include <exception>
 #include <fstream>
 #include <iterator>
-#include <optional>
 #include <utility>
 
 #include "th/base/error.hpp"
@@ -45,14 +44,32 @@ std::array<Pair, 3> paths_of(const config::DataSection& data) {
            {data.test_source, data.test_target}}};
 }
 
-void prepare(const config::DataSection& data, bool joint, const std::filesystem::path& folder) {
+TextWalk walk_of(const std::vector<std::string>& lines) {
+  return [&lines](const LineVisitor& take) {
+    for (const std::string& line : lines) take(line);
+  };
+}
+
+void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << bytes;
+  file.close();
+  if (!file)
+    throw DataError(path.string() +
+                    ": can't be written; check that the folder is writable and the disk has room");
+}
+
+std::shared_ptr<const Tokenizer> read_tokenizer(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return tokenizer_from(std::string{std::istreambuf_iterator<char>(file), {}});
+}
+
+void prepare(const config::DataSection& data, bool joint, const std::filesystem::path& folder,
+             TokenizerPair tokenizers) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     throw DataError(folder.string() + ": the corpus cache can't be made: " + error.message());
-  if (data.tokenizer != config::TokenizerKind::kWord)
-    throw DeckError("data.tokenizer: this build has the word tokenizer; set data.tokenizer=word");
-  std::optional<WordTokenizer> source, target;
   std::vector<std::string> warnings;
   const auto paths = paths_of(data);
   for (std::size_t part = 0; part < paths.size(); ++part) {
@@ -67,22 +84,13 @@ void prepare(const config::DataSection& data, bool joint, const std::filesystem:
     if (part > 0 && text.source.lines.empty())
       throw DataError(text.source.path + ", " + text.target.path +
                       ": no sentence pairs; fill the files or leave both keys out of the deck");
-    if (part == 0) {
-      const std::array<std::span<const std::string>, 2> sides = {text.source.lines,
-                                                                 text.target.lines};
-      const std::span<const std::span<const std::string>> both = sides;
-      source = WordTokenizer::build(joint ? both : both.first(1), data.min_freq, data.vocab_size);
-      target = joint ? source : WordTokenizer::build(both.last(1), data.min_freq, data.vocab_size);
-      for (const auto& [side, tokenizer] :
-           {std::pair(&text.source, &*source), std::pair(&text.target, &*target)}) {
-        if (!side->lines.empty() && tokenizer->size() <= kEnd + 1)
-          throw DataError(side->path + ": no word occurs data.min_freq = " +
-                          std::to_string(data.min_freq) + " times; lower it");
-      }
-    }
+    if (tokenizers.empty())
+      tokenizers =
+          make_tokenizers(data, joint, walk_of(text.source.lines), walk_of(text.target.lines));
     warnings.insert(warnings.end(), text.warnings.begin(), text.warnings.end());
     const std::int64_t cut = ParallelCorpus::write_index(
-        folder / kParts[part], {text.source.lines, text.target.lines, *source, *target},
+        folder / kParts[part],
+        {text.source.lines, text.target.lines, *tokenizers.source, *tokenizers.target},
         data.max_length, hash_pair(text.source.hash, text.target.hash));
     if (cut > 0)
       warnings.push_back(text.source.path + ", " + text.target.path + ": " + std::to_string(cut) +
@@ -90,15 +98,16 @@ void prepare(const config::DataSection& data, bool joint, const std::filesystem:
                          " pairs have a sentence of more than data.max_length = " +
                          std::to_string(data.max_length) + " ids; it was cut");
   }
-  write_lines(folder / "source.vocab", source->tokens());
-  write_lines(folder / "target.vocab", target->tokens());
+  write_bytes(folder / "source.tokenizer", tokenizer_bytes(*tokenizers.source));
+  if (tokenizers.target != tokenizers.source)
+    write_bytes(folder / "target.tokenizer", tokenizer_bytes(*tokenizers.target));
   write_lines(folder / "warnings", warnings);
 }
 
 }  // namespace
 
 Dataset open_dataset(const config::DataSection& data, bool joint_vocabulary,
-                     const SharedCache& cache) {
+                     const SharedCache& cache, const TokenizerPair& given) {
   const auto meet = [&] {
     if (cache.barrier) cache.barrier();
   };
@@ -107,7 +116,7 @@ Dataset open_dataset(const config::DataSection& data, bool joint_vocabulary,
     std::error_code stale;
     std::filesystem::remove(failure, stale);
     try {
-      prepare(data, joint_vocabulary, cache.folder);
+      prepare(data, joint_vocabulary, cache.folder, given);
     } catch (const std::exception& error) {
       std::ofstream(failure, std::ios::binary) << error.what();
       meet();
@@ -124,12 +133,10 @@ Dataset open_dataset(const config::DataSection& data, bool joint_vocabulary,
     if (std::ifstream file(failure, std::ios::binary); file)
       throw DataError(
           std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
-    dataset.source_tokenizer =
-        std::make_shared<WordTokenizer>(read_lines(cache.folder / "source.vocab"));
-    dataset.target_tokenizer =
-        joint_vocabulary
-            ? dataset.source_tokenizer
-            : std::make_shared<WordTokenizer>(read_lines(cache.folder / "target.vocab"));
+    dataset.source_tokenizer = read_tokenizer(cache.folder / "source.tokenizer");
+    dataset.target_tokenizer = std::filesystem::exists(cache.folder / "target.tokenizer")
+                                   ? read_tokenizer(cache.folder / "target.tokenizer")
+                                   : dataset.source_tokenizer;
     dataset.warnings = read_lines(cache.folder / "warnings");
     const std::array<std::shared_ptr<const ParallelCorpus>*, 3> corpora = {
         &dataset.train, &dataset.valid, &dataset.test};
@@ -144,7 +151,7 @@ Dataset open_dataset(const config::DataSection& data, bool joint_vocabulary,
   if (cache.writer) {
     std::error_code ignored;
     for (const char* name :
-         {"train.idx", "valid.idx", "test.idx", "source.vocab", "target.vocab", "warnings"})
+         {"train.idx", "valid.idx", "test.idx", "source.tokenizer", "target.tokenizer", "warnings"})
       std::filesystem::remove(cache.folder / name, ignored);
   }
   if (problem) std::rethrow_exception(problem);

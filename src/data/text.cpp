@@ -13,8 +13,6 @@
 namespace th::data {
 namespace {
 
-constexpr bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
 std::string read_bytes(const std::string& path) {
   std::error_code status;
   if (std::filesystem::is_directory(path, status))
@@ -132,18 +130,6 @@ ParallelText read_parallel(const std::filesystem::path& source, const std::files
                             std::to_string(text.skipped) + " of " + std::to_string(count) +
                             " pairs skipped because a line is empty");
   return text;
-}
-
-std::vector<std::string_view> split_words(std::string_view line) {
-  std::vector<std::string_view> words;
-  std::size_t i = 0;
-  while (i < line.size()) {
-    while (i < line.size() && is_space(line[i])) ++i;
-    const std::size_t start = i;
-    while (i < line.size() && !is_space(line[i])) ++i;
-    if (i > start) words.push_back(line.substr(start, i - start));
-  }
-  return words;
 }
 
 }  // namespace th::data

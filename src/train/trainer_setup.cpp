@@ -1,6 +1,7 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
@@ -140,17 +141,11 @@ void Trainer::resolve_slots() {
 }
 
 void Trainer::open_data(const runtime::Communicator& node) {
-  data_ = open_training_data(config_, state_.micro_batches, collectives_, node);
+  data_ = open_training_data(config_, state_.micro_batches, collectives_, node, reader_.get());
   dataset_ = data_.dataset;
   source_ = data_.source;
   run_agreed(collectives_, [&] {
-    if (!reader_ || !dataset_.train) return;
-    if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() &&
-        reader_->info().target_tokens == dataset_.target_tokenizer->tokens())
-      return;
-    throw DeckError(
-        "the corpus gives another vocabulary than the checkpoint's; data.train_source and "
-        "data.train_target must be the same files");
+    if (reader_ && dataset_.train) io::require_same_tokenizers(config_, *reader_);
   });
   const std::string corpus = dataset_.train ? std::to_string(dataset_.train->content_hash()) : "";
   run_agreed(collectives_, [&] {

@@ -1,6 +1,7 @@
 #include "th/train/training_data.hpp"
 
 #include "th/base/hash.hpp"
+#include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/ops/score_rule.hpp"
@@ -83,13 +84,16 @@ std::shared_ptr<const data::StepSource> synthetic_source(const config::RunConfig
 
 TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                 runtime::Collectives& collectives,
-                                const runtime::Communicator& node) {
+                                const runtime::Communicator& node,
+                                const io::CheckpointReader* resumed) {
   TrainingData data;
   const std::int64_t rank = collectives.rank();
   const std::int64_t ranks = collectives.size();
   if (synthetic(config)) {
     data.source = synthetic_source(config, slots, rank, ranks);
   } else {
+    data::TokenizerPair given;
+    run_agreed(collectives, [&] { given = io::given_tokenizers(config, resumed); });
     std::string token = runtime::make_watchdog_token();
     collectives.broadcast(token, 0);
     const fs::path folder = cache_folder(token);
@@ -100,7 +104,8 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
     // open_dataset joins the node's barriers itself, also when it fails, so an error here is the
     // same on the ranks of a node.
     run_agreed(collectives, [&] {
-      data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config.model), cache);
+      data.dataset =
+          data::open_dataset(config.data, config::joint_vocabulary(config), cache, given);
       data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
                                                          config.run.seed, rank, ranks);
     });
@@ -117,8 +122,8 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   } else {
     const fs::path folder = cache_folder(runtime::make_watchdog_token());
     const FolderGuard guard(folder);
-    data.dataset =
-        data::open_dataset(config.data, config::joint_vocabulary(config.model), {folder, true, {}});
+    data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config),
+                                      {folder, true, {}}, io::given_tokenizers(config));
     data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
                                                        config.run.seed, 0, ranks);
   }

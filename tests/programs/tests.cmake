@@ -7,7 +7,7 @@ if(TARGET th_app)
   set(th_program_tests_mpi
     attention_kinds checkpoints cli fine_tuning gpu_check gpu_run metrics model_options nodes
     optimizers option_pairs overlap plan precision profile rerun resume resume_proof save_faults
-    save_killed stop_signal)
+    save_killed stop_signal tokenizers)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff

@@ -28,6 +28,10 @@ enum class GradientCheckpointing { kNone, kSelective, kFull, kSqrt };
 enum class AttentionKernels { kAuto, kProducts };
 enum class Synthetic { kNone, kRandomIds };
 enum class TokenizerKind { kWord, kBpe, kUnigram };
+enum class JointVocabulary { kAuto, kTrue, kFalse };
+enum class Normalization { kIdentity, kNfkc, kNmtNfkc, kNfkcCf, kNmtNfkcCf };
+/// kUnset: the text, with checkpoint.init_from the checkpoint.
+enum class VocabularyFrom { kUnset, kText, kCheckpoint, kPath };
 enum class EmptyLines { kError, kSkip };
 using runtime::OptimizerKind;
 enum class ScheduleKind {
@@ -94,7 +98,7 @@ struct ModelSection {
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kNone;
 };
 
-/// Whether source and target have one vocabulary: the embeddings of both are one matrix.
+/// Whether the embeddings of source and target are one matrix, over one vocabulary.
 [[nodiscard]] constexpr bool joint_vocabulary(const ModelSection& model) {
   return model.tie_embeddings == Tying::kEmbeddings || model.tie_embeddings == Tying::kAll;
 }
@@ -107,6 +111,16 @@ struct DataSection {
   TokenizerKind tokenizer = TokenizerKind::kWord;
   std::int64_t vocab_size = 0;
   std::int64_t min_freq = 2;
+  std::string tokenizer_model;         ///< a SentencePiece model's path; empty: none
+  std::string target_tokenizer_model;  ///< empty: that of the source
+  JointVocabulary joint_vocabulary = JointVocabulary::kAuto;
+  VocabularyFrom vocabulary = VocabularyFrom::kUnset;
+  std::string vocabulary_path;  ///< set when vocabulary is kPath
+  bool byte_fallback = true;
+  double character_coverage = 0.9995;
+  Normalization normalization = Normalization::kNmtNfkc;
+  std::string user_symbols;     ///< with commas
+  double subword_sampling = 0;  ///< 0: off
   std::int64_t max_length = 100;
   EmptyLines empty_lines = EmptyLines::kError;
   std::int64_t batch_size = 32;
@@ -218,5 +232,12 @@ struct RunConfig {
   ProfileSection profile;
   PlanSection plan;
 };
+
+/// Whether source and target have one vocabulary: as the deck says, else where the embeddings do.
+[[nodiscard]] constexpr bool joint_vocabulary(const RunConfig& config) {
+  return config.data.joint_vocabulary == JointVocabulary::kAuto
+             ? joint_vocabulary(config.model)
+             : config.data.joint_vocabulary == JointVocabulary::kTrue;
+}
 
 }  // namespace th::config

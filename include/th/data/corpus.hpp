@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
-#include "th/data/vocabulary.hpp"
+#include "th/data/tokenizer/tokenizer_factory.hpp"
 
 namespace th::data {
 
@@ -76,10 +76,10 @@ struct Dataset {
   std::vector<std::string> warnings;  ///< on every rank; for one rank to print
 };
 
-/// Reads, builds the vocabularies from the training text, encodes. Collective over the node through
+/// Reads, makes the tokenizers unless they are `given`, encodes. Collective over the node through
 /// `cache.barrier`; the files of the cache are removed before it returns. Throws DataError on every
 /// rank of the node when the writer meets one.
 [[nodiscard]] Dataset open_dataset(const config::DataSection& data, bool joint_vocabulary,
-                                   const SharedCache& cache);
+                                   const SharedCache& cache, const TokenizerPair& given = {});
 
 }  // namespace th::data

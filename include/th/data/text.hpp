@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "th/config/run_config.hpp"
+#include "th/data/tokenizer/words.hpp"
 
 namespace th::data {
 
@@ -36,8 +37,5 @@ struct ParallelText {
 [[nodiscard]] ParallelText read_parallel(const std::filesystem::path& source,
                                          const std::filesystem::path& target,
                                          config::EmptyLines empty_lines);
-
-/// The words of a line, split at ASCII white space.
-[[nodiscard]] std::vector<std::string_view> split_words(std::string_view line);
 
 }  // namespace th::data

@@ -6,6 +6,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/corpus.hpp"
 #include "th/data/loader.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/mpi.hpp"
@@ -24,11 +25,13 @@ struct TrainingData {
   double source_per_target = 1;
 };
 
-/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Throws the
-/// same DataError on every rank. Collective.
+/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Tokenizers
+/// are those of `resumed`, the checkpoint that the run goes on from, where there is one, else as
+/// the deck says. Throws the same error on every rank. Collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                               runtime::Collectives& collectives,
-                                              const runtime::Communicator& node);
+                                              const runtime::Communicator& node,
+                                              const io::CheckpointReader* resumed = nullptr);
 /// The same for one process alone, as rank 0 of `ranks`. Not collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                               std::int64_t ranks);

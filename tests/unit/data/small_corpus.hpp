@@ -22,10 +22,10 @@ inline std::shared_ptr<const ParallelCorpus> make_corpus(std::size_t sentences) 
     for (std::size_t k = 0; k < 1 + i * 7 % 13; ++k) source[i] += tokens.back() + " ";
     for (std::size_t k = 0; k < 1 + i * 5 % 11; ++k) target[i] += tokens.back() + " ";
   }
-  const WordTokenizer tokenizer(tokens);
+  const auto tokenizer = restore_tokenizer({tokens, ""});
   const auto path = std::filesystem::path(::testing::TempDir()) /
                     ("th_loader_" + std::to_string(::getpid()) + ".idx");
-  ParallelCorpus::write_index(path, {source, target, tokenizer, tokenizer}, 100, 42);
+  ParallelCorpus::write_index(path, {source, target, *tokenizer, *tokenizer}, 100, 42);
   auto corpus = std::make_shared<const ParallelCorpus>(path);
   std::filesystem::remove(path);
   return corpus;

@@ -14,7 +14,6 @@
 #include "th/base/error.hpp"
 #include "th/data/corpus.hpp"
 #include "th/data/text.hpp"
-#include "th/data/vocabulary.hpp"
 
 namespace th::data {
 namespace {
@@ -117,28 +116,6 @@ TEST_F(TextFiles, UnequalCounts) {
   EXPECT_NE(message.find(target.string() + " has 3"), std::string::npos) << message;
 }
 
-TEST(Tokenizer, OrderMinFreqAndCap) {
-  const std::vector<std::string> lines = {"b a b\tA c", " c  b </s> z </s>", "a\u00A0x a\u00A0x"};
-  const std::array<std::span<const std::string>, 1> texts = {lines};
-  const auto all = WordTokenizer::build(texts, 1, 0);
-  EXPECT_EQ(all.tokens(), (std::vector<std::string>{"<pad>", "<unk>", "<s>", "</s>", "b",
-                                                    "a\u00A0x", "c", "A", "a", "z"}));
-  EXPECT_EQ(WordTokenizer::build(texts, 2, 0).size(), 7);
-  const auto capped = WordTokenizer::build(texts, 1, 6);
-  EXPECT_EQ(capped.size(), 6);
-  EXPECT_EQ(capped.encode("b c\u00A0d B </s> <pad>"), (std::vector<std::int32_t>{4, 1, 1, 1, 1}));
-}
-
-TEST(Tokenizer, DecodeAndDamagedLists) {
-  const WordTokenizer tokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "y"});
-  EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{2, 4, 0, 5, 1, 3, 4}), "x y <unk>");
-  EXPECT_THROW(static_cast<void>(tokenizer.decode(std::vector<std::int32_t>{6})), DataError);
-  EXPECT_THROW(static_cast<void>(tokenizer.decode(std::vector<std::int32_t>{-1})), DataError);
-  EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>"}), DataError);
-  EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "</s>", "<s>"}), DataError);
-  EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "x"}), DataError);
-}
-
 TEST_F(TextFiles, AZeroByteIsNoText) {
   const auto path = write("zero", std::string("good\nab\0c\n", 10));
   try {
@@ -150,15 +127,6 @@ TEST_F(TextFiles, AZeroByteIsNoText) {
         << error.what();
   }
   EXPECT_EQ(text_of("a\r\nb", "standard input").lines, (std::vector<std::string>{"a", "b"}));
-}
-
-TEST(Tokenizer, CutsKeepEnd) {
-  const WordTokenizer tokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "y"});
-  using Ids = std::vector<std::int32_t>;
-  EXPECT_EQ(encode_source(tokenizer, "x y x", 4), (Ids{4, 5, 4, 3}));
-  EXPECT_EQ(encode_source(tokenizer, "x y x", 3), (Ids{4, 5, 3}));
-  EXPECT_EQ(encode_target(tokenizer, "x y x", 5), (Ids{2, 4, 5, 4, 3}));
-  EXPECT_EQ(encode_target(tokenizer, "x y x", 4), (Ids{2, 4, 5, 3}));
 }
 
 TEST_F(TextFiles, OpenDataset) {
