@@ -1,3 +1,5 @@
+#include <tuple>
+
 #include "temporary_folder.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
@@ -54,6 +56,25 @@ TEST_F(CheckpointBuild, AnyNumberOfShardsHoldsTheSourcesValues) {
     reader.read_elements("exp_avg", "m", 990, middle);
     for (std::size_t i = 0; i < middle.size(); ++i)
       EXPECT_EQ(middle[i], value("exp_avg", "m", 990 + static_cast<std::int64_t>(i)));
+  }
+}
+
+TEST_F(CheckpointBuild, TokenizersModelsAreKeptAndRaiseTheFormat) {
+  const std::string zeros("\0model\n\0", 8);
+  for (const auto& [source_model, target_model, version] :
+       {std::tuple(std::string(), std::string(), kFormatVersion),
+        std::tuple(zeros, zeros, kModelFormatVersion),
+        std::tuple(zeros, std::string("other"), kModelFormatVersion),
+        std::tuple(std::string(), zeros, kModelFormatVersion)}) {
+    CheckpointInfo with = info();
+    with.source_model = source_model;
+    with.target_model = target_model;
+    build_checkpoint(dir_ + "/c", Existing::kReplace, with, source);
+    const CheckpointReader reader(dir_ + "/c");
+    EXPECT_EQ(reader.info().source(), with.source());
+    EXPECT_EQ(reader.info().target(), with.target());
+    EXPECT_EQ(reader.info().format_version, version);
+    EXPECT_TRUE(reader.verify().empty());
   }
 }
 
