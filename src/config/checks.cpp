@@ -162,6 +162,12 @@ void check_tokenizer(Checker& k, const RunConfig& c) {
                 c.checkpoint.resume != Resume::kNone,
             {"data.vocabulary", "checkpoint.init_from"},
             "checkpoint, and checkpoint.init_from names none; allowed text, a path");
+  k.require(
+      data.subword_sampling == 0 || data.batch_tokens == 0 || data.batch_tokens >= data.max_length,
+      {"data.batch_tokens", "data.subword_sampling", "data.max_length"},
+      std::to_string(data.batch_tokens) +
+          " is below data.max_length = " + std::to_string(data.max_length) +
+          ", which a drawn segmentation may reach; allowed from there");
 }
 
 /// Whether a schedule falls to its least rate at a step that is known at its beginning.

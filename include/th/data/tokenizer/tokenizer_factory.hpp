@@ -20,7 +20,7 @@ struct TokenizerPair {
 
 /// A SentencePiece model learns from at most kTrainingLines lines, evenly spaced over the text (of
 /// both sides where the vocabulary is joint), and from no line of more than kTrainingLineBytes.
-inline constexpr std::int64_t kTrainingLines = 4'000'000, kTrainingLineBytes = 16'384;
+inline constexpr std::int64_t kTrainingLines = 1'000'000, kTrainingLineBytes = 16'384;
 /// data.vocab_size 0 of a SentencePiece model.
 inline constexpr std::int64_t kDefaultPieces = 8000;
 
