@@ -217,8 +217,8 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
     return ((by_deck ? folder : working_directory()) / name).lexically_normal().string();
   };
   if (path) text = absolute(text);
-  if (key.type == "paths") text = absolute_files(text, absolute);
-  if ((path || key.type == "paths") && !fits_a_deck(text)) {
+  if (key.type == "list of paths") text = absolute_files(text, absolute);
+  if ((path || key.type == "list of paths") && !fits_a_deck(text)) {
     problems.push_back(at + "'" + shown(text) +
                        "' has a # (a deck's comment), a control character or a blank at an end; "
                        "allowed paths without");

@@ -145,7 +145,7 @@ std::vector<std::string> files_of(const std::string& value) {
 }
 
 Key paths_key(const char* name, Place<std::string> place, const char* help) {
-  Key key = named(name, "paths", "", "a path, or several with commas", help);
+  Key key = named(name, "list of paths", "", "a path, or several with commas", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     const std::vector<std::string> files = files_of(text);
     if (std::find(files.begin(), files.end(), "") != files.end()) return false;
@@ -157,7 +157,7 @@ Key paths_key(const char* name, Place<std::string> place, const char* help) {
 }
 
 Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help) {
-  Key key = named(name, "numbers", "", "numbers above 0 with commas", help);
+  Key key = named(name, "list of numbers", "", "numbers above 0 with commas", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     std::vector<double> values;
     for (std::string word : files_of(text)) {
