@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "th/base/error.hpp"
@@ -216,11 +217,10 @@ std::vector<FileMark> marks_of(const PartFiles& files) {
   return marks;
 }
 
-std::string index_keys(const config::DataSection& data, bool joint_vocabulary) {
+std::string index_keys(const config::DataSection& data) {
   std::array<char, 32> ratio{};
   std::snprintf(ratio.data(), ratio.size(), "%.17g", data.max_ratio);
-  return tokenizer_key(data, joint_vocabulary) +
-         " data.max_source_length=" + std::to_string(data.source_length()) +
+  return "data.max_source_length=" + std::to_string(data.source_length()) +
          " data.max_target_length=" + std::to_string(data.target_length()) +
          " data.long_lines=" + (data.long_lines == config::LongLines::kCut ? "cut" : "drop") +
          " data.max_ratio=" + ratio.data() + " data.empty_lines=" +
@@ -264,7 +264,7 @@ void encode(const EncodingRequest& given, IndexWriter& writer) {
   const bool one = request.tokenizers.source == request.tokenizers.target;
   writer.set_tokenizers(tokenizer_bytes(*request.tokenizers.source),
                         one ? std::string() : tokenizer_bytes(*request.tokenizers.target));
-  writer.finish(index_keys(data, request.joint_vocabulary));
+  writer.finish(index_keys(data), request.tokenizer_keys);
 }
 
 std::vector<std::string> part_warnings(const PartInfo& info, const PartFiles& files,

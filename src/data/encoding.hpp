@@ -25,8 +25,8 @@ inline constexpr std::array<Part, 3> kParts = {Part::kTrain, Part::kValid, Part:
 /// Sources, then targets, as they are now.
 [[nodiscard]] std::vector<FileMark> marks_of(const PartFiles& files);
 
-/// The keys that the parts of an index depend on, with their values.
-[[nodiscard]] std::string index_keys(const config::DataSection& data, bool joint_vocabulary);
+/// The keys that the parts of an index depend on beside its tokenizers', with their values.
+[[nodiscard]] std::string index_keys(const config::DataSection& data);
 
 /// What an index is made of.
 struct EncodingRequest {

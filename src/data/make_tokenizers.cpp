@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "th/base/error.hpp"
+#include "th/base/hash.hpp"
 #include "th/data/text.hpp"
 
 namespace th::data {
@@ -67,7 +68,11 @@ std::shared_ptr<const Tokenizer> tokenizer_from(std::string_view bytes) {
   return std::make_shared<const WordTokenizer>(std::move(tokens));
 }
 
-std::string tokenizer_key(const config::DataSection& data, bool joint_vocabulary) {
+std::string tokenizer_key(const config::DataSection& data, bool joint_vocabulary,
+                          const TokenizerPair& given) {
+  if (given.source)
+    return "given tokenizers " + std::to_string(hash_text(tokenizer_bytes(*given.source))) + " " +
+           std::to_string(hash_text(tokenizer_bytes(*given.target)));
   constexpr const char* kNames[] = {"word", "bpe", "unigram"};
   return std::string("data.tokenizer=") + kNames[static_cast<int>(data.tokenizer)] +
          " data.vocab_size=" + std::to_string(data.vocab_size) +

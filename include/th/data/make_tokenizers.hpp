@@ -26,7 +26,9 @@ struct TokenizerPair {
 [[nodiscard]] std::shared_ptr<const Tokenizer> tokenizer_from(std::string_view bytes);
 
 /// The keys that ids depend on, with their values: ids of another text are others.
-[[nodiscard]] std::string tokenizer_key(const config::DataSection& data, bool joint_vocabulary);
+/// `given`: tokenizers in place of those that the keys would make.
+[[nodiscard]] std::string tokenizer_key(const config::DataSection& data, bool joint_vocabulary,
+                                        const TokenizerPair& given = {});
 
 /// Whether training needs the lines themselves beside their ids.
 [[nodiscard]] bool wants_text(const config::DataSection& data);

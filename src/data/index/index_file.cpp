@@ -94,6 +94,7 @@ void IndexFile::read(std::string_view tables) {
   try {
     const Json json = parse_json(std::string(tables));
     json.at("keys").get_to(keys_);
+    json.at("tokenizer_keys").get_to(tokenizer_keys_);
     for (const auto& [name, place] : json.at("tokenizers").items())
       tokenizers_[name] = section(place);
     for (const auto& [name, part] : json.at("parts").items()) {

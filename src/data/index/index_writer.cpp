@@ -242,9 +242,10 @@ void IndexWriter::set_tokenizers(std::string_view source, std::string_view targe
   if (!target.empty()) put("target", target);
 }
 
-void IndexWriter::finish(const std::string& keys) {
+void IndexWriter::finish(const std::string& keys, const std::string& tokenizer_keys) {
   State& s = *state_;
   s.tables["keys"] = keys;
+  s.tables["tokenizer_keys"] = tokenizer_keys;
   IndexHeader header;
   header.tables_offset = s.file.begin_section();
   const std::string tables = json_text(s.tables);

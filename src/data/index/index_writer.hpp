@@ -38,8 +38,8 @@ class IndexWriter {
   void end_part(PartInfo info);
   /// `target` is empty where both sides have one tokenizer.
   void set_tokenizers(std::string_view source, std::string_view target);
-  /// Ends the file. `keys`: IndexFile::keys.
-  void finish(const std::string& keys);
+  /// Ends the file. IndexFile::keys and tokenizer_keys.
+  void finish(const std::string& keys, const std::string& tokenizer_keys);
   /// Returns when the file is on disk.
   void sync();
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Corpora of several files, tables, packed files, pipes, and the index of th_corpus encode: the same
-pairs give the same bits, and what is another text is told."""
+"""Corpora of several files, tables, packed files, pipes, and the index of th_corpus encode: the
+same pairs give the same bits, and what is another text is told."""
 
 import gzip
 import os

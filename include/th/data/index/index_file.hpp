@@ -60,8 +60,9 @@ class IndexFile {
   IndexFile& operator=(const IndexFile&) = delete;
 
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// The keys of the deck that it was written with.
+  /// The keys of the deck that it was written with, and those of its tokenizers.
   [[nodiscard]] const std::string& keys() const noexcept { return keys_; }
+  [[nodiscard]] const std::string& tokenizer_keys() const noexcept { return tokenizer_keys_; }
   [[nodiscard]] bool has(const std::string& part) const { return parts_.contains(part); }
   /// Throws DataError where it has no such part.
   [[nodiscard]] const PartInfo& info(const std::string& part) const;
@@ -88,7 +89,7 @@ class IndexFile {
   void read(std::string_view tables);
   [[nodiscard]] std::span<const std::byte> bytes_of(const Section& section) const;
 
-  std::string path_, keys_;
+  std::string path_, keys_, tokenizer_keys_;
   const std::byte* map_ = nullptr;
   std::size_t bytes_ = 0;
   std::map<std::string, Part> parts_;
