@@ -77,7 +77,7 @@ class Preparation {
  public:
   Preparation(const config::DataSection& data, bool joint, const NodeShare& share,
               const TokenizerPair& given)
-      : data_(data), joint_(joint), share_(share), tokenizers_(given) {}
+      : data_(data), joint_(joint), share_(share), given_(given), tokenizers_(given) {}
 
   [[nodiscard]] Opening run() {
     if (files_of_part(data_, Part::kTrain, kPipePatience).source.empty())
@@ -111,8 +111,8 @@ class Preparation {
       // Without the tokenizers of its training text the ids of another part mean nothing.
       const bool follows = part == Part::kTrain || !opening_.index.empty();
       const std::string reason = index == nullptr ? "there is none"
-                                 : follows        ? why_not_usable(*index, part, data_, joint_)
-                                                  : "its training text is not used";
+                                 : follows ? why_not_usable(*index, part, data_, joint_, given_)
+                                           : "its training text is not used";
       if (reason.empty()) {
         opening_.index = path;
         opening_.parts += name_of(part) + std::string(" ");
@@ -158,13 +158,14 @@ class Preparation {
     folder_ = std::make_shared<TemporaryFolder>(parent);
     const std::string path = folder_->path() + "/corpus.index";
     IndexWriter writer(path);
-    encode({data_, joint_, share_.pipe_patience, parts, tokenizers_, folder_->path()}, writer);
+    encode({data_, joint_, share_.pipe_patience, parts, tokenizers_, "", folder_->path()}, writer);
     opening_.temporary = path;
   }
 
   const config::DataSection& data_;
   bool joint_;
   const NodeShare& share_;
+  const TokenizerPair& given_;
   TokenizerPair tokenizers_;
   Opening opening_;
   std::shared_ptr<TemporaryFolder> folder_;

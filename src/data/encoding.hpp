@@ -33,8 +33,9 @@ struct EncodingRequest {
   const config::DataSection& data;
   bool joint_vocabulary = false;
   std::chrono::milliseconds patience = kPipePatience;
-  std::vector<Part> parts;   ///< with kTrain where there are no tokenizers
-  TokenizerPair tokenizers;  ///< empty: made from the training text
+  std::vector<Part> parts;     ///< with kTrain where there are no tokenizers
+  TokenizerPair tokenizers;    ///< empty: made from the training text
+  std::string tokenizer_keys;  ///< IndexFile::tokenizer_keys
   /// Where a pipe's bytes are put that are read several times; empty: a pipe is refused.
   std::string spool_folder;
 };

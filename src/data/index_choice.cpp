@@ -41,6 +41,13 @@ std::string other_file(const std::vector<FileMark>& marks, const PartFiles& file
   return "";
 }
 
+bool has_tokenizers(const IndexFile& index, const TokenizerPair& pair) {
+  const std::string source = tokenizer_bytes(*pair.source), target = tokenizer_bytes(*pair.target);
+  const std::string_view own = index.target_tokenizer();
+  return index.source_tokenizer() == source &&
+         (own.empty() ? index.source_tokenizer() : own) == target;
+}
+
 /// Reads a part again: its hash of lines.
 std::uint64_t hash_of(const PartFiles& files) {
   PairReader reader(files);
@@ -60,11 +67,19 @@ TokenizerPair tokenizers_of(const IndexFile& index) {
 }
 
 std::string why_not_usable(const IndexFile& index, Part part, const config::DataSection& data,
-                           bool joint_vocabulary) {
+                           bool joint_vocabulary, const TokenizerPair& given) {
   if (!index.has(name_of(part))) return std::string("it has no part ") + name_of(part);
-  const std::string keys = index_keys(data, joint_vocabulary);
-  if (index.keys() != keys)
-    return "it was written with other keys: [" + index.keys() + "], the deck has [" + keys + "]";
+  const auto other = [](const std::string& has, const std::string& wanted) {
+    return has == wanted
+               ? std::string()
+               : "it was written with other keys: [" + has + "], the deck has [" + wanted + "]";
+  };
+  std::string reason = other(index.keys(), index_keys(data));
+  if (reason.empty() && !given.source)
+    reason = other(index.tokenizer_keys(), tokenizer_key(data, joint_vocabulary));
+  if (reason.empty() && given.source && !has_tokenizers(index, given))
+    reason = "it was written with other tokenizers";
+  if (!reason.empty()) return reason;
   return other_file(index.info(name_of(part)).files, files_of_part(data, part, kPipePatience));
 }
 
@@ -97,7 +112,9 @@ std::vector<std::string> write_index(const config::DataSection& data, bool joint
   std::vector<std::string> lines;
   try {
     IndexWriter writer(unfinished);
-    encode({data, joint_vocabulary, kPipePatience, parts_of(data), given, ""}, writer);
+    encode({data, joint_vocabulary, kPipePatience, parts_of(data), given,
+            tokenizer_key(data, joint_vocabulary, given), ""},
+           writer);
     writer.sync();
     const IndexFile index(unfinished);
     for (const Part part : parts_of(data)) {
@@ -117,13 +134,13 @@ std::vector<std::string> write_index(const config::DataSection& data, bool joint
 }
 
 std::vector<std::string> verify_index(const config::DataSection& data, bool joint_vocabulary,
-                                      const std::string& output_dir) {
+                                      const std::string& output_dir, const TokenizerPair& given) {
   const IndexFile index(index_path(data, output_dir));
   std::vector<std::string> out;
   const std::string damaged = index.damaged_section();
   if (!damaged.empty()) out.push_back(index.path() + ": damaged: the bytes of " + damaged);
   for (const Part part : parts_of(data)) {
-    const std::string reason = why_not_usable(index, part, data, joint_vocabulary);
+    const std::string reason = why_not_usable(index, part, data, joint_vocabulary, given);
     if (!reason.empty()) out.push_back(std::string(name_of(part)) + ": " + reason);
     if (!index.has(name_of(part))) continue;
     const PartFiles files = files_of_part(data, part, kPipePatience);

@@ -63,6 +63,7 @@ struct Dataset {
 /// Throws DataError where there is no index.
 [[nodiscard]] std::vector<std::string> verify_index(const config::DataSection& data,
                                                     bool joint_vocabulary,
-                                                    const std::string& output_dir);
+                                                    const std::string& output_dir,
+                                                    const TokenizerPair& given = {});
 
 }  // namespace th::data

@@ -42,7 +42,7 @@ inline std::shared_ptr<const ParallelCorpus> corpus_of(
   info.source_vocabulary = info.target_vocabulary = std::int64_t{1} << 30;
   writer.end_part(info);
   writer.set_tokenizers("<pad>\n<unk>\n<s>\n</s>\n", "");
-  writer.finish("keys");
+  writer.finish("keys", "of tokenizers");
   const auto index = std::make_shared<const IndexFile>(path);
   std::filesystem::remove(path);
   return std::make_shared<const ParallelCorpus>(index, "train");

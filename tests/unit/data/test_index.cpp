@@ -48,7 +48,7 @@ class Index : public ::testing::Test {
     writer.begin_part("test", {.of_files = true});
     writer.end_part({});
     writer.set_tokenizers("source", "target");
-    writer.finish("the keys");
+    writer.finish("the keys", "of tokenizers");
     return path;
   }
   static std::string bytes_of(const std::string& path) {
@@ -65,6 +65,7 @@ TEST_F(Index, ReadsBackWhatWasWritten) {
   for (const std::size_t longest : {std::size_t{3}, std::size_t{70000}}) {
     const auto index = std::make_shared<const IndexFile>(write(longest));
     EXPECT_EQ(index->keys(), "the keys");
+    EXPECT_EQ(index->tokenizer_keys(), "of tokenizers");
     EXPECT_EQ(index->source_tokenizer(), "source");
     EXPECT_EQ(index->target_tokenizer(), "target");
     EXPECT_EQ(index->damaged_section(), "");
