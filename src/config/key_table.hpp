@@ -66,8 +66,15 @@ struct Fallback {
 };
 Key number_key(const char* name, Place<double> place, Interval interval, Fallback fallback,
                const char* help, Absent absent = {});
+/// The same for a number that is 0 where the word stands.
+Key integer_key(const char* name, Place<std::int64_t> place, Interval interval, const char* word,
+                const char* help);
 Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent = {});
 Key path_key(const char* name, Place<std::string> place, const char* help);
+/// Several paths with commas.
+Key paths_key(const char* name, Place<std::string> place, const char* help);
+/// Several numbers above 0 with commas, or none.
+Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help);
 
 /// Text that `valid` takes; `allowed` says what that is.
 Key text_key(const char* name, Place<std::string> place, const char* allowed,

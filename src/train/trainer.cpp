@@ -2,7 +2,6 @@
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
-#include "th/data/text.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
@@ -372,9 +371,14 @@ void Trainer::translate_test_set() {
   std::int64_t exact = 0;
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
-    references = data::read_parallel(config_.data.test_source, config_.data.test_target,
-                                     config_.data.empty_lines)
-                     .target.lines;
+    references = dataset_.test->target_lines();  // as they were read before the first step
+    lines = data::by_line(*dataset_.test, lines);
+    const std::string changed = data::changed_files(dataset_.test_files);
+    if (!changed.empty() && progress_) progress_->clear();
+    if (!changed.empty())
+      log_.warn(changed +
+                ": changed since the run read it; translations and scores are of the lines that "
+                "stood there at its beginning");
     std::ofstream out(config_.run.output_dir + "/test.hyp");
     for (const std::string& line : lines) out << line << "\n";
     if (!out.flush()) throw CheckpointError(config_.run.output_dir + "/test.hyp can't be written");

@@ -44,13 +44,23 @@ std::string make_identity(const config::RunConfig& config, const RunDevice& devi
 data::Batch make_probe_batch(const data::ParallelCorpus& corpus,
                              const config::DataSection& config) {
   constexpr std::int64_t kProbeTokens = 128;
-  const EvaluationBatches batches(corpus, config, 0, data::eval_batch_count(corpus, config));
-  const data::EvalBatch& first = batches.all().front();
-  const std::int64_t length = first.batch.source_length + first.batch.target_length;
+  const std::vector<std::int64_t> first = data::first_eval_sentences(corpus, config);
+  const data::Batch batch = data::make_batch(corpus, first);
+  const std::int64_t length = batch.source_length + batch.target_length;
   const std::int64_t sentences =
-      std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
-  return data::make_batch(corpus,
-                          std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
+      std::clamp<std::int64_t>(kProbeTokens / length, 1, batch.sentences);
+  return data::make_batch(corpus, std::span(first).first(static_cast<std::size_t>(sentences)));
+}
+
+/// Of the training lines, and where files are mixed by weights, of how many each has: a run goes on
+/// with these alone.
+std::string corpus_identity(const data::ParallelCorpus& corpus, const config::DataSection& config) {
+  std::uint64_t hash = corpus.content_hash();
+  if (!config.train_weights.empty() || config.train_temperature != 1) {
+    for (const std::int64_t pairs : corpus.info().file_pairs)
+      hash = hash_pair(hash, static_cast<std::uint64_t>(pairs));
+  }
+  return std::to_string(hash);
 }
 
 /// Of a batch's ids, which it depends on alone.
@@ -147,7 +157,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
   run_agreed(collectives_, [&] {
     if (reader_ && dataset_.train) io::require_same_tokenizers(config_, *reader_);
   });
-  const std::string corpus = dataset_.train ? std::to_string(dataset_.train->content_hash()) : "";
+  const std::string corpus = dataset_.train ? corpus_identity(*dataset_.train, config_.data) : "";
   run_agreed(collectives_, [&] {
     if (state_.corpus.empty() || state_.corpus == corpus) return;
     throw DeckError(

@@ -33,6 +33,8 @@ enum class Normalization { kIdentity, kNfkc, kNmtNfkc, kNfkcCf, kNmtNfkcCf };
 /// kUnset: the text, with checkpoint.init_from the checkpoint.
 enum class VocabularyFrom { kUnset, kText, kCheckpoint, kPath };
 enum class EmptyLines { kError, kSkip };
+enum class LongLines { kCut, kDrop };
+enum class TextFormat { kText, kTsv };
 using runtime::OptimizerKind;
 enum class ScheduleKind {
   kNoam,
@@ -104,8 +106,12 @@ struct ModelSection {
 }
 
 struct DataSection {
-  std::string train_source, train_target, valid_source, valid_target, test_source,
-      test_target;  ///< resolved paths, empty: not given
+  /// Resolved paths, several with commas (`files_of` takes them apart), empty: not given.
+  std::string train_source, train_target, valid_source, valid_target, test_source, test_target;
+  std::vector<double> train_weights;  ///< one a pair of training files; empty: none given
+  double train_temperature = 1;
+  TextFormat format = TextFormat::kText;
+  std::string index_dir;  ///< empty: beside run.output_dir
   Synthetic synthetic = Synthetic::kNone;
   std::int64_t synthetic_length = 32;
   TokenizerKind tokenizer = TokenizerKind::kWord;
@@ -122,12 +128,29 @@ struct DataSection {
   std::string user_symbols;     ///< with commas
   double subword_sampling = 0;  ///< 0: off
   std::int64_t max_length = 100;
+  std::int64_t max_source_length = 0, max_target_length = 0;  ///< 0: max_length
+  LongLines long_lines = LongLines::kCut;
+  double max_ratio = 0;  ///< 0: any
   EmptyLines empty_lines = EmptyLines::kError;
   std::int64_t batch_size = 32;
   std::int64_t batch_tokens = 0;
   std::int64_t num_workers = 1;
   std::int64_t sort_window = 1;  ///< optimizer steps whose sentences are sorted by length together
+
+  /// Ids that a line of a side has at most, begin and end counted.
+  [[nodiscard]] std::int64_t source_length() const {
+    return max_source_length > 0 ? max_source_length : max_length;
+  }
+  [[nodiscard]] std::int64_t target_length() const {
+    return max_target_length > 0 ? max_target_length : max_length;
+  }
+  [[nodiscard]] std::int64_t longest_length() const {
+    return source_length() > target_length() ? source_length() : target_length();
+  }
 };
+
+/// The paths of a value that may name several, as train_source.
+[[nodiscard]] std::vector<std::string> files_of(const std::string& value);
 
 struct TrainSection {
   std::int64_t epochs = 5;

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "th/config/run_config.hpp"
-#include "th/data/corpus.hpp"
+#include "th/data/dataset.hpp"
 #include "th/data/loader.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/blocks/transformer.hpp"
@@ -38,7 +38,8 @@ struct TrainingData {
 
 /// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of
 /// all train.epochs; 0 for the other schedules, which have no end. Above a thousand epochs by
-/// data.batch_tokens the first thousand stand for all.
+/// data.batch_tokens the first thousand stand for all, of a corpus that is laid out in pieces the
+/// first.
 [[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config,
                                           const data::StepSource& source);
 
