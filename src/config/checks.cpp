@@ -318,7 +318,8 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
   k.idle_if(synthetic,
             {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
-             "data.tokenizer", "data.max_length", "data.empty_lines", "data.sort_window"},
+             "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines",
+             "data.sort_window"},
             "a synthetic run reads no text");
   k.idle_if(synthetic, {"model.start"}, "random ids have no begin symbol");
   k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},

@@ -17,7 +17,7 @@ PIECES = {
     },
     "unigram": {
         "data__tokenizer": "unigram",
-        "data__vocab_size": 340,
+        "data__vocab_size": 310,
         "data__subword_sampling": 0.3,
         "data__batch_tokens": 400,
     },
