@@ -341,7 +341,7 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(
       synthetic,
       {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
-       "data.tokenizer", "data.max_length", "data.empty_lines", "data.sort_window",
+       "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines", "data.sort_window",
        "data.max_source_length", "data.max_target_length", "data.long_lines", "data.max_ratio",
        "data.train_weights", "data.train_temperature", "data.format", "data.index_dir"},
       "a synthetic run reads no text");

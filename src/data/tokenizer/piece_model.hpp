@@ -13,7 +13,7 @@ namespace th::data {
 struct PieceModel {
   enum class Type {
     kNormal = 1,
-    kUnknown = 2,
+    kUnknownPiece = 2,
     kControl = 3,
     kUserDefined = 4,
     kUnused = 5,

@@ -74,7 +74,8 @@ std::optional<std::string> number_after(const std::string& message, const std::s
 /// SentencePiece's words for a text that does not give so many pieces, turned into ours.
 std::string reason(const std::string& message, const config::DataSection& data, std::int64_t size) {
   const std::string kind = kind_name(data.tokenizer);
-  const std::string asked = "data.vocab_size = " + std::to_string(size);
+  std::string asked = "data.vocab_size = ";
+  asked += std::to_string(size);
   const std::string bytes = data.byte_fallback ? " (256 of them for data.byte_fallback)" : "";
   if (const auto most = number_after(message, "value <= "))
     return "gives a " + kind + " vocabulary of at most " + *most + " tokens, and " + asked +

@@ -39,7 +39,7 @@ Segmenter::Segmenter(const PieceModel& model) : model_(model) {
     const auto id = static_cast<std::int32_t>(i);
     if (piece.type == Type::kNormal || piece.type == Type::kUnused) pieces_.add(piece.text, id);
     if (piece.type == Type::kUserDefined) symbols_.add(piece.text, id);
-    if (piece.type == Type::kUnknown) unknown_ = id;
+    if (piece.type == Type::kUnknownPiece) unknown_ = id;
     if (piece.type == Type::kByte) bytes.push_back(id);
   }
   if (model.byte_fallback && bytes.size() == 256) bytes_ = std::move(bytes);

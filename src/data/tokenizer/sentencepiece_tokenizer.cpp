@@ -22,7 +22,7 @@ constexpr std::array<const char*, 4> kSpecial = {"<pad>", "<unk>", "<s>", "</s>"
 
 const char* type_name(PieceModel::Type type) {
   switch (type) {
-    case PieceModel::Type::kUnknown:
+    case PieceModel::Type::kUnknownPiece:
       return "unknown";
     case PieceModel::Type::kControl:
       return "control";

@@ -36,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Pieces,
 
 TEST_P(Pieces, OurSegmentationIsSentencePiecesOwn) {
   for (const bool bytes : {true, false}) {
-    config::DataSection data = section_of(GetParam(), bytes ? 700 : 400);
+    config::DataSection data = section_of(GetParam(), bytes ? 480 : 220);
     data.byte_fallback = bytes;
     data.character_coverage = 0.99;
     data.user_symbols = "<2de>,<2de>x,vingt";
@@ -53,9 +53,9 @@ TEST_P(Pieces, OurSegmentationIsSentencePiecesOwn) {
 }
 
 TEST_P(Pieces, IdsOfATrainedModelAreTheContracts) {
-  const auto tokenizer = trained(section_of(GetParam(), 600), test::training_lines());
+  const auto tokenizer = trained(section_of(GetParam(), 500), test::training_lines());
   EXPECT_EQ(tokenizer->kind(), GetParam());
-  EXPECT_EQ(tokenizer->size(), 600);
+  EXPECT_EQ(tokenizer->size(), 500);
   EXPECT_EQ(
       (std::vector<std::string>(tokenizer->tokens().begin(), tokenizer->tokens().begin() + 5)),
       (std::vector<std::string>{"<pad>", "<unk>", "<s>", "</s>", "<0x00>"}));
@@ -65,7 +65,7 @@ TEST_P(Pieces, IdsOfATrainedModelAreTheContracts) {
 }
 
 TEST_P(Pieces, AnyTextComesBackThroughBytes) {
-  config::DataSection data = section_of(GetParam(), 700);
+  config::DataSection data = section_of(GetParam(), 500);
   data.normalization = config::Normalization::kIdentity;
   const auto tokenizer = trained(data, test::training_lines());
   for (const char* line :
@@ -80,12 +80,12 @@ TEST_P(Pieces, AnyTextComesBackThroughBytes) {
   EXPECT_EQ(tokenizer->decode(Ids{kBegin, id_of("<0x41>"), id_of("<0x0A>"), kPad, id_of("<0x42>"),
                                   kEnd, id_of("<0x43>")}),
             "A B");
-  EXPECT_THROW(static_cast<void>(tokenizer->decode(Ids{700})), DataError);
+  EXPECT_THROW(static_cast<void>(tokenizer->decode(Ids{500})), DataError);
   EXPECT_THROW(static_cast<void>(tokenizer->decode(Ids{-1})), DataError);
 }
 
 TEST_P(Pieces, TrainingGivesTheSameBytesAgain) {
-  const config::DataSection data = section_of(GetParam(), 600);
+  const config::DataSection data = section_of(GetParam(), 500);
   const auto tokenizer = trained(data, test::training_lines());
   EXPECT_EQ(trained(data, test::training_lines())->model(), tokenizer->model());
   EXPECT_EQ(tokenizer_from(tokenizer_bytes(*tokenizer))->saved(), tokenizer->saved());
@@ -96,7 +96,7 @@ TEST_P(Pieces, TrainingGivesTheSameBytesAgain) {
 }
 
 TEST_P(Pieces, UserSymbolsAreWholeAndCaseIsFolded) {
-  config::DataSection data = section_of(GetParam(), 600);
+  config::DataSection data = section_of(GetParam(), 500);
   data.user_symbols = "<2de>,<2fr>";
   data.normalization = config::Normalization::kNmtNfkcCf;
   const auto tokenizer = trained(data, test::training_lines());
@@ -148,7 +148,7 @@ class UserModel : public testing::Test {
       [[nodiscard]] sentencepiece::util::Status status() const override { return {}; }
     } lines;
     settings.emplace("minloglevel", "3");
-    settings.emplace("vocab_size", "300");
+    settings.emplace("vocab_size", "240");
     std::string bytes;
     const auto status = sentencepiece::SentencePieceTrainer::Train(settings, &lines, &bytes);
     ASSERT_TRUE(status.ok()) << status.message();
@@ -162,7 +162,7 @@ TEST_F(UserModel, SpecialSymbolsAreMappedToOurIds) {
   // SentencePiece's defaults: unknown 0, begin 1, end 2, no padding.
   train({{"model_type", "unigram"}});
   const auto tokenizer = read_model(path_);
-  EXPECT_EQ(tokenizer->size(), 301);  // with our padding
+  EXPECT_EQ(tokenizer->size(), 241);  // with our padding
   sentencepiece::SentencePieceProcessor own;
   ASSERT_TRUE(own.Load(path_.string()).ok());
   for (const std::string& line : test::hard_lines()) {
@@ -175,9 +175,9 @@ TEST_F(UserModel, SpecialSymbolsAreMappedToOurIds) {
   // In other places, and without begin and end.
   train(
       {{"model_type", "bpe"}, {"pad_id", "3"}, {"unk_id", "2"}, {"eos_id", "0"}, {"bos_id", "1"}});
-  EXPECT_EQ(read_model(path_)->size(), 300);
+  EXPECT_EQ(read_model(path_)->size(), 240);
   train({{"model_type", "bpe"}, {"bos_id", "-1"}, {"eos_id", "-1"}});
-  EXPECT_EQ(read_model(path_)->size(), 303);
+  EXPECT_EQ(read_model(path_)->size(), 243);
   EXPECT_EQ(read_model(path_)->decode(read_model(path_)->encode("twenty")), "twenty");
 }
 
