@@ -71,15 +71,16 @@ int encode(int count, char** words) {
   std::string deck_path;
   std::vector<std::string> overrides;
   for (int i = 2; i < count; ++i) {
-    const std::string word = words[i];
+    const std::string_view word = words[i];
     if (word == "--verify")
       verify = true;
     else if (word.find('=') != std::string::npos)
-      overrides.push_back(word);
+      overrides.emplace_back(word);
     else if (word.starts_with("-"))
-      throw th::DeckError("th_corpus: unknown option " + word + "\n" + kUsage);
+      throw th::DeckError("th_corpus: unknown option " + std::string(word) + "\n" + kUsage);
     else if (!deck_path.empty())
-      throw th::DeckError("th_corpus: more than one deck: " + deck_path + " and " + word);
+      throw th::DeckError("th_corpus: more than one deck: " + deck_path + " and " +
+                          std::string(word));
     else
       deck_path = word;
   }

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <string_view>
@@ -37,10 +38,9 @@ constexpr std::string_view kGzip = "\x1F\x8B"sv;
 constexpr std::size_t kLongestMagic = 10;
 
 std::string seconds_text(std::chrono::milliseconds time) {
-  const auto tenths = time.count() / 100;
-  std::string text = std::to_string(tenths / 10);
-  if (tenths % 10 != 0) text += "." + std::to_string(tenths % 10);
-  return text + " s";
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%g s", static_cast<double>(time.count()) / 1000);
+  return text.data();
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ namespace th::data {
 
 Permutation::Permutation(std::int64_t size, std::uint64_t key) noexcept
     : size_(static_cast<std::uint64_t>(size)) {
-  const auto bits = static_cast<unsigned>(std::max(2, std::bit_width(size_ > 0 ? size_ - 1 : 0)));
+  const unsigned bits =
+      std::max(2U, static_cast<unsigned>(std::bit_width(size_ > 0 ? size_ - 1 : 0)));
   low_bits_ = bits / 2;
   low_mask_ = (std::uint64_t{1} << low_bits_) - 1;
   high_mask_ = (std::uint64_t{1} << (bits - low_bits_)) - 1;

@@ -68,7 +68,7 @@ TEST_F(Index, ReadsBackWhatWasWritten) {
     EXPECT_EQ(index->tokenizer_keys(), "of tokenizers");
     EXPECT_EQ(index->source_tokenizer(), "source");
     EXPECT_EQ(index->target_tokenizer(), "target");
-    EXPECT_EQ(index->damaged_section(), "");
+    EXPECT_TRUE(index->damaged_section().empty());
     EXPECT_FALSE(index->has("valid"));
     const ParallelCorpus corpus(index, "train");
     ASSERT_EQ(corpus.size(), 200);
