@@ -183,7 +183,7 @@ EpochPlan plan_in_order(std::vector<std::int64_t> order, const Lengths& lengths,
     steps = std::move(sorted);
   }
   if (!rest.empty()) steps.push_back(std::move(rest));
-  EpochPlan plan{micro_batches, {}, {0}};
+  EpochPlan plan{micro_batches, {}, {0}, {}};
   plan.order.reserve(order.size());
   for (Slot& step : steps) {
     for (const Slot& slot : limit.deal(std::move(step))) {

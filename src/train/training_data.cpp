@@ -32,8 +32,10 @@ data::NodeShare share_of(const config::RunConfig& config) {
   return share;
 }
 
-/// The text of the node's first rank, for all of them. Collective over the node.
+/// The text of the node's first rank, for all of them, once all have come: the first one may remove
+/// then what the others have opened. Collective over the node.
 void broadcast_on(const runtime::Communicator& node, std::string& text) {
+  runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier");
   std::uint64_t size = text.size();
   runtime::check_mpi(MPI_Bcast(&size, 1, MPI_UINT64_T, 0, node.get()), "MPI_Bcast");
   text.resize(size);

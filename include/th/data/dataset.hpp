@@ -21,7 +21,8 @@ struct NodeShare {
   /// otherwise.
   std::string output_dir;
   bool writer = true;  ///< true on exactly one rank of the node
-  /// Gives all ranks of the node the writer's text. Collective over them; empty: one rank.
+  /// Gives all ranks of the node the writer's text, once all have come. Collective over them;
+  /// empty: one rank.
   std::function<void(std::string& text)> broadcast;
   std::chrono::milliseconds pipe_patience = kPipePatience;
 };

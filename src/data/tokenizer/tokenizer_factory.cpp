@@ -121,8 +121,10 @@ std::string tokenizer_key(const config::DataSection& data, bool joint, const Tok
   if (!given.empty()) return "given " + hash(*given.source) + " " + hash(*given.target);
   if (!data.tokenizer_model.empty()) {
     const std::string& target = data.target_tokenizer_model;
-    return "model " + hash(*read_model(data.tokenizer_model)) +
-           (target.empty() ? "" : " " + hash(*read_model(target)));
+    std::string key = "model ";
+    key += hash(*read_model(data.tokenizer_model));
+    if (!target.empty()) key.append(" ").append(hash(*read_model(target)));
+    return key;
   }
   std::string key = std::string(kind_name(data.tokenizer)) + (joint ? " joint" : " separate") +
                     " size=" + std::to_string(data.vocab_size);

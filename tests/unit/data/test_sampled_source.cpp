@@ -118,6 +118,7 @@ TEST_P(SampledSource, IsTheSameAtEveryRankCountAndFromEveryStart) {
 }
 
 TEST_P(SampledSource, WithoutSamplingTheIndexHasNoText) {
+  EXPECT_FALSE(source().counts_quickly());
   section_.subword_sampling = 0;
   NodeShare share;
   share.output_dir = testing::TempDir();
@@ -126,7 +127,6 @@ TEST_P(SampledSource, WithoutSamplingTheIndexHasNoText) {
   EXPECT_TRUE(dataset_.train->has_text());
   EXPECT_EQ(plain.source_tokenizer->saved(), dataset_.source_tokenizer->saved());
   const CorpusSource fixed({plain.train, {}}, section_, 4, 7, 0, 1);
-  EXPECT_FALSE(source().counts_quickly());
   EXPECT_TRUE(fixed.counts_quickly());
 }
 
