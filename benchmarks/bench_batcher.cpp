@@ -2,12 +2,10 @@
 // cut), the padded batches of a step, and the loader with 0, 1 and 2 threads. Counter: sentences a
 // second.
 #include <benchmark/benchmark.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "th/base/hash.hpp"
 #include "th/config/deck.hpp"
+#include "th/data/dataset.hpp"
 #include "th/data/loader.hpp"
 
 namespace {
@@ -24,10 +22,7 @@ struct Corpus {
 const Corpus& corpus() {
   static const Corpus opened = [] {
     Corpus c{config::load_deck(TH_SOURCE_DIR "/inputs/stage2.in", {}).config.data, nullptr};
-    const std::filesystem::path folder =
-        std::filesystem::temp_directory_path() / ("th_bench_batcher." + std::to_string(::getpid()));
-    c.train = data::open_dataset(c.section, false, {folder, true, {}}).train;
-    std::filesystem::remove_all(folder);
+    c.train = data::open_dataset(c.section, false, {}).train;
     return c;
   }();
   return opened;

@@ -12,6 +12,20 @@ add_library(th_hdf5 INTERFACE)
 target_include_directories(th_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
 target_link_libraries(th_hdf5 INTERFACE ${HDF5_C_LIBRARIES})
 target_compile_definitions(th_hdf5 INTERFACE H5_USE_110_API)
+# Debian's package brings no file for CMake.
+find_path(TH_SENTENCEPIECE_INCLUDE sentencepiece_trainer.h)
+find_library(TH_SENTENCEPIECE_LIBRARY sentencepiece)
+find_library(TH_SENTENCEPIECE_TRAIN_LIBRARY sentencepiece_train)
+if(NOT TH_SENTENCEPIECE_INCLUDE OR NOT TH_SENTENCEPIECE_LIBRARY
+    OR NOT TH_SENTENCEPIECE_TRAIN_LIBRARY)
+  message(FATAL_ERROR "SentencePiece was not found (sentencepiece_trainer.h, libsentencepiece, "
+    "libsentencepiece_train). Run tools/install_dependencies.sh, or install libsentencepiece-dev; "
+    "CMAKE_PREFIX_PATH names a folder with include/ and lib/.")
+endif()
+add_library(th_sentencepiece INTERFACE)
+target_include_directories(th_sentencepiece SYSTEM INTERFACE ${TH_SENTENCEPIECE_INCLUDE})
+target_link_libraries(th_sentencepiece INTERFACE
+  ${TH_SENTENCEPIECE_TRAIN_LIBRARY} ${TH_SENTENCEPIECE_LIBRARY})
 # The programs need neither of these, and a quick start does not install them.
 if(TH_ENABLE_TESTS)
   find_package(GTest QUIET)

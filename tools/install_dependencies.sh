@@ -34,7 +34,8 @@ done
 
 wheel_packages=(ca-certificates python3 python3-venv)
 packages=(g++ cmake ninja-build libopenmpi-dev openmpi-bin libhdf5-dev
-  libboost-program-options-dev libspdlog-dev nlohmann-json3-dev zlib1g-dev)
+  libboost-program-options-dev libspdlog-dev nlohmann-json3-dev libsentencepiece-dev
+  zlib1g-dev)
 test_packages=(libgtest-dev libbenchmark-dev hdf5-tools git procps)
 slurm_packages=(slurmctld slurmd slurm-client munge)
 

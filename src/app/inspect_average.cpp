@@ -49,9 +49,9 @@ void require_same_models(const Readers& readers) {
     if (reader == readers.back()) continue;
     std::string text;
     for (const auto& [side, mine, theirs] :
-         {std::tuple("source", &reader->info().source_tokens, &last.info().source_tokens),
-          std::tuple("target", &reader->info().target_tokens, &last.info().target_tokens)}) {
-      const std::string difference = io::vocabulary_difference(*mine, "it", *theirs, "the last");
+         {std::tuple("source", reader->info().source(), last.info().source()),
+          std::tuple("target", reader->info().target(), last.info().target())}) {
+      const std::string difference = io::tokenizer_difference(mine, "it", theirs, "the last");
       if (!difference.empty()) text += std::string("\n  vocabulary/") + side + ": " + difference;
     }
     text += model_differences(reader->info().deck, deck);

@@ -66,8 +66,8 @@ class Comparison {
       : a_(a), b_(b), request_(request) {}
 
   int run() {
-    vocabulary("source", a_.info().source_tokens, b_.info().source_tokens);
-    vocabulary("target", a_.info().target_tokens, b_.info().target_tokens);
+    vocabulary("source", a_.info().source(), b_.info().source());
+    vocabulary("target", a_.info().target(), b_.info().target());
     const auto left = named(a_, request_.parameters_only);
     const auto right = named(b_, request_.parameters_only);
     for (const auto& [name, entry] : left) {
@@ -102,9 +102,9 @@ class Comparison {
       std::cout << row["name"].get<std::string>() << ": " << text << '\n';
   }
 
-  void vocabulary(const std::string& side, const std::vector<std::string>& a,
-                  const std::vector<std::string>& b) {
-    const std::string text = io::vocabulary_difference(a, "A", b, "B");
+  void vocabulary(const std::string& side, const data::SavedTokenizer& a,
+                  const data::SavedTokenizer& b) {
+    const std::string text = io::tokenizer_difference(a, "A", b, "B");
     if (!text.empty())
       add({{"name", "vocabulary/" + side}, {"kind", "vocabulary"}, {"text", text}}, text);
   }

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "th/base/base64.hpp"
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/state_names.hpp"
@@ -56,7 +57,7 @@ io::ElementType type_of(const InspectRequest& request, Format format) {
 std::map<std::string, std::string> metadata_of(const io::CheckpointInfo& info, bool states) {
   Json aliases = Json::object();
   for (const auto& alias : info.aliases) aliases[alias.alias] = alias.tensor;
-  return {
+  std::map<std::string, std::string> all = {
       {"format", "pt"},  // tensors are named and laid out as PyTorch's: what its loaders ask for
       {"th_app_checkpoint", std::to_string(info.format_version)},
       {"step", std::to_string(info.step)},
@@ -70,6 +71,9 @@ std::map<std::string, std::string> metadata_of(const io::CheckpointInfo& info, b
       {"aliases", json_text(aliases)},
       {"vocabulary_source", json_text(Json(info.source_tokens))},
       {"vocabulary_target", json_text(Json(info.target_tokens))}};
+  if (!info.source_model.empty()) all["tokenizer_source"] = base64_text(info.source_model);
+  if (!info.target_model.empty()) all["tokenizer_target"] = base64_text(info.target_model);
+  return all;
 }
 
 /// The group of a checkpoint that is exported as its parameters.

@@ -6,13 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "th/base/base64.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
 #include "th/config/state_names.hpp"
 #include "th/data/text.hpp"
-#include "th/data/vocabulary.hpp"
+#include "th/data/tokenizer/tokenizer_factory.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/compare.hpp"
 #include "th/io/formats/safetensors.hpp"
@@ -60,6 +61,38 @@ std::vector<std::string> vocabulary(const std::string& path, const io::Safetenso
   return path.empty() ? string_list(file, key) : data::read_text(path).lines;
 }
 
+/// A tokenizer's model in the file's metadata; none where a list of words takes its place.
+std::string tokenizer_model(const std::string& words, const io::SafetensorsReader& file,
+                            const std::string& key) {
+  if (!words.empty()) return "";
+  const auto bytes = base64_bytes(metadata(file, key));
+  if (!bytes)
+    throw CheckpointError(file.path() + ": " + key + " of its metadata is no base64 text");
+  return *bytes;
+}
+
+/// Vocabularies and tokenizers' models of the options, else of the file.
+void read_vocabularies(io::CheckpointInfo& info, const InspectRequest& request,
+                       const io::SafetensorsReader& file) {
+  const std::string &source = request.vocabulary_source, &target = request.vocabulary_target;
+  info.source_tokens = vocabulary(source, file, "vocabulary_source");
+  info.target_tokens = vocabulary(target, file, "vocabulary_target");
+  info.source_model = tokenizer_model(source, file, "tokenizer_source");
+  info.target_model = tokenizer_model(target, file, "tokenizer_target");
+}
+
+/// Throws DataError where tokens and model of a side are not sound.
+void require_tokenizers(const io::CheckpointInfo& info, config::TokenizerKind kind,
+                        const std::string& where) {
+  for (const auto& [tokens, model] : {std::pair(&info.source_tokens, &info.source_model),
+                                      std::pair(&info.target_tokens, &info.target_model)}) {
+    if (kind != config::TokenizerKind::kWord && model->empty())
+      throw DeckError(where + " has no model of its " + data::kind_name(kind) +
+                      " tokenizer: give --like CHECKPOINT");
+    (void)data::restore_tokenizer({*tokens, *model});
+  }
+}
+
 /// Units, aliases and both vocabularies of the deck's model.
 void add_model(io::CheckpointInfo& info, const config::RunConfig& config,
                const std::string& where) {
@@ -69,10 +102,7 @@ void add_model(io::CheckpointInfo& info, const config::RunConfig& config,
                     " has no vocabularies: give --vocabulary-source and --vocabulary-target, or "
                     "--like CHECKPOINT");
   }
-  if (!synthetic && config.data.tokenizer == config::TokenizerKind::kWord) {
-    for (const auto* tokens : {&info.source_tokens, &info.target_tokens})
-      (void)data::WordTokenizer(*tokens);  // throws where one is not sound
-  }
+  if (!synthetic) require_tokenizers(info, config.data.tokenizer, where);
   const auto count = [&](const std::vector<std::string>& tokens) {
     return synthetic ? config.data.vocab_size : std::ssize(tokens);
   };
@@ -106,8 +136,7 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
   } else if (!request.deck.empty()) {
     const config::LoadedDeck deck = config::load_deck(request.deck, {});
     info.deck = config::resolved_text(deck);
-    info.source_tokens = vocabulary(request.vocabulary_source, file, "vocabulary_source");
-    info.target_tokens = vocabulary(request.vocabulary_target, file, "vocabulary_target");
+    read_vocabularies(info, request, file);
     add_model(info, deck.config, file.path());
   } else {
     info.deck = metadata(file, "deck");
@@ -115,8 +144,7 @@ io::CheckpointInfo describe(const InspectRequest& request, const io::Safetensors
       throw DeckError(file.path() +
                       " says nothing of its model: give --like CHECKPOINT, or --deck DECK and its "
                       "vocabularies");
-    info.source_tokens = vocabulary(request.vocabulary_source, file, "vocabulary_source");
-    info.target_tokens = vocabulary(request.vocabulary_target, file, "vocabulary_target");
+    read_vocabularies(info, request, file);
     try {
       add_model(info,
                 config::load_deck_text(info.deck, file.path() + " (its deck)", "/", {}).config,

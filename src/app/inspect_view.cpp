@@ -7,6 +7,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "th/base/base64.hpp"
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
@@ -145,9 +146,46 @@ int inspect_verify(const InspectRequest& request) {
   }
 }
 
+namespace {
+
+/// vocabulary/source, vocabulary/target: tokens, one a line; vocabulary/source_model, …: the bytes
+/// of the tokenizer's model, as SentencePiece reads them from a file.
+int show_vocabulary(const InspectRequest& request, const io::CheckpointReader& reader,
+                    const std::string& name, const std::string& slice) {
+  const io::CheckpointInfo& info = reader.info();
+  const bool source = name.starts_with("source");
+  if (name == "source_model" || name == "target_model") {
+    const std::string& model = source ? info.source_model : info.target_model;
+    if (model.empty())
+      throw CheckpointError(reader.folder() + " holds no tokenizer's model: its tokens are words");
+    if (request.json)
+      std::cout << json_text(Json(base64_text(model))) << '\n';
+    else
+      std::cout.write(model.data(), std::ssize(model));
+    return 0;
+  }
+  if (name != "source" && name != "target")
+    throw CheckpointError("no vocabulary/" + name + " in " + reader.folder() +
+                          "; it has source, target, source_model and target_model");
+  const std::vector<std::string>& all = source ? info.source_tokens : info.target_tokens;
+  const io::IndexRange range = io::parse_slice(slice, {std::ssize(all)})[0];
+  const std::vector<std::string> tokens(all.begin() + range.begin, all.begin() + range.end);
+  if (request.json) {
+    std::cout << json_text(Json(tokens)) << '\n';
+    return 0;
+  }
+  for (const std::string& token : tokens) std::cout << token << '\n';
+  return 0;
+}
+
+}  // namespace
+
 int inspect_show(const InspectRequest& request) {
   auto [name, slice] = io::split_slice(request.words[1]);
   const auto reader = open_checkpoint(request.words[0]);
+  constexpr std::string_view kVocabulary = "vocabulary/";
+  if (name.starts_with(kVocabulary))
+    return show_vocabulary(request, *reader, name.substr(kVocabulary.size()), slice);
   std::string kind = "parameters";
   if (const auto at = name.find('/'); at != std::string::npos) {
     kind = name.substr(0, at);

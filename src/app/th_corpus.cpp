@@ -1,4 +1,4 @@
-// th_corpus: makes the project's own parallel corpora.
+// th_corpus: makes the project's own parallel corpora, and the index of a deck's corpus.
 
 #include <charconv>
 #include <cstdint>
@@ -7,20 +7,28 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/config/deck.hpp"
+#include "th/data/dataset.hpp"
 #include "th/data/number_corpus.hpp"
+#include "th/io/checkpoint/given_tokenizers.hpp"
 
 namespace {
 
 constexpr const char* kUsage =
     "usage: th_corpus numbers --pairs N --seed S --output DIR\n"
-    "Writes numbers.{train,valid,test}.{en,fr} below DIR: English to French numbers, dates and "
-    "clock times, one sentence a line.\n"
+    "       th_corpus encode DECK [section.key=value]... [--verify]\n"
+    "numbers writes numbers.{train,valid,test}.{en,fr} below DIR: English to French numbers, dates "
+    "and clock times, one sentence a line.\n"
     "  --pairs N     training pairs, 100 to 500000; N / 20 more each for validation and test\n"
     "  --seed S      the same seed gives the same corpus\n"
     "  --output DIR  made where it is missing\n"
+    "encode writes the index of the deck's corpus below data.index_dir (run.output_dir with .index "
+    "behind it, unless given), from which runs start at once.\n"
+    "  --verify      reads the files and the index that is there, and says what differs: exit 1\n"
     "  --help, --version\n";
 
 template <class T>
@@ -57,8 +65,47 @@ Options parse_options(int count, char** words) {
   return options;
 }
 
+/// Writes the index of a deck's corpus, or compares it with the files.
+int encode(int count, char** words) {
+  bool verify = false;
+  std::string deck_path;
+  std::vector<std::string> overrides;
+  for (int i = 2; i < count; ++i) {
+    const std::string_view word = words[i];
+    if (word == "--verify")
+      verify = true;
+    else if (word.find('=') != std::string::npos)
+      overrides.emplace_back(word);
+    else if (word.starts_with("-"))
+      throw th::DeckError("th_corpus: unknown option " + std::string(word) + "\n" + kUsage);
+    else if (!deck_path.empty())
+      throw th::DeckError("th_corpus: more than one deck: " + deck_path + " and " +
+                          std::string(word));
+    else
+      deck_path = word;
+  }
+  if (deck_path.empty()) throw th::DeckError(std::string("th_corpus: no deck given\n") + kUsage);
+  const th::config::LoadedDeck deck = th::config::load_deck(deck_path, overrides);
+  const th::config::DataSection& data = deck.config.data;
+  if (data.synthetic != th::config::Synthetic::kNone)
+    throw th::DeckError(deck_path + ": data.synthetic: random ids have no text to encode");
+  const bool joint = th::config::joint_vocabulary(deck.config);
+  const th::data::TokenizerPair given = th::io::given_tokenizers(deck.config);
+  const std::string& output = deck.config.run.output_dir;
+  const std::vector<std::string> lines = verify ? th::data::verify_index(data, joint, output, given)
+                                                : th::data::write_index(data, joint, output, given);
+  for (const std::string& line : lines) std::printf("%s\n", line.c_str());
+  const std::string path = th::data::index_path(data, output);
+  if (verify && lines.empty()) std::printf("%s: is of these files\n", path.c_str());
+  if (!verify) std::printf("%s: written\n", path.c_str());
+  if (std::fflush(stdout) != 0) return static_cast<int>(th::ExitCode::kDiffers);
+  return static_cast<int>(verify && !lines.empty() ? th::ExitCode::kDiffers
+                                                   : th::ExitCode::kCompleted);
+}
+
 int run(int count, char** words) {
   const std::string_view command = count > 1 ? words[1] : "";
+  if (command == "encode") return encode(count, words);
   if (command == "--help") return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
   if (command == "--version")
     return std::printf("th_corpus %s\n", th::build_line().c_str()) < 0 ? 1 : 0;

@@ -3,9 +3,9 @@
 #include "th/config/state_names.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/text.hpp"
-#include "th/data/vocabulary.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
@@ -129,15 +129,11 @@ std::string number_text(double value) {
 class Translator {
  public:
   explicit Translator(const std::string& checkpoint)
-      : reader_(th::io::named_checkpoint(checkpoint)), config_(load(reader_.info(), checkpoint)) {
-    const auto& info = reader_.info();
+      : reader_(th::io::named_checkpoint(checkpoint)),
+        config_(load(reader_.info(), checkpoint)),
+        tokenizers_(th::io::tokenizers_of(reader_)) {
     if (!std::filesystem::exists(checkpoint + "/model.h5"))
       std::cerr << "th_translate: parameters of " << reader_.folder() << "\n";
-    if (info.source_tokens.empty())
-      throw th::CheckpointError(reader_.folder() +
-                                " holds no vocabulary: it was trained on synthetic ids");
-    source_.emplace(info.source_tokens);
-    target_.emplace(info.target_tokens);
   }
   /// Makes the model, before it translates. `longest`: ids of the longest source or target, begin
   /// and end not counted; `parameters`: which of the checkpoint's, empty: those of
@@ -146,10 +142,11 @@ class Translator {
     const std::int64_t rows =
         learned() > 0 ? learned()
                       : std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;
-    model_.emplace(th::model::TransformerSpec{config_.model, source_->size(), target_->size(), rows,
-                                              source_per_target()},
-                   th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
-                   th::model::host_compute(config_.run));
+    model_.emplace(
+        th::model::TransformerSpec{config_.model, tokenizers_.source->size(),
+                                   tokenizers_.target->size(), rows, source_per_target()},
+        th::model::resolve_gemm(config_.run.gemm), th::model::Arithmetic::kCompute,
+        th::model::host_compute(config_.run));
     const th::zero::FlatLayout layout(model_->units(), 1);
     at::Tensor flat =
         th::model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
@@ -172,10 +169,10 @@ class Translator {
     std::vector<Ids> ids;
     std::int64_t cut = 0;
     for (const std::string& line : lines) {
-      ids.push_back(th::data::encode_source(*source_, line, std::ssize(line) + 2));
+      ids.push_back(th::data::encode_source(*tokenizers_.source, line, th::data::kUncut));
       if (learned() == 0 || std::ssize(ids.back()) <= learned()) continue;
       ++cut;
-      ids.back() = th::data::encode_source(*source_, line, learned());
+      ids.back() = th::data::encode_source(*tokenizers_.source, line, learned());
     }
     if (cut > 0) {
       std::cerr << "th_translate: warning: " << cut << " of " << lines.size()
@@ -186,9 +183,9 @@ class Translator {
   }
   /// Never cut.
   [[nodiscard]] Ids target_ids(const std::string& line) const {
-    return th::data::encode_target(*target_, line, std::ssize(line) + 2);
+    return th::data::encode_target(*tokenizers_.target, line, th::data::kUncut);
   }
-  [[nodiscard]] std::string text(const Ids& ids) const { return target_->decode(ids); }
+  [[nodiscard]] std::string text(const Ids& ids) const { return tokenizers_.target->decode(ids); }
   [[nodiscard]] auto translate(const th::data::Batch& batch,
                                const th::model::SearchOptions& options) {
     return th::model::translate(*model_, *parameters_, batch, options);
@@ -229,7 +226,7 @@ class Translator {
 
   th::io::CheckpointReader reader_;
   th::config::RunConfig config_;
-  std::optional<th::data::WordTokenizer> source_, target_;
+  th::data::TokenizerPair tokenizers_;
   std::optional<th::model::Transformer> model_;
   std::optional<th::zero::ResidentSource> parameters_;
 };

@@ -100,28 +100,50 @@ void check_model(Checker& k, const ModelSection& model) {
 /// Learned positions end where their table ends.
 void check_positions(Checker& k, const RunConfig& c) {
   if (c.model.position != Position::kLearned || c.data.synthetic != Synthetic::kNone) return;
-  const std::string rows = std::to_string(c.data.max_length);
-  k.require(!k.given("decode.max_length") || c.decode.max_length < c.data.max_length,
+  const std::string rows = std::to_string(c.data.longest_length());
+  k.require(!k.given("decode.max_length") || c.decode.max_length < c.data.longest_length(),
             {"decode.max_length", "model.position", "data.max_length"},
             std::to_string(c.decode.max_length) + " ids and the begin symbol need " +
                 std::to_string(c.decode.max_length + 1) +
                 " positions, and model.position = " + "learned has data.max_length = " + rows +
-                " of them; allowed up to " + std::to_string(c.data.max_length - 1));
+                " of them; allowed up to " + std::to_string(c.data.longest_length() - 1));
 }
 
-void check_pair(Checker& k, const std::string& part, const std::string& source,
-                const std::string& target) {
+void check_pair(Checker& k, const DataSection& data, const std::string& part,
+                const std::string& source, const std::string& target) {
   const Keys keys{"data." + part + "_source", "data." + part + "_target"};
   const std::string what = "missing; " + keys[0] + " and " + keys[1] + " come together";
+  const std::size_t sources = files_of(source).size(), targets = files_of(target).size();
+  if (data.format == TextFormat::kTsv) {
+    k.require(target.empty(), {keys[1], "data.format"},
+              "contradicts data.format = tsv: both sides stand in " + keys[0] + "; leave it out");
+    return;
+  }
   k.require(!source.empty() || target.empty(), keys, what);
   k.require(!target.empty() || source.empty(), {keys[1], keys[0]}, what);
+  k.require(source.empty() || target.empty() || sources == targets, {keys[1], keys[0]},
+            std::to_string(targets) + " files for the " + std::to_string(sources) + " of " +
+                keys[0] + "; allowed as many");
+}
+
+void check_mixture(Checker& k, const DataSection& data) {
+  const std::size_t files = files_of(data.train_source).size(), weights = data.train_weights.size();
+  k.require(weights == 0 || weights == files, {"data.train_weights", "data.train_source"},
+            std::to_string(weights) + " numbers for the " + std::to_string(files) +
+                " files of data.train_source; allowed as many");
+  k.require(weights == 0 || data.train_temperature == 1,
+            {"data.train_temperature", "data.train_weights"},
+            "contradicts data.train_weights; give one of them");
+  k.idle_if(files == 1, {"data.train_weights", "data.train_temperature"},
+            "there is one file of training text");
 }
 
 void check_data(Checker& k, const DataSection& data) {
   const bool synthetic = data.synthetic != Synthetic::kNone;
-  check_pair(k, "train", data.train_source, data.train_target);
-  check_pair(k, "valid", data.valid_source, data.valid_target);
-  check_pair(k, "test", data.test_source, data.test_target);
+  check_pair(k, data, "train", data.train_source, data.train_target);
+  check_pair(k, data, "valid", data.valid_source, data.valid_target);
+  check_pair(k, data, "test", data.test_source, data.test_target);
+  if (!synthetic) check_mixture(k, data);
   k.require(synthetic || !data.train_source.empty() || !data.train_target.empty(),
             {"data.train_source", "data.synthetic", "data.train_target"},
             "missing; give the training text, or data.synthetic = random_ids");
@@ -136,6 +158,39 @@ void check_data(Checker& k, const DataSection& data) {
   k.require(!k.given("data.batch_size") || data.batch_tokens == 0,
             {"data.batch_tokens", "data.batch_size"},
             "contradicts data.batch_size; give one of them");
+}
+
+/// How lines become ids, and whose tokenizers those are.
+void check_tokenizer(Checker& k, const RunConfig& c) {
+  const DataSection& data = c.data;
+  const bool word = data.tokenizer == TokenizerKind::kWord;
+  k.require(data.tokenizer_model.empty() || !word, {"data.tokenizer_model", "data.tokenizer"},
+            "a SentencePiece model is no word vocabulary; allowed with data.tokenizer = bpe or "
+            "unigram, as the model is");
+  k.require(data.tokenizer_model.empty() || !k.given("data.vocabulary"),
+            {"data.vocabulary", "data.tokenizer_model"},
+            "contradicts data.tokenizer_model; give one of them");
+  k.require(data.target_tokenizer_model.empty() || !data.tokenizer_model.empty(),
+            {"data.target_tokenizer_model", "data.tokenizer_model"},
+            "is the target's model beside data.tokenizer_model, which is missing; give both");
+  k.require(data.target_tokenizer_model.empty() || !joint_vocabulary(c),
+            {"data.target_tokenizer_model", "data.joint_vocabulary", "model.tie_embeddings"},
+            "gives the target a model of its own, and the vocabulary is joint; allowed without "
+            "data.joint_vocabulary and tied sources");
+  k.require(data.joint_vocabulary != JointVocabulary::kFalse || !joint_vocabulary(c.model),
+            {"data.joint_vocabulary", "model.tie_embeddings"},
+            "false, and model.tie_embeddings shares one matrix over one vocabulary; allowed auto, "
+            "true");
+  k.require(data.vocabulary != VocabularyFrom::kCheckpoint || !c.checkpoint.init_from.empty() ||
+                c.checkpoint.resume != Resume::kNone,
+            {"data.vocabulary", "checkpoint.init_from"},
+            "checkpoint, and checkpoint.init_from names none; allowed text, a path");
+  const std::int64_t longest = std::max(data.source_length(), data.target_length());
+  k.require(
+      data.subword_sampling == 0 || data.batch_tokens == 0 || data.batch_tokens >= longest,
+      {"data.batch_tokens", "data.subword_sampling", "data.max_length"},
+      std::to_string(data.batch_tokens) + " is below the longest line, " + std::to_string(longest) +
+          " ids by data.max_length, which a drawn segmentation may reach; allowed from there");
 }
 
 /// Whether a schedule falls to its least rate at a step that is known at its beginning.
@@ -316,11 +371,13 @@ void find_idle(Checker& k, const RunConfig& c) {
       "the smallest loss scale is above the first one");
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
-  k.idle_if(synthetic,
-            {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
-             "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines",
-             "data.sort_window"},
-            "a synthetic run reads no text");
+  k.idle_if(
+      synthetic,
+      {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
+       "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines", "data.sort_window",
+       "data.max_source_length", "data.max_target_length", "data.long_lines", "data.max_ratio",
+       "data.train_weights", "data.train_temperature", "data.format", "data.index_dir"},
+      "a synthetic run reads no text");
   k.idle_if(synthetic, {"model.start"}, "random ids have no begin symbol");
   k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
             "model.position is learned");
@@ -351,6 +408,7 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
   check_model(k, config.model);
   check_positions(k, config);
   check_data(k, config.data);
+  check_tokenizer(k, config);
   check_training(k, config);
   check_valid(k, config);
   find_idle(k, config);

@@ -3,34 +3,62 @@
 // The keys of the deck's section [data].
 namespace th::config {
 
+namespace {
+
+void add_files(std::vector<Key>& t) {
+  t.push_back(paths_key("data.train_source", TH_AT(data.train_source),
+                        "training text, one sentence a line, .gz is read too; relative to the "
+                        "deck; several files with commas"));
+  t.push_back(paths_key("data.train_target", TH_AT(data.train_target),
+                        "its translation, line by line; as many files"));
+  t.push_back(paths_key("data.valid_source", TH_AT(data.valid_source), "validation text"));
+  t.push_back(paths_key("data.valid_target", TH_AT(data.valid_target), "its translation"));
+  t.push_back(paths_key("data.test_source", TH_AT(data.test_source),
+                        "test text, translated once at the end"));
+  t.push_back(paths_key("data.test_target", TH_AT(data.test_target), "its reference translation"));
+  t.push_back(
+      choice_key("data.format", TH_AT(data.format),
+                 Choices<TextFormat>{{"text", TextFormat::kText}, {"tsv", TextFormat::kTsv}},
+                 "text: a file a side; tsv: both sides on a line of the source's file, "
+                 "with a tab between them, and no file of the target"));
+  t.push_back(numbers_key("data.train_weights", TH_AT(data.train_weights),
+                          "one a training file: their shares of an epoch, which has as many pairs "
+                          "as all files together; each file is used up before it begins again. "
+                          "Empty: every pair once"));
+  t.push_back(number_key("data.train_temperature", TH_AT(data.train_temperature),
+                         {.low = 1, .high = 1000},
+                         "the shares of training files are those of n^(1 / T), n the pairs of a "
+                         "file: above 1 smaller files come more often; 1: every pair once"));
+  t.push_back(path_key("data.index_dir", TH_AT(data.index_dir),
+                       "folder of the index that th_corpus encode writes and runs use; empty: "
+                       "run.output_dir with .index behind it"));
+}
+
+}  // namespace
+
 void add_data(std::vector<Key>& t) {
-  t.push_back(
-      path_key("data.train_source", TH_AT(data.train_source),
-               "training text, one sentence a line, .gz is read too; relative to the deck"));
-  t.push_back(
-      path_key("data.train_target", TH_AT(data.train_target), "its translation, line by line"));
-  t.push_back(path_key("data.valid_source", TH_AT(data.valid_source), "validation text"));
-  t.push_back(path_key("data.valid_target", TH_AT(data.valid_target), "its translation"));
-  t.push_back(path_key("data.test_source", TH_AT(data.test_source),
-                       "test text, translated once at the end"));
-  t.push_back(path_key("data.test_target", TH_AT(data.test_target), "its reference translation"));
+  add_files(t);
   t.push_back(choice_key(
       "data.synthetic", TH_AT(data.synthetic),
       Choices<Synthetic>{{"none", Synthetic::kNone}, {"random_ids", Synthetic::kRandomIds}},
       "random_ids: batches of random ids in memory, for timing"));
   t.push_back(integer_key("data.synthetic_length", TH_AT(data.synthetic_length), 1, 1 << 20,
                           "source ids, decoder inputs and labels of a synthetic sentence"));
-  t.push_back(choice_key("data.tokenizer", TH_AT(data.tokenizer),
-                         Choices<TokenizerKind>{{"word", TokenizerKind::kWord},
-                                                {"bpe", TokenizerKind::kBpe},
-                                                {"unigram", TokenizerKind::kUnigram}},
-                         "how lines become ids", {"bpe", "unigram"}));
-  t.push_back(integer_key("data.vocab_size", TH_AT(data.vocab_size), 0, 1 << 28,
-                          "caps the vocabulary, special tokens counted; 0: no cap"));
-  t.push_back(integer_key("data.min_freq", TH_AT(data.min_freq), 1, kMost,
-                          "occurrences that a word needs to be in the vocabulary"));
+  add_tokenizer(t);
   t.push_back(integer_key("data.max_length", TH_AT(data.max_length), 2, 1 << 20,
-                          "ids of a line in all, end kept; longer lines are cut"));
+                          "ids of a line in all, end kept"));
+  const Interval lengths{.low = 2, .high = 1 << 20};
+  t.push_back(integer_key("data.max_source_length", TH_AT(data.max_source_length), lengths,
+                          "data.max_length", "the same for lines of the source"));
+  t.push_back(integer_key("data.max_target_length", TH_AT(data.max_target_length), lengths,
+                          "data.max_length", "the same for lines of the target"));
+  t.push_back(
+      choice_key("data.long_lines", TH_AT(data.long_lines),
+                 Choices<LongLines>{{"cut", LongLines::kCut}, {"drop", LongLines::kDrop}},
+                 "longer lines are cut, or their pairs dropped; lines of the test set are cut"));
+  t.push_back(number_key("data.max_ratio", TH_AT(data.max_ratio), {.low = 0, .high = 1e6},
+                         "pairs of which one side has more than so many times the other's ids are "
+                         "dropped, not of the test set; 0: any"));
   t.push_back(
       choice_key("data.empty_lines", TH_AT(data.empty_lines),
                  Choices<EmptyLines>{{"error", EmptyLines::kError}, {"skip", EmptyLines::kSkip}},

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <set>
@@ -189,19 +190,36 @@ bool is_number(const Key& key, const std::string& text) {
   return key.type == "number" && parse_whole(text, number) && std::isfinite(number);
 }
 
+/// Each path of a value of several made absolute; an empty one stays, and is refused.
+std::string absolute_files(const std::string& value,
+                           const std::function<std::string(const std::string&)>& absolute) {
+  std::string out;
+  const char* comma = "";
+  for (const std::string& file : files_of(value)) {
+    const std::string name = trim(file);
+    out += comma + (name.empty() ? name : absolute(name));
+    comma = ",";
+  }
+  return out;
+}
+
 /// Sets one key. False: a problem was added, and the value is not known.
 bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig& config,
            std::vector<std::string>& problems) {
   const std::string at = value.where + ": " + key.name + ": ";
   std::string text = value.value;
-  const bool resume_path =
-      key.name == "checkpoint.resume" && text != "none" && text != "latest" && !text.empty();
-  const bool path = (key.type == "path" || resume_path) && !text.empty();
-  if (path && !fs::path(text).is_absolute()) {
-    const bool by_deck = value.from_deck && key.name != "run.output_dir";
-    text = ((by_deck ? folder : working_directory()) / text).lexically_normal().string();
-  }
-  if (path && !fits_a_deck(text)) {
+  const bool resume_path = key.name == "checkpoint.resume" && text != "none" && text != "latest";
+  const bool vocabulary_path =
+      key.name == "data.vocabulary" && text != "text" && text != "checkpoint";
+  const bool path = (key.type == "path" || resume_path || vocabulary_path) && !text.empty();
+  const bool by_deck = value.from_deck && key.name != "run.output_dir";
+  const auto absolute = [&](const std::string& name) {
+    if (fs::path(name).is_absolute()) return name;
+    return ((by_deck ? folder : working_directory()) / name).lexically_normal().string();
+  };
+  if (path) text = absolute(text);
+  if (key.type == "list of paths") text = absolute_files(text, absolute);
+  if ((path || key.type == "list of paths") && !fits_a_deck(text)) {
     problems.push_back(at + "'" + shown(text) +
                        "' has a # (a deck's comment), a control character or a blank at an end; "
                        "allowed paths without");
@@ -235,10 +253,10 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   std::set<std::string> unsure = std::move(reader.mistyped);
   for (const Key& key : keys()) {
     const auto found = reader.given.find(key.name);
-    if (found == reader.given.end()) continue;
+    if (found == reader.given.end() || found->second.origin == kDefaultOrigin) continue;
     if (!apply(key, found->second, working_directory() / folder, deck.config, problems))
       unsure.insert(key.name);
-    if (found->second.origin != kDefaultOrigin) origins[key.name] = found->second.where;
+    origins[key.name] = found->second.where;
   }
   if (deck.config.run.output_dir.empty()) {
     deck.config.run.output_dir = (working_directory() / "runs" / deck.name).string();
@@ -302,13 +320,19 @@ std::uint64_t deck_hash(const LoadedDeck& deck) {
 
 namespace {
 
-/// Whether texts of a key that differ mean the same: a dropout rate beside the default, which is
-/// model.dropout.
+/// Whether texts of a key that differ mean the same: a value beside the default, which is another
+/// key's.
 bool means_the_same(const std::string& key, const RunConfig& a, const RunConfig& b) {
   const auto same = [&](double ModelSection::*rate) {
     const auto value = [rate](const ModelSection& m) { return m.*rate < 0 ? m.dropout : m.*rate; };
     return value(a.model) == value(b.model);
   };
+  const DataSection &x = a.data, &y = b.data;
+  const bool source = x.source_length() == y.source_length(),
+             target = x.target_length() == y.target_length();
+  if (key == "data.max_length") return source && target;
+  if (key == "data.max_source_length") return source;
+  if (key == "data.max_target_length") return target;
   if (key == "model.attention_dropout") return same(&ModelSection::attention_dropout);
   if (key == "model.activation_dropout") return same(&ModelSection::activation_dropout);
   return false;
@@ -318,13 +342,35 @@ bool means_the_same(const std::string& key, const RunConfig& a, const RunConfig&
 
 std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
                                               const LoadedDeck& given) {
-  static const std::set<std::string> kFatal{
-      "data.synthetic",    "data.synthetic_length", "data.tokenizer",   "data.vocab_size",
-      "data.min_freq",     "data.max_length",       "data.empty_lines", "data.batch_size",
-      "data.batch_tokens", "data.sort_window",      "run.seed",         "optimizer.name",
-      "data.train_source", "data.train_target"};
+  static const std::set<std::string> kFatal{"data.synthetic",
+                                            "data.synthetic_length",
+                                            "data.tokenizer",
+                                            "data.vocab_size",
+                                            "data.min_freq",
+                                            "data.max_length",
+                                            "data.max_source_length",
+                                            "data.max_target_length",
+                                            "data.long_lines",
+                                            "data.max_ratio",
+                                            "data.empty_lines",
+                                            "data.train_weights",
+                                            "data.train_temperature",
+                                            "data.batch_size",
+                                            "data.batch_tokens",
+                                            "data.sort_window",
+                                            "run.seed",
+                                            "optimizer.name",
+                                            "data.joint_vocabulary",
+                                            "data.byte_fallback",
+                                            "data.character_coverage",
+                                            "data.normalization",
+                                            "data.user_symbols",
+                                            "data.subword_sampling"};
+  // A corpus may lie elsewhere, packed or not: a hash of its lines says whether it is the same. So
+  // may a tokenizer's file, which is compared with the checkpoint's.
   static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume",
-                                               "checkpoint.init_from", "train.micro_batches"};
+                                               "checkpoint.init_from", "train.micro_batches",
+                                               "data.index_dir"};
   LoadedDeck before;
   try {
     before = load_deck_text(checkpoint_deck, "checkpoint", "/", {});
@@ -338,13 +384,11 @@ std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck
     const ResolvedEntry& then = before.entries[i];
     if (now.value == then.value || kExpected.contains(now.key)) continue;
     if (means_the_same(now.key, before.config, given.config)) continue;
-    const bool path = now.key.rfind("data.train_", 0) == 0;
     const bool model = now.key.rfind("model.", 0) == 0 && now.key != "model.gradient_checkpointing";
-    const bool moved = path && fs::path(now.value).filename() == fs::path(then.value).filename();
     // With another momentum the optimizer may keep other states.
     const bool states = now.key == "optimizer.momentum" &&
                         optimizer_rule(before.config) != optimizer_rule(given.config);
-    const bool fatal = (model || states || kFatal.contains(now.key)) && !moved;
+    const bool fatal = model || states || kFatal.contains(now.key);
     out.push_back({now.key, then.value, now.value, fatal});
   }
   return out;

@@ -1,7 +1,9 @@
 #include "config/key_table.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <sstream>
 
 namespace th::config {
 
@@ -95,6 +97,23 @@ Key number_key(const char* name, Place<double> place, Interval interval, Fallbac
   return key;
 }
 
+Key integer_key(const char* name, Place<std::int64_t> place, Interval interval, const char* word,
+                const char* help) {
+  Key key = integer_row(name, place, static_cast<std::int64_t>(interval.low),
+                        static_cast<std::int64_t>(interval.high), help, {});
+  key.default_value = word;
+  key.allowed = std::string(word) + ", or " + key.allowed;
+  key.set = [place, word, number = key.set](RunConfig& c, const std::string& text) {
+    if (text != word) return number(c, text);
+    place(c) = 0;
+    return true;
+  };
+  key.get = [place, word, number = key.get](const RunConfig& c) {
+    return value_at(place, c) == 0 ? word : number(c);
+  };
+  return key;
+}
+
 Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent) {
   Key key = named(name, "boolean", value_at(place, RunConfig()) ? "true" : "false", "true, false",
                   help, absent);
@@ -114,6 +133,61 @@ Key path_key(const char* name, Place<std::string> place, const char* help) {
     return true;
   };
   key.get = [place](const RunConfig& c) { return value_at(place, c); };
+  return key;
+}
+
+Key text_key(const char* name, Place<std::string> place, const char* allowed,
+             std::function<bool(const std::string&)> valid, const char* help) {
+  Key key = named(name, "text", value_at(place, RunConfig()), allowed, help);
+  key.set = [place, valid = std::move(valid)](RunConfig& c, const std::string& text) {
+    if (!valid(text)) return false;
+    place(c) = text;
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return value_at(place, c); };
+  return key;
+}
+
+std::vector<std::string> files_of(const std::string& value) {
+  std::vector<std::string> files;
+  std::istringstream in(value);
+  for (std::string file; std::getline(in, file, ',');) files.push_back(file);
+  if (value.ends_with(',')) files.emplace_back();
+  return files;
+}
+
+Key paths_key(const char* name, Place<std::string> place, const char* help) {
+  Key key = named(name, "list of paths", "", "a path, or several with commas", help);
+  key.set = [place](RunConfig& c, const std::string& text) {
+    const std::vector<std::string> files = files_of(text);
+    if (std::find(files.begin(), files.end(), "") != files.end()) return false;
+    place(c) = text;
+    return true;
+  };
+  key.get = [place](const RunConfig& c) { return value_at(place, c); };
+  return key;
+}
+
+Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help) {
+  Key key = named(name, "list of numbers", "", "numbers above 0 with commas", help);
+  key.set = [place](RunConfig& c, const std::string& text) {
+    std::vector<double> values;
+    for (std::string word : files_of(text)) {
+      word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
+      word.erase(word.find_last_not_of(' ') + 1);
+      double value = 0;
+      if (!parse_whole(word, value) || !std::isfinite(value) || value <= 0) return false;
+      values.push_back(value);
+    }
+    place(c) = std::move(values);
+    return true;
+  };
+  key.get = [place](const RunConfig& c) {
+    std::string text;
+    for (const double value : value_at(place, c))
+      text += (text.empty() ? "" : ",") + to_text(value);
+    return text;
+  };
   return key;
 }
 

@@ -66,8 +66,19 @@ struct Fallback {
 };
 Key number_key(const char* name, Place<double> place, Interval interval, Fallback fallback,
                const char* help, Absent absent = {});
+/// The same for a number that is 0 where the word stands.
+Key integer_key(const char* name, Place<std::int64_t> place, Interval interval, const char* word,
+                const char* help);
 Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent = {});
 Key path_key(const char* name, Place<std::string> place, const char* help);
+/// Several paths with commas.
+Key paths_key(const char* name, Place<std::string> place, const char* help);
+/// Several numbers above 0 with commas, or none.
+Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help);
+
+/// Text that `valid` takes; `allowed` says what that is.
+Key text_key(const char* name, Place<std::string> place, const char* allowed,
+             std::function<bool(const std::string&)> valid, const char* help);
 
 /// A choice of any enumeration: its values as numbers, and how one is read and written.
 struct NumberedChoice {
@@ -94,6 +105,7 @@ Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
 void add_run(std::vector<Key>& t);
 void add_model(std::vector<Key>& t);
 void add_data(std::vector<Key>& t);
+void add_tokenizer(std::vector<Key>& t);  ///< those of [data] that say how lines become ids
 void add_train(std::vector<Key>& t);
 void add_optimizer(std::vector<Key>& t);
 void add_schedule(std::vector<Key>& t);

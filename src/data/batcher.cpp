@@ -25,10 +25,9 @@ std::int64_t longest(const SentenceLength& length) {
   return std::max(length.source, length.target);
 }
 
-void sort_by_length(std::span<std::int64_t> order, std::span<const SentenceLength> lengths) {
+void sort_by_length(std::span<std::int64_t> order, const Lengths& lengths) {
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    const SentenceLength& x = lengths[static_cast<std::size_t>(a)];
-    const SentenceLength& y = lengths[static_cast<std::size_t>(b)];
+    const SentenceLength x = lengths[a], y = lengths[b];
     return std::pair(x.source + x.target, x.target) < std::pair(y.source + y.target, y.target);
   });
 }
@@ -37,15 +36,14 @@ void sort_by_length(std::span<std::int64_t> order, std::span<const SentenceLengt
 /// = sum of the longest sides.
 class StepLimit {
  public:
-  StepLimit(std::span<const SentenceLength> lengths, const config::DataSection& data,
-            std::int64_t micro_batches)
+  StepLimit(const Lengths& lengths, const config::DataSection& data, std::int64_t micro_batches)
       : lengths_(lengths),
         slots_(micro_batches),
         sentences_(data.batch_size),
         tokens_(data.batch_tokens) {}
 
   [[nodiscard]] std::int64_t size(std::int64_t sentence) const {
-    return tokens_ > 0 ? longest(lengths_[static_cast<std::size_t>(sentence)]) : 1;
+    return tokens_ > 0 ? longest(lengths_[sentence]) : 1;
   }
   /// Cuts sentences into steps, as many as fit into each; a last one that might take more stays
   /// behind in `rest`.
@@ -79,7 +77,7 @@ class StepLimit {
     std::vector<std::int64_t> work(slots.size());
     const std::int64_t most = (std::ssize(step) + slots_ - 1) / slots_;
     for (auto sentence = step.rbegin(); sentence != step.rend(); ++sentence) {
-      const SentenceLength& length = lengths_[static_cast<std::size_t>(*sentence)];
+      const SentenceLength length = lengths_[*sentence];
       std::size_t least = slots.size();
       for (std::size_t s = 0; s < slots.size(); ++s) {
         const bool open = tokens_ > 0 || std::ssize(slots[s]) < most;
@@ -98,7 +96,7 @@ class StepLimit {
   [[nodiscard]] std::int64_t room(std::int64_t widest) const {
     return tokens_ > 0 ? slots_ * tokens_ - (slots_ - 1) * widest : slots_ * sentences_;
   }
-  std::span<const SentenceLength> lengths_;
+  Lengths lengths_;
   std::int64_t slots_, sentences_, tokens_;
 };
 
@@ -111,23 +109,6 @@ std::vector<Slot> cut_by_count(std::span<const std::int64_t> order, std::int64_t
   return slots;
 }
 
-void check(std::span<const SentenceLength> lengths, const config::DataSection& data,
-           std::int64_t micro_batches) {
-  const std::int64_t need = data.batch_tokens > 0 ? micro_batches : micro_batches * data.batch_size;
-  if (std::ssize(lengths) < need)
-    throw DataError("the training corpus has " + std::to_string(lengths.size()) +
-                    " sentence pairs, one step takes " + std::to_string(need) +
-                    " (train.micro_batches " + std::to_string(micro_batches) +
-                    ", data.batch_size " + std::to_string(data.batch_size) +
-                    "); give more text or lower data.batch_size or train.micro_batches");
-  if (data.batch_tokens <= 0) return;
-  for (const SentenceLength& length : lengths)
-    if (longest(length) > data.batch_tokens)
-      throw DataError("data.batch_tokens = " + std::to_string(data.batch_tokens) +
-                      " is less than the longest sentence, " + std::to_string(longest(length)) +
-                      " ids; raise it or lower data.max_length");
-}
-
 }  // namespace
 
 std::span<const std::int64_t> EpochPlan::slot(std::int64_t step,
@@ -138,16 +119,52 @@ std::span<const std::int64_t> EpochPlan::slot(std::int64_t step,
       static_cast<std::size_t>(slot_offsets[at + 1] - slot_offsets[at]));
 }
 
-EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config::DataSection& data,
+std::span<const SentenceLength> EpochPlan::slot_lengths(std::int64_t step,
+                                                        std::int64_t index) const noexcept {
+  if (lengths.empty()) return {};
+  const auto at = static_cast<std::size_t>(step * micro_batches + index);
+  return std::span(lengths).subspan(
+      static_cast<std::size_t>(slot_offsets[at]),
+      static_cast<std::size_t>(slot_offsets[at + 1] - slot_offsets[at]));
+}
+
+void require_steps(const Lengths& lengths, const config::DataSection& data,
+                   std::int64_t micro_batches) {
+  const std::int64_t need = data.batch_tokens > 0 ? micro_batches : micro_batches * data.batch_size;
+  if (lengths.size() < need)
+    throw DataError("the training corpus has " + std::to_string(lengths.size()) +
+                    " sentence pairs, one step takes " + std::to_string(need) +
+                    " (train.micro_batches " + std::to_string(micro_batches) +
+                    ", data.batch_size " + std::to_string(data.batch_size) +
+                    "); give more text or lower data.batch_size or train.micro_batches");
+  if (data.batch_tokens <= 0) return;
+  for (std::int64_t i = 0; i < lengths.size(); ++i)
+    if (longest(lengths[i]) > data.batch_tokens)
+      throw DataError("data.batch_tokens = " + std::to_string(data.batch_tokens) +
+                      " is less than the longest sentence, " + std::to_string(longest(lengths[i])) +
+                      " ids; raise it or lower data.max_length");
+}
+
+void shuffle_sentences(std::vector<std::int64_t>& sentences, std::uint64_t key) {
+  shuffle(sentences, key);
+}
+
+EpochPlan make_epoch_plan(const Lengths& lengths, const config::DataSection& data,
                           std::int64_t micro_batches, std::uint64_t seed, std::int64_t epoch) {
-  check(lengths, data, micro_batches);
+  require_steps(lengths, data, micro_batches);
   const std::uint64_t key = hash_pair(mix64(seed), static_cast<std::uint64_t>(epoch));
-  Slot shuffled(lengths.size());
+  Slot shuffled(static_cast<std::size_t>(lengths.size()));
   std::iota(shuffled.begin(), shuffled.end(), std::int64_t{0});
   shuffle(shuffled, key);
+  return plan_in_order(std::move(shuffled), lengths, data, micro_batches, key);
+}
+
+EpochPlan plan_in_order(std::vector<std::int64_t> order, const Lengths& lengths,
+                        const config::DataSection& data, std::int64_t micro_batches,
+                        std::uint64_t key) {
   const StepLimit limit(lengths, data, micro_batches);
   Slot rest;
-  std::vector<Slot> steps = limit.cut(shuffled, rest);
+  std::vector<Slot> steps = limit.cut(order, rest);
   if (data.sort_window > 1) {
     std::vector<Slot> sorted;
     const auto window = static_cast<std::size_t>(data.sort_window);
@@ -166,7 +183,8 @@ EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config:
     steps = std::move(sorted);
   }
   if (!rest.empty()) steps.push_back(std::move(rest));
-  EpochPlan plan{micro_batches, {}, {0}};
+  EpochPlan plan{micro_batches, {}, {0}, {}};
+  plan.order.reserve(order.size());
   for (Slot& step : steps) {
     for (const Slot& slot : limit.deal(std::move(step))) {
       plan.order.insert(plan.order.end(), slot.begin(), slot.end());
@@ -174,6 +192,15 @@ EpochPlan make_epoch_plan(std::span<const SentenceLength> lengths, const config:
     }
   }
   return plan;
+}
+
+std::int64_t steps_in_order(const std::vector<std::int64_t>& order, const Lengths& lengths,
+                            const config::DataSection& data, std::int64_t micro_batches,
+                            std::uint64_t key) {
+  if (data.sort_window > 1) return plan_in_order(order, lengths, data, micro_batches, key).steps();
+  Slot rest;
+  const auto steps = std::ssize(StepLimit(lengths, data, micro_batches).cut(order, rest));
+  return rest.empty() ? steps : steps + 1;
 }
 
 Batch make_batch(const ParallelCorpus& corpus, std::span<const std::int64_t> sentences) {
@@ -186,9 +213,22 @@ Batch make_batch(const ParallelCorpus& corpus, std::span<const std::int64_t> sen
   batch.source.reserve(source);
   batch.target_in.reserve(target);
   batch.target_out.reserve(target);
-  for (const std::int64_t sentence : sentences)
-    batch.append(corpus.source(sentence), corpus.target(sentence));
+  for (const std::int64_t sentence : sentences) {
+    const auto source_ids = corpus.source(sentence), target_ids = corpus.target(sentence);
+    corpus.require_ids(source_ids, target_ids);
+    batch.append(source_ids, target_ids);
+  }
   return batch;
+}
+
+std::vector<std::int64_t> first_eval_sentences(const ParallelCorpus& corpus,
+                                               const config::DataSection& data) {
+  constexpr std::int64_t kBeginning = std::int64_t{1} << 17;
+  Slot order(static_cast<std::size_t>(corpus.size() > kPlannedWhole ? kBeginning : corpus.size()));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  sort_by_length(order, corpus.length_view());
+  order.resize(std::min(order.size(), static_cast<std::size_t>(data.batch_size)));
+  return order;
 }
 
 std::int64_t eval_batch_count(const ParallelCorpus& corpus, const config::DataSection& data) {
@@ -207,7 +247,7 @@ std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
                                          const config::DataSection& data, std::int64_t rank,
                                          std::int64_t ranks, std::span<const std::int64_t> some) {
   Slot order(some.begin(), some.end());
-  sort_by_length(order, corpus.lengths());
+  sort_by_length(order, corpus.length_view());
   std::vector<EvalBatch> batches;
   std::vector<Slot> slots = cut_by_count(order, data.batch_size);
   for (std::int64_t number = rank; number < std::ssize(slots); number += ranks) {

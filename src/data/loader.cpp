@@ -1,7 +1,6 @@
 #include "th/data/loader.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <string>
 #include <utility>
 
@@ -10,72 +9,6 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 
 namespace th::data {
-
-CorpusSource::CorpusSource(std::shared_ptr<const ParallelCorpus> corpus,
-                           const config::DataSection& data, std::int64_t micro_batches,
-                           std::uint64_t seed, std::int64_t rank, std::int64_t ranks)
-    : corpus_(std::move(corpus)),
-      data_(data),
-      micro_batches_(micro_batches),
-      seed_(seed),
-      rank_(rank),
-      ranks_(ranks),
-      lengths_(corpus_->lengths()) {
-  static_cast<void>(plan(0));
-}
-
-std::shared_ptr<const EpochPlan> CorpusSource::plan(std::int64_t epoch) const {
-  const std::lock_guard lock(mutex_);
-  auto& found = plans_[epoch];
-  if (!found)
-    found = std::make_shared<const EpochPlan>(
-        make_epoch_plan(lengths_, data_, micro_batches_, seed_, epoch));
-  const std::shared_ptr<const EpochPlan> result = found;
-  while (plans_.size() > 2)
-    plans_.erase(plans_.begin()->first == epoch ? std::prev(plans_.end()) : plans_.begin());
-  return result;
-}
-
-std::int64_t CorpusSource::steps(std::int64_t epoch) const { return plan(epoch)->steps(); }
-
-std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch) const {
-  const auto epoch_plan = plan(epoch);
-  std::vector<BatchShape> shapes;
-  for (std::int64_t step = 0; step < epoch_plan->steps(); ++step) {
-    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_)
-      keep_largest(shapes, shape_of(epoch_plan->slot(step, s)));
-  }
-  return shapes;
-}
-
-BatchShape CorpusSource::shape_of(std::span<const std::int64_t> sentences) const {
-  std::vector<std::int32_t> source, target;
-  for (const std::int64_t sentence : sentences) {
-    source.push_back(lengths_[static_cast<std::size_t>(sentence)].source);
-    target.push_back(lengths_[static_cast<std::size_t>(sentence)].target);
-  }
-  return {std::move(source), std::move(target)};
-}
-
-StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) const {
-  const auto epoch_plan = plan(epoch);
-  ensure(step_in_epoch >= 0 && step_in_epoch < epoch_plan->steps(),
-         "CorpusSource: step outside of the epoch");
-  StepBatches step;
-  step.epoch = epoch;
-  step.step_in_epoch = step_in_epoch;
-  for (std::int64_t s = 0; s < micro_batches_; ++s) {
-    const auto sentences = epoch_plan->slot(step_in_epoch, s);
-    const BatchShape shape = shape_of(sentences);
-    step.source_tokens += shape.source_tokens();
-    step.target_tokens += shape.target_tokens();
-    step.padded_tokens += shape.source_tokens() + shape.target_tokens();
-    step.score_cells += shape.real_score_cells();
-    step.padded_score_cells += shape.score_cells();
-    if (s % ranks_ == rank_) step.rounds.push_back(make_batch(*corpus_, sentences));
-  }
-  return step;
-}
 
 SyntheticSource::SyntheticSource(const config::DataSection& data, std::int64_t micro_batches,
                                  std::uint64_t seed, std::int64_t steps_per_epoch,

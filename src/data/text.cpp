@@ -1,42 +1,14 @@
 #include "th/data/text.hpp"
 
-#include <zlib.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <cstring>
 
 #include "th/base/error.hpp"
-#include "th/base/hash.hpp"
 
 namespace th::data {
 namespace {
 
-constexpr bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
-
-std::string read_bytes(const std::string& path) {
-  std::error_code status;
-  if (std::filesystem::is_directory(path, status))
-    throw DataError(path + ": is a folder; name a text file");
-  errno = 0;
-  gzFile file = gzopen(path.c_str(), "rb");
-  if (file == nullptr)
-    throw DataError(path + ": can't be read: " + std::strerror(errno) +
-                    "; check the path in the deck");
-  std::string bytes;
-  std::array<char, 1 << 16> block{};
-  int got = 0;
-  while ((got = gzread(file, block.data(), static_cast<unsigned>(block.size()))) > 0)
-    bytes.append(block.data(), static_cast<std::size_t>(got));
-  int code = Z_OK;
-  const std::string reason = gzerror(file, &code);
-  const int closed = gzclose_r(file);
-  if (got < 0 || closed != Z_OK)
-    throw DataError(path + ": damaged or cut off after " + std::to_string(bytes.size()) +
-                    " unpacked bytes (" + reason + ")");
-  return bytes;
-}
+constexpr std::string_view kMark = "\xEF\xBB\xBF";  // of UTF-8
 
 /// Position of the first byte that is not valid UTF-8 (RFC 3629), npos when all are.
 std::size_t invalid_utf8(std::string_view text) {
@@ -65,85 +37,164 @@ std::size_t invalid_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
-bool is_blank(const std::string& line) { return std::all_of(line.begin(), line.end(), is_space); }
+LineReader reader_of(const InputFile& file, std::chrono::milliseconds patience, TextHash& hash) {
+  const auto bytes = std::make_shared<ByteSource>(file.name, file.path, patience);
+  return {file.name, [bytes](std::span<char> block) { return bytes->read(block); }, hash};
+}
+
+TextFile all_lines(LineReader reader, const TextHash& hash) {
+  TextFile text;
+  for (std::string_view line; reader.next(line);) text.lines.emplace_back(line);
+  text.path = reader.name();
+  text.hash = hash.value();
+  return text;
+}
+
+std::int64_t count_lines(LineReader& reader) {
+  for (std::string_view line; reader.next(line);) {
+  }
+  return reader.number();
+}
 
 }  // namespace
 
+LineReader::LineReader(std::string name, Read read, TextHash& hash)
+    : name_(std::move(name)), read_(std::move(read)), hash_(hash), buffer_(1 << 16) {}
+
+bool LineReader::more() {
+  if (at_end_) return false;
+  if (begin_ > 0) {
+    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  if (end_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
+  const std::size_t got = read_(std::span(buffer_).subspan(end_));
+  hash_.add({buffer_.data() + end_, got});
+  end_ += got;
+  if (got > 0)
+    ends_with_line_feed_ = buffer_[end_ - 1] == '\n';
+  else
+    at_end_ = true;
+  return got > 0;
+}
+
+bool LineReader::next(std::string_view& line) {
+  constexpr std::size_t kNoLine = 1 << 22;  // bytes without an end, before the whole text is held
+  std::size_t scanned = 0;
+  while (true) {
+    const char* from = buffer_.data() + begin_ + scanned;
+    const auto* end = static_cast<const char*>(
+        std::memchr(from, '\n', static_cast<std::size_t>(buffer_.data() + end_ - from)));
+    if (end != nullptr) {
+      const char* start = buffer_.data() + begin_;
+      line = {start, static_cast<std::size_t>(end - start)};
+      begin_ += line.size() + 1;
+      saw_line_feed_ = true;
+      break;
+    }
+    scanned = end_ - begin_;
+    const std::string_view rest(buffer_.data() + begin_, scanned);
+    if (!saw_line_feed_ && scanned > kNoLine && end_ == buffer_.size()) refuse_lone_returns(rest);
+    if (more()) continue;
+    if (scanned == 0 || (number_ == 0 && rest == kMark)) return false;
+    if (!saw_line_feed_) refuse_lone_returns(rest);
+    line = {buffer_.data() + begin_, scanned};
+    begin_ = end_;
+    break;
+  }
+  if (++number_ == 1 && line.starts_with(kMark)) line.remove_prefix(kMark.size());
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  check(line);
+  return true;
+}
+
+void LineReader::refuse_lone_returns(std::string_view text) const {
+  const std::size_t lone = text.find('\r');
+  if (lone == std::string_view::npos || lone + 1 == text.size()) return;
+  throw DataError(name_ + ": its lines end with CR alone, from byte " + std::to_string(lone + 1) +
+                  " on, and LF or CRLF is read; convert the file, for example with tr '\\r' '\\n'");
+}
+
+void LineReader::check(std::string_view line) const {
+  if (const std::size_t zero = line.find('\0'); zero != std::string_view::npos) {
+    throw DataError(place() + ": a zero byte at byte " + std::to_string(zero + 1) +
+                    " of the line: this is no text (UTF-16?); convert the file, for example with "
+                    "iconv -t UTF-8");
+  }
+  if (const std::size_t bad = invalid_utf8(line); bad != std::string_view::npos)
+    throw DataError(place() + ": invalid UTF-8 at byte " + std::to_string(bad + 1) +
+                    " of the line; convert the file, for example with iconv -t UTF-8");
+}
+
 TextFile read_text(const std::filesystem::path& path) {
-  return text_of(read_bytes(path.string()), path.string());
+  TextHash hash;
+  return all_lines(reader_of({path.string(), path.string()}, kPipePatience, hash), hash);
 }
 
 TextFile text_of(std::string_view bytes, const std::string& name) {
-  TextFile text;
-  text.path = name;
-  text.hash = hash_text(bytes);
-  std::string_view rest = bytes;
-  if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
-  while (!rest.empty()) {
-    const std::size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (const std::size_t zero = line.find('\0'); zero != std::string_view::npos) {
-      throw DataError(text.path + ":" + std::to_string(text.lines.size() + 1) +
-                      ": a zero byte at byte " + std::to_string(zero + 1) +
-                      " of the line: this is no text (UTF-16?); convert the file, for example with "
-                      "iconv -t UTF-8");
-    }
-    const std::size_t bad = invalid_utf8(line);
-    if (bad != std::string_view::npos)
-      throw DataError(text.path + ":" + std::to_string(text.lines.size() + 1) +
-                      ": invalid UTF-8 at byte " + std::to_string(bad + 1) +
-                      " of the line; convert the file, for example with iconv -t UTF-8");
-    text.lines.emplace_back(line);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return text;
+  TextHash hash;
+  const auto read = [rest = bytes](std::span<char> block) mutable {
+    const std::size_t count = std::min(block.size(), rest.size());
+    std::copy_n(rest.begin(), count, block.begin());
+    rest.remove_prefix(count);
+    return count;
+  };
+  return all_lines({name, read, hash}, hash);
 }
 
-ParallelText read_parallel(const std::filesystem::path& source, const std::filesystem::path& target,
-                           config::EmptyLines empty_lines) {
-  ParallelText text{read_text(source), read_text(target), 0, {}};
-  const std::size_t count = text.source.lines.size();
-  if (count != text.target.lines.size())
-    throw DataError(text.source.path + " has " + std::to_string(count) + " lines, " +
-                    text.target.path + " has " + std::to_string(text.target.lines.size()) +
+void PairReader::open() {
+  const bool tsv = files_.format == config::TextFormat::kTsv;
+  // Two files are one text: the next begins a line.
+  if (source_ && !source_->ends_with_line_feed() && !tsv) source_hash_.add("\n");
+  if (target_ && !target_->ends_with_line_feed()) target_hash_.add("\n");
+  source_.emplace(
+      reader_of(files_.source[file_], files_.patience, tsv ? line_hash_ : source_hash_));
+  if (!tsv) target_.emplace(reader_of(files_.target[file_], files_.patience, target_hash_));
+}
+
+bool PairReader::next(Pair& pair) {
+  const bool tsv = files_.format == config::TextFormat::kTsv;
+  while (file_ < files_.source.size()) {
+    if (!source_) open();
+    if (tsv ? next_of_tsv(pair) : next_of_two(pair)) return true;
+    if (++file_ < files_.source.size()) open();
+  }
+  return false;
+}
+
+bool PairReader::next_of_two(Pair& pair) {
+  const bool source = source_->next(pair.source), target = target_->next(pair.target);
+  if (source && target) return true;
+  const std::int64_t sources = count_lines(*source_), targets = count_lines(*target_);
+  if (sources != targets)
+    throw DataError(source_->name() + " has " + std::to_string(sources) + " lines, " +
+                    target_->name() + " has " + std::to_string(targets) +
                     "; parallel files need one line for each sentence pair");
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const bool blank = is_blank(text.source.lines[i]);
-    if (blank || is_blank(text.target.lines[i])) {
-      if (empty_lines == config::EmptyLines::kError)
-        throw DataError(
-            (blank ? text.source.path : text.target.path) + ":" + std::to_string(i + 1) +
-            ": empty line; mend the file or set data.empty_lines=skip to drop such pairs");
-      ++text.skipped;
-      continue;
-    }
-    if (kept != i) {
-      text.source.lines[kept] = std::move(text.source.lines[i]);
-      text.target.lines[kept] = std::move(text.target.lines[i]);
-    }
-    ++kept;
-  }
-  text.source.lines.resize(kept);
-  text.target.lines.resize(kept);
-  if (text.skipped > 0)
-    text.warnings.push_back(text.source.path + ", " + text.target.path + ": " +
-                            std::to_string(text.skipped) + " of " + std::to_string(count) +
-                            " pairs skipped because a line is empty");
-  return text;
+  return false;
 }
 
-std::vector<std::string_view> split_words(std::string_view line) {
-  std::vector<std::string_view> words;
-  std::size_t i = 0;
-  while (i < line.size()) {
-    while (i < line.size() && is_space(line[i])) ++i;
-    const std::size_t start = i;
-    while (i < line.size() && !is_space(line[i])) ++i;
-    if (i > start) words.push_back(line.substr(start, i - start));
-  }
-  return words;
+bool PairReader::next_of_tsv(Pair& pair) {
+  std::string_view line;
+  if (!source_->next(line)) return false;
+  const std::size_t tab = line.find('\t');
+  const auto columns = 1 + std::count(line.begin(), line.end(), '\t');
+  if (columns != 2)
+    throw DataError(source_->place() + ": " + std::to_string(columns) +
+                    (columns == 1 ? " column" : " columns") +
+                    " in place of two, the source, a tab and the target (data.format = tsv)");
+  pair = {line.substr(0, tab), line.substr(tab + 1)};
+  source_hash_.add(pair.source);
+  source_hash_.add("\n");
+  target_hash_.add(pair.target);
+  target_hash_.add("\n");
+  return true;
 }
+
+std::string PairReader::target_place() const {
+  return target_ ? target_->place() : source_->place();
+}
+
+bool is_blank(std::string_view line) { return std::all_of(line.begin(), line.end(), is_space); }
 
 }  // namespace th::data

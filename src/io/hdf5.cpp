@@ -196,4 +196,25 @@ std::vector<std::string> read_strings(hid_t file, const std::string& name,
   return values;
 }
 
+void write_bytes(hid_t file, const std::string& name, const std::string& bytes) {
+  const Hdf5Id space = create_space({bytes.size()});
+  const Hdf5Id links = link_creation();
+  const Hdf5Id dataset(H5Dcreate2(file, name.c_str(), H5T_STD_U8LE, space.get(), links.get(),
+                                  H5P_DEFAULT, H5P_DEFAULT),
+                       H5Dclose, "creating dataset " + name);
+  if (bytes.empty()) return;
+  check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()),
+             "writing dataset " + name);
+}
+
+std::string read_bytes(hid_t file, const std::string& name, const std::string& path) {
+  const Hdf5Id dataset = open_dataset(file, name, path);
+  std::string bytes(static_cast<std::size_t>(dataset_count(dataset.get())), '\0');
+  if (!bytes.empty())
+    check_hdf5(
+        H5Dread(dataset.get(), H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()),
+        "reading " + name + " of " + path);
+  return bytes;
+}
+
 }  // namespace th::io

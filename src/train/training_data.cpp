@@ -1,53 +1,70 @@
 #include "th/train/training_data.hpp"
 
 #include "th/base/hash.hpp"
+#include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/model/parameters/parameter_units.hpp"
-#include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/ops/score_rule.hpp"
 #include "th/train/agreement.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <string>
+#include <vector>
 
 namespace th::train {
-
-namespace fs = std::filesystem;
 
 namespace {
 
 // Steps, where train.max_steps does not ask for more.
 constexpr std::int64_t kSyntheticEpoch = 1000;
 
-/// Removes a folder when it goes out of scope, also when an error does.
-class FolderGuard {
- public:
-  explicit FolderGuard(fs::path folder) : folder_(std::move(folder)) {}
-  ~FolderGuard() {
-    std::error_code ignored;
-    if (!folder_.empty()) fs::remove_all(folder_, ignored);
-  }
-  FolderGuard(const FolderGuard&) = delete;
-  FolderGuard& operator=(const FolderGuard&) = delete;
+/// How the ranks of a node come to one index.
+data::NodeShare share_of(const config::RunConfig& config) {
+  data::NodeShare share;
+  share.output_dir = config.run.output_dir;
+  // Before the watchdog takes those who wait for a hang.
+  const double limit = config.comm.timeout_seconds;
+  if (limit > 0)
+    share.pipe_patience = std::min(
+        share.pipe_patience, std::chrono::milliseconds(static_cast<std::int64_t>(limit * 500)));
+  return share;
+}
 
- private:
-  fs::path folder_;
-};
+/// The text of the node's first rank, for all of them, once all have come: the first one may remove
+/// then what the others have opened. Collective over the node.
+void broadcast_on(const runtime::Communicator& node, std::string& text) {
+  runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier");
+  std::uint64_t size = text.size();
+  runtime::check_mpi(MPI_Bcast(&size, 1, MPI_UINT64_T, 0, node.get()), "MPI_Bcast");
+  text.resize(size);
+  runtime::check_mpi(MPI_Bcast(text.data(), static_cast<int>(size), MPI_BYTE, 0, node.get()),
+                     "MPI_Bcast");
+}
 
-fs::path cache_folder(const std::string& token) {
-  return fs::path("/dev/shm") / ("th_app.corpus." + token);
+std::shared_ptr<const data::StepSource> corpus_source(TrainingData& data,
+                                                      const config::RunConfig& config,
+                                                      std::int64_t slots, std::int64_t rank,
+                                                      std::int64_t ranks) {
+  auto source = std::make_shared<data::CorpusSource>(data.dataset.training(), config.data, slots,
+                                                     config.run.seed, rank, ranks);
+  const std::vector<std::int64_t> shares = source->shares();
+  const std::vector<std::string> files = config::files_of(config.data.train_source);
+  for (std::size_t f = 0; f < shares.size(); ++f)
+    data.dataset.notes.push_back("An epoch takes " + std::to_string(shares[f]) + " pairs of the " +
+                                 std::to_string(data.dataset.train->info().file_pairs[f]) + " of " +
+                                 files[f]);
+  return source;
 }
 
 double source_per_target(const data::ParallelCorpus& corpus) {
   constexpr int kBits = runtime::ScoreRule::kRatioBits;
   double source = 0, target = 0;
-  for (const data::SentenceLength& length : corpus.lengths()) {
-    source += length.source;
-    target += length.target;
+  const data::Lengths lengths = corpus.length_view();
+  for (std::int64_t i = 0; i < lengths.size(); ++i) {
+    source += lengths[i].source;
+    target += lengths[i].target;
   }
   return std::ldexp(std::max(1.0, std::round(std::ldexp(source / std::max(1.0, target), kBits))),
                     -kBits);
@@ -60,9 +77,9 @@ void finish(TrainingData& data, const config::RunConfig& config) {
                                                          : config.data.vocab_size;
   data.target_vocabulary = data.dataset.target_tokenizer ? data.dataset.target_tokenizer->size()
                                                          : config.data.vocab_size;
-  data.longest =
-      std::max({config.data.max_length, config.data.synthetic_length, config.decode.max_length}) +
-      2;
+  data.longest = std::max({config.data.longest_length(), config.data.synthetic_length,
+                           config.decode.max_length}) +
+                 2;
   if (config.model.position == config::Position::kLearned)
     data.longest = model::learned_positions(config);
 }
@@ -83,26 +100,25 @@ std::shared_ptr<const data::StepSource> synthetic_source(const config::RunConfig
 
 TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                 runtime::Collectives& collectives,
-                                const runtime::Communicator& node) {
+                                const runtime::Communicator& node,
+                                const io::CheckpointReader* resumed) {
   TrainingData data;
   const std::int64_t rank = collectives.rank();
   const std::int64_t ranks = collectives.size();
   if (synthetic(config)) {
     data.source = synthetic_source(config, slots, rank, ranks);
   } else {
-    std::string token = runtime::make_watchdog_token();
-    collectives.broadcast(token, 0);
-    const fs::path folder = cache_folder(token);
-    const bool leader = node.rank() == 0;
-    const FolderGuard guard(leader ? folder : fs::path());
-    const data::SharedCache cache{
-        folder, leader, [&node] { runtime::check_mpi(MPI_Barrier(node.get()), "MPI_Barrier"); }};
-    // open_dataset joins the node's barriers itself, also when it fails, so an error here is the
-    // same on the ranks of a node.
+    data::TokenizerPair given;
+    run_agreed(collectives, [&] { given = io::given_tokenizers(config, resumed); });
+    data::NodeShare share = share_of(config);
+    share.writer = node.rank() == 0;
+    share.broadcast = [&node](std::string& text) { broadcast_on(node, text); };
+    // open_dataset meets the node's ranks itself, also when it fails, so an error here is the same
+    // on the ranks of a node.
     run_agreed(collectives, [&] {
-      data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config.model), cache);
-      data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
-                                                         config.run.seed, rank, ranks);
+      data.dataset =
+          data::open_dataset(config.data, config::joint_vocabulary(config), share, given);
+      data.source = corpus_source(data, config, slots, rank, ranks);
     });
   }
   finish(data, config);
@@ -115,12 +131,9 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   if (synthetic(config)) {
     data.source = synthetic_source(config, slots, 0, ranks);
   } else {
-    const fs::path folder = cache_folder(runtime::make_watchdog_token());
-    const FolderGuard guard(folder);
-    data.dataset =
-        data::open_dataset(config.data, config::joint_vocabulary(config.model), {folder, true, {}});
-    data.source = std::make_shared<data::CorpusSource>(data.dataset.train, config.data, slots,
-                                                       config.run.seed, 0, ranks);
+    data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config),
+                                      share_of(config), io::given_tokenizers(config));
+    data.source = corpus_source(data, config, slots, 0, ranks);
   }
   finish(data, config);
   return data;
@@ -134,8 +147,8 @@ std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSou
       name != config::ScheduleKind::kWsd)
     return 0;
   if (config.schedule.total_steps > 0) return config.schedule.total_steps;
-  const std::int64_t counted =
-      config.data.batch_tokens == 0 ? 1 : std::min(config.train.epochs, kCounted);
+  const bool alike = config.data.batch_tokens == 0 || !source.counts_quickly();
+  const std::int64_t counted = alike ? 1 : std::min(config.train.epochs, kCounted);
   std::int64_t steps = 0, all = 0;
   for (std::int64_t epoch = 0; epoch < counted; ++epoch) steps += source.steps(epoch);
   if (__builtin_mul_overflow(steps, config.train.epochs, &all))

@@ -2,7 +2,6 @@
 
 #include "th/base/error.hpp"
 #include "th/config/metrics.hpp"
-#include "th/data/text.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/process/child_program.hpp"
 #include "th/score/bleu.hpp"
@@ -185,12 +184,12 @@ Validator::Validator(const RunParts& run)
       throw DeckError("valid.script: " + script +
                       " is no program that can be run; give the path of one, with its permission "
                       "to be executed (chmod +x)");
-    data::ParallelText text = data::read_parallel(
-        run_.config.data.valid_source, run_.config.data.valid_target, run_.config.data.empty_lines);
-    sources_ = std::move(text.source.lines);
-    references_ = std::move(text.target.lines);
-    if (std::ssize(sources_) != corpus_.size())
-      throw DataError(run_.config.data.valid_source + " has changed since the run began");
+    const Lines sources = corpus_.source_lines(), references = corpus_.target_lines();
+    for (std::int64_t pair = 0; pair < corpus_.size(); ++pair) {
+      const auto line = static_cast<std::size_t>(corpus_.line_of(pair));
+      sources_.push_back(sources[line]);
+      references_.push_back(references[line]);
+    }
   });
 }
 

@@ -5,9 +5,9 @@ if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    attention_kinds checkpoints choosing cli fine_tuning gpu_check gpu_run metrics model_options
-    nodes optimizers option_pairs output_folder overlap plan precision profile rerun resume
-    resume_proof save_faults save_killed stop_signal validation)
+    attention_kinds checkpoints choosing cli corpora fine_tuning gpu_check gpu_run metrics
+    model_options nodes optimizers option_pairs output_folder overlap plan precision profile rerun
+    resume resume_proof save_faults save_killed stop_signal tokenizers validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff
@@ -46,6 +46,11 @@ if(TARGET th_app)
       --everywhere)
   set_tests_properties(program.save_killed_everywhere PROPERTIES
     LABELS "long" TIMEOUT 7200 PROCESSORS 2 ENVIRONMENT "${program_environment}")
+  # Twenty million lines: time and memory of a start from their index.
+  add_test(NAME program.large_corpus
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/runs/test_large_corpus.py --long)
+  set_tests_properties(program.large_corpus PROPERTIES
+    LABELS "long" TIMEOUT 7200 RUN_SERIAL ON ENVIRONMENT "${program_environment}")
   # Every pair of two options' values.
   add_test(NAME program.option_value_pairs
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/runs/test_option_pairs.py --long)

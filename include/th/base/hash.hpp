@@ -26,6 +26,18 @@ namespace th {
                                        std::uint64_t seed = 0) noexcept;
 [[nodiscard]] std::uint64_t hash_text(std::string_view text, std::uint64_t seed = 0) noexcept;
 
+/// hash_text(text) of a text that comes in pieces.
+class TextHash {
+ public:
+  void add(std::string_view piece) noexcept {
+    for (const char c : piece) state_ = (state_ ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  }
+  [[nodiscard]] std::uint64_t value() const noexcept { return mix64(state_); }
+
+ private:
+  std::uint64_t state_ = 0xcbf29ce484222325ULL ^ mix64(0);
+};
+
 /// CRC-32C (Castagnoli, RFC 3720), of `bytes` appended to data whose CRC is `crc`. SSE4.2 where the
 /// processor has it.
 [[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes,

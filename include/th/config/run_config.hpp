@@ -30,7 +30,13 @@ enum class GradientCheckpointing { kNone, kSelective, kFull, kSqrt };
 enum class AttentionKernels { kAuto, kProducts };
 enum class Synthetic { kNone, kRandomIds };
 enum class TokenizerKind { kWord, kBpe, kUnigram };
+enum class JointVocabulary { kAuto, kTrue, kFalse };
+enum class Normalization { kIdentity, kNfkc, kNmtNfkc, kNfkcCf, kNmtNfkcCf };
+/// kUnset: the text, with checkpoint.init_from the checkpoint.
+enum class VocabularyFrom { kUnset, kText, kCheckpoint, kPath };
 enum class EmptyLines { kError, kSkip };
+enum class LongLines { kCut, kDrop };
+enum class TextFormat { kText, kTsv };
 using runtime::OptimizerKind;
 enum class ScheduleKind {
   kNoam,
@@ -99,26 +105,57 @@ struct ModelSection {
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kNone;
 };
 
-/// Whether source and target have one vocabulary: the embeddings of both are one matrix.
+/// Whether the embeddings of source and target are one matrix, over one vocabulary.
 [[nodiscard]] constexpr bool joint_vocabulary(const ModelSection& model) {
   return model.tie_embeddings == Tying::kEmbeddings || model.tie_embeddings == Tying::kAll;
 }
 
 struct DataSection {
-  std::string train_source, train_target, valid_source, valid_target, test_source,
-      test_target;  ///< resolved paths, empty: not given
+  /// Resolved paths, several with commas (`files_of` takes them apart), empty: not given.
+  std::string train_source, train_target, valid_source, valid_target, test_source, test_target;
+  std::vector<double> train_weights;  ///< one a pair of training files; empty: none given
+  double train_temperature = 1;
+  TextFormat format = TextFormat::kText;
+  std::string index_dir;  ///< empty: beside run.output_dir
   Synthetic synthetic = Synthetic::kNone;
   std::int64_t synthetic_length = 32;
   TokenizerKind tokenizer = TokenizerKind::kWord;
   std::int64_t vocab_size = 0;
   std::int64_t min_freq = 2;
+  std::string tokenizer_model;         ///< a SentencePiece model's path; empty: none
+  std::string target_tokenizer_model;  ///< empty: that of the source
+  JointVocabulary joint_vocabulary = JointVocabulary::kAuto;
+  VocabularyFrom vocabulary = VocabularyFrom::kUnset;
+  std::string vocabulary_path;  ///< set when vocabulary is kPath
+  bool byte_fallback = true;
+  double character_coverage = 0.9995;
+  Normalization normalization = Normalization::kNmtNfkc;
+  std::string user_symbols;     ///< with commas
+  double subword_sampling = 0;  ///< 0: off
   std::int64_t max_length = 100;
+  std::int64_t max_source_length = 0, max_target_length = 0;  ///< 0: max_length
+  LongLines long_lines = LongLines::kCut;
+  double max_ratio = 0;  ///< 0: any
   EmptyLines empty_lines = EmptyLines::kError;
   std::int64_t batch_size = 32;
   std::int64_t batch_tokens = 0;
   std::int64_t num_workers = 1;
   std::int64_t sort_window = 1;  ///< optimizer steps whose sentences are sorted by length together
+
+  /// Ids that a line of a side has at most, begin and end counted.
+  [[nodiscard]] std::int64_t source_length() const {
+    return max_source_length > 0 ? max_source_length : max_length;
+  }
+  [[nodiscard]] std::int64_t target_length() const {
+    return max_target_length > 0 ? max_target_length : max_length;
+  }
+  [[nodiscard]] std::int64_t longest_length() const {
+    return source_length() > target_length() ? source_length() : target_length();
+  }
 };
+
+/// The paths of a value that may name several, as train_source.
+[[nodiscard]] std::vector<std::string> files_of(const std::string& value);
 
 /// What a loss or gradients that are not finite mean, but for fp16's overflows.
 enum class OnNotFinite { kStop, kSkip };
@@ -259,6 +296,13 @@ struct RunConfig {
 [[nodiscard]] inline bool writes_checkpoints(const RunConfig& config) {
   const CheckpointSection& c = config.checkpoint;
   return c.every_epochs > 0 || c.every_steps > 0 || (c.keep_best > 0 && validates(config));
+}
+
+/// Whether source and target have one vocabulary: as the deck says, else where the embeddings do.
+[[nodiscard]] constexpr bool joint_vocabulary(const RunConfig& config) {
+  return config.data.joint_vocabulary == JointVocabulary::kAuto
+             ? joint_vocabulary(config.model)
+             : config.data.joint_vocabulary == JointVocabulary::kTrue;
 }
 
 }  // namespace th::config

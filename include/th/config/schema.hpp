@@ -13,7 +13,7 @@ namespace th::config {
 /// the shipped decks.
 struct Key {
   std::string name;           ///< section.key
-  std::string type;           ///< integer, number, boolean, choice, path, text
+  std::string type;           ///< integer, number, boolean, choice, path, list of …
   std::string default_value;  ///< as it is written in a deck
   std::string allowed;        ///< range or values
   std::string help;

@@ -5,13 +5,9 @@
 #include <span>
 #include <vector>
 
-namespace th::data {
+#include "th/data/tokenizer/special_ids.hpp"
 
-/// Ids that every tokenizer shares.
-inline constexpr std::int32_t kPad = 0;
-inline constexpr std::int32_t kUnknown = 1;
-inline constexpr std::int32_t kBegin = 2;
-inline constexpr std::int32_t kEnd = 3;
+namespace th::data {
 
 /// One micro-batch (slot) of B sentence pairs, packed: a sentence's ids follow those of the one
 /// before, without padding. `target_in` is begin + words, `target_out` words + end. An empty slot

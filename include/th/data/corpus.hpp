@@ -1,15 +1,15 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "th/config/run_config.hpp"
-#include "th/data/vocabulary.hpp"
+#include "th/data/index/index_file.hpp"
+#include "th/data/tokenizer/tokenizer_factory.hpp"
 
 namespace th::data {
 
@@ -20,66 +20,103 @@ struct SentenceLength {
   std::int32_t target = 0;
 };
 
-/// An encoded corpus in a read-only mapped file, whose pages all ranks of a node share. Immutable:
-/// safe to share among threads.
-class ParallelCorpus {
+/// The lengths of all pairs, where they lie: a view, which lives no longer than they do.
+class Lengths {
  public:
-  /// Lines of text, whose pairs stand at the same index, and what encodes them.
-  struct Text {
-    std::span<const std::string> source, target;
-    const Tokenizer& source_tokenizer;
-    const Tokenizer& target_tokenizer;
-  };
-  /// Encodes the text and writes the index. Returns the number of pairs of which a side was cut to
-  /// `max_length` ids. Throws DataError when the file can't be written.
-  static std::int64_t write_index(const std::filesystem::path& path, const Text& text,
-                                  std::int64_t max_length, std::uint64_t hash);
-  /// Maps an index. Throws DataError where it is missing or damaged. The file may be removed
-  /// afterwards.
-  explicit ParallelCorpus(const std::filesystem::path& path);
-  ~ParallelCorpus();
-  ParallelCorpus(const ParallelCorpus&) = delete;
-  ParallelCorpus& operator=(const ParallelCorpus&) = delete;
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  Lengths(const std::vector<SentenceLength>& lengths) noexcept
+      : data_(lengths.data()), size_(std::ssize(lengths)) {}
+  enum class Width { kNarrow, kWide };
+  /// `data`: two numbers a pair, of the source and the target, of 16 bits or of 32.
+  Lengths(const void* data, std::int64_t size, Width width) noexcept
+      : data_(data), size_(size), narrow_(width == Width::kNarrow) {}
 
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
-  /// Hash of the bytes of both files, to compare across hosts.
-  [[nodiscard]] std::uint64_t content_hash() const noexcept { return hash_; }
-  /// Words, end.
-  [[nodiscard]] std::span<const std::int32_t> source(std::int64_t sentence) const noexcept;
-  /// Begin, words, end.
-  [[nodiscard]] std::span<const std::int32_t> target(std::int64_t sentence) const noexcept;
-  [[nodiscard]] std::vector<SentenceLength> lengths() const;
+  [[nodiscard]] SentenceLength operator[](std::int64_t pair) const noexcept {
+    if (!narrow_) return static_cast<const SentenceLength*>(data_)[pair];
+    const std::uint16_t* at = static_cast<const std::uint16_t*>(data_) + 2 * pair;
+    return {at[0], at[1]};
+  }
 
  private:
-  void* map_ = nullptr;
-  std::size_t bytes_ = 0;
-  std::int64_t size_ = 0;
-  std::uint64_t hash_ = 0;
-  /// 2 * size_ + 1 offsets: source and target of a pair follow each other.
-  const std::int64_t* offsets_ = nullptr;
+  const void* data_;
+  std::int64_t size_;
+  bool narrow_ = false;
+};
+
+/// An encoded part of a corpus in an index. Immutable: safe to share among threads. What it reads
+/// from the file is checked, so that a damaged file is a DataError and nothing else.
+class ParallelCorpus {
+ public:
+  /// Throws DataError where the index has no such part, or its sections do not fit together.
+  ParallelCorpus(std::shared_ptr<const IndexFile> index, std::string part);
+
+  [[nodiscard]] std::int64_t size() const noexcept { return size_; }
+  [[nodiscard]] const PartInfo& info() const { return index_->info(part_); }
+  /// Hash of the unpacked bytes of both sides, to compare across hosts and runs.
+  [[nodiscard]] std::uint64_t content_hash() const { return info().hash; }
+  /// Words, end.
+  [[nodiscard]] std::span<const std::int32_t> source(std::int64_t sentence) const;
+  /// Begin, words, end.
+  [[nodiscard]] std::span<const std::int32_t> target(std::int64_t sentence) const;
+  [[nodiscard]] Lengths length_view() const noexcept { return {lengths_, size_, width_}; }
+  [[nodiscard]] std::vector<SentenceLength> lengths() const;
+  /// Throws DataError where an id of these is none of the vocabulary.
+  void require_ids(std::span<const std::int32_t> source,
+                   std::span<const std::int32_t> target) const;
+
+  /// Whether the lines of the pairs are there beside their ids.
+  [[nodiscard]] bool has_text() const noexcept { return text_lengths_ != nullptr; }
+  [[nodiscard]] std::string_view source_text(std::int64_t sentence) const;
+  [[nodiscard]] std::string_view target_text(std::int64_t sentence) const;
+
+  /// Of validation and test: pairs of lines of the files, those that were dropped too.
+  [[nodiscard]] std::int64_t lines() const { return info().counts.lines; }
+  /// Of validation and test: the line, from 0, that a pair was read from.
+  [[nodiscard]] std::int64_t line_of(std::int64_t sentence) const;
+  /// Of validation and test: all lines, as they were read.
+  [[nodiscard]] std::vector<std::string> source_lines() const;
+  [[nodiscard]] std::vector<std::string> target_lines() const;
+
+  /// Gives the memory back that pages of a large corpus take in this process; they are read again
+  /// where they are needed.
+  void forget_pages() const noexcept;
+
+ private:
+  struct Place {
+    std::int64_t begin = 0;
+    SentenceLength length;
+  };
+  [[nodiscard]] Place place_of(std::int64_t sentence) const;
+  [[nodiscard]] std::pair<std::string_view, std::string_view> text_of(std::int64_t sentence) const;
+  [[nodiscard]] std::vector<std::string> lines_of(const char* section) const;
+
+  std::shared_ptr<const IndexFile> index_;
+  std::string part_;
+  std::int64_t size_ = 0, ids_count_ = 0, source_vocabulary_ = 0, target_vocabulary_ = 0;
+  Lengths::Width width_ = Lengths::Width::kWide;
   const std::int32_t* ids_ = nullptr;
+  const void* lengths_ = nullptr;
+  const std::int64_t* starts_ = nullptr;
+  std::string_view text_;
+  const std::uint32_t* text_lengths_ = nullptr;
+  const std::uint64_t* text_starts_ = nullptr;
+  std::span<const std::int64_t> line_of_;
 };
 
-/// How the ranks of one node share the encoded corpora. The defaults are for one rank.
-struct SharedCache {
-  /// A folder of this run alone, seen by all ranks of the node; made where it is missing.
-  std::filesystem::path folder;
-  bool writer = true;             ///< true on exactly one rank of the node
-  std::function<void()> barrier;  ///< collective over the ranks of the node; empty: one rank
+/// What training batches are made of: a corpus, and with data.subword_sampling what segments its
+/// text anew.
+struct TrainingPairs {
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  TrainingPairs(std::shared_ptr<const ParallelCorpus> pairs, TokenizerPair both = {})
+      : corpus(std::move(pairs)), tokenizers(std::move(both)) {}
+  std::shared_ptr<const ParallelCorpus> corpus;
+  TokenizerPair tokenizers;
 };
 
-/// What the files of the deck hold. `valid` and `test` are null where the deck names none.
-struct Dataset {
-  /// The same object when tied.
-  std::shared_ptr<const Tokenizer> source_tokenizer, target_tokenizer;
-  std::shared_ptr<const ParallelCorpus> train, valid, test;
-  std::vector<std::string> warnings;  ///< on every rank; for one rank to print
-};
-
-/// Reads, builds the vocabularies from the training text, encodes. Collective over the node through
-/// `cache.barrier`; the files of the cache are removed before it returns. Throws DataError on every
-/// rank of the node when the writer meets one.
-[[nodiscard]] Dataset open_dataset(const config::DataSection& data, bool joint_vocabulary,
-                                   const SharedCache& cache);
+/// A text for each line of a validation or test set from one for each of its pairs: "" for lines
+/// that no pair was made of.
+[[nodiscard]] std::vector<std::string> by_line(const ParallelCorpus& corpus,
+                                               const std::vector<std::string>& texts);
 
 }  // namespace th::data

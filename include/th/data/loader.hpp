@@ -6,10 +6,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "th/data/batcher.hpp"
+#include "th/data/tokenizer/tokenizer_factory.hpp"
 
 namespace th::data {
 
@@ -21,30 +24,67 @@ class StepSource {
   [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
   /// Shapes of this rank's slots in an epoch; none is within another one.
   [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch) const = 0;
+  /// Whether steps() of many epochs takes no time that a user waits for.
+  [[nodiscard]] virtual bool counts_quickly() const { return true; }
 };
 
-/// One rank's share of the steps over a corpus. Keeps the plans of the last two epochs asked for.
+class EpochPairs;
+class SampledPairs;
+
+/// One rank's share of the steps over a corpus. Keeps the plans that were asked for last.
+///
+/// A corpus above kPlannedWhole pairs is laid out in pieces: its pairs are taken in the order of a
+/// Permutation, and each piece of some 2^17 of them is planned alone, when a step of it is asked
+/// for. So the plan takes a few MiB, and a token budget leaves one step of each piece that is not
+/// full.
 class CorpusSource final : public StepSource {
  public:
   /// Throws DataError as make_epoch_plan does.
-  CorpusSource(std::shared_ptr<const ParallelCorpus> corpus, const config::DataSection& data,
+  CorpusSource(const TrainingPairs& training, const config::DataSection& data,
                std::int64_t micro_batches, std::uint64_t seed, std::int64_t rank,
                std::int64_t ranks);
+  ~CorpusSource() override;
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
+  /// Of a corpus in pieces: of the first piece, for all.
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch) const override;
+  [[nodiscard]] bool counts_quickly() const override { return pieces_ == 1 && !sampled_; }
+  /// Pairs that each training file gives to an epoch, by data.train_weights or
+  /// data.train_temperature; empty: every pair comes once.
+  [[nodiscard]] std::vector<std::int64_t> shares() const;
 
  private:
-  [[nodiscard]] std::shared_ptr<const EpochPlan> plan(std::int64_t epoch) const;
-  [[nodiscard]] BatchShape shape_of(std::span<const std::int64_t> sentences) const;
+  using Plan = std::shared_ptr<const EpochPlan>;
+  struct Place {
+    Plan plan;
+    std::int64_t step = 0;  ///< of the plan
+  };
+  [[nodiscard]] Place find(std::int64_t epoch, std::int64_t step) const;
+  /// Sentences of a piece in the order in which it is planned.
+  [[nodiscard]] std::vector<std::int64_t> order(std::int64_t epoch, std::int64_t piece) const;
+  [[nodiscard]] std::uint64_t key(std::int64_t epoch, std::int64_t piece) const;
+  // These are called with the mutex held.
+  [[nodiscard]] Plan plan(std::int64_t epoch, std::int64_t piece) const;
+  /// The first step of each piece of an epoch, and behind them the number of its steps.
+  [[nodiscard]] const std::vector<std::int64_t>& first_steps(std::int64_t epoch) const;
+  [[nodiscard]] std::int64_t count_steps(std::int64_t epoch, std::int64_t piece) const;
+  /// The piece planned by the lengths of its drawn segmentations.
+  [[nodiscard]] EpochPlan plan_sampled(std::int64_t epoch, std::int64_t piece) const;
+  [[nodiscard]] BatchShape shape_of(const EpochPlan& plan, std::int64_t step,
+                                    std::int64_t slot) const;
+  [[nodiscard]] Batch batch_of(std::int64_t epoch, std::span<const std::int64_t> sentences) const;
+
   std::shared_ptr<const ParallelCorpus> corpus_;
   config::DataSection data_;
   std::int64_t micro_batches_;
   std::uint64_t seed_;
   std::int64_t rank_, ranks_;
-  std::vector<SentenceLength> lengths_;
+  std::unique_ptr<const EpochPairs> pairs_;
+  std::unique_ptr<const SampledPairs> sampled_;  ///< null: the index's ids
+  std::int64_t pieces_ = 1, piece_pairs_ = 0;
   mutable std::mutex mutex_;
-  mutable std::map<std::int64_t, std::shared_ptr<const EpochPlan>> plans_;
+  mutable std::map<std::pair<std::int64_t, std::int64_t>, Plan> plans_;  ///< by epoch and piece
+  mutable std::map<std::int64_t, std::vector<std::int64_t>> first_steps_;
 };
 
 /// data.synthetic=random_ids: full slots of batch_size sentences of exactly synthetic_length ids

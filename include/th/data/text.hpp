@@ -1,43 +1,117 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "th/base/hash.hpp"
 #include "th/config/run_config.hpp"
+#include "th/data/byte_source.hpp"
+#include "th/data/tokenizer/words.hpp"
 
 namespace th::data {
 
-/// All lines of a text file without their line ends (LF or CRLF), and the hash of its unpacked
-/// bytes.
+/// The lines of a text, one after the other, without their line ends (LF or CRLF) and without a
+/// mark of UTF-8 at the beginning.
+class LineReader {
+ public:
+  /// Fills a part of a block; 0 at the end.
+  using Read = std::function<std::size_t(std::span<char>)>;
+  /// `name` stands in messages. `hash` gets all bytes and must outlive the reader.
+  LineReader(std::string name, Read read, TextHash& hash);
+
+  /// False at the end; the line is valid until the next call. Throws DataError `file:line: …` for
+  /// invalid UTF-8, a zero byte, or a text whose line ends are CR alone.
+  [[nodiscard]] bool next(std::string_view& line);
+  /// Lines so far.
+  [[nodiscard]] std::int64_t number() const noexcept { return number_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  /// "file:line" of the last line.
+  [[nodiscard]] std::string place() const { return name_ + ":" + std::to_string(number_); }
+  /// Whether the last byte that was read ends a line; true of an empty text.
+  [[nodiscard]] bool ends_with_line_feed() const noexcept { return ends_with_line_feed_; }
+
+ private:
+  [[nodiscard]] bool more();
+  void check(std::string_view line) const;
+  void refuse_lone_returns(std::string_view text) const;
+
+  std::string name_;
+  Read read_;
+  TextHash& hash_;
+  std::vector<char> buffer_;
+  std::size_t begin_ = 0, end_ = 0;
+  std::int64_t number_ = 0;
+  bool at_end_ = false, saw_line_feed_ = false, ends_with_line_feed_ = true;
+};
+
+/// All lines of a text file, and the hash of its unpacked bytes.
 struct TextFile {
   std::string path;
   std::vector<std::string> lines;
   std::uint64_t hash = 0;
 };
 
-/// Reads UTF-8 text, gzip-packed or plain. Throws DataError for a missing, unreadable or damaged
-/// file and `file:line: …` for invalid UTF-8 or a zero byte.
+/// Reads UTF-8 text, gzip-packed or plain. Throws DataError as ByteSource and LineReader do.
 [[nodiscard]] TextFile read_text(const std::filesystem::path& path);
 /// The same of bytes that were read; `name` stands in messages.
 [[nodiscard]] TextFile text_of(std::string_view bytes, const std::string& name);
 
-/// Line i of `source` belongs to line i of `target`.
-struct ParallelText {
-  TextFile source, target;
-  std::int64_t skipped = 0;           ///< pairs dropped because a side was empty
-  std::vector<std::string> warnings;  ///< one for the user where pairs were dropped
+/// A file as the deck names it, and where its bytes are: the same, unless it was a pipe.
+struct InputFile {
+  std::string name, path;
 };
 
-/// Throws DataError for unequal line counts and, under kError, `file:line: …` for an empty line
-/// (white space only).
-[[nodiscard]] ParallelText read_parallel(const std::filesystem::path& source,
-                                         const std::filesystem::path& target,
-                                         config::EmptyLines empty_lines);
+/// The files of a part of the corpus: line i of source[f] belongs to line i of target[f]. Of tsv,
+/// source alone.
+struct PartFiles {
+  std::vector<InputFile> source, target;
+  config::TextFormat format = config::TextFormat::kText;
+  std::chrono::milliseconds patience = kPipePatience;
+};
 
-/// The words of a line, split at ASCII white space.
-[[nodiscard]] std::vector<std::string_view> split_words(std::string_view line);
+/// The pairs of lines of a part, file after file.
+class PairReader {
+ public:
+  explicit PairReader(const PartFiles& files) : files_(files) {}
+
+  /// A pair of lines, valid until the next call.
+  struct Pair {
+    std::string_view source, target;
+  };
+  /// False at the end. Throws DataError as LineReader does, for unequal line counts of two files,
+  /// and `file:line: …` for a line of tsv that has not two columns.
+  [[nodiscard]] bool next(Pair& pair);
+  /// Which file the last pair is of.
+  [[nodiscard]] std::size_t file() const noexcept { return file_; }
+  /// "file:line" of the last pair's sides.
+  [[nodiscard]] std::string source_place() const { return source_->place(); }
+  [[nodiscard]] std::string target_place() const;
+  /// Of the unpacked bytes of all files, whose names do not count; how the pairs are spread over
+  /// files does not either. At the end.
+  [[nodiscard]] std::uint64_t hash() const noexcept {
+    return hash_pair(source_hash_.value(), target_hash_.value());
+  }
+
+ private:
+  void open();
+  [[nodiscard]] bool next_of_two(Pair& pair);
+  [[nodiscard]] bool next_of_tsv(Pair& pair);
+
+  PartFiles files_;
+  std::size_t file_ = 0;
+  TextHash source_hash_, target_hash_, line_hash_;
+  std::optional<LineReader> source_, target_;
+};
+
+/// Whether a line has nothing but ASCII white space.
+[[nodiscard]] bool is_blank(std::string_view line);
 
 }  // namespace th::data

@@ -69,5 +69,8 @@ void write_attribute(hid_t object, const std::string& name, const std::string& v
 void write_strings(hid_t file, const std::string& name, const std::vector<std::string>& values);
 [[nodiscard]] std::vector<std::string> read_strings(hid_t file, const std::string& name,
                                                     const std::string& path);
+/// A one-dimensional dataset of bytes.
+void write_bytes(hid_t file, const std::string& name, const std::string& bytes);
+[[nodiscard]] std::string read_bytes(hid_t file, const std::string& name, const std::string& path);
 
 }  // namespace th::io

@@ -8,6 +8,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/corpus.hpp"
+#include "th/data/tokenizer/tokenizer.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/runtime/transport/collectives.hpp"

@@ -12,7 +12,7 @@
 
 #include "th/base/log.hpp"
 #include "th/config/deck.hpp"
-#include "th/data/corpus.hpp"
+#include "th/data/dataset.hpp"
 #include "th/data/loader.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/monitor/metrics.hpp"

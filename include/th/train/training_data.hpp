@@ -4,8 +4,9 @@
 #include <memory>
 
 #include "th/config/run_config.hpp"
-#include "th/data/corpus.hpp"
+#include "th/data/dataset.hpp"
 #include "th/data/loader.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/mpi.hpp"
@@ -24,18 +25,21 @@ struct TrainingData {
   double source_per_target = 1;
 };
 
-/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Throws the
-/// same DataError on every rank. Collective.
+/// Opens the data for `slots` micro-batches a step, once a node, shared by its ranks. Tokenizers
+/// are those of `resumed`, the checkpoint that the run goes on from, where there is one, else as
+/// the deck says. Throws the same error on every rank. Collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                               runtime::Collectives& collectives,
-                                              const runtime::Communicator& node);
+                                              const runtime::Communicator& node,
+                                              const io::CheckpointReader* resumed = nullptr);
 /// The same for one process alone, as rank 0 of `ranks`. Not collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                               std::int64_t ranks);
 
 /// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of
 /// all train.epochs; 0 for the other schedules, which have no end. Above a thousand epochs by
-/// data.batch_tokens the first thousand stand for all.
+/// data.batch_tokens the first thousand stand for all, of a corpus that is laid out in pieces the
+/// first.
 [[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config,
                                           const data::StepSource& source);
 

@@ -48,26 +48,28 @@ void build_checkpoint(const std::string& output, Existing existing, CheckpointIn
   folder.commit();
 }
 
-void require_same_model(const CheckpointReader& reader, const zero::FlatLayout& layout,
-                        const std::vector<std::string>& source_tokens,
-                        const std::vector<std::string>& target_tokens) {
+std::string require_same_model(const CheckpointReader& reader, const zero::FlatLayout& layout,
+                               const data::SavedTokenizer& source,
+                               const data::SavedTokenizer& target) {
+  const CheckpointInfo& info = reader.info();
   std::string text;
-  const auto compare_side = [&](const std::string& side, const std::vector<std::string>& theirs,
-                                const std::vector<std::string>& ours) {
+  const auto compare_side = [&](const std::string& side, const data::SavedTokenizer& theirs,
+                                const data::SavedTokenizer& ours) {
     const std::string difference =
-        vocabulary_difference(theirs, "the checkpoint", ours, "the corpus");
+        tokenizer_difference(theirs, "the checkpoint", ours, "the corpus");
     if (!difference.empty()) text += "\n  vocabulary/" + side + ": " + difference;
   };
-  compare_side("source", reader.info().source_tokens, source_tokens);
-  compare_side("target", reader.info().target_tokens, target_tokens);
+  compare_side("source", info.source(), source);
+  compare_side("target", info.target(), target);
   try {
     reader.require_same_tensors(layout);
   } catch (const CheckpointError& error) {
     if (text.empty()) throw;
     const std::string tensors = error.what();
     text += tensors.substr(std::min(tensors.find('\n'), tensors.size()));
+    throw CheckpointError(reader.folder() + " is of another model:" + text);
   }
-  if (!text.empty()) throw CheckpointError(reader.folder() + " is of another model:" + text);
+  return text;
 }
 
 }  // namespace th::io

@@ -48,7 +48,7 @@ std::string covered_text(const CheckpointInfo& info, const std::string& layout) 
   for (const auto* tokens : {&info.source_tokens, &info.target_tokens}) {
     for (const auto& token : *tokens) text += token + '\n';
   }
-  return text;
+  return text + info.source_model + info.target_model;
 }
 
 void layout_from_json(const std::string& text, CheckpointInfo& info) {

@@ -33,9 +33,9 @@ CheckpointInfo read_info(const std::string& folder) {
   const Hdf5Id file = open_file(path);
   CheckpointInfo info;
   info.format_version = read_integer_attribute(file.get(), "format_version");
-  if (info.format_version > kFormatVersion) {
+  if (info.format_version > kModelFormatVersion) {
     throw NewerFormatError(path + " has format_version " + std::to_string(info.format_version) +
-                           ", this program reads up to " + std::to_string(kFormatVersion) +
+                           ", this program reads up to " + std::to_string(kModelFormatVersion) +
                            "; use a newer th_app");
   }
   info.step = read_integer_attribute(file.get(), "step");
@@ -50,6 +50,10 @@ CheckpointInfo read_info(const std::string& folder) {
   const std::string layout = read_string_attribute(file.get(), "layout");
   info.source_tokens = read_strings(file.get(), "vocabulary/source", path);
   info.target_tokens = read_strings(file.get(), "vocabulary/target", path);
+  if (info.format_version >= kModelFormatVersion) {
+    info.source_model = read_bytes(file.get(), "vocabulary/source_model", path);
+    info.target_model = read_bytes(file.get(), "vocabulary/target_model", path);
+  }
   const std::string all = covered_text(info, layout);
   if (read_integer_attribute(file.get(), "crc32c") !=
       std::int64_t{crc32c(std::as_bytes(std::span(all)))}) {

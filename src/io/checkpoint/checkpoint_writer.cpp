@@ -107,7 +107,8 @@ void write_view(hid_t file, const std::string& path, const model::TensorSpec& sp
 }
 
 void write_attributes(hid_t file, const CheckpointInfo& info) {
-  write_attribute(file, "format_version", info.format_version);
+  const bool models = !info.source_model.empty() || !info.target_model.empty();
+  write_attribute(file, "format_version", models ? kModelFormatVersion : kFormatVersion);
   write_attribute(file, "step", info.step);
   write_attribute(file, "epoch", info.epoch);
   write_attribute(file, "world_size", info.world_size);
@@ -121,6 +122,19 @@ void write_attributes(hid_t file, const CheckpointInfo& info) {
   write_attribute(file, "layout", layout);
   const std::string all = covered_text(info, layout);
   write_attribute(file, "crc32c", std::int64_t{crc32c(std::as_bytes(std::span(all)))});
+}
+
+void write_vocabularies(hid_t file, const CheckpointInfo& info) {
+  write_strings(file, "vocabulary/source", info.source_tokens);
+  write_strings(file, "vocabulary/target", info.target_tokens);
+  if (info.source_model.empty() && info.target_model.empty()) return;
+  write_bytes(file, "vocabulary/source_model", info.source_model);
+  if (info.target_model != info.source_model)
+    return write_bytes(file, "vocabulary/target_model", info.target_model);
+  const Hdf5Id links = link_creation();
+  check_hdf5(H5Lcreate_hard(file, "vocabulary/source_model", file, "vocabulary/target_model",
+                            links.get(), H5P_DEFAULT),
+             "linking vocabulary/target_model to vocabulary/source_model");
 }
 
 void write_views(hid_t file, const zero::FlatLayout& layout, const CheckpointInfo& info) {
@@ -158,7 +172,7 @@ void write_model_file(const std::string& folder, const zero::FlatLayout& layout,
                       const CheckpointInfo& info) {
   ensure(layout.ranks() == info.world_size,
          "write_model_file: the layout's rank count is not info.world_size");
-  ensure(layout.alignment() == info.alignment && info.format_version == kFormatVersion,
+  ensure(layout.alignment() == info.alignment && info.format_version >= kFormatVersion,
          "write_model_file: info is of an older format");
   const std::string path = folder + "/model.h5";
   FailurePoint::pass("creating model.h5");
@@ -169,8 +183,7 @@ void write_model_file(const std::string& folder, const zero::FlatLayout& layout,
     FailurePoint::pass("writing the attributes of model.h5");
     write_attributes(file.get(), info);
     FailurePoint::pass("writing the vocabularies");
-    write_strings(file.get(), "vocabulary/source", info.source_tokens);
-    write_strings(file.get(), "vocabulary/target", info.target_tokens);
+    write_vocabularies(file.get(), info);
     write_views(file.get(), layout, info);
     FailurePoint::pass("closing model.h5");
     file.close("closing " + path);

@@ -52,6 +52,13 @@ std::string vocabulary_difference(const std::vector<std::string>& a, const std::
          " in " + b_name;
 }
 
+std::string tokenizer_difference(const data::SavedTokenizer& a, const std::string& a_name,
+                                 const data::SavedTokenizer& b, const std::string& b_name) {
+  const std::string tokens = vocabulary_difference(a.tokens, a_name, b.tokens, b_name);
+  if (!tokens.empty() || a.model == b.model) return tokens;
+  return "the same tokens, of one tokenizer's model in " + a_name + " and of another in " + b_name;
+}
+
 std::string shape_to_text(const std::vector<std::int64_t>& shape) {
   std::string text = "[";
   for (const auto size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);

@@ -35,7 +35,8 @@ class Scores {
     });
     return value;
   }
-  /// The `count` largest logits of a row; equal ones by smaller id. In no order.
+  /// The ids of the `count` largest logits of a row, equal ones by smaller id, without padding and
+  /// the begin symbol. In no order.
   [[nodiscard]] std::vector<std::int32_t> best(std::int64_t row, std::int64_t count) const {
     struct Logit {
       float value;
@@ -49,6 +50,7 @@ class Scores {
       using T = decltype(element);
       const T* x = elements<T>(logits_) + row * logits_.size(1);
       for (std::int64_t v = 0; v < logits_.size(1); ++v) {
+        if (v == data::kPad || v == data::kBegin) continue;
         const Logit logit{to_float(x[v]), static_cast<std::int32_t>(v)};
         if (std::ssize(heap) < count) {
           heap.push_back(logit);

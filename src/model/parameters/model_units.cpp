@@ -185,7 +185,7 @@ ParameterUnits parameter_units(const config::ModelSection& model, std::int64_t s
 
 std::int64_t learned_positions(const config::RunConfig& config) {
   if (config.model.position != config::Position::kLearned) return 0;
-  return config.data.synthetic == config::Synthetic::kNone ? config.data.max_length
+  return config.data.synthetic == config::Synthetic::kNone ? config.data.longest_length()
                                                            : config.data.synthetic_length;
 }
 

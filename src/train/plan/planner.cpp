@@ -146,7 +146,8 @@ std::vector<zero::BatchShape> Planner::training_shapes(const config::RunConfig& 
     return {zero::BatchShape::uniform(sentences_of_length(config.data, length), length, length)};
   }
   try {
-    return data::CorpusSource(dataset_.train, config.data, request_.slots, config.run.seed, 0, 1)
+    return data::CorpusSource(dataset_.training(), config.data, request_.slots, config.run.seed, 0,
+                              1)
         .largest_shapes(0);
   } catch (const DataError&) {
     return {longest_sentences(config.data)};

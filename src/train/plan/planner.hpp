@@ -9,7 +9,7 @@
 
 #include "th/config/deck.hpp"
 #include "th/config/run_config.hpp"
-#include "th/data/corpus.hpp"
+#include "th/data/dataset.hpp"
 #include "th/model/blocks/pass_sizes.hpp"
 #include "th/train/overlap.hpp"
 #include "th/zero/memory_plan.hpp"

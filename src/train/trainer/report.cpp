@@ -96,6 +96,7 @@ void Trainer::print_sizes() {
                               : std::string()) +
               (dataset_.test ? ", " + std::to_string(dataset_.test->size()) + " for the test"
                              : std::string()));
+    for (const std::string& note : dataset_.notes) log_.info(note);
     log_.info("Vocabulary: source " + std::to_string(dataset_.source_tokenizer->size()) +
               ", target " + std::to_string(dataset_.target_tokenizer->size()));
     if (dataset_.valid && config_.train.label_smoothing > 0)

@@ -60,8 +60,13 @@ void Trainer::open_initial() {
             .units,
         1);
     if (!dataset_.train) return initial_->require_same_tensors(layout);
-    io::require_same_model(*initial_, layout, dataset_.source_tokenizer->tokens(),
-                           dataset_.target_tokenizer->tokens());
+    const std::string other = io::require_same_model(
+        *initial_, layout, dataset_.source_tokenizer->saved(), dataset_.target_tokenizer->saved());
+    if (!other.empty() && is_root())
+      log_.warn(
+          "checkpoint.init_from: " + initial_->folder() +
+          " was trained with other tokens, so that rows of its embeddings get other meanings:" +
+          other);
   });
 }
 

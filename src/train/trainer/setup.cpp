@@ -1,6 +1,7 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
@@ -43,13 +44,23 @@ std::string make_identity(const config::RunConfig& config, const RunDevice& devi
 data::Batch make_probe_batch(const data::ParallelCorpus& corpus,
                              const config::DataSection& config) {
   constexpr std::int64_t kProbeTokens = 128;
-  const EvaluationBatches batches(corpus, config, 0, data::eval_batch_count(corpus, config));
-  const data::EvalBatch& first = batches.all().front();
-  const std::int64_t length = first.batch.source_length + first.batch.target_length;
+  const std::vector<std::int64_t> first = data::first_eval_sentences(corpus, config);
+  const data::Batch batch = data::make_batch(corpus, first);
+  const std::int64_t length = batch.source_length + batch.target_length;
   const std::int64_t sentences =
-      std::clamp<std::int64_t>(kProbeTokens / length, 1, first.batch.sentences);
-  return data::make_batch(corpus,
-                          std::span(first.sentences).first(static_cast<std::size_t>(sentences)));
+      std::clamp<std::int64_t>(kProbeTokens / length, 1, batch.sentences);
+  return data::make_batch(corpus, std::span(first).first(static_cast<std::size_t>(sentences)));
+}
+
+/// Of the training lines, and where files are mixed by weights, of how many each has: a run goes on
+/// with these alone.
+std::string corpus_identity(const data::ParallelCorpus& corpus, const config::DataSection& config) {
+  std::uint64_t hash = corpus.content_hash();
+  if (!config.train_weights.empty() || config.train_temperature != 1) {
+    for (const std::int64_t pairs : corpus.info().file_pairs)
+      hash = hash_pair(hash, static_cast<std::uint64_t>(pairs));
+  }
+  return std::to_string(hash);
 }
 
 /// Of a batch's ids, which it depends on alone.
@@ -136,19 +147,13 @@ void Trainer::resolve_slots() {
 }
 
 void Trainer::open_data(const runtime::Communicator& node) {
-  data_ = open_training_data(config_, state_.micro_batches, collectives_, node);
+  data_ = open_training_data(config_, state_.micro_batches, collectives_, node, reader_.get());
   dataset_ = data_.dataset;
   source_ = data_.source;
   run_agreed(collectives_, [&] {
-    if (!reader_ || !dataset_.train) return;
-    if (reader_->info().source_tokens == dataset_.source_tokenizer->tokens() &&
-        reader_->info().target_tokens == dataset_.target_tokenizer->tokens())
-      return;
-    throw DeckError(
-        "the corpus gives another vocabulary than the checkpoint's; data.train_source and "
-        "data.train_target must be the same files");
+    if (reader_ && dataset_.train) io::require_same_tokenizers(config_, *reader_);
   });
-  const std::string corpus = dataset_.train ? std::to_string(dataset_.train->content_hash()) : "";
+  const std::string corpus = dataset_.train ? corpus_identity(*dataset_.train, config_.data) : "";
   run_agreed(collectives_, [&] {
     if (state_.corpus.empty() || state_.corpus == corpus) return;
     throw DeckError(

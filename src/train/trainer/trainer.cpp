@@ -300,6 +300,8 @@ void Trainer::save() {
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();
     info.target_tokens = dataset_.target_tokenizer->tokens();
+    info.source_model = dataset_.source_tokenizer->model();
+    info.target_model = dataset_.target_tokenizer->model();
   }
   info.units = model_->units();
   info.aliases = model_->aliases();

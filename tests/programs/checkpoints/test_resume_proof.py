@@ -85,11 +85,11 @@ class Proof(th_run.SharedRunTest):
 class NewerFormat(th_run.ProgramTest):
     def test_newer_format_ends_a_resume_and_is_no_reason_to_go_back(self):
         self.train(ranks=2, train__max_steps=3, checkpoint__every_steps=2)
-        checkpoint_edit.change_attribute(self.latest(), "format_version", 3)
+        checkpoint_edit.change_attribute(self.latest(), "format_version", 4)
         before = th_run.tree(self.folder / "out" / "checkpoints")
         for resume in ("latest", self.latest()):
             result = self.train(ranks=2, train__max_steps=5, checkpoint__resume=resume, code=5)
-            self.assert_one_message(result, "error", "format_version 3", "newer th_app")
+            self.assert_one_message(result, "error", "format_version 4", "newer th_app")
         self.assertEqual(th_run.tree(self.folder / "out" / "checkpoints"), before)
 
 

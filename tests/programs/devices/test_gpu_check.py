@@ -17,6 +17,7 @@ HIDDEN = (
     "libmpi",
     "libopen-",
     "libhdf5",
+    "libsentencepiece",
     "libboost_",
     "libspdlog",
     "libfmt",

@@ -33,6 +33,10 @@ std::vector<std::pair<std::string, LoadedDeck>> variations() {
       if (key.name == "data.valid_target") words.push_back("data.valid_source=/other/source");
       if (key.name == "data.test_source") words.push_back("data.test_target=/other/target");
       if (key.name == "data.test_target") words.push_back("data.test_source=/other/source");
+      if (key.name == "data.format") words.push_back("data.train_target=");
+      if (key.name == "data.train_temperature" || key.name == "data.train_weights")
+        words.insert(words.end(), {"data.train_source=/a,/b", "data.train_target=/c,/d"});
+      if (key.name == "data.train_weights") words[0] = "data.train_weights=1,2.5";
       if (key.name == "data.synthetic")
         words.insert(words.end(), {"data.train_source=", "data.train_target=", "data.vocab_size=9",
                                    "train.max_steps=1"});
@@ -133,11 +137,17 @@ TEST(CompareForResume, ModelAndDataAndSeedAndOptimizerAreFatal) {
   EXPECT_EQ(differences(sound(), given),
             (Lines{"run.seed!", "model.d_model!", "model.num_heads!", "model.num_encoder_layers!",
                    "model.num_decoder_layers!", "model.d_ff!", "model.dropout!", "model.norm!",
-                   "model.tie_embeddings!", "data.train_source!", "data.vocab_size!",
+                   "model.tie_embeddings!", "data.train_source", "data.vocab_size!",
                    "data.min_freq!", "data.max_length!", "data.empty_lines!", "data.batch_size!",
                    "data.sort_window!", "optimizer.name!"}));
   EXPECT_EQ(differences(sound(), load(kSound, {"data.batch_tokens=500"})),
             (Lines{"data.batch_tokens!"}));
+  const std::string two = "data.train_source = a,b\ndata.train_target = c,d\n";
+  EXPECT_EQ(differences(load(two), load(two, {"data.train_weights=1,2", "data.max_ratio=3",
+                                              "data.long_lines=drop"})),
+            (Lines{"data.train_weights!", "data.long_lines!", "data.max_ratio!"}));
+  EXPECT_EQ(differences(load(two), load(two, {"data.train_temperature=5"})),
+            (Lines{"data.train_temperature!"}));
 }
 
 TEST(CompareForResume, MomentumIsFatalWhereTheStatesAreOthers) {
@@ -170,8 +180,9 @@ TEST(CompareForResume, OtherKeysAreOnlyNamed) {
 }
 
 TEST(CompareForResume, WhatAResumeChangesByItselfIsNotNamed) {
-  EXPECT_EQ(differences(sound(), load(kSound, {"run.output_dir=/new", "checkpoint.resume=latest",
-                                               "checkpoint.init_from=/first"})),
+  EXPECT_EQ(differences(sound(),
+                        load(kSound, {"run.output_dir=/new", "checkpoint.resume=latest",
+                                      "checkpoint.init_from=/first", "data.index_dir=/elsewhere"})),
             Lines());
 }
 
@@ -179,6 +190,15 @@ TEST(CompareForResume, CorpusMayMove) {
   EXPECT_EQ(differences(sound(), load(kSound, {"data.train_source=/scratch/train.en",
                                                "data.train_target=/scratch/train.fr"})),
             (Lines{"data.train_source", "data.train_target"}));
+}
+
+TEST(CompareForResume, LengthsOfASideAreComparedAsTheyCount) {
+  EXPECT_EQ(differences(sound(), load(kSound, {"data.max_source_length=100"})), Lines());
+  EXPECT_EQ(differences(sound(), load(kSound, {"data.max_length=50", "data.max_source_length=100",
+                                               "data.max_target_length=100"})),
+            Lines());
+  EXPECT_EQ(differences(sound(), load(kSound, {"data.max_target_length=50"})),
+            (Lines{"data.max_target_length!"}));
 }
 
 TEST(CompareForResume, GivesBothValues) {

@@ -60,10 +60,14 @@ TEST(KeyTable, DefaultIsThatOfTheStructAndReadsBack) {
   }
 }
 
+/// A choice whose last value is any path.
+bool takes_a_path(const Key& key) {
+  return key.name == "checkpoint.resume" || key.name == "data.vocabulary";
+}
+
 TEST(KeyTable, EachAllowedWordReadsBackAndNoOther) {
   for (const Key& key : keys()) {
-    if (key.name == "checkpoint.resume" || (key.type != "choice" && key.type != "boolean"))
-      continue;
+    if (takes_a_path(key) || (key.type != "choice" && key.type != "boolean")) continue;
     RunConfig config;
     for (const std::string& word : words_of(key.allowed)) {
       EXPECT_TRUE(key.set(config, word)) << key.name << " = " << word;
@@ -78,10 +82,27 @@ TEST(KeyTable, EachAllowedWordReadsBackAndNoOther) {
 
 TEST(KeyTable, RefusedValueLeavesTheConfigAsItWas) {
   for (const Key& key : keys()) {
-    if (key.type == "path" || key.name == "checkpoint.resume") continue;
+    if (key.type == "path" || key.type == "list of paths" || key.type == "text" ||
+        takes_a_path(key))
+      continue;
     RunConfig config;
     EXPECT_FALSE(key.set(config, "12x")) << key.name;
     EXPECT_EQ(key.get(config), key.default_value) << key.name;
+  }
+}
+
+TEST(KeyTable, SymbolsAreSplitAtCommasAndHoldNoBlanks) {
+  const Key& key = *find_key("data.user_symbols");
+  for (const char* text : {"", "<2de>", "<2de>,<2fr>", "x"}) {
+    RunConfig config;
+    EXPECT_TRUE(key.set(config, text)) << text;
+    EXPECT_EQ(key.get(config), text);
+  }
+  for (const char* text :
+       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb"}) {
+    RunConfig config;
+    EXPECT_FALSE(key.set(config, text)) << text;
+    EXPECT_EQ(key.get(config), "") << text;
   }
 }
 

@@ -24,13 +24,13 @@ void expect_each_once(const EpochPlan& plan, std::int64_t sentences) {
 }
 
 TEST(EpochPlan, EverySentenceOnceAtEverySize) {
-  for (const std::size_t n : {16U, 17U, 31U, 100U, 257U}) {
+  for (const std::int64_t n : {16, 17, 31, 100, 257}) {
     const auto lengths = make_corpus(n)->lengths();
     for (const std::int64_t micro : {1, 3, 4})
       for (const std::int64_t tokens : {0, 40})
         for (const std::int64_t window : {0, 1, 5}) {
           const EpochPlan plan = make_epoch_plan(lengths, section(4, tokens, window), micro, 9, 2);
-          expect_each_once(plan, static_cast<std::int64_t>(n));
+          expect_each_once(plan, n);
           for (std::int64_t step = 0; step < plan.steps(); ++step)
             for (std::int64_t s = 0; s < micro; ++s) {
               std::int64_t held = 0;

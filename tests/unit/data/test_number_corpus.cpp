@@ -152,12 +152,13 @@ TEST(NumberCorpus, WritesReadableParallelFiles) {
       std::filesystem::path(::testing::TempDir()) / "th_numbers" / "deep";
   const NumberCorpus corpus = make_number_corpus(100, 3);
   write_number_corpus(corpus, folder);
-  const ParallelText text = read_parallel(folder / "numbers.train.en", folder / "numbers.train.fr",
-                                          config::EmptyLines::kError);
-  ASSERT_EQ(text.source.lines.size(), 100U);
+  const TextFile source = read_text(folder / "numbers.train.en"),
+                 target = read_text(folder / "numbers.train.fr");
+  ASSERT_EQ(source.lines.size(), 100U);
+  ASSERT_EQ(target.lines.size(), 100U);
   for (std::size_t i = 0; i < 100; ++i) {
-    EXPECT_EQ(text.source.lines[i], corpus.train[i].source);
-    EXPECT_EQ(text.target.lines[i], corpus.train[i].target);
+    EXPECT_EQ(source.lines[i], corpus.train[i].source);
+    EXPECT_EQ(target.lines[i], corpus.train[i].target);
   }
   EXPECT_EQ(read_text(folder / "numbers.test.fr").lines.size(), 5U);
   EXPECT_THROW(write_number_corpus(corpus, folder / "numbers.train.en" / "x"), DataError);
@@ -172,12 +173,13 @@ TEST(NumberCorpus, CommittedCorpusIsReproduced) {
       {"numbers.valid", &corpus.valid},
       {"numbers.test", &corpus.test}};
   for (const auto& [stem, pairs] : parts) {
-    const ParallelText text =
-        read_parallel(folder / (stem + ".en"), folder / (stem + ".fr"), config::EmptyLines::kError);
-    ASSERT_EQ(text.source.lines.size(), pairs->size());
+    const TextFile source = read_text(folder / (stem + ".en")),
+                   target = read_text(folder / (stem + ".fr"));
+    ASSERT_EQ(source.lines.size(), pairs->size());
+    ASSERT_EQ(target.lines.size(), pairs->size());
     for (std::size_t i = 0; i < pairs->size(); ++i) {
-      ASSERT_EQ(text.source.lines[i], (*pairs)[i].source);
-      ASSERT_EQ(text.target.lines[i], (*pairs)[i].target);
+      ASSERT_EQ(source.lines[i], (*pairs)[i].source);
+      ASSERT_EQ(target.lines[i], (*pairs)[i].target);
     }
   }
 }

@@ -1,25 +1,24 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
 #include <array>
-#include <barrier>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "th/base/error.hpp"
-#include "th/data/corpus.hpp"
 #include "th/data/text.hpp"
-#include "th/data/vocabulary.hpp"
+#include "th/data/tokenizer/tokenizer_factory.hpp"
 
 namespace th::data {
 namespace {
-
-using config::EmptyLines;
 
 class TextFiles : public ::testing::Test {
  protected:
@@ -34,6 +33,10 @@ class TextFiles : public ::testing::Test {
     gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
     gzclose(file);
     return folder_ / name;
+  }
+  static std::string bytes_of(const std::filesystem::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
   }
   static std::string data_error(const std::function<void()>& call) {
     try {
@@ -89,54 +92,134 @@ TEST_F(TextFiles, MissingFileAndFolder) {
             std::string::npos);
 }
 
-TEST_F(TextFiles, EmptyLines) {
-  const auto source = write("s", "a\n \t\nc\nd\n");
-  const auto target = write("t", "A\nB\n\nD\n");
-  const std::string message =
-      data_error([&] { static_cast<void>(read_parallel(source, target, EmptyLines::kError)); });
-  EXPECT_EQ(message.find(source.string() + ":2: empty line"), 0U) << message;
-  const auto whole = write("w", "a\nb\nc\nd\n");
-  EXPECT_EQ(data_error([&] {
-              static_cast<void>(read_parallel(whole, target, EmptyLines::kError));
-            }).find(target.string() + ":3: "),
-            0U);
-  const ParallelText text = read_parallel(source, target, EmptyLines::kSkip);
-  EXPECT_EQ(text.skipped, 2);
-  EXPECT_EQ(text.source.lines, (std::vector<std::string>{"a", "d"}));
-  EXPECT_EQ(text.target.lines, (std::vector<std::string>{"A", "D"}));
-  ASSERT_EQ(text.warnings.size(), 1U);
-  EXPECT_NE(text.warnings[0].find("2 of 4"), std::string::npos);
+TEST_F(TextFiles, BytesBehindAGzipAreToldWithTheirPlace) {
+  const std::string packed = bytes_of(pack("one.gz", "one\n")),
+                    more = bytes_of(pack("b.gz", "two\n"));
+  EXPECT_EQ(read_text(write("two.gz", packed + more)).lines,
+            (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(read_text(write("tape.gz", packed + std::string(512, '\0'))).lines.size(), 1U);
+  for (const std::string& tail :
+       {std::string("two\n"), std::string("\x1F"), std::string("\x1F\x8C"), std::string("\0\0x", 3),
+        std::string(4, '\0') + more}) {
+    const auto path = write("tail.gz", packed + tail);
+    const std::string message = data_error([&] { static_cast<void>(read_text(path)); });
+    if (tail == "\x1F") {
+      EXPECT_NE(message.find("damaged or cut off"), std::string::npos) << message;
+      continue;
+    }
+    const std::size_t zeros = std::min(tail.find_first_not_of('\0'), tail.size());
+    EXPECT_NE(message.find("from byte " + std::to_string(packed.size() + zeros) + " of the file"),
+              std::string::npos)
+        << message;
+  }
 }
 
-TEST_F(TextFiles, UnequalCounts) {
-  const auto source = write("s", "a\nb\n");
-  const auto target = write("t", "A\nB\nC\n");
-  const std::string message =
-      data_error([&] { static_cast<void>(read_parallel(source, target, EmptyLines::kSkip)); });
-  EXPECT_NE(message.find(source.string() + " has 2 lines"), std::string::npos) << message;
-  EXPECT_NE(message.find(target.string() + " has 3"), std::string::npos) << message;
+TEST_F(TextFiles, OtherKindsOfFilesAreNamed) {
+  const auto message = [&](const std::string& bytes) {
+    return data_error([&] { static_cast<void>(read_text(write("x", bytes))); });
+  };
+  EXPECT_NE(message("BZh91AY&SY....").find("packed by bzip2"), std::string::npos);
+  EXPECT_NE(message(std::string("\xFD"
+                                "7zXZ\0....",
+                                10))
+                .find("packed by xz"),
+            std::string::npos);
+  EXPECT_NE(message("\x28\xB5\x2F\xFD....").find("packed by zstd"), std::string::npos);
+  EXPECT_NE(message("PK\x03\x04....").find("packed by zip"), std::string::npos);
+  EXPECT_EQ(message("BZh is a word\n"), "no DataError");
+  EXPECT_NE(message("a\rb\rc\r").find("end with CR alone, from byte 2"), std::string::npos);
+  EXPECT_NE(message(std::string("\xFF\xFE"
+                                "a\0b\0",
+                                6))
+                .find("UTF-16"),
+            std::string::npos);
+  EXPECT_EQ(message("a\r"), "no DataError");
+  EXPECT_EQ(message("a\rb\nc\n"), "no DataError");
+  EXPECT_NE(message(std::string(5000000, 'a') + "\rb\r").find("CR alone"), std::string::npos);
 }
 
-TEST(Tokenizer, OrderMinFreqAndCap) {
-  const std::vector<std::string> lines = {"b a b\tA c", " c  b </s> z </s>", "a\u00A0x a\u00A0x"};
-  const std::array<std::span<const std::string>, 1> texts = {lines};
-  const auto all = WordTokenizer::build(texts, 1, 0);
-  EXPECT_EQ(all.tokens(), (std::vector<std::string>{"<pad>", "<unk>", "<s>", "</s>", "b",
-                                                    "a\u00A0x", "c", "A", "a", "z"}));
-  EXPECT_EQ(WordTokenizer::build(texts, 2, 0).size(), 7);
-  const auto capped = WordTokenizer::build(texts, 1, 6);
-  EXPECT_EQ(capped.size(), 6);
-  EXPECT_EQ(capped.encode("b c\u00A0d B </s> <pad>"), (std::vector<std::int32_t>{4, 1, 1, 1, 1}));
+TEST_F(TextFiles, LinesLongerThanAnyBuffer) {
+  const std::string line(300001, 'x');
+  EXPECT_EQ(read_text(write("long", line + "\n\n" + line)).lines,
+            (std::vector<std::string>{line, "", line}));
+  EXPECT_TRUE(read_text(write("mark", "\xEF\xBB\xBF")).lines.empty());
+  EXPECT_EQ(read_text(write("mark", "\xEF\xBB\xBF\n")).lines, (std::vector<std::string>{""}));
 }
 
-TEST(Tokenizer, DecodeAndDamagedLists) {
-  const WordTokenizer tokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "y"});
-  EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{2, 4, 0, 5, 1, 3, 4}), "x y <unk>");
-  EXPECT_THROW(static_cast<void>(tokenizer.decode(std::vector<std::int32_t>{6})), DataError);
-  EXPECT_THROW(static_cast<void>(tokenizer.decode(std::vector<std::int32_t>{-1})), DataError);
-  EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>"}), DataError);
-  EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "</s>", "<s>"}), DataError);
-  EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "x"}), DataError);
+TEST_F(TextFiles, APipeIsReadOnceAndNotWaitedForWithoutEnd) {
+  const std::string path = (folder_ / "pipe").string();
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(path) << "one\ntwo\n"; });
+  TextHash hash;
+  const auto source = std::make_shared<ByteSource>("the pipe", path);
+  LineReader reader(
+      "the pipe", [&](std::span<char> block) { return source->read(block); }, hash);
+  std::string_view line;
+  EXPECT_TRUE(reader.next(line));
+  EXPECT_EQ(line, "one");
+  EXPECT_TRUE(reader.next(line));
+  EXPECT_FALSE(reader.next(line));
+  writer.join();
+  EXPECT_EQ(hash.value(), hash_text("one\ntwo\n"));
+  EXPECT_NE(data_error([&] {
+              static_cast<void>(ByteSource("the pipe", path, std::chrono::milliseconds(200)));
+            }).find("the pipe: is a pipe from which nothing came for 0.2 s"),
+            std::string::npos);
+}
+
+class Pairs : public TextFiles {
+ protected:
+  static PartFiles files(const std::vector<std::filesystem::path>& source,
+                         const std::vector<std::filesystem::path>& target) {
+    PartFiles out;
+    for (const auto& path : source) out.source.push_back({path.string(), path.string()});
+    for (const auto& path : target) out.target.push_back({path.string(), path.string()});
+    if (target.empty()) out.format = config::TextFormat::kTsv;
+    return out;
+  }
+  static std::vector<std::string> read(PairReader& reader) {
+    std::vector<std::string> out;
+    for (PairReader::Pair pair; reader.next(pair);)
+      out.push_back(std::to_string(reader.file()) + " " + std::string(pair.source) + "|" +
+                    std::string(pair.target));
+    return out;
+  }
+};
+
+TEST_F(Pairs, OfSeveralFilesAreOneCorpusHoweverItIsCutAndPacked) {
+  PairReader one(files({write("s", "a\nb\nc\n")}, {write("t", "A\nB\nC\n")}));
+  EXPECT_EQ(read(one), (std::vector<std::string>{"0 a|A", "0 b|B", "0 c|C"}));
+  PairReader two(files({pack("s1.gz", "a\n"), write("s2", "b\nc\n")},
+                       {write("t1", "A"), write("t2", "B\nC\n")}));
+  EXPECT_EQ(read(two), (std::vector<std::string>{"0 a|A", "1 b|B", "1 c|C"}));
+  EXPECT_EQ(two.hash(), one.hash());
+  PairReader table(files({write("x.tsv", "a\tA\nb\tB\nc\tC\n")}, {}));
+  EXPECT_EQ(read(table), (std::vector<std::string>{"0 a|A", "0 b|B", "0 c|C"}));
+  EXPECT_EQ(table.hash(), one.hash());
+  PairReader other(files({write("s", "a\nb\nd\n")}, {write("t", "A\nB\nC\n")}));
+  static_cast<void>(read(other));
+  EXPECT_NE(other.hash(), one.hash());
+}
+
+TEST_F(Pairs, UnequalCounts) {
+  const auto source = write("s", "a\nb\n"), target = write("t", "A\nB\nC\n");
+  for (const bool behind : {false, true}) {
+    PairReader reader(behind ? files({write("s0", "x\n"), source}, {write("t0", "y\n"), target})
+                             : files({source}, {target}));
+    const std::string message = data_error([&] { static_cast<void>(read(reader)); });
+    EXPECT_NE(message.find(source.string() + " has 2 lines"), std::string::npos) << message;
+    EXPECT_NE(message.find(target.string() + " has 3"), std::string::npos) << message;
+  }
+}
+
+TEST_F(Pairs, ATableHasTwoColumns) {
+  for (const auto& [line, columns] :
+       {std::pair("b", "1 column "), std::pair("b\tB\tx", "3 columns ")}) {
+    const auto path = write("x.tsv", std::string("a\tA\n") + line + "\n");
+    PairReader reader(files({path}, {}));
+    const std::string message = data_error([&] { static_cast<void>(read(reader)); });
+    EXPECT_EQ(message.find(path.string() + ":2: " + columns), 0U) << message;
+  }
 }
 
 TEST_F(TextFiles, AZeroByteIsNoText) {
@@ -150,73 +233,6 @@ TEST_F(TextFiles, AZeroByteIsNoText) {
         << error.what();
   }
   EXPECT_EQ(text_of("a\r\nb", "standard input").lines, (std::vector<std::string>{"a", "b"}));
-}
-
-TEST(Tokenizer, CutsKeepEnd) {
-  const WordTokenizer tokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "y"});
-  using Ids = std::vector<std::int32_t>;
-  EXPECT_EQ(encode_source(tokenizer, "x y x", 4), (Ids{4, 5, 4, 3}));
-  EXPECT_EQ(encode_source(tokenizer, "x y x", 3), (Ids{4, 5, 3}));
-  EXPECT_EQ(encode_target(tokenizer, "x y x", 5), (Ids{2, 4, 5, 4, 3}));
-  EXPECT_EQ(encode_target(tokenizer, "x y x", 4), (Ids{2, 4, 5, 3}));
-}
-
-TEST_F(TextFiles, OpenDataset) {
-  config::DataSection data;
-  data.train_source = write("s", "a b\nb c\n").string();
-  data.train_target = write("t", "X Y\nY\n").string();
-  data.valid_source = write("vs", "a q\n").string();
-  data.valid_target = write("vt", "Y\n").string();
-  data.min_freq = 1;
-  const Dataset split = open_dataset(data, false, {folder_ / "cache", true, {}});
-  EXPECT_EQ(split.train->size(), 2);
-  EXPECT_EQ(split.valid->size(), 1);
-  EXPECT_EQ(split.test, nullptr);
-  EXPECT_EQ(split.source_tokenizer->size(), 7);
-  EXPECT_EQ(split.target_tokenizer->size(), 6);
-  EXPECT_EQ(split.train->target(1).size(), 3U);
-  EXPECT_EQ(split.valid->source(0)[1], kUnknown);
-  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "cache"));
-  const Dataset joint = open_dataset(data, true, {folder_ / "cache", true, {}});
-  EXPECT_EQ(joint.source_tokenizer, joint.target_tokenizer);
-  EXPECT_EQ(joint.source_tokenizer->size(), 9);
-  EXPECT_EQ(joint.train->content_hash(), split.train->content_hash());
-  data.valid_target = (folder_ / "none").string();
-  EXPECT_THROW(static_cast<void>(open_dataset(data, true, {folder_ / "cache", true, {}})),
-               DataError);
-}
-
-TEST_F(TextFiles, RanksOfANodeShareTheCacheAndItsErrors) {
-  config::DataSection data;
-  data.train_source = write("s", "a b\nb c\n").string();
-  data.train_target = write("t", "X Y\nY\n").string();
-  for (const bool damaged : {false, true}) {
-    if (damaged) write("t", "X Y\n\n");
-    std::barrier meeting(3);
-    std::array<std::string, 3> outcomes;
-    std::vector<std::thread> ranks;
-    for (std::size_t rank = 0; rank < outcomes.size(); ++rank)
-      ranks.emplace_back([&, rank] {
-        outcomes[rank] = data_error([&] {
-          const Dataset dataset = open_dataset(
-              data, false, {folder_ / "cache", rank == 0, [&] { meeting.arrive_and_wait(); }});
-          EXPECT_EQ(dataset.train->size(), 2);
-        });
-      });
-    for (std::thread& rank : ranks) rank.join();
-    for (const std::string& outcome : outcomes) {
-      EXPECT_EQ(outcome, outcomes[0]);
-      EXPECT_EQ(outcome.find(damaged ? data.train_target + ":2: empty line" : "no DataError"), 0U)
-          << outcome;
-    }
-    EXPECT_TRUE(std::filesystem::is_empty(folder_ / "cache"));
-  }
-}
-
-TEST_F(TextFiles, DamagedIndex) {
-  EXPECT_THROW(ParallelCorpus(folder_ / "none"), DataError);
-  EXPECT_THROW(ParallelCorpus(write("short", "TH")), DataError);
-  EXPECT_THROW(ParallelCorpus(write("zeros", std::string(100, '\0'))), DataError);
 }
 
 }  // namespace

@@ -293,7 +293,7 @@ TEST_F(Checkpoint, NewerFormatIsAnErrorAndNoReasonToGoBack) {
     const Hdf5Id file(H5Fopen((newest + "/model.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT), H5Fclose,
                       "open");
     check_hdf5(H5Adelete(file.get(), "format_version"), "H5Adelete");
-    write_attribute(file.get(), "format_version", kFormatVersion + 1);
+    write_attribute(file.get(), "format_version", kModelFormatVersion + 1);
   }
   std::fstream(newest + "/model.h5", std::ios::in | std::ios::out | std::ios::binary)
       .write(std::string(512, '\0').data(), 512);  // no seal

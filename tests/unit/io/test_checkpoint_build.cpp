@@ -1,3 +1,5 @@
+#include <tuple>
+
 #include "temporary_folder.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
@@ -57,6 +59,25 @@ TEST_F(CheckpointBuild, AnyNumberOfShardsHoldsTheSourcesValues) {
   }
 }
 
+TEST_F(CheckpointBuild, TokenizersModelsAreKeptAndRaiseTheFormat) {
+  const std::string zeros("\0model\n\0", 8);
+  for (const auto& [source_model, target_model, version] :
+       {std::tuple(std::string(), std::string(), kFormatVersion),
+        std::tuple(zeros, zeros, kModelFormatVersion),
+        std::tuple(zeros, std::string("other"), kModelFormatVersion),
+        std::tuple(std::string(), zeros, kModelFormatVersion)}) {
+    CheckpointInfo with = info();
+    with.source_model = source_model;
+    with.target_model = target_model;
+    build_checkpoint(dir_ + "/c", Existing::kReplace, with, source);
+    const CheckpointReader reader(dir_ + "/c");
+    EXPECT_EQ(reader.info().source(), with.source());
+    EXPECT_EQ(reader.info().target(), with.target());
+    EXPECT_EQ(reader.info().format_version, version);
+    EXPECT_TRUE(reader.verify().empty());
+  }
+}
+
 TEST_F(CheckpointBuild, SourceThatFailsLeavesNothing) {
   const auto failing = [](const std::string&, const std::string&, std::int64_t, std::span<float>) {
     throw th::CheckpointError("no more");
@@ -70,11 +91,21 @@ TEST_F(CheckpointBuild, WordsAndShapesOfAnotherModelAreNamedTogether) {
   build_checkpoint(dir_ + "/c", Existing::kRefuse, info(), source);
   const CheckpointReader reader(dir_ + "/c");
   auto units = info().units;
-  EXPECT_NO_THROW(require_same_model(reader, th::zero::FlatLayout(units, 3), {"<pad>", "un"},
-                                     {"<pad>", "one"}));
+  using Saved = th::data::SavedTokenizer;
+  const Saved un{{"<pad>", "un"}, ""}, one{{"<pad>", "one"}, ""}, deux{{"<pad>", "deux"}, ""};
+  const th::zero::FlatLayout same(units, 3);
+  EXPECT_EQ(require_same_model(reader, same, un, one), "");
+  // Other tokens in as many rows: the model can go on with them.
+  EXPECT_EQ(require_same_model(reader, same, deux, one),
+            "\n  vocabulary/source: 2 tokens in the checkpoint, 2 in the corpus; 1 differ, the "
+            "first at id 1: 'un' in the checkpoint, 'deux' in the corpus");
+  EXPECT_EQ(
+      require_same_model(reader, same, {un.tokens, "model"}, one),
+      "\n  vocabulary/source: the same tokens, of one tokenizer's model in the checkpoint and "
+      "of another in the corpus");
   units[0].tensors[1].shape = {6};
   try {
-    require_same_model(reader, th::zero::FlatLayout(units, 3), {"<pad>", "deux"}, {"<pad>", "one"});
+    (void)require_same_model(reader, th::zero::FlatLayout(units, 3), deux, one);
     FAIL() << "no error";
   } catch (const th::CheckpointError& error) {
     EXPECT_EQ(std::string(error.what()),

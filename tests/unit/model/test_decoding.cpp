@@ -170,12 +170,15 @@ TEST_P(Decoding, StepsOfShortTypesAgreeWithTheWholePrefix) {
   }
 }
 
-/// Every target of at most `longest` ids that is no end.
+/// Whether a search may choose an id that is not the end: padding and begin are no text.
+bool is_text(std::int32_t id) { return id != data::kPad && id != data::kBegin && id != data::kEnd; }
+
+/// Every target of at most `longest` ids that are text.
 std::vector<Ids> all_targets(std::size_t longest) {
   std::vector<Ids> all{{}};
   for (std::size_t begin = 0; all[begin].size() < longest; ++begin) {
     for (std::int32_t id = 0; id < kFew; ++id) {
-      if (id == data::kEnd) continue;
+      if (!is_text(id)) continue;
       Ids longer = all[begin];
       longer.push_back(id);
       all.push_back(std::move(longer));
@@ -187,12 +190,12 @@ std::vector<Ids> all_targets(std::size_t longest) {
 TEST_P(Decoding, WideBeamFindsWhatAnExhaustiveSearchFinds) {
   Transformer model = few_words();
   const std::vector<Ids> targets = all_targets(3);
-  ASSERT_EQ(targets.size(), 156U);  // 1 + 5 + 25 + 125
+  ASSERT_EQ(targets.size(), 40U);  // 1 + 3 + 9 + 27
   const data::Batch batch = sources_of({{4, 5, 5, 3}, {5, 3}});
   for (const double alpha : {0.0, 1.0}) {
     RecordingSource source(model, alpha == 0.0 ? 3 : 4);
-    const auto all = translate(model, source, batch, {156, alpha, 3, 156});
-    const auto one = translate(model, source, batch, {156, alpha, 3, 1});
+    const auto all = translate(model, source, batch, {40, alpha, 3, 40});
+    const auto one = translate(model, source, batch, {40, alpha, 3, 1});
     for (std::size_t sentence = 0; sentence < 2; ++sentence) {
       const std::vector<double> p = log_probs(model, source, batch, sentence, targets);
       std::map<Ids, double> want;
@@ -237,6 +240,7 @@ Ids plain_beam_search(Transformer& model, RecordingSource& source, const data::B
     std::vector<Row> candidates;
     for (std::size_t r = 0; r < live.size(); ++r) {
       for (std::int32_t id = 0; id < logits.size(1); ++id) {
+        if (!is_text(id) && id != data::kEnd) continue;
         candidates.push_back(
             {live[r].ids, live[r].p + p[static_cast<std::int64_t>(r)][id].item<double>()});
         candidates.back().ids.push_back(id);
@@ -325,6 +329,24 @@ TEST_P(Decoding, ScoresOfTargetsAreThoseOfTheHypotheses) {
   for (std::size_t i = 0; i < targets.size(); ++i) {
     EXPECT_NEAR(scores[i], results[i][0].log_prob, 1e-4);  // fp32 logits, ten of them
     EXPECT_NEAR(scores[i], log_probs(model, source, batch, i, {targets[i]})[0], 1e-5);
+  }
+}
+
+TEST_P(Decoding, PaddingAndBeginAreNeverChosenAndLogPStaysTheModels) {
+  Transformer model = make_model(section());
+  RecordingSource source(model, 7);
+  for (const std::int32_t id : {data::kPad, data::kBegin})
+    test::data(source.value("output_projection.bias"))[id] += 20.0F;
+  const data::Batch batch = make_batch({6, 3, 8}, {1, 1, 1});
+  for (const std::int64_t beam : {1, 4}) {
+    const auto results = translate(model, source, batch, {beam, 1.0, 9, beam});
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      for (const Hypothesis& h : results[i]) {
+        EXPECT_TRUE(std::all_of(h.ids.begin(), h.ids.end(), is_text));
+        EXPECT_LT(h.log_prob, -10.0);  // nearly all probability is with the two
+        EXPECT_NEAR(h.log_prob, log_probs(model, source, batch, i, {h.ids})[0], 1e-3);
+      }
+    }
   }
 }
 

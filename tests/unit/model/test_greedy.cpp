@@ -3,6 +3,7 @@
 #include "small_model.hpp"
 #include "th/model/decoding/decoding.hpp"
 
+#include <limits>
 #include <string>
 
 namespace th::model {
@@ -16,7 +17,7 @@ using test::RecordingSource;
 using test::small_section;
 
 /// Greedy decoding of one sentence, spelled out with logits(): the most probable next word of the
-/// whole prefix, until the end id.
+/// whole prefix, padding and begin left out, until the end id.
 Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch& batch,
                  std::int64_t limit) {
   Ids out;
@@ -28,6 +29,8 @@ Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch&
     data::Batch prefix;
     prefix.append(source_ids, target);
     const at::Tensor last = model.logits(source, prefix).select(0, prefix.target_length - 1);
+    for (const std::int32_t hidden : {data::kPad, data::kBegin})
+      last[hidden].fill_(-std::numeric_limits<float>::infinity());
     const auto id = static_cast<std::int32_t>(last.argmax(0).item<std::int64_t>());
     if (id == data::kEnd) break;
     out.push_back(id);

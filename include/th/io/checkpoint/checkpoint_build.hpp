@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "th/data/tokenizer/tokenizer.hpp"
 #include "th/io/checkpoint/checkpoint_info.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/io/checkpoint/output.hpp"
@@ -27,10 +28,12 @@ inline constexpr std::int64_t kShardElements = std::int64_t{16} << 20;  ///< 64 
 void build_checkpoint(const std::string& output, Existing existing, CheckpointInfo info,
                       const ElementSource& source, std::int64_t shard_elements = kShardElements);
 
-/// Throws CheckpointError where vocabulary, names or shapes of a checkpoint are not those of a
-/// model: how many tokens differ and which is the first, then tensor by tensor. Not collective.
-void require_same_model(const CheckpointReader& reader, const zero::FlatLayout& layout,
-                        const std::vector<std::string>& source_tokens,
-                        const std::vector<std::string>& target_tokens);
+/// Throws CheckpointError where names or shapes of a checkpoint are not those of a model: how many
+/// tokens differ and which is the first, then tensor by tensor. Returns what tokenizers of the same
+/// sizes differ in, a line each; empty where they are the same. Not collective.
+[[nodiscard]] std::string require_same_model(const CheckpointReader& reader,
+                                             const zero::FlatLayout& layout,
+                                             const data::SavedTokenizer& source,
+                                             const data::SavedTokenizer& target);
 
 }  // namespace th::io

@@ -5,12 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "th/data/tokenizer/tokenizer.hpp"
 #include "th/zero/flat_layout.hpp"
 
 namespace th::io {
 
-/// The newest checkpoint format that this program reads.
-inline constexpr std::int64_t kFormatVersion = 2;
+/// The format of a checkpoint with word vocabularies, and of one with tokenizers' models, the
+/// newest that this program reads.
+inline constexpr std::int64_t kFormatVersion = 2, kModelFormatVersion = 3;
 
 /// Everything in a checkpoint but the tensors' values.
 struct CheckpointInfo {
@@ -25,12 +27,16 @@ struct CheckpointInfo {
   std::string identity;    ///< the run's identity (contract.md)
   std::string run;         ///< the run's id; empty in checkpoints of before
   std::vector<std::string> source_tokens, target_tokens;  ///< in id order
+  /// Bytes of the tokenizers' models; empty where the tokens are words.
+  std::string source_model, target_model;
   /// Of tensors in the flat layout, elements; says which elements are in which shard.
   std::int64_t alignment = zero::FlatLayout::kAlign;
   std::vector<model::UnitSpec> units;
   std::vector<model::TensorAlias> aliases;
   std::vector<std::string> state_names;   ///< {"exp_avg", "exp_avg_sq"}, or empty for sgd
   std::vector<std::string> short_states;  ///< those of them that are stored in bf16
+  [[nodiscard]] data::SavedTokenizer source() const { return {source_tokens, source_model}; }
+  [[nodiscard]] data::SavedTokenizer target() const { return {target_tokens, target_model}; }
   /// Whether it has a state of that name.
   [[nodiscard]] bool has_state(const std::string& name) const {
     return std::find(state_names.begin(), state_names.end(), name) != state_names.end();
@@ -49,8 +55,8 @@ struct CheckpointInfo {
 [[nodiscard]] std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank);
 /// JSON of units, aliases and state names, as in model.h5's `layout` attribute.
 [[nodiscard]] std::string layout_to_json(const CheckpointInfo& info);
-/// What the crc32c attribute of model.h5 covers: deck, state, layout, and each token with a newline
-/// after it.
+/// What the crc32c attribute of model.h5 covers: deck, state, layout, each token with a newline
+/// after it, and the tokenizers' models.
 [[nodiscard]] std::string covered_text(const CheckpointInfo& info, const std::string& layout);
 /// The inverse of layout_to_json; fills units, aliases, state_names. Throws CheckpointError.
 void layout_from_json(const std::string& text, CheckpointInfo& info);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "th/data/tokenizer/tokenizer.hpp"
+
 namespace th::io {
 
 /// How far two tensors of one shape are apart.
@@ -27,6 +29,11 @@ void compare(std::span<const float> a, std::span<const float> b, Difference& dif
                                                 const std::string& a_name,
                                                 const std::vector<std::string>& b,
                                                 const std::string& b_name);
+/// The same of tokenizers; where the tokens are the same and their models are not, it says so.
+[[nodiscard]] std::string tokenizer_difference(const data::SavedTokenizer& a,
+                                               const std::string& a_name,
+                                               const data::SavedTokenizer& b,
+                                               const std::string& b_name);
 /// "[3, 4]".
 [[nodiscard]] std::string shape_to_text(const std::vector<std::int64_t>& shape);
 

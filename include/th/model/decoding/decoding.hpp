@@ -84,6 +84,9 @@ struct Hypothesis {
 /// the longest length would give. With N = 1 the first end ends the sentence: greedy decoding.
 /// Sentences and hypotheses that ended are no rows of the following steps.
 ///
+/// Padding and the begin symbol, which no text shows, are never chosen. log p stays the model's
+/// own, over all tokens: it is what score_targets() gives for the same ids.
+///
 /// Throws NumericsError for logits that are not finite. Results are the same for the same batch;
 /// another batch around a sentence may round its products differently by their row counts, which
 /// shows only where two continuations are nearly equal: sums of log p moved by up to 1e-6 in fp32

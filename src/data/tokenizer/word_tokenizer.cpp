@@ -1,11 +1,11 @@
-#include "th/data/vocabulary.hpp"
+#include "data/tokenizer/word_tokenizer.hpp"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "th/base/error.hpp"
-#include "th/data/text.hpp"
+#include "th/data/tokenizer/words.hpp"
 
 namespace th::data {
 namespace {
@@ -16,11 +16,13 @@ bool is_special(std::string_view word) {
   return std::find(kSpecial.begin(), kSpecial.end(), word) != kSpecial.end();
 }
 
-void append_cut(std::vector<std::int32_t>& ids, std::int64_t max_length) {
-  if (std::ssize(ids) > max_length - 1)
-    ids.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, max_length - 1)));
-  ids.push_back(kEnd);
-}
+/// Looked up by views of lines, which need not be copied for it.
+struct WordHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view word) const noexcept {
+    return std::hash<std::string_view>{}(word);
+  }
+};
 
 }  // namespace
 
@@ -34,12 +36,20 @@ WordTokenizer::WordTokenizer(std::vector<std::string> tokens) : tokens_(std::mov
       throw DataError("vocabulary: token '" + tokens_[i] + "' occurs twice");
 }
 
-WordTokenizer WordTokenizer::build(std::span<const std::span<const std::string>> texts,
-                                   std::int64_t min_freq, std::int64_t vocab_size) {
-  std::unordered_map<std::string_view, std::int64_t> counts;
-  for (const auto& lines : texts)
-    for (const std::string& line : lines)
-      for (const std::string_view word : split_words(line)) ++counts[word];
+WordTokenizer WordTokenizer::build(std::span<const TextWalk> texts, std::int64_t min_freq,
+                                   std::int64_t vocab_size) {
+  std::unordered_map<std::string, std::int64_t, WordHash, std::equal_to<>> counts;
+  for (const TextWalk& lines : texts) {
+    lines([&](std::string_view line) {
+      for (const std::string_view word : split_words(line)) {
+        const auto found = counts.find(word);
+        if (found == counts.end())
+          counts.emplace(word, 1);
+        else
+          ++found->second;
+      }
+    });
+  }
   std::vector<std::pair<std::string_view, std::int64_t>> words;
   for (const auto& entry : counts)
     if (entry.second >= min_freq && !is_special(entry.first)) words.emplace_back(entry);
@@ -63,6 +73,11 @@ std::vector<std::int32_t> WordTokenizer::encode(std::string_view line) const {
   return ids;
 }
 
+std::vector<std::int32_t> WordTokenizer::sample(std::string_view line, double /*amount*/,
+                                                std::uint64_t /*key*/) const {
+  return encode(line);
+}
+
 std::string WordTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::string text;
   for (const std::int32_t id : ids) {
@@ -75,21 +90,6 @@ std::string WordTokenizer::decode(std::span<const std::int32_t> ids) const {
     text += tokens_[static_cast<std::size_t>(id)];
   }
   return text;
-}
-
-std::vector<std::int32_t> encode_source(const Tokenizer& tokenizer, std::string_view line,
-                                        std::int64_t max_length) {
-  std::vector<std::int32_t> ids = tokenizer.encode(line);
-  append_cut(ids, max_length);
-  return ids;
-}
-
-std::vector<std::int32_t> encode_target(const Tokenizer& tokenizer, std::string_view line,
-                                        std::int64_t max_length) {
-  std::vector<std::int32_t> ids = tokenizer.encode(line);
-  ids.insert(ids.begin(), kBegin);
-  append_cut(ids, max_length);
-  return ids;
 }
 
 }  // namespace th::data

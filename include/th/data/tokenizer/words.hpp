@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+namespace th::data {
+
+/// ASCII white space, which parts words and makes a line blank.
+[[nodiscard]] constexpr bool is_space(char c) noexcept {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/// The words of a line, split at ASCII white space.
+[[nodiscard]] std::vector<std::string_view> split_words(std::string_view line);
+
+}  // namespace th::data
