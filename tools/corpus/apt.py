@@ -1,5 +1,6 @@
 """The machine's apt, with lists, cache and state in a folder of its own."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -58,6 +59,9 @@ class PrivateApt:
     def download(self, names):
         """Downloads those of the packages that there are, and gives the folder of the files."""
         target = self._make("packages")
+        if os.geteuid() == 0:
+            with contextlib.suppress(LookupError):
+                shutil.chown(target, user="_apt")
         known = self._known(names)
         missing = sorted(set(names) - set(known))
         if missing:
@@ -95,8 +99,6 @@ class PrivateApt:
 
     def _make(self, name):
         (self.folder / name).mkdir(parents=True, mode=0o755)
-        if os.geteuid() == 0 and name == "packages":
-            shutil.chown(self.folder / name, user="_apt")
         return self.folder / name
 
     def _command(self, program, words):

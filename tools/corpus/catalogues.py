@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import tarfile
+import textwrap
 from dataclasses import dataclass
 
 from corpus.common import CorpusError, sha256
@@ -96,13 +97,10 @@ def clean(message, translation):
 
 
 def _message_blocks(text):
-    found = [[]]
-    for line in text.split("\n"):
-        if line.strip():
-            found[-1].append(line)
-        else:
-            found.append([])
-    return [lines for lines in found if lines]
+    """Blocks of lines, parted by empty ones; what all lines of a block are indented by is none."""
+    lines = [line.rstrip() for line in text.split("\n")]
+    found = "\n".join(lines).split("\n\n")
+    return [textwrap.dedent(block).strip("\n").split("\n") for block in found if block.strip()]
 
 
 def _pairs_of(data, place):
