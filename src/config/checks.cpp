@@ -217,6 +217,9 @@ void check_training(Checker& k, const RunConfig& c) {
   k.require(c.train.ema_decay == 0 || !needs_gpu(c),
             {"train.ema_decay", "run.device", "comm.backend"},
             "the average is not made on a GPU yet; allowed 0 with run.device = cuda");
+  k.require(!c.checkpoint.branch || c.checkpoint.resume == Resume::kPath,
+            {"checkpoint.branch", "checkpoint.resume"},
+            "branch begins a run of its own from a checkpoint: checkpoint.resume must be its path");
   k.require(c.checkpoint.resume != Resume::kPath || c.checkpoint.init_from.empty(),
             {"checkpoint.init_from", "checkpoint.resume"},
             "contradicts checkpoint.resume with a path; give one of them");

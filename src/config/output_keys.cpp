@@ -34,6 +34,9 @@ void add_checkpoint(std::vector<Key>& t) {
   t.push_back(resume);
   t.push_back(path_key("checkpoint.init_from", TH_AT(checkpoint.init_from),
                        "parameters only, fresh optimizer, step 0: fine-tuning"));
+  t.push_back(boolean_key("checkpoint.branch", TH_AT(checkpoint.branch),
+                          "with resume = a path: a new run, with an id and an output folder of its "
+                          "own, goes on from that checkpoint"));
   t.push_back(boolean_key("checkpoint.async", TH_AT(checkpoint.async),
                           "training goes on while the shards are written"));
 }

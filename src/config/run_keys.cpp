@@ -19,6 +19,9 @@ void add_run(std::vector<Key>& t) {
                          "ends with a checkpoint and exit 75 before a step that would take longer "
                          "than is left but for a twentieth of the limit (a minute at most), kept "
                          "for the save; 0: Slurm's end time if there is one"));
+  t.push_back(path_key("run.stop_file", TH_AT(run.stop_file),
+                       "the run ends with a checkpoint and exit 75 when a file of this name is "
+                       "there, looked for once a second; remove it before the run goes on"));
   t.push_back(choice_key(
       "run.device", TH_AT(run.device),
       Choices<DeviceKind>{

@@ -76,6 +76,7 @@ void MetricsWriter::summary(const SummaryRecord& r) {
                       {"bytes_on_node", r.bytes_on_node},
                       {"bytes_between_nodes", r.bytes_between_nodes},
                       {"traffic", traffic},
+                      {"run", r.run},
                       {"exit", r.exit}}));
 }
 

@@ -7,6 +7,7 @@
 #include "th/io/checkpoint/shard_reader.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/run_state.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -166,7 +167,7 @@ void CheckpointSaver::complete(const std::string& failure) {
 
 std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives,
                                                   const std::string& checkpoints_folder,
-                                                  std::vector<std::string>& notes,
+                                                  std::string run, std::vector<std::string>& notes,
                                                   std::vector<std::string>& damaged) {
   std::string candidates;  // a line each: what rank 0 sees
   if (collectives.rank() == 0) {
@@ -174,6 +175,7 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
       candidates += path + "\n";
   }
   collectives.broadcast(candidates, 0);
+  collectives.broadcast(run, 0);
   std::istringstream lines(candidates);
   for (std::string path; std::getline(lines, path);) {
     std::unique_ptr<io::CheckpointReader> reader;
@@ -190,7 +192,10 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
           throw;
         }
       });
-      return reader;
+      const std::string of = run_state_from_json(reader->info().state_json).run;
+      if (run.empty() || of.empty() || of == run) return reader;
+      notes.push_back(path + " is of another run (" + of + ") than the folder's (" + run +
+                      "): passed over");
     } catch (const Error& error) {
       if (error.exit_code() != ExitCode::kCheckpoint || newer_format) throw;
       notes.push_back(path + " is damaged: " + error.what());

@@ -28,6 +28,8 @@ std::string to_json(const RunState& s) {
                       {"loss_scale_good_steps", s.loss_scale.good_steps},
                       {"loss_scale_hysteresis", s.loss_scale.hysteresis}};
   if (s.source_per_target > 0) json["source_per_target"] = s.source_per_target;
+  if (!s.run.empty()) json["run"] = s.run;
+  if (!s.parent.empty()) json["parent"] = s.parent;
   return json_text(json);
 }
 
@@ -49,6 +51,8 @@ RunState run_state_from_json(const std::string& text) {
     j.at("exit").get_to(s.exit);
     s.probe = j.value("probe", "");
     s.corpus = j.value("corpus", "");
+    s.run = j.value("run", "");
+    s.parent = j.value("parent", "");
     s.source_per_target = j.value("source_per_target", 0.0);
     // Checkpoints of before 16-bit training have none of these.
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});

@@ -5,6 +5,7 @@
 #include "th/data/text.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/observe/signals.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/lr_schedule.hpp"
@@ -93,7 +94,9 @@ int Trainer::run_to_the_end() {
       save_what_can_be();
       settle_notes();
     }
-    stopped = border.stop && !finished();
+    stopped = !border.stop.empty() && !finished();
+    if (stopped)
+      say("Stopping after step " + std::to_string(state_.step) + ": " + border.stop + ".");
     if (stopped) break;
     if (!finished() && (by_epoch || by_step || border.checkpoint)) save();
   }
@@ -270,21 +273,18 @@ void Trainer::validate_in_between() {
 }
 
 Trainer::Border Trainer::agree() {
-  const auto left = deadline_.seconds_left();
-  const std::array<double, 5> mine{
-      runtime::StopSignals::stop_requested() != 0 ? 1.0 : 0.0,
-      left && *left < deadline_.seconds_to_save() + longest_step_ ? 1.0 : 0.0,
-      runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0, saver_->busy() ? 1.0 : 0.0,
-      note_failure_ ? 1.0 : 0.0};
+  const std::array<double, 4> mine{stop_.reason(longest_step_),
+                                   runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0,
+                                   saver_->busy() ? 1.0 : 0.0, note_failure_ ? 1.0 : 0.0};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
   bool busy = false;
   for (std::size_t r = 0; r < all.size(); r += mine.size()) {
-    border.stop = border.stop || all[r] != 0 || all[r + 1] != 0;
-    border.checkpoint = border.checkpoint || all[r + 2] != 0;
-    busy = busy || all[r + 3] != 0;
-    border.note_failed = border.note_failed || all[r + 4] != 0;
+    if (border.stop.empty() && all[r] != StopRequests::kNone) border.stop = stop_.text(all[r]);
+    border.checkpoint = border.checkpoint || all[r + 1] != 0;
+    busy = busy || all[r + 2] != 0;
+    border.note_failed = border.note_failed || all[r + 3] != 0;
   }
   border.writers_done = saver_->in_flight() && !busy;
   return border;
@@ -320,6 +320,7 @@ void Trainer::save() {
   info.deck = config::resolved_text(deck_);
   info.build = build_line();
   info.identity = identity_;
+  info.run = state_.run;
   info.state_json = to_json(state_);
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();

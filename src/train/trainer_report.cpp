@@ -150,6 +150,7 @@ void Trainer::write_summary(const std::string& exit) {
   record.bytes_between_nodes = gather(crossed);
   record.planned_bytes = gather(memory_->plan().peak().use.total());
   record.measured_bytes = gather(ledger().at_peak().total());
+  record.run = state_.run;
   record.exit = exit;
   std::string traffic;
   for (const runtime::TrafficRow& row : collectives_.traffic()) {

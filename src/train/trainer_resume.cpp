@@ -17,7 +17,8 @@ void Trainer::open_checkpoint() {
   const bool latest = config_.checkpoint.resume == config::Resume::kLatest;
   if (latest) {
     std::vector<std::string> notes;
-    reader_ = open_latest(collectives_, checkpoints_, notes, damaged_);
+    reader_ =
+        open_latest(collectives_, checkpoints_, is_root() ? output_.run_id() : "", notes, damaged_);
     for (const std::string& note : notes) {
       if (is_root()) log_.warn(note);
     }
@@ -49,6 +50,7 @@ void Trainer::open_initial() {
   if (config_.checkpoint.init_from.empty() || reader_) return;
   run_agreed(collectives_, [&] {
     initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
+    state_.parent = run_state_from_json(initial_->info().state_json).run;
     const zero::FlatLayout layout(
         model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary,
                                model::learned_positions(config_))

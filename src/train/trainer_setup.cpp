@@ -11,14 +11,14 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <span>
-#include <stdexcept>
+#include <system_error>
 
 // What happens before the first step: data, output folder, model, engine.
 namespace th::train {
@@ -59,21 +59,6 @@ std::string hash_of(const data::Batch& batch) {
       hash_pair(hash_pair(of(batch.source), of(batch.target_in)), of(batch.target_out)));
 }
 
-bool holds_run(const fs::path& folder) {
-  return fs::exists(folder / "metrics.jsonl") || fs::exists(folder / "checkpoints");
-}
-
-/// Renames a folder that holds a run to NAME.1, .2, …
-std::string set_aside(const fs::path& folder) {
-  const fs::path name = folder.has_filename() ? folder : folder.parent_path();  // "out/" is out
-  for (int k = 1;; ++k) {
-    const fs::path to = name.string() + "." + std::to_string(k);
-    if (fs::exists(to)) continue;
-    fs::rename(folder, to);
-    return to.string();
-  }
-}
-
 }  // namespace
 
 Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
@@ -85,14 +70,17 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       collectives_(collectives),
       watchdog_(watchdog),
       log_(log),
-      deadline_(deck.config.run.max_minutes),
+      output_(config_, log),
+      stop_(config_.run, collectives.rank() == 0),
       loss_scale_(initial_loss_scale(config_), config_.precision.loss_scale_window) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) {
     // A run that ends may still write a checkpoint, so the folder is taken before one is chosen.
-    run_agreed(collectives_, [&] { take_output(); });
+    run_agreed(collectives_, [&] {
+      if (is_root()) output_.take();
+    });
     open_checkpoint();
   }
   completed_ = completed();
@@ -167,6 +155,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     probe_batch_ =
         make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
   probe_hash_ = hash_of(probe_batch_);
+  if (is_root() && !stop_.warning().empty()) log_.warn(stop_.warning());
   for (const std::string& warning : dataset_.warnings) {
     if (is_root()) log_.warn(warning);
   }
@@ -194,43 +183,21 @@ void Trainer::resolve_ratio() {
   data_.source_per_target = state_.source_per_target;
 }
 
-void Trainer::take_output() {
-  // Patience with a run that is about to end; the other ranks wait meanwhile, and that is no hang.
-  const double limit = config_.comm.timeout_seconds;
-  const std::chrono::duration<double> patience(limit > 0 ? std::min(5.0, limit / 2) : 5.0);
-  while (is_root() && !output_lock_.holds(config_.run.output_dir)) {
-    output_lock_ = {};
-    io::FolderLock lock(config_.run.output_dir, patience);
-    if (!lock.holds()) return;
-    output_lock_ = std::move(lock);  // the folder may have got another name while this one waited
-  }
-}
-
 void Trainer::prepare_output() {
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
     const fs::path folder = config_.run.output_dir;
-    try {
-      fs::create_directories(folder);
-      take_output();
-      const bool fresh = config_.checkpoint.resume == config::Resume::kNone;
-      if (fresh && holds_run(folder)) {
-        log_.info("The earlier run in " + folder.string() + " is now in " + set_aside(folder) +
-                  ".");
-        fs::create_directories(folder);
-        take_output();
-      }
-      if (saving()) fs::create_directories(checkpoints_);
-      std::ofstream out(folder / "resolved.in");
-      out << config::resolved_text(deck_);
-      if (!out.flush()) throw std::runtime_error("can't be written");
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception&) {
-      throw DeckError(
-          "run.output_dir: " + folder.string() +
-          " can't be written; give a folder that can, as in run.output_dir=/scratch/run1");
-    }
+    output_.prepare(state_, reader_ ? reader_->folder() : "");
+    std::error_code code;
+    if (saving()) fs::create_directories(checkpoints_, code);
+    errno = 0;
+    std::ofstream out(folder / "resolved.in");
+    out << config::resolved_text(deck_);
+    if (!out.flush() && !code) code.assign(errno, std::generic_category());
+    if (code)
+      throw DeckError("run.output_dir: " + folder.string() +
+                      " can't be written: " + code.message() +
+                      "; give a folder that can, as in run.output_dir=/scratch/run1");
     log_.open_file((folder / "run.log").string());
   });
   run_agreed(collectives_, [&] {
@@ -239,6 +206,8 @@ void Trainer::prepare_output() {
                       runtime::hostname() + " does not see what rank 0 wrote there");
     }
   });
+  collectives_.broadcast(state_.run, 0);
+  collectives_.broadcast(state_.parent, 0);
   watchdog_.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
 }
 

@@ -55,6 +55,7 @@ struct RunSection {
   std::uint64_t seed = 1;
   std::string output_dir;  ///< absolute or relative to the working directory; default runs/NAME
   double max_minutes = 0;
+  std::string stop_file;  ///< the run stops when it is there; empty: none
   DeviceKind device = DeviceKind::kAuto;
   std::int64_t threads = 1;
   Gemm gemm = Gemm::kAuto;
@@ -173,6 +174,7 @@ struct CheckpointSection {
   Resume resume = Resume::kNone;
   std::string resume_path;  ///< set when resume is kPath
   std::string init_from;
+  bool branch = false;  ///< a resume by path begins a run of its own
   bool async = true;
 };
 

@@ -44,6 +44,7 @@ struct SummaryRecord {
   /// What crossed to other nodes: less than the rest where sums and shards cross once a node.
   std::vector<std::int64_t> bytes_between_nodes;
   std::vector<TrafficRecord> traffic;
+  std::string run;  ///< the run's id
   std::string exit = "completed";
 };
 

@@ -63,10 +63,10 @@ class CheckpointSaver {
 
 /// The newest complete checkpoint of a folder, with every checksum checked, the ranks sharing the
 /// work; null when there is none. What is damaged and passed over goes to `notes`, a line each, and
-/// to `damaged` by its bare name. Throws where only damaged ones are there, or one of a newer
-/// format. Collective.
+/// to `damaged` by its bare name; checkpoints of another run than `run` (rank 0's word; empty: any)
+/// are passed over too. Throws where only those are there, or one of a newer format. Collective.
 [[nodiscard]] std::unique_ptr<io::CheckpointReader> open_latest(
-    runtime::Collectives& collectives, const std::string& checkpoints_folder,
+    runtime::Collectives& collectives, const std::string& checkpoints_folder, std::string run,
     std::vector<std::string>& notes, std::vector<std::string>& damaged);
 
 /// Throws CheckpointError where a state of the engine's optimizer is not in the checkpoint. Not

@@ -38,6 +38,9 @@ struct RunState {
   std::string corpus;
   /// Source ids a target id, at which local cross attention is centred; 0: the model has none.
   double source_per_target = 0;
+  /// The run's id, made at step 0 and kept on resume; empty in checkpoints of before.
+  std::string run;
+  std::string parent;  ///< id of the run that it branched from or took its parameters from
   static constexpr const char *kTrained = "trained", *kCompleted = "completed";
 };
 

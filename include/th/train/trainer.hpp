@@ -14,12 +14,10 @@
 #include "th/config/deck.hpp"
 #include "th/data/corpus.hpp"
 #include "th/data/loader.hpp"
-#include "th/io/folder_lock.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
 #include "th/monitor/tensorboard.hpp"
-#include "th/runtime/observe/signals.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/mpi.hpp"
@@ -27,10 +25,12 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/output_folder.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
+#include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
 #include "th/zero/engine.hpp"
 
@@ -60,7 +60,7 @@ class Trainer {
   };
   /// What the ranks agree on at a step border.
   struct Border {
-    bool stop = false;          ///< a signal or the time limit
+    std::string stop;           ///< why the run has to stop; empty: it has not
     bool checkpoint = false;    ///< SIGUSR2
     bool writers_done = false;  ///< the save in flight is complete on every rank
     bool note_failed = false;   ///< rank 0 could not write a record
@@ -73,9 +73,6 @@ class Trainer {
   void resolve_slots();
   void open_checkpoint();
   void open_saver();
-  /// Rank 0 takes the output folder, where it is there, for this run. Throws DeckError where
-  /// another run has it. Not collective.
-  void take_output();
   void prepare_output();
   /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the
   /// ranks of a node have.
@@ -156,7 +153,7 @@ class Trainer {
   runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;
   Log& log_;
-  io::FolderLock output_lock_;  ///< rank 0's
+  OutputFolder output_;  ///< rank 0's
   std::string checkpoints_;
   std::string identity_;
   TrainingData data_;
@@ -178,7 +175,7 @@ class Trainer {
   std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
   /// Of checkpoint.init_from, until its parameters are loaded.
   std::unique_ptr<io::CheckpointReader> initial_;
-  runtime::Deadline deadline_;
+  StopRequests stop_;
   bool completed_ = false;        ///< nothing is to be done, and nothing was opened
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype
   LossScale loss_scale_;

@@ -44,6 +44,7 @@ CheckpointInfo read_info(const std::string& folder) {
   info.deck = read_string_attribute(file.get(), "deck");
   info.build = read_string_attribute(file.get(), "build");
   info.identity = read_string_attribute(file.get(), "identity");
+  if (H5Aexists(file.get(), "run") > 0) info.run = read_string_attribute(file.get(), "run");
   info.state_json = read_string_attribute(file.get(), "state");
   const std::string layout = read_string_attribute(file.get(), "layout");
   info.source_tokens = read_strings(file.get(), "vocabulary/source", path);

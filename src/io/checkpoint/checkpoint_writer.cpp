@@ -115,6 +115,7 @@ void write_attributes(hid_t file, const CheckpointInfo& info) {
   write_attribute(file, "deck", info.deck);
   write_attribute(file, "build", info.build);
   write_attribute(file, "identity", info.identity);
+  if (!info.run.empty()) write_attribute(file, "run", info.run);
   write_attribute(file, "state", info.state_json);
   const std::string layout = layout_to_json(info);
   write_attribute(file, "layout", layout);

@@ -3,7 +3,10 @@
 that was never stopped."""
 
 import os
+import shlex
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import th_run
@@ -67,6 +70,48 @@ class StopSignal(th_run.ProgramTest):
 
     def test_interrupt_from_the_keyboard_without_mpirun(self):
         self.stop(0, signal.SIGINT)
+
+    def assert_reason(self, step, name):
+        log = (self.folder / "out" / "run.log").read_text()
+        self.assertIn(f"Stopping after step {step}: {name} was received.", log)
+
+    def test_hangup_stops_too_and_the_log_says_why(self):
+        self.assert_reason(self.stop(0, signal.SIGHUP), "SIGHUP")
+
+    def test_the_soft_cpu_limit_stops_too(self):
+        self.assert_reason(self.stop(0, signal.SIGXCPU), "SIGXCPU")
+
+    def test_a_stop_file_stops_and_the_run_goes_on_without_it(self):
+        process = self.start(ranks=2, train__epochs=500, run__stop_file="stop")
+        self.wait_for_steps(process, 3)
+        (self.folder / "stop").touch()
+        self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
+        self.assertRegex(self.started_log(), r"Stopping after step \d+: the stop file .*stop is there")
+        (self.folder / "stop").unlink()
+        self.assert_resumes(int(self.metrics(kind="step")[-1]["step"]))
+
+    def test_an_end_of_the_past_does_not_stop(self):
+        self.environment["SLURM_JOB_END_TIME"] = str(int(time.time()) - 86400)
+        run = self.train(train__max_steps=3)
+        self.assert_one_message(run, r"SLURM_JOB_END_TIME is past")
+
+    def test_a_file_beyond_its_limit_is_a_checkpoint_that_can_not_be_written(self):
+        train = self.shell_train(train__max_steps=4, model__d_model=256, model__d_ff=1024)
+        command = f"ulimit -f 6000; exec {train}"
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=th_run.LIMIT_S,
+        )
+        self.assertEqual(done.returncode, 5, done.stdout + done.stderr)
+        self.assertIn("File too large", done.stdout + done.stderr)
+
+    def shell_train(self, **keys):
+        words = self.command("th_app", [th_run.DECK, *self.overrides(keys)], 0)
+        return " ".join(shlex.quote(word) for word in words)
 
     def test_usr2_saves_and_goes_on(self):
         keys = {"checkpoint__every_epochs": 1000}

@@ -19,10 +19,11 @@ struct CheckpointInfo {
   std::int64_t epoch = 0;
   std::int64_t world_size = 1;
   std::int64_t zero_stage = 0;
-  std::string deck;                                       ///< the resolved deck
-  std::string build;                                      ///< build_line() of the writer
-  std::string state_json;                                 ///< the trainer's state, opaque here
-  std::string identity;                                   ///< the run's identity (contract.md)
+  std::string deck;        ///< the resolved deck
+  std::string build;       ///< build_line() of the writer
+  std::string state_json;  ///< the trainer's state, opaque here
+  std::string identity;    ///< the run's identity (contract.md)
+  std::string run;         ///< the run's id; empty in checkpoints of before
   std::vector<std::string> source_tokens, target_tokens;  ///< in id order
   /// Of tensors in the flat layout, elements; says which elements are in which shard.
   std::int64_t alignment = zero::FlatLayout::kAlign;
