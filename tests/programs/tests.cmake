@@ -10,8 +10,8 @@ if(TARGET th_app)
     resume resume_proof save_faults save_killed stop_signal tokenizers validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
-    corpus decoding finished golden_checkpoint h5py inspect inspect_average inspect_diff
-    inspect_export inspect_import pytorch score tensorboard translate)
+    corpus decoding fetch_corpus finished golden_checkpoint h5py inspect inspect_average
+    inspect_diff inspect_export inspect_import pytorch score score_curve tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks troubles)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
@@ -21,7 +21,7 @@ if(TARGET th_app)
     file(GLOB script ${CMAKE_CURRENT_LIST_DIR}/*/test_${name}.py)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${script})
     set(labels program)
-    if(NOT name STREQUAL corpus)
+    if(NOT name MATCHES "corpus|score_curve")
       list(APPEND labels mpi)
     endif()
     if(name STREQUAL golden_checkpoint)
