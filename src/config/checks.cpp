@@ -1,60 +1,14 @@
 #include "config/checks.hpp"
 
+#include "config/checker.hpp"
+
 #include "th/config/metrics.hpp"
 #include "th/config/schema.hpp"
 #include "th/config/state_names.hpp"
 
-#include <algorithm>
-
 namespace th::config {
 
 namespace {
-
-using Keys = std::vector<std::string>;
-
-class Checker {
- public:
-  Checker(const Origins& origins, const std::string& file, const std::set<std::string>& unsure,
-          std::vector<std::string>& problems, std::vector<std::string>& warnings)
-      : origins_(origins), file_(file), unsure_(unsure), problems_(problems), warnings_(warnings) {}
-
-  [[nodiscard]] bool given(const std::string& key) const { return origins_.contains(key); }
-
-  /// `keys`: the one to put right, then those that it disagrees with; the first that was given
-  /// tells the line.
-  void require(bool fine, const Keys& keys, const std::string& what) {
-    const bool known = std::none_of(keys.begin(), keys.end(),
-                                    [&](const std::string& key) { return unsure_.contains(key); });
-    if (!fine && known) problems_.push_back(where(keys) + ": " + keys.front() + ": " + what);
-  }
-  void warn(bool doubtful, const Keys& keys, const std::string& what) {
-    if (doubtful) warnings_.push_back(where(keys) + ": " + keys.front() + ": " + what);
-  }
-  void idle_if(bool idle, const Keys& keys, const std::string& why) {
-    for (const std::string& key : keys) {
-      if (idle && given(key))
-        warnings_.push_back(origins_.at(key) + ": " + key + " has no effect: " + why);
-    }
-  }
-
- private:
-  [[nodiscard]] std::string where(const Keys& keys) const {
-    const auto found =
-        std::find_if(keys.begin(), keys.end(), [&](const std::string& key) { return given(key); });
-    return found == keys.end() ? file_ + ":1" : origins_.at(*found);
-  }
-
-  const Origins& origins_;
-  const std::string& file_;
-  const std::set<std::string>& unsure_;
-  std::vector<std::string>& problems_;
-  std::vector<std::string>& warnings_;
-};
-
-bool any_local(const ModelSection& model) {
-  return model.encoder_attention == Attention::kLocal ||
-         model.decoder_attention == Attention::kLocal || model.cross_attention == Attention::kLocal;
-}
 
 void check_attention(Checker& k, const ModelSection& model) {
   k.require(!any_local(model) || model.attention_window > 0,
@@ -193,12 +147,6 @@ void check_tokenizer(Checker& k, const RunConfig& c) {
           " ids by data.max_length, which a drawn segmentation may reach; allowed from there");
 }
 
-/// Whether a schedule falls to its least rate at a step that is known at its beginning.
-bool ends(ScheduleKind name) {
-  return name == ScheduleKind::kCosine || name == ScheduleKind::kWarmupLinear ||
-         name == ScheduleKind::kWsd;
-}
-
 void check_schedule(Checker& k, const RunConfig& c) {
   const ScheduleSection& s = c.schedule;
   k.require(
@@ -248,6 +196,10 @@ bool needs_gpu(const RunConfig& c) {
 }
 
 void check_training(Checker& k, const RunConfig& c) {
+  k.require(
+      c.precision.dtype != Precision::kFp16 || c.precision.loss_scale_min <= c.precision.loss_scale,
+      {"precision.loss_scale_min", "precision.loss_scale"},
+      "the smallest loss scale is above the first one");
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   check_schedule(k, c);
   check_optimizer(k, c.optimizer);
@@ -317,86 +269,6 @@ void check_valid(Checker& k, const RunConfig& c) {
          {"valid.patience", "checkpoint.keep_best"},
          "the run ends some validations after the best and gives its newest parameters; "
          "checkpoint.keep_best = 1 keeps the best ones, and gives those");
-}
-
-void find_idle_of_schedule(Checker& k, ScheduleKind name) {
-  k.idle_if(name == ScheduleKind::kConstant, {"schedule.warmup_steps"},
-            "schedule.name is constant");
-  k.idle_if(!ends(name), {"schedule.total_steps"}, "only cosine, warmup_linear and wsd end");
-  k.idle_if(name != ScheduleKind::kWarmupConstant, {"schedule.warmup_shape", "schedule.min_lr"},
-            "schedule.name is not warmup_constant");
-  k.idle_if(name == ScheduleKind::kConstant || name == ScheduleKind::kWarmupConstant,
-            {"schedule.min_ratio"}, "the schedule does not fall");
-  k.idle_if(name != ScheduleKind::kWsd, {"schedule.decay_steps"}, "schedule.name is not wsd");
-}
-
-/// Keys that were given and that this run does not look at.
-void find_idle(Checker& k, const RunConfig& c) {
-  const bool synthetic = c.data.synthetic != Synthetic::kNone;
-  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_optimizer,
-            {"zero.offload_optimizer"}, "the device is a CPU");
-  k.idle_if(c.run.device == DeviceKind::kCpu && c.zero.offload_parameters,
-            {"zero.offload_parameters"}, "the device is a CPU");
-  k.idle_if(c.run.device == DeviceKind::kCpu, {"plan.gpu_gbytes"}, "the device is a CPU");
-  k.idle_if(c.run.device == DeviceKind::kCuda, {"run.gemm"},
-            "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
-  k.idle_if(runtime::optimizer_states(optimizer_rule(c)).empty(), {"optimizer.state_dtype"},
-            "the optimizer has no states");
-  k.idle_if(!any_local(c.model), {"model.attention_window"}, "no attention is local");
-  k.idle_if(c.model.position != Position::kRope,
-            {"model.rope_theta", "model.rope_scaling", "model.rope_scaling_factor"},
-            "model.position is not rope");
-  k.idle_if(c.model.position == Position::kRope && c.model.rope_scaling == RopeScaling::kNone,
-            {"model.rope_scaling_factor"}, "model.rope_scaling is none");
-  k.idle_if(c.zero.stage != 3,
-            {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
-            "zero.stage is not 3: parameters are not gathered");
-  k.idle_if(c.zero.stage == 3 && c.comm.overlap == Overlap::kOff, {"zero.prefetch_units"},
-            "comm.overlap is off: a unit is gathered when it is needed");
-  find_idle_of_schedule(k, c.schedule.name);
-  for (const Key& key : keys()) {
-    if (!key.idle) continue;
-    const std::string why = key.idle(c);
-    k.idle_if(!why.empty(), {key.name}, why);
-  }
-  k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"},
-            "precision.dtype is fp32");
-  k.idle_if(c.precision.dtype != Precision::kFp16,
-            {"precision.loss_scale", "precision.loss_scale_window",
-             "precision.loss_scale_hysteresis", "precision.loss_scale_min"},
-            "precision.dtype is not fp16");
-  k.require(
-      c.precision.dtype != Precision::kFp16 || c.precision.loss_scale_min <= c.precision.loss_scale,
-      {"precision.loss_scale_min", "precision.loss_scale"},
-      "the smallest loss scale is above the first one");
-  k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
-  k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
-  k.idle_if(
-      synthetic,
-      {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
-       "data.tokenizer", "data.min_freq", "data.max_length", "data.empty_lines", "data.sort_window",
-       "data.max_source_length", "data.max_target_length", "data.long_lines", "data.max_ratio",
-       "data.train_weights", "data.train_temperature", "data.format", "data.index_dir"},
-      "a synthetic run reads no text");
-  k.idle_if(synthetic, {"model.start"}, "random ids have no begin symbol");
-  k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
-            "model.position is learned");
-  k.idle_if(c.model.position == Position::kAlibi, {"model.position_layout"},
-            "model.position is alibi");
-  k.idle_if(c.model.position != Position::kSinusoidal, {"model.position_frequency"},
-            "model.position is not sinusoidal");
-  const bool tests = !synthetic && !c.data.test_source.empty();
-  const bool decodes = tests || (validates(c) && translates_in_validation(c));
-  k.idle_if(!validates(c),
-            {"train.valid_every_steps", "checkpoint.keep_best", "monitor.sample_lines"},
-            "there is no validation text");
-  k.idle_if(!decodes, {"decode.beam", "decode.length_penalty", "decode.max_length"},
-            "there is no test text");
-  k.idle_if(decodes && c.decode.beam == 1, {"decode.length_penalty"}, "decode.beam is 1: greedy");
-  k.idle_if(!writes_checkpoints(c), {"checkpoint.keep_last", "checkpoint.async"},
-            "no checkpoints are written");
-  k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},
-            "profile.enabled is false");
 }
 
 }  // namespace

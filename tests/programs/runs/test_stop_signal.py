@@ -86,7 +86,8 @@ class StopSignal(th_run.ProgramTest):
         self.wait_for_steps(process, 3)
         (self.folder / "stop").touch()
         self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
-        self.assertRegex(self.started_log(), r"Stopping after step \d+: the stop file .*stop is there")
+        why = r"Stopping after step \d+: the stop file .*stop is there"
+        self.assertRegex(self.started_log(), why)
         (self.folder / "stop").unlink()
         self.assert_resumes(int(self.metrics(kind="step")[-1]["step"]))
 
