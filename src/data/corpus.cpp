@@ -12,7 +12,7 @@
 namespace th::data {
 namespace {
 
-constexpr std::size_t kLarge = std::size_t{64} << 20;  // bytes of ids of which pages are given back
+constexpr std::size_t kLarge = std::size_t{64} << 20;  // bytes of which pages are given back
 
 std::size_t blocks_of(std::int64_t pairs) {
   return static_cast<std::size_t>((pairs + kBlockPairs - 1) / kBlockPairs);
@@ -152,12 +152,14 @@ std::vector<std::string> ParallelCorpus::source_lines() const { return lines_of(
 std::vector<std::string> ParallelCorpus::target_lines() const { return lines_of("target_lines"); }
 
 void ParallelCorpus::forget_pages() const noexcept {
-  const auto ids = index_->section(part_, "ids");
-  if (ids.size() < kLarge) return;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<std::uintptr_t>(ids.data()) + page - 1) / page * page;
-  const auto end = reinterpret_cast<std::uintptr_t>(ids.data() + ids.size()) / page * page;
-  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  for (const char* name : {"ids", "text"}) {
+    const auto bytes = index_->section(part_, name);
+    if (bytes.size() < kLarge) continue;
+    const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
+    const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) / page * page;
+    ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
 }
 
 std::vector<std::string> by_line(const ParallelCorpus& corpus,
