@@ -19,6 +19,12 @@ void add_train(std::vector<Key>& t) {
   t.push_back(number_key("train.ema_decay", TH_AT(train.ema_decay),
                          {.low = 0, .high = 1, .high_open = true},
                          "decay of the moving average of the parameters; 0: none"));
+  t.push_back(
+      choice_key("train.on_not_finite", TH_AT(train.on_not_finite),
+                 Choices<OnNotFinite>{{"stop", OnNotFinite::kStop}, {"skip", OnNotFinite::kSkip}},
+                 "when a loss or gradients are not finite: stop ends the run with exit 6; "
+                 "skip leaves the parameters as they are and goes on; fp16's overflows "
+                 "lower the loss scale instead"));
 }
 
 void add_schedule(std::vector<Key>& t) {
@@ -45,12 +51,6 @@ void add_schedule(std::vector<Key>& t) {
                          "least rate after the warm-up, as a part of the highest"));
   t.push_back(integer_key("schedule.decay_steps", TH_AT(schedule.decay_steps), 0, kMost,
                           "wsd: steps of the decay at the end; 0: a tenth of all"));
-  t.push_back(
-      choice_key("train.on_not_finite", TH_AT(train.on_not_finite),
-                 Choices<OnNotFinite>{{"stop", OnNotFinite::kStop}, {"skip", OnNotFinite::kSkip}},
-                 "when a loss or gradients are not finite: stop ends the run with exit 6; "
-                 "skip leaves the parameters as they are and goes on; fp16's overflows "
-                 "lower the loss scale instead"));
 }
 
 void add_precision(std::vector<Key>& t) {

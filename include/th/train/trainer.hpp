@@ -148,6 +148,8 @@ class Trainer {
   void say(const std::string& text);
   /// Whether its validation came to its end; else the state is as before it.
   [[nodiscard]] bool end_epoch();
+  /// Whether train.valid_every_steps asks for a validation after this step.
+  [[nodiscard]] bool validates_now() const;
   /// A stop came in the validation at an epoch's end: the epoch's record is missing.
   [[nodiscard]] bool epoch_end_due() const;
   /// Whether a rank has to stop; what asked for it is in stopping_. Collective.

@@ -71,9 +71,7 @@ int Trainer::run_to_the_end() {
     const bool due = state_.validation_due;
     if (!due) train_one();
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
-    const bool in_between = due || (config_.train.valid_every_steps > 0 &&
-                                    state_.step % config_.train.valid_every_steps == 0);
-    stopped = epoch_ended ? !end_epoch() : in_between && !validate_in_between();
+    stopped = epoch_ended ? !end_epoch() : (due || validates_now()) && !validate_in_between();
     if (stopped) break;
     const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 &&
                           state_.epoch % config_.checkpoint.every_epochs == 0;
@@ -123,6 +121,11 @@ int Trainer::run_to_the_end() {
     say("Stopped at step " + std::to_string(state_.step) +
         " with a checkpoint; start the same command with checkpoint.resume=latest.");
   return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
+}
+
+bool Trainer::validates_now() const {
+  const std::int64_t every = config_.train.valid_every_steps;
+  return every > 0 && state_.step % every == 0;
 }
 
 bool Trainer::epoch_end_due() const {

@@ -55,7 +55,10 @@ RunParts Trainer::parts() {
 bool Trainer::stop_asked() {
   if (!stopping_.empty()) return true;
   std::vector<double> all(static_cast<std::size_t>(collectives_.size()));
-  collectives_.all_gather_doubles(std::array{stop_.reason(0)}, all);
+  double mine = stop_.reason(0);
+  // A launch that begins with this work would meet its limit here each time.
+  if (mine == StopRequests::kTimeLimit && totals_.steps == 0) mine = StopRequests::kNone;
+  collectives_.all_gather_doubles(std::array{mine}, all);
   for (const double reason : all)
     if (stopping_.empty() && reason != StopRequests::kNone) stopping_ = stop_.text(reason);
   return !stopping_.empty();

@@ -183,7 +183,8 @@ class StopSignal(th_run.ProgramTest):
         keys = {"train__max_steps": 3, "run__max_minutes": 1e-6}
         self.train(ranks=2, code=STOPPED, **keys)
         self.train(code=STOPPED, checkpoint__resume="latest", **keys)
-        self.train(ranks=3, zero__stage=3, checkpoint__resume="latest", **keys)
+        self.train(ranks=3, code=STOPPED, zero__stage=3, checkpoint__resume="latest", **keys)
+        self.train(ranks=2, checkpoint__resume="latest", **keys)  # its validation
         self.train(train__max_steps=3, run__output_dir="whole")
         self.assert_same_run("out", "whole")
 
