@@ -73,19 +73,20 @@ struct Bench {
   }
 
   void round(std::int64_t number) {
-    th::train::CheckpointSaver background(collectives, folder, 0, Mode::kBackground),
-        waiting(collectives, folder, 0, Mode::kWait);
+    th::train::CheckpointSaver background(collectives, folder, {}, Mode::kBackground),
+        waiting(collectives, folder, {}, Mode::kWait);
     background.reserve(*engine);
     double blocking = 0;
     const double complete = seconds(collectives, [&] {
       blocking = seconds(collectives, [&] {
         (void)model->evaluate(*engine, probe);  // a run computes the loss of its 128 tokens first
-        background.save(*engine, info(2 * number));
+        background.save(*engine, info(2 * number), {});
       });
       background.finish();
     });
     const double writing = complete - blocking;
-    const double whole = seconds(collectives, [&] { waiting.save(*engine, info(2 * number + 1)); });
+    const double whole =
+        seconds(collectives, [&] { waiting.save(*engine, info(2 * number + 1), {}); });
     const std::string newest = folder + "/" + th::io::step_name(2 * number + 1);
     const double load = seconds(collectives, [&] {
       const th::io::CheckpointReader reader(newest);

@@ -4,6 +4,7 @@
 #include "th/train/agreement.hpp"
 #include "th/train/memory_watch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -38,8 +39,10 @@ std::int64_t EvaluationBatches::bytes() const {
   return sum;
 }
 
-double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
-                     runtime::Collectives& collectives, const EvaluationBatches& batches) {
+std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
+                                    runtime::Collectives& collectives,
+                                    const EvaluationBatches& batches, const StopCheck& stop) {
+  constexpr std::int64_t kRoundsBetweenLooks = 16;
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const std::int64_t ranks = collectives.size();
   const std::vector<data::EvalBatch>& mine = batches.all();
@@ -48,8 +51,11 @@ double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
   std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0),
       all(sums.size() * static_cast<std::size_t>(ranks));
   double tokens = 0;
-  engine.begin_evaluation(rounds);
   for (std::int64_t r = 0; r < rounds; ++r) {
+    if (r % kRoundsBetweenLooks == 0) {
+      if (stop && stop()) return std::nullopt;
+      engine.begin_evaluation(std::min(kRoundsBetweenLooks, rounds - r));
+    }
     const auto at = static_cast<std::size_t>(r);
     if (at < mine.size()) {
       ensure(mine[at].number == r * ranks + collectives.rank(),
@@ -70,11 +76,11 @@ double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
   return total / token_sum[0];
 }
 
-std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroEngine& engine,
-                                          runtime::Collectives& collectives,
-                                          const EvaluationBatches& batches,
-                                          const data::Tokenizer& target,
-                                          const model::SearchOptions& options) {
+std::optional<std::vector<std::string>> translate_corpus(model::Transformer& model,
+                                                         zero::ZeroEngine& engine,
+                                                         runtime::Collectives& collectives,
+                                                         const EvaluationBatches& batches,
+                                                         const CorpusDecoding& decoding) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const auto source = engine.gather_all(model);
   std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
@@ -83,13 +89,14 @@ std::vector<std::string> translate_corpus(model::Transformer& model, zero::ZeroE
   for (std::size_t round = 0;
        std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
        ++round) {
+    if (decoding.stop && decoding.stop()) return std::nullopt;
     run_agreed(collectives, [&] {
       if (round >= batches.all().size()) return;
       const data::EvalBatch& batch = batches.all()[round];
-      const auto outputs = model::translate(model, *source, batch.batch, options);
+      const auto outputs = model::translate(model, *source, batch.batch, decoding.options);
       for (std::size_t i = 0; i < outputs.size(); ++i)
-        lines +=
-            std::to_string(batch.sentences[i]) + "\t" + target.decode(outputs[i][0].ids) + "\n";
+        lines += std::to_string(batch.sentences[i]) + "\t" +
+                 decoding.target.decode(outputs[i][0].ids) + "\n";
     });
   }
   std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));

@@ -56,6 +56,7 @@ std::string to_json(const RunState& s) {
                       {"loss_scale_good_steps", s.loss_scale.good_steps},
                       {"loss_scale_hysteresis", s.loss_scale.hysteresis}};
   if (s.source_per_target > 0) json["source_per_target"] = s.source_per_target;
+  if (s.validation_due) json["validation_due"] = true;
   if (!s.run.empty()) json["run"] = s.run;
   if (!s.parent.empty()) json["parent"] = s.parent;
   if (!s.best.metric.empty()) json["best"] = json_of(s.best);
@@ -81,6 +82,7 @@ RunState run_state_from_json(const std::string& text) {
     j.at("exit").get_to(s.exit);
     s.probe = j.value("probe", "");
     s.corpus = j.value("corpus", "");
+    s.validation_due = j.value("validation_due", false);
     s.run = j.value("run", "");
     s.parent = j.value("parent", "");
     s.source_per_target = j.value("source_per_target", 0.0);

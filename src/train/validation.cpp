@@ -134,9 +134,9 @@ std::string log_text(const std::vector<Score>& scores) {
   return text;
 }
 
-std::vector<std::string> translate_sentences(const RunParts& run,
-                                             const data::ParallelCorpus& corpus,
-                                             std::span<const std::int64_t> sentences) {
+std::optional<std::vector<std::string>> translate_sentences(
+    const RunParts& run, const data::ParallelCorpus& corpus,
+    std::span<const std::int64_t> sentences) {
   const config::RunConfig& config = run.config;
   const EvaluationBatches batches(corpus, config.data, run.collectives.rank(),
                                   run.collectives.size(), sentences);
@@ -151,12 +151,13 @@ std::vector<std::string> translate_sentences(const RunParts& run,
         model::resolve_gemm(config.run.gemm), model::Arithmetic::kCompute,
         model::host_compute(config.run));
   }
-  std::vector<std::string> lines;
+  std::optional<std::vector<std::string>> lines;
   with_decoding_parameters(config, run.engine, [&] {
     lines = translate_corpus(
         host ? *host : run.model, run.engine, run.collectives, batches,
-        *run.data.dataset.target_tokenizer,
-        {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1});
+        {*run.data.dataset.target_tokenizer,
+         {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1},
+         run.stop});
   });
   return lines;
 }
@@ -193,7 +194,7 @@ Validator::Validator(const RunParts& run)
   });
 }
 
-Validation Validator::run(std::int64_t step) {
+std::optional<Validation> Validator::run(std::int64_t step) {
   Validation result;
   const config::RunConfig& config = run_.config;
   run_.watchdog.enter("validation", step);
@@ -201,9 +202,12 @@ Validation Validator::run(std::int64_t step) {
     const EvaluationBatches batches(corpus_, config.data, run_.collectives.rank(),
                                     run_.collectives.size());
     run_.memory.saw_evaluation(batches.shapes(), batches.bytes());
+    std::optional<double> loss;
     with_decoding_parameters(config, run_.engine, [&] {
-      result.loss = evaluate_loss(run_.model, run_.engine, run_.collectives, batches);
+      loss = evaluate_loss(run_.model, run_.engine, run_.collectives, batches, run_.stop);
     });
+    if (!loss) return std::nullopt;
+    result.loss = *loss;
   }
   const Metric best = config::best_metric(config.valid);
   if (!config::needs_translations(best))
@@ -214,7 +218,9 @@ Validation Validator::run(std::int64_t step) {
   if (result.best && !std::isfinite(*result.best)) result.best.reset();
   if (translated_.empty()) return result;
   run_.watchdog.enter("decoding", step);
-  const Lines lines = translate_sentences(run_, corpus_, translated_);
+  const std::optional<Lines> translations = translate_sentences(run_, corpus_, translated_);
+  if (!translations) return std::nullopt;
+  const Lines& lines = *translations;
   run_.watchdog.enter("scoring", step);
   std::string value;  // rank 0's, of the best metric
   run_agreed(run_.collectives, [&] {

@@ -4,6 +4,7 @@
 add_executable(th_golden golden/test_golden.cpp golden/test_optimizers.cpp
   golden/test_options.cpp)
 th_apply_options(th_golden)
+th_compile_quickly(th_golden)
 target_include_directories(th_golden PRIVATE ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(th_golden PRIVATE th_zero nlohmann_json::nlohmann_json GTest::gtest)
 th_use_aten_pch(th_golden)
@@ -17,6 +18,7 @@ endforeach()
 # Kinds of attention and positions, against dense attention in PyTorch (make_attention.py).
 add_executable(th_golden_attention golden/test_attention.cpp)
 th_apply_options(th_golden_attention)
+th_compile_quickly(th_golden_attention)
 target_include_directories(th_golden_attention PRIVATE ${CMAKE_SOURCE_DIR}/src
   ${CMAKE_CURRENT_SOURCE_DIR}/unit/model)
 target_link_libraries(th_golden_attention PRIVATE th_zero nlohmann_json::nlohmann_json

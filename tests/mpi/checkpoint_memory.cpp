@@ -80,8 +80,9 @@ TEST_P(CheckpointMemory, OneUnitForALoadAndAWaitingSaveOneCopyInTheBackground) {
   EXPECT_EQ(static_cast<double>(planned("update", true)), copy);
   EXPECT_LT(unit, 0.25 * copy) << "a model whose largest unit is most of it proves nothing";
 
-  CheckpointSaver waiting(*collectives_, folder_.path(), 0, CheckpointSaver::Mode::kWait);
-  EXPECT_NEAR(measured([&] { waiting.save(run_.engine, run_.info(1)); }) / unit, 1.0, kTolerance);
+  CheckpointSaver waiting(*collectives_, folder_.path(), {}, CheckpointSaver::Mode::kWait);
+  EXPECT_NEAR(measured([&] { waiting.save(run_.engine, run_.info(1), {}); }) / unit, 1.0,
+              kTolerance);
   const th::io::CheckpointReader reader(folder_.path() + "/" + th::io::step_name(1));
   SmallRun other(run_.config, *collectives_);
   EXPECT_NEAR(measured([&] {
@@ -90,9 +91,9 @@ TEST_P(CheckpointMemory, OneUnitForALoadAndAWaitingSaveOneCopyInTheBackground) {
               }) / unit,
               1.0, kTolerance);
   EXPECT_EQ(other.state(), run_.state());
-  CheckpointSaver background(*collectives_, folder_.path(), 0, CheckpointSaver::Mode::kBackground);
+  CheckpointSaver background(*collectives_, folder_.path(), {}, CheckpointSaver::Mode::kBackground);
   EXPECT_NEAR(measured([&] {
-                background.save(run_.engine, run_.info(2));
+                background.save(run_.engine, run_.info(2), {});
                 background.finish();
               }) / copy,
               1.0, kTolerance);
@@ -104,7 +105,8 @@ TEST_P(CheckpointMemory, LoadOfAnotherRankCountTakesOneUnitToo) {
   {
     const auto self = th::runtime::make_mpi_collectives(MPI_COMM_SELF);
     SmallRun alone(run_.config, *self);
-    CheckpointSaver(*self, mine, 0, CheckpointSaver::Mode::kWait).save(alone.engine, alone.info(1));
+    CheckpointSaver(*self, mine, {}, CheckpointSaver::Mode::kWait)
+        .save(alone.engine, alone.info(1), {});
   }
   collectives_->barrier();
   const th::io::CheckpointReader reader(folder_.path() + "/alone0/" + th::io::step_name(1));

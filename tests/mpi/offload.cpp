@@ -230,9 +230,9 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
         DeviceRun run(make_config(stage, from, dtype), *collectives_, FakeDevice::Pace::kLatest);
         for (std::int64_t step = 1; step <= 2; ++step) (void)run.train(step);
         using Mode = th::train::CheckpointSaver::Mode;
-        th::train::CheckpointSaver saver(run.transport, folder.path(), 0,
+        th::train::CheckpointSaver saver(run.transport, folder.path(), {},
                                          from.optimizer ? Mode::kBackground : Mode::kWait);
-        saver.save(run.small.engine, run.small.info(number));
+        saver.save(run.small.engine, run.small.info(number), {});
         saver.finish();
       }
       const th::io::CheckpointReader reader(folder.path() + "/" + th::io::step_name(number));

@@ -24,7 +24,7 @@ class SaveFailures : public testing::TestWithParam<CheckpointSaver::Mode> {
         run_(SmallRun::make_config(8, 2), *collectives_) {}
 
   CheckpointSaver saver(const std::string& folder) {
-    return {*collectives_, folder, 1, GetParam()};
+    return {*collectives_, folder, th::io::Retention{.keep_last = 1}, GetParam()};
   }
 
   /// A folder with checkpoint 1 alone, as if the run had just made it. Collective.
@@ -42,7 +42,7 @@ class SaveFailures : public testing::TestWithParam<CheckpointSaver::Mode> {
     if (collectives_->rank() == victim) FailurePoint::arm(nth, FailurePoint::Action::kThrow);
     try {
       CheckpointSaver s = saver(folder);
-      s.save(run_.engine, run_.info(2));
+      s.save(run_.engine, run_.info(2), {});
       s.finish();
     } catch (const th::Error& error) {
       EXPECT_EQ(error.exit_code(), th::ExitCode::kCheckpoint);
@@ -63,7 +63,7 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
   states[1] = run_.state();
   {
     CheckpointSaver s = saver(folder_.path() + "/first");
-    s.save(run_.engine, run_.info(1));
+    s.save(run_.engine, run_.info(1), {});
     s.finish();
   }
   const double loss = run_.train(2);
@@ -78,7 +78,7 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
       for (const std::string& text : said)
         ASSERT_EQ(text, said[0]) << "not every rank has the same error";
       std::vector<std::string> notes, damaged;
-      const auto reader = th::train::open_latest(*collectives_, folder, notes, damaged);
+      const auto reader = th::train::open_latest(*collectives_, folder, "", notes, damaged);
       ASSERT_NE(reader, nullptr);
       ASSERT_EQ(notes, std::vector<std::string>{}) << "a failed save left a damaged checkpoint";
       const std::int64_t step = reader->info().step;
@@ -97,7 +97,7 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
       ++points;
       // The next save needs no help.
       ASSERT_EQ(save_and_fail(folder, 0, 1 << 20)[0], "");
-      ASSERT_EQ(th::train::open_latest(*collectives_, folder, notes, damaged)->info().step, 2);
+      ASSERT_EQ(th::train::open_latest(*collectives_, folder, "", notes, damaged)->info().step, 2);
     }
   }
   EXPECT_GE(points, 50);
@@ -112,7 +112,7 @@ TEST_P(SaveFailures, LaterSaveAfterAFailedOneOfTheSameSaverSucceeds) {
   if (collectives_->rank() == last) FailurePoint::arm(6, FailurePoint::Action::kThrow);
   std::string said;
   try {
-    s.save(run_.engine, run_.info(5));
+    s.save(run_.engine, run_.info(5), {});
     s.finish();
   } catch (const th::Error& error) {
     said = error.what();
@@ -121,7 +121,7 @@ TEST_P(SaveFailures, LaterSaveAfterAFailedOneOfTheSameSaverSucceeds) {
   collectives_->barrier();  // rank 0 cleans up
   EXPECT_NE(said.find("step 5 could not be saved: failure point 6"), std::string::npos) << said;
   EXPECT_FALSE(fs::exists(folder + "/.tmp_step_00000005")) << "a failed save gives its space back";
-  s.save(run_.engine, run_.info(6));
+  s.save(run_.engine, run_.info(6), {});
   s.finish();
   std::vector<std::string> notes;
   EXPECT_EQ(th::io::find_latest(folder, notes), folder + "/step_00000006");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -38,23 +39,32 @@ class EvaluationBatches {
   std::int64_t count_, sentences_;
 };
 
+/// Whether the run has to stop, asked now and then by all ranks together; empty: never.
+using StopCheck = std::function<bool()>;
+
 /// Cross entropy per target token of a corpus, without dropout or smoothing: natural logarithm.
 /// Batches are dealt to the ranks and their sums added in batch order, so that the value does not
-/// depend on the rank count. Collective.
-[[nodiscard]] double evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
-                                   runtime::Collectives& collectives,
-                                   const EvaluationBatches& batches);
+/// depend on the rank count. Empty where `stop` ended it. Collective.
+[[nodiscard]] std::optional<double> evaluate_loss(model::Transformer& model,
+                                                  zero::ZeroEngine& engine,
+                                                  runtime::Collectives& collectives,
+                                                  const EvaluationBatches& batches,
+                                                  const StopCheck& stop);
+
+/// How a corpus is translated.
+struct CorpusDecoding {
+  const data::Tokenizer& target;
+  model::SearchOptions options;
+  StopCheck stop;
+};
 
 /// The best translation (model/decoding/decoding.hpp) of each of a corpus' source sentences, in
 /// line order, on every rank; empty for sentences that are in no batch. Batches are fixed and dealt
-/// to the ranks, so that the text does not depend on the rank count. Collective; a NumericsError of
-/// any rank is thrown on all.
-[[nodiscard]] std::vector<std::string> translate_corpus(model::Transformer& model,
-                                                        zero::ZeroEngine& engine,
-                                                        runtime::Collectives& collectives,
-                                                        const EvaluationBatches& batches,
-                                                        const data::Tokenizer& target,
-                                                        const model::SearchOptions& options);
+/// to the ranks, so that the text does not depend on the rank count. Empty where decoding.stop
+/// ended it. Collective; a NumericsError of any rank is thrown on all.
+[[nodiscard]] std::optional<std::vector<std::string>> translate_corpus(
+    model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
+    const EvaluationBatches& batches, const CorpusDecoding& decoding);
 
 /// body() while the engine's parameters are those of decode.parameters. What it throws ends the
 /// run. Collective.

@@ -38,6 +38,9 @@ struct RunState {
   std::int64_t step_in_epoch = 0;  ///< of the next step
   double epoch_loss_sum = 0;       ///< over the epoch's steps so far
   std::int64_t epoch_tokens = 0;
+  /// A stop came before the end of the validation after `step`; where the epoch ended with it,
+  /// step_in_epoch is the epoch's length.
+  bool validation_due = false;
   double epoch_seconds = 0;
   std::int64_t micro_batches = 0;  ///< slots of a step, resolved at step 0
   std::int64_t skipped_steps = 0;  ///< of `step`: those that overflowed in fp16 and updated nothing

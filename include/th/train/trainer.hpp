@@ -127,7 +127,8 @@ class Trainer {
   }
   void show_progress(double loss, double seconds);
   [[nodiscard]] RunParts parts();
-  [[nodiscard]] Validation validate();
+  /// Empty where the run has to stop before its end. Collective, as what follows.
+  [[nodiscard]] std::optional<Validation> validate();
   /// Logs and records what a validation found beside the loss.
   void report(const Validation& validation);
   /// Takes the validation of this step, if there was one, for valid.patience and
@@ -145,15 +146,22 @@ class Trainer {
   /// Throws what a note could not write, on every rank. Collective.
   void settle_notes();
   void say(const std::string& text);
-  void end_epoch();
+  /// Whether its validation came to its end; else the state is as before it.
+  [[nodiscard]] bool end_epoch();
+  /// A stop came in the validation at an epoch's end: the epoch's record is missing.
+  [[nodiscard]] bool epoch_end_due() const;
+  /// Whether a rank has to stop; what asked for it is in stopping_. Collective.
+  [[nodiscard]] bool stop_asked();
+  void say_why_it_stops();
+  void train_one();
   [[nodiscard]] Border agree();
   void save();
   /// Before an error that has nothing to do with the state: no step is lost with it where a
   /// checkpoint can be written. Collective.
   void save_what_can_be();
   [[nodiscard]] double probe();
-  void validate_in_between();
-  void translate_test_set();
+  [[nodiscard]] bool validate_in_between();
+  [[nodiscard]] bool translate_test_set();
   void write_summary(const std::string& exit, const std::string& reason);
   [[nodiscard]] bool saving() const;
   /// Of the memory that the tensors are in.
@@ -199,6 +207,7 @@ class Trainer {
   /// Of checkpoint.init_from, until its parameters are loaded.
   std::unique_ptr<io::CheckpointReader> initial_;
   StopRequests stop_;
+  std::string stopping_;          ///< why the run stops; empty: it does not
   bool completed_ = false;        ///< nothing is to be done, and nothing was opened
   bool other_precision_ = false;  ///< the checkpoint was written with another precision.dtype
   LossScale loss_scale_;

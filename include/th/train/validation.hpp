@@ -28,6 +28,7 @@ struct RunParts {
   runtime::Watchdog& watchdog;
   MemoryWatch& memory;
   Log& log;
+  StopCheck stop;
 };
 
 /// A number as logs, records and curves have it.
@@ -50,10 +51,10 @@ struct Score {
 
 /// The translations of some sentences of a corpus by the run's parameters (decode.parameters), at
 /// their places in a list of the corpus's size, on every rank, the same at every rank count; a GPU
-/// run decodes on its host. Collective.
-[[nodiscard]] std::vector<std::string> translate_sentences(const RunParts& run,
-                                                           const data::ParallelCorpus& corpus,
-                                                           std::span<const std::int64_t> sentences);
+/// run decodes on its host. Empty where run.stop ended it. Collective.
+[[nodiscard]] std::optional<std::vector<std::string>> translate_sentences(
+    const RunParts& run, const data::ParallelCorpus& corpus,
+    std::span<const std::int64_t> sentences);
 
 /// The sentences that validation translates, of so many: all, the first valid.max_lines, samples
 /// alone, none.
@@ -77,8 +78,9 @@ class Validator {
   /// Rank 0 reads the text. Throws DeckError on every rank where valid.script is no program that
   /// can be run. Collective.
   explicit Validator(const RunParts& run);
-  /// Of the parameters as they are. A script that gives no number is a warning. Collective.
-  [[nodiscard]] Validation run(std::int64_t step);
+  /// Of the parameters as they are; empty where the run has to stop before its end. A script that
+  /// gives no number is a warning. Collective.
+  [[nodiscard]] std::optional<Validation> run(std::int64_t step);
 
  private:
   /// Rank 0's part of what follows the translation.

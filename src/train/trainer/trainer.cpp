@@ -67,15 +67,14 @@ int Trainer::run_to_the_end() {
   loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch,
                                                 config_.data.num_workers);
   bool stopped = false, best = false;
-  while (!finished()) {
-    if (profile_) profile_->begin_step(state_.step + 1);
-    train_step();
-    if (profile_) profile_->end_step();
+  while (!finished() || epoch_end_due()) {
+    const bool due = state_.validation_due;
+    if (!due) train_one();
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
-    if (epoch_ended) end_epoch();
-    if (!epoch_ended && config_.train.valid_every_steps > 0 &&
-        state_.step % config_.train.valid_every_steps == 0)
-      validate_in_between();
+    const bool in_between = due || (config_.train.valid_every_steps > 0 &&
+                                    state_.step % config_.train.valid_every_steps == 0);
+    stopped = epoch_ended ? !end_epoch() : in_between && !validate_in_between();
+    if (stopped) break;
     const bool by_epoch = epoch_ended && config_.checkpoint.every_epochs > 0 &&
                           state_.epoch % config_.checkpoint.every_epochs == 0;
     const bool by_step =
@@ -90,9 +89,8 @@ int Trainer::run_to_the_end() {
       save_what_can_be();
       settle_notes();
     }
+    stopping_ = border.stop;
     stopped = !border.stop.empty() && !finished();
-    if (stopped)
-      say("Stopping after step " + std::to_string(state_.step) + ": " + border.stop + ".");
     if (stopped) break;
     if (!finished() && (by_epoch || by_step || best || border.checkpoint)) save();
   }
@@ -100,17 +98,23 @@ int Trainer::run_to_the_end() {
   finish_steps();
   if (!stopped) {
     if (dataset_.valid && validated_step_ != state_.step) {
-      validate_in_between();
+      stopped = !validate_in_between();
       best = take_validation(saving(), false);
     }
-    state_.exit = dataset_.test ? RunState::kTrained : RunState::kCompleted;
+    if (!stopped) state_.exit = dataset_.test ? RunState::kTrained : RunState::kCompleted;
   }
+  if (stopped) say_why_it_stops();
   if ((saving() || stopped || best) && saved_step_ != state_.step) save();
   saver_->finish();
   settle_notes();
   if (!stopped) {  // what fails there takes no training with it
     choose_final();
-    translate_test_set();
+    stopped = !translate_test_set();
+    if (stopped) say_why_it_stops();
+    if (stopped && saved_step_ != state_.step) {  // the run saves nothing else
+      save();
+      saver_->finish();
+    }
   }
   if (profile_) profile_->end_run();
   write_summary(stopped ? "stopped" : RunState::kCompleted,
@@ -119,6 +123,20 @@ int Trainer::run_to_the_end() {
     say("Stopped at step " + std::to_string(state_.step) +
         " with a checkpoint; start the same command with checkpoint.resume=latest.");
   return static_cast<int>(stopped ? ExitCode::kStopped : ExitCode::kCompleted);
+}
+
+bool Trainer::epoch_end_due() const {
+  return state_.validation_due && state_.step_in_epoch == source_->steps(state_.epoch);
+}
+
+void Trainer::say_why_it_stops() {
+  say("Stopping after step " + std::to_string(state_.step) + ": " + stopping_ + ".");
+}
+
+void Trainer::train_one() {
+  if (profile_) profile_->begin_step(state_.step + 1);
+  train_step();
+  if (profile_) profile_->end_step();
 }
 
 void Trainer::train_step() {

@@ -7,6 +7,7 @@
 #include "th/train/trainer.hpp"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -47,15 +48,27 @@ std::string table_of(const std::vector<Validation::Sample>& samples) {
 }  // namespace
 
 RunParts Trainer::parts() {
-  return {config_, data_, device_, *model_, *engine_, collectives_, watchdog_, *memory_, log_};
+  return {config_,      data_,     device_,  *model_, *engine_,
+          collectives_, watchdog_, *memory_, log_,    [this] { return stop_asked(); }};
 }
 
-Validation Trainer::validate() {
+bool Trainer::stop_asked() {
+  if (!stopping_.empty()) return true;
+  std::vector<double> all(static_cast<std::size_t>(collectives_.size()));
+  collectives_.all_gather_doubles(std::array{stop_.reason(0)}, all);
+  for (const double reason : all)
+    if (stopping_.empty() && reason != StopRequests::kNone) stopping_ = stop_.text(reason);
+  return !stopping_.empty();
+}
+
+std::optional<Validation> Trainer::validate() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
   if (progress_) progress_->clear();
-  Validation validation = validator_->run(state_.step);
+  std::optional<Validation> validation = validator_->run(state_.step);
+  state_.validation_due = !validation;
+  if (!validation) return std::nullopt;
   validated_step_ = state_.step;
-  to_take_ = validation.best;
+  to_take_ = validation->best;
   return validation;
 }
 
@@ -80,12 +93,15 @@ void Trainer::report(const Validation& validation) {
   }
 }
 
-void Trainer::end_epoch() {
+bool Trainer::end_epoch() {
   finish_steps();
   const auto start = Clock::now();
   const double loss = state_.epoch_loss_sum / static_cast<double>(state_.epoch_tokens);
   std::optional<Validation> validation;
-  if (validator_) validation = validate();
+  if (validator_) {
+    validation = validate();
+    if (!validation) return false;
+  }
   const double seconds = state_.epoch_seconds + seconds_since(start);
   note([&] {
     metrics_->epoch({state_.epoch, loss,
@@ -103,18 +119,21 @@ void Trainer::end_epoch() {
   state_.epoch_loss_sum = 0;
   state_.epoch_tokens = 0;
   state_.epoch_seconds = 0;
+  return true;
 }
 
-void Trainer::validate_in_between() {
+bool Trainer::validate_in_between() {
   finish_steps();
-  if (!validator_) return;
-  const Validation validation = validate();
+  if (!validator_) return true;
+  const std::optional<Validation> validation = validate();
+  if (!validation) return false;
   note([&] {
-    metrics_->eval({"valid", state_.step, "valid_loss", validation.loss, ""});
-    if (tensorboard_) tensorboard_->scalar("valid/loss", validation.loss, state_.step);
+    metrics_->eval({"valid", state_.step, "valid_loss", validation->loss, ""});
+    if (tensorboard_) tensorboard_->scalar("valid/loss", validation->loss, state_.step);
   });
-  say("Step " + std::to_string(state_.step) + ": Validation = " + fixed(validation.loss, 4));
-  report(validation);
+  say("Step " + std::to_string(state_.step) + ": Validation = " + fixed(validation->loss, 4));
+  report(*validation);
+  return true;
 }
 
 bool Trainer::take_validation(bool scheduled, bool in_turn) {
@@ -200,13 +219,16 @@ void Trainer::load_final() {
   final_.step = reader->info().step;
 }
 
-void Trainer::translate_test_set() {
-  if (!dataset_.test) return;
+bool Trainer::translate_test_set() {
+  if (!dataset_.test) return true;
   load_final();
   watchdog_.enter("decoding", state_.step);
   std::vector<std::int64_t> all(static_cast<std::size_t>(dataset_.test->size()));
   std::iota(all.begin(), all.end(), std::int64_t{0});
-  std::vector<std::string> lines = translate_sentences(parts(), *dataset_.test, all);
+  std::optional<std::vector<std::string>> translations =
+      translate_sentences(parts(), *dataset_.test, all);
+  if (!translations) return false;
+  std::vector<std::string> lines = std::move(*translations);
   std::vector<std::string> references;
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
@@ -222,7 +244,7 @@ void Trainer::translate_test_set() {
     for (const std::string& line : lines) out << line << "\n";
     if (!out.flush()) throw CheckpointError(config_.run.output_dir + "/test.hyp can't be written");
   });
-  if (!is_root()) return;
+  if (!is_root()) return true;
   std::vector<config::Metric> metrics{config::Metric::kBleu, config::Metric::kExact};
   for (const config::Metric metric : {config::Metric::kChrf, config::Metric::kRouge}) {
     const auto& asked = config_.valid.metrics;
@@ -239,6 +261,7 @@ void Trainer::translate_test_set() {
       (bleu.note.empty() ? "" : " (" + bleu.note + ")") + ", " + fixed(100 * scores[1].value, 1) +
       " % of " + std::to_string(lines.size()) + " lines exact" + (more.empty() ? "" : ", ") +
       log_text(more));
+  return true;
 }
 
 }  // namespace th::train

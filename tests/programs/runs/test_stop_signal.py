@@ -81,6 +81,61 @@ class StopSignal(th_run.ProgramTest):
     def test_the_soft_cpu_limit_stops_too(self):
         self.assert_reason(self.stop(0, signal.SIGXCPU), "SIGXCPU")
 
+    def interrupted(self, phase, ranks, number=signal.SIGTERM, **keys):
+        """Sends the signal when run.log or the terminal has told of `phase`; expects code 75."""
+        process = self.start(ranks=ranks, **keys)
+        end = time.monotonic() + th_run.LIMIT_S
+        while phase not in self.started_log():
+            self.assertIsNone(process.poll(), self.started_log())
+            self.assertLess(time.monotonic(), end, self.started_log())
+            time.sleep(0.005)
+        for pid in ranks_below(process.pid) if ranks else [process.pid]:
+            os.kill(pid, number)
+        sent = time.monotonic()
+        self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
+        self.assertLess(time.monotonic() - sent, 10)
+        self.assertIn(f"{signal.Signals(number).name} was received", self.started_log())
+
+    def test_a_stop_in_the_test_set_is_seen_between_batches_and_a_resume_translates_it(self):
+        for part in ("en", "fr"):
+            lines = (self.folder / f"valid.{part}").read_text()
+            (self.folder / f"long.{part}").write_text(lines * 40)
+        keys = {
+            "train__max_steps": 6,
+            "data__test_source": "long.en",
+            "data__test_target": "long.fr",
+            "decode__beam": 6,
+        }
+        self.interrupted("Epoch 0", 2, **keys)
+        self.assertFalse((self.folder / "out" / "test.hyp").exists())
+        self.train(ranks=3, checkpoint__resume="latest", **keys)
+        self.train(run__output_dir="whole", **keys)
+        self.assertEqual(
+            (self.folder / "out" / "test.hyp").read_text(),
+            (self.folder / "whole" / "test.hyp").read_text(),
+        )
+        self.assert_same_run("out", "whole")
+
+    def test_a_stop_in_validation_loses_neither_the_epoch_nor_its_record(self):
+        for part in ("en", "fr"):
+            lines = (self.folder / f"valid.{part}").read_text()
+            (self.folder / f"valid.{part}").write_text(lines * 40)
+        keys = {"train__epochs": 2, "valid__metrics": "loss,bleu", "decode__beam": 6}
+        process = self.start(ranks=2, **keys)
+        self.wait_for_steps(process, 6)
+        time.sleep(0.2)
+        for pid in ranks_below(process.pid):
+            os.kill(pid, signal.SIGTERM)
+        self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
+        self.assertEqual(self.metrics(kind="epoch"), [])
+        self.assertEqual(self.latest().name, "step_00000006")
+        self.train(ranks=3, zero__stage=3, checkpoint__resume="latest", **keys)
+        self.train(run__output_dir="whole", **keys)
+        self.assert_same_run("out", "whole")
+        self.assertEqual(
+            [r for r in self.metrics("out", "eval")], [r for r in self.metrics("whole", "eval")]
+        )
+
     def test_a_stop_file_stops_and_the_run_goes_on_without_it(self):
         process = self.start(ranks=2, train__epochs=500, run__stop_file="stop")
         self.wait_for_steps(process, 3)
