@@ -163,9 +163,10 @@ PartInfo encode_part(const EncodingRequest& request, Part part, const PartFiles&
 
 std::string percent(std::int64_t part, std::int64_t all) {
   if (part == 0) return "none";
+  const double share = 100.0 * static_cast<double>(part) / static_cast<double>(all);
+  if (share < 0.005) return "below 0.01 %";
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.2f %%",
-                100.0 * static_cast<double>(part) / static_cast<double>(all));
+  std::snprintf(text.data(), text.size(), "%.2f %%", share);
   return text.data();
 }
 

@@ -88,9 +88,10 @@ class LargeCorpus(th_run.ProgramTest):
         for budget in ({"data__batch_size": 32}, {"data__batch_tokens": 400}):
             for ranks in (1, 2):
                 keys = {**budget, **held_out}
-                _, base = self.measure(ranks, "base", **keys, **small)
+                name = f"{next(iter(budget))}.{ranks}"
+                _, base = self.measure(ranks, f"base.{name}", **keys, **small)
                 seconds, most = self.measure(
-                    ranks, "run", data__index_dir="big.index", **keys, **large
+                    ranks, f"run.{name}", data__index_dir="big.index", **keys, **large
                 )
                 more = (most - base) / 2**20
                 print(f"{budget} np {ranks}: first step after {seconds:.1f} s, {more:.0f} MiB more")

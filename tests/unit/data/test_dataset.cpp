@@ -86,6 +86,13 @@ TEST_F(Datasets, OfADeckAndNothingIsLeft) {
   EXPECT_TRUE(fs::is_empty(folder_ / "tmp"));
 }
 
+TEST_F(Datasets, AFolderThatTakesNoFileIsPassedOver) {
+  ::setenv("TMPDIR", "/proc", 1);
+  EXPECT_EQ(open().train->size(), 2);
+  ::setenv("TMPDIR", (folder_ / "none").c_str(), 1);
+  EXPECT_EQ(open().train->size(), 2);
+}
+
 TEST_F(Datasets, RanksOfANodeShareTheIndexAndItsErrors) {
   for (const bool damaged : {false, true}) {
     if (damaged) write("t", "X Y\n\n");
