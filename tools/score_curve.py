@@ -8,9 +8,10 @@ usage: tools/score_curve.py RUN [--metric bleu] [--at 38,39,40] [--every N]
   --at     values of the metric: the first validation that reaches each, its step and its time
   --every  one row of the table in so many validations (default: 1); the last one is always there
 
-Minutes are those of steps and validation, summed over all parts of a run that was resumed; saving,
-starting and the time between the parts do not count, and validation amid an epoch counts from the
-end of that epoch on. Exit code 0, 2: wrong use, 3: no such records.
+Minutes are those of steps and of the validation loss, summed over all parts of a run that was
+resumed; the translation of validation text, saving, starting and the time between the parts do not
+count, and a loss amid an epoch counts from the end of that epoch on.
+Exit code 0, 2: wrong use, 3: no such records.
 """
 
 import argparse
@@ -28,17 +29,21 @@ def course(records):
     """Rows (step, epoch, minutes, {metric: value}) of each validation, in order."""
     before, within, step, epoch = 0.0, 0.0, 0, 0
     rows = {}
+
+    def values(at):
+        minutes = (before + within) / 60
+        return rows.setdefault(at, (at, epoch, minutes, {}))[3]
+
     for one in records:
         if one["kind"] == "step":
             step, epoch = one["step"], one["epoch"]
             within += one["seconds"]
-        elif one["kind"] == "eval" and one.get("set") == "valid":
-            row = rows.setdefault(one["step"], [one["step"], epoch, (before + within) / 60, {}])
-            row[3][one["metric"]] = one["value"]
         elif one["kind"] == "epoch":
             before, within = before + one["seconds"], 0.0
-            if step in rows:
-                rows[step][2] = before / 60
+            if one.get("valid_loss") is not None:
+                values(step)["valid_loss"] = one["valid_loss"]
+        elif one["kind"] == "eval" and one.get("set") == "valid":
+            values(one["step"])[one["metric"]] = one["value"]
     return list(rows.values())
 
 

@@ -12,18 +12,19 @@ import th_run
 
 
 def records():
-    """Two epochs of three steps of 60 s; validation after steps 2, 3 and 6, which takes 30 s at an
-    epoch's end; a test score that is none of the validation's."""
+    """Two epochs of three steps of 60 s; validation after steps 2, 3 and 6, whose loss takes 30 s
+    at an epoch's end; a test score that is none of the validation's."""
     bleu = {2: 30.0, 3: 38.5, 6: 39.25}
     for step in range(1, 7):
         epoch = (step - 1) // 3
         yield {"kind": "step", "step": step, "epoch": epoch, "seconds": 60.0}
-        if step in bleu:
-            found = {"kind": "eval", "set": "valid", "step": step}
-            yield {**found, "metric": "bleu", "value": bleu[step]}
-            yield {**found, "metric": "loss", "value": 2.0 / step}
+        found = {"kind": "eval", "set": "valid", "step": step}
         if step % 3 == 0:
-            yield {"kind": "epoch", "epoch": epoch, "seconds": 210.0}
+            yield {"kind": "epoch", "epoch": epoch, "seconds": 210.0, "valid_loss": 2.0 / step}
+        elif step in bleu:
+            yield {**found, "metric": "valid_loss", "value": 2.0 / step}
+        if step in bleu:
+            yield {**found, "metric": "bleu", "value": bleu[step]}
     yield {"kind": "eval", "set": "test", "step": 6, "metric": "bleu", "value": 99.0}
 
 
@@ -49,11 +50,11 @@ class ScoreCurve(unittest.TestCase):
         self.assertEqual(
             out,
             [
-                "| step | epoch | minutes | bleu | loss |",
+                "| step | epoch | minutes | valid_loss | bleu |",
                 "| --- | --- | --- | --- | --- |",
-                "| 2 | 0 | 2.0 | 30 | 1 |",
-                "| 3 | 0 | 3.5 | 38.5 | 0.6667 |",
-                "| 6 | 1 | 7.0 | 39.25 | 0.3333 |",
+                "| 2 | 0 | 2.0 | 1 | 30 |",
+                "| 3 | 0 | 3.5 | 0.6667 | 38.5 |",
+                "| 6 | 1 | 7.0 | 0.3333 | 39.25 |",
                 "bleu 38: step 3, 3.5 minutes",
                 "bleu 39: step 6, 7.0 minutes",
                 "bleu 40: not reached",
