@@ -63,8 +63,8 @@ void Trainer::open_monitors() {
     if (!is_root()) return;
     const std::string path = config_.run.output_dir + "/metrics.jsonl";
     const bool append = reader_ != nullptr && fs::exists(path);
-    const bool in_between = config_.train.valid_every_steps > 0 &&
-                            state_.step % config_.train.valid_every_steps == 0;
+    const bool in_between =
+        config_.train.valid_every_steps > 0 && state_.step % config_.train.valid_every_steps == 0;
     const bool validated = !state_.validation_due && (trained_before() || in_between);
     if (reader_ && io::go_on_from(checkpoints_, reader_->folder())) {
       log_.info(checkpoints_ + "/latest names " + io::step_name(state_.step) +
