@@ -137,6 +137,8 @@ class Trainer {
   /// Writes checkpoints/mean_… where the deck asks for one, and checkpoints/final. Collective.
   void choose_final();
   [[nodiscard]] std::vector<std::unique_ptr<io::CheckpointReader>> checkpoints_to_average();
+  /// What the run gives, and its test. False where the run has to stop before its end. Collective.
+  [[nodiscard]] bool give_final();
   /// Brings the parameters of `final` into the engine, where others are there. Collective.
   void load_final();
   void report_memory();
@@ -198,6 +200,7 @@ class Trainer {
     std::string name;  ///< bare
     std::string why;   ///< "the best: bleu 23.4000"
     std::int64_t step = 0;
+    bool loaded = false;  ///< its parameters are in the engine, in place of the run's
   } final_;
   std::unique_ptr<io::CheckpointReader> reader_;
   std::vector<std::string> damaged_;  ///< checkpoints that a resume passed over, bare names

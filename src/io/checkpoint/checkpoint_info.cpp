@@ -2,8 +2,11 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string_view>
 
 #include "th/base/error.hpp"
+#include "th/base/hash.hpp"
 #include "th/base/json_text.hpp"
 
 namespace th::io {
@@ -43,12 +46,21 @@ std::string layout_to_json(const CheckpointInfo& info) {
   return json_text(layout);
 }
 
-std::string covered_text(const CheckpointInfo& info, const std::string& layout) {
-  std::string text = info.deck + info.state_json + layout;
+std::uint32_t covered_crc(const CheckpointInfo& info, const std::string& layout) {
+  std::uint32_t crc = 0;
+  const auto add = [&crc](std::string_view text) {
+    crc = crc32c(std::as_bytes(std::span(text.data(), text.size())), crc);
+  };
+  for (const std::string* text : {&info.deck, &info.state_json, &layout}) add(*text);
   for (const auto* tokens : {&info.source_tokens, &info.target_tokens}) {
-    for (const auto& token : *tokens) text += token + '\n';
+    for (const std::string& token : *tokens) {
+      add(token);
+      add("\n");
+    }
   }
-  return text + info.source_model + info.target_model;
+  add(info.source_model);
+  add(info.target_model);
+  return crc;
 }
 
 void layout_from_json(const std::string& text, CheckpointInfo& info) {

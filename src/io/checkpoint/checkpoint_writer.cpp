@@ -120,8 +120,7 @@ void write_attributes(hid_t file, const CheckpointInfo& info) {
   write_attribute(file, "state", info.state_json);
   const std::string layout = layout_to_json(info);
   write_attribute(file, "layout", layout);
-  const std::string all = covered_text(info, layout);
-  write_attribute(file, "crc32c", std::int64_t{crc32c(std::as_bytes(std::span(all)))});
+  write_attribute(file, "crc32c", std::int64_t{covered_crc(info, layout)});
 }
 
 void write_vocabularies(hid_t file, const CheckpointInfo& info) {

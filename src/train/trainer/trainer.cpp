@@ -105,15 +105,7 @@ int Trainer::run_to_the_end() {
   if ((saving() || stopped || best) && saved_step_ != state_.step) save();
   saver_->finish();
   settle_notes();
-  if (!stopped) {  // what fails there takes no training with it
-    choose_final();
-    stopped = !translate_test_set();
-    if (stopped) say_why_it_stops();
-    if (stopped && saved_step_ != state_.step) {  // the run saves nothing else
-      save();
-      saver_->finish();
-    }
-  }
+  if (!stopped) stopped = !give_final();  // what fails there takes no training with it
   if (profile_) profile_->end_run();
   write_summary(stopped ? "stopped" : RunState::kCompleted,
                 !stopped && tracker_.out_of_patience() ? "patience" : "");

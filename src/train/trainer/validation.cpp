@@ -186,7 +186,7 @@ void Trainer::choose_final() {
     info.state_json = to_json(last);
     info.build = build_line();
     write_mean(collectives_, engine_->layout(), readers, info, checkpoints_);
-    final_ = {io::mean_name(info.step), last.altered, info.step};
+    final_ = {io::mean_name(info.step), last.altered, info.step, false};
     if (is_root() && std::ssize(readers) < config_.checkpoint.average_last)
       log_.warn("checkpoint.average_last = " + std::to_string(config_.checkpoint.average_last) +
                 ", and there are " + std::to_string(readers.size()) +
@@ -197,9 +197,10 @@ void Trainer::choose_final() {
     if (!is_root()) return;
     for (const std::string& name : tracker_.kept()) {
       if (final_.name.empty() && fs::exists(checkpoints_ + "/" + name + "/model.h5"))
-        final_ = {name, "the best: " + tracker_.value_text(name), 0};
+        final_ = {name, "the best: " + tracker_.value_text(name), 0, false};
     }
-    if (final_.name.empty()) final_ = {io::read_name(checkpoints_, io::kLatest), "the newest", 0};
+    if (final_.name.empty())
+      final_ = {io::read_name(checkpoints_, io::kLatest), "the newest", 0, false};
     if (final_.name.empty()) return;
     io::write_name(checkpoints_, io::kFinal, final_.name);
     text = final_.name + "\n" + final_.why;
@@ -218,8 +219,21 @@ void Trainer::load_final() {
     reader = std::make_unique<io::CheckpointReader>(checkpoints_ + "/" + final_.name);
   });
   memory_->saw_resume();
+  final_.loaded = true;
   load_checkpoint(*reader, *engine_, collectives_, LoadWhat::kDecoding);
   final_.step = reader->info().step;
+}
+
+bool Trainer::give_final() {
+  choose_final();
+  if (translate_test_set()) return true;
+  say_why_it_stops();
+  // The run saves nothing else. With other parameters in the engine there is a checkpoint already.
+  if (saved_step_ != state_.step && !final_.loaded) {
+    save();
+    saver_->finish();
+  }
+  return false;
 }
 
 bool Trainer::translate_test_set() {

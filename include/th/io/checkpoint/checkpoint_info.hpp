@@ -55,9 +55,10 @@ struct CheckpointInfo {
 [[nodiscard]] std::int64_t real_count(const zero::FlatLayout& layout, std::int64_t rank);
 /// JSON of units, aliases and state names, as in model.h5's `layout` attribute.
 [[nodiscard]] std::string layout_to_json(const CheckpointInfo& info);
-/// What the crc32c attribute of model.h5 covers: deck, state, layout, each token with a newline
-/// after it, and the tokenizers' models.
-[[nodiscard]] std::string covered_text(const CheckpointInfo& info, const std::string& layout);
+/// The crc32c attribute of model.h5: of deck, state, layout, each token with a newline after it,
+/// and the tokenizers' models, one after the other. They are not put together: a save goes on
+/// beside training, whose memory is planned to the byte.
+[[nodiscard]] std::uint32_t covered_crc(const CheckpointInfo& info, const std::string& layout);
 /// The inverse of layout_to_json; fills units, aliases, state_names. Throws CheckpointError.
 void layout_from_json(const std::string& text, CheckpointInfo& info);
 
