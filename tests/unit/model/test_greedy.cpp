@@ -28,7 +28,8 @@ Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch&
     target.push_back(data::kEnd);
     data::Batch prefix;
     prefix.append(source_ids, target);
-    const at::Tensor last = model.logits(source, prefix).select(0, prefix.target_length - 1);
+    const at::Tensor last =
+        model.logits(source, prefix).select(0, prefix.target_length - 1).clone();
     for (const std::int32_t hidden : {data::kPad, data::kBegin})
       last[hidden].fill_(-std::numeric_limits<float>::infinity());
     const auto id = static_cast<std::int32_t>(last.argmax(0).item<std::int64_t>());
