@@ -186,9 +186,10 @@ StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) c
     step.padded_tokens += shape.source_tokens() + shape.target_tokens();
     step.score_cells += shape.real_score_cells();
     step.padded_score_cells += shape.score_cells();
-    if (s % ranks_ == rank_) step.rounds.push_back(batch_of(epoch, sentences));
+    if (s % ranks_ != rank_) continue;
+    step.rounds.push_back(batch_of(epoch, sentences));
+    corpus_->forget_pages();
   }
-  corpus_->forget_pages();
   return step;
 }
 

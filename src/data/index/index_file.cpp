@@ -58,6 +58,9 @@ IndexFile::IndexFile(std::string path) : path_(std::move(path)) {
   void* map = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, file.get(), 0);
   if (map == MAP_FAILED)
     throw DataError(path_ + ": the corpus index can't be mapped: " + std::strerror(errno));
+  // Pairs are read here and there: a huge page for each would hold the whole file. Where the kernel
+  // has none, there is nothing to forbid.
+  static_cast<void>(::madvise(map, bytes, MADV_NOHUGEPAGE));
   map_ = static_cast<const std::byte*>(map);
   bytes_ = bytes;
   try {
