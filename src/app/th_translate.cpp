@@ -248,7 +248,7 @@ th::data::Batch make_batch(const std::vector<Ids>& sources, const std::vector<Id
 }
 
 /// Calls work(batch, lines) for batches of lines of like length: sorted within windows of many
-/// batches, so that output begins before the end.
+/// batches, so that output begins before the end. Lines without ids are left out.
 template <typename Work, typename Emit>
 void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& targets,
                  std::int64_t size, Work work, Emit emit) {
@@ -260,6 +260,8 @@ void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& target
   for (std::size_t begin = 0; begin < sources.size(); begin += batch_size * kBatches) {
     std::vector<std::size_t> order(std::min(sources.size() - begin, batch_size * kBatches));
     std::iota(order.begin(), order.end(), begin);
+    const std::size_t end = begin + order.size();
+    std::erase_if(order, [&](std::size_t line) { return sources[line].empty(); });
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return length(a) < length(b); });
     for (std::size_t at = 0; at < order.size(); at += batch_size) {
@@ -267,7 +269,7 @@ void for_windows(const std::vector<Ids>& sources, const std::vector<Ids>& target
           std::span<const std::size_t>(order).subspan(at, std::min(order.size() - at, batch_size));
       work(make_batch(sources, targets, lines), lines);
     }
-    for (std::size_t line = begin; line < begin + order.size(); ++line) emit(line);
+    for (std::size_t line = begin; line < end; ++line) emit(line);
     std::cout.flush();
   }
 }
@@ -283,9 +285,15 @@ int translate(const Request& request) {
               std::to_string(options.beam) + " hypotheses; raise --beam");
   const std::string too_long = translator.too_long(request.max_length.value_or(0));
   require(too_long.empty(), "--max-length: a target of " + too_long);
-  const std::vector<Ids> sources = translator.source_ids(read_lines(request.input));
-  translator.prepare(std::max(options.max_length, longest_of(sources)), request.parameters);
+  const std::vector<std::string> lines_in = read_lines(request.input);
+  std::vector<Ids> sources = translator.source_ids(lines_in);
   std::vector<std::string> texts(sources.size());
+  for (std::size_t line = 0; line < sources.size(); ++line) {
+    if (!th::data::is_white(lines_in[line])) continue;
+    sources[line].clear();  // without words there is nothing to translate
+    texts[line] = request.best ? std::to_string(line) + "\t0\t\n" : "\n";
+  }
+  translator.prepare(std::max(options.max_length, longest_of(sources)), request.parameters);
   for_windows(
       sources, {}, request.batch,
       [&](const th::data::Batch& batch, std::span<const std::size_t> lines) {

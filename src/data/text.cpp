@@ -197,4 +197,19 @@ std::string PairReader::target_place() const {
 
 bool is_blank(std::string_view line) { return std::all_of(line.begin(), line.end(), is_space); }
 
+bool is_white(std::string_view line) {
+  using namespace std::string_view_literals;
+  static constexpr std::array kSpaces{"\u0085"sv, "\u00A0"sv, "\u1680"sv, "\u2000"sv, "\u2001"sv,
+                                      "\u2002"sv, "\u2003"sv, "\u2004"sv, "\u2005"sv, "\u2006"sv,
+                                      "\u2007"sv, "\u2008"sv, "\u2009"sv, "\u200A"sv, "\u2028"sv,
+                                      "\u2029"sv, "\u202F"sv, "\u205F"sv, "\u3000"sv};
+  while (!line.empty()) {
+    const auto space = std::find_if(kSpaces.begin(), kSpaces.end(),
+                                    [&](std::string_view s) { return line.starts_with(s); });
+    if (!is_space(line.front()) && space == kSpaces.end()) return false;
+    line.remove_prefix(is_space(line.front()) ? 1 : space->size());
+  }
+  return true;
+}
+
 }  // namespace th::data

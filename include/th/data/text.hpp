@@ -113,5 +113,8 @@ class PairReader {
 
 /// Whether a line has nothing but ASCII white space.
 [[nodiscard]] bool is_blank(std::string_view line);
+/// Whether a line of UTF-8 holds nothing but white space as Unicode has it (White_Space: no-break
+/// and ideographic spaces too).
+[[nodiscard]] bool is_white(std::string_view line);
 
 }  // namespace th::data

@@ -47,6 +47,18 @@ class Translate(th_run.SharedRunTest):
             "a line's translation depends on its neighbours",
         )
 
+    def test_lines_without_words_stay_without_words(self):
+        self.train(train__max_steps=2)
+        text = "one two\n\n \t \n\u00a0\u3000\nthree\n"
+        lines = self.program("th_translate", self.latest(), text=text).out.split("\n")
+        self.assertEqual([line == "" for line in lines[:5]], [False, True, True, True, False])
+        best = self.program(
+            "th_translate", self.latest(), "--beam", 2, "--n-best", 2, text=text
+        ).out.splitlines()
+        numbers = [line.split("\t")[0] for line in best]
+        self.assertEqual(numbers, ["0", "0", "1", "2", "3", "4", "4"])
+        self.assertEqual(best[2], "1\t0\t")
+
     def test_empty_lines_keep_their_place(self):
         lines = ["", self.source[0], "", "", self.source[1], " \t ", self.source[2], ""]
         out = self.translate(lines)

@@ -235,5 +235,12 @@ TEST_F(TextFiles, AZeroByteIsNoText) {
   EXPECT_EQ(text_of("a\r\nb", "standard input").lines, (std::vector<std::string>{"a", "b"}));
 }
 
+TEST(Text, WhiteLinesInUnicode) {
+  for (const char* line : {"", " ", "\t \r", "\u00a0", " \u3000\u2003 ", "\u202f\u205f"})
+    EXPECT_TRUE(is_white(line)) << line;
+  for (const char* line : {"a", " \u00a0a", "\u200b", "\u4e00", "\xC2"})
+    EXPECT_FALSE(is_white(line)) << line;
+}
+
 }  // namespace
 }  // namespace th::data

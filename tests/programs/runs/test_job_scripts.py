@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""jobs/*.sbatch with stand-ins for srun and scontrol: what they take from Slurm's variables."""
+
+import os
+import subprocess
+
+import th_run
+
+STAND_INS = {
+    "srun": '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec mpirun -np 2 "$@"\n',
+    "scontrol": '#!/bin/bash\necho scontrol "$@"\n',
+}
+
+
+class JobScripts(th_run.ProgramTest):
+    def setUp(self):
+        super().setUp()
+        (self.folder / "bin").mkdir()
+        for name, text in STAND_INS.items():
+            (self.folder / "bin" / name).write_text(text)
+            (self.folder / "bin" / name).chmod(0o755)
+
+    def job(self, script, **variables):
+        environment = {
+            **self.environment,
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "DECK": str(th_run.DECK),
+            "TH_APP": str(th_run.BIN / "th_app"),
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NUM_NODES": "1",
+            "SLURM_JOB_NODELIST": "here",
+            **variables,
+        }
+        return subprocess.run(
+            ["bash", str(th_run.SOURCE / "jobs" / script), *self.overrides({"train.max_steps": 1})],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=th_run.LIMIT_S,
+        )
+
+    def test_ranks_are_reckoned_where_slurm_does_not_tell_them(self):
+        cases = (
+            ({"SLURM_NTASKS": "2"}, 2),
+            ({"SLURM_NTASKS_PER_NODE": "2"}, 2),
+            ({"SLURM_TASKS_PER_NODE": "2(x1)"}, 2),
+            ({}, 1),
+        )
+        for number, (variables, ranks) in enumerate(cases):
+            for script in ("single_node.sbatch", "multi_node.sbatch"):
+                launch = "mpirun" if number % 2 else "srun --mpi=pmix"
+                done = self.job(script, LAUNCH=launch, **variables)
+                self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                self.assertIn(f"{ranks} ranks, 1 CPUs a rank", done.stdout)
+
+
+if __name__ == "__main__":
+    th_run.main()
