@@ -82,8 +82,8 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       watchdog_(watchdog),
       log_(log),
       output_(config_, log),
-      stop_(config_.run, collectives.rank() == 0),
       tracker_(config_),
+      stop_(config_.run, collectives.rank() == 0),
       loss_scale_(config_.precision) {
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
