@@ -8,7 +8,6 @@
 #include "th/io/checkpoint/shard_reader.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/run_state.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -206,7 +205,7 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
           throw;
         }
       });
-      const std::string of = run_state_from_json(reader->info().state_json).run;
+      const std::string of = reader->info().run;
       if (run.empty() || of.empty() || of == run) return reader;
       notes.push_back(path + " is of another run (" + of + ") than the folder's (" + run +
                       "): passed over");
