@@ -1,5 +1,6 @@
 // th_corpus: makes the project's own parallel corpora, and the index of a deck's corpus.
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
@@ -106,7 +107,10 @@ int encode(int count, char** words) {
 int run(int count, char** words) {
   const std::string_view command = count > 1 ? words[1] : "";
   if (command == "encode") return encode(count, words);
-  if (command == "--help") return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
+  const bool help = std::any_of(words + 1, words + count, [](const char* word) {
+    return std::string_view(word) == "--help";
+  });
+  if (help) return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
   if (command == "--version")
     return std::printf("th_corpus %s\n", th::build_line().c_str()) < 0 ? 1 : 0;
   if (command != "numbers")

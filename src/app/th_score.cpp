@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <sstream>
 
 // th_score: the scores of translations or summaries against one reference a line.
@@ -57,7 +58,7 @@ std::vector<std::string> metrics_of(const std::string& text) {
 Request parse(int argc, char** argv) {
   Request request;
   std::string metric, tokenizer = "13a", smoothing = "exp", units = "words";
-  double value = -1;
+  std::optional<double> value;
   po::options_description options(
       "th_score --metric bleu|chrf|rouge|exact --input HYP --target REF: a line for each score "
       "with "
@@ -71,7 +72,8 @@ Request parse(int argc, char** argv) {
   add("target", po::value(&request.target)->required(), "the references, line by line");
   add("bleu-tokenizer", po::value(&tokenizer), "13a, none, char, zh");
   add("smoothing", po::value(&smoothing), "of BLEU: exp, floor, add-k, none");
-  add("smoothing-value", po::value(&value), "of floor (0.1) and add-k (1)");
+  add("smoothing-value", po::value<double>()->notifier([&value](double given) { value = given; }),
+      "of floor (0.1) and add-k (1)");
   add("word-order", po::value(&request.chrf.word_order),
       "chrF's words up to so many; 0: chrF2, 2: chrF2++");
   add("rouge-units", po::value(&units),
@@ -80,7 +82,8 @@ Request parse(int argc, char** argv) {
       "of ROUGE-Lsum: the text between the sentences of a line; without it a line is one");
   try {
     po::variables_map values;
-    po::store(po::command_line_parser(argc, argv).options(options).run(), values);
+    const po::positional_options_description none;  // a word without an option is refused
+    po::store(po::command_line_parser(argc, argv).options(options).positional(none).run(), values);
     if (values.contains("help")) {
       std::cout << options;
       std::exit(0);
@@ -101,13 +104,13 @@ Request parse(int argc, char** argv) {
   request.rouge.units = choice("--rouge-units", units, th::score::kRougeUnits);
   if (request.chrf.word_order < 0 || request.chrf.word_order > 6)
     throw th::DeckError("--word-order must be from 0 to 6");
-  if (value == -1) return request;
-  if (!(std::isfinite(value) && value > 0))
+  if (!value) return request;
+  if (!(std::isfinite(*value) && *value > 0))
     throw th::DeckError("--smoothing-value must be a number above 0");
   if (request.bleu.smoothing != th::score::Smoothing::kFloor &&
       request.bleu.smoothing != th::score::Smoothing::kAddK)
     throw th::DeckError("--smoothing-value is for --smoothing floor and add-k");
-  request.bleu.smoothing_value = value;
+  request.bleu.smoothing_value = *value;
   return request;
 }
 

@@ -93,6 +93,8 @@ void check_mixture(Checker& k, const DataSection& data) {
 }
 
 void check_data(Checker& k, const DataSection& data) {
+  k.require(data.max_ratio == 0 || data.max_ratio >= 1, {"data.max_ratio"},
+            "the longer side's length by the shorter one's is at least 1; 0 takes any pair");
   const bool synthetic = data.synthetic != Synthetic::kNone;
   check_pair(k, data, "train", data.train_source, data.train_target);
   check_pair(k, data, "valid", data.valid_source, data.valid_target);

@@ -39,8 +39,10 @@ void add_checkpoint(std::vector<Key>& t) {
                                                     : c.checkpoint.resume_path;
   };
   t.push_back(resume);
-  t.push_back(path_key("checkpoint.init_from", TH_AT(checkpoint.init_from),
-                       "parameters only, fresh optimizer, step 0: fine-tuning"));
+  t.push_back(
+      path_key("checkpoint.init_from", TH_AT(checkpoint.init_from),
+               "parameters only, fresh optimizer, step 0: fine-tuning; of a run's folder its final "
+               "checkpoint, else its newest"));
   t.push_back(boolean_key("checkpoint.branch", TH_AT(checkpoint.branch),
                           "with resume = a path: a new run, with an id and an output folder of its "
                           "own, goes on from that checkpoint"));

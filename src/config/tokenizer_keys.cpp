@@ -106,13 +106,19 @@ void add_training_of_pieces(std::vector<Key>& t) {
 }  // namespace
 
 void add_tokenizer(std::vector<Key>& t) {
-  t.push_back(choice_key(
+  Key kind = choice_key(
       "data.tokenizer", TH_AT(data.tokenizer),
       Choices<TokenizerKind>{{"word", TokenizerKind::kWord},
                              {"bpe", TokenizerKind::kBpe},
                              {"unigram", TokenizerKind::kUnigram}},
       "how lines become ids: words as white space parts them, or SentencePiece's subwords, by byte "
-      "pair encoding or by a unigram model"));
+      "pair encoding or by a unigram model");
+  kind.idle = [](const RunConfig& c) -> std::string {
+    const bool said = c.data.synthetic != Synthetic::kNone;  // with the other keys of text
+    // bpe and unigram are compared with what is brought.
+    return said || c.data.tokenizer != TokenizerKind::kWord ? "" : not_made(c);
+  };
+  t.push_back(kind);
   Key size = integer_key("data.vocab_size", TH_AT(data.vocab_size), 0, 1 << 28,
                          "tokens of the vocabulary, special ones counted: word has at most so "
                          "many, 0: no cap; bpe and unigram exactly so many, 0: 8000");

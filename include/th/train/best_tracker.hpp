@@ -39,6 +39,8 @@ class BestTracker {
     std::vector<std::string> dropped;  ///< checkpoints that are no longer, and were saved for that
   };
   [[nodiscard]] Verdict observe(const Seen& seen);
+  /// A validation in turn without a value of the metric: none that is better.
+  void pass() { ++state_.without_better; }
   /// Whether valid.patience is over.
   [[nodiscard]] bool out_of_patience() const noexcept;
   /// Bare names of the best checkpoints, best first; then those that were before the end.

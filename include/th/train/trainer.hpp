@@ -193,6 +193,7 @@ class Trainer {
   std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<Validator> validator_;  ///< null: there is no validation text
   BestTracker tracker_;
+  bool validated_now_ = false;        ///< until take_validation()
   std::optional<double> to_take_;     ///< of this step's validation, until take_validation()
   std::vector<std::string> dropped_;  ///< until the next save
   /// What the run gives in the end; empty: nothing was saved.

@@ -4,6 +4,7 @@
 
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/compare.hpp"
 
 namespace th::io {
@@ -11,9 +12,11 @@ namespace {
 
 using config::VocabularyFrom;
 
-/// Of data.vocabulary's path: a folder is a checkpoint, a file a list of words.
+/// Of data.vocabulary's path: a folder, or a run's latest, best or final, is a checkpoint, another
+/// file a list of words.
 data::TokenizerPair from_path(const std::string& path) {
-  if (std::filesystem::is_directory(path)) return tokenizers_of(CheckpointReader(path));
+  const std::string named = named_checkpoint(path);
+  if (std::filesystem::is_directory(named)) return tokenizers_of(CheckpointReader(named));
   data::SavedTokenizer words{data::read_text(path).lines, ""};
   try {
     const auto both = data::restore_tokenizer(words);
@@ -64,7 +67,8 @@ data::TokenizerPair given_tokenizers(const config::RunConfig& config,
   const bool path = data.vocabulary == VocabularyFrom::kPath;
   const std::string& where = path ? data.vocabulary_path : config.checkpoint.init_from;
   if (where.empty()) return {};
-  data::TokenizerPair pair = path ? from_path(where) : tokenizers_of(CheckpointReader(where));
+  data::TokenizerPair pair =
+      path ? from_path(where) : tokenizers_of(CheckpointReader(named_checkpoint(where)));
   require_fitting(config, pair, where);
   return pair;
 }

@@ -1,5 +1,6 @@
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/lr_schedule.hpp"
@@ -52,7 +53,8 @@ void Trainer::open_checkpoint() {
 void Trainer::open_initial() {
   if (config_.checkpoint.init_from.empty() || reader_) return;
   run_agreed(collectives_, [&] {
-    initial_ = std::make_unique<io::CheckpointReader>(config_.checkpoint.init_from);
+    initial_ =
+        std::make_unique<io::CheckpointReader>(io::named_checkpoint(config_.checkpoint.init_from));
     state_.parent = run_state_from_json(initial_->info().state_json).run;
     const zero::FlatLayout layout(
         model::parameter_units(config_.model, data_.source_vocabulary, data_.target_vocabulary,

@@ -72,6 +72,7 @@ std::optional<Validation> Trainer::validate() {
   if (!validation) return std::nullopt;
   validated_step_ = state_.step;
   to_take_ = validation->best;
+  validated_now_ = true;
   return validation;
 }
 
@@ -141,7 +142,12 @@ bool Trainer::validate_in_between() {
 
 bool Trainer::take_validation(bool scheduled, bool in_turn) {
   const std::optional<double> value = std::exchange(to_take_, std::nullopt);
-  if (!value || !tracker_.active()) return false;
+  const bool validated = std::exchange(validated_now_, false);
+  if (!validated || !tracker_.active()) return false;
+  if (!value) {
+    tracker_.pass();
+    return false;
+  }
   BestTracker::Verdict verdict = tracker_.observe({state_.step, *value, in_turn, scheduled});
   dropped_.insert(dropped_.end(), verdict.dropped.begin(), verdict.dropped.end());
   say("Step " + std::to_string(state_.step) + ": " + tracker_.text() +

@@ -52,6 +52,15 @@ TEST(BestTracker, ALowerLossIsBetter) {
   EXPECT_EQ(tracker.kept(), Names{"step_00000003"});
 }
 
+TEST(BestTracker, AValidationWithoutAValueIsNoneThatIsBetter) {
+  BestTracker tracker(deck(0, 2, config::Metric::kBleu));
+  EXPECT_TRUE(tracker.observe({.step = 1, .value = 10}).better);
+  tracker.pass();
+  EXPECT_FALSE(tracker.out_of_patience());
+  tracker.pass();
+  EXPECT_TRUE(tracker.out_of_patience());
+}
+
 TEST(BestTracker, PatienceEndsAfterSoManyValidationsWithoutABetterOne) {
   BestTracker tracker(deck(0, 2, config::Metric::kBleu));
   for (const double value : {1.0, 1.0, 2.0, 2.0}) {
