@@ -66,8 +66,11 @@ TokenizerPair tokenizers_of(const IndexFile& index) {
   return pair;
 }
 
-std::string why_not_usable(const IndexFile& index, Part part, const config::DataSection& data,
-                           bool joint_vocabulary, const TokenizerPair& given) {
+namespace {
+
+/// Why a part of an index is not what the deck's keys make of its files; empty where it is.
+std::string why_made_otherwise(const IndexFile& index, Part part, const config::DataSection& data,
+                               bool joint_vocabulary, const TokenizerPair& given) {
   if (!index.has(name_of(part))) return std::string("it has no part ") + name_of(part);
   const auto other = [](const std::string& has, const std::string& wanted) {
     return has == wanted
@@ -79,6 +82,14 @@ std::string why_not_usable(const IndexFile& index, Part part, const config::Data
     reason = other(index.tokenizer_keys(), tokenizer_key(data, joint_vocabulary));
   if (reason.empty() && given.source && !has_tokenizers(index, given))
     reason = "it was written with other tokenizers";
+  return reason;
+}
+
+}  // namespace
+
+std::string why_not_usable(const IndexFile& index, Part part, const config::DataSection& data,
+                           bool joint_vocabulary, const TokenizerPair& given) {
+  const std::string reason = why_made_otherwise(index, part, data, joint_vocabulary, given);
   if (!reason.empty()) return reason;
   return other_file(index.info(name_of(part)).files, files_of_part(data, part, kPipePatience));
 }
@@ -140,7 +151,7 @@ std::vector<std::string> verify_index(const config::DataSection& data, bool join
   const std::string damaged = index.damaged_section();
   if (!damaged.empty()) out.push_back(index.path() + ": damaged: the bytes of " + damaged);
   for (const Part part : parts_of(data)) {
-    const std::string reason = why_not_usable(index, part, data, joint_vocabulary, given);
+    const std::string reason = why_made_otherwise(index, part, data, joint_vocabulary, given);
     if (!reason.empty()) out.push_back(std::string(name_of(part)) + ": " + reason);
     if (!index.has(name_of(part))) continue;
     const PartFiles files = files_of_part(data, part, kPipePatience);

@@ -97,6 +97,8 @@ class Corpora(th_run.ProgramTest):
             result = self.train(ranks=ranks, train__max_steps=5)
             self.assert_one_message(result, r"Training text: .*\(from .*out.index/corpus.index\)")
             self.assert_same_run("out", "whole")
+        (self.folder / "valid.en").touch()  # the same lines at another time
+        self.program("th_corpus", "encode", th_run.DECK, *deck, "--verify")
         self.write("valid.en", self.lines("valid.en")[::-1])
         result = self.train(train__max_steps=1)
         self.assert_one_message(
