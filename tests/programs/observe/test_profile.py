@@ -314,6 +314,7 @@ class Profile(th_run.ProgramTest):
 
     def test_a_trace_that_cannot_be_written_is_a_warning(self):
         (self.folder / "out" / "trace.json").mkdir(parents=True)
+        (self.folder / "out" / "manifest").write_text("trace.json\n")  # th_app's own
         result = self.profiled(ranks=2)
         self.assert_one_message(
             result,
