@@ -256,7 +256,7 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
     if (found == reader.given.end() || found->second.origin == kDefaultOrigin) continue;
     if (!apply(key, found->second, working_directory() / folder, deck.config, problems))
       unsure.insert(key.name);
-    if (!found->second.value.empty()) origins[key.name] = found->second.where;
+    origins[key.name] = found->second.where;
   }
   if (deck.config.run.output_dir.empty()) {
     deck.config.run.output_dir = (working_directory() / "runs" / deck.name).string();

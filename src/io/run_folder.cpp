@@ -151,6 +151,7 @@ RunFolder::RunFolder(fs::path folder)
     refuse(folder_, "is a file; give a folder");
   if (fs::exists(folder_ / kManifest, code)) {
     patterns_ = lines_of(folder_ / kManifest);
+    patterns_.push_back(kManifest);
   } else if (has_records(folder_ / "metrics.jsonl") || has_checkpoint(folder_)) {
     patterns_ = written();  // a program before the manifest
   }

@@ -70,6 +70,7 @@ class TestSet(th_run.ProgramTest):
     def test_training_is_saved_before_the_test_set_is_translated(self):
         blocked = self.folder / "out" / "test.hyp"
         blocked.mkdir(parents=True)
+        (self.folder / "out" / "manifest").write_text("test.hyp\n")  # th_app's own
         keys = {"train__max_steps": 5, **TEST_SET}
         result = self.train(ranks=2, code=5, checkpoint__resume="latest", **keys)
         self.assert_one_message(result, "error: ", "test.hyp can't be written")
@@ -97,6 +98,7 @@ class TestSet(th_run.ProgramTest):
     def test_more_epochs_after_one_whose_test_set_was_not_translated(self):
         blocked = self.folder / "out" / "test.hyp"
         blocked.mkdir(parents=True)
+        (self.folder / "out" / "manifest").write_text("test.hyp\n")  # th_app's own
         self.train(ranks=2, code=5, checkpoint__resume="latest", train__epochs=1, **TEST_SET)
         blocked.rmdir()
         self.train(ranks=2, checkpoint__resume="latest", train__epochs=2, **TEST_SET)

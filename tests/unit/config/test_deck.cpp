@@ -180,16 +180,6 @@ TEST(Deck, OutputFolderIsNamedAfterTheDeck) {
   EXPECT_EQ(output_of("deck"), (folder.path() / "runs" / "deck").string());
 }
 
-TEST(Deck, AKeySetToNothingIsNotGiven) {
-  const std::string text =
-      "[data]\nsynthetic = random_ids\nvocab_size = 100\n[train]\nmax_steps = 5\n";
-  const auto warnings = [&](const std::string& word) {
-    return load_deck_text(text, "a.in", "/decks", {word}).warnings;
-  };
-  EXPECT_EQ(warnings("data.test_source="), std::vector<std::string>{});
-  EXPECT_EQ(warnings("data.test_source=x.en").size(), 1U);
-}
-
 TEST(Deck, FileInTheWorkingDirectoryIsReadByItsBareName) {
   const InFolder folder;
   std::ofstream("bare.in") << kSound;
