@@ -191,7 +191,7 @@ fi
             ["tar", "-C", package.parent, "-xzf", BUILD / "th_app_gpu.tar.gz"], check=True
         )
         size = sum(path.lstat().st_size for path in package.rglob("*"))
-        self.assertLess(size, 63 << 20, "the package without LibTorch, for a machine that takes 64 MiB")
+        self.assertLess(size, 63 << 20, "without LibTorch, for a machine that takes 64 MiB")
         bare = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.folder),
