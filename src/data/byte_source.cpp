@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "data/index/descriptor.hpp"
 #include "th/base/error.hpp"
+#include "th/base/file_descriptor.hpp"
 
 namespace th::data {
 
@@ -54,7 +54,7 @@ class ByteSource::Raw {
     if (std::filesystem::is_directory(path, status))
       throw DataError(name_ + ": is a folder; name a text file");
     // A pipe is opened at once, whoever writes to it comes later or never.
-    file_ = Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    file_ = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat about {};
     if (file_.get() < 0 || ::fstat(file_.get(), &about) != 0)
       throw DataError(name_ + ": can't be read: " + std::strerror(errno) +
@@ -119,7 +119,7 @@ class ByteSource::Raw {
 
   std::string name_;
   std::chrono::milliseconds patience_;
-  Descriptor file_;
+  FileDescriptor file_;
   bool waits_ = false;
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0;

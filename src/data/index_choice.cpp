@@ -9,8 +9,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "data/index/descriptor.hpp"
 #include "th/base/error.hpp"
+#include "th/base/file_descriptor.hpp"
 #include "th/data/dataset.hpp"
 
 namespace th::data {
@@ -114,7 +114,7 @@ std::vector<std::string> write_index(const config::DataSection& data, bool joint
   }
   std::error_code error;
   fs::create_directories(fs::path(path).parent_path(), error);
-  const Descriptor lock(::open(unfinished.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  const FileDescriptor lock(::open(unfinished.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
   if (lock.get() < 0)
     throw DataError(unfinished + ": can't be written: " + std::strerror(errno) +
                     "; give another folder by data.index_dir");

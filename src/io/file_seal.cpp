@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "th/base/error.hpp"
+#include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"
-#include "th/io/file_descriptor.hpp"
 
 namespace th::io {
 namespace {

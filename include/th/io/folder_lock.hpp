@@ -3,7 +3,7 @@
 #include <chrono>
 #include <string>
 
-#include "th/io/file_descriptor.hpp"
+#include "th/base/file_descriptor.hpp"
 
 namespace th::io {
 

@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "data/index/descriptor.hpp"
 #include "data/index/index_layout.hpp"
 #include "th/base/error.hpp"
+#include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"
 #include "th/base/json_text.hpp"
 
@@ -48,7 +48,7 @@ PartInfo info_of(const Json& json) {
 }  // namespace
 
 IndexFile::IndexFile(std::string path) : path_(std::move(path)) {
-  const Descriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor file(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0)
     throw DataError(path_ + ": the corpus index can't be opened: " + std::strerror(errno));
   struct stat about {};

@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "data/index/descriptor.hpp"
 #include "data/index/index_layout.hpp"
+#include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"
 #include "th/base/json_text.hpp"
 
@@ -111,7 +111,7 @@ class IndexWriter::Stream {
     throw DataError(what + "; check that the folder is writable");
   }
   std::string path_;
-  Descriptor file_;
+  FileDescriptor file_;
   std::vector<std::byte> buffer_;
   std::uint64_t size_ = 0;
   std::uint32_t crc_ = 0;

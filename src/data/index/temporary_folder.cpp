@@ -31,7 +31,7 @@ bool is_new(const fs::path& folder) {
 }
 
 bool has_owner(const fs::path& folder) {
-  const Descriptor file(::open((folder / kOwner).c_str(), O_RDWR | O_CLOEXEC));
+  const FileDescriptor file(::open((folder / kOwner).c_str(), O_RDWR | O_CLOEXEC));
   if (file.get() < 0) return errno != ENOENT || is_new(folder);
   return ::flock(file.get(), LOCK_EX | LOCK_NB) != 0 || is_new(folder);
 }
@@ -54,8 +54,8 @@ TemporaryFolder::TemporaryFolder(const std::string& parent) {
     throw DataError(name +
                     ": the folder of the corpus index can't be made: " + std::strerror(errno));
   path_ = name;
-  lock_ =
-      Descriptor(::open((fs::path(path_) / kOwner).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  lock_ = FileDescriptor(
+      ::open((fs::path(path_) / kOwner).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   // Where there are no locks, nothing tells a dead owner, and others keep away.
   static_cast<void>(::flock(lock_.get(), LOCK_EX | LOCK_NB));
 }

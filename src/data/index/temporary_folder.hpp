@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "data/index/descriptor.hpp"
+#include "th/base/file_descriptor.hpp"
 
 namespace th::data {
 
@@ -25,7 +25,7 @@ class TemporaryFolder {
 
  private:
   std::string path_;
-  Descriptor lock_;
+  FileDescriptor lock_;
 };
 
 /// The nearest folder above `path`, or itself, that is there.

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "data/tokenizer/text_ids.hpp"
 #include "th/base/error.hpp"
 
 namespace th::data {
@@ -124,14 +125,8 @@ std::vector<std::int32_t> SentencePieceTokenizer::sample(std::string_view line, 
 
 std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::vector<int> theirs;
-  for (const std::int32_t id : ids) {
-    if (id == kEnd) break;
-    if (id == kPad || id == kBegin) continue;
-    if (id < 0 || id >= size())
-      throw DataError("vocabulary: id " + std::to_string(id) + " is outside of " +
-                      std::to_string(size()) + " tokens");
+  for (const std::int32_t id : text_ids(ids, size()))
     theirs.push_back(theirs_[static_cast<std::size_t>(id)]);
-  }
   std::string text;
   if (const auto status = processor_->Decode(theirs, &text); !status.ok())
     throw DataError(std::string("SentencePiece can't join pieces: ") + status.message());

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "data/tokenizer/text_ids.hpp"
 #include "th/base/error.hpp"
 #include "th/data/tokenizer/words.hpp"
 
@@ -80,12 +81,7 @@ std::vector<std::int32_t> WordTokenizer::sample(std::string_view line, double /*
 
 std::string WordTokenizer::decode(std::span<const std::int32_t> ids) const {
   std::string text;
-  for (const std::int32_t id : ids) {
-    if (id == kEnd) break;
-    if (id == kPad || id == kBegin) continue;
-    if (id < 0 || id >= size())
-      throw DataError("vocabulary: id " + std::to_string(id) + " is outside of " +
-                      std::to_string(size()) + " tokens");
+  for (const std::int32_t id : text_ids(ids, size())) {
     if (!text.empty()) text += ' ';
     text += tokens_[static_cast<std::size_t>(id)];
   }

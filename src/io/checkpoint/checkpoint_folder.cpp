@@ -12,9 +12,9 @@
 #include <map>
 
 #include "th/base/error.hpp"
+#include "th/base/file_descriptor.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/io/failure_point.hpp"
-#include "th/io/file_descriptor.hpp"
 
 namespace th::io {
 namespace fs = std::filesystem;

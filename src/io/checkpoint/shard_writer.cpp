@@ -7,11 +7,11 @@
 #include <cstring>
 
 #include "th/base/error.hpp"
+#include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_writer.hpp"
 #include "th/io/failure_point.hpp"
-#include "th/io/file_descriptor.hpp"
 #include "th/io/hdf5.hpp"
 
 namespace th::io {

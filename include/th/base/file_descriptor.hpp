@@ -4,7 +4,7 @@
 
 #include <utility>
 
-namespace th::io {
+namespace th {
 
 /// An owned file descriptor; move-only.
 class FileDescriptor {
@@ -27,4 +27,4 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-}  // namespace th::io
+}  // namespace th
