@@ -49,6 +49,9 @@ enum class ScheduleKind {
 };
 enum class WarmupShape { kLinear, kLog };
 enum class DecodeParameters { kTrained, kEma };
+/// kGnmt: ((5 + length) / 6)^alpha; kPower: length^alpha.
+enum class LengthNormalization { kGnmt, kPower };
+enum class Sharded { kAuto, kOn, kOff };
 enum class Precision { kFp32, kBf16, kFp16 };
 enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
@@ -232,6 +235,22 @@ struct DecodeSection {
   double length_penalty = 1.0;
   std::int64_t max_length = 100;
   DecodeParameters parameters = DecodeParameters::kTrained;
+  LengthNormalization length_normalization = LengthNormalization::kGnmt;
+  std::int64_t min_length = 0;       ///< ids, the end not counted
+  std::int64_t no_repeat_ngram = 0;  ///< ids of an n-gram; 0: any may be repeated
+  bool sampling = false;
+  double temperature = 1.0;
+  std::int64_t top_k = 0;  ///< 0: all
+  double top_p = 1.0;
+  std::vector<std::string> forbidden_words;
+  Sharded sharded = Sharded::kAuto;
+};
+
+/// Documents longer than the window.
+struct SummarizationSection {
+  bool hierarchical = true;
+  std::int64_t chunk = 0;     ///< source ids of a chunk, its end counted; 0: from the lengths
+  std::int64_t overlap = -1;  ///< source ids that two chunks share; -1: from the chunk
 };
 
 /// What validation computes of the validation text, and what follows from it.
@@ -281,6 +300,7 @@ struct RunConfig {
   CommSection comm;
   CheckpointSection checkpoint;
   DecodeSection decode;
+  SummarizationSection summarization;
   ValidSection valid;
   MonitorSection monitor;
   ProfileSection profile;

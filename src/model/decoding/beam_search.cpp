@@ -164,44 +164,77 @@ double length_penalty(std::int64_t length, double alpha) {
   return std::pow((5.0 + static_cast<double>(length)) / 6.0, alpha);
 }
 
-std::vector<std::vector<Hypothesis>> translate(const Transformer& model, ParameterSource& source,
-                                               const data::Batch& batch,
-                                               const SearchOptions& options) {
-  ensure(options.beam >= 1 && options.best >= 1 && options.best <= options.beam,
-         "translate: a beam of another width than its results");
-  if (batch.sentences == 0) return {};
-  c10::InferenceMode no_grad;
-  const std::int64_t longest = std::min(options.max_length, model.longest() - 1);
-  IncrementalDecoder decoder(model, source, batch, options.beam, longest + 1);
+struct BatchSearch::State {
+  State(const Transformer& model, ParameterSource& source, const data::Batch& batch,
+        const SearchOptions& options)
+      : longest(std::min(options.max_length, model.longest() - 1)),
+        decoder(model, source, batch, options.beam, longest + 1) {
+    for (std::int64_t b = 0; b < batch.sentences; ++b) searches.emplace_back(options, longest, b);
+  }
+
+  std::int64_t longest, length = 0;
+  IncrementalDecoder decoder;
   std::vector<SentenceSearch> searches;
-  for (std::int64_t b = 0; b < batch.sentences; ++b) searches.emplace_back(options, longest, b);
-  for (std::int64_t length = 0; length <= longest; ++length) {
-    std::vector<std::int32_t> ids;
-    std::vector<std::int64_t> parents;
-    for (const SentenceSearch& search : searches) {
-      for (const SentenceSearch::Live& hypothesis : search.live()) {
-        ids.push_back(hypothesis.ids.empty() ? data::kBegin : hypothesis.ids.back());
-        parents.push_back(hypothesis.parent);
-      }
-    }
-    if (ids.empty()) break;
-    const at::Tensor logits = decoder.step(ids, parents);
-    const Scores scores(logits);
-    std::int64_t first = 0;
-    for (SentenceSearch& search : searches) {
-      const std::int64_t rows = std::ssize(search.live());
-      if (rows == 0) continue;
-      if (length < longest) {
-        search.advance(scores, first);
-      } else {
-        search.end_all(scores, first);
-      }
-      first += rows;
+};
+
+BatchSearch::BatchSearch(const Transformer& model, ParameterSource& source,
+                         const data::Batch& batch, const SearchOptions& options,
+                         std::span<const SentenceOptions> /*sentences*/) {
+  ensure(options.beam >= 1 && options.best >= 1 && options.best <= options.beam,
+         "BatchSearch: a beam of another width than its results");
+  c10::InferenceMode no_grad;
+  state_ = std::make_unique<State>(model, source, batch, options);
+}
+
+BatchSearch::~BatchSearch() = default;
+
+bool BatchSearch::done() const {
+  return std::all_of(state_->searches.begin(), state_->searches.end(),
+                     [](const SentenceSearch& search) { return search.live().empty(); });
+}
+
+void BatchSearch::step() {
+  c10::InferenceMode no_grad;
+  State& s = *state_;
+  std::vector<std::int32_t> ids;
+  std::vector<std::int64_t> parents;
+  for (const SentenceSearch& search : s.searches) {
+    for (const SentenceSearch::Live& hypothesis : search.live()) {
+      ids.push_back(hypothesis.ids.empty() ? data::kBegin : hypothesis.ids.back());
+      parents.push_back(hypothesis.parent);
     }
   }
+  ensure(!ids.empty(), "BatchSearch: a step after the last");
+  const at::Tensor logits = s.decoder.step(ids, parents);
+  const Scores scores(logits);
+  std::int64_t first = 0;
+  for (SentenceSearch& search : s.searches) {
+    const std::int64_t rows = std::ssize(search.live());
+    if (rows == 0) continue;
+    if (s.length < s.longest) {
+      search.advance(scores, first);
+    } else {
+      search.end_all(scores, first);
+    }
+    first += rows;
+  }
+  ++s.length;
+}
+
+std::vector<std::vector<Hypothesis>> BatchSearch::results() && {
   std::vector<std::vector<Hypothesis>> results;
-  for (SentenceSearch& search : searches) results.push_back(std::move(search).finished());
+  for (SentenceSearch& search : state_->searches) results.push_back(std::move(search).finished());
   return results;
+}
+
+std::vector<std::vector<Hypothesis>> translate(const Transformer& model, ParameterSource& source,
+                                               const data::Batch& batch,
+                                               const SearchOptions& options,
+                                               std::span<const SentenceOptions> sentences) {
+  if (batch.sentences == 0) return {};
+  BatchSearch search(model, source, batch, options, sentences);
+  while (!search.done()) search.step();
+  return std::move(search).results();
 }
 
 std::vector<double> score_targets(Transformer& model, ParameterSource& source,

@@ -53,12 +53,27 @@ class IncrementalDecoder {
   std::unique_ptr<State> state_;
 };
 
-/// What a search looks for.
+/// What a search looks for, of every sentence.
 struct SearchOptions {
   std::int64_t beam = 1;          ///< N, live hypotheses a sentence; 1: greedy
   double length_penalty = 1.0;    ///< alpha, at least 0
   std::int64_t max_length = 100;  ///< ids of the longest translation, the end not counted
   std::int64_t best = 1;          ///< hypotheses to return, at most N
+  config::LengthNormalization length_normalization = config::LengthNormalization::kGnmt;
+  std::int64_t min_length = 0;          ///< ids before the end may come
+  std::int64_t no_repeat_ngram = 0;     ///< ids of an n-gram that comes once at most; 0: any
+  std::vector<std::int32_t> forbidden;  ///< ids that are never chosen
+  bool sampling = false;                ///< N independent draws in place of a search
+  double temperature = 1.0;             ///< logits are divided by it, above 0
+  std::int64_t top_k = 0;               ///< draws are of the k likeliest ids; 0: of all
+  double top_p = 1.0;  ///< ... of the fewest likeliest that hold so much probability together
+  std::uint64_t seed = 1;
+};
+
+/// What is asked of one sentence, beside its source.
+struct SentenceOptions {
+  std::uint64_t number = 0;          ///< of the sentence in its corpus: draws are by it
+  std::vector<std::int32_t> prefix;  ///< ids that its translation begins with
 };
 
 /// One translation: its ids without begin and end, log p of ids and end (natural logarithm), and
@@ -91,10 +106,30 @@ struct Hypothesis {
 /// another batch around a sentence may round its products differently by their row counts, which
 /// shows only where two continuations are nearly equal: sums of log p moved by up to 1e-6 in fp32
 /// and 1e-3 in fp16 on the shipped corpus, and no translation changed.
-[[nodiscard]] std::vector<std::vector<Hypothesis>> translate(const Transformer& model,
-                                                             ParameterSource& source,
-                                                             const data::Batch& batch,
-                                                             const SearchOptions& options);
+[[nodiscard]] std::vector<std::vector<Hypothesis>> translate(
+    const Transformer& model, ParameterSource& source, const data::Batch& batch,
+    const SearchOptions& options, std::span<const SentenceOptions> sentences = {});
+
+/// translate(), a position at a time. `source` and `batch` are used until the search's end.
+class BatchSearch {
+ public:
+  /// `sentences`: empty, or one a sentence of the batch.
+  BatchSearch(const Transformer& model, ParameterSource& source, const data::Batch& batch,
+              const SearchOptions& options, std::span<const SentenceOptions> sentences = {});
+  ~BatchSearch();
+  BatchSearch(const BatchSearch&) = delete;
+  BatchSearch& operator=(const BatchSearch&) = delete;
+  /// No sentence has a live hypothesis.
+  [[nodiscard]] bool done() const;
+  /// Takes the next position: one walk through the decoder's units. Not when done().
+  void step();
+  /// As translate(). After the last step.
+  [[nodiscard]] std::vector<std::vector<Hypothesis>> results() &&;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 /// log p of a batch's targets, a sentence: the sum over the first target_lengths ids of target_out,
 /// natural logarithm, by one pass over the given decoder inputs (teacher forcing). Throws
