@@ -46,6 +46,14 @@ Gemm::Gemm(const KernelSet& kernels, at::Tensor workspace)
       fp32_(device_products(&kernels, std::move(workspace))),
       bf16_(fp32_) {}
 
+Gemm Gemm::rowwise() const {
+  Gemm out = *this;
+  if (library_ == GemmLibrary::kCublas) return out;
+  out.fp32_ = rowwise_products(fp32_);
+  out.bf16_ = bf16_ == fp32_ ? out.fp32_ : rowwise_products(bf16_);
+  return out;
+}
+
 std::string Gemm::identity(config::Precision precision) const {
   const bool other =
       precision == config::Precision::kBf16 && native_bf16_ && library_ != GemmLibrary::kCublas;

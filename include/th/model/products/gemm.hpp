@@ -42,6 +42,9 @@ class Gemm {
   /// Products of the device whose kernels these are, kCublas; `workspace`:
   /// runtime::kProductWorkspace bytes of its memory.
   Gemm(const KernelSet& kernels, at::Tensor workspace);
+  /// The same products on a CPU, but each row of forward() depends on its own row of x alone:
+  /// whatever other rows there are, their order and the number of threads. Of a GPU's the same.
+  [[nodiscard]] Gemm rowwise() const;
   /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK,
                                    const at::Tensor& bias_N = {}) const;
