@@ -106,6 +106,10 @@ class Transformer {
   void idle_slot(ParameterSource& source) const;
   /// The forward half of idle_slot: joins the others' evaluate().
   void idle_forward(ParameterSource& source) const;
+  /// Passes without gradients multiply in int8 from here on (Gemm::quantized): parameters must be
+  /// fp32 and stay what and where they are.
+  void quantize_inference();
+
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
   /// The same, a sum for each sentence, which depends on its own pair of sentences alone. On the
