@@ -52,7 +52,10 @@ class OneTranslation(th_run.SharedRunTest):
         """The translations of each line with their scores, all digits."""
         text = "".join(f"{line}\n" for line in lines)
         out = self.program(
-            "th_translate", checkpoint, "--beam", beam, "--n-best", beam, "--batch", batch, text=text
+            "th_translate",
+            checkpoint,
+            *("--beam", beam, "--n-best", beam, "--batch", batch),
+            text=text,
         ).out
         best = [[] for _ in lines]
         for line in out.splitlines():
