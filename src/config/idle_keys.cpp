@@ -59,6 +59,9 @@ void find_idle_of_output(Checker& k, const RunConfig& c) {
   k.idle_if(!decodes, {"decode.beam", "decode.length_penalty", "decode.max_length"},
             "there is no test text");
   k.idle_if(decodes && c.decode.beam == 1, {"decode.length_penalty"}, "decode.beam is 1: greedy");
+  k.idle_if(!decodes, {"decode.sharded"}, "nothing is decoded");
+  k.idle_if(decodes && c.zero.stage != 3, {"decode.sharded"},
+            "zero.stage is not 3: every rank has all parameters");
   k.idle_if(!writes_checkpoints(c), {"checkpoint.keep_last", "checkpoint.async"},
             "no checkpoints are written");
   k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},
