@@ -15,7 +15,7 @@ namespace th::train {
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks)
-    : corpus_(corpus), count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
+    : corpus_(&corpus), count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks);
 }
@@ -23,7 +23,7 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks, std::span<const std::int64_t> sentences)
-    : corpus_(corpus),
+    : corpus_(&corpus),
       count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
       sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
@@ -44,8 +44,10 @@ std::int64_t EvaluationBatches::bytes() const {
 
 std::vector<model::SentenceOptions> EvaluationBatches::options(const data::EvalBatch& batch) const {
   std::vector<model::SentenceOptions> all;
-  for (const std::int64_t sentence : batch.sentences)
-    all.push_back({.number = static_cast<std::uint64_t>(corpus_.line_of(sentence)), .prefix = {}});
+  for (const std::int64_t sentence : batch.sentences) {
+    const std::int64_t line = corpus_ == nullptr ? sentence : corpus_->line_of(sentence);
+    all.push_back({.number = static_cast<std::uint64_t>(line), .prefix = {}});
+  }
   return all;
 }
 

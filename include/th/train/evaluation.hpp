@@ -33,11 +33,11 @@ class EvaluationBatches {
   [[nodiscard]] std::int64_t bytes() const;
   [[nodiscard]] std::int64_t count() const noexcept { return count_; }  ///< batches of all ranks
   [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }  ///< of the corpus
-  /// What is asked of a batch's sentences: each is numbered by its line.
+  /// What is asked of a batch's sentences: each is numbered by its line in the corpus.
   [[nodiscard]] std::vector<model::SentenceOptions> options(const data::EvalBatch& batch) const;
 
  private:
-  const data::ParallelCorpus& corpus_;
+  const data::ParallelCorpus* corpus_ = nullptr;  ///< null: sentences are numbered in their order
   std::vector<data::EvalBatch> mine_;
   std::int64_t count_, sentences_;
 };
