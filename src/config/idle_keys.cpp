@@ -83,6 +83,9 @@ void find_idle_of_output(Checker& k, const RunConfig& c) {
             "there is no validation text");
   k.idle_if(!decodes, decoding_keys(), "there is no test text");
   if (decodes) find_idle_of_decoding(k, c.decode);
+  k.idle_if(!decodes, {"decode.sharded"}, "nothing is decoded");
+  k.idle_if(decodes && c.zero.stage != 3, {"decode.sharded"},
+            "zero.stage is not 3: every rank has all parameters");
   k.idle_if(!writes_checkpoints(c), {"checkpoint.keep_last", "checkpoint.async"},
             "no checkpoints are written");
   k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},
