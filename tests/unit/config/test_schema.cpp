@@ -263,7 +263,8 @@ TEST(Explain, GivesAKeyASectionOrAll) {
   for (const Key& key : keys())
     EXPECT_NE(explain("").find(key.name + " = "), std::string::npos) << key.name;
   const std::string task = explain("run.task");
-  for (const char* change : {"ROUGE", "data.max_source_length = 400", "data.max_target_length = 100"})
+  for (const char* change :
+       {"ROUGE", "data.max_source_length = 400", "data.max_target_length = 100"})
     EXPECT_NE(task.find(change), std::string::npos) << change;
 }
 
