@@ -118,6 +118,7 @@ void add_zero(std::vector<Key>& t);
 void add_comm(std::vector<Key>& t);
 void add_checkpoint(std::vector<Key>& t);
 void add_decode(std::vector<Key>& t);
+void add_summarization(std::vector<Key>& t);
 void add_valid(std::vector<Key>& t);
 void add_monitor(std::vector<Key>& t);
 void add_profile(std::vector<Key>& t);
