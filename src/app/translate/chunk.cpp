@@ -53,7 +53,7 @@ std::string packed(const Chunk& chunk) {
   add(bytes, std::ssize(chunk.lines));
   for (const InputLine& line : chunk.lines) {
     add(bytes, line.text);
-    add(bytes, line.target);
+    add(bytes, line.beside);
     add(bytes, line.fault);
   }
   return bytes;
@@ -65,6 +65,8 @@ std::string packed(const ChunkResult& result) {
   add(bytes, result.text);
   add(bytes, std::ssize(result.cut));
   for (const std::int64_t line : result.cut) add(bytes, line);
+  add(bytes, result.sentences);
+  add(bytes, result.fewer);
   return bytes;
 }
 
@@ -77,7 +79,7 @@ Chunk unpacked_chunk(std::string_view bytes) {
   for (std::int64_t i = 0; i < lines; ++i) {
     InputLine line;
     line.text = from.text();
-    line.target = from.text();
+    line.beside = from.text();
     line.fault = from.text();
     chunk.lines.push_back(std::move(line));
   }
@@ -91,6 +93,8 @@ ChunkResult unpacked_result(std::string_view bytes) {
   result.text = from.text();
   const std::int64_t cut = from.number();
   for (std::int64_t i = 0; i < cut; ++i) result.cut.push_back(from.number());
+  result.sentences = from.number();
+  result.fewer = from.number();
   return result;
 }
 

@@ -13,7 +13,7 @@ namespace th::app {
 /// A line of the input.
 struct InputLine {
   std::string text;
-  std::string target;  ///< of --score: the line beside it
+  std::string beside;  ///< the line of the file beside the input: a target, or a prefix
   std::string fault;   ///< why the line is no text; empty where it is
 };
 
@@ -32,6 +32,8 @@ struct ChunkResult {
   std::int64_t number = 0;
   std::string text;               ///< lines of the output
   std::vector<std::int64_t> cut;  ///< numbers, from 1, of the lines that were cut
+  std::int64_t sentences = 0;     ///< that were decoded
+  std::int64_t fewer = 0;         ///< of those, with fewer hypotheses than were asked for
 };
 
 /// Whether the work has to be given up.

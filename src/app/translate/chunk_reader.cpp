@@ -19,12 +19,12 @@ bool stopped() { return runtime::StopSignals::stop_requested() != 0; }
 
 }  // namespace
 
-/// The lines of the input, and of the targets where there are any, and the chunk that they fill.
+/// The lines of the input, and of the file beside it where there is one, and the chunk that they fill.
 class ChunkReader::Reading {
  public:
   Reading(ChunkReader& owner, const ReadingPlan& plan)
       : owner_(owner), plan_(plan), source_(plan.input, [this] { (void)flush(); }) {
-    if (!plan.target.empty()) target_.emplace(plan.target, [] {});
+    if (!plan.beside.empty()) beside_.emplace(plan.beside, [] {});
   }
 
   void skip() {
@@ -42,7 +42,7 @@ class ChunkReader::Reading {
     begin();
     InputLine line;
     while (!stopped() && next(line)) {
-      bytes_ += std::ssize(line.text) + std::ssize(line.target);
+      bytes_ += std::ssize(line.text) + std::ssize(line.beside);
       chunk_.lines.push_back(std::exchange(line, {}));
       if (std::ssize(chunk_.lines) < longest() && bytes_ < kChunkBytes) continue;
       if (!flush()) return;
@@ -57,13 +57,13 @@ class ChunkReader::Reading {
   }
   [[nodiscard]] bool next(InputLine& line) {
     const bool more = source_.next(line.text, line.fault);
-    if (target_ && target_->next(line.target, target_fault_) != more)
-      throw DataError(source_.name() + " and " + target_->name() + " have unlike numbers of lines");
+    if (beside_ && beside_->next(line.beside, beside_fault_) != more)
+      throw DataError(source_.name() + " and " + beside_->name() + " have unlike numbers of lines; their lines go together");
     if (!more) return false;
-    if (target_ && !(line.fault + target_fault_).empty())
-      throw DataError(line.fault.empty() ? target_fault_ : line.fault);
+    if (beside_ && !(line.fault + beside_fault_).empty())
+      throw DataError(line.fault.empty() ? beside_fault_ : line.fault);
     ++lines_;
-    for (const std::string* part : {&line.text, &line.target}) {
+    for (const std::string* part : {&line.text, &line.beside}) {
       hash_.add(*part);
       hash_.add("\n");
       input_bytes_ += std::ssize(*part) + 1;
@@ -88,8 +88,8 @@ class ChunkReader::Reading {
   ChunkReader& owner_;
   const ReadingPlan& plan_;
   LineSource source_;
-  std::optional<LineSource> target_;
-  std::string target_fault_;
+  std::optional<LineSource> beside_;
+  std::string beside_fault_;
   TextHash hash_;
   std::int64_t lines_ = 0, number_ = 0, bytes_ = 0, input_bytes_ = 0;
   Chunk chunk_;

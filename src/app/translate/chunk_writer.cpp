@@ -1,5 +1,6 @@
 #include "app/translate/chunk_writer.hpp"
 
+#include "app/decoding_options.hpp"
 #include "th/base/error.hpp"
 
 #include <array>
@@ -72,6 +73,8 @@ void ChunkWriter::write(const ChunkNote& note, const ChunkResult& result) {
   for (const std::int64_t line : result.cut) {
     if (cut_.size() < kCutNamed) cut_.push_back(line);
   }
+  sentences_ += result.sentences;
+  fewer_ += result.fewer;
   record(milliseconds(200));
   show_progress(note);
 }
@@ -116,6 +119,8 @@ int ChunkWriter::finish(bool stopped) {
          (progress_.cut > 1 ? "s " : " ") + list_text(cut_) +
          (more > 0 ? " and " + std::to_string(more) + " more" : ""));
   }
+  if (const std::string text = fewer_hypotheses(fewer_, sentences_, plan_.best); !text.empty())
+    tell(text);
   if (stopped) {
     record(milliseconds(0));
     if (journal_)

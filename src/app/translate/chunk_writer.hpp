@@ -31,6 +31,7 @@ class ChunkWriter {
     std::optional<JobIdentity> identity;  ///< with a journal
     std::string cut_to;                   ///< "the 100 positions that the model learned (…)"
     std::int64_t input_bytes = 0;         ///< of a plain file; 0: not known
+    std::int64_t best = 1;                ///< hypotheses of a line that were asked for
   };
   explicit ChunkWriter(const Plan& plan);
 
@@ -57,7 +58,8 @@ class ChunkWriter {
   JobProgress progress_;
   std::int64_t first_lines_ = 0;        ///< of an earlier job
   std::int64_t told_ = 0;               ///< lines with faults that were told
-  std::vector<std::int64_t> cut_;       ///< the first of them
+  std::vector<std::int64_t> cut_;       ///< the first lines that were cut
+  std::int64_t sentences_ = 0, fewer_ = 0;  ///< of this job, as in ChunkResult
   th::monitor::Progress terminal_;
   Clock::time_point begun_ = Clock::now(), shown_ = begun_, recorded_ = begun_;
 };
