@@ -21,7 +21,8 @@ struct DecodingOverrides {
   std::optional<std::int64_t> beam, max_length, min_length, no_repeat_ngram, top_k;
   std::optional<std::int64_t> best;  ///< --n-best
   std::optional<double> length_penalty, temperature, top_p;
-  std::optional<std::string> length_normalization, forbid;
+  std::optional<config::LengthNormalization> length_normalization;
+  std::optional<std::vector<std::string>> forbid;
   std::optional<std::uint64_t> seed;
   bool sampling = false, no_sampling = false;
   std::string prefix;  ///< a file with one target prefix a line; empty: none
@@ -29,7 +30,8 @@ struct DecodingOverrides {
 
 /// Adds --beam, --length-penalty, --length-normalization, --max-length, --min-length,
 /// --no-repeat-ngram, --forbid, --prefix, --n-best, --sampling, --no-sampling, --temperature,
-/// --top-k, --top-p and --seed, which write to `place` at notify().
+/// --top-k, --top-p and --seed, which write to `place` at notify(). A value is what the deck's key
+/// of that meaning takes; notify() throws DeckError for another.
 void add_decoding_options(boost::program_options::options_description& options,
                           DecodingOverrides& place);
 
@@ -42,15 +44,16 @@ struct ResolvedSearch {
   std::vector<std::string> warnings;
 };
 
-/// Ranges and contradictions that need no checkpoint: to be called before one is opened. Throws
+/// Contradictions that show without a checkpoint: to be called before one is opened. Throws
 /// DeckError.
 void check_decoding(const DecodingOverrides& overrides);
 
-/// The deck's decoding with what the command line says. With sampling, options.beam and
-/// options.best are both the number of draws (--n-best); `seed` is run.seed of the deck, which
-/// --seed replaces. Throws DeckError: options that contradict each other or the deck, --n-best
-/// above the beam, a forbidden word that the vocabulary does not have.
-[[nodiscard]] ResolvedSearch resolve_search(const config::DecodeSection& deck, std::uint64_t seed,
+/// The decoding of the checkpoint's deck with what the command line says. With sampling,
+/// options.beam and options.best are both the number of draws (--n-best); options.seed is run.seed
+/// unless --seed is given. Throws DeckError: options that contradict each other or the deck,
+/// --n-best above the beam, a shortest translation beyond the learned positions, a forbidden word
+/// that the vocabulary does not have.
+[[nodiscard]] ResolvedSearch resolve_search(const config::RunConfig& deck,
                                             const DecodingOverrides& overrides,
                                             const data::Tokenizer& target);
 
