@@ -90,8 +90,10 @@ std::string options_text(const Request& r) {
   options.add("length-penalty", d.length_penalty);
   options.add("temperature", d.temperature);
   options.add("top-p", d.top_p);
-  options.add("length-normalization", d.length_normalization);
-  options.add("forbid", d.forbid);
+  if (d.length_normalization)
+    options.add("length-normalization", static_cast<int>(*d.length_normalization));
+  for (const std::string& word : d.forbid.value_or(std::vector<std::string>()))
+    options.add("forbid", word);
   options.add("seed", d.seed);
   if (d.sampling) options.add("sampling", true);
   if (d.no_sampling) options.add("no-sampling", true);

@@ -43,8 +43,7 @@ PreparedJob::PreparedJob(const Request& request) : score_(request.score) {
   }
   const config::RunConfig& deck = model().config();
   if (!score_) {
-    search_ = resolve_search(deck.decode, deck.run.seed, request.decoding,
-                             *model().tokenizers().target);
+    search_ = resolve_search(deck, request.decoding, *model().tokenizers().target);
     for (const std::string& warning : search_.warnings) notes_.push_back("warning: " + warning);
     check_lengths(request);
     check_memory(request);

@@ -71,7 +71,6 @@ void check(const Request& r) {
           "--score needs --input and --target");
   check_decoding(r.decoding);
   if (!r.score) return check_serving(r);
-  require(r.checkpoints.size() == 1, "--score is of one checkpoint: --ensemble contradicts it");
   require(!r.alignment, "--score takes the targets as they are: --alignment contradicts it");
   std::string given;
   for (const std::string& option : given_options(r.decoding))
