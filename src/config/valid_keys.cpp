@@ -190,6 +190,26 @@ bool needs_translations(Metric metric) {
   return metric != Metric::kLoss && metric != Metric::kPerplexity;
 }
 
+std::vector<std::pair<std::string, std::string>> metric_definition(const RunConfig& config) {
+  const Metric best = best_metric(config.valid);
+  std::vector<std::pair<std::string, std::string>> definition{
+      {"valid.best_metric", name_of(best)}};
+  std::vector<std::string> names;
+  if (best == Metric::kBleu) names = {"valid.bleu_tokenizer", "valid.bleu_smoothing"};
+  if (best == Metric::kChrf) names = {"valid.chrf_word_order"};
+  if (best == Metric::kRouge) names = {"valid.rouge_units"};
+  if (best == Metric::kScript) names = {"valid.script", "valid.script_better"};
+  if (needs_translations(best)) names.emplace_back("valid.max_lines");
+  for (const Key& key : keys()) {
+    const bool searches = key.name.rfind("decode.", 0) == 0 && key.name != "decode.sharded";
+    if (key.name == "decode.parameters" || (searches && needs_translations(best)))
+      names.push_back(key.name);
+  }
+  for (const std::string& name : names)
+    definition.emplace_back(name, find_key(name)->get(config));
+  return definition;
+}
+
 bool translates_in_validation(const RunConfig& config) {
   const std::vector<Metric> metrics = metrics_of(config.valid);
   return config.monitor.sample_lines > 0 ||

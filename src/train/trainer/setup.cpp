@@ -162,6 +162,10 @@ void Trainer::open_data(const runtime::Communicator& node) {
         "from its parameters with checkpoint.init_from");
   });
   state_.corpus = corpus;
+  if (dataset_.valid && !finished()) {
+    const std::string other = tracker_.compare_text(std::to_string(dataset_.valid->content_hash()));
+    if (!other.empty()) log_.info(other);
+  }
   open_initial();
   resolve_ratio();
   if (dataset_.valid || dataset_.train)
