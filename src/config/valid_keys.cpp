@@ -23,20 +23,24 @@ std::optional<Metric> metric_of(const std::string& name) {
   return std::nullopt;
 }
 
-/// "loss,bleu" and "loss, bleu"; false for an unknown, repeated or missing name.
-bool read_metrics(const std::string& text, std::vector<Metric>& metrics) {
+/// Reads "loss,bleu" and "loss, bleu"; returns what is wrong: an unknown, repeated or missing name.
+std::string read_metrics(const std::string& text, std::vector<Metric>& metrics) {
   std::vector<Metric> read;
   std::istringstream words(text + ",");
   for (std::string word; std::getline(words, word, ',');) {
     word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
     word.erase(word.find_last_not_of(' ') + 1);
     const std::optional<Metric> metric = metric_of(word);
-    if (!metric || *metric == Metric::kScript) return false;
-    if (std::find(read.begin(), read.end(), *metric) != read.end()) return false;
+    if (word.empty()) return "has a comma without a name";
+    if (metric == Metric::kScript)
+      return "names script, which valid.script computes without being named";
+    if (!metric) return "names '" + word + "', which is no metric";
+    if (std::find(read.begin(), read.end(), *metric) != read.end())
+      return "names " + word + " twice";
     read.push_back(*metric);
   }
   metrics = std::move(read);
-  return true;
+  return "";
 }
 
 Key metrics_key() {
@@ -50,7 +54,11 @@ Key metrics_key() {
           {},
           {}};
   key.set = [](RunConfig& c, const std::string& text) {
-    return read_metrics(text, c.valid.metrics);
+    return read_metrics(text, c.valid.metrics).empty();
+  };
+  key.why = [](const std::string& text) {
+    std::vector<Metric> ignored;
+    return text.empty() ? "names no metric" : read_metrics(text, ignored);
   };
   key.get = [](const RunConfig& c) {
     std::string text;
@@ -161,7 +169,10 @@ void add_valid(std::vector<Key>& t) {
                   "validations in a row without a better valid.best_metric that end the run; 0: "
                   "none do"),
       always, ""));
-  t.push_back(idle_unless(best_metric_key(), always, ""));
+  t.push_back(idle_unless(
+      best_metric_key(),
+      [](const RunConfig& c) { return c.valid.patience > 0 || c.checkpoint.keep_best > 0; },
+      "valid.patience and checkpoint.keep_best are 0, so that no validations are compared"));
 }
 
 const char* name_of(Metric metric) {
@@ -192,8 +203,7 @@ bool needs_translations(Metric metric) {
 
 std::vector<std::pair<std::string, std::string>> metric_definition(const RunConfig& config) {
   const Metric best = best_metric(config.valid);
-  std::vector<std::pair<std::string, std::string>> definition{
-      {"valid.best_metric", name_of(best)}};
+  std::vector<std::pair<std::string, std::string>> definition{{"valid.best_metric", name_of(best)}};
   std::vector<std::string> names;
   if (best == Metric::kBleu) names = {"valid.bleu_tokenizer", "valid.bleu_smoothing"};
   if (best == Metric::kChrf) names = {"valid.chrf_word_order"};
@@ -205,8 +215,7 @@ std::vector<std::pair<std::string, std::string>> metric_definition(const RunConf
     if (key.name == "decode.parameters" || (searches && needs_translations(best)))
       names.push_back(key.name);
   }
-  for (const std::string& name : names)
-    definition.emplace_back(name, find_key(name)->get(config));
+  for (const std::string& name : names) definition.emplace_back(name, find_key(name)->get(config));
   return definition;
 }
 
