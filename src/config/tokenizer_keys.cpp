@@ -75,28 +75,14 @@ Key symbols_key() {
 }
 
 Key vocabulary_key() {
-  Key key{"data.vocabulary",
-          "choice",
-          "text",
-          "text, checkpoint, a path",
-          "whose tokenizers the run takes: made from the training text; those of "
-          "checkpoint.init_from, also where the key is not given; or of a path: a checkpoint, or a "
-          "file with one word a line in id order, the four special ones first, for both sides",
-          {},
-          {},
-          {}};
-  key.set = [](RunConfig& c, const std::string& text) {
-    if (text.empty()) return false;
-    c.data.vocabulary = text == "text"         ? VocabularyFrom::kText
-                        : text == "checkpoint" ? VocabularyFrom::kCheckpoint
-                                               : VocabularyFrom::kPath;
-    c.data.vocabulary_path = c.data.vocabulary == VocabularyFrom::kPath ? text : "";
-    return true;
-  };
-  key.get = [](const RunConfig& c) -> std::string {
-    if (c.data.vocabulary == VocabularyFrom::kCheckpoint) return "checkpoint";
-    return c.data.vocabulary == VocabularyFrom::kPath ? c.data.vocabulary_path : "text";
-  };
+  Key key = choice_or_path_key(
+      "data.vocabulary", TH_AT(data.vocabulary),
+      Choices<VocabularyFrom>{{"text", VocabularyFrom::kText},
+                              {"checkpoint", VocabularyFrom::kCheckpoint}},
+      VocabularyFrom::kPath, TH_AT(data.vocabulary_path),
+      "whose tokenizers the run takes: made from the training text; those of "
+      "checkpoint.init_from, also where the key is not given; or of a path: a checkpoint, or a "
+      "file with one word a line in id order, the four special ones first, for both sides");
   key.idle = [](const RunConfig& c) {
     return c.data.synthetic != Synthetic::kNone ? "a synthetic run reads no text" : "";
   };

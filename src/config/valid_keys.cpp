@@ -44,15 +44,10 @@ std::string read_metrics(const std::string& text, std::vector<Metric>& metrics) 
 }
 
 Key metrics_key() {
-  Key key{"valid.metrics",
-          "text",
-          "loss",
-          std::string(kListed) + "; several with commas",
-          "what validation computes (docs/scores.md); bleu, chrf, rouge and exact translate the "
-          "validation text",
-          {},
-          {},
-          {}};
+  Key key =
+      named_key("valid.metrics", "text", "loss", std::string(kListed) + "; several with commas",
+                "what validation computes (docs/scores.md); bleu, chrf, rouge and exact "
+                "translate the validation text");
   key.set = [](RunConfig& c, const std::string& text) {
     return read_metrics(text, c.valid.metrics).empty();
   };
@@ -72,15 +67,10 @@ Key metrics_key() {
 }
 
 Key best_metric_key() {
-  Key key{"valid.best_metric",
-          "choice",
-          "first",
-          std::string("first, ") + kListed + ", script",
-          "by which valid.patience, checkpoint.keep_best and the log call a validation better; "
-          "rouge: by ROUGE-L; first: the first of valid.metrics",
-          {},
-          {},
-          {}};
+  Key key = named_key("valid.best_metric", "choice", "first",
+                      std::string("first, ") + kListed + ", script",
+                      "by which valid.patience, checkpoint.keep_best and the log call a validation "
+                      "better; rouge: by ROUGE-L; first: the first of valid.metrics");
   key.set = [](RunConfig& c, const std::string& text) {
     const std::optional<Metric> metric = metric_of(text);
     if (!metric && text != "first") return false;
