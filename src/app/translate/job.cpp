@@ -9,6 +9,7 @@
 #include "th/runtime/observe/signals.hpp"
 
 #include <ATen/Parallel.h>
+#include <csignal>
 
 #include <iostream>
 #include <optional>
