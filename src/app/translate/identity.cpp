@@ -1,6 +1,6 @@
 #include "app/translate/identity.hpp"
 
-#include "app/translate/line_source.hpp"
+#include "app/stream/line_source.hpp"
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"

@@ -1,15 +1,16 @@
 #include "app/translate/job.hpp"
 
-#include "app/translate/deal.hpp"
+#include "app/deal/deal.hpp"
 #include "app/translate/identity.hpp"
 #include "app/translate/prepared_job.hpp"
-#include "app/translate/ranks.hpp"
-#include "app/translate/threads.hpp"
+#include "app/deal/ranks.hpp"
+#include "app/deal/threads.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
 
 #include <ATen/Parallel.h>
 
+#include <csignal>
 #include <iostream>
 #include <optional>
 

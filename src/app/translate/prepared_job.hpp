@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "app/translate/chunk_translator.hpp"
-#include "app/translate/journal.hpp"
+#include "app/stream/journal.hpp"
 #include "app/translate/request.hpp"
 
 namespace th::app {

@@ -1,7 +1,7 @@
-#include "app/translate/deal.hpp"
+#include "app/deal/deal.hpp"
 
-#include "app/translate/messages.hpp"
-#include "app/translate/ranks.hpp"
+#include "app/deal/messages.hpp"
+#include "app/deal/ranks.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/runtime/transport/free_cores.hpp"

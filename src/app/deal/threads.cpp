@@ -1,4 +1,4 @@
-#include "app/translate/threads.hpp"
+#include "app/deal/threads.hpp"
 
 #include "th/runtime/transport/free_cores.hpp"
 

@@ -1,6 +1,6 @@
-#include "app/translate/chunk_reader.hpp"
+#include "app/stream/chunk_reader.hpp"
 
-#include "app/translate/line_source.hpp"
+#include "app/stream/line_source.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
 

@@ -1,4 +1,4 @@
-#include "app/translate/journal.hpp"
+#include "app/stream/journal.hpp"
 
 #include "th/base/error.hpp"
 

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "app/translate/chunk.hpp"
+#include "app/stream/chunk.hpp"
 #include "th/base/hash.hpp"
 #include "th/data/text.hpp"
 

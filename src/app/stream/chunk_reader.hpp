@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "app/translate/chunk.hpp"
+#include "app/stream/chunk.hpp"
 #include "th/base/hash.hpp"
 
 namespace th::app {

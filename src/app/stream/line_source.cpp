@@ -1,4 +1,4 @@
-#include "app/translate/line_source.hpp"
+#include "app/stream/line_source.hpp"
 
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"

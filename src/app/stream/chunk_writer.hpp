@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "app/translate/chunk.hpp"
-#include "app/translate/journal.hpp"
-#include "app/translate/output_file.hpp"
+#include "app/stream/chunk.hpp"
+#include "app/stream/journal.hpp"
+#include "app/stream/output_file.hpp"
 #include "th/monitor/progress.hpp"
 
 namespace th::app {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "app/translate/chunk_reader.hpp"
-#include "app/translate/chunk_writer.hpp"
+#include "app/stream/chunk_reader.hpp"
+#include "app/stream/chunk_writer.hpp"
 #include "th/runtime/transport/mpi.hpp"
 
 namespace th::app {

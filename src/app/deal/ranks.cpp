@@ -1,6 +1,6 @@
-#include "app/translate/ranks.hpp"
+#include "app/deal/ranks.hpp"
 
-#include "app/translate/messages.hpp"
+#include "app/deal/messages.hpp"
 #include "th/base/error.hpp"
 
 #include <new>

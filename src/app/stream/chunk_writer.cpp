@@ -1,4 +1,4 @@
-#include "app/translate/chunk_writer.hpp"
+#include "app/stream/chunk_writer.hpp"
 
 #include "app/decoding_options.hpp"
 #include "th/base/error.hpp"
