@@ -23,8 +23,8 @@ struct Message {
 /// The next message that has come, from anyone.
 [[nodiscard]] std::optional<Message> receive(const runtime::Communicator& world);
 
-/// Messages on their way; they are kept until they have left, and its end waits for that: the others
-/// must go on receiving.
+/// Messages on their way; they are kept until they have left, and its end waits for that: the
+/// others must go on receiving.
 class Outbox {
  public:
   explicit Outbox(const runtime::Communicator& world) : world_(world) {}

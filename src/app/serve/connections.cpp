@@ -54,8 +54,8 @@ void Connections::look() {
     Client& client = clients_.at(numbers[i]);
     if ((events & POLLIN) != 0) read(numbers[i], client);
     if ((events & POLLOUT) != 0) write(client);
-    const bool gone = (events & (POLLERR | POLLNVAL)) != 0 ||
-                      ((events & POLLHUP) != 0 && (events & POLLIN) == 0);
+    const bool gone =
+        (events & (POLLERR | POLLNVAL)) != 0 || ((events & POLLHUP) != 0 && (events & POLLIN) == 0);
     if (gone || (client.finished && client.open == 0 && client.out.empty()))
       clients_.erase(numbers[i]);
   }
@@ -92,8 +92,8 @@ void Connections::take_lines(std::uint64_t number, Client& client) {
   client.in.erase(0, at);
   if (client.in.size() <= kLongestRequest) return;
   if (!std::exchange(client.skips, true))
-    client.out += error_line("null", "the request has more than " +
-                                         std::to_string(kLongestRequest) + " bytes");
+    client.out += error_line(
+        "null", "the request has more than " + std::to_string(kLongestRequest) + " bytes");
   client.in.clear();
 }
 

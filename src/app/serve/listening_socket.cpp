@@ -37,7 +37,8 @@ void remove_stale(const std::string& path, const sockaddr_un& address) {
     throw DeckError("--serve " + path + ": is there already and no socket; name another path");
   const FileDescriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), generic(address), sizeof address) == 0)
-    throw DeckError("--serve " + path + ": another server listens there; end it, or name another "
+    throw DeckError("--serve " + path +
+                    ": another server listens there; end it, or name another "
                     "path");
   ::unlink(path.c_str());
 }
@@ -56,8 +57,7 @@ ListeningSocket::ListeningSocket(const std::string& path)
 ListeningSocket::~ListeningSocket() { ::unlink(path_.c_str()); }
 
 FileDescriptor ListeningSocket::accept() const {
-  return FileDescriptor(
-      ::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  return FileDescriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
 }  // namespace th::app

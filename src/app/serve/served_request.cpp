@@ -23,7 +23,8 @@ std::string read_members(const json& object, ServedRequest& request) {
     } else if (key == "text" || key == "number") {
       return "\"" + key + "\" is of another kind; \"text\" is a string, \"number\" counts from 0";
     } else {
-      return "\"" + key.substr(0, 64) + "\" is not known; a request has \"id\", \"text\" and \"number\"";
+      return "\"" + key.substr(0, 64) +
+             "\" is not known; a request has \"id\", \"text\" and \"number\"";
     }
   }
   if (!object.contains("text")) return "the request has no \"text\"";

@@ -13,8 +13,8 @@ inline constexpr std::size_t kLongestRequest = std::size_t{1} << 20;
 
 /// {"id": …, "text": "…"} with "number", where sampling draws by it.
 struct ServedRequest {
-  std::uint64_t client = 0;   ///< of the connection
-  std::string id;             ///< as JSON; null where none was given
+  std::uint64_t client = 0;  ///< of the connection
+  std::string id;            ///< as JSON; null where none was given
   std::string text;
   std::uint64_t number = 0;
 };

@@ -16,7 +16,7 @@ namespace th::app {
 
 namespace {
 
-constexpr std::int64_t kMostRequests = 1024;        // accepted and not answered
+constexpr std::int64_t kMostRequests = 1024;           // accepted and not answered
 constexpr std::int64_t kBytesOfTranslation = 1 << 20;  // of the texts that are translated together
 
 /// Translates requests that came in, whoever sent them.
@@ -43,9 +43,9 @@ class Worker {
       const auto& found = (*hypotheses)[i];
       const std::string text =
           found.empty() ? "" : model_.tokenizers().target->decode(found.front().ids);
-      all.push_back({requests[i].client,
-                     answer_line(requests[i], text, found.empty() ? 0 : found.front().score,
-                                 warnings[i])});
+      all.push_back(
+          {requests[i].client,
+           answer_line(requests[i], text, found.empty() ? 0 : found.front().score, warnings[i])});
     }
     return all;
   }

@@ -19,7 +19,8 @@ bool stopped() { return runtime::StopSignals::stop_requested() != 0; }
 
 }  // namespace
 
-/// The lines of the input, and of the file beside it where there is one, and the chunk that they fill.
+/// The lines of the input, and of the file beside it where there is one, and the chunk that they
+/// fill.
 class ChunkReader::Reading {
  public:
   Reading(ChunkReader& owner, const ReadingPlan& plan)
@@ -58,7 +59,8 @@ class ChunkReader::Reading {
   [[nodiscard]] bool next(InputLine& line) {
     const bool more = source_.next(line.text, line.fault);
     if (beside_ && beside_->next(line.beside, beside_fault_) != more)
-      throw DataError(source_.name() + " and " + beside_->name() + " have unlike numbers of lines; their lines go together");
+      throw DataError(source_.name() + " and " + beside_->name() +
+                      " have unlike numbers of lines; their lines go together");
     if (!more) return false;
     if (beside_ && !(line.fault + beside_fault_).empty())
       throw DataError(line.fault.empty() ? beside_fault_ : line.fault);

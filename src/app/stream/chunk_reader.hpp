@@ -16,12 +16,12 @@ namespace th::app {
 
 /// What is read, and in what chunks.
 struct ReadingPlan {
-  std::string input;         ///< a path; empty: standard input
-  std::string beside;        ///< a file whose lines go beside those of the input; empty: none
-  std::int64_t batch = 32;   ///< sentences of a batch: chunks are of 2 to 16 batches
-  std::int64_t ahead = 4;    ///< chunks that wait at most
-  std::int64_t skip = 0;     ///< lines that an earlier job has translated
-  std::uint64_t skipped = 0; ///< their Chunk::input_hash
+  std::string input;          ///< a path; empty: standard input
+  std::string beside;         ///< a file whose lines go beside those of the input; empty: none
+  std::int64_t batch = 32;    ///< sentences of a batch: chunks are of 2 to 16 batches
+  std::int64_t ahead = 4;     ///< chunks that wait at most
+  std::int64_t skip = 0;      ///< lines that an earlier job has translated
+  std::uint64_t skipped = 0;  ///< their Chunk::input_hash
 };
 
 /// Reads the input on a thread of its own, chunk by chunk. A chunk ends after so many lines or

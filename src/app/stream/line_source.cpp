@@ -25,8 +25,8 @@ constexpr int kPauseMs = 100;
 /// What a path is, for reading.
 bool is_stream(const std::string& path) {
   struct stat about {};
-  return path.empty() || (::stat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode) &&
-                          !S_ISDIR(about.st_mode));
+  return path.empty() ||
+         (::stat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode));
 }
 
 }  // namespace
@@ -71,8 +71,7 @@ class LineSource::Bytes {
   [[nodiscard]] std::size_t keep(std::span<char> bytes) {
     std::size_t kept = 0;
     for (std::size_t at = 0; at < bytes.size();) {
-      const auto* end =
-          static_cast<const char*>(std::memchr(&bytes[at], '\n', bytes.size() - at));
+      const auto* end = static_cast<const char*>(std::memchr(&bytes[at], '\n', bytes.size() - at));
       const std::size_t stop =
           end == nullptr ? bytes.size() : static_cast<std::size_t>(end - bytes.data());
       const auto room = static_cast<std::size_t>(kLongestLine - length_);
@@ -121,8 +120,8 @@ class LineSource::Bytes {
 
 LineSource::LineSource(const std::string& path, std::function<void()> paused)
     : bytes_(std::make_unique<Bytes>(path, std::move(paused))),
-      reader_(bytes_->name(), [this](std::span<char> block) { return bytes_->read(block); },
-              hash_) {}
+      reader_(
+          bytes_->name(), [this](std::span<char> block) { return bytes_->read(block); }, hash_) {}
 
 LineSource::~LineSource() = default;
 

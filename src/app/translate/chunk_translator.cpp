@@ -1,6 +1,6 @@
 #include "app/translate/chunk_translator.hpp"
 
-#include "app/decoding_options.hpp"
+#include "app/translate/decoding_options.hpp"
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
 #include "th/model/decoding/alignment.hpp"
@@ -215,8 +215,8 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   std::vector<std::int64_t> lengths;
   for (std::size_t i = 0; i < chunk.lines.size(); ++i) {
     sources.push_back(source_ids(chunk, i, result));
-    targets.push_back(data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside,
-                                          data::kUncut));
+    targets.push_back(
+        data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside, data::kUncut));
     lengths.push_back(std::ssize(sources.back()) + std::ssize(targets.back()));
     // Without begin and end:
     if (const std::string why = model_.too_long(std::ssize(targets.back()) - 2); !why.empty())

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "app/translate/batch_decoder.hpp"
 #include "app/stream/chunk.hpp"
+#include "app/translate/batch_decoder.hpp"
 #include "app/translate/loaded_model.hpp"
 
 namespace th::app {

@@ -56,9 +56,8 @@ std::string LoadedModel::too_long(std::int64_t longest) const {
 }
 
 std::string LoadedModel::group_of(const std::optional<std::string>& parameters) const {
-  const bool average = parameters
-                           ? *parameters == config::kAverageName
-                           : config_.decode.parameters == config::DecodeParameters::kEma;
+  const bool average = parameters ? *parameters == config::kAverageName
+                                  : config_.decode.parameters == config::DecodeParameters::kEma;
   if (!average) return "parameters";
   if (!reader_.info().has_state(config::kAverageName))
     throw CheckpointError(reader_.folder() +

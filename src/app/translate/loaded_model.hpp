@@ -16,7 +16,7 @@ namespace th::app {
 
 /// Which of a checkpoint's parameters are taken, and in what numbers.
 struct ParameterChoice {
-  std::optional<std::string> parameters;  ///< trained or ema; empty: decode.parameters of the deck
+  std::optional<std::string> parameters;   ///< trained or ema; empty: decode.parameters of the deck
   std::optional<config::Precision> dtype;  ///< empty: precision.dtype of the deck
 };
 

@@ -1,7 +1,7 @@
-#include "app/translate/job.hpp"
 #include "app/deal/messages.hpp"
 #include "app/deal/ranks.hpp"
 #include "app/serve/server.hpp"
+#include "app/translate/job.hpp"
 #include "app/translate/request.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
