@@ -11,8 +11,9 @@ if(TARGET th_app)
     translate_jobs validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
-    corpus decoding fetch_corpus finished golden_checkpoint h5py inspect inspect_average serve
-    inspect_diff inspect_export inspect_import pytorch score score_curve tensorboard translate)
+    corpus decoding fetch_corpus finished golden_checkpoint h5py inspect inspect_average
+    inspect_diff inspect_export inspect_import one_translation pytorch score score_curve serve
+    tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks troubles)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}

@@ -79,7 +79,7 @@ std::string options_text(const Request& r) {
   options.add("batch", r.batch);
   options.add("batch-tokens", r.batch_tokens);
   options.add("parameters", r.choice.parameters);
-  if (r.choice.dtype) options.add("dtype", name_of(*r.choice.dtype));
+  if (r.choice.dtype) options.add("dtype", r.choice.int8 ? "int8" : name_of(*r.choice.dtype));
   const DecodingOverrides& d = r.decoding;
   options.add("beam", d.beam);
   options.add("max-length", d.max_length);

@@ -71,10 +71,12 @@ void LoadedModel::make_model() {
                                         tokenizers_.target->size(), rows_, source_per_target_},
                  model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
                  model::host_compute(config_.run));
+  if (int8_) model_->quantize_inference();
 }
 
 void LoadedModel::load(std::int64_t longest, const ParameterChoice& choice) {
   if (choice.dtype) config_.precision.dtype = *choice.dtype;
+  int8_ = choice.int8;
   rows_ = learned() > 0
               ? learned()
               : std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;
