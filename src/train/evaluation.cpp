@@ -4,9 +4,11 @@
 #include "th/base/exact_sum.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/sharded_decoding.hpp"
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <utility>
 
 namespace th::train {
@@ -14,7 +16,7 @@ namespace th::train {
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks)
-    : count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
+    : corpus_(&corpus), count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks);
 }
@@ -22,7 +24,8 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks, std::span<const std::int64_t> sentences)
-    : count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
+    : corpus_(&corpus),
+      count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
       sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
@@ -38,6 +41,15 @@ std::int64_t EvaluationBatches::bytes() const {
   std::int64_t sum = 0;
   for (const data::EvalBatch& batch : mine_) sum += ledger_bytes(batch.batch);
   return sum;
+}
+
+std::vector<model::SentenceOptions> EvaluationBatches::options(const data::EvalBatch& batch) const {
+  std::vector<model::SentenceOptions> all;
+  for (const std::int64_t sentence : batch.sentences) {
+    const std::int64_t line = corpus_ == nullptr ? sentence : corpus_->line_of(sentence);
+    all.push_back({.number = static_cast<std::uint64_t>(line), .prefix = {}});
+  }
+  return all;
 }
 
 std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
@@ -78,30 +90,23 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
   return ExactSum::value({all[0], all[1], all[2]}) / all[3];
 }
 
-std::optional<std::vector<std::string>> translate_corpus(model::Transformer& model,
-                                                         zero::ZeroEngine& engine,
-                                                         runtime::Collectives& collectives,
-                                                         const EvaluationBatches& batches,
-                                                         const CorpusDecoding& decoding) {
-  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-  const auto source = engine.gather_all(model);
-  std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
-  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
-  // once.
-  for (std::size_t round = 0;
-       std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
-       ++round) {
-    if (decoding.stop && decoding.stop()) return std::nullopt;
-    run_agreed(collectives, [&] {
-      if (round >= batches.all().size()) return;
-      const data::EvalBatch& batch = batches.all()[round];
-      const auto outputs = model::translate(model, *source, batch.batch, decoding.options);
-      for (std::size_t i = 0; i < outputs.size(); ++i)
-        lines += std::to_string(batch.sentences[i]) + "\t" +
-                 decoding.target.decode(outputs[i][0].ids) + "\n";
-    });
-  }
-  std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));
+namespace {
+
+using Results = LockStep::Results;
+
+/// "number<TAB>text<LF>" of a batch's best translations.
+std::string lines_of(const data::EvalBatch& batch, const Results& results,
+                     const data::Tokenizer& target) {
+  std::string lines;
+  for (std::size_t i = 0; i < results.size(); ++i)
+    lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(results[i][0].ids) + "\n";
+  return lines;
+}
+
+/// Puts every rank's lines into their places. Collective.
+std::vector<std::string> by_sentence(runtime::Collectives& collectives, const std::string& lines,
+                                     std::int64_t sentences) {
+  std::vector<std::string> result(static_cast<std::size_t>(sentences));
   for (const std::string& text : collectives.gather_texts(lines)) {
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t tab = text.find('\t', at);
@@ -111,6 +116,49 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
     }
   }
   return result;
+}
+
+}  // namespace
+
+std::optional<std::vector<std::string>> translate_corpus(model::Transformer& model,
+                                                         zero::ZeroEngine& engine,
+                                                         runtime::Collectives& collectives,
+                                                         const EvaluationBatches& batches,
+                                                         const CorpusDecoding& decoding) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
+  const bool sharded = decoding.sharded == config::Sharded::kOn;
+  const std::unique_ptr<zero::DecodingSource> units =
+      sharded ? engine.decoding_source(model) : nullptr;
+  const std::unique_ptr<model::ParameterSource> whole =
+      sharded ? nullptr : engine.gather_all(model);
+  std::string lines;  // of this rank's sentences
+  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
+  // once.
+  for (std::size_t round = 0;
+       std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
+       ++round) {
+    const data::EvalBatch* const batch =
+        round < batches.all().size() ? &batches.all()[round] : nullptr;
+    const auto sentences =
+        batch == nullptr ? std::vector<model::SentenceOptions>{} : batches.options(*batch);
+    Results results;
+    if (sharded) {
+      LockStep together(model, *units, collectives, decoding.options, decoding.stop);
+      std::optional<Results> found =
+          together.translate(batch == nullptr ? nullptr : &batch->batch, sentences);
+      if (!found) return std::nullopt;
+      results = std::move(*found);
+    } else if (decoding.stop && decoding.stop()) {
+      return std::nullopt;
+    }
+    run_agreed(collectives, [&] {
+      if (batch == nullptr) return;
+      if (!sharded)
+        results = model::translate(model, *whole, batch->batch, decoding.options, sentences);
+      lines += lines_of(*batch, results, decoding.target);
+    });
+  }
+  return by_sentence(collectives, lines, batches.sentences());
 }
 
 void with_decoding_parameters(const config::RunConfig& config, zero::ZeroEngine& engine,

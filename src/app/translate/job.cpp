@@ -10,6 +10,7 @@
 #include "th/runtime/observe/signals.hpp"
 
 #include <ATen/Parallel.h>
+#include <csignal>
 
 #include <algorithm>
 #include <csignal>
