@@ -39,6 +39,7 @@ void find_idle_of_data(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
+  k.idle_if(synthetic, {"train.epochs"}, "random ids have no epochs: train.max_steps ends the run");
   k.idle_if(
       synthetic,
       {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
@@ -83,6 +84,9 @@ void find_idle_of_output(Checker& k, const RunConfig& c) {
             "there is no validation text");
   k.idle_if(!decodes, decoding_keys(), "there is no test text");
   if (decodes) find_idle_of_decoding(k, c.decode);
+  k.idle_if(!decodes, {"decode.sharded"}, "nothing is decoded");
+  k.idle_if(decodes && c.zero.stage != 3, {"decode.sharded"},
+            "zero.stage is not 3: every rank has all parameters");
   k.idle_if(!writes_checkpoints(c), {"checkpoint.keep_last", "checkpoint.async"},
             "no checkpoints are written");
   k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},
