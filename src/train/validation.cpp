@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/config/metrics.hpp"
+#include "th/model/decoding/search_options.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/process/child_program.hpp"
 #include "th/score/bleu.hpp"
@@ -151,13 +152,12 @@ std::optional<std::vector<std::string>> translate_sentences(
         model::resolve_gemm(config.run.gemm), model::Arithmetic::kCompute,
         model::host_compute(config.run));
   }
+  const data::Tokenizer& target = *run.data.dataset.target_tokenizer;
   std::optional<std::vector<std::string>> lines;
   with_decoding_parameters(config, run.engine, [&] {
     lines = translate_corpus(
         host ? *host : run.model, run.engine, run.collectives, batches,
-        {*run.data.dataset.target_tokenizer,
-         {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1},
-         run.stop,
+        {target, model::search_options(config.decode, config.run.seed, target), run.stop,
          run.sharded});
   });
   return lines;
