@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "model/blocks/stack.hpp"
-#include "small_model.hpp"
 #include "th/model/decoding/alignment.hpp"
+#include "unit/model/small_model.hpp"
 
 #include <cmath>
 

@@ -1,9 +1,9 @@
 // Decoding with several models against the mean of their probabilities, spelled out.
 #include <gtest/gtest.h>
 
-#include "small_model.hpp"
 #include "th/base/error.hpp"
 #include "th/model/decoding/ensemble.hpp"
+#include "unit/model/small_model.hpp"
 
 #include <limits>
 
