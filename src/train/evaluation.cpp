@@ -27,6 +27,15 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
   mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
 }
 
+EvaluationBatches::EvaluationBatches(const std::vector<std::vector<std::int32_t>>& sources,
+                                     const config::DataSection& data, std::int64_t rank,
+                                     std::int64_t ranks)
+    : count_((std::ssize(sources) + data.batch_size - 1) / data.batch_size),
+      sentences_(std::ssize(sources)) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
+  mine_ = data::make_source_batches(sources, data, rank, ranks);
+}
+
 std::vector<zero::BatchShape> EvaluationBatches::shapes() const {
   std::vector<zero::BatchShape> shapes;
   for (const data::EvalBatch& batch : mine_) shapes.push_back(shape_of(batch.batch));

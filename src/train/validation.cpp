@@ -2,6 +2,8 @@
 
 #include "th/base/error.hpp"
 #include "th/config/metrics.hpp"
+#include "th/config/summarization.hpp"
+#include "th/data/summary/hierarchical.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/process/child_program.hpp"
 #include "th/score/bleu.hpp"
@@ -134,30 +136,82 @@ std::string log_text(const std::vector<Score>& scores) {
   return text;
 }
 
+namespace {
+
+/// Decodes batches by the run's parameters.
+class RunDecoder {
+ public:
+  explicit RunDecoder(const RunParts& run) : run_(run) {
+    if (!run.device.on_gpu()) return;
+    const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
+    host_.emplace(model::TransformerSpec{run.config.model, run.data.source_vocabulary,
+                                         run.data.target_vocabulary, run.data.longest,
+                                         run.data.source_per_target},
+                  model::resolve_gemm(run.config.run.gemm), model::Arithmetic::kCompute,
+                  model::host_compute(run.config.run));
+  }
+  /// As translate_corpus(). Within with_decoding_parameters(). Collective.
+  [[nodiscard]] std::optional<Lines> operator()(const EvaluationBatches& batches) {
+    const config::DecodeSection& decode = run_.config.decode;
+    run_.memory.saw_decoding(batches.shapes(), batches.bytes(), decode.max_length);
+    return translate_corpus(host_ ? *host_ : run_.model, run_.engine, run_.collectives, batches,
+                            {*run_.data.dataset.target_tokenizer,
+                             {decode.beam, decode.length_penalty, decode.max_length, 1},
+                             run_.stop});
+  }
+
+ private:
+  const RunParts& run_;
+  std::optional<model::Transformer> host_;  // decodes in place of a GPU's
+  const model::ActivationLedger of_host_{runtime::MemoryLedger::process()};
+};
+
+/// The sources of some sentences as they were before they were cut to the window, where chunks of
+/// them are summarized; none where all are within it.
+std::vector<std::vector<std::int32_t>> long_documents(const RunParts& run,
+                                                      const data::ParallelCorpus& corpus,
+                                                      std::span<const std::int64_t> sentences) {
+  std::vector<std::vector<std::int32_t>> documents;
+  if (!config::summarizes_in_chunks(run.config) || corpus.info().counts.cut == 0) return documents;
+  const std::int64_t window = config::summary_window(run.config).length;
+  const Lines lines = corpus.source_lines();
+  bool longer = false;
+  for (const std::int64_t sentence : sentences) {
+    const std::string& line = lines[static_cast<std::size_t>(corpus.line_of(sentence))];
+    documents.push_back(
+        data::encode_source(*run.data.dataset.source_tokenizer, line, data::kUncut));
+    longer = longer || std::ssize(documents.back()) > window;
+  }
+  if (!longer) documents.clear();
+  return documents;
+}
+
+}  // namespace
+
 std::optional<std::vector<std::string>> translate_sentences(
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences) {
-  const config::RunConfig& config = run.config;
-  const EvaluationBatches batches(corpus, config.data, run.collectives.rank(),
-                                  run.collectives.size(), sentences);
-  run.memory.saw_decoding(batches.shapes(), batches.bytes(), config.decode.max_length);
-  std::optional<model::Transformer> host;  // decodes in place of a GPU's
-  const model::ActivationLedger of_host(runtime::MemoryLedger::process());
-  if (run.device.on_gpu()) {
-    const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-    host.emplace(
-        model::TransformerSpec{config.model, run.data.source_vocabulary, run.data.target_vocabulary,
-                               run.data.longest, run.data.source_per_target},
-        model::resolve_gemm(config.run.gemm), model::Arithmetic::kCompute,
-        model::host_compute(config.run));
-  }
-  std::optional<std::vector<std::string>> lines;
-  with_decoding_parameters(config, run.engine, [&] {
-    lines = translate_corpus(
-        host ? *host : run.model, run.engine, run.collectives, batches,
-        {*run.data.dataset.target_tokenizer,
-         {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1},
-         run.stop});
+  const config::DataSection& data = run.config.data;
+  const std::int64_t rank = run.collectives.rank(), ranks = run.collectives.size();
+  std::vector<std::vector<std::int32_t>> documents;
+  run_agreed(run.collectives, [&] { documents = long_documents(run, corpus, sentences); });
+  RunDecoder decode(run);
+  std::optional<Lines> lines;
+  with_decoding_parameters(run.config, run.engine, [&] {
+    if (documents.empty()) {
+      lines = decode(EvaluationBatches(corpus, data, rank, ranks, sentences));
+      return;
+    }
+    const std::optional<Lines> summaries =
+        data::summarize_documents(std::move(documents), config::summary_window(run.config),
+                                  *run.data.dataset.source_tokenizer,
+                                  [&](const std::vector<std::vector<std::int32_t>>& sources) {
+                                    return decode(EvaluationBatches(sources, data, rank, ranks));
+                                  });
+    if (!summaries) return;
+    lines.emplace(static_cast<std::size_t>(corpus.size()));
+    for (std::size_t i = 0; i < sentences.size(); ++i)
+      (*lines)[static_cast<std::size_t>(sentences[i])] = (*summaries)[i];
   });
   return lines;
 }

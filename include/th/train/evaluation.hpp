@@ -27,6 +27,9 @@ class EvaluationBatches {
   /// Of some of its sentences.
   EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
                     std::int64_t rank, std::int64_t ranks, std::span<const std::int64_t> sentences);
+  /// Of sources that are in no corpus: sentences are their places in the list.
+  EvaluationBatches(const std::vector<std::vector<std::int32_t>>& sources,
+                    const config::DataSection& data, std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] const std::vector<data::EvalBatch>& all() const noexcept { return mine_; }
   [[nodiscard]] std::vector<zero::BatchShape> shapes() const;
   /// Of the batches, as the memory ledger sees them.
