@@ -27,13 +27,12 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
   mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
 }
 
-EvaluationBatches::EvaluationBatches(const std::vector<std::vector<std::int32_t>>& sources,
-                                     const config::DataSection& data, std::int64_t rank,
-                                     std::int64_t ranks)
-    : count_((std::ssize(sources) + data.batch_size - 1) / data.batch_size),
-      sentences_(std::ssize(sources)) {
+EvaluationBatches::EvaluationBatches(const data::Sources& sources, const config::DataSection& data,
+                                     std::int64_t rank, std::int64_t ranks)
+    : count_((std::ssize(sources.ids) + data.batch_size - 1) / data.batch_size),
+      sentences_(std::ssize(sources.ids)) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
-  mine_ = data::make_source_batches(sources, data, rank, ranks);
+  mine_ = data::make_source_batches(sources.ids, data, rank, ranks);
 }
 
 std::vector<zero::BatchShape> EvaluationBatches::shapes() const {

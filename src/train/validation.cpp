@@ -168,22 +168,21 @@ class RunDecoder {
 
 /// The sources of some sentences as they were before they were cut to the window, where chunks of
 /// them are summarized; none where all are within it.
-std::vector<std::vector<std::int32_t>> long_documents(const RunParts& run,
-                                                      const data::ParallelCorpus& corpus,
-                                                      std::span<const std::int64_t> sentences) {
-  std::vector<std::vector<std::int32_t>> documents;
-  if (!config::summarizes_in_chunks(run.config) || corpus.info().counts.cut == 0) return documents;
+data::Sources long_documents(const RunParts& run, const data::ParallelCorpus& corpus,
+                             std::span<const std::int64_t> sentences) {
+  if (!config::summarizes_in_chunks(run.config) || corpus.info().counts.cut == 0) return {};
   const std::int64_t window = config::summary_window(run.config).length;
   const Lines lines = corpus.source_lines();
+  data::Sources documents;
   bool longer = false;
   for (const std::int64_t sentence : sentences) {
-    const std::string& line = lines[static_cast<std::size_t>(corpus.line_of(sentence))];
-    documents.push_back(
-        data::encode_source(*run.data.dataset.source_tokenizer, line, data::kUncut));
-    longer = longer || std::ssize(documents.back()) > window;
+    const std::int64_t line = corpus.line_of(sentence);
+    documents.ids.push_back(data::encode_source(
+        *run.data.dataset.source_tokenizer, lines[static_cast<std::size_t>(line)], data::kUncut));
+    documents.numbers.push_back(static_cast<std::uint64_t>(line));
+    longer = longer || std::ssize(documents.ids.back()) > window;
   }
-  if (!longer) documents.clear();
-  return documents;
+  return longer ? documents : data::Sources();
 }
 
 }  // namespace
@@ -191,23 +190,22 @@ std::vector<std::vector<std::int32_t>> long_documents(const RunParts& run,
 std::optional<std::vector<std::string>> translate_sentences(
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences) {
-  const config::DataSection& data = run.config.data;
+  const config::DataSection& section = run.config.data;
   const std::int64_t rank = run.collectives.rank(), ranks = run.collectives.size();
-  std::vector<std::vector<std::int32_t>> documents;
+  data::Sources documents;
   run_agreed(run.collectives, [&] { documents = long_documents(run, corpus, sentences); });
   RunDecoder decode(run);
   std::optional<Lines> lines;
   with_decoding_parameters(run.config, run.engine, [&] {
-    if (documents.empty()) {
-      lines = decode(EvaluationBatches(corpus, data, rank, ranks, sentences));
+    if (documents.ids.empty()) {
+      lines = decode(EvaluationBatches(corpus, section, rank, ranks, sentences));
       return;
     }
-    const std::optional<Lines> summaries =
-        data::summarize_documents(std::move(documents), config::summary_window(run.config),
-                                  *run.data.dataset.source_tokenizer,
-                                  [&](const std::vector<std::vector<std::int32_t>>& sources) {
-                                    return decode(EvaluationBatches(sources, data, rank, ranks));
-                                  });
+    const std::optional<Lines> summaries = data::summarize_documents(
+        std::move(documents), config::summary_window(run.config),
+        *run.data.dataset.source_tokenizer, [&](const data::Sources& sources) {
+          return decode(EvaluationBatches(sources, section, rank, ranks));
+        });
     if (!summaries) return;
     lines.emplace(static_cast<std::size_t>(corpus.size()));
     for (std::size_t i = 0; i < sentences.size(); ++i)

@@ -9,6 +9,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/corpus.hpp"
+#include "th/data/summary/hierarchical.hpp"
 #include "th/data/tokenizer/tokenizer.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
@@ -28,8 +29,8 @@ class EvaluationBatches {
   EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
                     std::int64_t rank, std::int64_t ranks, std::span<const std::int64_t> sentences);
   /// Of sources that are in no corpus: sentences are their places in the list.
-  EvaluationBatches(const std::vector<std::vector<std::int32_t>>& sources,
-                    const config::DataSection& data, std::int64_t rank, std::int64_t ranks);
+  EvaluationBatches(const data::Sources& sources, const config::DataSection& data,
+                    std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] const std::vector<data::EvalBatch>& all() const noexcept { return mine_; }
   [[nodiscard]] std::vector<zero::BatchShape> shapes() const;
   /// Of the batches, as the memory ledger sees them.
