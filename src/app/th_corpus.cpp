@@ -98,6 +98,8 @@ int encode(int count, char** words) {
   }
   if (deck_path.empty()) throw th::DeckError(std::string("th_corpus: no deck given\n") + kUsage);
   const th::config::LoadedDeck deck = th::config::load_deck(deck_path, overrides);
+  for (const std::string& warning : deck.warnings)
+    std::fprintf(stderr, "th_corpus: warning: %s\n", warning.c_str());
   const th::config::DataSection& data = deck.config.data;
   if (data.synthetic != th::config::Synthetic::kNone)
     throw th::DeckError(deck_path + ": data.synthetic: random ids have no text to encode");

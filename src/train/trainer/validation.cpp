@@ -62,8 +62,9 @@ std::vector<config::Metric> test_metrics(const config::RunConfig& config) {
 }  // namespace
 
 RunParts Trainer::parts() {
-  return {config_,      data_,     device_,  *model_, *engine_,
-          collectives_, watchdog_, *memory_, log_,    [this] { return stop_asked(); }};
+  return {config_,          data_,     device_,  *model_, *engine_,
+          collectives_,     watchdog_, *memory_, log_,    [this] { return stop_asked(); },
+          decoding_.sharded};
 }
 
 bool Trainer::stop_asked() {
@@ -73,8 +74,7 @@ bool Trainer::stop_asked() {
   // A launch that begins with this work would meet its limit here each time.
   if (mine == StopRequests::kTimeLimit && totals_.steps == 0) mine = StopRequests::kNone;
   collectives_.all_gather_doubles(std::array{mine}, all);
-  for (const double reason : all)
-    if (stopping_.empty() && reason != StopRequests::kNone) stopping_ = stop_.text(reason);
+  stopping_ = stop_.first_text(all);
   return !stopping_.empty();
 }
 

@@ -93,13 +93,13 @@ TEST(KeyTable, RefusedValueLeavesTheConfigAsItWas) {
 
 TEST(KeyTable, SymbolsAreSplitAtCommasAndHoldNoBlanks) {
   const Key& key = *find_key("data.user_symbols");
-  for (const char* text : {"", "<2de>", "<2de>,<2fr>", "x"}) {
+  for (const char* text : {"", "<2de>", "<2de>,<2fr>", "x", "<0x4>", "<0xZZ>", "<0x41"}) {
     RunConfig config;
     EXPECT_TRUE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), text);
   }
   for (const char* text :
-       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb"}) {
+       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb", "<0x41>", "a,<0xFF>"}) {
     RunConfig config;
     EXPECT_FALSE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), "") << text;
