@@ -1,6 +1,6 @@
-#include "app/translate/chunk_reader.hpp"
+#include "app/stream/chunk_reader.hpp"
 
-#include "app/translate/line_source.hpp"
+#include "app/stream/line_source.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
 
@@ -19,12 +19,15 @@ bool stopped() { return runtime::StopSignals::stop_requested() != 0; }
 
 }  // namespace
 
-/// The lines of the input, and of the file beside it where there is one, and the chunk that they fill.
+/// The lines of the input, and of the file beside it where there is one, and the chunk that they
+/// fill.
 class ChunkReader::Reading {
  public:
   Reading(ChunkReader& owner, const ReadingPlan& plan)
-      : owner_(owner), plan_(plan), source_(plan.input, [this] { (void)flush(); }) {
-    if (!plan.beside.empty()) beside_.emplace(plan.beside, [] {});
+      : owner_(owner),
+        plan_(plan),
+        source_(plan.input, [this] { return flush() && owner_.wanted(); }) {
+    if (!plan.beside.empty()) beside_.emplace(plan.beside, [this] { return owner_.wanted(); });
   }
 
   void skip() {
@@ -58,7 +61,8 @@ class ChunkReader::Reading {
   [[nodiscard]] bool next(InputLine& line) {
     const bool more = source_.next(line.text, line.fault);
     if (beside_ && beside_->next(line.beside, beside_fault_) != more)
-      throw DataError(source_.name() + " and " + beside_->name() + " have unlike numbers of lines; their lines go together");
+      throw DataError(source_.name() + " and " + beside_->name() +
+                      " have unlike numbers of lines; their lines go together");
     if (!more) return false;
     if (beside_ && !(line.fault + beside_fault_).empty())
       throw DataError(line.fault.empty() ? beside_fault_ : line.fault);
@@ -118,6 +122,11 @@ void ChunkReader::read(const ReadingPlan& plan) {
   error_ = error;
   ended_ = true;
   changed_.notify_all();
+}
+
+bool ChunkReader::wanted() {
+  const std::lock_guard lock(mutex_);
+  return !left_;
 }
 
 bool ChunkReader::put(Chunk chunk) {

@@ -1,4 +1,4 @@
-#include "decoding_options.hpp"
+#include "app/translate/decoding_options.hpp"
 
 #include "th/base/error.hpp"
 #include "th/config/schema.hpp"

@@ -1,4 +1,4 @@
-#include "app/translate/messages.hpp"
+#include "app/deal/messages.hpp"
 
 #include "th/base/error.hpp"
 

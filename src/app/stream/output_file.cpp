@@ -1,4 +1,4 @@
-#include "app/translate/output_file.hpp"
+#include "app/stream/output_file.hpp"
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"

@@ -1,4 +1,4 @@
-#include "app/translate/threads.hpp"
+#include "app/deal/threads.hpp"
 
 #include "th/runtime/transport/free_cores.hpp"
 
@@ -42,11 +42,11 @@ std::int64_t own_cores() { return std::min(mask_cores(), granted_cores()); }
 
 std::int64_t cores_of_rank(const runtime::Communicator& node) {
   const int together = runtime::cores_of(node);
-  const std::int64_t all = std::min<std::int64_t>(together > 0 ? together : own_cores(),
-                                                  granted_cores());
+  const std::int64_t all =
+      std::min<std::int64_t>(together > 0 ? together : own_cores(), granted_cores());
   std::int64_t cores = std::min(mask_cores(), std::max<std::int64_t>(1, all / node.size()));
-  runtime::check_mpi(
-      MPI_Allreduce(MPI_IN_PLACE, &cores, 1, MPI_INT64_T, MPI_MIN, node.get()), "MPI_Allreduce");
+  runtime::check_mpi(MPI_Allreduce(MPI_IN_PLACE, &cores, 1, MPI_INT64_T, MPI_MIN, node.get()),
+                     "MPI_Allreduce");
   return cores;
 }
 

@@ -9,19 +9,19 @@
 #include <string>
 #include <thread>
 
-#include "app/translate/chunk.hpp"
+#include "app/stream/chunk.hpp"
 #include "th/base/hash.hpp"
 
 namespace th::app {
 
 /// What is read, and in what chunks.
 struct ReadingPlan {
-  std::string input;         ///< a path; empty: standard input
-  std::string beside;        ///< a file whose lines go beside those of the input; empty: none
-  std::int64_t batch = 32;   ///< sentences of a batch: chunks are of 2 to 16 batches
-  std::int64_t ahead = 4;    ///< chunks that wait at most
-  std::int64_t skip = 0;     ///< lines that an earlier job has translated
-  std::uint64_t skipped = 0; ///< their Chunk::input_hash
+  std::string input;          ///< a path; empty: standard input
+  std::string beside;         ///< a file whose lines go beside those of the input; empty: none
+  std::int64_t batch = 32;    ///< sentences of a batch: chunks are of 2 to 16 batches
+  std::int64_t ahead = 4;     ///< chunks that wait at most
+  std::int64_t skip = 0;      ///< lines that an earlier job has translated
+  std::uint64_t skipped = 0;  ///< their Chunk::input_hash
 };
 
 /// Reads the input on a thread of its own, chunk by chunk. A chunk ends after so many lines or
@@ -47,6 +47,8 @@ class ChunkReader {
   void read(const ReadingPlan& plan);
   /// Waits for room in the queue; false where nobody takes chunks any more.
   [[nodiscard]] bool put(Chunk chunk);
+  /// Whether anybody takes chunks.
+  [[nodiscard]] bool wanted();
   /// With the lock held.
   [[nodiscard]] std::optional<Chunk> pop();
 

@@ -1,6 +1,6 @@
-#include "app/translate/ranks.hpp"
+#include "app/deal/ranks.hpp"
 
-#include "app/translate/messages.hpp"
+#include "app/deal/messages.hpp"
 #include "th/base/error.hpp"
 
 #include <new>
@@ -35,8 +35,8 @@ void run_on_all(const runtime::Communicator& world, const std::function<void()>&
   auto size = static_cast<std::int64_t>(error.size());
   runtime::check_mpi(MPI_Bcast(&size, 1, MPI_INT64_T, failed, world.get()), "MPI_Bcast");
   error.resize(static_cast<std::size_t>(size));
-  runtime::check_mpi(
-      MPI_Bcast(error.data(), static_cast<int>(size), MPI_CHAR, failed, world.get()), "MPI_Bcast");
+  runtime::check_mpi(MPI_Bcast(error.data(), static_cast<int>(size), MPI_CHAR, failed, world.get()),
+                     "MPI_Bcast");
   const auto [code, text] = unpacked_error(error);
   throw Error(static_cast<ExitCode>(code), text, Error::Thrown::kEverywhere);
 }

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "app/translate/output_file.hpp"
+#include "app/stream/output_file.hpp"
 #include "th/base/file_descriptor.hpp"
 
 namespace th::app {

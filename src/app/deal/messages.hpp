@@ -1,8 +1,9 @@
 #pragma once
 
-#include <deque>
+#include <list>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "th/runtime/transport/mpi.hpp"
 
@@ -23,8 +24,8 @@ struct Message {
 /// The next message that has come, from anyone.
 [[nodiscard]] std::optional<Message> receive(const runtime::Communicator& world);
 
-/// Messages on their way; they are kept until they have left, and its end waits for that: the others
-/// must go on receiving.
+/// Messages on their way; they are kept until they have left, and its end waits for that: the
+/// others must go on receiving.
 class Outbox {
  public:
   explicit Outbox(const runtime::Communicator& world) : world_(world) {}
@@ -41,7 +42,7 @@ class Outbox {
     MPI_Request request = MPI_REQUEST_NULL;
   };
   const runtime::Communicator& world_;
-  std::deque<Sent> sent_;
+  std::list<Sent> sent_;  ///< MPI reads the bytes where they are
 };
 
 /// An exit code and a text as bytes.

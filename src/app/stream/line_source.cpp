@@ -1,4 +1,4 @@
-#include "app/translate/line_source.hpp"
+#include "app/stream/line_source.hpp"
 
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
@@ -25,8 +25,8 @@ constexpr int kPauseMs = 100;
 /// What a path is, for reading.
 bool is_stream(const std::string& path) {
   struct stat about {};
-  return path.empty() || (::stat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode) &&
-                          !S_ISDIR(about.st_mode));
+  return path.empty() ||
+         (::stat(path.c_str(), &about) == 0 && !S_ISREG(about.st_mode) && !S_ISDIR(about.st_mode));
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ bool is_stream(const std::string& path) {
 /// their numbers are kept until they are asked for.
 class LineSource::Bytes {
  public:
-  Bytes(const std::string& path, std::function<void()> paused)
+  Bytes(const std::string& path, Paused paused)
       : name_(path.empty() ? "standard input" : path), paused_(std::move(paused)) {
     if (!is_stream(path)) {
       file_.emplace(name_, path, std::chrono::milliseconds(-1));
@@ -71,8 +71,7 @@ class LineSource::Bytes {
   [[nodiscard]] std::size_t keep(std::span<char> bytes) {
     std::size_t kept = 0;
     for (std::size_t at = 0; at < bytes.size();) {
-      const auto* end =
-          static_cast<const char*>(std::memchr(&bytes[at], '\n', bytes.size() - at));
+      const auto* end = static_cast<const char*>(std::memchr(&bytes[at], '\n', bytes.size() - at));
       const std::size_t stop =
           end == nullptr ? bytes.size() : static_cast<std::size_t>(end - bytes.data());
       const auto room = static_cast<std::size_t>(kLongestLine - length_);
@@ -95,7 +94,7 @@ class LineSource::Bytes {
       pollfd asked{stream_, POLLIN, 0};
       const int ready = ::poll(&asked, 1, kPauseMs);
       if (runtime::StopSignals::stop_requested() != 0) return 0;
-      if (ready == 0) paused_();
+      if (ready == 0 && !paused_()) return 0;
       if (ready <= 0) continue;
       const ssize_t got = ::read(stream_, block.data(), block.size());
       if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
@@ -110,7 +109,7 @@ class LineSource::Bytes {
   }
 
   std::string name_;
-  std::function<void()> paused_;
+  Paused paused_;
   std::optional<data::ByteSource> file_;
   FileDescriptor opened_;
   int stream_ = -1;
@@ -119,10 +118,10 @@ class LineSource::Bytes {
   std::deque<std::int64_t> cut_;
 };
 
-LineSource::LineSource(const std::string& path, std::function<void()> paused)
+LineSource::LineSource(const std::string& path, Paused paused)
     : bytes_(std::make_unique<Bytes>(path, std::move(paused))),
-      reader_(bytes_->name(), [this](std::span<char> block) { return bytes_->read(block); },
-              hash_) {}
+      reader_(
+          bytes_->name(), [this](std::span<char> block) { return bytes_->read(block); }, hash_) {}
 
 LineSource::~LineSource() = default;
 

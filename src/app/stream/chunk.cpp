@@ -1,4 +1,4 @@
-#include "app/translate/chunk.hpp"
+#include "app/stream/chunk.hpp"
 
 #include "th/base/error.hpp"
 

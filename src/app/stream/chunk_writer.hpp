@@ -2,13 +2,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "app/translate/chunk.hpp"
-#include "app/translate/journal.hpp"
-#include "app/translate/output_file.hpp"
+#include "app/stream/chunk.hpp"
+#include "app/stream/journal.hpp"
+#include "app/stream/output_file.hpp"
 #include "th/monitor/progress.hpp"
 
 namespace th::app {
@@ -31,7 +32,8 @@ class ChunkWriter {
     std::optional<JobIdentity> identity;  ///< with a journal
     std::string cut_to;                   ///< "the 100 positions that the model learned (…)"
     std::int64_t input_bytes = 0;         ///< of a plain file; 0: not known
-    std::int64_t best = 1;                ///< hypotheses of a line that were asked for
+    /// What is said of lines with fewer hypotheses than were asked for, and of all; may be empty.
+    std::function<std::string(std::int64_t fewer, std::int64_t sentences)> fewer_text;
   };
   explicit ChunkWriter(const Plan& plan);
 
@@ -56,9 +58,9 @@ class ChunkWriter {
   std::optional<Journal> journal_;  // is there before the output is
   OutputFile output_;
   JobProgress progress_;
-  std::int64_t first_lines_ = 0;        ///< of an earlier job
-  std::int64_t told_ = 0;               ///< lines with faults that were told
-  std::vector<std::int64_t> cut_;       ///< the first lines that were cut
+  std::int64_t first_lines_ = 0;            ///< of an earlier job
+  std::int64_t told_ = 0;                   ///< lines with faults that were told
+  std::vector<std::int64_t> cut_;           ///< the first lines that were cut
   std::int64_t sentences_ = 0, fewer_ = 0;  ///< of this job, as in ChunkResult
   th::monitor::Progress terminal_;
   Clock::time_point begun_ = Clock::now(), shown_ = begun_, recorded_ = begun_;

@@ -1,6 +1,5 @@
-#include "app/translate/chunk_writer.hpp"
+#include "app/stream/chunk_writer.hpp"
 
-#include "app/decoding_options.hpp"
 #include "th/base/error.hpp"
 
 #include <array>
@@ -119,8 +118,7 @@ int ChunkWriter::finish(bool stopped) {
          (progress_.cut > 1 ? "s " : " ") + list_text(cut_) +
          (more > 0 ? " and " + std::to_string(more) + " more" : ""));
   }
-  if (const std::string text = fewer_hypotheses(fewer_, sentences_, plan_.best); !text.empty())
-    tell(text);
+  if (const std::string text = plan_.fewer_text(fewer_, sentences_); !text.empty()) tell(text);
   if (stopped) {
     record(milliseconds(0));
     if (journal_)

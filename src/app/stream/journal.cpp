@@ -1,4 +1,4 @@
-#include "app/translate/journal.hpp"
+#include "app/stream/journal.hpp"
 
 #include "th/base/error.hpp"
 
@@ -38,9 +38,8 @@ std::string line_of(const JobProgress& p) {
 
 JobProgress progress_of(const std::string& line) {
   const json v = json::parse(line);
-  return {v.at(0).get<std::int64_t>(),  v.at(1).get<std::int64_t>(),
-          v.at(2).get<std::int64_t>(),  v.at(3).get<std::uint64_t>(),
-          v.at(4).get<std::int64_t>(), v.at(5).get<std::uint32_t>()};
+  return {v.at(0).get<std::int64_t>(),  v.at(1).get<std::int64_t>(), v.at(2).get<std::int64_t>(),
+          v.at(3).get<std::uint64_t>(), v.at(4).get<std::int64_t>(), v.at(5).get<std::uint32_t>()};
 }
 
 std::string all_of(int file, const std::string& path) {
@@ -58,8 +57,7 @@ std::string all_of(int file, const std::string& path) {
 }  // namespace
 
 Journal::Journal(const std::string& output, const JobIdentity& identity)
-    : path_(output + ".journal"),
-      file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    : path_(output + ".journal"), file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (file_.get() < 0) throw DataError(path_ + ": can't be written: " + std::strerror(errno));
   if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
     throw DeckError(output + ": another th_translate writes it (" + path_ +
@@ -99,8 +97,9 @@ void Journal::read(const JobIdentity& identity) {
 void Journal::compare(const JobIdentity& kept, const JobIdentity& asked) const {
   const auto same = [this](const char* what, const std::string& its, const std::string& ours) {
     if (its != ours)
-      throw DeckError(path_ + " is of another job: its " + what + " is (" + its + "), this one's (" +
-                      ours + "); remove the journal to begin anew, or name another output");
+      throw DeckError(path_ + " is of another job: its " + what + " is (" + its +
+                      "), this one's (" + ours +
+                      "); remove the journal to begin anew, or name another output");
   };
   same("input", kept.input, asked.input);
   same("model", kept.model, asked.model);
