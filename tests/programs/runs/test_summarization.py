@@ -109,6 +109,33 @@ class Summarization(th_run.SharedRunTest):
             self.assertEqual(self.hypotheses(run), self.hypotheses())
             self.assertEqual(self.evals(run), self.evals())
 
+    def test_th_translate_summarizes_as_the_run_does(self):
+        for ranks, words in ((0, ()), (3, ("--batch", 5)), (0, ("--batch-tokens", 200))):
+            result = self.program(
+                "th_translate",
+                self.latest(),
+                "--hierarchical",
+                "--input",
+                "records.test.source",
+                *words,
+                ranks=ranks,
+            )
+            self.assertEqual(result.out, self.hypotheses())
+        self.assertEqual(
+            self.program("th_translate", self.latest(), "--hierarchical", text=" \n\n").out, "\n\n"
+        )
+
+    def test_one_summary_a_line_contradicts_other_outputs(self):
+        for words in (
+            ("--n-best", 1),
+            ("--alignment",),
+            ("--score", "--input", "records.test.source", "--target", "records.test.target"),
+            ("--prefix", "records.test.target", "--input", "records.test.source"),
+            ("--serve", "socket"),
+        ):
+            result = self.program("th_translate", self.latest(), "--hierarchical", *words, code=2)
+            self.assert_one_message(result, "--hierarchical", words[0])
+
     def test_the_beginning_alone_where_chunks_are_not_wanted(self):
         self.train(
             summarization__hierarchical="false",
