@@ -55,8 +55,10 @@ PreparedJob::PreparedJob(const Request& request) : score_(request.score) {
     decoder_ = std::make_unique<EnsembleDecoder>(models_);
   translator_ = std::make_unique<ChunkTranslator>(
       model(), *decoder_,
-      TranslatorPlan{request.batch, request.batch_tokens, request.decoding.best.has_value(),
-                     request.alignment, search_.options, request.decoding.prefix});
+      TranslatorPlan{
+          request.batch, request.batch_tokens, request.decoding.best.has_value(), request.alignment,
+          search_.options, request.decoding.prefix,
+          request.hierarchical ? std::optional(config::summary_window(deck)) : std::nullopt});
 }
 
 void PreparedJob::check_lengths(const Request& request) const {

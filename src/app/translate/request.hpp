@@ -19,7 +19,7 @@ struct Request {
   std::int64_t batch = 32;        ///< sentences decoded together
   std::int64_t batch_tokens = 0;  ///< ids of the sources of a batch; 0: by sentences
   std::int64_t threads = 0;       ///< of a rank; 0: the cores that it may use
-  bool score = false, alignment = false;
+  bool score = false, alignment = false, hierarchical = false;
 };
 
 /// Reads the command line. --help and --version print and end the process. Throws DeckError.
