@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "app/translate/chunk.hpp"
+#include "app/stream/chunk.hpp"
 #include "th/model/decoding/decoding.hpp"
 
 namespace th::app {

@@ -1,6 +1,6 @@
 #include "app/translate/chunk_translator.hpp"
 
-#include "app/decoding_options.hpp"
+#include "app/translate/decoding_options.hpp"
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
 #include "th/model/decoding/alignment.hpp"
@@ -59,13 +59,18 @@ ChunkTranslator::ChunkTranslator(LoadedModel& model, BatchDecoder& decoder,
                                  const TranslatorPlan& plan)
     : model_(model), decoder_(decoder), plan_(plan) {}
 
-Ids ChunkTranslator::source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const {
+ChunkTranslator::Source ChunkTranslator::source_of(const std::string& line) const {
   const data::Tokenizer& tokenizer = *model_.tokenizers().source;
-  Ids ids = data::encode_source(tokenizer, chunk.lines[line].text, data::kUncut);
   const std::int64_t learned = model_.learned();
-  if (learned == 0 || std::ssize(ids) <= learned) return ids;
-  result.cut.push_back(chunk.first_line + static_cast<std::int64_t>(line) + 1);
-  return data::encode_source(tokenizer, chunk.lines[line].text, learned);
+  Ids ids = data::encode_source(tokenizer, line, data::kUncut);
+  if (learned == 0 || std::ssize(ids) <= learned) return {std::move(ids), false};
+  return {data::encode_source(tokenizer, line, learned), true};
+}
+
+Ids ChunkTranslator::source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const {
+  Source source = source_of(chunk.lines[line].text);
+  if (source.cut) result.cut.push_back(chunk.first_line + static_cast<std::int64_t>(line) + 1);
+  return std::move(source.ids);
 }
 
 std::vector<std::size_t> ChunkTranslator::by_length(const std::vector<std::int64_t>& lengths) {
@@ -170,7 +175,13 @@ std::string ChunkTranslator::text_of(std::int64_t number,
   return text + (plan_.alignment ? "\t\n" : "\n");
 }
 
+std::int64_t ChunkTranslator::longest_prefix() const {
+  const std::int64_t learned = model_.learned(), longest = plan_.options.max_length;
+  return learned == 0 ? longest : std::min(longest, learned - 1);
+}
+
 std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const Stop& stop) {
+  if (plan_.window) return summarize(chunk, stop);
   ChunkResult result;
   result.number = chunk.number;
   std::vector<Ids> sources(chunk.lines.size());
@@ -182,7 +193,7 @@ std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const 
     sources[i] = source_ids(chunk, i, result);
     if (!plan_.prefix_name.empty())
       sentences[i].prefix = prefix_ids(*model_.tokenizers().target, line.beside, plan_.prefix_name,
-                                       sentences[i].number, plan_.options.max_length);
+                                       sentences[i].number, longest_prefix());
   }
   const auto hypotheses = decode(sources, sentences, stop);
   if (!hypotheses) return std::nullopt;
@@ -205,8 +216,8 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   std::vector<std::int64_t> lengths;
   for (std::size_t i = 0; i < chunk.lines.size(); ++i) {
     sources.push_back(source_ids(chunk, i, result));
-    targets.push_back(data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside,
-                                          data::kUncut));
+    targets.push_back(
+        data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside, data::kUncut));
     lengths.push_back(std::ssize(sources.back()) + std::ssize(targets.back()));
     // Without begin and end:
     if (const std::string why = model_.too_long(std::ssize(targets.back()) - 2); !why.empty())

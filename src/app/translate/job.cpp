@@ -1,16 +1,19 @@
 #include "app/translate/job.hpp"
 
-#include "app/translate/deal.hpp"
+#include "app/deal/deal.hpp"
+#include "app/deal/ranks.hpp"
+#include "app/deal/threads.hpp"
+#include "app/translate/decoding_options.hpp"
 #include "app/translate/identity.hpp"
 #include "app/translate/prepared_job.hpp"
-#include "app/translate/ranks.hpp"
-#include "app/translate/threads.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
 
 #include <ATen/Parallel.h>
 #include <csignal>
 
+#include <algorithm>
+#include <csignal>
 #include <iostream>
 #include <optional>
 
@@ -28,12 +31,21 @@ void set_threads(std::int64_t count) { at::set_num_threads(static_cast<int>(coun
 struct Ends {
   Ends(const Request& request, const PreparedJob& job, std::int64_t ranks)
       : writer({request.output, identity_of(request, job.model_identity()), job.cut_to(),
-                plain_bytes(request.input), job.best()}),
+                plain_bytes(request.input),
+                [best = job.best()](std::int64_t fewer, std::int64_t sentences) {
+                  return fewer_hypotheses(fewer, sentences, best);
+                }}),
         reader({request.input, request.score ? request.target : request.decoding.prefix,
-                request.batch_tokens > 0 ? kSentencesOfTokens : request.batch, 2 * ranks + 2,
-                writer.progress().lines, writer.progress().input_hash}) {}
+                sentences_of_batch(request), 2 * ranks + 2, writer.progress().lines,
+                writer.progress().input_hash}) {}
 
-  static constexpr std::int64_t kSentencesOfTokens = 64;
+  /// About; of --batch-tokens by sentences of 16 tokens.
+  [[nodiscard]] static std::int64_t sentences_of_batch(const Request& request) {
+    return request.batch_tokens == 0
+               ? request.batch
+               : std::clamp<std::int64_t>(request.batch_tokens / 16, 64, 1 << 16);
+  }
+
   ChunkWriter writer;
   ChunkReader reader;
 };

@@ -56,9 +56,8 @@ std::string LoadedModel::too_long(std::int64_t longest) const {
 }
 
 std::string LoadedModel::group_of(const std::optional<std::string>& parameters) const {
-  const bool average = parameters
-                           ? *parameters == config::kAverageName
-                           : config_.decode.parameters == config::DecodeParameters::kEma;
+  const bool average = parameters ? *parameters == config::kAverageName
+                                  : config_.decode.parameters == config::DecodeParameters::kEma;
   if (!average) return "parameters";
   if (!reader_.info().has_state(config::kAverageName))
     throw CheckpointError(reader_.folder() +
@@ -72,10 +71,12 @@ void LoadedModel::make_model() {
                                         tokenizers_.target->size(), rows_, source_per_target_},
                  model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
                  model::host_compute(config_.run));
+  if (int8_) model_->quantize_inference();
 }
 
 void LoadedModel::load(std::int64_t longest, const ParameterChoice& choice) {
   if (choice.dtype) config_.precision.dtype = *choice.dtype;
+  int8_ = choice.int8;
   rows_ = learned() > 0
               ? learned()
               : std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;

@@ -16,8 +16,9 @@ namespace th::app {
 
 /// Which of a checkpoint's parameters are taken, and in what numbers.
 struct ParameterChoice {
-  std::optional<std::string> parameters;  ///< trained or ema; empty: decode.parameters of the deck
+  std::optional<std::string> parameters;   ///< trained or ema; empty: decode.parameters of the deck
   std::optional<config::Precision> dtype;  ///< empty: precision.dtype of the deck
+  bool int8 = false;                       ///< products in int8, of fp32 parameters
 };
 
 /// A trained model with its vocabularies and all its parameters, on one rank.
@@ -58,6 +59,7 @@ class LoadedModel {
   double source_per_target_ = 1;
   std::int64_t rows_ = 0;  ///< of the tables of positions
   std::uint32_t crc_ = 0;  ///< of the parameters in fp32
+  bool int8_ = false;
   std::optional<model::Transformer> model_;
   std::optional<zero::ResidentSource> parameters_;
 };

@@ -55,8 +55,10 @@ PreparedJob::PreparedJob(const Request& request) : score_(request.score) {
     decoder_ = std::make_unique<EnsembleDecoder>(models_);
   translator_ = std::make_unique<ChunkTranslator>(
       model(), *decoder_,
-      TranslatorPlan{request.batch, request.batch_tokens, request.decoding.best.has_value(),
-                     request.alignment, search_.options, request.decoding.prefix});
+      TranslatorPlan{
+          request.batch, request.batch_tokens, request.decoding.best.has_value(), request.alignment,
+          search_.options, request.decoding.prefix,
+          request.hierarchical ? std::optional(config::summary_window(deck)) : std::nullopt});
 }
 
 void PreparedJob::check_lengths(const Request& request) const {
@@ -73,15 +75,13 @@ void PreparedJob::check_memory(const Request& request) const {
       request.batch_tokens > 0 ? std::max<std::int64_t>(1, request.batch_tokens / kShortLine)
                                : request.batch);
   const auto& options = search_.options;
-  const double element = request.choice.dtype.value_or(deck.precision.dtype) ==
-                                 config::Precision::kFp32
-                             ? 4
-                             : 2;
+  const double element =
+      request.choice.dtype.value_or(deck.precision.dtype) == config::Precision::kFp32 ? 4 : 2;
   const double cache = sentences * static_cast<double>(options.beam) *
                        static_cast<double>(options.max_length + 1) * 2 * element *
                        static_cast<double>(deck.model.d_model * deck.model.num_decoder_layers);
-  const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-                        static_cast<double>(::sysconf(_SC_PAGESIZE));
+  const double memory =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   require(cache <= memory, "keys and values of a batch take " + gib_text(cache) +
                                " (batch x beam x max-length), and this machine has " +
                                gib_text(memory) + "; lower --batch, --beam or --max-length");

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "app/stream/journal.hpp"
 #include "app/translate/chunk_translator.hpp"
-#include "app/translate/journal.hpp"
 #include "app/translate/request.hpp"
 
 namespace th::app {

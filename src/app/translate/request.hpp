@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "app/decoding_options.hpp"
+#include "app/translate/decoding_options.hpp"
 #include "app/translate/loaded_model.hpp"
 
 namespace th::app {
@@ -16,10 +16,10 @@ struct Request {
   std::string input, target, output, serve;
   ParameterChoice choice;
   DecodingOverrides decoding;
-  std::int64_t batch = 32;         ///< sentences decoded together
-  std::int64_t batch_tokens = 0;   ///< ids of the sources of a batch; 0: by sentences
-  std::int64_t threads = 0;        ///< of a rank; 0: the cores that it may use
-  bool score = false, alignment = false;
+  std::int64_t batch = 32;        ///< sentences decoded together
+  std::int64_t batch_tokens = 0;  ///< ids of the sources of a batch; 0: by sentences
+  std::int64_t threads = 0;       ///< of a rank; 0: the cores that it may use
+  bool score = false, alignment = false, hierarchical = false;
 };
 
 /// Reads the command line. --help and --version print and end the process. Throws DeckError.
