@@ -7,7 +7,8 @@ if(TARGET th_app)
   set(th_program_tests_mpi
     attention_kinds checkpoints choosing cli corpora fine_tuning gpu_check gpu_run job_scripts
     lock_step metrics model_options nodes optimizers option_pairs output_folder overlap plan
-    precision profile rerun resume resume_proof save_faults save_killed stop_signal tokenizers validation)
+    precision profile rerun resume resume_proof save_faults save_killed stop_signal tokenizers
+    validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding fetch_corpus finished golden_checkpoint h5py inspect inspect_average
