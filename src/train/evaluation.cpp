@@ -1,6 +1,7 @@
 #include "th/train/evaluation.hpp"
 
 #include "th/base/error.hpp"
+#include "th/base/exact_sum.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/memory_watch.hpp"
 #include "th/train/sharded_decoding.hpp"
@@ -60,8 +61,8 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
   const std::vector<data::EvalBatch>& mine = batches.all();
   const std::int64_t count = batches.count();
   const std::int64_t rounds = (count + ranks - 1) / ranks;
-  std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0),
-      all(sums.size() * static_cast<std::size_t>(ranks));
+  const bool on_host = model.device().memory == model::ComputeDevice::Memory::kHost;
+  ExactSum sum;
   double tokens = 0;
   for (std::int64_t r = 0; r < rounds; ++r) {
     if (r % kRoundsBetweenLooks == 0) {
@@ -72,20 +73,21 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
     if (at < mine.size()) {
       ensure(mine[at].number == r * ranks + collectives.rank(),
              "evaluation batches are not dealt in turn");
-      const model::LossSum sum = model.evaluate(engine, mine[at].batch);
-      sums[at] = sum.loss_sum;
-      tokens += static_cast<double>(sum.tokens);
+      const data::Batch& batch = mine[at].batch;
+      if (on_host) {
+        for (const double loss : model.sentence_losses(engine, batch)) sum.add(loss);
+      } else {
+        sum.add(model.evaluate(engine, batch).loss_sum);
+      }
+      tokens += static_cast<double>(batch.target_tokens);
     } else {
       model.idle_forward(engine);
     }
   }
-  collectives.all_gather_doubles(sums, all);
-  double total = 0;
-  for (std::int64_t b = 0; b < count; ++b)
-    total += all[static_cast<std::size_t>(b % ranks * rounds + b / ranks)];
-  std::array<double, 1> token_sum{tokens};
-  collectives.sum_in_rank_order(token_sum);
-  return total / token_sum[0];
+  const ExactSum::Parts parts = sum.parts();
+  std::array<double, 4> all{parts[0], parts[1], parts[2], tokens};
+  collectives.sum_in_rank_order(all);
+  return ExactSum::value({all[0], all[1], all[2]}) / all[3];
 }
 
 namespace {

@@ -92,7 +92,8 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
     if (pass == Pass::kTraining)
       model.train_slot(source, batch, {.label_smoothing = request.config.train.label_smoothing},
                        &loss);
-    if (pass == Pass::kEvaluation) model.evaluate(source, batch);
+    if (pass == Pass::kEvaluation && apart) model.evaluate(source, batch);
+    if (pass == Pass::kEvaluation && !apart) (void)model.sentence_losses(source, batch);
     if (pass == Pass::kDecoding)
       model::plan_decoding(model, source, batch, request.config.decode.beam);
     most = std::max(most, ledger.at_peak().total());

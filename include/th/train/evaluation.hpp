@@ -46,8 +46,9 @@ class EvaluationBatches {
 using StopCheck = std::function<bool()>;
 
 /// Cross entropy per target token of a corpus, without dropout or smoothing: natural logarithm.
-/// Batches are dealt to the ranks and their sums added in batch order, so that the value does not
-/// depend on the rank count. Empty where `stop` ended it. Collective.
+/// Batches are dealt to the ranks, and the sums of sentences are added exactly
+/// (base/exact_sum.hpp), so the value depends neither on the rank count nor, on the host, on the
+/// batches. Empty where `stop` ended it. Collective.
 [[nodiscard]] std::optional<double> evaluate_loss(model::Transformer& model,
                                                   zero::ZeroEngine& engine,
                                                   runtime::Collectives& collectives,
