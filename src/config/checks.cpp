@@ -307,6 +307,7 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
   check_tokenizer(k, config);
   check_training(k, config);
   check_valid(k, config);
+  check_summarization(k, config);
   find_idle(k, config);
 }
 

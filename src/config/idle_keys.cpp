@@ -39,6 +39,7 @@ void find_idle_of_data(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
+  k.idle_if(synthetic, {"train.epochs"}, "random ids have no epochs: train.max_steps ends the run");
   k.idle_if(
       synthetic,
       {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",

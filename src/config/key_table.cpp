@@ -7,6 +7,17 @@
 
 namespace th::config {
 
+Key named_key(const char* name, const char* type, std::string default_value, std::string allowed,
+              const char* help) {
+  Key key;
+  key.name = name;
+  key.type = type;
+  key.default_value = std::move(default_value);
+  key.allowed = std::move(allowed);
+  key.help = help;
+  return key;
+}
+
 namespace {
 
 template <typename T>
@@ -22,15 +33,9 @@ const T& value_at(Place<T> place, const RunConfig& config) {
   return place(const_cast<RunConfig&>(config));
 }
 
-/// A row without its two functions.
 Key named(const char* name, const char* type, std::string default_value, std::string allowed,
           const char* help, Absent absent = {}) {
-  Key key;
-  key.name = name;
-  key.type = type;
-  key.default_value = std::move(default_value);
-  key.allowed = std::move(allowed);
-  key.help = help;
+  Key key = named_key(name, type, std::move(default_value), std::move(allowed), help);
   key.absent.assign(absent.begin(), absent.end());
   return key;
 }
@@ -238,6 +243,27 @@ Key numbered_choice_key(const char* name, NumberedChoice choice, const char* hel
       if (value == current) return known;
     }
     return "";
+  };
+  return key;
+}
+
+Key numbered_choice_or_path_key(const char* name, NumberedChoice choice, int of_path,
+                                Place<std::string> path, const char* help) {
+  Key key = numbered_choice_key(name, choice, help, {});
+  const std::string first = choice.values.front().first;
+  key.default_value = first;
+  key.allowed += ", a path";
+  key.set = [choice, of_path, path, word = key.set](RunConfig& c, const std::string& text) {
+    if (text.empty()) return false;
+    const bool named = word(c, text);
+    path(c) = named ? "" : text;
+    if (!named) choice.write(c, of_path);
+    return true;
+  };
+  key.get = [choice, of_path, path, first, word = key.get](const RunConfig& c) {
+    if (choice.read(c) == of_path) return value_at(path, c);
+    const std::string text = word(c);
+    return text.empty() ? first : text;
   };
   return key;
 }

@@ -57,6 +57,9 @@ struct Score {
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences);
 
+/// Throws DeckError where valid.script is set and is no program that can be run. Not collective.
+void require_script(const config::RunConfig& config);
+
 /// The sentences that validation translates, of so many: all, the first valid.max_lines, samples
 /// alone, none.
 [[nodiscard]] std::vector<std::int64_t> translated_in_validation(const config::RunConfig& config,

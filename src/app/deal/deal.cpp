@@ -94,14 +94,18 @@ class Dealer {
   JobEnd run() {
     while (true) {
       bool moved = collect();
-      if (stop_requested() || stopped_) break;
+      if (stop_requested() || stopped_) {
+        write();
+        return JobEnd::kStopped;
+      }
       moved |= write();
       moved |= deal();
-      if (waiting_.empty() && reader_.at_end()) return JobEnd::kDone;
+      if (waiting_.empty() && reader_.at_end()) break;
       if (!moved) nap();
     }
-    write();
-    return JobEnd::kStopped;
+    if (reading_error_) std::rethrow_exception(reading_error_);
+    // A signal ends the reading too.
+    return stop_requested() ? JobEnd::kStopped : JobEnd::kDone;
   }
 
  private:
@@ -144,13 +148,22 @@ class Dealer {
     }
     return moved;
   }
+  /// What was read before an error is translated and written before it is told.
+  std::optional<Chunk> next_chunk() {
+    try {
+      return reader_.take_if_there();
+    } catch (const Error&) {
+      reading_error_ = std::current_exception();
+      return std::nullopt;
+    }
+  }
   bool deal() {
     bool moved = false;
     while (std::ssize(waiting_) < 4 * std::ssize(lying_)) {
       // Rank 0 last among equals: it deals too.
       const auto free = std::min_element(lying_.rbegin(), lying_.rend());
       if (*free >= kChunksOfRank) break;
-      std::optional<Chunk> chunk = reader_.take_if_there();
+      std::optional<Chunk> chunk = next_chunk();
       if (!chunk) break;
       moved = true;
       ++*free;
@@ -171,6 +184,7 @@ class Dealer {
   Outbox outbox_;
   std::vector<int> lying_;  ///< chunks that lie with each rank
   std::map<std::int64_t, Waiting> waiting_;
+  std::exception_ptr reading_error_;
   bool stopped_ = false;
 };
 

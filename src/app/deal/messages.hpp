@@ -1,8 +1,9 @@
 #pragma once
 
-#include <deque>
+#include <list>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "th/runtime/transport/mpi.hpp"
 
@@ -41,7 +42,7 @@ class Outbox {
     MPI_Request request = MPI_REQUEST_NULL;
   };
   const runtime::Communicator& world_;
-  std::deque<Sent> sent_;
+  std::list<Sent> sent_;  ///< MPI reads the bytes where they are
 };
 
 /// An exit code and a text as bytes.

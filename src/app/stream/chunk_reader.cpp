@@ -24,8 +24,10 @@ bool stopped() { return runtime::StopSignals::stop_requested() != 0; }
 class ChunkReader::Reading {
  public:
   Reading(ChunkReader& owner, const ReadingPlan& plan)
-      : owner_(owner), plan_(plan), source_(plan.input, [this] { (void)flush(); }) {
-    if (!plan.beside.empty()) beside_.emplace(plan.beside, [] {});
+      : owner_(owner),
+        plan_(plan),
+        source_(plan.input, [this] { return flush() && owner_.wanted(); }) {
+    if (!plan.beside.empty()) beside_.emplace(plan.beside, [this] { return owner_.wanted(); });
   }
 
   void skip() {
@@ -120,6 +122,11 @@ void ChunkReader::read(const ReadingPlan& plan) {
   error_ = error;
   ended_ = true;
   changed_.notify_all();
+}
+
+bool ChunkReader::wanted() {
+  const std::lock_guard lock(mutex_);
+  return !left_;
 }
 
 bool ChunkReader::put(Chunk chunk) {

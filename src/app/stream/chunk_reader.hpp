@@ -47,6 +47,8 @@ class ChunkReader {
   void read(const ReadingPlan& plan);
   /// Waits for room in the queue; false where nobody takes chunks any more.
   [[nodiscard]] bool put(Chunk chunk);
+  /// Whether anybody takes chunks.
+  [[nodiscard]] bool wanted();
   /// With the lock held.
   [[nodiscard]] std::optional<Chunk> pop();
 

@@ -35,7 +35,7 @@ bool is_stream(const std::string& path) {
 /// their numbers are kept until they are asked for.
 class LineSource::Bytes {
  public:
-  Bytes(const std::string& path, std::function<void()> paused)
+  Bytes(const std::string& path, Paused paused)
       : name_(path.empty() ? "standard input" : path), paused_(std::move(paused)) {
     if (!is_stream(path)) {
       file_.emplace(name_, path, std::chrono::milliseconds(-1));
@@ -94,7 +94,7 @@ class LineSource::Bytes {
       pollfd asked{stream_, POLLIN, 0};
       const int ready = ::poll(&asked, 1, kPauseMs);
       if (runtime::StopSignals::stop_requested() != 0) return 0;
-      if (ready == 0) paused_();
+      if (ready == 0 && !paused_()) return 0;
       if (ready <= 0) continue;
       const ssize_t got = ::read(stream_, block.data(), block.size());
       if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
@@ -109,7 +109,7 @@ class LineSource::Bytes {
   }
 
   std::string name_;
-  std::function<void()> paused_;
+  Paused paused_;
   std::optional<data::ByteSource> file_;
   FileDescriptor opened_;
   int stream_ = -1;
@@ -118,7 +118,7 @@ class LineSource::Bytes {
   std::deque<std::int64_t> cut_;
 };
 
-LineSource::LineSource(const std::string& path, std::function<void()> paused)
+LineSource::LineSource(const std::string& path, Paused paused)
     : bytes_(std::make_unique<Bytes>(path, std::move(paused))),
       reader_(
           bytes_->name(), [this](std::span<char> block) { return bytes_->read(block); }, hash_) {}

@@ -19,14 +19,17 @@ inline constexpr std::int64_t kLongestLine = 1 << 20;
 /// kLongestLine is told by its fault, and reading goes on behind it.
 class LineSource {
  public:
+  /// Whether reading goes on.
+  using Paused = std::function<bool()>;
   /// `path` empty: standard input. `paused` is called whenever a pipe or a terminal has brought
   /// nothing for 100 ms. Throws DataError for a file that can't be read.
-  LineSource(const std::string& path, std::function<void()> paused);
+  LineSource(const std::string& path, Paused paused);
   ~LineSource();
   LineSource(const LineSource&) = delete;
   LineSource& operator=(const LineSource&) = delete;
 
-  /// False at the end, and where a stop signal came while a pipe was waited for. Throws DataError
+  /// False at the end, where `paused` said so, and where a stop signal came while a pipe was waited
+  /// for. Throws DataError
   /// where reading fails, and for a text whose line ends are CR alone.
   [[nodiscard]] bool next(std::string& text, std::string& fault);
   /// "standard input", or the path.

@@ -12,6 +12,7 @@
 #include "th/runtime/transport/mpi_collectives.hpp"
 
 #include <ATen/Parallel.h>
+#include <csignal>
 
 #include <algorithm>
 #include <csignal>

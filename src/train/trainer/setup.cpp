@@ -162,6 +162,10 @@ void Trainer::open_data(const runtime::Communicator& node) {
         "from its parameters with checkpoint.init_from");
   });
   state_.corpus = corpus;
+  if (dataset_.valid && !finished()) {
+    const std::string other = tracker_.compare_text(std::to_string(dataset_.valid->content_hash()));
+    if (!other.empty()) log_.info(other);
+  }
   open_initial();
   resolve_ratio();
   if (dataset_.valid || dataset_.train)
@@ -173,19 +177,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     if (is_root()) log_.warn(warning);
   }
   total_steps_ = schedule_steps(config_, *source_);
-  if (total_steps_ > 0 && config_.schedule.warmup_steps >= total_steps_) {
-    throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) +
-                    " is not below the " + std::to_string(total_steps_) +
-                    " steps of train.epochs; lower it or set schedule.total_steps");
-  }
-  const std::int64_t falling = total_steps_ - config_.schedule.warmup_steps;
-  if (config_.schedule.name == config::ScheduleKind::kWsd &&
-      config_.schedule.decay_steps > falling) {
-    throw DeckError("schedule.decay_steps: " + std::to_string(config_.schedule.decay_steps) +
-                    " is more than the " + std::to_string(falling) +
-                    " steps that train.epochs leaves after the warm-up; lower it or set "
-                    "schedule.total_steps");
-  }
+  require_schedule_fits(config_, total_steps_);
 }
 
 void Trainer::resolve_ratio() {

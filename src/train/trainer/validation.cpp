@@ -60,8 +60,7 @@ bool Trainer::stop_asked() {
   // A launch that begins with this work would meet its limit here each time.
   if (mine == StopRequests::kTimeLimit && totals_.steps == 0) mine = StopRequests::kNone;
   collectives_.all_gather_doubles(std::array{mine}, all);
-  for (const double reason : all)
-    if (stopping_.empty() && reason != StopRequests::kNone) stopping_ = stop_.text(reason);
+  stopping_ = stop_.first_text(all);
   return !stopping_.empty();
 }
 

@@ -17,28 +17,11 @@ void add_checkpoint(std::vector<Key>& t) {
   t.push_back(integer_key("checkpoint.average_last", TH_AT(checkpoint.average_last), 0, 1000,
                           "the run ends with checkpoints/mean_NNNNNNNN, the average of the "
                           "parameters of the last so many checkpoints; 0: none"));
-  Key resume{"checkpoint.resume",
-             "choice",
-             "none",
-             "none, latest, a path",
-             "any rank count and stage; a path that holds no checkpoint is exit 5",
-             {},
-             {},
-             {}};
-  resume.set = [](RunConfig& c, const std::string& text) {
-    if (text.empty()) return false;
-    c.checkpoint.resume = text == "none"     ? Resume::kNone
-                          : text == "latest" ? Resume::kLatest
-                                             : Resume::kPath;
-    c.checkpoint.resume_path = c.checkpoint.resume == Resume::kPath ? text : "";
-    return true;
-  };
-  resume.get = [](const RunConfig& c) {
-    return c.checkpoint.resume == Resume::kNone     ? "none"
-           : c.checkpoint.resume == Resume::kLatest ? "latest"
-                                                    : c.checkpoint.resume_path;
-  };
-  t.push_back(resume);
+  t.push_back(
+      choice_or_path_key("checkpoint.resume", TH_AT(checkpoint.resume),
+                         Choices<Resume>{{"none", Resume::kNone}, {"latest", Resume::kLatest}},
+                         Resume::kPath, TH_AT(checkpoint.resume_path),
+                         "any rank count and stage; a path that holds no checkpoint is exit 5"));
   t.push_back(
       path_key("checkpoint.init_from", TH_AT(checkpoint.init_from),
                "parameters only, fresh optimizer, step 0: fine-tuning; of a run's folder its final "

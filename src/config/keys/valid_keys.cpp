@@ -23,34 +23,37 @@ std::optional<Metric> metric_of(const std::string& name) {
   return std::nullopt;
 }
 
-/// "loss,bleu" and "loss, bleu"; false for an unknown, repeated or missing name.
-bool read_metrics(const std::string& text, std::vector<Metric>& metrics) {
+/// Reads "loss,bleu" and "loss, bleu"; returns what is wrong: an unknown, repeated or missing name.
+std::string read_metrics(const std::string& text, std::vector<Metric>& metrics) {
   std::vector<Metric> read;
   std::istringstream words(text + ",");
   for (std::string word; std::getline(words, word, ',');) {
     word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
     word.erase(word.find_last_not_of(' ') + 1);
     const std::optional<Metric> metric = metric_of(word);
-    if (!metric || *metric == Metric::kScript) return false;
-    if (std::find(read.begin(), read.end(), *metric) != read.end()) return false;
+    if (word.empty()) return "has a comma without a name";
+    if (metric == Metric::kScript)
+      return "names script, which valid.script computes without being named";
+    if (!metric) return "names '" + word + "', which is no metric";
+    if (std::find(read.begin(), read.end(), *metric) != read.end())
+      return "names " + word + " twice";
     read.push_back(*metric);
   }
   metrics = std::move(read);
-  return true;
+  return "";
 }
 
 Key metrics_key() {
-  Key key{"valid.metrics",
-          "text",
-          "loss",
-          std::string(kListed) + "; several with commas",
-          "what validation computes (docs/scores.md); bleu, chrf, rouge and exact translate the "
-          "validation text",
-          {},
-          {},
-          {}};
+  Key key =
+      named_key("valid.metrics", "text", "loss", std::string(kListed) + "; several with commas",
+                "what validation computes (docs/scores.md); bleu, chrf, rouge and exact "
+                "translate the validation text");
   key.set = [](RunConfig& c, const std::string& text) {
-    return read_metrics(text, c.valid.metrics);
+    return read_metrics(text, c.valid.metrics).empty();
+  };
+  key.why = [](const std::string& text) {
+    std::vector<Metric> ignored;
+    return text.empty() ? "names no metric" : read_metrics(text, ignored);
   };
   key.get = [](const RunConfig& c) {
     std::string text;
@@ -64,15 +67,10 @@ Key metrics_key() {
 }
 
 Key best_metric_key() {
-  Key key{"valid.best_metric",
-          "choice",
-          "first",
-          std::string("first, ") + kListed + ", script",
-          "by which valid.patience, checkpoint.keep_best and the log call a validation better; "
-          "rouge: by ROUGE-L; first: the first of valid.metrics",
-          {},
-          {},
-          {}};
+  Key key = named_key("valid.best_metric", "choice", "first",
+                      std::string("first, ") + kListed + ", script",
+                      "by which valid.patience, checkpoint.keep_best and the log call a validation "
+                      "better; rouge: by ROUGE-L; first: the first of valid.metrics");
   key.set = [](RunConfig& c, const std::string& text) {
     const std::optional<Metric> metric = metric_of(text);
     if (!metric && text != "first") return false;
@@ -107,12 +105,18 @@ bool has(const RunConfig& c, Metric metric) {
 bool always(const RunConfig&) { return true; }
 bool scripted(const RunConfig& c) { return !c.valid.script.empty(); }
 
-/// How BLEU, chrF and ROUGE count, in validation and for the test set, which always has BLEU.
+bool tests(const RunConfig& c) {
+  return c.data.synthetic == Synthetic::kNone && !c.data.test_source.empty();
+}
+
+/// How BLEU, chrF and ROUGE count, in validation and for the test set, which has BLEU where the
+/// task is to translate, and ROUGE where it is to summarize.
 void add_score_options(std::vector<Key>& t) {
   const auto bleu = [](Key key) {
     key.idle = [](const RunConfig& c) {
-      const bool tests = c.data.synthetic == Synthetic::kNone && !c.data.test_source.empty();
-      return tests || (validates(c) && has(c, Metric::kBleu)) ? "" : "no BLEU is computed";
+      const bool asked = has(c, Metric::kBleu);
+      const bool of_tests = tests(c) && (asked || c.run.task == Task::kTranslation);
+      return of_tests || (validates(c) && asked) ? "" : "no BLEU is computed";
     };
     return key;
   };
@@ -126,10 +130,15 @@ void add_score_options(std::vector<Key>& t) {
       integer_key("valid.chrf_word_order", TH_AT(valid.chrf_word_order), 0, 6,
                   "chrF's words up to so many; 0: chrF2, 2: chrF2++"),
       [](const RunConfig& c) { return has(c, Metric::kChrf); }, "valid.metrics has no chrf"));
-  t.push_back(idle_unless(
+  Key units = idle_unless(
       choice_key("valid.rouge_units", TH_AT(valid.rouge_units), choices(score::kRougeUnits),
                  "words of Latin letters and digits, or characters, as for Chinese"),
-      [](const RunConfig& c) { return has(c, Metric::kRouge); }, "valid.metrics has no rouge"));
+      [](const RunConfig& c) { return has(c, Metric::kRouge); }, "valid.metrics has no rouge");
+  units.idle = [of_validation = units.idle](const RunConfig& c) {
+    const bool of_tests = tests(c) && c.run.task == Task::kSummarization;
+    return of_tests ? std::string() : of_validation(c);
+  };
+  t.push_back(units);
 }
 
 }  // namespace
@@ -161,7 +170,10 @@ void add_valid(std::vector<Key>& t) {
                   "validations in a row without a better valid.best_metric that end the run; 0: "
                   "none do"),
       always, ""));
-  t.push_back(idle_unless(best_metric_key(), always, ""));
+  t.push_back(idle_unless(
+      best_metric_key(),
+      [](const RunConfig& c) { return c.valid.patience > 0 || c.checkpoint.keep_best > 0; },
+      "valid.patience and checkpoint.keep_best are 0, so that no validations are compared"));
 }
 
 const char* name_of(Metric metric) {
@@ -188,6 +200,24 @@ Better better_of(Metric metric, const ValidSection& valid) {
 
 bool needs_translations(Metric metric) {
   return metric != Metric::kLoss && metric != Metric::kPerplexity;
+}
+
+std::vector<std::pair<std::string, std::string>> metric_definition(const RunConfig& config) {
+  const Metric best = best_metric(config.valid);
+  std::vector<std::pair<std::string, std::string>> definition{{"valid.best_metric", name_of(best)}};
+  std::vector<std::string> names;
+  if (best == Metric::kBleu) names = {"valid.bleu_tokenizer", "valid.bleu_smoothing"};
+  if (best == Metric::kChrf) names = {"valid.chrf_word_order"};
+  if (best == Metric::kRouge) names = {"valid.rouge_units"};
+  if (best == Metric::kScript) names = {"valid.script", "valid.script_better"};
+  if (needs_translations(best)) names.emplace_back("valid.max_lines");
+  for (const Key& key : keys()) {
+    const bool searches = key.name.rfind("decode.", 0) == 0 && key.name != "decode.sharded";
+    if (key.name == "decode.parameters" || (searches && needs_translations(best)))
+      names.push_back(key.name);
+  }
+  for (const std::string& name : names) definition.emplace_back(name, find_key(name)->get(config));
+  return definition;
 }
 
 bool translates_in_validation(const RunConfig& config) {

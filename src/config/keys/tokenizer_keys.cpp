@@ -1,6 +1,7 @@
 #include "config/key_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <sstream>
 
@@ -35,44 +36,53 @@ Key of_making(Key key) {
   return key;
 }
 
-/// Symbols with commas: none empty, none twice, none with a blank or with what ends a deck's value,
-/// and none that every tokenizer has.
-bool are_symbols(const std::string& text) {
-  if (text.empty()) return true;
-  std::set<std::string> seen = {"<pad>", "<unk>", "<s>", "</s>", ""};
-  std::istringstream in(text);
+/// Whether SentencePiece would take a symbol for a byte: "<0x41>".
+bool names_a_byte(const std::string& symbol) {
+  const auto digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F'); };
+  return symbol.size() == 6 && symbol.starts_with("<0x") && symbol.ends_with(">") &&
+         digit(symbol[3]) && digit(symbol[4]);
+}
+
+/// What is wrong with symbols with commas: an empty one, one that stands there twice, has a blank
+/// or what ends a deck's value, or one that every tokenizer has. Empty: nothing.
+std::string wrong_with_symbols(const std::string& text) {
+  constexpr std::array kSpecial = {"<pad>", "<unk>", "<s>", "</s>"};
+  if (text.empty()) return "";
+  std::set<std::string> seen;
+  std::istringstream in(text + ",");
   for (std::string symbol; std::getline(in, symbol, ',');) {
     const bool plain = std::none_of(symbol.begin(), symbol.end(), [](char c) {
       return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '#';
     });
-    if (!plain || !seen.insert(symbol).second) return false;
+    if (symbol.empty()) return "has a comma without a symbol";
+    if (!plain) return "has a blank, a # or a control character in '" + symbol + "'";
+    if (std::find(kSpecial.begin(), kSpecial.end(), symbol) != kSpecial.end())
+      return "names " + symbol + ", which every tokenizer has";
+    if (names_a_byte(symbol))
+      return "names " + symbol + ", which is SentencePiece's token of a byte";
+    if (!seen.insert(symbol).second) return "names " + symbol + " twice";
   }
-  return text.back() != ',';
+  return "";
+}
+
+Key symbols_key() {
+  Key key = text_key(
+      "data.user_symbols", TH_AT(data.user_symbols), "symbols with commas, without blanks",
+      [](const std::string& text) { return wrong_with_symbols(text).empty(); },
+      "symbols that are one token wherever they stand in the text, as <2de>, a language tag");
+  key.why = wrong_with_symbols;
+  return key;
 }
 
 Key vocabulary_key() {
-  Key key{"data.vocabulary",
-          "choice",
-          "text",
-          "text, checkpoint, a path",
-          "whose tokenizers the run takes: made from the training text; those of "
-          "checkpoint.init_from, also where the key is not given; or of a path: a checkpoint, or a "
-          "file with one word a line in id order, the four special ones first, for both sides",
-          {},
-          {},
-          {}};
-  key.set = [](RunConfig& c, const std::string& text) {
-    if (text.empty()) return false;
-    c.data.vocabulary = text == "text"         ? VocabularyFrom::kText
-                        : text == "checkpoint" ? VocabularyFrom::kCheckpoint
-                                               : VocabularyFrom::kPath;
-    c.data.vocabulary_path = c.data.vocabulary == VocabularyFrom::kPath ? text : "";
-    return true;
-  };
-  key.get = [](const RunConfig& c) -> std::string {
-    if (c.data.vocabulary == VocabularyFrom::kCheckpoint) return "checkpoint";
-    return c.data.vocabulary == VocabularyFrom::kPath ? c.data.vocabulary_path : "text";
-  };
+  Key key = choice_or_path_key(
+      "data.vocabulary", TH_AT(data.vocabulary),
+      Choices<VocabularyFrom>{{"text", VocabularyFrom::kText},
+                              {"checkpoint", VocabularyFrom::kCheckpoint}},
+      VocabularyFrom::kPath, TH_AT(data.vocabulary_path),
+      "whose tokenizers the run takes: made from the training text; those of "
+      "checkpoint.init_from, also where the key is not given; or of a path: a checkpoint, or a "
+      "file with one word a line in id order, the four special ones first, for both sides");
   key.idle = [](const RunConfig& c) {
     return c.data.synthetic != Synthetic::kNone ? "a synthetic run reads no text" : "";
   };
@@ -97,10 +107,7 @@ void add_training_of_pieces(std::vector<Key>& t) {
       "SentencePiece's rule for characters, part of its model: identity keeps them; nfkc is "
       "Unicode's compatibility form, which makes full-width signs ASCII; nmt_ also takes control "
       "characters out; _cf folds case, so that all text becomes lower-case")));
-  t.push_back(of_pieces(text_key(
-      "data.user_symbols", TH_AT(data.user_symbols), "symbols with commas, without blanks",
-      are_symbols,
-      "symbols that are one token wherever they stand in the text, as <2de>, a language tag")));
+  t.push_back(of_pieces(symbols_key()));
 }
 
 }  // namespace
