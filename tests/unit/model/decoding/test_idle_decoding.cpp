@@ -1,9 +1,9 @@
 // A rank that has nothing to decode opens and closes what the others do.
 #include <gtest/gtest.h>
 
-#include "small_model.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/model/decoding/idle_decoding.hpp"
+#include "unit/model/small_model.hpp"
 
 namespace th::model {
 namespace {
