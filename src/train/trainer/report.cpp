@@ -73,9 +73,11 @@ void Trainer::open_monitors() {
       io::remove_name(checkpoints_, io::kFinal);
     }
     const bool epoch_ended = state_.step_in_epoch == 0;
-    if (append)
-      monitor::MetricsWriter::truncate_metrics(path, state_.step,
-                                               {epoch_ended, epoch_ended || validated});
+    if (append) {
+      const std::string cut = monitor::MetricsWriter::truncate_metrics(
+          path, state_.step, {epoch_ended, epoch_ended || validated});
+      if (!cut.empty()) log_.warn(cut);
+    }
     metrics_ = std::make_unique<monitor::MetricsWriter>(
         path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
     const config::Progress progress = config_.monitor.progress;

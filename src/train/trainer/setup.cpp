@@ -3,6 +3,7 @@
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/monitor/header.hpp"
+#include "th/monitor/log_tail.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/agreement.hpp"
@@ -203,7 +204,12 @@ void Trainer::prepare_output() {
       throw DeckError("run.output_dir: " + folder.string() +
                       " can't be written: " + code.message() +
                       "; give a folder that can, as in run.output_dir=/scratch/run1");
-    log_.open_file((folder / "run.log").string());
+    const std::string log = (folder / "run.log").string();
+    const std::int64_t torn = monitor::cut_torn_tail(log);
+    log_.open_file(log);
+    if (torn > 0)
+      log_.warn(log + ": " + std::to_string(torn) +
+                " bytes at its end were zero or a line that was not written whole; they are cut");
   });
   run_agreed(collectives_, [&] {
     if (!fs::exists(fs::path(config_.run.output_dir) / "resolved.in")) {
