@@ -14,6 +14,13 @@ using namespace th::app;
 
 std::vector<InspectCommand> commands() {
   return {
+      {"info",
+       "CHECKPOINT",
+       "Step, epoch, run, deck, identity, ranks, parameters, vocabularies and scores.",
+       1,
+       1,
+       {},
+       inspect_info},
       {"ls", "CHECKPOINT", "Names, shapes and dtypes.", 1, 1, {}, inspect_ls},
       {"show",
        "CHECKPOINT NAME[BEGIN:END,…]",
