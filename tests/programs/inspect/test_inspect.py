@@ -274,7 +274,8 @@ class Inspect(th_run.SharedRunTest):
         (self.checkpoint / "model.h5").write_bytes(b"no HDF5")
         for command, *words in commands[:-1]:
             code = 1 if command == "verify" else 5
-            self.assertIn("model.h5", self.inspect(command, *words, code=code).out + "model.h5")
+            result = self.inspect(command, *words, code=code)
+            self.assertIn("model.h5", result.out + result.err)
 
     def test_verify_of_a_sound_checkpoint(self):
         self.assertEqual(
