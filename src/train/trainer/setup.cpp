@@ -84,8 +84,10 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       log_(log),
       output_(config_, log),
       tracker_(config_),
+      pace_(config_.monitor.log_every_steps),
       stop_(config_.run, collectives.rank() == 0),
       loss_scale_(config_.precision) {
+  log_.hold_warnings();
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);

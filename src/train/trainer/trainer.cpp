@@ -70,6 +70,7 @@ int Trainer::run_to_the_end() {
   while (!finished() || epoch_end_due()) {
     const bool due = state_.validation_due;
     if (!due) train_one();
+    times_were_taken_ = !due;
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
     stopped = epoch_ended ? !end_epoch() : (due || validates_now()) && !validate_in_between();
     if (stopped) break;
@@ -128,12 +129,6 @@ void Trainer::say_why_it_stops() {
   say("Stopping after step " + std::to_string(state_.step) + ": " + stopping_ + ".");
 }
 
-void Trainer::train_one() {
-  if (profile_) profile_->begin_step(state_.step + 1);
-  train_step();
-  if (profile_) profile_->end_step();
-}
-
 void Trainer::train_step() {
   const auto start = Clock::now();
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kStep);
@@ -172,14 +167,8 @@ void Trainer::finish_step() {
   if (skipped) return skip_step(step.step, result.not_finite);
   judge(step.step, loss, result);
   const std::int64_t tokens = step.source_tokens + step.target_tokens;
-  note([&] {
-    if (!tensorboard_) return;
-    tensorboard_->scalar("train/loss", loss, step.step);
-    tensorboard_->scalar("train/lr", step.lr, step.step);
-    tensorboard_->scalar("train/grad_norm", result.grad_norm, step.step);
-    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds,
-                         step.step);
-  });
+  note_step(step.step, loss, result.grad_norm, step.lr, static_cast<double>(tokens) / seconds);
+  if (const std::string spike = losses_.observe(step.step, loss); !spike.empty()) say(spike);
   state_.epoch_loss_sum += result.loss_sum;
   state_.epoch_tokens += step.target_tokens;
   state_.epoch_seconds += seconds;
@@ -200,7 +189,10 @@ void Trainer::finish_step() {
 
 data::StepBatches Trainer::next_batches() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kBatch);
-  return loader_->next();
+  const auto start = Clock::now();
+  data::StepBatches batches = loader_->next();
+  times_.data = std::chrono::duration<double>(Clock::now() - start).count();
+  return batches;
 }
 
 void Trainer::finish_steps() {
@@ -259,20 +251,31 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
 }
 
 Trainer::Border Trainer::agree() {
-  const std::array<double, 4> mine{stop_.reason(longest_step_),
+  const std::array<double, 8> mine{stop_.reason(longest_step_),
                                    runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0,
-                                   saver_->busy() ? 1.0 : 0.0, note_failure_ ? 1.0 : 0.0};
+                                   saver_->busy() ? 1.0 : 0.0,
+                                   note_failure_ ? 1.0 : 0.0,
+                                   log_.holds() ? 1.0 : 0.0,
+                                   times_.data,
+                                   times_.compute,
+                                   times_.communication};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
-  bool busy = false;
+  bool busy = false, warned = false;
   std::vector<double> reasons;
+  std::vector<StepTimes> times;
   for (std::size_t r = 0; r < all.size(); r += mine.size()) {
     reasons.push_back(all[r]);
     border.checkpoint = border.checkpoint || all[r + 1] != 0;
     busy = busy || all[r + 2] != 0;
     border.note_failed = border.note_failed || all[r + 3] != 0;
+    warned = warned || all[r + 4] != 0;
+    times.push_back({all[r + 5], all[r + 6], all[r + 7]});
   }
+  if (times_were_taken_) watch_step(times);
+  times_were_taken_ = false;
+  if (warned) gather_warnings();
   border.stop = stop_.first_text(reasons);
   border.writers_done = saver_->in_flight() && !busy;
   return border;
@@ -297,6 +300,7 @@ double Trainer::probe() {
 void Trainer::save() {
   finish_steps();
   watchdog_.enter("checkpoint", state_.step);
+  const auto start = Clock::now();
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kCheckpoint);
   state_.probe_loss = probe();
   state_.probe = probe_hash_;
@@ -323,6 +327,7 @@ void Trainer::save() {
   memory_->saw_save();
   saver_->save(*engine_, std::move(info), {tracker_.kept(), std::exchange(dropped_, {})});
   saved_step_ = state_.step;
+  note_seconds("checkpoint", start);
 }
 
 void Trainer::save_what_can_be() {
