@@ -135,7 +135,8 @@ class Trainer {
   [[nodiscard]] std::int64_t steps_of_the_epoch() const;
   [[nodiscard]] std::int64_t memory_in_use() const;
   /// TensorBoard's points of a step.
-  void note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate);
+  void note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate,
+                 double scale);
   /// TensorBoard's point of a phase that began at `start`.
   void note_seconds(const char* phase, Clock::time_point start);
   /// Begins to look at the time of steps. Collective.

@@ -158,16 +158,17 @@ void Trainer::finish_step() {
   last_result_ = now;
   const double loss = result.loss_sum / static_cast<double>(step.target_tokens);
   const bool skipped = skips(loss, result.grad_norm);
+  const double scale = loss_scale_.scale();  // that the step had
   note([&] {
     metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens,
                     step.target_tokens, seconds,
-                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt,
-                    skipped});
+                    scales_loss() ? std::optional<double>(scale) : std::nullopt, skipped});
   });
   if (skipped) return skip_step(step.step, result.not_finite);
   judge(step.step, loss, result);
   const std::int64_t tokens = step.source_tokens + step.target_tokens;
-  note_step(step.step, loss, result.grad_norm, step.lr, static_cast<double>(tokens) / seconds);
+  note_step(step.step, loss, result.grad_norm, step.lr, static_cast<double>(tokens) / seconds,
+            scale);
   if (const std::string spike = losses_.observe(step.step, loss); !spike.empty()) say(spike);
   state_.epoch_loss_sum += result.loss_sum;
   state_.epoch_tokens += step.target_tokens;

@@ -74,14 +74,15 @@ std::int64_t Trainer::memory_in_use() const {
   return device_.on_gpu() ? ledger().current().total() : runtime::rss_bytes();
 }
 
-void Trainer::note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate) {
+void Trainer::note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate,
+                        double scale) {
   note([&] {
     if (!tensorboard_) return;
     tensorboard_->scalar("train/loss", loss, step);
     tensorboard_->scalar("train/lr", lr, step);
     tensorboard_->scalar("train/grad_norm", grad_norm, step);
     tensorboard_->scalar("train/tokens_per_second", rate, step);
-    if (scales_loss()) tensorboard_->scalar("train/loss_scale", loss_scale_.scale(), step);
+    if (scales_loss()) tensorboard_->scalar("train/loss_scale", scale, step);
     tensorboard_->scalar("memory/gib", static_cast<double>(memory_in_use()) / kGiB, step);
   });
 }
