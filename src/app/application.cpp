@@ -155,6 +155,10 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path,
     if (idle && collectives.rank() == 0)
       log.warn(std::string(key) + " has no effect: the device is a CPU");
   }
+  if (!collectives.shares_memory() && collectives.rank() == 0)
+    log.warn(
+        "ranks of a node can't share memory, so that everything goes by messages: the same bits, "
+        "more memory and time (docs/troubleshooting.md)");
   if (const auto warning =
           runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers);
       warning && collectives.rank() == 0)

@@ -66,6 +66,7 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] int size() const noexcept override { return inner_.size(); }
   [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
   void use_stream(Stream* stream) override { inner_.use_stream(stream); }
+  [[nodiscard]] bool shares_memory() const noexcept override { return inner_.shares_memory(); }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
     return known(watched("allocate", [&] { return inner_.allocate(elements); }));
   }

@@ -237,6 +237,7 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.saves = config::writes_checkpoints(config_);
   request.nodes = collectives_.nodes();
   request.shared_room = zero::agreed_shared_room(collectives_);
+  request.messages = !collectives_.shares_memory();
   request.rank = collectives_.rank();
   request.memory = device_.memory();
   request.transport = device_.way();

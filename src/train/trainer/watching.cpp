@@ -110,8 +110,13 @@ void Trainer::show_progress(double loss, double seconds) {
   const double now = seconds_of(Clock::now() - began_);
   const bool line = (by_steps || !bar) && pace_.due(state_.step, now, seconds);
   if (!bar && !line) return;
-  monitor::Standing standing{state_.step,          state_.epoch, state_.step_in_epoch,
-                             steps_of_the_epoch(), last_step(),  loss};
+  monitor::Standing standing;
+  standing.step = state_.step;
+  standing.epoch = state_.epoch;
+  standing.step_in_epoch = state_.step_in_epoch;
+  standing.steps_in_epoch = steps_of_the_epoch();
+  standing.last_step = last_step();
+  standing.loss = loss;
   standing.tokens_per_second =
       static_cast<double>(totals_.real_tokens) / std::max(totals_.seconds, 1e-9);
   standing.memory_bytes = memory_in_use();
