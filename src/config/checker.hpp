@@ -69,4 +69,7 @@ class Checker {
 /// Keys that were given and that this run does not look at: a warning each.
 void find_idle(Checker& k, const RunConfig& c);
 
+/// How documents are cut into chunks.
+void check_summarization(Checker& k, const RunConfig& c);
+
 }  // namespace th::config

@@ -23,4 +23,7 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
            const std::set<std::string>& unsure, std::vector<std::string>& problems,
            std::vector<std::string>& warnings);
 
+/// Gives keys that were not given the defaults that run.task has of its own.
+void set_defaults_of_task(RunConfig& config, const Origins& origins);
+
 }  // namespace th::config

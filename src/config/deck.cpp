@@ -5,6 +5,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/schema.hpp"
+#include "th/config/summarization.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -140,9 +141,10 @@ class Reader {
     // A resolved deck holds every key. Its lines that say `# default` and hold the default ask for
     // nothing: they contradict no other key.
     const Key* key = find_key(name);
-    const bool standard = hash != std::string::npos &&
-                          trim(raw.substr(hash + 1)) == kDefaultOrigin && key != nullptr &&
-                          value == key->default_value;
+    const bool standard =
+        hash != std::string::npos && trim(raw.substr(hash + 1)) == kDefaultOrigin &&
+        key != nullptr &&
+        (value == key->default_value || value == default_of_summarization(key->name.c_str()));
     add(name, {value, where, standard ? kDefaultOrigin : "deck:" + std::to_string(number), true});
   }
 
@@ -265,6 +267,7 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
                          shown(deck.config.run.output_dir) +
                          "' can't stand in a deck; give another");
   }
+  set_defaults_of_task(deck.config, origins);
   check(deck.config, origins, display_name, unsure, problems, deck.warnings);
   if (!problems.empty()) {
     std::string all;

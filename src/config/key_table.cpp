@@ -70,7 +70,7 @@ Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, 
 
 Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
                Absent absent) {
-  std::string allowed = "from " + to_text(interval.low);
+  std::string allowed = (interval.low_open ? "above " : "from ") + to_text(interval.low);
   if (std::isfinite(interval.high))
     allowed += (interval.high_open ? " to below " : " to ") + to_text(interval.high);
   Key key = named(name, "number", to_text(value_at(place, RunConfig())), allowed, help, absent);
@@ -79,6 +79,7 @@ Key number_key(const char* name, Place<double> place, Interval interval, const c
     if (!parse_whole(text, value) || !std::isfinite(value)) return false;
     if (value < interval.low || value > interval.high) return false;
     if (interval.high_open && value == interval.high) return false;
+    if (interval.low_open && value == interval.low) return false;
     place(c) = value;
     return true;
   };
@@ -173,13 +174,36 @@ Key paths_key(const char* name, Place<std::string> place, const char* help) {
   return key;
 }
 
+std::vector<std::string> words_of(const std::string& value) {
+  std::vector<std::string> words = files_of(value);
+  for (std::string& word : words) {
+    word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
+    word.erase(word.find_last_not_of(' ') + 1);
+  }
+  return words;
+}
+
+Key words_key(const char* name, Place<std::vector<std::string>> place, const char* help) {
+  Key key = named(name, "list of words", "", "words with commas", help);
+  key.set = [place](RunConfig& c, const std::string& text) {
+    std::vector<std::string> words = words_of(text);
+    if (std::find(words.begin(), words.end(), "") != words.end()) return false;
+    place(c) = std::move(words);
+    return true;
+  };
+  key.get = [place](const RunConfig& c) {
+    std::string text;
+    for (const std::string& word : value_at(place, c)) text += (text.empty() ? "" : ",") + word;
+    return text;
+  };
+  return key;
+}
+
 Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help) {
   Key key = named(name, "list of numbers", "", "numbers above 0 with commas", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     std::vector<double> values;
-    for (std::string word : files_of(text)) {
-      word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
-      word.erase(word.find_last_not_of(' ') + 1);
+    for (const std::string& word : words_of(text)) {
       double value = 0;
       if (!parse_whole(word, value) || !std::isfinite(value) || value <= 0) return false;
       values.push_back(value);

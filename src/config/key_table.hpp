@@ -27,11 +27,12 @@ namespace th::config {
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 
-/// Numbers that a key takes: from `low` to `high`, or to below `high`.
+/// Numbers that a key takes: from `low` (or above it) to `high` (or below it).
 struct Interval {
   double low = 0;
   double high = kUnbounded;
   bool high_open = false;
+  bool low_open = false;
 };
 
 /// A choice's values, as they are written in a deck and as they are kept.
@@ -75,6 +76,9 @@ Key path_key(const char* name, Place<std::string> place, const char* help);
 Key paths_key(const char* name, Place<std::string> place, const char* help);
 /// Several numbers above 0 with commas, or none.
 Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help);
+
+/// Several words, or sequences of words, with commas, or none.
+Key words_key(const char* name, Place<std::vector<std::string>> place, const char* help);
 
 /// Text that `valid` takes; `allowed` says what that is.
 Key text_key(const char* name, Place<std::string> place, const char* allowed,
@@ -135,6 +139,7 @@ void add_zero(std::vector<Key>& t);
 void add_comm(std::vector<Key>& t);
 void add_checkpoint(std::vector<Key>& t);
 void add_decode(std::vector<Key>& t);
+void add_summarization(std::vector<Key>& t);
 void add_valid(std::vector<Key>& t);
 void add_monitor(std::vector<Key>& t);
 void add_profile(std::vector<Key>& t);

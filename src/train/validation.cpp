@@ -157,7 +157,8 @@ std::optional<std::vector<std::string>> translate_sentences(
         host ? *host : run.model, run.engine, run.collectives, batches,
         {*run.data.dataset.target_tokenizer,
          {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1},
-         run.stop});
+         run.stop,
+         run.sharded});
   });
   return lines;
 }

@@ -33,6 +33,7 @@
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
+#include "th/train/sharded_decoding.hpp"
 #include "th/train/step_watch.hpp"
 #include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
@@ -197,6 +198,7 @@ class Trainer {
 
   config::LoadedDeck deck_;
   config::RunConfig& config_;
+  ShardedChoice decoding_;
   const RunDevice& device_;
   runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;

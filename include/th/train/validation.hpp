@@ -29,6 +29,7 @@ struct RunParts {
   MemoryWatch& memory;
   Log& log;
   StopCheck stop;
+  config::Sharded sharded;  ///< on or off: how stage 3 decodes
 };
 
 /// A number as logs, records and curves have it.

@@ -13,6 +13,7 @@ struct Field {
   std::uint64_t number = 0;
   std::uint64_t value = 0;
   std::string_view bytes;
+  std::string_view whole;  ///< with its tag, as it stands in the message
 };
 
 /// Reads the fields of one message, one after the other.
@@ -22,8 +23,9 @@ class MessageReader {
 
   [[nodiscard]] bool next(Field& field) {
     if (rest_.empty()) return false;
+    const std::string_view begin = rest_;
     const std::uint64_t tag = varint();
-    field = {tag >> 3, 0, {}};
+    field = {tag >> 3, 0, {}, {}};
     switch (tag & 7) {
       case 0:
         field.value = varint();
@@ -40,6 +42,7 @@ class MessageReader {
       default:
         fail();
     }
+    field.whole = begin.substr(0, begin.size() - rest_.size());
     return true;
   }
 
@@ -75,9 +78,55 @@ class MessageReader {
 };
 
 // Numbers of fields in sentencepiece_model.proto.
-enum ModelField : std::uint64_t { kPieces = 1, kTrainer = 2 };
+enum ModelField : std::uint64_t { kPieces = 1, kTrainer = 2, kSelfTest = 4 };
 enum PieceField : std::uint64_t { kText = 1, kScore = 2, kType = 3 };
-enum TrainerField : std::uint64_t { kModelType = 3, kByteFallback = 35 };
+enum TrainerField : std::uint64_t {
+  kModelType = 3,
+  kSize = 4,
+  kByteFallback = 35,
+  kUnknownId = 40,
+  kBeginId = 41,
+  kEndId = 42,
+  kPadId = 43,
+  kUnknownText = 45,
+  kBeginText = 46,
+  kEndText = 47,
+  kPadText = 48
+};
+
+/// Writes the fields of one message.
+class MessageWriter {
+ public:
+  MessageWriter& varint(std::uint64_t field, std::uint64_t value) {
+    raw(field << 3);
+    raw(value);
+    return *this;
+  }
+  MessageWriter& text(std::uint64_t field, std::string_view value) {
+    raw(field << 3 | 2);
+    raw(value.size());
+    bytes_ += value;
+    return *this;
+  }
+  MessageWriter& number(std::uint64_t field, float value) {
+    raw(field << 3 | 5);
+    const auto bits = std::bit_cast<std::uint32_t>(value);
+    for (unsigned shift = 0; shift < 32; shift += 8) bytes_ += static_cast<char>(bits >> shift);
+    return *this;
+  }
+  MessageWriter& whole(std::string_view field) {
+    bytes_ += field;
+    return *this;
+  }
+  [[nodiscard]] const std::string& bytes() const noexcept { return bytes_; }
+
+ private:
+  void raw(std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7) bytes_ += static_cast<char>(value | 0x80);
+    bytes_ += static_cast<char>(value);
+  }
+  std::string bytes_;
+};
 
 PieceModel::Piece read_piece(std::string_view bytes, const std::string& name) {
   PieceModel::Piece piece;
@@ -113,6 +162,34 @@ PieceModel parse_piece_model(std::string_view bytes, const std::string& name) {
   if (model.pieces.empty())
     throw DataError(name + ": is no SentencePiece model: it holds no pieces");
   return model;
+}
+
+std::string with_pieces(std::string_view bytes, std::span<const PieceModel::Piece> pieces,
+                        const std::string& name) {
+  MessageWriter model;
+  for (const PieceModel::Piece& piece : pieces) {
+    model.text(kPieces, MessageWriter()
+                            .text(kText, piece.text)
+                            .number(kScore, piece.score)
+                            .varint(kType, static_cast<std::uint64_t>(piece.type))
+                            .bytes());
+  }
+  MessageReader reader(bytes, name);
+  for (Field field; reader.next(field);)
+    if (field.number != kPieces && field.number != kSelfTest) model.whole(field.whole);
+  // A message that stands twice is merged: the later fields hold.
+  model.text(kTrainer, MessageWriter()
+                           .varint(kSize, pieces.size())
+                           .varint(kPadId, 0)
+                           .varint(kUnknownId, 1)
+                           .varint(kBeginId, 2)
+                           .varint(kEndId, 3)
+                           .text(kPadText, pieces[0].text)
+                           .text(kUnknownText, pieces[1].text)
+                           .text(kBeginText, pieces[2].text)
+                           .text(kEndText, pieces[3].text)
+                           .bytes());
+  return model.bytes();
 }
 
 }  // namespace th::data

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,5 +33,12 @@ struct PieceModel {
 
 /// Throws DataError, beginning with `name`, for bytes that are no such model.
 [[nodiscard]] PieceModel parse_piece_model(std::string_view bytes, const std::string& name);
+
+/// The model with other pieces, the first four of which are padding, unknown, begin and end, and
+/// without the samples that its writer tested it with; all else as it is. Throws DataError as
+/// parse_piece_model.
+[[nodiscard]] std::string with_pieces(std::string_view bytes,
+                                      std::span<const PieceModel::Piece> pieces,
+                                      const std::string& name);
 
 }  // namespace th::data

@@ -243,11 +243,15 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.transport = device_.way();
   request.gemm = device_.gemm();
   request.fused_attention = device_.compute().fused_attention;
+  const std::int64_t available = runtime::available_memory_bytes();
+  decoding_ =
+      choose_sharded_decoding(request, data_.dataset, collectives_, ranks_of_node, available);
+  request.config.decode.sharded = decoding_.sharded;
   run_agreed(collectives_, [&] {
     // Before the first step the batches of this epoch are known.
     zero::PlanRequest first = request;
     first.training = source_->largest_shapes(state_.epoch);
-    require_room(first, ranks_of_node, runtime::available_memory_bytes(), device_.free_memory());
+    require_room(first, ranks_of_node, available, device_.free_memory());
   });
   return request;
 }
@@ -255,6 +259,12 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
 void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest request) {
   log_.info(std::string("Communication beside compute: ") +
             (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason + ")");
+  if (!decoding_.reason.empty()) {
+    log_.info(std::string("Stage 3 decodes ") +
+              (decoding_.sharded == config::Sharded::kOn ? "in lock step, parameters sharded ("
+                                                         : "with all parameters on every rank (") +
+              decoding_.reason + ")");
+  }
   const config::RunConfig& config = request.config;
   const bool asked_ahead = std::any_of(
       deck_.entries.begin(), deck_.entries.end(),

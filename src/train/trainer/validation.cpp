@@ -48,8 +48,9 @@ std::string table_of(const std::vector<Validation::Sample>& samples) {
 }  // namespace
 
 RunParts Trainer::parts() {
-  return {config_,      data_,     device_,  *model_, *engine_,
-          collectives_, watchdog_, *memory_, log_,    [this] { return stop_asked(); }};
+  return {config_,          data_,     device_,  *model_, *engine_,
+          collectives_,     watchdog_, *memory_, log_,    [this] { return stop_asked(); },
+          decoding_.sharded};
 }
 
 bool Trainer::stop_asked() {

@@ -1,33 +1,16 @@
-#include "th/data/number_corpus.hpp"
+#include "th/data/made/number_corpus.hpp"
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
+#include "data/made/draws.hpp"
+#include "data/made/word_counts.hpp"
 #include "th/base/error.hpp"
-#include "th/base/hash.hpp"
 
 namespace th::data {
 namespace {
-
-/// Counter-based draws: the k-th draw is a function of (seed, k) alone.
-class Draws {
- public:
-  explicit Draws(std::uint64_t seed) : key_(mix64(seed)) {}
-  /// Uniform in [0, bound) up to a bias of bound / 2^32.
-  std::int64_t below(std::int64_t bound) {
-    const std::uint64_t high = hash_pair(key_, counter_++) >> 32;
-    return static_cast<std::int64_t>((high * static_cast<std::uint64_t>(bound)) >> 32);
-  }
-
- private:
-  std::uint64_t key_;
-  std::uint64_t counter_ = 0;
-};
 
 SentencePair draw_number(Draws& draws) {
   constexpr std::array<std::int64_t, 10> kBounds = {100,   100,   1000,  1000,  1000,
@@ -75,40 +58,6 @@ SentencePair draw_pair(Draws& draws) {
   return kind < 75 ? draw_date(draws) : draw_time(draws);
 }
 
-template <class Visit>
-void for_each_word(std::string_view line, Visit visit) {
-  while (!line.empty()) {
-    const std::size_t end = std::min(line.find(' '), line.size());
-    visit(line.substr(0, end));
-    line.remove_prefix(std::min(end + 1, line.size()));
-  }
-}
-
-using Counts = std::unordered_map<std::string, std::int64_t>;
-
-void count_words(const std::string& line, Counts& counts) {
-  for_each_word(line, [&](std::string_view text) { ++counts[std::string(text)]; });
-}
-
-bool all_known(const std::string& line, const Counts& counts) {
-  bool known = true;
-  for_each_word(line, [&](std::string_view text) {
-    const auto found = counts.find(std::string(text));
-    known = known && found != counts.end() && found->second >= 2;
-  });
-  return known;
-}
-
-void write_lines(const std::filesystem::path& path, const std::vector<SentencePair>& pairs,
-                 std::string SentencePair::*side) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  for (const SentencePair& pair : pairs) file << pair.*side << '\n';
-  file.close();
-  if (!file)
-    throw DataError(path.string() +
-                    ": can't be written; check that the folder is writable and the disk has room");
-}
-
 }  // namespace
 
 NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed) {
@@ -117,18 +66,18 @@ NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed) {
   Draws draws(seed);
   NumberCorpus corpus;
   std::unordered_set<std::string> seen;
-  Counts source_counts, target_counts;
+  WordCounts sources, targets;
   while (std::ssize(corpus.train) < pairs) {
     SentencePair pair = draw_pair(draws);
     if (!seen.insert(pair.source).second) continue;
-    count_words(pair.source, source_counts);
-    count_words(pair.target, target_counts);
+    sources.count(pair.source);
+    targets.count(pair.target);
     corpus.train.push_back(std::move(pair));
   }
   const std::int64_t held_out = std::max<std::int64_t>(1, pairs / 20);
   while (std::ssize(corpus.test) < held_out) {
     SentencePair pair = draw_pair(draws);
-    if (!all_known(pair.source, source_counts) || !all_known(pair.target, target_counts)) continue;
+    if (!sources.know(pair.source) || !targets.know(pair.target)) continue;
     if (!seen.insert(pair.source).second) continue;
     (std::ssize(corpus.valid) < held_out ? corpus.valid : corpus.test).push_back(std::move(pair));
   }
@@ -136,16 +85,7 @@ NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed) {
 }
 
 void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error)
-    throw DataError(folder.string() + ": the output folder can't be made: " + error.message());
-  const std::array<std::pair<const char*, const std::vector<SentencePair>*>, 3> parts = {
-      {{"train", &corpus.train}, {"valid", &corpus.valid}, {"test", &corpus.test}}};
-  for (const auto& [name, pairs] : parts) {
-    write_lines(folder / (std::string("numbers.") + name + ".en"), *pairs, &SentencePair::source);
-    write_lines(folder / (std::string("numbers.") + name + ".fr"), *pairs, &SentencePair::target);
-  }
+  write_made_corpus(corpus, folder, {"numbers", "en", "fr"});
 }
 
 }  // namespace th::data

@@ -1,7 +1,7 @@
 #include <array>
 
 #include "th/base/error.hpp"
-#include "th/data/number_corpus.hpp"
+#include "th/data/made/number_corpus.hpp"
 
 namespace th::data {
 namespace {

@@ -33,19 +33,57 @@ void add_checkpoint(std::vector<Key>& t) {
                           "training goes on while the shards are written"));
 }
 
+namespace {
+
+/// What sampling looks at, and a search does not.
+void add_sampling(std::vector<Key>& t) {
+  t.push_back(boolean_key("decode.sampling", TH_AT(decode.sampling),
+                          "translations are drawn from the model's distribution, by run.seed and "
+                          "the line's number, in place of a search; with decode.beam = 1"));
+  t.push_back(number_key(
+      "decode.temperature", TH_AT(decode.temperature), {.low = 0, .high = 1000, .low_open = true},
+      "sampling: logits are divided by it; below 1 likely words become likelier"));
+  t.push_back(integer_key("decode.top_k", TH_AT(decode.top_k), 0, kMost,
+                          "sampling: draws are of the so many likeliest words; 0: of all"));
+  t.push_back(number_key("decode.top_p", TH_AT(decode.top_p),
+                         {.low = 0, .high = 1, .low_open = true},
+                         "sampling: draws are of the fewest likeliest words that hold so much "
+                         "probability together; 1: of all"));
+}
+
+}  // namespace
+
 void add_decode(std::vector<Key>& t) {
   t.push_back(integer_key("decode.beam", TH_AT(decode.beam), 1, 1024,
                           "hypotheses of a sentence that beam search keeps; 1: greedy"));
-  t.push_back(number_key(
-      "decode.length_penalty", TH_AT(decode.length_penalty), {.low = 0},
-      "alpha of beam search: hypotheses are compared by log p / ((5 + length) / 6)^alpha"));
+  t.push_back(number_key("decode.length_penalty", TH_AT(decode.length_penalty), {.low = 0},
+                         "alpha of beam search: hypotheses are compared by log p over a penalty "
+                         "that decode.length_normalization makes of it"));
+  t.push_back(choice_key("decode.length_normalization", TH_AT(decode.length_normalization),
+                         Choices<LengthNormalization>{{"gnmt", LengthNormalization::kGnmt},
+                                                      {"power", LengthNormalization::kPower}},
+                         "gnmt: ((5 + length) / 6)^alpha; power: length^alpha; the length is in "
+                         "ids, the end counted"));
   t.push_back(integer_key("decode.max_length", TH_AT(decode.max_length), 1, 1 << 20,
                           "longest translation, ids; its end not counted"));
+  t.push_back(integer_key("decode.min_length", TH_AT(decode.min_length), 0, 1 << 20,
+                          "shortest translation, ids; its end not counted"));
+  t.push_back(integer_key("decode.no_repeat_ngram", TH_AT(decode.no_repeat_ngram), 0, 1 << 20,
+                          "no sequence of so many ids comes twice in a translation; 0: any may"));
+  t.push_back(words_key("decode.forbidden_words", TH_AT(decode.forbidden_words),
+                        "words that no translation has, as the target tokenizer cuts them; <unk> "
+                        "forbids the unknown word"));
+  add_sampling(t);
   t.push_back(
       choice_key("decode.parameters", TH_AT(decode.parameters),
                  Choices<DecodeParameters>{{"trained", DecodeParameters::kTrained},
                                            {"ema", DecodeParameters::kEma}},
                  "parameters of validation and decoding: the last, or their moving average"));
+  t.push_back(choice_key(
+      "decode.sharded", TH_AT(decode.sharded),
+      Choices<Sharded>{{"auto", Sharded::kAuto}, {"on", Sharded::kOn}, {"off", Sharded::kOff}},
+      "zero.stage = 3: ranks decode in lock step and gather a layer at a time, as in training; "
+      "auto: where whole parameters do not fit"));
 }
 
 void add_monitor(std::vector<Key>& t) {

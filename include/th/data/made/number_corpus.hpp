@@ -3,15 +3,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <vector>
+
+#include "th/data/made/made_corpus.hpp"
 
 namespace th::data {
-
-/// One sentence in both languages: lower-case words separated by single spaces.
-struct SentencePair {
-  std::string source;  ///< English
-  std::string target;  ///< French
-};
 
 /// The largest cardinal that is spelled out.
 inline constexpr std::int64_t kLargestNumber = 999999;
@@ -50,10 +45,8 @@ struct ClockTime {
 /// Throws DataError out of range.
 [[nodiscard]] SentencePair spell_time(const ClockTime& time);
 
-/// The three parts of a corpus; no English line occurs twice in all of them together.
-struct NumberCorpus {
-  std::vector<SentencePair> train, valid, test;
-};
+/// Sources are English, targets French.
+using NumberCorpus = MadeCorpus;
 
 /// Makes `pairs` training pairs and max(1, pairs / 20) pairs each for validation and test: 45 %
 /// numbers, 30 % dates, 25 % clock times. The same seed gives the same corpus on every machine. An

@@ -105,12 +105,18 @@ bool has(const RunConfig& c, Metric metric) {
 bool always(const RunConfig&) { return true; }
 bool scripted(const RunConfig& c) { return !c.valid.script.empty(); }
 
-/// How BLEU, chrF and ROUGE count, in validation and for the test set, which always has BLEU.
+bool tests(const RunConfig& c) {
+  return c.data.synthetic == Synthetic::kNone && !c.data.test_source.empty();
+}
+
+/// How BLEU, chrF and ROUGE count, in validation and for the test set, which has BLEU where the
+/// task is to translate, and ROUGE where it is to summarize.
 void add_score_options(std::vector<Key>& t) {
   const auto bleu = [](Key key) {
     key.idle = [](const RunConfig& c) {
-      const bool tests = c.data.synthetic == Synthetic::kNone && !c.data.test_source.empty();
-      return tests || (validates(c) && has(c, Metric::kBleu)) ? "" : "no BLEU is computed";
+      const bool asked = has(c, Metric::kBleu);
+      const bool of_tests = tests(c) && (asked || c.run.task == Task::kTranslation);
+      return of_tests || (validates(c) && asked) ? "" : "no BLEU is computed";
     };
     return key;
   };
@@ -124,10 +130,15 @@ void add_score_options(std::vector<Key>& t) {
       integer_key("valid.chrf_word_order", TH_AT(valid.chrf_word_order), 0, 6,
                   "chrF's words up to so many; 0: chrF2, 2: chrF2++"),
       [](const RunConfig& c) { return has(c, Metric::kChrf); }, "valid.metrics has no chrf"));
-  t.push_back(idle_unless(
+  Key units = idle_unless(
       choice_key("valid.rouge_units", TH_AT(valid.rouge_units), choices(score::kRougeUnits),
                  "words of Latin letters and digits, or characters, as for Chinese"),
-      [](const RunConfig& c) { return has(c, Metric::kRouge); }, "valid.metrics has no rouge"));
+      [](const RunConfig& c) { return has(c, Metric::kRouge); }, "valid.metrics has no rouge");
+  units.idle = [of_validation = units.idle](const RunConfig& c) {
+    const bool of_tests = tests(c) && c.run.task == Task::kSummarization;
+    return of_tests ? std::string() : of_validation(c);
+  };
+  t.push_back(units);
 }
 
 }  // namespace

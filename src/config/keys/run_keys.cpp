@@ -9,7 +9,10 @@ void add_run(std::vector<Key>& t) {
   t.push_back(choice_key(
       "run.task", TH_AT(run.task),
       Choices<Task>{{"translation", Task::kTranslation}, {"summarization", Task::kSummarization}},
-      "what is trained", {"summarization"}));
+      "what is trained; summarization: ROUGE is the metric of validation (valid.metrics) and of "
+      "the test set, documents of data.max_source_length = 400 and summaries of "
+      "data.max_target_length = 100 ids, unless the deck gives others, and section summarization "
+      "for longer documents"));
   t.push_back(integer_key("run.seed", TH_AT(run.seed), 0, kMost,
                           "of initial values, order of the data and dropout"));
   t.push_back(path_key("run.output_dir", TH_AT(run.output_dir),

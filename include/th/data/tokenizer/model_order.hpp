@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace th::data {
+
+/// A mark of a line's language that a shared vocabulary has beside SentencePiece's pieces, as
+/// ">>fr<<".
+[[nodiscard]] bool is_language_mark(std::string_view token);
+/// The piece by which a SentencePiece model cuts such a mark out of a line's beginning: with
+/// SentencePiece's sign of a blank before it.
+[[nodiscard]] std::string language_piece(std::string_view mark);
+
+/// The texts of a SentencePiece model's pieces but the unknown and control ones. Throws DataError,
+/// beginning with `name`, for bytes that are no such model.
+[[nodiscard]] std::vector<std::string> ordinary_pieces(std::string_view bytes,
+                                                       const std::string& name);
+
+/// The SentencePiece model `bytes` with the ids of another program's vocabulary: <pad>, <unk>, <s>
+/// and </s>, then `tokens` in their order. A token that is no piece of the model never comes of
+/// segmenting a line, but for a language_piece(). A piece that `tokens` lacks is left out, so that
+/// a line is segmented without it. Throws DataError, beginning with `name`: where the bytes are no
+/// model, and where pieces would be left out of a bpe model, which needs them to merge.
+[[nodiscard]] std::string model_in_order(std::string_view bytes,
+                                         const std::vector<std::string>& tokens,
+                                         const std::string& name);
+
+}  // namespace th::data
