@@ -126,6 +126,10 @@ class Trainer {
   /// Whether train.on_not_finite=skip passes over a step with this loss and gradient norm.
   [[nodiscard]] bool skips(double loss, double grad_norm) const;
   void skip_step(std::int64_t step, const std::string& where);
+  /// Keeps the step that ends the run, and the parameters before it, for th_app --replay, where the
+  /// run writes checkpoints. What can't be written is a warning. Collective.
+  void keep_bad_step();
+  void write_bad_step();
   [[nodiscard]] bool scales_loss() const {
     return config_.precision.dtype == config::Precision::kFp16;
   }
@@ -184,6 +188,7 @@ class Trainer {
   void train_one();
   [[nodiscard]] Border agree();
   void save();
+  [[nodiscard]] io::CheckpointInfo checkpoint_info(const RunState& state) const;
   /// Before an error that has nothing to do with the state: no step is lost with it where a
   /// checkpoint can be written. Collective.
   void save_what_can_be();
@@ -252,6 +257,12 @@ class Trainer {
   RunState state_;
   Totals totals_;
   std::deque<UnderWay> under_way_;
+  /// The last step whose loss and norm were looked at.
+  struct Judged {
+    std::int64_t step = 0;
+    double loss = 0, grad_norm = 0, loss_scale = 1;
+    std::string not_finite;
+  } last_judged_;
   double longest_step_ = 0;        ///< seconds: the next one ends before the time limit too
   Clock::time_point last_result_;  ///< when the last result was read
   std::int64_t total_steps_ = 0;

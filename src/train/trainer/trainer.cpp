@@ -165,6 +165,7 @@ void Trainer::finish_step() {
                     scales_loss() ? std::optional<double>(scale) : std::nullopt, skipped});
   });
   if (skipped) return skip_step(step.step, result.not_finite);
+  last_judged_ = {step.step, loss, result.grad_norm, scale, result.not_finite};
   judge(step.step, loss, result);
   const std::int64_t tokens = step.source_tokens + step.target_tokens;
   note_step(step.step, loss, result.grad_norm, step.lr, static_cast<double>(tokens) / seconds,
@@ -202,6 +203,7 @@ void Trainer::finish_steps() {
 
 void Trainer::give_up(const std::string& numerics) {
   saver_->finish();  // the checkpoint before it is the way out
+  keep_bad_step();
   throw Error(ExitCode::kNumerics, numerics, Error::Thrown::kEverywhere);
 }
 
@@ -305,18 +307,25 @@ void Trainer::save() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kCheckpoint);
   state_.probe_loss = probe();
   state_.probe = probe_hash_;
+  state_.best = tracker_.state();
+  state_.best_at_end = tracker_.end();
+  memory_->saw_save();
+  saver_->save(*engine_, checkpoint_info(state_), {tracker_.kept(), std::exchange(dropped_, {})});
+  saved_step_ = state_.step;
+  note_seconds("checkpoint", start);
+}
+
+io::CheckpointInfo Trainer::checkpoint_info(const RunState& state) const {
   io::CheckpointInfo info;
-  info.step = state_.step;
-  info.epoch = state_.epoch;
+  info.step = state.step;
+  info.epoch = state.epoch;
   info.world_size = collectives_.size();
   info.zero_stage = config_.zero.stage;
   info.deck = config::resolved_text(deck_);
   info.build = build_line();
   info.identity = identity_;
-  info.run = state_.run;
-  state_.best = tracker_.state();
-  state_.best_at_end = tracker_.end();
-  info.state_json = to_json(state_);
+  info.run = state.run;
+  info.state_json = to_json(state);
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();
     info.target_tokens = dataset_.target_tokenizer->tokens();
@@ -325,10 +334,7 @@ void Trainer::save() {
   }
   info.units = model_->units();
   info.aliases = model_->aliases();
-  memory_->saw_save();
-  saver_->save(*engine_, std::move(info), {tracker_.kept(), std::exchange(dropped_, {})});
-  saved_step_ = state_.step;
-  note_seconds("checkpoint", start);
+  return info;
 }
 
 void Trainer::save_what_can_be() {
