@@ -22,7 +22,8 @@ find_program() {
     printf '%s\n' "$found"
     return
   done
-  fail 2 "no program build/bin/$2 below $PWD, and none is installed (tools/build.sh makes it; $1 names another)"
+  fail 2 "no program build/bin/$2 below $PWD, and none is installed (tools/build.sh makes it; $1 \
+names another)"
 }
 
 # given KEY: the value that the caller gives to a key; fails where he gives none.
@@ -69,6 +70,12 @@ case $LAUNCH in
 esac
 place="$SLURM_JOB_NUM_NODES nodes ($SLURM_JOB_NODELIST), $ranks ranks, $cpus CPUs a rank"
 
+ask_for_checkpoint() {
+  [ -n "$pid" ] || return 0
+  echo "job: USR1, asking the ranks for a checkpoint"
+  kill -USR1 "$pid"
+}
+
 # train: checks deck and data, starts the run, hands USR1 on, and asks for a new start where the run
 # wants one.
 train() {
@@ -90,7 +97,7 @@ train() {
     fail $? "$deck was refused, nothing was started"
   echo "job: $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)): $place"
   echo "job: ${launch[*]} $app $deck ${overrides[*]}"
-  trap 'if [ -n "$pid" ]; then echo "job: USR1, asking the ranks for a checkpoint"; kill -USR1 "$pid"; fi' USR1
+  trap ask_for_checkpoint USR1
   "${launch[@]}" "$app" "$deck" "${overrides[@]}" &
   pid=$!
   while :; do

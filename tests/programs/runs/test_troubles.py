@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Trouble with the files that rank 0 alone writes is told once and by its name, by all ranks, and costs
-no step that was made."""
+"""Trouble with the files that rank 0 alone writes is told once and by its name, by all ranks, and
+costs no step that was made."""
 
 import shutil
 

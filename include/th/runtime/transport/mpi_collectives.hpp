@@ -13,8 +13,9 @@ namespace th::runtime {
 /// the node's own sum where its ranks hold a whole subtree of slots. Where MPI gives no window (its
 /// one-sided component has none, /dev/shm is missing or read-only), where /dev/shm has no room, and
 /// with kMpi (tests, and the oracle of the window), everything travels by MPI's own all-to-all and
-/// all-gather, with the same bits; shares_memory() and description() tell the first case. Collective. The session must outlive the result. `pretended`: a node number for
-/// each rank, by which the ranks of a node are split further (tests); empty: the nodes as they are.
+/// all-gather, with the same bits; shares_memory() and description() tell the first case.
+/// Collective. The session must outlive the result. `pretended`: a node number for each rank, by
+/// which the ranks of a node are split further (tests); empty: the nodes as they are.
 enum class TransportChoice { kBest, kMpi };
 [[nodiscard]] std::unique_ptr<Collectives> make_mpi_collectives(
     MPI_Comm world, TransportChoice choice = TransportChoice::kBest,
