@@ -286,7 +286,7 @@ void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest reques
       device_.gemm(), model::Arithmetic::kCompute, device_.compute());
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches,
                                                device_.device());
-  if (collectives_.description() != transport)
+  if (is_root() && collectives_.description() != transport)
     log_.warn("Transport: " + collectives_.description());
   model_->record_on(engine_->flight_record());
   watch_engine();
