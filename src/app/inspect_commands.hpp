@@ -34,6 +34,7 @@ void require_sound(const io::CheckpointReader& reader);
 void answer(const InspectRequest& request, const std::string& text, const std::string& json);
 
 // The commands. Each returns the exit code: 0 fine, 1 differs or damaged.
+[[nodiscard]] int inspect_info(const InspectRequest& request);
 [[nodiscard]] int inspect_ls(const InspectRequest& request);
 [[nodiscard]] int inspect_stat(const InspectRequest& request);
 [[nodiscard]] int inspect_verify(const InspectRequest& request);
