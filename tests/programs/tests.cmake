@@ -11,7 +11,8 @@ if(TARGET th_app)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding fetch_corpus finished golden_checkpoint h5py inspect inspect_average
-    inspect_diff inspect_export inspect_import pytorch score score_curve tensorboard translate)
+    import_marian import_marianmt inspect_diff
+    inspect_export inspect_import pytorch score score_curve tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks troubles)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}

@@ -2,13 +2,12 @@
 configuration as its npz files have them, log p by numpy alone, one sentence after the other.
 
 Marian's matrices are [inputs, outputs]; positions are a half of sines and a half of cosines with
-the frequencies 10000^(-i / (width / 2 - 1)) from place 0; decoding begins with a vector of zeros, which
-gets its position; </s> is 0 and <unk> 1; norms have an epsilon of 1e-6.
+the frequencies 10000^(-i / (width / 2 - 1)) from place 0; decoding begins with a vector of zeros,
+which gets its position; </s> is 0 and <unk> 1; norms have an epsilon of 1e-6.
 """
 
 import numpy
 
-EPSILON = 1e-6
 OPTIONS = {
     "type": "transformer",
     "dim-emb": 16,
@@ -33,6 +32,14 @@ OPTIONS = {
 }
 
 
+def shared_folder(source):
+    """The folder of models beside the sources, or beside a folder around them; None: not here."""
+    for folder in (source, *source.parents):
+        if (folder.parent / "shared" / "marian").is_dir():
+            return folder.parent / "shared" / "marian"
+    return None
+
+
 def configuration(options):
     """special:model.yml, as bytes."""
 
@@ -48,6 +55,8 @@ def configuration(options):
 
 class Marian:
     """A model: `arrays` by Marian's names."""
+
+    epsilon = 1e-6
 
     def __init__(self, source_size, target_size, seed=1, old_output=False, **options):
         self.options = {**OPTIONS, **{key.replace("_", "-"): x for key, x in options.items()}}
@@ -104,7 +113,7 @@ class Marian:
 
     def norm(self, x, name, suffix=""):
         y = x - x.mean(-1, keepdims=True)
-        y /= numpy.sqrt((y * y).mean(-1, keepdims=True) + EPSILON)
+        y /= numpy.sqrt((y * y).mean(-1, keepdims=True) + self.epsilon)
         return y * self.arrays[f"{name}_ln_scale{suffix}"] + self.arrays[f"{name}_ln_bias{suffix}"]
 
     def sublayer(self, x, name, work):
@@ -139,10 +148,15 @@ class Marian:
         inner = numpy.maximum(inner, 0) if relu else inner / (1 + numpy.exp(-inner))
         return self.linear(inner, name, "2")
 
-    def embed(self, rows, side):
+    def frequencies(self):
         half = self.width // 2
-        frequencies = 10000.0 ** (-numpy.arange(half) / (half - 1))
-        angles = numpy.arange(len(rows))[:, None] * frequencies
+        return 10000.0 ** (-numpy.arange(half) / (half - 1))
+
+    def begin(self):
+        return numpy.zeros((1, self.width))
+
+    def embed(self, rows, side):
+        angles = numpy.arange(len(rows))[:, None] * self.frequencies()
         places = numpy.concatenate([numpy.sin(angles), numpy.cos(angles)], axis=1)
         x = rows * numpy.sqrt(self.width) + places
         normed = "n" in self.options["transformer-postprocess-emb"]
@@ -172,8 +186,7 @@ class Marian:
     def log_probabilities(self, source, target):
         """[len(target), target vocabulary] of ids with </s>: of what stands at each place."""
         memory = self.stack("encoder", self.embed(self.table("encoder")[source], "encoder"))
-        begin = numpy.zeros((1, self.width))
-        rows = numpy.concatenate([begin, self.table("decoder")[target[:-1]]])
+        rows = numpy.concatenate([self.begin(), self.table("decoder")[target[:-1]]])
         x = self.stack("decoder", self.embed(rows, "decoder"), memory)
         name = "decoder_ff_logit_out_"
         if self.tied_output:

@@ -56,13 +56,6 @@ def ids_of(words):
     ]
 
 
-def shared_folder():
-    for parent in (th_run.SOURCE, *th_run.SOURCE.parents):
-        if (parent.parent / "shared" / "marian").is_dir():
-            return parent.parent / "shared" / "marian"
-    return None
-
-
 class ImportMarian(th_run.ProgramTest):
     def setUp(self):
         super().setUp()
@@ -138,7 +131,7 @@ class ImportMarian(th_run.ProgramTest):
         self.assert_scores(self.scores("in", data / "pairs.en", data / "pairs.fr"), expected)
 
     def test_models_of_the_shared_folder(self):
-        shared = shared_folder()
+        shared = marian_oracle.shared_folder(th_run.SOURCE)
         if shared is None:
             self.skipTest("there is no folder shared/marian beside the sources")
         joint = shared / "joint.spm"
