@@ -8,20 +8,28 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
 endif()
 set(TH_ISA_OPTIONS_avx2 -march=x86-64-v3)
 set(TH_ISA_OPTIONS_avx512 -march=x86-64-v4)
+set(TH_ISA_OPTIONS_avx512_vnni -march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512)
 
-# th_add_isa_objects(name NAMESPACE namespace SOURCES … [FUSED_SOURCES …]): the object libraries
-# name_baseline, name_avx2, … in th::namespace. FUSED_SOURCES are for sets with fused multiply-adds,
-# and the one place where products and sums are contracted to them.
+# th_add_isa_objects(name NAMESPACE namespace SOURCES … [FUSED_SOURCES …] [ISAS …]): the object
+# libraries name_baseline, name_avx2, … in th::namespace, or those of ISAS alone. FUSED_SOURCES are
+# for sets with fused multiply-adds, and the one place where products and sums are contracted to
+# them.
 function(th_add_isa_objects name)
-  cmake_parse_arguments(A "" "NAMESPACE" "SOURCES;FUSED_SOURCES" ${ARGN})
+  cmake_parse_arguments(A "" "NAMESPACE" "SOURCES;FUSED_SOURCES;ISAS" ${ARGN})
+  if(NOT A_ISAS)
+    set(A_ISAS ${TH_ISAS})
+  endif()
   # The parameter forbids GCC to leave out the fused form for processors where a chain of it is
   # slower, because its rounding is another.
   set_source_files_properties(${A_FUSED_SOURCES} PROPERTIES COMPILE_OPTIONS
     "-ffp-contract=fast;$<$<CXX_COMPILER_ID:GNU>:--param=avoid-fma-max-bits=0>")
-  foreach(isa IN LISTS TH_ISAS)
+  foreach(isa IN LISTS A_ISAS)
     set(sources ${A_SOURCES})
     if(NOT isa STREQUAL baseline)
       list(APPEND sources ${A_FUSED_SOURCES})
+    endif()
+    if(NOT sources)
+      continue()
     endif()
     set(target ${name}_${isa})
     add_library(${target} OBJECT ${sources})
@@ -41,8 +49,10 @@ endfunction()
 # th_isa_objects(variable name): the objects of all sets, for a target's sources.
 function(th_isa_objects variable name)
   set(objects "")
-  foreach(isa IN LISTS TH_ISAS)
-    list(APPEND objects $<TARGET_OBJECTS:${name}_${isa}>)
+  foreach(isa IN LISTS TH_ISAS ITEMS avx512_vnni)
+    if(TARGET ${name}_${isa})
+      list(APPEND objects $<TARGET_OBJECTS:${name}_${isa}>)
+    endif()
   endforeach()
   set(${variable} ${objects} PARENT_SCOPE)
 endfunction()

@@ -1,5 +1,7 @@
 #include "application.hpp"
 
+#include "check_command.hpp"
+
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
@@ -217,13 +219,9 @@ int answer(const config::CommandLine& line) {
     case config::Action::kExplain:
       print(config::explain(line.explain_key));
       break;
-    case config::Action::kCheck: {
-      const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
-      for (const std::string& warning : deck.warnings) print("# warning: " + warning);
-      for (const std::string& warning : config::planning_keys(deck)) print("# warning: " + warning);
-      print(config::resolved_text(deck));
+    case config::Action::kCheck:
+      print(check_text(line, runtime::launched_ranks(environment)));
       break;
-    }
     case config::Action::kPlan: {
       const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
       for (const std::string& warning : deck.warnings) print("warning: " + warning);

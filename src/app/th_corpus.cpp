@@ -14,19 +14,26 @@
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
 #include "th/data/dataset.hpp"
-#include "th/data/number_corpus.hpp"
+#include "th/data/made/number_corpus.hpp"
+#include "th/data/made/record_corpus.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
 
 namespace {
 
 constexpr const char* kUsage =
     "usage: th_corpus numbers --pairs N --seed S --output DIR\n"
+    "       th_corpus records --pairs N --seed S --output DIR [--windows W]\n"
     "       th_corpus encode DECK [section.key=value]... [--verify]\n"
     "numbers writes numbers.{train,valid,test}.{en,fr} below DIR: English to French numbers, dates "
     "and clock times, one sentence a line.\n"
+    "records writes records.{train,valid,test}.{source,target}: documents about shipments and "
+    "their "
+    "headlines.\n"
     "  --pairs N     training pairs, 100 to 500000; N / 20 more each for validation and test\n"
     "  --seed S      the same seed gives the same corpus\n"
     "  --output DIR  made where it is missing\n"
+    "  --windows W   windows of 63 words in a document of validation and test, 1 to 8; 1 unless "
+    "given\n"
     "encode writes the index of the deck's corpus below data.index_dir (run.output_dir with .index "
     "behind it, unless given), from which runs start at once.\n"
     "  --verify      reads the files and the index that is there, and says what differs: exit 1\n"
@@ -45,19 +52,23 @@ T parse_number(std::string_view option, std::string_view text) {
 struct Options {
   std::optional<std::int64_t> pairs;
   std::optional<std::uint64_t> seed;
+  std::optional<std::int64_t> windows;
   std::string output;
 };
 
 Options parse_options(int count, char** words) {
+  const bool records = std::string_view(words[1]) == "records";
   Options options;
   for (int i = 2; i < count; i += 2) {
     const std::string_view name = words[i];
-    if (name != "--pairs" && name != "--seed" && name != "--output")
+    const bool windows = records && name == "--windows";
+    if (!windows && name != "--pairs" && name != "--seed" && name != "--output")
       throw th::DeckError("th_corpus: unknown option " + std::string(name) + "\n" + kUsage);
     if (i + 1 == count)
       throw th::DeckError("th_corpus: " + std::string(name) + " lacks its value\n" + kUsage);
     if (name == "--pairs") options.pairs = parse_number<std::int64_t>(name, words[i + 1]);
     if (name == "--seed") options.seed = parse_number<std::uint64_t>(name, words[i + 1]);
+    if (windows) options.windows = parse_number<std::int64_t>(name, words[i + 1]);
     if (name == "--output") options.output = words[i + 1];
   }
   if (!options.pairs || !options.seed || options.output.empty())
@@ -87,6 +98,8 @@ int encode(int count, char** words) {
   }
   if (deck_path.empty()) throw th::DeckError(std::string("th_corpus: no deck given\n") + kUsage);
   const th::config::LoadedDeck deck = th::config::load_deck(deck_path, overrides);
+  for (const std::string& warning : deck.warnings)
+    std::fprintf(stderr, "th_corpus: warning: %s\n", warning.c_str());
   const th::config::DataSection& data = deck.config.data;
   if (data.synthetic != th::config::Synthetic::kNone)
     throw th::DeckError(deck_path + ": data.synthetic: random ids have no text to encode");
@@ -113,11 +126,18 @@ int run(int count, char** words) {
   if (help) return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
   if (command == "--version")
     return std::printf("th_corpus %s\n", th::build_line().c_str()) < 0 ? 1 : 0;
-  if (command != "numbers")
+  if (command != "numbers" && command != "records")
     throw th::DeckError("th_corpus: no command '" + std::string(command) + "'\n" + kUsage);
   const Options options = parse_options(count, words);
-  const th::data::NumberCorpus corpus = th::data::make_number_corpus(*options.pairs, *options.seed);
-  th::data::write_number_corpus(corpus, options.output);
+  th::data::MadeCorpus corpus;
+  if (command == "numbers") {
+    corpus = th::data::make_number_corpus(*options.pairs, *options.seed);
+    th::data::write_number_corpus(corpus, options.output);
+  } else {
+    corpus =
+        th::data::make_record_corpus(*options.pairs, *options.seed, options.windows.value_or(1));
+    th::data::write_record_corpus(corpus, options.output);
+  }
   std::printf("%s: %zu train, %zu valid, %zu test pairs\n", options.output.c_str(),
               corpus.train.size(), corpus.valid.size(), corpus.test.size());
   return 0;

@@ -18,10 +18,13 @@ class Checker {
           std::vector<std::string>& problems, std::vector<std::string>& warnings)
       : origins_(origins), file_(file), unsure_(unsure), problems_(problems), warnings_(warnings) {}
 
-  [[nodiscard]] bool given(const std::string& key) const { return origins_.contains(key); }
+  [[nodiscard]] bool given(const std::string& key) const {
+    const auto found = origins_.find(key);
+    return found != origins_.end() && found->second.given;
+  }
 
-  /// `keys`: the one to put right, then those that it disagrees with; the first that was given
-  /// tells the line.
+  /// `keys`: the one to put right, then those that it disagrees with; the first that has a line
+  /// tells it, also where that line sets it to nothing.
   void require(bool fine, const Keys& keys, const std::string& what) {
     const bool known = std::none_of(keys.begin(), keys.end(),
                                     [&](const std::string& key) { return unsure_.contains(key); });
@@ -33,15 +36,15 @@ class Checker {
   void idle_if(bool idle, const Keys& keys, const std::string& why) {
     for (const std::string& key : keys) {
       if (idle && given(key))
-        warnings_.push_back(origins_.at(key) + ": " + key + " has no effect: " + why);
+        warnings_.push_back(origins_.at(key).where + ": " + key + " has no effect: " + why);
     }
   }
 
  private:
   [[nodiscard]] std::string where(const Keys& keys) const {
-    const auto found =
-        std::find_if(keys.begin(), keys.end(), [&](const std::string& key) { return given(key); });
-    return found == keys.end() ? file_ + ":1" : origins_.at(*found);
+    const auto found = std::find_if(keys.begin(), keys.end(),
+                                    [&](const std::string& key) { return origins_.contains(key); });
+    return found == keys.end() ? file_ + ":1" : origins_.at(*found).where;
   }
 
   const Origins& origins_;
@@ -65,5 +68,8 @@ class Checker {
 
 /// Keys that were given and that this run does not look at: a warning each.
 void find_idle(Checker& k, const RunConfig& c);
+
+/// How documents are cut into chunks.
+void check_summarization(Checker& k, const RunConfig& c);
 
 }  // namespace th::config

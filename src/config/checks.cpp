@@ -63,6 +63,27 @@ void check_positions(Checker& k, const RunConfig& c) {
                 " of them; allowed up to " + std::to_string(c.data.longest_length() - 1));
 }
 
+void check_decoding(Checker& k, const RunConfig& c) {
+  const DecodeSection& decode = c.decode;
+  k.require(decode.min_length <= decode.max_length, {"decode.min_length", "decode.max_length"},
+            std::to_string(decode.min_length) + " is above decode.max_length = " +
+                std::to_string(decode.max_length) + "; allowed up to it");
+  k.require(!decode.sampling || decode.beam == 1, {"decode.sampling", "decode.beam"},
+            "true draws a translation, and decode.beam = " + std::to_string(decode.beam) +
+                " searches for the likeliest; allowed with decode.beam = 1");
+  const bool learned =
+      c.model.position == Position::kLearned && c.data.synthetic == Synthetic::kNone;
+  k.require(
+      !learned || decode.min_length < c.data.longest_length() ||
+          decode.min_length > decode.max_length,
+      {"decode.min_length", "model.position", "data.max_length"},
+      std::to_string(decode.min_length) +
+          " ids and the begin symbol are more than the positions of model.position = learned, "
+          "data.max_length = " +
+          std::to_string(c.data.longest_length()) + "; allowed up to " +
+          std::to_string(c.data.longest_length() - 1));
+}
+
 void check_pair(Checker& k, const DataSection& data, const std::string& part,
                 const std::string& source, const std::string& target) {
   const Keys keys{"data." + part + "_source", "data." + part + "_target"};
@@ -281,10 +302,12 @@ void check(const RunConfig& config, const Origins& origins, const std::string& f
   Checker k(origins, file, unsure, problems, warnings);
   check_model(k, config.model);
   check_positions(k, config);
+  check_decoding(k, config);
   check_data(k, config.data);
   check_tokenizer(k, config);
   check_training(k, config);
   check_valid(k, config);
+  check_summarization(k, config);
   find_idle(k, config);
 }
 

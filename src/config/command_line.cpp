@@ -14,7 +14,8 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr const char* kUsage =
-    "th_app DECK [--section.key=value | section.key=value]... [--check | --plan | --selfcheck]";
+    "th_app DECK [--section.key=value | section.key=value]... [--check [--data] | --plan | "
+    "--selfcheck]";
 
 struct Flag {
   const char* name;
@@ -29,6 +30,8 @@ po::options_description visible_options() {
   options.add_options()(
       "check", po::bool_switch(),
       "check the deck and print it resolved, with the origin of each value; run nothing")(
+      "data", po::bool_switch(),
+      "with --check: read the data files too, as a run would, and say what becomes of them")(
       "plan", po::bool_switch(),
       "memory per rank for every ZeRO stage, bytes sent, checkpoint size, time (see plan.ranks, "
       "plan.link_gbytes)")("selfcheck", po::bool_switch(),
@@ -94,6 +97,9 @@ class Reader {
                                                ? values["deck"].as<std::vector<std::string>>()
                                                : std::vector<std::string>();
     choose_action(values);
+    line_.reads_data = values["data"].as<bool>();
+    if (line_.reads_data && line_.action != Action::kCheck && line_.action != Action::kHelp)
+      problem("--data belongs to --check");
     if (line_.action == Action::kExplain && !line_.overrides.empty())
       problem("--explain takes a key alone, without a value");
     if (line_.action == Action::kExplain)

@@ -5,7 +5,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/schema.hpp"
-#include "th/config/state_names.hpp"
+#include "th/config/summarization.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -141,9 +141,10 @@ class Reader {
     // A resolved deck holds every key. Its lines that say `# default` and hold the default ask for
     // nothing: they contradict no other key.
     const Key* key = find_key(name);
-    const bool standard = hash != std::string::npos &&
-                          trim(raw.substr(hash + 1)) == kDefaultOrigin && key != nullptr &&
-                          value == key->default_value;
+    const bool standard =
+        hash != std::string::npos && trim(raw.substr(hash + 1)) == kDefaultOrigin &&
+        key != nullptr &&
+        (value == key->default_value || value == default_of_summarization(key->name.c_str()));
     add(name, {value, where, standard ? kDefaultOrigin : "deck:" + std::to_string(number), true});
   }
 
@@ -224,11 +225,12 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
                        "' has a # (a deck's comment), a control character or a blank at an end; "
                        "allowed paths without");
   } else if (!key.set(config, text)) {
-    const bool outside = is_number(key, text);
-    const std::string wrong = outside                ? "out of range"
-                              : key.type == "choice" ? "not one of its values"
-                                                     : "not a valid " + key.type;
-    problems.push_back(at + "'" + shown(text) + "' is " + wrong + "; allowed " + key.allowed);
+    std::string wrong = key.why ? key.why(text) : "";
+    if (wrong.empty())
+      wrong = is_number(key, text)   ? "is out of range"
+              : key.type == "choice" ? "is not one of its values"
+                                     : "is not a valid " + key.type;
+    problems.push_back(at + "'" + shown(text) + "' " + shown(wrong) + "; allowed " + key.allowed);
   } else if (is_absent(key, key.get(config))) {
     problems.push_back(at + "'" + shown(text) + "' is not part of this build; allowed " +
                        present_values(key));
@@ -256,7 +258,7 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
     if (found == reader.given.end() || found->second.origin == kDefaultOrigin) continue;
     if (!apply(key, found->second, working_directory() / folder, deck.config, problems))
       unsure.insert(key.name);
-    origins[key.name] = found->second.where;
+    origins[key.name] = {found->second.where, !found->second.value.empty()};
   }
   if (deck.config.run.output_dir.empty()) {
     deck.config.run.output_dir = (working_directory() / "runs" / deck.name).string();
@@ -265,6 +267,7 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
                          shown(deck.config.run.output_dir) +
                          "' can't stand in a deck; give another");
   }
+  set_defaults_of_task(deck.config, origins);
   check(deck.config, origins, display_name, unsure, problems, deck.warnings);
   if (!problems.empty()) {
     std::string all;
@@ -306,7 +309,7 @@ std::string resolved_text(const LoadedDeck& deck) {
       section = e.key.substr(0, dot);
       out += "\n[" + section + "]\n";
     }
-    if (e.value.empty()) continue;
+    if (e.value.empty() && e.origin == kDefaultOrigin) continue;
     out += e.key.substr(dot + 1) + " = " + e.value + "  # " + e.origin + "\n";
   }
   return out;
@@ -316,82 +319,6 @@ std::uint64_t deck_hash(const LoadedDeck& deck) {
   std::uint64_t hash = 0;
   for (const ResolvedEntry& e : deck.entries) hash = hash_text(e.key + "=" + e.value, hash);
   return hash;
-}
-
-namespace {
-
-/// Whether texts of a key that differ mean the same: a value beside the default, which is another
-/// key's.
-bool means_the_same(const std::string& key, const RunConfig& a, const RunConfig& b) {
-  const auto same = [&](double ModelSection::*rate) {
-    const auto value = [rate](const ModelSection& m) { return m.*rate < 0 ? m.dropout : m.*rate; };
-    return value(a.model) == value(b.model);
-  };
-  const DataSection &x = a.data, &y = b.data;
-  const bool source = x.source_length() == y.source_length(),
-             target = x.target_length() == y.target_length();
-  if (key == "data.max_length") return source && target;
-  if (key == "data.max_source_length") return source;
-  if (key == "data.max_target_length") return target;
-  if (key == "model.attention_dropout") return same(&ModelSection::attention_dropout);
-  if (key == "model.activation_dropout") return same(&ModelSection::activation_dropout);
-  return false;
-}
-
-}  // namespace
-
-std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
-                                              const LoadedDeck& given) {
-  static const std::set<std::string> kFatal{"data.synthetic",
-                                            "data.synthetic_length",
-                                            "data.tokenizer",
-                                            "data.vocab_size",
-                                            "data.min_freq",
-                                            "data.max_length",
-                                            "data.max_source_length",
-                                            "data.max_target_length",
-                                            "data.long_lines",
-                                            "data.max_ratio",
-                                            "data.empty_lines",
-                                            "data.train_weights",
-                                            "data.train_temperature",
-                                            "data.batch_size",
-                                            "data.batch_tokens",
-                                            "data.sort_window",
-                                            "run.seed",
-                                            "optimizer.name",
-                                            "data.joint_vocabulary",
-                                            "data.byte_fallback",
-                                            "data.character_coverage",
-                                            "data.normalization",
-                                            "data.user_symbols",
-                                            "data.subword_sampling"};
-  // A corpus may lie elsewhere, packed or not: a hash of its lines says whether it is the same. So
-  // may a tokenizer's file, which is compared with the checkpoint's.
-  static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume",
-                                               "checkpoint.init_from", "train.micro_batches",
-                                               "data.index_dir"};
-  LoadedDeck before;
-  try {
-    before = load_deck_text(checkpoint_deck, "checkpoint", "/", {});
-  } catch (const DeckError& error) {  // nothing that the user's deck could put right
-    throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") +
-                          error.what());
-  }
-  std::vector<KeyDifference> out;
-  for (std::size_t i = 0; i < given.entries.size(); ++i) {
-    const ResolvedEntry& now = given.entries[i];
-    const ResolvedEntry& then = before.entries[i];
-    if (now.value == then.value || kExpected.contains(now.key)) continue;
-    if (means_the_same(now.key, before.config, given.config)) continue;
-    const bool model = now.key.rfind("model.", 0) == 0 && now.key != "model.gradient_checkpointing";
-    // With another momentum the optimizer may keep other states.
-    const bool states = now.key == "optimizer.momentum" &&
-                        optimizer_rule(before.config) != optimizer_rule(given.config);
-    const bool fatal = model || states || kFatal.contains(now.key);
-    out.push_back({now.key, then.value, now.value, fatal});
-  }
-  return out;
 }
 
 }  // namespace th::config

@@ -39,6 +39,7 @@ void find_idle_of_data(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   k.idle_if(!synthetic, {"data.synthetic_length"}, "data.synthetic is none");
   k.idle_if(synthetic, {"data.batch_tokens"}, "synthetic batches have data.batch_size sentences");
+  k.idle_if(synthetic, {"train.epochs"}, "random ids have no epochs: train.max_steps ends the run");
   k.idle_if(
       synthetic,
       {"data.valid_source", "data.valid_target", "data.test_source", "data.test_target",
@@ -49,6 +50,31 @@ void find_idle_of_data(Checker& k, const RunConfig& c) {
   k.idle_if(synthetic, {"model.start"}, "random ids have no begin symbol");
 }
 
+/// Those that say how lines are decoded.
+Keys decoding_keys() {
+  return {"decode.beam",
+          "decode.length_penalty",
+          "decode.length_normalization",
+          "decode.max_length",
+          "decode.min_length",
+          "decode.no_repeat_ngram",
+          "decode.forbidden_words",
+          "decode.sampling",
+          "decode.temperature",
+          "decode.top_k",
+          "decode.top_p"};
+}
+
+void find_idle_of_decoding(Checker& k, const DecodeSection& decode) {
+  const Keys normalization{"decode.length_penalty", "decode.length_normalization"};
+  k.idle_if(decode.sampling, normalization, "decode.sampling is true: draws are not compared");
+  k.idle_if(!decode.sampling && decode.beam == 1, normalization, "decode.beam is 1: greedy");
+  k.idle_if(decode.beam > 1 && decode.length_penalty == 0, {"decode.length_normalization"},
+            "decode.length_penalty is 0");
+  k.idle_if(!decode.sampling, {"decode.temperature", "decode.top_k", "decode.top_p"},
+            "decode.sampling is false");
+}
+
 void find_idle_of_output(Checker& k, const RunConfig& c) {
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   const bool tests = !synthetic && !c.data.test_source.empty();
@@ -56,9 +82,11 @@ void find_idle_of_output(Checker& k, const RunConfig& c) {
   k.idle_if(!validates(c),
             {"train.valid_every_steps", "checkpoint.keep_best", "monitor.sample_lines"},
             "there is no validation text");
-  k.idle_if(!decodes, {"decode.beam", "decode.length_penalty", "decode.max_length"},
-            "there is no test text");
-  k.idle_if(decodes && c.decode.beam == 1, {"decode.length_penalty"}, "decode.beam is 1: greedy");
+  k.idle_if(!decodes, decoding_keys(), "there is no test text");
+  if (decodes) find_idle_of_decoding(k, c.decode);
+  k.idle_if(!decodes, {"decode.sharded"}, "nothing is decoded");
+  k.idle_if(decodes && c.zero.stage != 3, {"decode.sharded"},
+            "zero.stage is not 3: every rank has all parameters");
   k.idle_if(!writes_checkpoints(c), {"checkpoint.keep_last", "checkpoint.async"},
             "no checkpoints are written");
   k.idle_if(!c.profile.enabled, {"profile.first_step", "profile.steps"},

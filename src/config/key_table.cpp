@@ -7,6 +7,17 @@
 
 namespace th::config {
 
+Key named_key(const char* name, const char* type, std::string default_value, std::string allowed,
+              const char* help) {
+  Key key;
+  key.name = name;
+  key.type = type;
+  key.default_value = std::move(default_value);
+  key.allowed = std::move(allowed);
+  key.help = help;
+  return key;
+}
+
 namespace {
 
 template <typename T>
@@ -22,15 +33,9 @@ const T& value_at(Place<T> place, const RunConfig& config) {
   return place(const_cast<RunConfig&>(config));
 }
 
-/// A row without its two functions.
 Key named(const char* name, const char* type, std::string default_value, std::string allowed,
           const char* help, Absent absent = {}) {
-  Key key;
-  key.name = name;
-  key.type = type;
-  key.default_value = std::move(default_value);
-  key.allowed = std::move(allowed);
-  key.help = help;
+  Key key = named_key(name, type, std::move(default_value), std::move(allowed), help);
   key.absent.assign(absent.begin(), absent.end());
   return key;
 }
@@ -65,7 +70,7 @@ Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, 
 
 Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
                Absent absent) {
-  std::string allowed = "from " + to_text(interval.low);
+  std::string allowed = (interval.low_open ? "above " : "from ") + to_text(interval.low);
   if (std::isfinite(interval.high))
     allowed += (interval.high_open ? " to below " : " to ") + to_text(interval.high);
   Key key = named(name, "number", to_text(value_at(place, RunConfig())), allowed, help, absent);
@@ -74,6 +79,7 @@ Key number_key(const char* name, Place<double> place, Interval interval, const c
     if (!parse_whole(text, value) || !std::isfinite(value)) return false;
     if (value < interval.low || value > interval.high) return false;
     if (interval.high_open && value == interval.high) return false;
+    if (interval.low_open && value == interval.low) return false;
     place(c) = value;
     return true;
   };
@@ -168,13 +174,36 @@ Key paths_key(const char* name, Place<std::string> place, const char* help) {
   return key;
 }
 
+std::vector<std::string> words_of(const std::string& value) {
+  std::vector<std::string> words = files_of(value);
+  for (std::string& word : words) {
+    word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
+    word.erase(word.find_last_not_of(' ') + 1);
+  }
+  return words;
+}
+
+Key words_key(const char* name, Place<std::vector<std::string>> place, const char* help) {
+  Key key = named(name, "list of words", "", "words with commas", help);
+  key.set = [place](RunConfig& c, const std::string& text) {
+    std::vector<std::string> words = words_of(text);
+    if (std::find(words.begin(), words.end(), "") != words.end()) return false;
+    place(c) = std::move(words);
+    return true;
+  };
+  key.get = [place](const RunConfig& c) {
+    std::string text;
+    for (const std::string& word : value_at(place, c)) text += (text.empty() ? "" : ",") + word;
+    return text;
+  };
+  return key;
+}
+
 Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help) {
   Key key = named(name, "list of numbers", "", "numbers above 0 with commas", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     std::vector<double> values;
-    for (std::string word : files_of(text)) {
-      word.erase(0, std::min(word.find_first_not_of(' '), word.size()));
-      word.erase(word.find_last_not_of(' ') + 1);
+    for (const std::string& word : words_of(text)) {
       double value = 0;
       if (!parse_whole(word, value) || !std::isfinite(value) || value <= 0) return false;
       values.push_back(value);
@@ -214,6 +243,27 @@ Key numbered_choice_key(const char* name, NumberedChoice choice, const char* hel
       if (value == current) return known;
     }
     return "";
+  };
+  return key;
+}
+
+Key numbered_choice_or_path_key(const char* name, NumberedChoice choice, int of_path,
+                                Place<std::string> path, const char* help) {
+  Key key = numbered_choice_key(name, choice, help, {});
+  const std::string first = choice.values.front().first;
+  key.default_value = first;
+  key.allowed += ", a path";
+  key.set = [choice, of_path, path, word = key.set](RunConfig& c, const std::string& text) {
+    if (text.empty()) return false;
+    const bool named = word(c, text);
+    path(c) = named ? "" : text;
+    if (!named) choice.write(c, of_path);
+    return true;
+  };
+  key.get = [choice, of_path, path, first, word = key.get](const RunConfig& c) {
+    if (choice.read(c) == of_path) return value_at(path, c);
+    const std::string text = word(c);
+    return text.empty() ? first : text;
   };
   return key;
 }

@@ -27,11 +27,12 @@ namespace th::config {
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 constexpr double kUnbounded = std::numeric_limits<double>::infinity();
 
-/// Numbers that a key takes: from `low` to `high`, or to below `high`.
+/// Numbers that a key takes: from `low` (or above it) to `high` (or below it).
 struct Interval {
   double low = 0;
   double high = kUnbounded;
   bool high_open = false;
+  bool low_open = false;
 };
 
 /// A choice's values, as they are written in a deck and as they are kept.
@@ -76,9 +77,16 @@ Key paths_key(const char* name, Place<std::string> place, const char* help);
 /// Several numbers above 0 with commas, or none.
 Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help);
 
+/// Several words, or sequences of words, with commas, or none.
+Key words_key(const char* name, Place<std::vector<std::string>> place, const char* help);
+
 /// Text that `valid` takes; `allowed` says what that is.
 Key text_key(const char* name, Place<std::string> place, const char* allowed,
              std::function<bool(const std::string&)> valid, const char* help);
+
+/// A row without its functions.
+Key named_key(const char* name, const char* type, std::string default_value, std::string allowed,
+              const char* help);
 
 /// A choice of any enumeration: its values as numbers, and how one is read and written.
 struct NumberedChoice {
@@ -87,10 +95,12 @@ struct NumberedChoice {
   std::function<void(RunConfig&, int)> write;
 };
 Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help, Absent absent);
+/// The same, or a path, which is kept at `path` where the choice has the value `of_path`.
+Key numbered_choice_or_path_key(const char* name, NumberedChoice choice, int of_path,
+                                Place<std::string> path, const char* help);
 
 template <typename Enum>
-Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
-               const Choices<Enum>& values, const char* help, Absent absent = {}) {
+NumberedChoice numbered(Place<Enum> place, const Choices<Enum>& values) {
   NumberedChoice choice;
   for (const auto& [text, value] : values)
     choice.values.emplace_back(text, static_cast<int>(value));
@@ -98,7 +108,22 @@ Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
     return static_cast<int>(place(const_cast<RunConfig&>(c)));
   };
   choice.write = [place](RunConfig& c, int value) { place(c) = static_cast<Enum>(value); };
-  return numbered_choice_key(name, std::move(choice), help, absent);
+  return choice;
+}
+
+template <typename Enum>
+Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
+               const Choices<Enum>& values, const char* help, Absent absent = {}) {
+  return numbered_choice_key(name, numbered<Enum>(place, values), help, absent);
+}
+
+/// The first of the values stands for every one that has no word.
+template <typename Enum>
+Key choice_or_path_key(const char* name, std::type_identity_t<Place<Enum>> place,
+                       const Choices<Enum>& values, std::type_identity_t<Enum> of_path,
+                       Place<std::string> path, const char* help) {
+  return numbered_choice_or_path_key(name, numbered<Enum>(place, values), static_cast<int>(of_path),
+                                     path, help);
 }
 
 /// Each adds the rows of its section, in the order of the documentation.
@@ -114,6 +139,7 @@ void add_zero(std::vector<Key>& t);
 void add_comm(std::vector<Key>& t);
 void add_checkpoint(std::vector<Key>& t);
 void add_decode(std::vector<Key>& t);
+void add_summarization(std::vector<Key>& t);
 void add_valid(std::vector<Key>& t);
 void add_monitor(std::vector<Key>& t);
 void add_profile(std::vector<Key>& t);

@@ -93,6 +93,7 @@ const std::vector<Key>& keys() {
     add_comm(t);
     add_checkpoint(t);
     add_decode(t);
+    add_summarization(t);
     add_valid(t);
     add_monitor(t);
     add_profile(t);

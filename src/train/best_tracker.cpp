@@ -12,30 +12,68 @@ namespace {
 
 constexpr int kDigits = 4;
 
+using Definition = std::vector<std::pair<std::string, std::string>>;
+
+/// "valid.bleu_tokenizer was none and is 13a", with commas; of unlike metrics the metric alone.
+std::string differences(const Definition& then, const Definition& now) {
+  const auto line = [](const auto& before, const auto& after) {
+    const auto shown = [](const std::string& value) { return value.empty() ? "not set" : value; };
+    return after.first + " was " + shown(before.second) + " and is " + shown(after.second);
+  };
+  if (then.front() != now.front()) return line(then.front(), now.front());
+  std::string text;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    if (then[i] != now[i]) text += (text.empty() ? "" : ", ") + line(then[i], now[i]);
+  }
+  return text;
+}
+
 }  // namespace
 
 BestTracker::BestTracker(const config::RunConfig& config)
     : keep_(config.checkpoint.keep_best),
       patience_(config.valid.patience),
-      direction_(config::better_of(config::best_metric(config.valid), config.valid)) {
+      direction_(config::better_of(config::best_metric(config.valid), config.valid)),
+      definition_(config::metric_definition(config)) {
   if (config::validates(config) && (keep_ > 0 || patience_ > 0))
     state_.metric = config::name_of(config::best_metric(config.valid));
 }
 
 bool BestTracker::active() const noexcept { return !state_.metric.empty(); }
 
-std::string BestTracker::restore(const BestState& state) {
+std::string BestTracker::restore(const BestState& state, const config::RunConfig& before) {
   if (!active() || state.metric.empty()) return "";
-  if (state.metric != state_.metric)
-    return "The checkpoint's best validations are by " + state.metric + ", this run's by " +
-           state_.metric + ": it begins with none.";
+  const std::string differing = differences(config::metric_definition(before), definition_);
+  comparable_ = differing.empty();
+  if (!comparable_)
+    return "The checkpoint's best validations can't be compared with this run's, which begins with "
+           "none: " +
+           differing + ".";
   state_ = state;
   if (std::ssize(state_.kept) > keep_) state_.kept.resize(static_cast<std::size_t>(keep_));
   return "";
 }
 
 void BestTracker::restore_end(const std::optional<BestState>& end) {
-  if (end && end->metric == state_.metric) end_ = end;
+  if (end && comparable_) end_ = end;
+}
+
+void BestTracker::forget() {
+  const std::string metric = state_.metric, text = state_.text;
+  state_ = BestState();
+  state_.metric = metric;
+  state_.text = text;
+  end_.reset();
+}
+
+std::string BestTracker::compare_text(const std::string& hash) {
+  if (!active()) return "";
+  const bool other = !state_.text.empty() && state_.text != hash;
+  state_.text = hash;
+  if (!other) return "";
+  forget();
+  return "The checkpoint's best validations are of another text (data.valid_source, "
+         "data.valid_target): this run begins with none.";
 }
 
 bool BestTracker::better(double a, double b) const noexcept {

@@ -1,11 +1,14 @@
 #include "th/train/evaluation.hpp"
 
 #include "th/base/error.hpp"
+#include "th/base/exact_sum.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/sharded_decoding.hpp"
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <utility>
 
 namespace th::train {
@@ -13,7 +16,7 @@ namespace th::train {
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks)
-    : count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
+    : corpus_(&corpus), count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks);
 }
@@ -21,7 +24,8 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks, std::span<const std::int64_t> sentences)
-    : count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
+    : corpus_(&corpus),
+      count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
       sentences_(corpus.size()) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
@@ -39,6 +43,15 @@ std::int64_t EvaluationBatches::bytes() const {
   return sum;
 }
 
+std::vector<model::SentenceOptions> EvaluationBatches::options(const data::EvalBatch& batch) const {
+  std::vector<model::SentenceOptions> all;
+  for (const std::int64_t sentence : batch.sentences) {
+    const std::int64_t line = corpus_ == nullptr ? sentence : corpus_->line_of(sentence);
+    all.push_back({.number = static_cast<std::uint64_t>(line), .prefix = {}});
+  }
+  return all;
+}
+
 std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
                                     runtime::Collectives& collectives,
                                     const EvaluationBatches& batches, const StopCheck& stop) {
@@ -48,8 +61,8 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
   const std::vector<data::EvalBatch>& mine = batches.all();
   const std::int64_t count = batches.count();
   const std::int64_t rounds = (count + ranks - 1) / ranks;
-  std::vector<double> sums(static_cast<std::size_t>(rounds), 0.0),
-      all(sums.size() * static_cast<std::size_t>(ranks));
+  const bool on_host = model.device().memory == model::ComputeDevice::Memory::kHost;
+  ExactSum sum;
   double tokens = 0;
   for (std::int64_t r = 0; r < rounds; ++r) {
     if (r % kRoundsBetweenLooks == 0) {
@@ -60,46 +73,40 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
     if (at < mine.size()) {
       ensure(mine[at].number == r * ranks + collectives.rank(),
              "evaluation batches are not dealt in turn");
-      const model::LossSum sum = model.evaluate(engine, mine[at].batch);
-      sums[at] = sum.loss_sum;
-      tokens += static_cast<double>(sum.tokens);
+      const data::Batch& batch = mine[at].batch;
+      if (on_host) {
+        for (const double loss : model.sentence_losses(engine, batch)) sum.add(loss);
+      } else {
+        sum.add(model.evaluate(engine, batch).loss_sum);
+      }
+      tokens += static_cast<double>(batch.target_tokens);
     } else {
       model.idle_forward(engine);
     }
   }
-  collectives.all_gather_doubles(sums, all);
-  double total = 0;
-  for (std::int64_t b = 0; b < count; ++b)
-    total += all[static_cast<std::size_t>(b % ranks * rounds + b / ranks)];
-  std::array<double, 1> token_sum{tokens};
-  collectives.sum_in_rank_order(token_sum);
-  return total / token_sum[0];
+  const ExactSum::Parts parts = sum.parts();
+  std::array<double, 4> all{parts[0], parts[1], parts[2], tokens};
+  collectives.sum_in_rank_order(all);
+  return ExactSum::value({all[0], all[1], all[2]}) / all[3];
 }
 
-std::optional<std::vector<std::string>> translate_corpus(model::Transformer& model,
-                                                         zero::ZeroEngine& engine,
-                                                         runtime::Collectives& collectives,
-                                                         const EvaluationBatches& batches,
-                                                         const CorpusDecoding& decoding) {
-  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-  const auto source = engine.gather_all(model);
-  std::string lines;  // "number<TAB>text<LF>" of this rank's sentences
-  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
-  // once.
-  for (std::size_t round = 0;
-       std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
-       ++round) {
-    if (decoding.stop && decoding.stop()) return std::nullopt;
-    run_agreed(collectives, [&] {
-      if (round >= batches.all().size()) return;
-      const data::EvalBatch& batch = batches.all()[round];
-      const auto outputs = model::translate(model, *source, batch.batch, decoding.options);
-      for (std::size_t i = 0; i < outputs.size(); ++i)
-        lines += std::to_string(batch.sentences[i]) + "\t" +
-                 decoding.target.decode(outputs[i][0].ids) + "\n";
-    });
-  }
-  std::vector<std::string> result(static_cast<std::size_t>(batches.sentences()));
+namespace {
+
+using Results = LockStep::Results;
+
+/// "number<TAB>text<LF>" of a batch's best translations.
+std::string lines_of(const data::EvalBatch& batch, const Results& results,
+                     const data::Tokenizer& target) {
+  std::string lines;
+  for (std::size_t i = 0; i < results.size(); ++i)
+    lines += std::to_string(batch.sentences[i]) + "\t" + target.decode(results[i][0].ids) + "\n";
+  return lines;
+}
+
+/// Puts every rank's lines into their places. Collective.
+std::vector<std::string> by_sentence(runtime::Collectives& collectives, const std::string& lines,
+                                     std::int64_t sentences) {
+  std::vector<std::string> result(static_cast<std::size_t>(sentences));
   for (const std::string& text : collectives.gather_texts(lines)) {
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t tab = text.find('\t', at);
@@ -109,6 +116,49 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
     }
   }
   return result;
+}
+
+}  // namespace
+
+std::optional<std::vector<std::string>> translate_corpus(model::Transformer& model,
+                                                         zero::ZeroEngine& engine,
+                                                         runtime::Collectives& collectives,
+                                                         const EvaluationBatches& batches,
+                                                         const CorpusDecoding& decoding) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
+  const bool sharded = decoding.sharded == config::Sharded::kOn;
+  const std::unique_ptr<zero::DecodingSource> units =
+      sharded ? engine.decoding_source(model) : nullptr;
+  const std::unique_ptr<model::ParameterSource> whole =
+      sharded ? nullptr : engine.gather_all(model);
+  std::string lines;  // of this rank's sentences
+  // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
+  // once.
+  for (std::size_t round = 0;
+       std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
+       ++round) {
+    const data::EvalBatch* const batch =
+        round < batches.all().size() ? &batches.all()[round] : nullptr;
+    const auto sentences =
+        batch == nullptr ? std::vector<model::SentenceOptions>{} : batches.options(*batch);
+    Results results;
+    if (sharded) {
+      LockStep together(model, *units, collectives, decoding.options, decoding.stop);
+      std::optional<Results> found =
+          together.translate(batch == nullptr ? nullptr : &batch->batch, sentences);
+      if (!found) return std::nullopt;
+      results = std::move(*found);
+    } else if (decoding.stop && decoding.stop()) {
+      return std::nullopt;
+    }
+    run_agreed(collectives, [&] {
+      if (batch == nullptr) return;
+      if (!sharded)
+        results = model::translate(model, *whole, batch->batch, decoding.options, sentences);
+      lines += lines_of(*batch, results, decoding.target);
+    });
+  }
+  return by_sentence(collectives, lines, batches.sentences());
 }
 
 void with_decoding_parameters(const config::RunConfig& config, zero::ZeroEngine& engine,

@@ -20,6 +20,7 @@ nlohmann::json json_of(const BestState& best) {
                       {"without_better", best.without_better},
                       {"kept", kept}};
   if (best.value) json["value"] = *best.value;
+  if (!best.text.empty()) json["text"] = best.text;
   return json;
 }
 
@@ -28,6 +29,7 @@ BestState best_from(const nlohmann::json& json) {
   json.at("metric").get_to(best.metric);
   json.at("step").get_to(best.step);
   json.at("without_better").get_to(best.without_better);
+  best.text = json.value("text", "");
   if (json.contains("value")) best.value = json.at("value").get<double>();
   for (const nlohmann::json& entry : json.at("kept"))
     best.kept.push_back({entry.at("step").get<std::int64_t>(), entry.at("value").get<double>(),
@@ -92,7 +94,7 @@ RunState run_state_from_json(const std::string& text) {
     s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
     s.loss_scale.scale = j.value("loss_scale", 0.0);
     s.loss_scale.good_steps = j.value("loss_scale_good_steps", std::int64_t{0});
-    s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScaleState::kHysteresis);
+    s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScaleState().hysteresis);
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("the checkpoint's run state can't be read: ") + error.what());

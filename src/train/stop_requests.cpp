@@ -1,5 +1,6 @@
 #include "th/train/stop_requests.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 
@@ -30,6 +31,12 @@ std::string StopRequests::text(double reason) const {
   if (reason == kTimeLimit) return "the time limit is near (" + deadline_.name() + ")";
   if (reason == kStopFile) return "the stop file " + stop_file_ + " is there";
   return runtime::StopSignals::name(static_cast<int>(reason)) + " was received";
+}
+
+std::string StopRequests::first_text(std::span<const double> reasons) const {
+  const auto found =
+      std::find_if(reasons.begin(), reasons.end(), [](double reason) { return reason != kNone; });
+  return found == reasons.end() ? "" : text(*found);
 }
 
 }  // namespace th::train

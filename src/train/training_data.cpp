@@ -1,5 +1,6 @@
 #include "th/train/training_data.hpp"
 
+#include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/model/parameters/parameter_units.hpp"
@@ -17,8 +18,8 @@ namespace th::train {
 
 namespace {
 
-// Steps, where train.max_steps does not ask for more.
-constexpr std::int64_t kSyntheticEpoch = 1000;
+// Random ids have no end: train.max_steps ends the run, and what is drawn does not depend on it.
+constexpr std::int64_t kSyntheticEpoch = std::int64_t{1} << 40;
 
 /// How the ranks of a node come to one index.
 data::NodeShare share_of(const config::RunConfig& config) {
@@ -92,8 +93,7 @@ std::shared_ptr<const data::StepSource> synthetic_source(const config::RunConfig
                                                          std::int64_t slots, std::int64_t rank,
                                                          std::int64_t ranks) {
   return std::make_shared<data::SyntheticSource>(config.data, slots, config.run.seed,
-                                                 std::max(kSyntheticEpoch, config.train.max_steps),
-                                                 rank, ranks);
+                                                 kSyntheticEpoch, rank, ranks);
 }
 
 }  // namespace
@@ -126,13 +126,13 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
 }
 
 TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
-                                std::int64_t ranks) {
+                                std::int64_t ranks, const io::CheckpointReader* resumed) {
   TrainingData data;
   if (synthetic(config)) {
     data.source = synthetic_source(config, slots, 0, ranks);
   } else {
     data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config),
-                                      share_of(config), io::given_tokenizers(config));
+                                      share_of(config), io::given_tokenizers(config, resumed));
     data.source = corpus_source(data, config, slots, 0, ranks);
   }
   finish(data, config);
@@ -154,6 +154,21 @@ std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSou
   if (__builtin_mul_overflow(steps, config.train.epochs, &all))
     return std::numeric_limits<std::int64_t>::max();
   return all / counted;
+}
+
+void require_schedule_fits(const config::RunConfig& config, std::int64_t steps) {
+  const std::int64_t warmup = config.schedule.warmup_steps, falling = steps - warmup;
+  if (steps > 0 && falling <= 0) {
+    throw DeckError("schedule.warmup_steps: " + std::to_string(warmup) + " is not below the " +
+                    std::to_string(steps) +
+                    " steps of train.epochs; lower it or set schedule.total_steps");
+  }
+  if (config.schedule.name == config::ScheduleKind::kWsd && config.schedule.decay_steps > falling) {
+    throw DeckError("schedule.decay_steps: " + std::to_string(config.schedule.decay_steps) +
+                    " is more than the " + std::to_string(falling) +
+                    " steps that train.epochs leaves after the warm-up; lower it or set "
+                    "schedule.total_steps");
+  }
 }
 
 void enqueue_step(const config::RunConfig& config, model::Transformer& model,

@@ -157,7 +157,8 @@ std::optional<std::vector<std::string>> translate_sentences(
         host ? *host : run.model, run.engine, run.collectives, batches,
         {*run.data.dataset.target_tokenizer,
          {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1},
-         run.stop});
+         run.stop,
+         run.sharded});
   });
   return lines;
 }
@@ -170,6 +171,16 @@ std::vector<std::int64_t> translated_in_validation(const config::RunConfig& conf
   return all;
 }
 
+void require_script(const config::RunConfig& config) {
+  const std::string& script = config.valid.script;
+  std::error_code ignored;
+  if (!script.empty() &&
+      (!fs::is_regular_file(script, ignored) || access(script.c_str(), X_OK) != 0))
+    throw DeckError("valid.script: " + script +
+                    " is no program that can be run; give the path of one, with its permission "
+                    "to be executed (chmod +x)");
+}
+
 Validator::Validator(const RunParts& run)
     : run_(run),
       corpus_(*run.data.dataset.valid),
@@ -178,13 +189,7 @@ Validator::Validator(const RunParts& run)
       scores_text_(scores_translations(run.config)) {
   run_agreed(run_.collectives, [&] {
     if (run_.collectives.rank() != 0 || translated_.empty()) return;
-    const std::string& script = run_.config.valid.script;
-    std::error_code ignored;
-    if (!script.empty() &&
-        (!fs::is_regular_file(script, ignored) || access(script.c_str(), X_OK) != 0))
-      throw DeckError("valid.script: " + script +
-                      " is no program that can be run; give the path of one, with its permission "
-                      "to be executed (chmod +x)");
+    require_script(run_.config);
     const Lines sources = corpus_.source_lines(), references = corpus_.target_lines();
     for (std::int64_t pair = 0; pair < corpus_.size(); ++pair) {
       const auto line = static_cast<std::size_t>(corpus_.line_of(pair));

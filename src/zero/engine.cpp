@@ -99,6 +99,14 @@ void ZeroEngine::begin_evaluation(std::int64_t rounds) {
   if (pool_) pool_->begin(use_.forward_opens, rounds);
 }
 
+void ZeroEngine::begin_decoding() {
+  if (pool_) pool_->begin(use_.decoding_opens, 1);
+}
+
+void ZeroEngine::begin_decoding_steps(std::int64_t steps) {
+  if (pool_) pool_->begin(use_.step_opens, steps);
+}
+
 void ZeroEngine::settle() {
   compute_.drain();
   communication_.drain();

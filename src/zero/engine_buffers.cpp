@@ -39,10 +39,8 @@ std::int64_t element_bytes(config::Precision type) {
   return type == config::Precision::kFp32 ? 4 : 2;
 }
 
-namespace {
-
-/// Units for which `alone` holds have places of their own behind `shared` places for the others.
-UnitPlaces places(const FlatLayout& layout, const std::vector<bool>& alone, std::int64_t shared) {
+UnitPlaces unit_places(const FlatLayout& layout, const std::vector<bool>& alone,
+                       std::int64_t shared) {
   UnitPlaces p;
   p.shared = shared;
   for (std::size_t u = 0; u < alone.size(); ++u) {
@@ -56,6 +54,8 @@ UnitPlaces places(const FlatLayout& layout, const std::vector<bool>& alone, std:
   return p;
 }
 
+namespace {
+
 /// The gather slots: as many units ahead as asked for and as zero.max_live_parameters leaves room
 /// for.
 UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layout,
@@ -63,11 +63,11 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
   const std::int64_t limit = config.zero.max_live_parameters;
   const std::int64_t ahead =
       config.comm.overlap == config::Overlap::kOn ? config.zero.prefetch_units : 0;
-  const UnitPlaces one = places(layout, alone, 1);
+  const UnitPlaces one = unit_places(layout, alone, 1);
   const std::int64_t in_turn =
       std::max<std::int64_t>(1, std::count(alone.begin(), alone.end(),
                                            false));  // more places than units would hold none ahead
-  if (limit == 0) return places(layout, alone, std::min(1 + ahead, in_turn));
+  if (limit == 0) return unit_places(layout, alone, std::min(1 + ahead, in_turn));
   if (one.total > limit) {
     throw DeckError("zero.max_live_parameters: " + std::to_string(limit) +
                     " elements, and stage 3 gathers " + std::to_string(one.total) +
@@ -77,7 +77,7 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
                     std::to_string(one.total) + ", or 0 for no limit");
   }
   const std::int64_t room = one.shared_elements > 0 ? (limit - one.total) / one.shared_elements : 0;
-  return places(layout, alone, std::min(1 + std::min(ahead, room), in_turn));
+  return unit_places(layout, alone, std::min(1 + std::min(ahead, room), in_turn));
 }
 
 /// What zero.offload_* move to the host, and how updates then travel.
@@ -140,12 +140,12 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
     b.gathered = gather_places(config, layout, alone);
     b.gather_slots = b.gathered.total;
   }
-  b.exchanged = places(layout, use.long_lived, policy.shard_gradients && overlap ? 2 : 1);
+  b.exchanged = unit_places(layout, use.long_lived, policy.shard_gradients && overlap ? 2 : 1);
   if (!policy.shard_gradients) {
     b.exchanged = {0, 1, {}, whole};
     for (const FlatLayout::Unit& unit : layout.units()) b.exchanged.own.push_back(unit.offset);
   }
-  b.made = b.types.short_gradients() ? places(layout, use.long_lived, 1) : b.exchanged;
+  b.made = b.types.short_gradients() ? unit_places(layout, use.long_lived, 1) : b.exchanged;
   b.parameters = policy.shard_parameters ? shard : whole;
   b.gradients = policy.shard_gradients ? shard : whole;
   b.unit_gradients = policy.shard_gradients || b.types.short_gradients() ? b.made.total : 0;

@@ -7,6 +7,7 @@
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/parameter_units.hpp"
+#include "th/zero/decoding_source.hpp"
 #include "th/zero/whole_matrices.hpp"
 
 #include <algorithm>
@@ -91,7 +92,8 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
     if (pass == Pass::kTraining)
       model.train_slot(source, batch, {.label_smoothing = request.config.train.label_smoothing},
                        &loss);
-    if (pass == Pass::kEvaluation) model.evaluate(source, batch);
+    if (pass == Pass::kEvaluation && apart) model.evaluate(source, batch);
+    if (pass == Pass::kEvaluation && !apart) (void)model.sentence_losses(source, batch);
     if (pass == Pass::kDecoding)
       model::plan_decoding(model, source, batch, request.config.decode.beam);
     most = std::max(most, ledger.at_peak().total());
@@ -278,9 +280,10 @@ class PlanBuilder {
   }
 
   /// First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are
-  /// decoded.
+  /// decoded; in lock step nothing is copied but, beside a device, the units in use.
   void add_decoding() {
     if (!request_.decodes && request_.decoding.empty()) return;
+    if (decodes_sharded(config_)) return add_lock_step();
     const std::int64_t working = element_bytes(buffers_.types.working);
     const std::int64_t whole = FlatLayout(shapes_.units(), 1).padded_total() * working;
     phase("gathering", MemoryClass::kGatherSlots,
@@ -294,6 +297,20 @@ class PlanBuilder {
         activation_bytes(request_, Pass::kDecoding, request_.decoding) - (apart_ ? 0 : constants_));
     add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
     add_to_host(MemoryClass::kGatherSlots, whole);
+  }
+
+  void add_lock_step() {
+    const std::int64_t activations =
+        request_.decoding.empty() ? 0
+                                  : activation_bytes(request_, Pass::kDecoding, request_.decoding) -
+                                        (apart_ ? 0 : constants_);
+    host_phase("decoding", MemoryClass::kActivations, activations);
+    add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
+    if (apart_) {
+      add_to_host(MemoryClass::kGatherSlots,
+                  host_places(FlatLayout(shapes_.units(), 1), units_).total *
+                      element_bytes(buffers_.types.working));
+    }
   }
 
   /// What the host holds throughout: a CPU run has one memory.
@@ -329,6 +346,10 @@ class PlanBuilder {
 };
 
 }  // namespace
+
+bool decodes_sharded(const config::RunConfig& config) {
+  return config.decode.sharded == config::Sharded::kOn && zero_policy(config).shard_parameters;
+}
 
 MemoryPlan plan_memory(const PlanRequest& request) { return PlanBuilder(request).build(); }
 

@@ -5,16 +5,17 @@ if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    attention_kinds checkpoints choosing cli corpora fine_tuning gpu_check gpu_run job_scripts
-    metrics model_options nodes optimizers option_pairs output_folder overlap plan precision
-    profile rerun resume resume_proof save_faults save_killed stop_signal tokenizers validation)
+    attention_kinds checkpoints choosing cli corpora fine_tuning folder_troubles gpu_check gpu_run
+    job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
+    plan precision profile rerun resume resume_proof resume_troubles save_faults save_killed
+    save_troubles stop_signal tokenizers troubles validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding fetch_corpus finished golden_checkpoint h5py inspect inspect_average
-    import_marian import_marianmt inspect_diff
-    inspect_export inspect_import pytorch score score_curve tensorboard translate)
+    export_ctranslate2 import_marian import_marianmt inspect_diff inspect_export inspect_import
+    one_translation pytorch score score_curve tensorboard translate)
   # Clocks, and the names in /dev/shm:
-  set(th_program_tests_serial benchmarks troubles)
+  set(th_program_tests_serial benchmarks shared_memory)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
     TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY} TH_MPIRUN=${MPIEXEC_EXECUTABLE}
     PYTHONPATH=${CMAKE_CURRENT_LIST_DIR})

@@ -14,6 +14,7 @@ struct CommandLine {
   std::string deck_path;               ///< set for run, check, plan and selfcheck
   std::vector<std::string> overrides;  ///< section.key=value, as given and in order
   std::string explain_key;             ///< of --explain: a key, a section, or empty for all
+  bool reads_data = false;             ///< --check --data
 };
 
 /// Takes the command line apart; flags and overrides may stand before or after the deck. Throws

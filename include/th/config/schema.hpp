@@ -25,6 +25,9 @@ struct Key {
   std::function<std::string(const RunConfig&)> get;
   /// Why a run does not look at the key; empty where it does. Null: by the checks alone.
   std::function<std::string(const RunConfig&)> idle{};
+  /// What is wrong with a text that `set` refuses, as in "'TEXT' names bleu twice". Null, or empty:
+  /// it is of the wrong kind or out of range.
+  std::function<std::string(const std::string&)> why{};
 };
 
 /// All keys, in the order of the documentation.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "th/config/run_config.hpp"
@@ -20,11 +21,15 @@ class BestTracker {
 
   /// Whether the deck asks for any of it.
   [[nodiscard]] bool active() const noexcept;
-  /// Goes on from what a checkpoint holds. Returns a line for the log where that is of another
-  /// metric, and nothing is known then.
-  [[nodiscard]] std::string restore(const BestState& state);
+  /// Goes on from what a checkpoint holds, which was written by the deck `before`. Returns a line
+  /// for the log where the values of this run can't be compared with those: the metric is another
+  /// one, or is computed in another way. Nothing is known then.
+  [[nodiscard]] std::string restore(const BestState& state, const config::RunConfig& before);
   /// At the end that wrote the checkpoint, of a run that does not go on.
   void restore_end(const std::optional<BestState>& end);
+  /// Names the text whose translations and losses are compared, by a hash; "": there is none.
+  /// Returns a line for the log where what was restored is of another text. Nothing is known then.
+  [[nodiscard]] std::string compare_text(const std::string& hash);
 
   /// A validation, and how it came to be.
   struct Seen {
@@ -57,8 +62,13 @@ class BestTracker {
   [[nodiscard]] const BestState& now() const noexcept { return end_ ? *end_ : state_; }
   [[nodiscard]] bool better(double a, double b) const noexcept;
 
+  /// Nothing is known any more, but for what the values are of.
+  void forget();
+
   std::int64_t keep_, patience_;
   config::Better direction_;
+  std::vector<std::pair<std::string, std::string>> definition_;  ///< config::metric_definition
+  bool comparable_ = true;  ///< with what the checkpoint holds
   BestState state_;
   std::optional<BestState> end_;
 };

@@ -19,7 +19,7 @@
 namespace th::train {
 
 /// This rank's share of a corpus in batches: batch b to rank b mod ranks, sorted by length, the
-/// same at every rank count.
+/// same at every rank count. The corpus outlives it.
 class EvaluationBatches {
  public:
   EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
@@ -33,8 +33,11 @@ class EvaluationBatches {
   [[nodiscard]] std::int64_t bytes() const;
   [[nodiscard]] std::int64_t count() const noexcept { return count_; }  ///< batches of all ranks
   [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }  ///< of the corpus
+  /// What is asked of a batch's sentences: each is numbered by its line in the corpus.
+  [[nodiscard]] std::vector<model::SentenceOptions> options(const data::EvalBatch& batch) const;
 
  private:
+  const data::ParallelCorpus* corpus_ = nullptr;  ///< null: sentences are numbered in their order
   std::vector<data::EvalBatch> mine_;
   std::int64_t count_, sentences_;
 };
@@ -43,8 +46,9 @@ class EvaluationBatches {
 using StopCheck = std::function<bool()>;
 
 /// Cross entropy per target token of a corpus, without dropout or smoothing: natural logarithm.
-/// Batches are dealt to the ranks and their sums added in batch order, so that the value does not
-/// depend on the rank count. Empty where `stop` ended it. Collective.
+/// Batches are dealt to the ranks, and the sums of sentences are added exactly
+/// (base/exact_sum.hpp), so the value depends neither on the rank count nor, on the host, on the
+/// batches. Empty where `stop` ended it. Collective.
 [[nodiscard]] std::optional<double> evaluate_loss(model::Transformer& model,
                                                   zero::ZeroEngine& engine,
                                                   runtime::Collectives& collectives,
@@ -56,12 +60,15 @@ struct CorpusDecoding {
   const data::Tokenizer& target;
   model::SearchOptions options;
   StopCheck stop;
+  config::Sharded sharded = config::Sharded::kOff;  ///< on: in lock step
 };
 
 /// The best translation (model/decoding/decoding.hpp) of each of a corpus' source sentences, in
 /// line order, on every rank; empty for sentences that are in no batch. Batches are fixed and dealt
-/// to the ranks, so that the text does not depend on the rank count. Empty where decoding.stop
-/// ended it. Collective; a NumericsError of any rank is thrown on all.
+/// to the ranks, so that the text does not depend on the rank count, nor on whether the ranks have
+/// all parameters or go in lock step (sharded_decoding.hpp). Empty where decoding.stop ended it: it
+/// is asked between batches, in lock step every few positions. Collective; a NumericsError of any
+/// rank is thrown on all.
 [[nodiscard]] std::optional<std::vector<std::string>> translate_corpus(
     model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
     const EvaluationBatches& batches, const CorpusDecoding& decoding);

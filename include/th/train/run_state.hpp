@@ -5,14 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "th/config/run_config.hpp"
+
 namespace th::train {
 
 /// What a checkpoint keeps of fp16's loss scale (loss_scale.hpp).
 struct LossScaleState {
-  static constexpr std::int64_t kHysteresis = 2;  ///< overflows until the scale is halved
-  double scale = 0;                               ///< 0: the run has none
-  std::int64_t good_steps = 0;                    ///< since the last overflow or doubling
-  std::int64_t hysteresis = kHysteresis;
+  double scale = 0;             ///< 0: the run has none
+  std::int64_t good_steps = 0;  ///< since the last overflow or doubling
+  /// Overflows until the scale is halved.
+  std::int64_t hysteresis = config::PrecisionSection().loss_scale_hysteresis;
 };
 
 /// What a run knows of its validations so far (best_tracker.hpp).
@@ -24,6 +26,7 @@ struct BestState {
     bool scheduled = false;  ///< it would have been saved anyhow
   };
   std::string metric;               ///< by which they are compared; empty: they are not
+  std::string text;                 ///< a hash of the validation text; empty: not known
   std::optional<double> value;      ///< the best so far
   std::int64_t step = 0;            ///< of that
   std::int64_t without_better = 0;  ///< validations since

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <span>
 #include <string>
 
 #include "th/config/run_config.hpp"
@@ -21,6 +22,8 @@ class StopRequests {
   [[nodiscard]] double reason(double seconds_of_work);
   /// The reason in words, the same on every rank.
   [[nodiscard]] std::string text(double reason) const;
+  /// The first of the ranks' reasons that is one, in words; empty: there is none.
+  [[nodiscard]] std::string first_text(std::span<const double> reasons) const;
   /// What is odd about the time limit, for the log; empty where nothing is.
   [[nodiscard]] const std::string& warning() const noexcept { return deadline_.warning(); }
 

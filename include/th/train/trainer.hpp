@@ -31,6 +31,7 @@
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
+#include "th/train/sharded_decoding.hpp"
 #include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
 #include "th/train/validation.hpp"
@@ -174,6 +175,7 @@ class Trainer {
 
   config::LoadedDeck deck_;
   config::RunConfig& config_;
+  ShardedChoice decoding_;
   const RunDevice& device_;
   runtime::WatchedCollectives& collectives_;
   runtime::Watchdog& watchdog_;

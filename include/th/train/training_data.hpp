@@ -34,7 +34,8 @@ struct TrainingData {
                                               const io::CheckpointReader* resumed = nullptr);
 /// The same for one process alone, as rank 0 of `ranks`. Not collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
-                                              std::int64_t ranks);
+                                              std::int64_t ranks,
+                                              const io::CheckpointReader* resumed = nullptr);
 
 /// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of
 /// all train.epochs; 0 for the other schedules, which have no end. Above a thousand epochs by
@@ -42,6 +43,8 @@ struct TrainingData {
 /// first.
 [[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config,
                                           const data::StepSource& source);
+/// Throws DeckError where the schedule does not fit into so many steps of schedule_steps().
+void require_schedule_fits(const config::RunConfig& config, std::int64_t steps);
 
 /// One optimizer step: every round's micro-batches forward and backward, reduction, update;
 /// engine.result() has its result. `step` counts from 0 and draws the dropout; the optimizer's own

@@ -29,6 +29,7 @@ struct RunParts {
   MemoryWatch& memory;
   Log& log;
   StopCheck stop;
+  config::Sharded sharded;  ///< on or off: how stage 3 decodes
 };
 
 /// A number as logs, records and curves have it.
@@ -55,6 +56,9 @@ struct Score {
 [[nodiscard]] std::optional<std::vector<std::string>> translate_sentences(
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences);
+
+/// Throws DeckError where valid.script is set and is no program that can be run. Not collective.
+void require_script(const config::RunConfig& config);
 
 /// The sentences that validation translates, of so many: all, the first valid.max_lines, samples
 /// alone, none.

@@ -25,6 +25,7 @@
 
 namespace th::zero {
 
+class DecodingSource;
 class WholeUpdate;
 
 /// What one optimizer step reports, the same on every rank.
@@ -87,6 +88,12 @@ class ZeroEngine final : public model::ParameterSource {
   /// idle_forward), before the next step: stage 3 gathers units ahead in them too.
   void begin_evaluation(std::int64_t rounds);
 
+  /// The same of decoding in lock step: the beginning of a batch follows on every rank
+  /// (model::BatchSearch, or model::IdleDecoding for a rank that has none), or so many steps of it,
+  /// each of which every rank takes.
+  void begin_decoding();
+  void begin_decoding_steps(std::int64_t steps);
+
   // ParameterSource
   const model::UnitTensors& open_forward(std::int64_t unit) override;
   void close_forward(std::int64_t unit) override;
@@ -100,6 +107,10 @@ class ZeroEngine final : public model::ParameterSource {
   /// Begins the average anew, with the parameters as they are; nothing without train.ema_decay.
   void start_average();
 
+  /// The parameters for decoding in lock step, unit by unit as training has them; beside a device
+  /// with memory of its own through host memory of the largest unit. Outlived by the engine. Not
+  /// collective; its units are gathered by all ranks together.
+  [[nodiscard]] std::unique_ptr<DecodingSource> decoding_source(const model::Transformer& model);
   /// A copy of all parameters in every rank's host memory, in the layout of one rank: for decoding,
   /// where ranks take unlike numbers of steps.
   [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);

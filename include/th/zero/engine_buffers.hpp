@@ -54,6 +54,9 @@ struct UnitUse {
   std::vector<std::int64_t> opens;  ///< the units in the order in which they are opened that were
                                     ///< closed, forward and backward: what stage 3 gathers
   std::vector<std::int64_t> forward_opens{};  ///< the same of a forward pass alone
+  /// The same of decoding: of a batch's beginning, and of each step then, while what the beginning
+  /// left open (shared embeddings) is open.
+  std::vector<std::int64_t> decoding_opens{}, step_opens{};
 };
 /// Not collective; computes nothing.
 [[nodiscard]] UnitUse unit_use(const model::Transformer& model);
@@ -173,6 +176,10 @@ struct EngineBuffers {
   /// Outcomes of steps that may wait to be read, on a device with memory of its own.
   static constexpr std::int64_t kOutcomes = 2;
 };
+
+/// Units for which `alone` holds have places of their own behind `shared` places for the others.
+[[nodiscard]] UnitPlaces unit_places(const FlatLayout& layout, const std::vector<bool>& alone,
+                                     std::int64_t shared);
 
 /// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has
 /// memory of its own. Throws DeckError where zero.max_live_parameters leaves no room for one

@@ -25,7 +25,8 @@ struct PlanRequest {
   double source_per_target = 1;  ///< model::TransformerSpec
   std::int64_t ranks = 1, slots = 1;
   std::vector<BatchShape> training, evaluation, decoding;
-  /// Whether a test set is decoded, maybe by other ranks alone: each rank copies the parameters.
+  /// Whether a test set is decoded, maybe by other ranks alone: each rank copies the parameters,
+  /// unless decodes_sharded().
   bool decodes = false;
   std::int64_t batch_bytes = 0;  ///< of the training batches that wait
   std::int64_t evaluation_batch_bytes = 0;
@@ -70,6 +71,10 @@ struct MemoryPlan {
     return bytes - once_a_node * (ranks_here - 1) / ranks_here;
   }
 };
+
+/// Whether the run decodes in lock step, with parameters that stay sharded: decode.sharded is on,
+/// and stage 3. auto must be resolved: it counts as off.
+[[nodiscard]] bool decodes_sharded(const config::RunConfig& config);
 
 /// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine
 /// allocates by, and activations by running the model's own forward and backward code without data.

@@ -38,8 +38,11 @@ void Output::loss_slices(const Pass& pass, const ParameterSpan& p, const at::Ten
                          const LogitSlice& each) const {
   const PassContext& c = pass.context;
   const at::Tensor& bias = p.values[unit_.bias.first];
-  const at::Tensor row_losses = model::empty({std::min(kLogitRows, hidden_MD.size(0))},
-                                             hidden_MD.options().dtype(at::kDouble));
+  double* const kept = pass.target.row_losses;
+  at::Tensor row_losses;
+  if (kept == nullptr)
+    row_losses = model::empty({std::min(kLogitRows, hidden_MD.size(0))},
+                              hidden_MD.options().dtype(at::kDouble));
   // A plan needs the largest slice alone.
   const std::int64_t all =
       c.gemm->computes() ? hidden_MD.size(0) : std::min(kLogitRows, hidden_MD.size(0));
@@ -51,7 +54,7 @@ void Output::loss_slices(const Pass& pass, const ParameterSpan& p, const at::Ten
         c.memory == ComputeDevice::Memory::kHost && !c.gemm->adds_bias(h.scalar_type());
     at::Tensor scores = c.gemm->forward(h, weight(pass, p), late ? at::Tensor() : bias);
     c.run(scores, [&]<typename T>(const Kernels<T>& k) {
-      auto* of_rows = row_losses.data_ptr<double>();
+      double* of_rows = kept != nullptr ? kept + first : row_losses.data_ptr<double>();
       k(op::CrossEntropy<T>{.logits = k.elements(scores),
                             .labels = pass.arrays.target_out + first,
                             .row_losses = of_rows,

@@ -14,7 +14,8 @@ namespace th::model {
 struct LossTarget {
   float smoothing = 0;
   float gradient_scale = 0;
-  double* loss = nullptr;  ///< the sum of token losses is added to it, in the device's memory
+  double* loss = nullptr;        ///< the sum of token losses is added to it, in the device's memory
+  double* row_losses = nullptr;  ///< [target_tokens], in the device's memory; null: not kept
 };
 
 /// What a layer keeps for its backward pass, each part by the sublayer that wrote it.

@@ -72,25 +72,25 @@ void Stack::backward(UnitWalk& walk, at::Tensor g_MD, Tapes& tapes) const {
   });
 }
 
-void Stack::prepare(UnitWalk& walk, const DecodingRows& rows,
+void Stack::prepare(UnitWalk& walk, const DecodingRows* rows,
                     std::vector<LayerCache>& caches) const {
   for (std::int64_t l = 0; l < layers(); ++l) {
     walk.forward(layers_[index(l)].unit, [&](const ParameterSpan& p) {
-      layers_[index(l)].block->prepare(rows, p, caches[index(l)]);
+      layers_[index(l)].block->prepare(*rows, p, caches[index(l)]);
     });
   }
 }
 
-at::Tensor Stack::step(UnitWalk& walk, const DecodingRows& rows,
+at::Tensor Stack::step(UnitWalk& walk, const DecodingRows* rows,
                        std::vector<LayerCache>& caches) const {
   at::Tensor x;
   walk.forward(embedding_.unit, [&](const ParameterSpan& p) {
     LayerCache none;
-    x = embedding_.block->step(rows, p, {}, none);
+    x = embedding_.block->step(*rows, p, {}, none);
   });
   for (std::int64_t l = 0; l < layers(); ++l) {
     walk.forward(layers_[index(l)].unit, [&](const ParameterSpan& p) {
-      x = layers_[index(l)].block->step(rows, p, x, caches[index(l)]);
+      x = layers_[index(l)].block->step(*rows, p, x, caches[index(l)]);
     });
   }
   return x;

@@ -28,10 +28,11 @@ class Stack {
   /// From the gradient of forward()'s result to the embedding; tapes are given up on the way.
   void backward(UnitWalk& walk, at::Tensor g_MD, Tapes& tapes) const;
 
-  /// Fills the caches of the layers before the first step of decoding.
-  void prepare(UnitWalk& walk, const DecodingRows& rows, std::vector<LayerCache>& caches) const;
-  /// The last layer's rows [R, D] of one position.
-  [[nodiscard]] at::Tensor step(UnitWalk& walk, const DecodingRows& rows,
+  /// Fills the caches of the layers before the first step of decoding. `rows` and `caches` of an
+  /// idle walk: null, and none.
+  void prepare(UnitWalk& walk, const DecodingRows* rows, std::vector<LayerCache>& caches) const;
+  /// The last layer's rows [R, D] of one position; of an idle walk nothing.
+  [[nodiscard]] at::Tensor step(UnitWalk& walk, const DecodingRows* rows,
                                 std::vector<LayerCache>& caches) const;
 
   [[nodiscard]] std::int64_t layers() const noexcept { return std::ssize(layers_); }

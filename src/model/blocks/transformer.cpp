@@ -63,6 +63,7 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
       workspace_(make_workspace(device, arithmetic)),
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
+      inference_gemm_(gemm_.rowwise()),
       longest_(spec.max_length),
       positions_(std::make_unique<PositionTables>(spec, device.tensors)),
       cuts_(attention_cuts(spec)),
@@ -84,6 +85,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
 
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
+
+void Transformer::quantize_inference() { inference_gemm_ = gemm_.quantized(); }
 
 void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
   if (copies_) copies_->record_on(record);
@@ -115,7 +118,7 @@ PassContext Transformer::context(std::uint64_t key, bool training) const {
   const auto rate = [&](double own) {
     return training ? static_cast<float>(own < 0 ? model_.dropout : own) : 0.0F;
   };
-  return {.gemm = &gemm_,
+  return {.gemm = training ? &gemm_ : &inference_gemm_,
           .heads = model_.num_heads,
           .pre_norm = model_.norm == config::Norm::kPre,
           .dropout = rate(model_.dropout),
@@ -174,6 +177,26 @@ at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch
 }
 
 LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch) {
+  return evaluate_rows(source, batch, nullptr);
+}
+
+std::vector<double> Transformer::sentence_losses(ParameterSource& source,
+                                                 const data::Batch& batch) {
+  ensure(device_.memory == ComputeDevice::Memory::kHost, "sentence_losses: on the host");
+  const auto options = at::TensorOptions().dtype(at::kDouble);
+  const at::Tensor rows = model::empty({batch.target_tokens}, options);
+  auto* loss = rows.data_ptr<double>();
+  (void)evaluate_rows(source, batch, loss);
+  std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
+  if (!gemm_.computes()) return sums;
+  for (std::size_t b = 0; b < sums.size(); ++b) {
+    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t) sums[b] += *loss++;
+  }
+  return sums;
+}
+
+LossSum Transformer::evaluate_rows(ParameterSource& source, const data::Batch& batch,
+                                   double* row_losses) {
   c10::InferenceMode no_grad;
   Pass pass{.batch = batch, .context = inference(), .copies = copies_.get()};
   UnitWalk walk(source, &pass);
@@ -181,6 +204,7 @@ LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch)
   walk_forward(walk, [&](const ParameterSpan& p, const at::Tensor& x) {
     total = new_total();
     pass.target.loss = total.data_ptr<double>();
+    pass.target.row_losses = row_losses;
     output_->add_loss(pass, p, x);
   });
   return {read_total(total), batch.target_tokens};

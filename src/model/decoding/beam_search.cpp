@@ -1,190 +1,75 @@
 #include "th/model/decoding/decoding.hpp"
 
-#include "model/ops/decoding_kernels.hpp"
+#include "model/decoding/search_rules.hpp"
+#include "model/decoding/sentence_search.hpp"
+#include "model/decoding/step_scores.hpp"
 #include "th/base/error.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace th::model {
 
-namespace {
-
-/// A step's logits [R, V], any element type.
-class Scores {
- public:
-  explicit Scores(const at::Tensor& logits) : logits_(logits) {
-    with_element(logits, [&](auto element) {
-      using T = decltype(element);
-      for (std::int64_t r = 0; r < logits.size(0); ++r) {
-        rows_.push_back(normalizer_of(elements<T>(logits) + r * logits.size(1), logits.size(1)));
-        if (!rows_.back().finite)
-          throw NumericsError(
-              "decoding: the model's logits are not finite; the parameters have overflowed or are "
-              "damaged");
-      }
-    });
-  }
-  [[nodiscard]] double log_probability(std::int64_t row, std::int64_t id) const {
-    double value = 0;
-    with_element(logits_, [&](auto element) {
-      value = rows_[static_cast<std::size_t>(row)].log_probability(
-          to_float(elements<decltype(element)>(logits_)[row * logits_.size(1) + id]));
-    });
-    return value;
-  }
-  /// The ids of the `count` largest logits of a row, equal ones by smaller id, without padding and
-  /// the begin symbol. In no order.
-  [[nodiscard]] std::vector<std::int32_t> best(std::int64_t row, std::int64_t count) const {
-    struct Logit {
-      float value;
-      std::int32_t id;
-    };
-    const auto better = [](const Logit& a, const Logit& b) {
-      return a.value > b.value || (a.value == b.value && a.id < b.id);
-    };
-    std::vector<Logit> heap;  // the worst on top
-    with_element(logits_, [&](auto element) {
-      using T = decltype(element);
-      const T* x = elements<T>(logits_) + row * logits_.size(1);
-      for (std::int64_t v = 0; v < logits_.size(1); ++v) {
-        if (v == data::kPad || v == data::kBegin) continue;
-        const Logit logit{to_float(x[v]), static_cast<std::int32_t>(v)};
-        if (std::ssize(heap) < count) {
-          heap.push_back(logit);
-          std::push_heap(heap.begin(), heap.end(), better);
-        } else if (better(logit, heap.front())) {
-          std::pop_heap(heap.begin(), heap.end(), better);
-          heap.back() = logit;
-          std::push_heap(heap.begin(), heap.end(), better);
-        }
-      }
-    });
-    std::vector<std::int32_t> ids;
-    for (const Logit& logit : heap) ids.push_back(logit.id);
-    return ids;
-  }
-
- private:
-  const at::Tensor& logits_;
-  std::vector<RowNormalizer> rows_;
-};
-
-/// The search for one sentence.
-class SentenceSearch {
- public:
-  struct Live {
-    std::vector<std::int32_t> ids;
-    double log_prob = 0;
-    std::int64_t parent = 0;  ///< the row of the last step that it continues
-  };
-
-  SentenceSearch(const SearchOptions& options, std::int64_t longest, std::int64_t number)
-      : options_(options),
-        longest_penalty_(length_penalty(longest + 1, options.length_penalty)),
-        live_{Live{{}, 0, number}} {}
-
-  [[nodiscard]] const std::vector<Live>& live() const noexcept { return live_; }
-  [[nodiscard]] std::vector<Hypothesis>&& finished() && noexcept { return std::move(finished_); }
-
-  /// Continues the live hypotheses, which are the rows from `first` on.
-  void advance(const Scores& scores, std::int64_t first) {
-    const std::vector<Candidate> candidates = best_candidates(scores, first);
-    std::vector<Live> next;
-    for (std::size_t i = 0; i < candidates.size() && std::ssize(next) < options_.beam; ++i) {
-      const Candidate& c = candidates[i];
-      const Live& from = live_[c.from];
-      if (c.id == data::kEnd) {
-        if (static_cast<std::int64_t>(i) < options_.beam) finish(from.ids, c.log_prob);
-        continue;
-      }
-      next.push_back({from.ids, c.log_prob, first + static_cast<std::int64_t>(c.from)});
-      next.back().ids.push_back(c.id);
-    }
-    live_ = std::move(next);
-    if (options_.beam == 1 && !finished_.empty()) live_.clear();
-    if (std::ssize(finished_) < options_.best) return;
-    std::erase_if(live_, [&](const Live& hypothesis) {
-      return hypothesis.log_prob / longest_penalty_ <= finished_.back().score;
-    });
-  }
-  /// Ends the live hypotheses where they stand.
-  void end_all(const Scores& scores, std::int64_t first) {
-    for (std::size_t h = 0; h < live_.size(); ++h) {
-      finish(live_[h].ids,
-             live_[h].log_prob +
-                 scores.log_probability(first + static_cast<std::int64_t>(h), data::kEnd));
-    }
-    live_.clear();
-  }
-
- private:
-  struct Candidate {
-    double log_prob;
-    std::size_t from;  ///< index of the live hypothesis
-    std::int32_t id;
-  };
-
-  /// N + the number of live hypotheses: with one end each, N of them do not end.
-  [[nodiscard]] std::vector<Candidate> best_candidates(const Scores& scores,
-                                                       std::int64_t first) const {
-    const std::int64_t count = options_.beam + std::ssize(live_);
-    std::vector<Candidate> all;
-    for (std::size_t h = 0; h < live_.size(); ++h) {
-      const std::int64_t row = first + static_cast<std::int64_t>(h);
-      for (const std::int32_t id : scores.best(row, count))
-        all.push_back({live_[h].log_prob + scores.log_probability(row, id), h, id});
-    }
-    std::sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
-      if (a.log_prob != b.log_prob) return a.log_prob > b.log_prob;
-      return a.from != b.from ? a.from < b.from : a.id < b.id;
-    });
-    if (std::ssize(all) > count) all.resize(static_cast<std::size_t>(count));
-    return all;
-  }
-  void finish(const std::vector<std::int32_t>& ids, double log_prob) {
-    const double score = log_prob / length_penalty(std::ssize(ids) + 1, options_.length_penalty);
-    const auto place = std::upper_bound(finished_.begin(), finished_.end(), score,
-                                        [](double s, const Hypothesis& h) { return s > h.score; });
-    finished_.insert(place, Hypothesis{ids, log_prob, score});
-    if (std::ssize(finished_) > options_.best) finished_.pop_back();
-  }
-
-  SearchOptions options_;
-  double longest_penalty_;
-  std::vector<Live> live_;            ///< by falling log p
-  std::vector<Hypothesis> finished_;  ///< the best, by falling score
-};
-
-}  // namespace
-
-double length_penalty(std::int64_t length, double alpha) {
-  return std::pow((5.0 + static_cast<double>(length)) / 6.0, alpha);
+double length_penalty(std::int64_t length, double alpha, config::LengthNormalization kind) {
+  const auto ids = static_cast<double>(length);
+  return std::pow(kind == config::LengthNormalization::kPower ? ids : (5.0 + ids) / 6.0, alpha);
 }
 
 struct BatchSearch::State {
-  State(const Transformer& model, ParameterSource& source, const data::Batch& batch,
-        const SearchOptions& options)
-      : longest(std::min(options.max_length, model.longest() - 1)),
-        decoder(model, source, batch, options.beam, longest + 1) {
-    for (std::int64_t b = 0; b < batch.sentences; ++b) searches.emplace_back(options, longest, b);
+  State(std::unique_ptr<StepDecoder> by, std::int64_t count, std::int64_t longest_,
+        const SearchOptions& given, std::span<const SentenceOptions> sentences)
+      : options(given), longest(longest_), rules(options), decoder(std::move(by)) {
+    for (std::int64_t b = 0; b < count; ++b) {
+      searches.emplace_back(rules,
+                            sentences.empty()
+                                ? SentenceOptions{.number = static_cast<std::uint64_t>(b)}
+                                : sentences[static_cast<std::size_t>(b)],
+                            longest, b);
+    }
   }
 
+  SearchOptions options;
   std::int64_t longest, length = 0;
-  IncrementalDecoder decoder;
+  SearchRules rules;
+  std::unique_ptr<StepDecoder> decoder;
   std::vector<SentenceSearch> searches;
 };
 
-BatchSearch::BatchSearch(const Transformer& model, ParameterSource& source,
-                         const data::Batch& batch, const SearchOptions& options,
-                         std::span<const SentenceOptions> /*sentences*/) {
+BatchSearch::BatchSearch(std::unique_ptr<StepDecoder> decoder, std::int64_t count,
+                         std::int64_t longest, const SearchOptions& options,
+                         std::span<const SentenceOptions> sentences) {
   ensure(options.beam >= 1 && options.best >= 1 && options.best <= options.beam,
          "BatchSearch: a beam of another width than its results");
-  c10::InferenceMode no_grad;
-  state_ = std::make_unique<State>(model, source, batch, options);
+  ensure(sentences.empty() || std::ssize(sentences) == count,
+         "BatchSearch: options of other sentences than the batch's");
+  ensure(!options.sampling || (options.temperature > 0 && options.top_k >= 0 && options.top_p > 0),
+         "BatchSearch: no distribution to draw from");
+  state_ = std::make_unique<State>(std::move(decoder), count, longest, options, sentences);
 }
+
+namespace {
+
+std::int64_t longest_translation(const Transformer& model, const SearchOptions& options) {
+  return std::min(options.max_length, model.longest() - 1);
+}
+
+std::unique_ptr<StepDecoder> make_decoder(const Transformer& model, ParameterSource& source,
+                                          const data::Batch& batch, const SearchOptions& options) {
+  c10::InferenceMode no_grad;
+  return std::make_unique<IncrementalDecoder>(model, source, batch, options.beam,
+                                              longest_translation(model, options) + 1);
+}
+
+}  // namespace
+
+BatchSearch::BatchSearch(const Transformer& model, ParameterSource& source,
+                         const data::Batch& batch, const SearchOptions& options,
+                         std::span<const SentenceOptions> sentences)
+    : BatchSearch(make_decoder(model, source, batch, options), batch.sentences,
+                  longest_translation(model, options), options, sentences) {}
 
 BatchSearch::~BatchSearch() = default;
 
@@ -205,8 +90,8 @@ void BatchSearch::step() {
     }
   }
   ensure(!ids.empty(), "BatchSearch: a step after the last");
-  const at::Tensor logits = s.decoder.step(ids, parents);
-  const Scores scores(logits);
+  const at::Tensor logits = s.decoder->step(ids, parents);
+  const StepScores scores(logits);
   std::int64_t first = 0;
   for (SentenceSearch& search : s.searches) {
     const std::int64_t rows = std::ssize(search.live());
@@ -240,7 +125,7 @@ std::vector<std::vector<Hypothesis>> translate(const Transformer& model, Paramet
 std::vector<double> score_targets(Transformer& model, ParameterSource& source,
                                   const data::Batch& batch) {
   const at::Tensor logits = model.logits(source, batch);
-  const Scores scores(logits);
+  const StepScores scores(logits);
   std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
   std::int64_t row = 0;
   for (std::size_t b = 0; b < sums.size(); ++b) {

@@ -44,7 +44,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
   if (model.shared_unit() >= 0) s.walk.hold_forward(model.shared_unit());
   s.pass.memory = s.pass.take_memory(model.encoder().forward(s.walk, nullptr));
-  model.decoder().prepare(s.walk, s.rows, s.caches);
+  model.decoder().prepare(s.walk, &s.rows, s.caches);
   if (s.rows.kept_keys == 0) s.pass.memory = at::Tensor();
   for (LayerCache& cache : s.caches) {
     cache.self = model::empty({s.rows.kept_steps, s.rows.capacity, cache.cross.size(1)},
@@ -64,7 +64,7 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
          "IncrementalDecoder: a step of another size than planned");
   follow(parents);
   s.rows.ids.assign(ids.begin(), ids.end());
-  const at::Tensor x = model_.decoder().step(s.walk, s.rows, s.caches);
+  const at::Tensor x = model_.decoder().step(s.walk, &s.rows, s.caches);
   at::Tensor logits;
   s.walk.forward(model_.output_unit(), [&](const ParameterSpan& p) {
     LayerCache none;

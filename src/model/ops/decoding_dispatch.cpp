@@ -33,16 +33,16 @@ void attend_one(const AttendOne<Fp16>& operands) {
 }
 
 template <>
-RowNormalizer normalizer_of(const float* logits, std::int64_t vocabulary) {
-  return tables().fp32.normalizer_of(logits, vocabulary);
+RowNormalizer normalizer_of(const float* logits, std::int64_t vocabulary, float* maxima) {
+  return tables().fp32.normalizer_of(logits, vocabulary, maxima);
 }
 template <>
-RowNormalizer normalizer_of(const Bf16* logits, std::int64_t vocabulary) {
-  return tables().bf16.normalizer_of(logits, vocabulary);
+RowNormalizer normalizer_of(const Bf16* logits, std::int64_t vocabulary, float* maxima) {
+  return tables().bf16.normalizer_of(logits, vocabulary, maxima);
 }
 template <>
-RowNormalizer normalizer_of(const Fp16* logits, std::int64_t vocabulary) {
-  return tables().fp16.normalizer_of(logits, vocabulary);
+RowNormalizer normalizer_of(const Fp16* logits, std::int64_t vocabulary, float* maxima) {
+  return tables().fp16.normalizer_of(logits, vocabulary, maxima);
 }
 
 }  // namespace th::model

@@ -5,6 +5,7 @@
 #include "th/base/vector_math.hpp"
 
 #include <cmath>
+#include <limits>
 
 // The kernels of decoding for one instruction set, TH_ISA (cmake/ThIsa.cmake).
 namespace th::model::TH_ISA {
@@ -52,12 +53,42 @@ template <typename T>
   for (std::int64_t d = 0; d < columns; ++d) o.out[d] = from_float<T>(sums[d]);
 }
 
+/// The largest logit of each block to `maxima`, and of all. `check` is 0 where every logit is a
+/// finite number: 0 * x is not a number where x is infinite or none.
 template <typename T>
-[[gnu::flatten]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary) {
-  const float top = row_maximum(logits, vocabulary);
-  // 0 * x is not a number where x is infinite or none.
-  const float check =
-      lane_sum(vocabulary, [&](std::int64_t v) { return to_float(logits[v]) * 0.0F; });
+[[gnu::always_inline]] inline float block_maxima(const T* logits, std::int64_t vocabulary,
+                                                 float* maxima, float& check) {
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  float lanes[kLanes], zeros[kLanes] = {};
+  float top = kNone;
+  const std::int64_t whole = vocabulary / kLogitBlock;
+  for (std::int64_t b = 0; b < whole; ++b) {
+    const T* block = logits + b * kLogitBlock;
+    for (int l = 0; l < kLanes; ++l) lanes[l] = kNone;
+    for (std::int64_t i = 0; i < kLogitBlock; i += kLanes) {
+      for (int l = 0; l < kLanes; ++l) {
+        const float value = to_float(block[i + l]);
+        lanes[l] = larger(value, lanes[l]);
+        zeros[l] += value * 0.0F;
+      }
+    }
+    maxima[b] = join_lanes(lanes, [](float a, float b_) { return larger(a, b_); });
+    top = larger(maxima[b], top);
+  }
+  const std::int64_t rest = vocabulary - whole * kLogitBlock;
+  check = sum_lanes(zeros);
+  if (rest == 0) return top;
+  const T* last = logits + whole * kLogitBlock;
+  maxima[whole] = row_maximum(last, rest);
+  check += lane_sum(rest, [&](std::int64_t v) { return to_float(last[v]) * 0.0F; });
+  return larger(maxima[whole], top);
+}
+
+template <typename T>
+[[gnu::flatten]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary,
+                                             float* maxima) {
+  float check = 0;
+  const float top = block_maxima(logits, vocabulary, maxima, check);
   if (!(check == 0.0F)) return {};
   const float sum =
       lane_sum(vocabulary, [&](std::int64_t v) { return exp_fixed(to_float(logits[v]) - top); });

@@ -41,14 +41,22 @@ struct RowNormalizer {
     return (static_cast<double>(logit) - top) - log_sum;
   }
 };
+/// The normalizer, and on the way the largest logit of each block of kLogitBlock ids to `maxima`
+/// [logit_blocks(vocabulary)].
 template <typename T>
-[[nodiscard]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary);
+[[nodiscard]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary, float* maxima);
+
+/// Ids whose largest logit a search looks at before it looks at theirs.
+inline constexpr std::int64_t kLogitBlock = 64;
+[[nodiscard]] constexpr std::int64_t logit_blocks(std::int64_t vocabulary) {
+  return (vocabulary + kLogitBlock - 1) / kLogitBlock;
+}
 
 /// The kernels of one element type, and of all, compiled for one instruction set.
 template <typename T>
 struct DecodingKernels {
   void (*attend_one)(const AttendOne<T>& operands);
-  RowNormalizer (*normalizer_of)(const T* logits, std::int64_t vocabulary);
+  RowNormalizer (*normalizer_of)(const T* logits, std::int64_t vocabulary, float* maxima);
 };
 struct DecodingTables {
   DecodingKernels<float> fp32;

@@ -2,6 +2,7 @@
 
 #include "model/products/products.hpp"
 #include "th/base/build_info.hpp"
+#include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/ops/host_ops.hpp"
@@ -45,6 +46,22 @@ Gemm::Gemm(const KernelSet& kernels, at::Tensor workspace)
       native_bf16_(true),
       fp32_(device_products(&kernels, std::move(workspace))),
       bf16_(fp32_) {}
+
+Gemm Gemm::rowwise() const {
+  Gemm out = *this;
+  if (library_ == GemmLibrary::kCublas) return out;
+  out.fp32_ = rowwise_products(fp32_);
+  out.bf16_ = bf16_ == fp32_ ? out.fp32_ : rowwise_products(bf16_);
+  return out;
+}
+
+Gemm Gemm::quantized() const {
+  ensure(library_ != GemmLibrary::kCublas && has_int8_products(),
+         "Gemm: products in int8 are not of this device");
+  Gemm out = rowwise();
+  out.fp32_ = int8_products(out.fp32_);
+  return out;
+}
 
 std::string Gemm::identity(config::Precision precision) const {
   const bool other =

@@ -35,6 +35,14 @@ class Products {
 [[nodiscard]] std::shared_ptr<Products> torch_onednn_products();
 /// LibTorch's MKL. fp32.
 [[nodiscard]] std::shared_ptr<Products> mkl_products();
+/// Products of `library` in which a row of the result depends on its own row of `a` alone, for
+/// inference: linear layers in fp32 by row_kernel.hpp where the processor has it, else by blocks of
+/// rows, always of as many. Results are set, not added to. Batches of matrices are the library's.
+[[nodiscard]] std::shared_ptr<Products> rowwise_products(std::shared_ptr<Products> library);
+/// Linear layers of fp32 tensors in int8 (int8_kernel.hpp), for inference with weights that stay
+/// what and where they are: each is quantised once. What is no linear layer is multiplied by
+/// `others`.
+[[nodiscard]] std::shared_ptr<Products> int8_products(std::shared_ptr<Products> others);
 /// The plugin's, for tensors on a GPU: fp32, bf16 and fp16, and fp32 results of 16-bit operands.
 /// `workspace`: runtime::kProductWorkspace bytes there. Both null: products of a plan, which are
 /// not computed.

@@ -1,17 +1,12 @@
 #include "th/runtime/observe/deadline.hpp"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "th/base/error.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <csignal>
 #include <cstdlib>
-
-extern char** environ;
+#include <string>
+#include <vector>
 
 namespace th::runtime {
 
@@ -55,56 +50,27 @@ std::optional<double> slurm_seconds(std::string_view text) {
   return days * 86400 + rest;
 }
 
-SlurmQuestion::~SlurmQuestion() { end(true); }
-
-void SlurmQuestion::end(bool kill_it) noexcept {
-  if (output_ >= 0) close(output_);
-  output_ = -1;
-  if (pid_ > 0) {
-    if (kill_it) kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
-  }
-  pid_ = 0;
-}
-
 void SlurmQuestion::ask() {
   const char* id = job();
-  std::array<int, 2> ends{};
-  if (pid_ > 0 || id == nullptr || pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) return;
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  std::array<std::string, 6> words{"squeue", "-h", "-j", id, "-o", "%L"};
-  std::array<char*, 7> arguments{};
-  for (std::size_t i = 0; i < words.size(); ++i) arguments[i] = words[i].data();
-  const int failed =
-      posix_spawnp(&pid_, words[0].c_str(), &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  output_ = ends[0];
-  if (failed != 0) {
-    pid_ = 0;
-    end(false);
-  }
-  text_.clear();
+  if (squeue_ || id == nullptr) return;
   start_ = std::chrono::steady_clock::now();
+  try {
+    squeue_ = std::make_unique<ChildProcess>("squeue",
+                                             std::vector<std::string>{"-h", "-j", id, "-o", "%L"},
+                                             ChildProcess::Errors::kDropped);
+  } catch (const InternalError&) {  // there is no squeue here
+  }
 }
 
 std::optional<double> SlurmQuestion::answer() {
   constexpr Seconds kPatience(10);
-  if (pid_ <= 0) return std::nullopt;
-  std::array<char, 64> block{};
-  ssize_t got = 0;
-  while ((got = read(output_, block.data(), block.size())) > 0)
-    text_.append(block.data(), static_cast<std::size_t>(got));
-  if (got == 0) {  // squeue closed its output
-    end(false);
-    return slurm_seconds(text_);
-  }
-  if (std::chrono::steady_clock::now() - start_ > kPatience) end(true);
-  return std::nullopt;
+  if (!squeue_) return std::nullopt;
+  const auto now = std::chrono::steady_clock::now();
+  std::optional<double> seconds;
+  const bool closed = squeue_->read_until(now);
+  if (closed) seconds = slurm_seconds(squeue_->output());
+  if (closed || now - start_ > kPatience) squeue_.reset();
+  return seconds;
 }
 
 Deadline::Deadline(double max_minutes) : start_(Clock::now()), max_minutes_(max_minutes) {

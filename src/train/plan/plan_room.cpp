@@ -10,7 +10,14 @@ using config::GradientCheckpointing;
 
 zero::MemoryPlan plan_for(const Planner& planner, const config::RunConfig& config,
                           const Room& room) {
-  return planner.plan(config, room.gpu ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost);
+  const auto memory = room.gpu ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost;
+  zero::MemoryPlan plan = planner.plan(config, memory);
+  if (config.decode.sharded != config::Sharded::kAuto ||
+      !zero::zero_policy(config).shard_parameters || room.holds(need_of(plan, room)))
+    return plan;
+  config::RunConfig sharded = config;
+  sharded.decode.sharded = config::Sharded::kOn;
+  return planner.plan(sharded, memory);
 }
 
 Need need_of(const zero::MemoryPlan& plan, const Room& room) {

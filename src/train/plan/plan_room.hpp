@@ -32,7 +32,8 @@ struct Room {
   }
 };
 
-/// The plan of `config` on the devices that `room` was found for.
+/// The plan of `config` on the devices that `room` was found for, with decode.sharded=auto
+/// resolved: on at stage 3 where the room does not hold the plan without.
 [[nodiscard]] zero::MemoryPlan plan_for(const Planner& planner, const config::RunConfig& config,
                                         const Room& room);
 [[nodiscard]] Need need_of(const zero::MemoryPlan& plan, const Room& room);

@@ -7,8 +7,8 @@
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/sharded_decoding.hpp"
 #include "th/train/training_data.hpp"
-#include "th/train/validation.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -125,18 +125,8 @@ const Planner::Shapes& Planner::shapes(const config::RunConfig& config) const {
   Shapes& all = found->second;
   if (!made) return all;
   all.training = training_shapes(config);
-  if (dataset_.valid) {
-    all.evaluation = evaluation_shapes(*dataset_.valid, config);
-    const auto lines = translated_in_validation(config, dataset_.valid->size());
-    for (const zero::BatchShape& shape :
-         EvaluationBatches(*dataset_.valid, config.data, 0, 1, lines).shapes())
-      data::keep_largest(all.decoding, decoding_shape(shape, config.decode.max_length));
-  }
-  if (dataset_.test) {
-    for (const zero::BatchShape& shape : evaluation_shapes(*dataset_.test, config)) {
-      data::keep_largest(all.decoding, decoding_shape(shape, config.decode.max_length));
-    }
-  }
+  if (dataset_.valid) all.evaluation = evaluation_shapes(*dataset_.valid, config);
+  all.decoding = decoding_shapes(config, dataset_);
   return all;
 }
 

@@ -42,7 +42,9 @@ void Trainer::open_checkpoint() {
       other_precision_ = other_precision_ || d.key == "precision.dtype";
       if (!d.fatal && is_root()) log_.info("resume: " + line);
     }
-    const std::string other = tracker_.restore(state_.best);
+    const config::RunConfig before =
+        config::load_deck_text(reader_->info().deck, "checkpoint", "/", {}).config;
+    const std::string other = tracker_.restore(state_.best, before);
     if (!other.empty() && is_root()) log_.info(other);
     if (finished()) tracker_.restore_end(state_.best_at_end);
     if (!fatal.empty())

@@ -162,6 +162,10 @@ void Trainer::open_data(const runtime::Communicator& node) {
         "from its parameters with checkpoint.init_from");
   });
   state_.corpus = corpus;
+  if (dataset_.valid && !finished()) {
+    const std::string other = tracker_.compare_text(std::to_string(dataset_.valid->content_hash()));
+    if (!other.empty()) log_.info(other);
+  }
   open_initial();
   resolve_ratio();
   if (dataset_.valid || dataset_.train)
@@ -173,19 +177,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
     if (is_root()) log_.warn(warning);
   }
   total_steps_ = schedule_steps(config_, *source_);
-  if (total_steps_ > 0 && config_.schedule.warmup_steps >= total_steps_) {
-    throw DeckError("schedule.warmup_steps: " + std::to_string(config_.schedule.warmup_steps) +
-                    " is not below the " + std::to_string(total_steps_) +
-                    " steps of train.epochs; lower it or set schedule.total_steps");
-  }
-  const std::int64_t falling = total_steps_ - config_.schedule.warmup_steps;
-  if (config_.schedule.name == config::ScheduleKind::kWsd &&
-      config_.schedule.decay_steps > falling) {
-    throw DeckError("schedule.decay_steps: " + std::to_string(config_.schedule.decay_steps) +
-                    " is more than the " + std::to_string(falling) +
-                    " steps that train.epochs leaves after the warm-up; lower it or set "
-                    "schedule.total_steps");
-  }
+  require_schedule_fits(config_, total_steps_);
 }
 
 void Trainer::resolve_ratio() {
@@ -242,11 +234,15 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.transport = device_.way();
   request.gemm = device_.gemm();
   request.fused_attention = device_.compute().fused_attention;
+  const std::int64_t available = runtime::available_memory_bytes();
+  decoding_ =
+      choose_sharded_decoding(request, data_.dataset, collectives_, ranks_of_node, available);
+  request.config.decode.sharded = decoding_.sharded;
   run_agreed(collectives_, [&] {
     // Before the first step the batches of this epoch are known.
     zero::PlanRequest first = request;
     first.training = source_->largest_shapes(state_.epoch);
-    require_room(first, ranks_of_node, runtime::available_memory_bytes(), device_.free_memory());
+    require_room(first, ranks_of_node, available, device_.free_memory());
   });
   return request;
 }
@@ -254,6 +250,12 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
 void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest request) {
   log_.info(std::string("Communication beside compute: ") +
             (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason + ")");
+  if (!decoding_.reason.empty()) {
+    log_.info(std::string("Stage 3 decodes ") +
+              (decoding_.sharded == config::Sharded::kOn ? "in lock step, parameters sharded ("
+                                                         : "with all parameters on every rank (") +
+              decoding_.reason + ")");
+  }
   const config::RunConfig& config = request.config;
   const bool asked_ahead = std::any_of(
       deck_.entries.begin(), deck_.entries.end(),

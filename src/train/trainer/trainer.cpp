@@ -266,12 +266,14 @@ Trainer::Border Trainer::agree() {
   collectives_.all_gather_doubles(mine, all);
   Border border;
   bool busy = false;
+  std::vector<double> reasons;
   for (std::size_t r = 0; r < all.size(); r += mine.size()) {
-    if (border.stop.empty() && all[r] != StopRequests::kNone) border.stop = stop_.text(all[r]);
+    reasons.push_back(all[r]);
     border.checkpoint = border.checkpoint || all[r + 1] != 0;
     busy = busy || all[r + 2] != 0;
     border.note_failed = border.note_failed || all[r + 3] != 0;
   }
+  border.stop = stop_.first_text(reasons);
   border.writers_done = saver_->in_flight() && !busy;
   return border;
 }

@@ -48,8 +48,9 @@ std::string table_of(const std::vector<Validation::Sample>& samples) {
 }  // namespace
 
 RunParts Trainer::parts() {
-  return {config_,      data_,     device_,  *model_, *engine_,
-          collectives_, watchdog_, *memory_, log_,    [this] { return stop_asked(); }};
+  return {config_,          data_,     device_,  *model_, *engine_,
+          collectives_,     watchdog_, *memory_, log_,    [this] { return stop_asked(); },
+          decoding_.sharded};
 }
 
 bool Trainer::stop_asked() {
@@ -59,8 +60,7 @@ bool Trainer::stop_asked() {
   // A launch that begins with this work would meet its limit here each time.
   if (mine == StopRequests::kTimeLimit && totals_.steps == 0) mine = StopRequests::kNone;
   collectives_.all_gather_doubles(std::array{mine}, all);
-  for (const double reason : all)
-    if (stopping_.empty() && reason != StopRequests::kNone) stopping_ = stop_.text(reason);
+  stopping_ = stop_.first_text(all);
   return !stopping_.empty();
 }
 

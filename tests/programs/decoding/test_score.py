@@ -33,6 +33,15 @@ class Score(th_run.ProgramTest):
         self.assertTrue(all(found), lines)
         return {match[1]: float(match[3]) for match in found}
 
+    def test_example_of_the_docs_and_a_byte_order_mark(self):
+        docs = (th_run.SOURCE / "docs" / "scores.md").read_text()
+        lines = (th_run.SOURCE / "inputs/data/numbers.test.fr").read_text().splitlines()
+        self.files([(line.replace(" et ", " ", 1), line) for line in lines])
+        printed = self.score(metric="bleu,chrf,exact").out
+        self.assertIn(f"```\n{printed}```", docs)
+        (self.folder / "hyp").write_bytes(b"\xef\xbb\xbf" + (self.folder / "hyp").read_bytes())
+        self.assertEqual(self.score(metric="bleu,chrf,exact").out, printed)
+
     def test_bleu_of_each_tokenizer_and_smoothing_is_sacrebleus(self):
         for language in ("de", "zh", "signs", "short", "no_match", "both_empty"):
             self.files(GOLDEN[language]["pairs"])

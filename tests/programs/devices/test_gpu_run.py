@@ -170,7 +170,13 @@ class GpuRun(th_run.ProgramTest):
     def test_the_test_set_is_translated_as_by_the_cpu(self):
         keys = {"data__test_source": "valid.en", "data__test_target": "valid.fr", "decode__beam": 2}
         self.on_cpu(**keys)
-        for ranks, more in ((2, {"zero__stage": 3}), (1, {"zero__stage": 0})):
+        together = {"zero__stage": 3, "decode__sharded": "on"}
+        for ranks, more in (
+            (2, {"zero__stage": 3}),
+            (1, {"zero__stage": 0}),
+            (2, together),
+            (2, {**together, "zero__offload_parameters": "true"}),
+        ):
             self.assertRegex(
                 self.gpu(ranks, ranks, **keys, **more).out, r"(?m)^decoding +on the host"
             )

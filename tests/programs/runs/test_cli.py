@@ -6,6 +6,8 @@ import re
 
 import th_run
 
+PAIR = ("source", "target")
+
 
 def entries(text):
     """{section.key: (value, origin)} of a resolved deck."""
@@ -108,11 +110,57 @@ class CommandLine(th_run.ProgramTest):
         self.assertGreater(len(decks), 7)
         for deck in decks:
             result = self.app(deck, "--check")
-            self.assertNotIn("warning", result.out + result.err, deck.name)
+            warnings = [line for line in result.out.splitlines() if "warning" in line]
+            # The corpora of some are not shipped.
+            told = [line for line in warnings if not line.endswith(" is not there")]
+            self.assertEqual(told + result.err.splitlines(), [], deck.name)
 
     def test_check_warns_of_a_key_without_effect(self):
         result = self.app(th_run.DECK, "--check", "schedule.name=constant")
         self.assert_one_message(result, "warning", "schedule.warmup_steps", "no effect")
+
+    def test_check_with_data_reads_the_files(self):
+        deck = (th_run.DECK, "--check", "--data", *self.overrides({}))
+        text = self.app(*deck).out
+        for line in (
+            r"data: Training text: 480 pairs of 480 lines",
+            r"data: Validation text: 40 pairs of 40 lines",
+            r"data: vocabulary: source \d+, target \d+",
+            r"data: the first epoch has 6 steps of 8 slots",
+        ):
+            self.assertRegex(text, rf"(?m)^# {line}")
+        again = self.app(th_run.DECK, "--check", *self.overrides({})).out
+        self.assertEqual(entries(text), entries(again))
+        self.assertNotIn("data: ", again)
+        cut = self.app(*deck, "data.max_length=4").out
+        self.assertRegex(cut, r"(?m)^# warning: .*data.max_length = 4 ids; it was cut")
+        random = ("data.synthetic=random_ids", "data.vocab_size=9", "train.max_steps=3")
+        none = [f"data.{part}_{side}=" for part in ("train", "valid") for side in PAIR]
+        words = [word for word in deck if not word.startswith(("data.train", "data.valid"))]
+        self.assertIn("# data: random ids; no file is read\n", self.app(*words, *none, *random).out)
+
+    def test_check_with_data_finds_bad_data(self):
+        def refused(code, *patterns, **keys):
+            deck = (th_run.DECK, "--check", "--data", *self.overrides(keys))
+            result = self.app(*deck, code=code)
+            self.assertEqual(result.out, "")
+            self.assert_one_message(result, "error: ", *patterns)
+
+        refused(3, "none.en: can't be read", data__train_source="none.en")
+        refused(3, "valid.fr", data__train_target="valid.fr")
+        refused(3, "min_freq = 100000", data__min_freq=100000)
+        refused(2, "schedule.warmup_steps", schedule__name="cosine", schedule__warmup_steps=30)
+        refused(2, "valid.script", valid__script="none.sh")
+        refused(5, "none", checkpoint__resume="none.d")
+        self.refused(th_run.DECK, "--data", patterns=("--data belongs to --check",))
+        self.refused(th_run.DECK, "--plan", "--data", patterns=("--data belongs to --check",))
+
+    def test_check_warns_of_files_that_are_not_there(self):
+        keys = self.overrides({"valid__script": "score.sh", "data__valid_source": "none.en"})
+        result = self.app(th_run.DECK, "--check", *keys)
+        self.assert_one_message(result, "# warning: .*valid.script: .*score.sh is not there")
+        self.assert_one_message(result, "# warning: .*data.valid_source: .*none.en is not there")
+        self.assertEqual(result.out.count(" is not there"), 2)
 
     def test_check_reports_all_mistakes_of_a_deck_with_their_lines(self):
         (self.folder / "bad.in").write_text(

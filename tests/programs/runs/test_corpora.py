@@ -88,7 +88,9 @@ class Corpora(th_run.ProgramTest):
     def test_an_index_gives_the_same_bits_and_is_told_when_it_is_stale(self):
         self.train(train__max_steps=5, run__output_dir="whole")
         deck = self.overrides({"run__output_dir": "out"})
-        written = self.program("th_corpus", "encode", th_run.DECK, *deck)
+        idle = "data.byte_fallback=false"
+        written = self.program("th_corpus", "encode", th_run.DECK, *deck, idle)
+        self.assert_one_message(written, "warning: .*data.byte_fallback has no effect")
         self.assertRegex(written.out, "(?m)^train: 480 pairs; unknown words: ")
         self.assertIn("out.index/corpus.index: written", written.out)
         self.program("th_corpus", "encode", th_run.DECK, *deck, "--verify")

@@ -224,7 +224,6 @@ TEST(Checks, NothingIsSaidAboutKeysWhoseValueIsNotKnown) {
 
 TEST(Checks, ValuesOutsideThisBuildSaySo) {
   const std::vector<std::pair<std::string, std::string>> cases{
-      {"run.task=summarization", "translation"},
       {"model.position=learned", "sinusoidal, rope, alibi"},
       {"model.encoder_attention=local", "full"},
       {"model.attention_window=16", "0"},

@@ -53,6 +53,15 @@ TEST(CommandLine, DeckPathWithAnEqualsSignIsADeck) {
   EXPECT_EQ(parse({"/runs/zero.stage=1"}).deck_path, "/runs/zero.stage=1");
 }
 
+TEST(CommandLine, DataBelongsToCheck) {
+  EXPECT_TRUE(parse({"a.in", "--check", "--data"}).reads_data);
+  EXPECT_TRUE(parse({"--data", "a.in", "--check"}).reads_data);
+  EXPECT_FALSE(parse({"a.in", "--check"}).reads_data);
+  for (const Lines& words :
+       {Lines{"a.in", "--data"}, Lines{"a.in", "--plan", "--data"}, Lines{"--version", "--data"}})
+    EXPECT_EQ(first_line(words), "command line: --data belongs to --check");
+}
+
 TEST(CommandLine, EachOptionIsItsAction) {
   EXPECT_EQ(parse({"a.in", "--check"}).action, Action::kCheck);
   EXPECT_EQ(parse({"--plan", "a.in", "--plan.ranks=64"}).action, Action::kPlan);

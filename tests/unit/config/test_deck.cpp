@@ -180,6 +180,28 @@ TEST(Deck, OutputFolderIsNamedAfterTheDeck) {
   EXPECT_EQ(output_of("deck"), (folder.path() / "runs" / "deck").string());
 }
 
+TEST(Deck, AKeySetToNothingIsNotGiven) {
+  const std::string text =
+      "[data]\nsynthetic = random_ids\nvocab_size = 100\n[train]\nmax_steps = 5\n";
+  const auto warnings = [&](const std::string& word) {
+    return load_deck_text(text, "a.in", "/decks", {word}).warnings;
+  };
+  EXPECT_EQ(warnings("data.test_source="), Lines{});
+  EXPECT_EQ(warnings("data.test_source=x.en").size(), 1U);
+}
+
+TEST(Deck, AKeySetToNothingKeepsItsLine) {
+  // In the report of problems, ...
+  EXPECT_EQ(problems("[data]\ntrain_target = t.fr\n\ntrain_source =\n"),
+            (Lines{"a.in:4: data.train_source: missing; data.train_source and data.train_target "
+                   "come together"}));
+  // ... and in the resolved deck, which reads back to the same.
+  const std::string resolved = resolved_text(load(kSound + "[checkpoint]\ninit_from =\n"));
+  EXPECT_NE(resolved.find("\ninit_from =   # deck:8\n"), std::string::npos) << resolved;
+  EXPECT_EQ(resolved.find("index_dir"), std::string::npos) << resolved;
+  EXPECT_EQ(values(load(resolved)), values(load(kSound)));
+}
+
 TEST(Deck, FileInTheWorkingDirectoryIsReadByItsBareName) {
   const InFolder folder;
   std::ofstream("bare.in") << kSound;

@@ -93,13 +93,13 @@ TEST(KeyTable, RefusedValueLeavesTheConfigAsItWas) {
 
 TEST(KeyTable, SymbolsAreSplitAtCommasAndHoldNoBlanks) {
   const Key& key = *find_key("data.user_symbols");
-  for (const char* text : {"", "<2de>", "<2de>,<2fr>", "x"}) {
+  for (const char* text : {"", "<2de>", "<2de>,<2fr>", "x", "<0x4>", "<0xZZ>", "<0x41"}) {
     RunConfig config;
     EXPECT_TRUE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), text);
   }
   for (const char* text :
-       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb"}) {
+       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb", "<0x41>", "a,<0xFF>"}) {
     RunConfig config;
     EXPECT_FALSE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), "") << text;
@@ -180,6 +180,9 @@ constexpr std::pair<const char*, const char*> kDefaultsOfTheContract[] = {
     {"schedule.warmup_shape", "linear"},
     {"schedule.min_lr", "0"},
     {"decode.parameters", "trained"},
+    {"summarization.hierarchical", "true"},
+    {"summarization.chunk", "data.max_source_length"},
+    {"summarization.overlap", "auto"},
     {"schedule.name", "noam"},
     {"schedule.warmup_steps", "4000"},
     {"schedule.total_steps", "0"},
@@ -259,7 +262,10 @@ TEST(Explain, GivesAKeyASectionOrAll) {
   EXPECT_EQ(section.find("zero.stage"), std::string::npos);
   for (const Key& key : keys())
     EXPECT_NE(explain("").find(key.name + " = "), std::string::npos) << key.name;
-  EXPECT_NE(explain("run.task").find("not part of this build: summarization"), std::string::npos);
+  const std::string task = explain("run.task");
+  for (const char* change :
+       {"ROUGE", "data.max_source_length = 400", "data.max_target_length = 100"})
+    EXPECT_NE(task.find(change), std::string::npos) << change;
 }
 
 TEST(Explain, UnknownKeyIsADeckErrorWithTheNearest) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "th/base/error.hpp"
-#include "th/data/number_corpus.hpp"
+#include "th/data/made/number_corpus.hpp"
 #include "th/data/text.hpp"
 
 namespace th::data {

@@ -47,6 +47,24 @@ TEST(ChildProgram, KeepsTheBeginOfALongOutput) {
   EXPECT_LT(result.output.size(), std::size_t{70} << 10);
 }
 
+TEST(ChildProgram, WritesWithoutEndAndIsEndedInTime) {
+  const ChildResult result = shell("yes", 0.2);
+  EXPECT_EQ(result.end, End::kTimedOut);
+  EXPECT_LT(result.output.size(), std::size_t{70} << 10);
+}
+
+TEST(ChildProcess, TakesWhatIsThereWithoutWaiting) {
+  ChildProcess child("sh", {"-c", "echo now; read line; echo late >&2"},
+                     ChildProcess::Errors::kDropped);
+  const auto start = std::chrono::steady_clock::now();
+  while (!child.read_until(start)) {
+    ASSERT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+  }
+  EXPECT_EQ(child.output(), "now\n");
+  EXPECT_TRUE(child.wait_until(start + std::chrono::seconds(60)));
+  EXPECT_EQ(child.status(), 0);
+}
+
 TEST(ChildProgram, ThatIsNotThereCannotBeStarted) {
   EXPECT_THROW((void)run_program("/no/such/program", {}, 1), th::InternalError);
 }

@@ -80,20 +80,91 @@ TEST(BestTracker, GoesOnFromACheckpoint) {
   state.best = before.state();
   const RunState read = run_state_from_json(to_json(state));
   BestTracker after(deck(2, 3, config::Metric::kChrf));
-  EXPECT_EQ(after.restore(read.best), "");
+  EXPECT_EQ(after.restore(read.best, deck(2, 3, config::Metric::kChrf)), "");
   EXPECT_EQ(after.kept(), before.kept());
   EXPECT_EQ(after.text(), before.text());
   EXPECT_EQ(after.observe({.step = 3, .value = 2}).dropped, Names{"step_00000002"});
   BestTracker fewer(deck(1, 3, config::Metric::kChrf));
-  EXPECT_EQ(fewer.restore(read.best), "");
+  EXPECT_EQ(fewer.restore(read.best, deck(2, 3, config::Metric::kChrf)), "");
   EXPECT_EQ(fewer.kept(), Names{"step_00000001"});
 }
 
-TEST(BestTracker, OfAnotherMetricBeginsAnew) {
-  BestTracker before(deck(1, 0, config::Metric::kChrf)), after(deck(1, 0, config::Metric::kBleu));
+/// The line of a resume by the deck `now` from a checkpoint of `then` with one best validation.
+std::string resumed(const config::RunConfig& then, const config::RunConfig& now, bool kept) {
+  BestTracker before(then), after(now);
   (void)before.observe({.step = 1, .value = 3});
-  EXPECT_NE(after.restore(before.state()), "");
-  EXPECT_TRUE(after.kept().empty());
+  const std::string line = after.restore(before.state(), then);
+  EXPECT_EQ(after.kept().empty(), !kept) << line;
+  after.restore_end(before.state());
+  EXPECT_EQ(after.end().has_value(), kept) << line;
+  return line;
+}
+
+TEST(BestTracker, OfAnotherMetricBeginsAnew) {
+  EXPECT_EQ(resumed(deck(1, 0, config::Metric::kChrf), deck(1, 0, config::Metric::kBleu), false),
+            "The checkpoint's best validations can't be compared with this run's, which begins "
+            "with none: valid.best_metric was chrf and is bleu.");
+}
+
+TEST(BestTracker, OfTheSameMetricComputedInAnotherWayBeginsAnew) {
+  const config::RunConfig then = deck(1, 0, config::Metric::kBleu);
+  config::RunConfig now = then;
+  now.valid.max_lines = 7;
+  now.valid.bleu_tokenizer = score::BleuTokenizer::kNone;
+  EXPECT_EQ(resumed(then, now, false),
+            "The checkpoint's best validations can't be compared with this run's, which begins "
+            "with none: valid.bleu_tokenizer was 13a and is none, valid.max_lines was 0 and is 7.");
+  now = then;
+  now.decode.beam = 4;
+  EXPECT_NE(resumed(then, now, false).find("decode.beam was 1 and is 4"), std::string::npos);
+  config::RunConfig script = then, other = then;
+  script.valid.script = "/a/score.sh";
+  script.valid.best_metric = other.valid.best_metric = config::Metric::kScript;
+  other.valid.script = "/b/score.sh";
+  EXPECT_NE(resumed(script, other, false).find("valid.script was /a/score.sh and is /b/score.sh"),
+            std::string::npos);
+}
+
+TEST(BestTracker, WhatTheMetricDoesNotDependOnChangesNothing) {
+  const config::RunConfig bleu = deck(1, 0, config::Metric::kBleu);
+  config::RunConfig now = bleu;
+  now.valid.chrf_word_order = 2;
+  now.valid.metrics.push_back(config::Metric::kChrf);
+  now.valid.script = "/a/score.sh";
+  now.valid.patience = 5;
+  EXPECT_EQ(resumed(bleu, now, true), "");
+  const config::RunConfig loss = deck(1, 0, config::Metric::kLoss);
+  config::RunConfig searched = loss;
+  searched.decode.beam = 4;
+  searched.valid.max_lines = 7;
+  EXPECT_EQ(resumed(loss, searched, true), "");
+  searched.decode.parameters = config::DecodeParameters::kEma;
+  EXPECT_NE(resumed(loss, searched, false), "");
+}
+
+TEST(BestTracker, OfAnotherTextBeginsAnew) {
+  const config::RunConfig config = deck(1, 2, config::Metric::kBleu);
+  BestTracker before(config);
+  EXPECT_EQ(before.compare_text("1"), "");
+  (void)before.observe({.step = 1, .value = 3});
+  RunState state;
+  state.best = before.state();
+  const BestState read = run_state_from_json(to_json(state)).best;
+  BestTracker same(config), other(config);
+  (void)same.restore(read, config);
+  EXPECT_EQ(same.compare_text("1"), "");
+  EXPECT_EQ(same.kept(), Names{"step_00000001"});
+  (void)other.restore(read, config);
+  EXPECT_NE(other.compare_text("2").find("another text"), std::string::npos);
+  EXPECT_TRUE(other.kept().empty());
+  EXPECT_EQ(other.state().text, "2");
+  EXPECT_TRUE(other.observe({.step = 2, .value = 1}).better);
+  BestState unknown = read;  // of a checkpoint of before
+  unknown.text.clear();
+  BestTracker after(config);
+  (void)after.restore(unknown, config);
+  EXPECT_EQ(after.compare_text("2"), "");
+  EXPECT_EQ(after.kept(), Names{"step_00000001"});
 }
 
 TEST(BestTracker, AValidationOfTheEndIsForgottenByARunThatGoesOn) {
@@ -108,7 +179,7 @@ TEST(BestTracker, AValidationOfTheEndIsForgottenByARunThatGoesOn) {
   state.best_at_end = tracker.end();
   const RunState read = run_state_from_json(to_json(state));
   BestTracker longer(deck(1, 2, config::Metric::kBleu));
-  (void)longer.restore(read.best);
+  (void)longer.restore(read.best, deck(1, 2, config::Metric::kBleu));
   EXPECT_EQ(longer.kept(), Names{"step_00000002"});
   longer.restore_end(read.best_at_end);
   EXPECT_EQ(longer.kept(), tracker.kept());

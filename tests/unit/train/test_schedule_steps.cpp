@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "th/base/error.hpp"
 #include "th/data/loader.hpp"
 #include "th/train/training_data.hpp"
 
@@ -33,6 +34,36 @@ TEST(ScheduleSteps, AreThoseOfAllEpochsAndNeverOverflow) {
     EXPECT_EQ(schedule_steps(config, source), 50);
     config.schedule.total_steps = 0;
   }
+}
+
+TEST(ScheduleSteps, TooFewForTheScheduleAreAnErrorOfTheDeck) {
+  config::RunConfig config;
+  config.schedule.name = config::ScheduleKind::kCosine;
+  config.schedule.warmup_steps = 10;
+  EXPECT_THROW(require_schedule_fits(config, 10), DeckError);
+  EXPECT_NO_THROW(require_schedule_fits(config, 11));
+  EXPECT_NO_THROW(require_schedule_fits(config, 0)) << "a schedule without an end";
+  config.schedule.name = config::ScheduleKind::kWsd;
+  config.schedule.decay_steps = 6;
+  EXPECT_THROW(require_schedule_fits(config, 15), DeckError);
+  EXPECT_NO_THROW(require_schedule_fits(config, 16));
+}
+
+TEST(SyntheticData, IsTheSameWhateverTheNumberOfSteps) {
+  config::RunConfig config;
+  config.data.synthetic = config::Synthetic::kRandomIds;
+  config.data.vocab_size = 1000;
+  config.data.batch_size = 2;
+  config.data.synthetic_length = 8;
+  const auto ids = [&](std::int64_t max_steps, std::int64_t step) {
+    config.train.max_steps = max_steps;
+    const TrainingData data = open_training_data(config, 2, 1);
+    EXPECT_GT(data.source->steps(0), 1'000'000'000) << "it has one epoch without an end";
+    return data.source->make(0, step).rounds.front().source;
+  };
+  for (const std::int64_t step : {0, 999, 1000, 1500})
+    EXPECT_EQ(ids(5, step), ids(1200, step)) << step;
+  EXPECT_NE(ids(5, 0), ids(5, 1));
 }
 
 }  // namespace

@@ -106,8 +106,16 @@ class Transformer {
   void idle_slot(ParameterSource& source) const;
   /// The forward half of idle_slot: joins the others' evaluate().
   void idle_forward(ParameterSource& source) const;
+  /// Passes without gradients multiply in int8 from here on (Gemm::quantized): parameters must be
+  /// fp32 and stay what and where they are.
+  void quantize_inference();
+
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
+  /// The same, a sum for each sentence, which depends on its own pair of sentences alone. On the
+  /// host.
+  [[nodiscard]] std::vector<double> sentence_losses(ParameterSource& source,
+                                                    const data::Batch& batch);
   /// Logits [target_tokens, V] of decoder inputs, without dropout (scoring, tests).
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
 
@@ -127,6 +135,8 @@ class Transformer {
   /// The units of a forward pass up to the output's, whose work is work(parameters, x).
   template <typename Work>
   void walk_forward(UnitWalk& walk, const Work& output) const;
+  /// Cross entropy of each row to `row_losses`, where it is not null.
+  LossSum evaluate_rows(ParameterSource& source, const data::Batch& batch, double* row_losses);
   /// The units of a training slot.
   void walk_slot(UnitWalk& walk) const;
   /// An fp64 number on the device, 0, and what is there once the device is done.
@@ -135,8 +145,8 @@ class Transformer {
 
   config::ModelSection model_;
   ComputeDevice device_;
-  at::Tensor workspace_;  ///< of products on a device with memory of its own
-  Gemm gemm_;
+  at::Tensor workspace_;        ///< of products on a device with memory of its own
+  Gemm gemm_, inference_gemm_;  ///< of training; of passes without gradients
   std::int64_t longest_;
   std::unique_ptr<PositionTables> positions_;
   AttentionCuts cuts_;

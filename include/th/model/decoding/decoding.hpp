@@ -15,27 +15,35 @@
 // sentences, R rows: the live hypotheses of all sentences, D width, V target vocabulary.
 namespace th::model {
 
+/// What gives a search its logits, a position at a time.
+class StepDecoder {
+ public:
+  virtual ~StepDecoder() = default;
+  /// Row r continues row parents[r] of the step before, in the first step begins sentence
+  /// parents[r], with the decoder input ids[r]. Returns the logits [R, V] of what follows.
+  [[nodiscard]] virtual at::Tensor step(std::span<const std::int32_t> ids,
+                                        std::span<const std::int64_t> parents) = 0;
+};
+
 /// The decoder one position at a time. Keys and values of the cross attention are computed once
 /// from the encoder's result; those of the self attention are kept a step. Rows may leave, branch
 /// and change places from step to step: a row names the row that it goes on from, and what is kept
 /// is looked up along that line and never moved. Work is of the parameters' type, attention sums
 /// fp32.
-class IncrementalDecoder {
+class IncrementalDecoder final : public StepDecoder {
  public:
   /// Encodes the batch's sources. At most `rows_per_sentence` * B rows a step and `steps` steps, at
   /// most model.longest(): memory is taken for all of them at once. `source` and `batch` are used
   /// until the decoder's end.
   IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch,
                      std::int64_t rows_per_sentence, std::int64_t steps);
-  ~IncrementalDecoder();
+  ~IncrementalDecoder() override;
   IncrementalDecoder(const IncrementalDecoder&) = delete;
   IncrementalDecoder& operator=(const IncrementalDecoder&) = delete;
 
-  /// Row r continues row parents[r] of the step before, in the first step begins sentence
-  /// parents[r], with the decoder input ids[r]. Returns the logits [R, V] of what follows. Without
-  /// data (Arithmetic::kShapesOnly) the same tensors come and go.
+  /// Without data (Arithmetic::kShapesOnly) the same tensors come and go.
   [[nodiscard]] at::Tensor step(std::span<const std::int32_t> ids,
-                                std::span<const std::int64_t> parents);
+                                std::span<const std::int64_t> parents) override;
 
   /// For a plan, without data: goes on to the step to come that makes most keys of encoder states,
   /// as if those before it had been taken. False where none to come makes any: the rule of cross
@@ -53,54 +61,69 @@ class IncrementalDecoder {
   std::unique_ptr<State> state_;
 };
 
-/// What a search looks for, of every sentence.
+/// What a search looks for, of every sentence (docs/decoding.md).
 struct SearchOptions {
   std::int64_t beam = 1;          ///< N, live hypotheses a sentence; 1: greedy
   double length_penalty = 1.0;    ///< alpha, at least 0
   std::int64_t max_length = 100;  ///< ids of the longest translation, the end not counted
   std::int64_t best = 1;          ///< hypotheses to return, at most N
   config::LengthNormalization length_normalization = config::LengthNormalization::kGnmt;
-  std::int64_t min_length = 0;          ///< ids before the end may come
-  std::int64_t no_repeat_ngram = 0;     ///< ids of an n-gram that comes once at most; 0: any
-  std::vector<std::int32_t> forbidden;  ///< ids that are never chosen
-  bool sampling = false;                ///< N independent draws in place of a search
-  double temperature = 1.0;             ///< logits are divided by it, above 0
-  std::int64_t top_k = 0;               ///< draws are of the k likeliest ids; 0: of all
-  double top_p = 1.0;  ///< ... of the fewest likeliest that hold so much probability together
+  std::int64_t min_length = 0;       ///< ids before the end may come
+  std::int64_t no_repeat_ngram = 0;  ///< ids of an n-gram that comes once at most; 0: any
+  /// Sequences of ids, each of at least one and without the end, that never come.
+  std::vector<std::vector<std::int32_t>> forbidden = {};
+  bool sampling = false;     ///< N independent draws in place of a search
+  double temperature = 1.0;  ///< logits are divided by it, above 0
+  std::int64_t top_k = 0;    ///< draws are of the k likeliest ids; 0: of all
+  double top_p = 1.0;        ///< ... of the fewest likeliest that hold so much probability together
   std::uint64_t seed = 1;
 };
 
 /// What is asked of one sentence, beside its source.
 struct SentenceOptions {
-  std::uint64_t number = 0;          ///< of the sentence in its corpus: draws are by it
-  std::vector<std::int32_t> prefix;  ///< ids that its translation begins with
+  std::uint64_t number = 0;  ///< of the sentence in its corpus: draws are by it
+  /// Ids that its translation begins with, at most options.max_length and without the end. No rule
+  /// is asked about them; n-grams of theirs count for what follows.
+  std::vector<std::int32_t> prefix = {};
 };
 
 /// One translation: its ids without begin and end, log p of ids and end (natural logarithm), and
-/// log p divided by the length penalty.
+/// log p divided by the length penalty; of a draw, log p itself.
 struct Hypothesis {
   std::vector<std::int32_t> ids;
   double log_prob = 0, score = 0;
 };
 
-/// ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); `length` in ids, the end counted.
-[[nodiscard]] double length_penalty(std::int64_t length, double alpha);
+/// kGnmt: ((5 + length) / 6)^alpha (Wu et al. 2016, equation 14); kPower: length^alpha. `length` in
+/// ids, the end counted, from 1.
+[[nodiscard]] double length_penalty(
+    std::int64_t length, double alpha,
+    config::LengthNormalization kind = config::LengthNormalization::kGnmt);
 
 /// Beam search over the batch's sources (its targets are not looked at): the options.best
-/// translations of each sentence, best first; fewer where there are not so many. Of a sentence's N
-/// live hypotheses all continuations are ordered by log p; ties go to the better hypothesis, then
-/// the smaller id. Those among the first N that end are finished, and kept by score = log p /
-/// length_penalty(length); equal scores in the order of finishing. The first N that do not end live
-/// on. At max_length ids (or those of the position table) the end is the only continuation.
+/// translations of each sentence, best first; fewer where there are not so many, one at least. Of a
+/// sentence's N live hypotheses all continuations are ordered by log p; ties go to the better
+/// hypothesis, then the smaller id. Those among the first N that end are finished, and kept by
+/// score = log p / length_penalty(length); equal scores in the order of finishing. The first N that
+/// do not end live on. At max_length ids (or those of the position table) the end is the only
+/// continuation.
 ///
 /// A live hypothesis leaves as soon as log p / length_penalty(longest) is no better than the last
-/// of the options.best finished ones: log p only falls and the penalty only grows, so that none of
-/// its continuations could enter. A sentence ends when none is live: its result is what a search to
+/// of the options.best finished ones. log p only falls, the penalty of either kind only grows with
+/// the length, as alpha is not negative, and rules only take continuations away: none of its
+/// continuations could enter. A sentence ends when none is live: its result is what a search to
 /// the longest length would give. With N = 1 the first end ends the sentence: greedy decoding.
 /// Sentences and hypotheses that ended are no rows of the following steps.
 ///
-/// Padding and the begin symbol, which no text shows, are never chosen. log p stays the model's
-/// own, over all tokens: it is what score_targets() gives for the same ids.
+/// Padding and the begin symbol, which no text shows, are never chosen, nor what the options bar: a
+/// forbidden sequence's last id after the others, the end before min_length ids, the last id of an
+/// n-gram that was there. A hypothesis that nothing may follow ends, whatever its length. log p
+/// stays the model's own, over all tokens: it is what score_targets() gives for the same ids.
+///
+/// With options.sampling the N hypotheses of a sentence are independent draws: the id at position t
+/// of draw d is that at u = hash(seed, number of the sentence, d, t) of the distribution that
+/// temperature, top_k and top_p leave of what may follow. They are sorted by log p; equal ones may
+/// be among them. One hypothesis stands for all draws up to the first id that is drawn.
 ///
 /// Throws NumericsError for logits that are not finite. Results are the same for the same batch;
 /// another batch around a sentence may round its products differently by their row counts, which
@@ -113,8 +136,12 @@ struct Hypothesis {
 /// translate(), a position at a time. `source` and `batch` are used until the search's end.
 class BatchSearch {
  public:
-  /// `sentences`: empty, or one a sentence of the batch.
+  /// `sentences`: one a sentence of the batch; empty: numbered from 0, without a prefix.
   BatchSearch(const Transformer& model, ParameterSource& source, const data::Batch& batch,
+              const SearchOptions& options, std::span<const SentenceOptions> sentences = {});
+  /// The same over any decoder of `count` sentences, which takes options.beam rows a sentence and
+  /// `longest` + 1 steps: a translation has at most `longest` ids.
+  BatchSearch(std::unique_ptr<StepDecoder> decoder, std::int64_t count, std::int64_t longest,
               const SearchOptions& options, std::span<const SentenceOptions> sentences = {});
   ~BatchSearch();
   BatchSearch(const BatchSearch&) = delete;

@@ -24,6 +24,10 @@ enum class GemmLibrary { kOnednn, kMkl, kCublas };
 [[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested, at::Device device);
 [[nodiscard]] const char* gemm_name(GemmLibrary library);
 
+/// Whether the processor has the instructions that products in int8 are compiled for: AVX-512 with
+/// VNNI.
+[[nodiscard]] bool has_int8_products();
+
 /// Whether products and kernels are computed, or only their results allocated: the memory plan runs
 /// the model's own code without data.
 enum class Arithmetic { kCompute, kShapesOnly };
@@ -42,6 +46,12 @@ class Gemm {
   /// Products of the device whose kernels these are, kCublas; `workspace`:
   /// runtime::kProductWorkspace bytes of its memory.
   Gemm(const KernelSet& kernels, at::Tensor workspace);
+  /// The same products on a CPU, but each row of forward() depends on its own row of x alone:
+  /// whatever other rows there are, their order and the number of threads. Of a GPU's the same.
+  [[nodiscard]] Gemm rowwise() const;
+  /// rowwise() with the linear layers of fp32 tensors in int8: weights by output, inputs by row.
+  /// Weights are quantised once and must stay what and where they are. has_int8_products() holds.
+  [[nodiscard]] Gemm quantized() const;
   /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK,
                                    const at::Tensor& bias_N = {}) const;

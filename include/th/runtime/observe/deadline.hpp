@@ -1,9 +1,12 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "th/runtime/process/child_program.hpp"
 
 namespace th::runtime {
 
@@ -15,20 +18,13 @@ namespace th::runtime {
 /// no job, no squeue or no answer within ten seconds, it stays silent.
 class SlurmQuestion {
  public:
-  SlurmQuestion() = default;
-  /// Ends a question that is under way.
-  ~SlurmQuestion();
-  SlurmQuestion(const SlurmQuestion&) = delete;
-  SlurmQuestion& operator=(const SlurmQuestion&) = delete;
   /// Starts squeue for this job; nothing where one is under way.
   void ask();
   /// Seconds left by an answer that came since the last call.
   [[nodiscard]] std::optional<double> answer();
 
  private:
-  void end(bool kill_it) noexcept;
-  int pid_ = 0, output_ = -1;
-  std::string text_;
+  std::unique_ptr<ChildProcess> squeue_;  ///< null: no question is under way
   std::chrono::steady_clock::time_point start_;
 };
 

@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Decodes the same lines by th_translate and by CTranslate2, in turn, and prints target tokens a
+second and their ratios as a Markdown table.
+
+Every translation is forced to one length, so both sides do the same work whatever they say. A
+rate is of the lines alone: the time of a short input is taken off that of a long one, so loading
+and starting do not count. Both sides see the same file and the same threads; medians over the
+rounds.
+
+CTranslate2's Python: TH_CTRANSLATE2_PYTHON, else benchmarks/peers/.venv-ctranslate2, which is made
+from PyPI where it is missing. The model is exported by th_inspect.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PACKAGES = ("ctranslate2==4.8.5",)
+LIMIT_S = 900
+SHORT = 0.25  # of the lines, for the time that is taken off
+# our type: those of CTranslate2 that it is put beside
+TYPES = {"fp32": ("float32",), "bf16": ("float32",), "int8": ("int8", "float32")}
+
+PEER = """
+import sys, ctranslate2
+model, source, target, kind, threads, beam, batch, length, tokens = sys.argv[1:]
+translator = ctranslate2.Translator(
+    model, device="cpu", compute_type=kind, inter_threads=1, intra_threads=int(threads))
+lines = [line.split() for line in open(tokens, encoding="utf-8").read().splitlines()]
+results = translator.translate_batch(
+    lines, beam_size=int(beam), max_batch_size=int(batch), batch_type="examples",
+    min_decoding_length=int(length), max_decoding_length=int(length))
+with open(target, "w", encoding="utf-8") as out:
+    for result in results:
+        print(" ".join(result.hypotheses[0]), file=out)
+"""
+
+
+def peer_python():
+    given = os.environ.get("TH_CTRANSLATE2_PYTHON")
+    if given:
+        return given
+    folder = HERE / ".venv-ctranslate2"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    return str(python)
+
+
+def seconds(command, environment):
+    begin = time.monotonic()
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+    return time.monotonic() - begin
+
+
+class Lines:
+    """A long input and a short one, of the same mixture of lengths."""
+
+    def __init__(self, path, count, folder):
+        all_lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [all_lines[i % len(all_lines)] for i in range(count)]
+        self.counts = (count, max(1, int(count * SHORT)))
+        self.paths = (folder / "long.txt", folder / "short.txt")
+        for kept, to in zip(self.counts, self.paths):
+            step = count // kept
+            to.write_text("".join(f"{line}\n" for line in lines[::step][:kept]), encoding="utf-8")
+
+    def rate(self, command_of, length, environment):
+        """Tokens a second of what command_of(path) decodes."""
+        long, short = (seconds(command_of(path), environment) for path in self.paths)
+        return (self.counts[0] - self.counts[1]) * length / (long - short)
+
+
+def commands(words, model, kind, peer_kind):
+    """The two commands, as functions of the input."""
+    ours = [
+        *(words.translate, words.checkpoint, "--dtype", kind, "--threads", words.threads),
+        *("--beam", words.beam, "--batch", words.batch, "--length-penalty", 0),
+        *("--min-length", words.length, "--max-length", words.length),
+    ]
+    python = peer_python()
+    return (
+        lambda path: [*ours, "--input", path, "--output", path.with_suffix(".ours")],
+        lambda path: [
+            *(python, "-c", PEER, model, path, path.with_suffix(".theirs"), peer_kind),
+            *(words.threads, words.beam, words.batch, words.length, path),
+        ],
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("lines", type=Path, help="source text, words with spaces between")
+    parser.add_argument("--translate", default=ROOT / "build" / "bin" / "th_translate")
+    parser.add_argument("--inspect", default=ROOT / "build" / "bin" / "th_inspect")
+    parser.add_argument("--types", default="fp32,int8,bf16")
+    parser.add_argument("--count", type=int, default=256, help="lines of the long input")
+    parser.add_argument("--length", type=int, default=30, help="tokens of each translation")
+    parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()
+
+
+def main():
+    words = arguments()
+    # CTranslate2 waits in a spinning loop of OpenMP's otherwise, beside our run.
+    environment = dict(os.environ, OMP_NUM_THREADS=str(words.threads))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = folder / "model"
+        subprocess.run(
+            [
+                *(words.inspect, "export", words.checkpoint, "--format", "ctranslate2"),
+                *("--output", model),
+            ],
+            check=True,
+        )
+        lines = Lines(words.lines, words.count, folder)
+        print(
+            f"{words.count} lines, {words.length} tokens each, beam {words.beam}, batches of"
+            f" {words.batch}, {words.threads} threads, {words.rounds} rounds; tokens/s, medians\n"
+        )
+        print("| th_translate | CTranslate2 | ours | theirs | ratio | least and most |")
+        print("| --- | --- | ---: | ---: | ---: | --- |")
+        for kind in words.types.split(","):
+            for peer_kind in TYPES[kind]:
+                ours, theirs = commands(words, model, kind, peer_kind)
+                pairs = [
+                    tuple(lines.rate(side, words.length, environment) for side in (ours, theirs))
+                    for _ in range(words.rounds)
+                ]
+                ratios = [a / b for a, b in pairs]
+                first, second = (statistics.median(side) for side in zip(*pairs))
+                print(
+                    f"| {kind} | {peer_kind} | {first:.0f} | {second:.0f} |"
+                    f" {statistics.median(ratios):.2f} | {min(ratios):.2f} {max(ratios):.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#include "check_command.hpp"
+
+#include "th/config/deck.hpp"
+#include "th/config/schema.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/train/run_state.hpp"
+#include "th/train/training_data.hpp"
+#include "th/train/validation.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <vector>
+
+// th_app DECK --check and --check --data.
+namespace th::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A warning for each file that the deck names and that is not there. A deck may be checked where
+/// its files are not, as on a login node, so this is no error.
+std::vector<std::string> missing_files(const config::LoadedDeck& deck) {
+  // What a run makes or waits for.
+  static const std::set<std::string> kMade{"run.output_dir", "run.stop_file", "data.index_dir"};
+  std::vector<std::string> out;
+  for (const config::ResolvedEntry& entry : deck.entries) {
+    const std::string& type = config::find_key(entry.key)->type;
+    const bool several = type == "list of paths";
+    const bool chosen = entry.value.starts_with('/');  // of checkpoint.resume, data.vocabulary
+    if (kMade.contains(entry.key) || !(several || type == "path" || chosen)) continue;
+    for (const std::string& file :
+         several ? config::files_of(entry.value) : std::vector<std::string>{entry.value}) {
+      std::error_code error;
+      if (!file.empty() && !fs::exists(file, error))
+        out.push_back(entry.origin + ": " + entry.key + ": " + file + " is not there");
+    }
+  }
+  return out;
+}
+
+/// The checkpoint that the run would go on from; null: it begins at step 0.
+std::unique_ptr<io::CheckpointReader> resumed(const config::RunConfig& config) {
+  const std::string checkpoints = config.run.output_dir + "/checkpoints";
+  std::string folder = config.checkpoint.resume_path;
+  if (config.checkpoint.resume == config::Resume::kLatest) {
+    std::vector<std::string> ignored;  // the run itself tells what it passes over
+    folder = io::find_latest(checkpoints, ignored).value_or("");
+  }
+  if (folder.empty()) return nullptr;
+  return std::make_unique<io::CheckpointReader>(folder);
+}
+
+std::vector<std::string> data_lines(const config::RunConfig& config, std::int64_t ranks) {
+  const std::unique_ptr<io::CheckpointReader> reader = resumed(config);
+  std::int64_t slots = config.train.micro_batches > 0 ? config.train.micro_batches : ranks;
+  if (reader) slots = train::run_state_from_json(reader->info().state_json).micro_batches;
+  train::require_script(config);
+  const train::TrainingData data = train::open_training_data(config, slots, ranks, reader.get());
+  train::require_schedule_fits(config, train::schedule_steps(config, *data.source));
+  std::vector<std::string> lines;
+  if (!data.dataset.train) return {"data: random ids; no file is read"};
+  for (const std::string& warning : data.dataset.warnings) lines.push_back("warning: " + warning);
+  for (const std::string& note : data.dataset.notes) lines.push_back("data: " + note);
+  lines.push_back("data: vocabulary: source " + std::to_string(data.source_vocabulary) +
+                  ", target " + std::to_string(data.target_vocabulary));
+  lines.push_back("data: the first epoch has " + std::to_string(data.source->steps(0)) +
+                  " steps of " + std::to_string(slots) + " slots");
+  return lines;
+}
+
+}  // namespace
+
+std::string check_text(const config::CommandLine& line, int launched_ranks) {
+  const config::LoadedDeck deck = config::load_deck(line.deck_path, line.overrides);
+  std::string out;
+  const auto comment = [&](const std::string& text) { out += "# " + text + "\n"; };
+  for (const std::string& warning : deck.warnings) comment("warning: " + warning);
+  for (const std::string& warning : config::planning_keys(deck)) comment("warning: " + warning);
+  for (const std::string& warning : missing_files(deck)) comment("warning: " + warning);
+  if (line.reads_data) {
+    for (const std::string& text : data_lines(deck.config, launched_ranks)) comment(text);
+  }
+  return out + config::resolved_text(deck);
+}
+
+}  // namespace th::app

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "app/translate/chunk.hpp"
+#include "th/model/decoding/decoding.hpp"
+
+namespace th::app {
+
+/// Translates batches of ids: the one place that a way of decoding (parameters of one rank,
+/// several models, parameters in shards) enters.
+class BatchDecoder {
+ public:
+  virtual ~BatchDecoder() = default;
+  /// Makes place for sentences of so many ids, begin and end not counted.
+  virtual void make_room(std::int64_t longest) = 0;
+  /// As model::translate(), of a batch with one sentence or more; empty where stop() said so in
+  /// between.
+  [[nodiscard]] virtual std::optional<std::vector<std::vector<model::Hypothesis>>> translate(
+      const data::Batch& batch, const model::SearchOptions& options,
+      std::span<const model::SentenceOptions> sentences, const Stop& stop) = 0;
+  /// As model::score_targets().
+  [[nodiscard]] virtual std::vector<double> score(const data::Batch& batch) = 0;
+};
+
+}  // namespace th::app

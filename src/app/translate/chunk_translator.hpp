@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "app/translate/batch_decoder.hpp"
+#include "app/translate/chunk.hpp"
+#include "app/translate/loaded_model.hpp"
+
+namespace th::app {
+
+using Ids = std::vector<std::int32_t>;
+
+/// How the lines of a chunk are put together, and what is written of them.
+struct TranslatorPlan {
+  std::int64_t batch = 32;        ///< sentences of a batch
+  std::int64_t batch_tokens = 0;  ///< source ids of a batch in its place
+  bool numbered = false;          ///< --n-best: LINE<TAB>SCORE<TAB>TEXT
+  bool alignment = false;
+  model::SearchOptions options;
+  std::string prefix_name;  ///< of the file of prefixes; empty: lines have none
+};
+
+/// Translates chunks, or scores them: lines to ids, batches of like length over all of the chunk,
+/// and ids to lines.
+class ChunkTranslator {
+ public:
+  /// `model` gives the tokenizers and aligns; `decoder` decodes. Both outlive it.
+  ChunkTranslator(LoadedModel& model, BatchDecoder& decoder, const TranslatorPlan& plan);
+
+  /// ChunkWork of translation.
+  [[nodiscard]] std::optional<ChunkResult> translate(const Chunk& chunk, const Stop& stop);
+  /// ChunkWork of --score, whose targets are the lines beside the sources. Throws DataError for a
+  /// target that the model has no positions for.
+  [[nodiscard]] std::optional<ChunkResult> score(const Chunk& chunk, const Stop& stop);
+  /// The hypotheses of sources, which end with kEnd, in their order; none of an empty one.
+  /// `sentences`: one a source. Empty where stop() said so.
+  [[nodiscard]] std::optional<std::vector<std::vector<model::Hypothesis>>> decode(
+      const std::vector<Ids>& sources, const std::vector<model::SentenceOptions>& sentences,
+      const Stop& stop);
+
+ private:
+  /// Ids of a line with its end, cut to the positions that the model learned.
+  [[nodiscard]] Ids source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const;
+  [[nodiscard]] std::string text_of(std::int64_t number,
+                                    const std::vector<model::Hypothesis>& hypotheses,
+                                    std::span<const std::string> alignments) const;
+  /// The columns of --alignment, of all hypotheses of all lines.
+  [[nodiscard]] std::vector<std::vector<std::string>> alignments(
+      const std::vector<Ids>& sources,
+      const std::vector<std::vector<model::Hypothesis>>& hypotheses);
+  /// Of sorted places, cut into batches.
+  [[nodiscard]] std::vector<std::span<const std::size_t>> batches(
+      std::span<const std::size_t> order, const std::vector<std::int64_t>& lengths) const;
+  /// Places of what is not empty, by length.
+  [[nodiscard]] static std::vector<std::size_t> by_length(const std::vector<std::int64_t>& lengths);
+
+  LoadedModel& model_;
+  BatchDecoder& decoder_;
+  TranslatorPlan plan_;
+};
+
+}  // namespace th::app

@@ -1,0 +1,97 @@
+#include "app/translate/job.hpp"
+
+#include "app/translate/deal.hpp"
+#include "app/translate/identity.hpp"
+#include "app/translate/prepared_job.hpp"
+#include "app/translate/ranks.hpp"
+#include "app/translate/threads.hpp"
+#include "th/base/error.hpp"
+#include "th/runtime/observe/signals.hpp"
+
+#include <ATen/Parallel.h>
+#include <csignal>
+
+#include <iostream>
+#include <optional>
+
+namespace th::app {
+
+namespace {
+
+void say(const std::vector<std::string>& notes) {
+  for (const std::string& note : notes) std::cerr << "th_translate: " + note + "\n";
+}
+
+void set_threads(std::int64_t count) { at::set_num_threads(static_cast<int>(count)); }
+
+/// The two ends of a job, on the rank that reads and writes.
+struct Ends {
+  Ends(const Request& request, const PreparedJob& job, std::int64_t ranks)
+      : writer({request.output, identity_of(request, job.model_identity()), job.cut_to(),
+                plain_bytes(request.input), job.best()}),
+        reader({request.input, request.score ? request.target : request.decoding.prefix,
+                request.batch_tokens > 0 ? kSentencesOfTokens : request.batch, 2 * ranks + 2,
+                writer.progress().lines, writer.progress().input_hash}) {}
+
+  static constexpr std::int64_t kSentencesOfTokens = 64;
+  ChunkWriter writer;
+  ChunkReader reader;
+};
+
+int finish(JobEnd end, ChunkWriter& writer, bool journal) {
+  if (end == JobEnd::kClosed) return static_cast<int>(ExitCode::kCompleted);
+  const int code = writer.finish(end == JobEnd::kStopped);
+  if (end == JobEnd::kDone || journal) return code;
+  const int signal = runtime::StopSignals::stop_requested();
+  writer.tell("stopped by " +
+              (signal != 0 ? runtime::StopSignals::name(signal) : "a signal to another rank") +
+              " behind line " + std::to_string(writer.progress().lines));
+  return 128 + (signal != 0 ? signal : SIGTERM);
+}
+
+/// All that is refused before anything is loaded.
+void check_files(const Request& request) {
+  require_other_file(request.output, request.input);
+  require_other_file(request.output, request.target);
+  require_other_file(request.output, request.decoding.prefix);
+  if (request.score) require_same_line_count(request.input, request.target);
+}
+
+}  // namespace
+
+int run_alone(const Request& request) {
+  check_files(request);
+  set_threads(request.threads > 0 ? request.threads : own_cores());
+  PreparedJob job(request);
+  say(job.notes());
+  Ends ends(request, job, 1);
+  const JobEnd end = translate_alone(ends.reader, job.work(), ends.writer);
+  return finish(end, ends.writer, keeps_journal(request.output));
+}
+
+int run_on_ranks(const Request& request, const runtime::Communicator& world,
+                 const runtime::Communicator& node) {
+  const bool first = world.rank() == 0;
+  run_on_all(world, [&] {
+    if (first) check_files(request);
+  });
+  const std::int64_t cores = cores_of_rank(node);
+  set_threads(request.threads > 0 ? request.threads : cores);
+  std::optional<PreparedJob> job;
+  run_on_all(world, [&] { job.emplace(request); });
+  if (!first) return work_for_rank_0(world, job->work());
+  say(job->notes());
+  int code = static_cast<int>(ExitCode::kDiffers);
+  try {
+    Ends ends(request, *job, world.size());
+    const JobEnd end = deal_chunks(world, ends.reader, job->work(), ends.writer);
+    code = finish(end, ends.writer, keeps_journal(request.output));
+  } catch (const Error& error) {
+    code = static_cast<int>(error.exit_code());
+    std::cerr << "th_translate: " << error.what() << "\n";
+  }
+  end_ranks(world, code);
+  return code;
+}
+
+}  // namespace th::app

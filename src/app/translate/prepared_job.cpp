@@ -1,0 +1,107 @@
+#include "app/translate/prepared_job.hpp"
+
+#include "app/translate/ensemble_decoder.hpp"
+#include "th/base/error.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace th::app {
+
+namespace {
+
+void require(bool fine, const std::string& what) {
+  if (!fine) throw DeckError(what);
+}
+
+void require_same_vocabulary(const LoadedModel& first, const LoadedModel& other) {
+  const auto same = [&](const char* side, const data::Tokenizer& a, const data::Tokenizer& b) {
+    require(a.saved() == b.saved(), "--ensemble: " + other.folder() + " has another " + side +
+                                        " vocabulary than " + first.folder() +
+                                        "; models of an ensemble need the same");
+  };
+  same("source", *first.tokenizers().source, *other.tokenizers().source);
+  same("target", *first.tokenizers().target, *other.tokenizers().target);
+}
+
+std::string gib_text(double bytes) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.1f GiB", bytes / (1 << 30));
+  return text.data();
+}
+
+}  // namespace
+
+PreparedJob::PreparedJob(const Request& request) : score_(request.score) {
+  for (const std::string& checkpoint : request.checkpoints) {
+    models_.push_back(std::make_unique<LoadedModel>(checkpoint));
+    require_same_vocabulary(*models_.front(), *models_.back());
+    notes_.insert(notes_.end(), models_.back()->notes().begin(), models_.back()->notes().end());
+  }
+  const config::RunConfig& deck = model().config();
+  if (!score_) {
+    search_ = resolve_search(deck, request.decoding, *model().tokenizers().target);
+    for (const std::string& warning : search_.warnings) notes_.push_back("warning: " + warning);
+    check_lengths(request);
+    check_memory(request);
+  }
+  for (const auto& model : models_) model->load(search_.options.max_length, request.choice);
+  if (models_.size() == 1)
+    decoder_ = std::make_unique<ResidentDecoder>(model());
+  else
+    decoder_ = std::make_unique<EnsembleDecoder>(models_);
+  translator_ = std::make_unique<ChunkTranslator>(
+      model(), *decoder_,
+      TranslatorPlan{request.batch, request.batch_tokens, request.decoding.best.has_value(),
+                     request.alignment, search_.options, request.decoding.prefix});
+}
+
+void PreparedJob::check_lengths(const Request& request) const {
+  for (const auto& model : models_) {
+    const std::string why = model->too_long(request.decoding.max_length.value_or(0));
+    require(why.empty(), "--max-length: a target of " + why);
+  }
+}
+
+void PreparedJob::check_memory(const Request& request) const {
+  constexpr std::int64_t kShortLine = 8;  // ids: a batch by tokens has not more sentences
+  const config::RunConfig& deck = models_.front()->config();
+  const auto sentences = static_cast<double>(
+      request.batch_tokens > 0 ? std::max<std::int64_t>(1, request.batch_tokens / kShortLine)
+                               : request.batch);
+  const auto& options = search_.options;
+  const double element = request.choice.dtype.value_or(deck.precision.dtype) ==
+                                 config::Precision::kFp32
+                             ? 4
+                             : 2;
+  const double cache = sentences * static_cast<double>(options.beam) *
+                       static_cast<double>(options.max_length + 1) * 2 * element *
+                       static_cast<double>(deck.model.d_model * deck.model.num_decoder_layers);
+  const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
+                        static_cast<double>(::sysconf(_SC_PAGESIZE));
+  require(cache <= memory, "keys and values of a batch take " + gib_text(cache) +
+                               " (batch x beam x max-length), and this machine has " +
+                               gib_text(memory) + "; lower --batch, --beam or --max-length");
+}
+
+ChunkWork PreparedJob::work() {
+  return [this](const Chunk& chunk, const Stop& stop) {
+    return score_ ? translator_->score(chunk, stop) : translator_->translate(chunk, stop);
+  };
+}
+
+std::string PreparedJob::model_identity() const {
+  std::string text;
+  for (const auto& model : models_) text += (text.empty() ? "" : "; ") + model->identity();
+  return text;
+}
+
+std::string PreparedJob::cut_to() const {
+  return "the " + std::to_string(models_.front()->learned()) +
+         " positions that the model learned (data.max_length)";
+}
+
+}  // namespace th::app

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/translate/chunk_translator.hpp"
+#include "app/translate/journal.hpp"
+#include "app/translate/request.hpp"
+
+namespace th::app {
+
+/// What every rank of a job has: the models, and what translates chunks with them.
+class PreparedJob {
+ public:
+  /// Opens the checkpoints and reads their parameters. Throws CheckpointError; DeckError for what
+  /// the command line and a deck can't do together, and for models of unlike vocabularies.
+  explicit PreparedJob(const Request& request);
+
+  /// Translation, or --score.
+  [[nodiscard]] ChunkWork work();
+  /// What has to be said once on standard error.
+  [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+  [[nodiscard]] std::string model_identity() const;
+  /// "the 100 positions that the model learned (data.max_length)".
+  [[nodiscard]] std::string cut_to() const;
+  /// Hypotheses of a line that were asked for.
+  [[nodiscard]] std::int64_t best() const noexcept { return search_.options.best; }
+  [[nodiscard]] ChunkTranslator& translator() noexcept { return *translator_; }
+  [[nodiscard]] LoadedModel& model() noexcept { return *models_.front(); }
+
+ private:
+  void check_lengths(const Request& request) const;
+  void check_memory(const Request& request) const;
+
+  bool score_;
+  std::vector<std::unique_ptr<LoadedModel>> models_;
+  std::vector<std::string> notes_;
+  ResolvedSearch search_;
+  std::unique_ptr<BatchDecoder> decoder_;
+  std::unique_ptr<ChunkTranslator> translator_;
+};
+
+}  // namespace th::app

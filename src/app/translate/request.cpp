@@ -1,0 +1,165 @@
+#include "app/translate/request.hpp"
+
+#include "th/base/build_info.hpp"
+#include "th/base/error.hpp"
+#include "th/config/state_names.hpp"
+
+#include <boost/program_options.hpp>
+
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+
+namespace th::app {
+
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr std::int64_t kMostSentences = 1 << 16, kMostTokens = 1 << 24, kMostThreads = 1024;
+
+template <typename T>
+po::typed_value<T>* into(std::optional<T>& place) {
+  return po::value<T>()->notifier([&place](const T& value) { place = value; });
+}
+
+void require(bool fine, const std::string& what) {
+  if (!fine) throw DeckError(what);
+}
+
+void require_range(const char* option, std::int64_t value, std::int64_t least, std::int64_t most) {
+  require(least <= value && value <= most, std::string(option) + " " + std::to_string(value) +
+                                               ": must be from " + std::to_string(least) + " to " +
+                                               std::to_string(most));
+}
+
+config::Precision precision_of(const std::string& name) {
+  if (name == "fp32") return config::Precision::kFp32;
+  if (name == "bf16") return config::Precision::kBf16;
+  if (name == "fp16") return config::Precision::kFp16;
+  throw DeckError("--dtype " + name + ": not known; allowed fp32, bf16, fp16");
+}
+
+std::vector<std::string> parts_of(const std::string& list) {
+  std::vector<std::string> parts;
+  std::istringstream words(list);
+  for (std::string word; std::getline(words, word, ',');) {
+    require(!word.empty(), "--ensemble " + list + ": a checkpoint without a name");
+    parts.push_back(word);
+  }
+  require(!parts.empty(), "--ensemble is empty; name a checkpoint");
+  return parts;
+}
+
+void check_serving(const Request& r) {
+  if (r.serve.empty()) return;
+  require(r.input.empty() && r.output.empty() && !r.score && !r.alignment &&
+              r.decoding.prefix.empty() && !r.decoding.best,
+          "--serve answers requests of a socket: --input, --output, --score, --alignment, --prefix "
+          "and --n-best contradict it");
+}
+
+void check(const Request& r) {
+  require_range("--batch", r.batch, 1, kMostSentences);
+  if (r.batch_tokens != 0) require_range("--batch-tokens", r.batch_tokens, 1, kMostTokens);
+  if (r.threads != 0) require_range("--threads", r.threads, 1, kMostThreads);
+  const auto& kind = r.choice.parameters;
+  require(!kind || *kind == "trained" || *kind == config::kAverageName,
+          "--parameters is trained or ema");
+  require(r.score || r.target.empty(), "--target is for --score alone");
+  require(!r.score || (!r.input.empty() && !r.target.empty()),
+          "--score needs --input and --target");
+  check_decoding(r.decoding);
+  if (!r.score) return check_serving(r);
+  require(!r.alignment, "--score takes the targets as they are: --alignment contradicts it");
+  std::string given;
+  for (const std::string& option : given_options(r.decoding))
+    given += (given.empty() ? "" : ", ") + option;
+  require(given.empty(), "--score takes the targets as they are: " + given + " contradict it");
+  check_serving(r);
+}
+
+po::options_description described(Request& request, std::vector<std::string>& ensemble,
+                                  std::optional<std::string>& dtype) {
+  po::options_description options(
+      "th_translate CHECKPOINT [--input F] [--output G]: one source line in, one target line out, "
+      "in order; below mpirun the ranks share the lines\n"
+      "th_translate CHECKPOINT --score --input F --target G: LOG_PROB<TAB>TARGET_TOKENS a pair of "
+      "lines, natural logarithm, end counted\n"
+      "What is not given of decoding is that of the deck that the checkpoint was trained with; "
+      "docs/translate.md");
+  auto add = options.add_options();
+  add("help,h", "this text");
+  add("version", "of the program");
+  add("checkpoint", po::value<std::string>(),
+      "a step folder; a run's folder: its final, else its newest; its latest, best or final");
+  add("input", po::value(&request.input),
+      "source text, .gz is read too; without it standard input");
+  add("output", po::value(&request.output),
+      "a file for the translations, packed where it ends with .gz; OUTPUT.journal stands beside it "
+      "until it is complete, and a job that was killed goes on by it");
+  add("score", po::bool_switch(&request.score), "log probabilities of the lines of --target");
+  add("target", po::value(&request.target), "target text of --score, .gz is read too");
+  add("alignment", po::bool_switch(&request.alignment),
+      "a last column S-T S-T …: which source token (from 0) each target token looks at most");
+  add("parameters", into(request.choice.parameters),
+      "trained or ema, their moving average; without it decode.parameters of the deck");
+  add("dtype", into(dtype), "fp32, bf16 or fp16; without it precision.dtype of the deck");
+  add("ensemble", po::value(&ensemble)->composing(),
+      "further checkpoints of the same vocabularies, with commas or the option again: the mean of "
+      "their probabilities decides");
+  add("batch", po::value(&request.batch), "sentences decoded together");
+  add("batch-tokens", po::value(&request.batch_tokens),
+      "source tokens decoded together, in place of --batch");
+  add("threads", po::value(&request.threads),
+      "of a rank; without it the cores that it may use, shared with the other ranks of its node");
+  add("serve", po::value(&request.serve),
+      "answer requests on a UNIX socket of this path, a JSON object a line");
+  add_decoding_options(options, request.decoding);
+  return options;
+}
+
+}  // namespace
+
+Request parse_request(int argc, char** argv) {
+  Request request;
+  std::vector<std::string> ensemble;
+  std::optional<std::string> dtype;
+  const po::options_description options = described(request, ensemble, dtype);
+  po::positional_options_description positional;
+  positional.add("checkpoint", 1);
+  try {
+    po::variables_map values;
+    po::store(po::command_line_parser(argc, argv).options(options).positional(positional).run(),
+              values);
+    if (values.contains("help")) {
+      std::cout << options;
+      std::exit(0);
+    }
+    if (values.contains("version")) {
+      std::cout << "th_translate " << build_line() << "\n";
+      std::exit(0);
+    }
+    po::notify(values);
+    require(values.contains("checkpoint"),
+            "no checkpoint is named; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help "
+            "lists them");
+    require(!values.contains("batch-tokens") || values["batch"].empty(),
+            "--batch and --batch-tokens contradict each other");
+    for (const char* size : {"batch-tokens", "threads"})
+      require(!values.contains(size) || values[size].as<std::int64_t>() != 0,
+              std::string("--") + size + " must be at least 1");
+    request.checkpoints.push_back(values["checkpoint"].as<std::string>());
+  } catch (const po::error& error) {
+    throw DeckError(std::string(error.what()) +
+                    "; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help lists them");
+  }
+  for (const std::string& list : ensemble) {
+    for (const std::string& checkpoint : parts_of(list)) request.checkpoints.push_back(checkpoint);
+  }
+  if (dtype) request.choice.dtype = precision_of(*dtype);
+  check(request);
+  return request;
+}
+
+}  // namespace th::app

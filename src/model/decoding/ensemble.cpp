@@ -1,0 +1,108 @@
+#include "th/model/decoding/ensemble.hpp"
+
+#include "model/decoding/step_scores.hpp"
+#include "model/ops/decoding_kernels.hpp"
+#include "th/base/error.hpp"
+#include "th/model/memory/tensors.hpp"
+#include "th/model/ops/element.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace th::model {
+
+namespace {
+
+/// Adds nothing to `best` and `sum` that could overflow: log of the sum of exp over models, one
+/// after the other.
+void add_log(double value, double& best, double& sum) {
+  if (value <= best) {
+    sum += std::exp(value - best);
+    return;
+  }
+  sum = sum * std::exp(best - value) + 1;
+  best = value;
+}
+
+/// Row `row` of the logarithms of the mean of probabilities, of logits [R, V] of each model.
+void write_mean(std::span<const at::Tensor> logits, std::int64_t row, float* out) {
+  const std::int64_t columns = logits.front().size(1);
+  std::vector<double> best(static_cast<std::size_t>(columns), -INFINITY), sum(best.size(), 0.0);
+  std::vector<float> maxima(static_cast<std::size_t>(logit_blocks(columns)));
+  for (const at::Tensor& of_model : logits) {
+    with_element(of_model, [&](auto element) {
+      using T = decltype(element);
+      const T* x = elements<T>(of_model) + row * columns;
+      const RowNormalizer normalizer = normalizer_of(x, columns, maxima.data());
+      if (!normalizer.finite)
+        throw NumericsError(
+            "decoding: the logits of a model of the ensemble are not finite; its parameters have "
+            "overflowed or are damaged");
+      for (std::size_t v = 0; v < best.size(); ++v)
+        add_log(normalizer.log_probability(to_float(x[v])), best[v], sum[v]);
+    });
+  }
+  const double models = std::log(static_cast<double>(logits.size()));
+  for (std::size_t v = 0; v < best.size(); ++v)
+    out[v] = static_cast<float>(best[v] + std::log(sum[v]) - models);
+}
+
+at::Tensor mean_of(std::span<const at::Tensor> logits) {
+  const std::int64_t rows = logits.front().size(0), columns = logits.front().size(1);
+  at::Tensor mean = model::empty({rows, columns}, at::kFloat);
+  float* out = mean.data_ptr<float>();
+  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) write_mean(logits, r, out + r * columns);
+  });
+  return mean;
+}
+
+class Ensemble final : public StepDecoder {
+ public:
+  Ensemble(std::span<const EnsembleMember> members, const data::Batch& batch,
+           std::int64_t rows_per_sentence, std::int64_t steps) {
+    for (const EnsembleMember& member : members)
+      decoders_.push_back(std::make_unique<IncrementalDecoder>(member.model, member.source, batch,
+                                                               rows_per_sentence, steps));
+  }
+  [[nodiscard]] at::Tensor step(std::span<const std::int32_t> ids,
+                                std::span<const std::int64_t> parents) override {
+    std::vector<at::Tensor> logits;
+    for (const auto& decoder : decoders_) logits.push_back(decoder->step(ids, parents));
+    return mean_of(logits);
+  }
+
+ private:
+  std::vector<std::unique_ptr<IncrementalDecoder>> decoders_;
+};
+
+}  // namespace
+
+std::unique_ptr<StepDecoder> make_ensemble(std::span<const EnsembleMember> members,
+                                           const data::Batch& batch, std::int64_t rows_per_sentence,
+                                           std::int64_t steps) {
+  ensure(!members.empty(), "make_ensemble: no models");
+  c10::InferenceMode no_grad;
+  return std::make_unique<Ensemble>(members, batch, rows_per_sentence, steps);
+}
+
+std::vector<double> score_targets(std::span<const EnsembleMember> members,
+                                  const data::Batch& batch) {
+  c10::InferenceMode no_grad;
+  std::vector<at::Tensor> logits;
+  for (const EnsembleMember& member : members)
+    logits.push_back(member.model.logits(member.source, batch));
+  const at::Tensor mean = mean_of(logits);
+  const StepScores scores(mean);
+  std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
+  std::int64_t row = 0;
+  for (std::size_t b = 0; b < sums.size(); ++b) {
+    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t, ++row)
+      sums[b] += scores.log_probability(row, batch.target_out[static_cast<std::size_t>(row)]);
+  }
+  return sums;
+}
+
+}  // namespace th::model

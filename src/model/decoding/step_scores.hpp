@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "model/ops/decoding_kernels.hpp"
+
+namespace th::model {
+
+/// An id with its logit.
+struct Logit {
+  float value;
+  std::int32_t id;
+};
+/// The order of choice: larger logits first, equal ones by smaller id.
+[[nodiscard]] inline bool likelier(const Logit& a, const Logit& b) {
+  return a.value > b.value || (a.value == b.value && a.id < b.id);
+}
+
+/// A step's logits [R, V], any element type, with what a search asks of them. The tensor is looked
+/// at until the scores' end.
+class StepScores {
+ public:
+  /// Throws NumericsError for logits that are not finite.
+  explicit StepScores(const at::Tensor& logits);
+  [[nodiscard]] std::int64_t vocabulary() const noexcept { return vocabulary_; }
+  /// Natural logarithm, over all ids.
+  [[nodiscard]] double log_probability(std::int64_t row, std::int64_t id) const;
+  /// The first `count` ids of a row in the order of choice, without those of `barred`, which
+  /// ascend; fewer where there are not so many. Themselves in no order. Looks at the largest logits
+  /// of blocks first, and only into blocks that may hold one of them.
+  [[nodiscard]] std::vector<Logit> best(std::int64_t row, std::int64_t count,
+                                        std::span<const std::int32_t> barred) const;
+  /// All ids of a row without those of `barred`, which ascend, by id.
+  [[nodiscard]] std::vector<Logit> all(std::int64_t row,
+                                       std::span<const std::int32_t> barred) const;
+
+ private:
+  const at::Tensor& logits_;
+  std::int64_t vocabulary_, blocks_;
+  std::vector<RowNormalizer> rows_;
+  std::vector<float> maxima_;  ///< [R, blocks]
+};
+
+}  // namespace th::model

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+
+// Products of linear layers in int8: weights quantised once, by row (an output each), inputs by row
+// as they come, both symmetric about 0. Sums are exact integers, so a row of the result depends on
+// its own row of inputs alone.
+namespace th::model {
+
+/// Bytes of a row of K inputs, of which those behind K count as 0.
+[[nodiscard]] constexpr std::int64_t int8_stride(std::int64_t inputs) {
+  return (inputs + 63) / 64 * 64;
+}
+/// The most inputs whose sums of products stay below 2^31.
+inline constexpr std::int64_t kMostInt8Inputs = 1 << 16;
+/// What stands for 0 in rows of inputs: they are unsigned, as the processor's instruction wants.
+inline constexpr std::int32_t kInt8Zero = 128;
+
+/// y[m, n] = x_scale[m] weight_scale[n] (sum over k of (x[m, k] - 128) weight[n, k]) + bias[n], for
+/// all M rows and the columns [first, last).
+struct Int8Product {
+  const std::uint8_t* x = nullptr;            ///< [M, int8_stride(K)], 128 is 0
+  const float* x_scale = nullptr;             ///< [M]
+  const std::int8_t* weight = nullptr;        ///< [N, int8_stride(K)], zeros behind K
+  const float* weight_scale = nullptr;        ///< [N]
+  const std::int32_t* weight_sums = nullptr;  ///< [N], the sum of each row
+  const float* bias = nullptr;                ///< [N], or null
+  float* y = nullptr;                         ///< [M, N], rows y_stride floats apart
+  std::int64_t y_stride = 0;
+  std::int64_t rows = 0, stride = 0;  ///< M, int8_stride(K)
+  std::int64_t first = 0, last = 0;   ///< columns to compute
+};
+
+/// x[k] = round(row[k] / scale) + 128 and the scale, max |row| / 127; what is not finite in the row
+/// makes the scale not finite, and so the row of the result.
+struct Int8Row {
+  const float* row = nullptr;  ///< [K]
+  std::int64_t inputs = 0;
+  std::uint8_t* x = nullptr;  ///< [int8_stride(K)]
+  float* scale = nullptr;
+};
+
+// int8_kernel.cpp is compiled for this namespace alone (cmake/ThIsa.cmake): AVX-512 with VNNI.
+namespace avx512_vnni {
+void multiply_int8(const Int8Product& product);
+void quantize_row(const Int8Row& row);
+}  // namespace avx512_vnni
+
+}  // namespace th::model
