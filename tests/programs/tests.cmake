@@ -12,9 +12,9 @@ if(TARGET th_app)
     validation watching windows)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
-    corpus decoding decoding_options fetch_corpus finished golden_checkpoint h5py inspect
-    inspect_average inspect_diff inspect_export inspect_import one_translation pytorch score
-    score_curve serve tensorboard translate)
+    corpus decoding decoding_options export_ctranslate2 fetch_corpus finished golden_checkpoint
+    h5py import_marian import_marianmt inspect inspect_average inspect_diff inspect_export
+    inspect_import one_translation pytorch score score_curve serve tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks shared_memory)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
