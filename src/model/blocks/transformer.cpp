@@ -86,6 +86,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 
+void Transformer::keep_parameters() { inference_gemm_ = gemm_.rowwise(WeightLife::kStay); }
+
 void Transformer::quantize_inference() { inference_gemm_ = gemm_.quantized(); }
 
 void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
