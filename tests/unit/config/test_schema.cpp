@@ -98,8 +98,8 @@ TEST(KeyTable, SymbolsAreSplitAtCommasAndHoldNoBlanks) {
     EXPECT_TRUE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), text);
   }
-  for (const char* text :
-       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb", "<0x41>", "a,<0xFF>"}) {
+  for (const char* text : {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b",
+                           "a\tb", "<0x41>", "a,<0xFF>"}) {
     RunConfig config;
     EXPECT_FALSE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), "") << text;
@@ -253,7 +253,7 @@ TEST(NumberKey, LeavesOutAnOpenEnd) {
 TEST(WordsKey, TakesWordsWithCommas) {
   for (const char* good : {"", "oui", "oui,non", " oui , non merci", "<unk>"})
     EXPECT_TRUE(takes("decode.forbidden_words", good)) << good;
-  for (const char* bad : {",", "oui,", ",oui", "oui,,non", "oui, ,non"})
+  for (const char* bad : {",", "oui,", ",oui", "oui,,non", "oui, ,non", "a#b", "a\nb"})
     EXPECT_FALSE(takes("decode.forbidden_words", bad)) << bad;
   RunConfig config;
   const Key* key = find_key("decode.forbidden_words");
