@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::uint64_t kDraws = 0x6472617773206f66ULL;  // apart from the hashes of other uses
 
-/// exp((logit - top) / temperature): exp_fixed, so that every processor draws the same.
+/// exp((logit - top) / temperature): exp_fixed, so that every processor draws the same. 0 below its
+/// range, which is 1e-38.
 class Weights {
  public:
   Weights(float top, double temperature)
@@ -21,7 +22,8 @@ class Weights {
         inverse_(static_cast<float>(
             std::min(1.0 / temperature, double{std::numeric_limits<float>::max()}))) {}
   [[nodiscard]] double of(const Logit& logit) const {
-    return static_cast<double>(exp_fixed((logit.value - top_) * inverse_));
+    const float x = (logit.value - top_) * inverse_;
+    return x < -87.0F ? 0.0 : static_cast<double>(exp_fixed(x));
   }
   [[nodiscard]] double sum(const std::vector<Logit>& logits) const {
     double sum = 0;
@@ -103,9 +105,11 @@ DrawDistribution::DrawDistribution(const StepScores& scores, std::int64_t row,
 }
 
 std::int32_t DrawDistribution::at(double u) const {
-  const auto found = std::upper_bound(sums_.begin(), sums_.end(), u * sums_.back());
-  const auto last = std::ssize(sums_) - 1;  // where u * sum is rounded up to the sum
-  return ids_[static_cast<std::size_t>(std::min(found - sums_.begin(), last))];
+  const double sum = sums_.back();
+  const auto found = std::upper_bound(sums_.begin(), sums_.end(), u * sum);
+  // u * sum may be rounded up to the sum; nothing is drawn beyond where that is reached.
+  const auto last = std::lower_bound(sums_.begin(), sums_.end(), sum);
+  return ids_[static_cast<std::size_t>(std::min(found, last) - sums_.begin())];
 }
 
 }  // namespace th::model
