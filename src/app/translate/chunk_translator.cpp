@@ -184,6 +184,7 @@ std::int64_t ChunkTranslator::longest_prefix() const {
 }
 
 std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const Stop& stop) {
+  if (plan_.window) return summarize(chunk, stop);
   ChunkResult result;
   result.number = chunk.number;
   std::vector<Ids> sources(chunk.lines.size());

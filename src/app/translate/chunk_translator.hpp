@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "app/decoders/batch_decoder.hpp"
+#include "app/decoders/loaded_model.hpp"
 #include "app/stream/chunk.hpp"
-#include "app/translate/batch_decoder.hpp"
-#include "app/translate/loaded_model.hpp"
+#include "th/config/summarization.hpp"
 
 namespace th::app {
 
@@ -22,6 +23,7 @@ struct TranslatorPlan {
   bool alignment = false;
   model::SearchOptions options;
   std::string prefix_name;  ///< of the file of prefixes; empty: lines have none
+  std::optional<config::SummaryWindow> window{};  ///< of --hierarchical
 };
 
 /// Translates chunks, or scores them: lines to ids, batches of like length over all of the chunk,
@@ -37,7 +39,7 @@ class ChunkTranslator {
     bool cut = false;
   };
   [[nodiscard]] Source source_of(const std::string& line) const;
-  /// ChunkWork of translation.
+  /// ChunkWork of translation, and of --hierarchical.
   [[nodiscard]] std::optional<ChunkResult> translate(const Chunk& chunk, const Stop& stop);
   /// ChunkWork of --score, whose targets are the lines beside the sources. Throws DataError for a
   /// target that the model has no positions for.
@@ -49,6 +51,8 @@ class ChunkTranslator {
       const Stop& stop);
 
  private:
+  /// ChunkWork of --hierarchical.
+  [[nodiscard]] std::optional<ChunkResult> summarize(const Chunk& chunk, const Stop& stop);
   /// The same of a chunk's line; the result gets its number where it was cut.
   [[nodiscard]] Ids source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const;
   /// Ids of the longest translation.

@@ -76,6 +76,7 @@ std::string options_text(const Request& r) {
   Options options;
   options.add("score", r.score);
   options.add("alignment", r.alignment);
+  if (r.hierarchical) options.add("hierarchical", true);
   options.add("batch", r.batch);
   options.add("batch-tokens", r.batch_tokens);
   options.add("parameters", r.choice.parameters);

@@ -1,7 +1,7 @@
 #include "app/translate/prepared_job.hpp"
 
-#include "app/translate/ensemble_decoder.hpp"
-#include "app/translate/lock_step_decoder.hpp"
+#include "app/decoders/ensemble_decoder.hpp"
+#include "app/decoders/lock_step_decoder.hpp"
 #include "th/base/error.hpp"
 
 #include <unistd.h>
@@ -51,8 +51,14 @@ PreparedJob::PreparedJob(const Request& request, Parameters parameters) : score_
     check_memory(request);
   }
   for (const auto& model : models_) model->open(search_.options.max_length, request.choice);
-  plan_ = TranslatorPlan{request.batch,     request.batch_tokens, request.decoding.best.has_value(),
-                         request.alignment, search_.options,      request.decoding.prefix};
+  plan_ = TranslatorPlan{
+      request.batch,
+      request.batch_tokens,
+      request.decoding.best.has_value(),
+      request.alignment,
+      search_.options,
+      request.decoding.prefix,
+      request.hierarchical ? std::optional(config::summary_window(deck)) : std::nullopt};
   if (parameters == Parameters::kRead) load();
 }
 

@@ -67,7 +67,20 @@ void check_serving(const Request& r) {
           "and --n-best contradict it");
 }
 
+void check_summaries(const Request& r) {
+  const std::pair<const char*, bool> others[] = {{"--score", r.score},
+                                                 {"--n-best", r.decoding.best.has_value()},
+                                                 {"--alignment", r.alignment},
+                                                 {"--prefix", !r.decoding.prefix.empty()},
+                                                 {"--serve", !r.serve.empty()}};
+  for (const auto& [option, given] : others)
+    require(!r.hierarchical || !given,
+            std::string("--hierarchical gives one summary a line, of a document's chunks: ") +
+                option + " contradicts it");
+}
+
 void check(const Request& r) {
+  check_summaries(r);
   require_range("--batch", r.batch, 1, kMostSentences);
   if (r.batch_tokens != 0) require_range("--batch-tokens", r.batch_tokens, 1, kMostTokens);
   if (r.threads != 0) require_range("--threads", r.threads, 1, kMostThreads);
@@ -100,8 +113,8 @@ void take_sharded(const std::string& word, Request& r) {
           "--sharded " + word + ": not known; allowed auto, on, off");
   r.sharded = word == "auto" ? Sharded::kAuto : word == "on" ? Sharded::kOn : Sharded::kOff;
   require(r.sharded != Sharded::kOn || can_be_sharded(r),
-          "--sharded on contradicts --ensemble, --alignment, --dtype int8 and --serve, which take "
-          "all parameters on one rank");
+          "--sharded on contradicts --ensemble, --alignment, --hierarchical, --dtype int8 and "
+          "--serve, which take all parameters on one rank");
 }
 
 po::options_description described(Request& request, Words& words) {
@@ -126,6 +139,10 @@ po::options_description described(Request& request, Words& words) {
   add("target", po::value(&request.target), "target text of --score, .gz is read too");
   add("alignment", po::bool_switch(&request.alignment),
       "a last column S-T S-T …: which source token (from 0) each target token looks at most");
+  add("hierarchical", po::bool_switch(&request.hierarchical),
+      "lines are documents: one above the window of the deck (data.max_source_length) is "
+      "summarized "
+      "chunk by chunk, and then the summaries; docs/summarization.md");
   add("parameters", into(request.choice.parameters),
       "trained or ema, their moving average; without it decode.parameters of the deck");
   add("dtype", into(words.dtype),
@@ -151,8 +168,8 @@ po::options_description described(Request& request, Words& words) {
 }  // namespace
 
 bool can_be_sharded(const Request& request) {
-  return request.checkpoints.size() == 1 && !request.alignment && !request.choice.int8 &&
-         request.serve.empty();
+  return request.checkpoints.size() == 1 && !request.alignment && !request.hierarchical &&
+         !request.choice.int8 && request.serve.empty();
 }
 
 Request parse_request(int argc, char** argv) {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "app/decoders/loaded_model.hpp"
 #include "app/translate/decoding_options.hpp"
-#include "app/translate/loaded_model.hpp"
 
 namespace th::app {
 
@@ -19,7 +19,7 @@ struct Request {
   std::int64_t batch = 32;        ///< sentences decoded together
   std::int64_t batch_tokens = 0;  ///< ids of the sources of a batch; 0: by sentences
   std::int64_t threads = 0;       ///< of a rank; 0: the cores that it may use
-  bool score = false, alignment = false;
+  bool score = false, alignment = false, hierarchical = false;
   config::Sharded sharded = config::Sharded::kAuto;  ///< parameters over the ranks of a launch
 };
 

@@ -1,4 +1,4 @@
-#include "app/translate/loaded_model.hpp"
+#include "app/decoders/loaded_model.hpp"
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"

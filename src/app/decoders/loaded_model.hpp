@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "app/translate/batch_decoder.hpp"
+#include "app/decoders/batch_decoder.hpp"
 #include "th/config/run_config.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"

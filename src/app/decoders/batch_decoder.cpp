@@ -1,4 +1,4 @@
-#include "app/translate/batch_decoder.hpp"
+#include "app/decoders/batch_decoder.hpp"
 
 #include <utility>
 

@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
-#include "app/translate/batch_decoder.hpp"
-#include "app/translate/loaded_model.hpp"
+#include "app/decoders/batch_decoder.hpp"
+#include "app/decoders/loaded_model.hpp"
 #include "th/runtime/transport/collectives.hpp"
 
 namespace th::app {

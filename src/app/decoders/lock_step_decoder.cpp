@@ -1,4 +1,4 @@
-#include "app/translate/lock_step_decoder.hpp"
+#include "app/decoders/lock_step_decoder.hpp"
 
 #include "th/base/error.hpp"
 #include "th/train/sharded_decoding.hpp"
