@@ -137,9 +137,9 @@ class LockStep(th_run.ProgramTest):
             self.assertLess(time.monotonic(), end, self.started_log())
             time.sleep(0.005)
         time.sleep(0.3)
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGUSR1)  # as Slurm sends it
         self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
-        self.assertIn("SIGTERM was received", self.started_log())
+        self.assertIn("SIGUSR1 was received", self.started_log())
         self.assertFalse((self.folder / "out" / "test.hyp").exists())
         self.train(ranks=3, checkpoint__resume="latest", **SHARDED, **keys)
         self.train(run__output_dir="whole", **keys)
