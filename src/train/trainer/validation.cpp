@@ -64,7 +64,7 @@ std::vector<config::Metric> test_metrics(const config::RunConfig& config) {
 RunParts Trainer::parts() {
   return {config_,          data_,     device_,  *model_, *engine_,
           collectives_,     watchdog_, *memory_, log_,    [this] { return stop_asked(); },
-          decoding_.sharded};
+          decoding_.sharded, decoding_.together};
 }
 
 bool Trainer::stop_asked() {
