@@ -97,9 +97,8 @@ void Journal::read(const JobIdentity& identity) {
 void Journal::compare(const JobIdentity& kept, const JobIdentity& asked) const {
   const auto same = [this](const char* what, const std::string& its, const std::string& ours) {
     if (its != ours)
-      throw DeckError(path_ + " is of another job: its " + what + " is (" + its +
-                      "), this one's (" + ours +
-                      "); remove the journal to begin anew, or name another output");
+      throw DeckError(path_ + " is of another job, by its " + what + ": " + its + "; this one's: " +
+                      ours + "; remove the journal to begin anew, or name another output");
   };
   same("input", kept.input, asked.input);
   same("model", kept.model, asked.model);

@@ -29,8 +29,10 @@ RunConfig read_as(const std::string& option, const char* key_name, const std::st
   const config::Key* key = config::find_key(key_name);
   ensure(key != nullptr, "an option of decoding without a key");
   RunConfig config;
+  const std::string what =
+      key->type == "choice" ? "one of its values" : std::string("a valid ") + key->type;
   require(key->set(config, text),
-          option + ": '" + text + "' is not a valid " + key->type + "; allowed " + key->allowed);
+          option + ": '" + text + "' is not " + what + "; allowed " + key->allowed);
   return config;
 }
 
