@@ -3,6 +3,7 @@
 killed jobs go on to the same bytes, and what can't be translated is told."""
 
 import gzip
+import os
 import random
 import re
 import select
@@ -104,6 +105,20 @@ class Streams(Job):
         _, err = process.communicate(packed, timeout=th_run.LIMIT_S)
         self.assertEqual(process.returncode, 3)
         self.assertIn("gunzip", err.decode())
+
+    def peak_kib(self, name):
+        process = self.popen("--input", name, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0)
+        return usage.ru_maxrss
+
+    def test_memory_does_not_grow_with_the_input(self):
+        few = "".join(f"{line}\n" for line in self.lines[:64])
+        (self.folder / "short").write_text(few)
+        (self.folder / "long").write_text(few + "\u3000\n" * 3_000_000)
+        growth = self.peak_kib("long") - self.peak_kib("short")
+        self.assertLess(growth, 48 << 10, "KiB more for three million lines")
 
     def test_lines_that_are_no_text_are_told_and_give_empty_lines(self):
         bad = [b"one\xff", b"two\0", b"x" * ((1 << 20) + 5)]
