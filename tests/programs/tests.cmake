@@ -9,7 +9,7 @@ if(TARGET th_app)
     job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
     plan precision profile rerun resume resume_proof resume_troubles save_faults save_killed
     save_troubles stop_signal summarization tokenizers translate_jobs
-    troubles validation)
+    translate_streams troubles validation)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding decoding_options fetch_corpus finished golden_checkpoint h5py inspect
