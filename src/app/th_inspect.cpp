@@ -12,9 +12,17 @@ namespace {
 
 using namespace th::app;
 
+/// A command that looks at one checkpoint as a whole.
+InspectCommand of_one(const char* name, const char* summary, int (*run)(const InspectRequest&)) {
+  return {name, "CHECKPOINT", summary, 1, 1, {}, run};
+}
+
 std::vector<InspectCommand> commands() {
   return {
-      {"ls", "CHECKPOINT", "Names, shapes and dtypes.", 1, 1, {}, inspect_ls},
+      of_one("info",
+             "Step, epoch, run, deck, identity, ranks, parameters, vocabularies and scores.",
+             inspect_info),
+      of_one("ls", "Names, shapes and dtypes.", inspect_ls),
       {"show",
        "CHECKPOINT NAME[BEGIN:END,…]",
        "Values, a row a line; slices as numpy's, an index keeps its dimension.",
@@ -22,20 +30,9 @@ std::vector<InspectCommand> commands() {
        2,
        {},
        inspect_show},
-      {"stat",
-       "CHECKPOINT",
-       "Mean, deviation, extremes and the count of non-finite values of each tensor.",
-       1,
-       1,
-       {},
-       inspect_stat},
-      {"verify",
-       "CHECKPOINT",
-       "Checks every checksum and source; exit 1 when damaged.",
-       1,
-       1,
-       {},
-       inspect_verify},
+      of_one("stat", "Mean, deviation, extremes and the count of non-finite values of each tensor.",
+             inspect_stat),
+      of_one("verify", "Checks every checksum and source; exit 1 when damaged.", inspect_verify),
       {"diff",
        "A B",
        "Compares by name: largest difference, ULPs, differing elements; exit 1 when they differ.",
@@ -45,17 +42,18 @@ std::vector<InspectCommand> commands() {
        inspect_diff},
       {"export",
        "CHECKPOINT --output FILE",
-       "Writes one safetensors or npz file.",
+       "Writes one safetensors or npz file, or a folder for CTranslate2.",
        1,
        1,
        {"output", "format", "dtype", "parameters", "states", "force"},
        inspect_export},
       {"import",
-       "FILE.safetensors --output FOLDER",
-       "Makes a checkpoint of a file with the model's names (F32, F16, BF16).",
+       "MODEL --output FOLDER",
+       "Makes a checkpoint of a safetensors file with the model's names (F32, F16, BF16), or of a "
+       "model of Marian or MarianMT (--from).",
        1,
        1,
-       {"output", "like", "deck", "vocabulary-source", "vocabulary-target", "force"},
+       {"output", "from", "like", "deck", "vocabulary-source", "vocabulary-target", "force"},
        inspect_import},
       {"average",
        "A B [C …] --output FOLDER",

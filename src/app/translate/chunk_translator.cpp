@@ -109,16 +109,19 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> ChunkTranslator::deco
   std::vector<std::vector<model::Hypothesis>> all(sources.size());
   const std::vector<std::int64_t> lengths = lengths_of(sources);
   const std::vector<std::size_t> order = by_length(lengths);
-  for (const std::span<const std::size_t> places : batches(order, lengths)) {
-    data::Batch batch;
-    std::vector<model::SentenceOptions> of_batch;
+  const std::vector<std::span<const std::size_t>> cut = batches(order, lengths);
+  std::vector<BatchDecoder::Task> tasks;
+  for (const std::span<const std::size_t> places : cut) {
+    BatchDecoder::Task& task = tasks.emplace_back();
     for (const std::size_t place : places) {
-      batch.append(sources[place], {});
-      of_batch.push_back(sentences[place]);
+      task.batch.append(sources[place], {});
+      task.sentences.push_back(sentences[place]);
     }
-    auto results = decoder_.translate(batch, plan_.options, of_batch, stop);
-    if (!results) return std::nullopt;
-    for (std::size_t i = 0; i < places.size(); ++i) all[places[i]] = std::move((*results)[i]);
+  }
+  auto results = decoder_.translate_all(tasks, plan_.options, stop);
+  if (!results) return std::nullopt;
+  for (std::size_t t = 0; t < cut.size(); ++t) {
+    for (std::size_t i = 0; i < cut[t].size(); ++i) all[cut[t][i]] = std::move((*results)[t][i]);
   }
   return all;
 }
@@ -227,12 +230,15 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   decoder_.make_room(std::max(longest_of(sources), longest_of(targets)));
   std::vector<double> scores(sources.size());
   const std::vector<std::size_t> order = by_length(lengths);
-  for (const std::span<const std::size_t> places : batches(order, lengths)) {
-    if (stop()) return std::nullopt;
-    data::Batch batch;
-    for (const std::size_t place : places) batch.append(sources[place], targets[place]);
-    const std::vector<double> sums = decoder_.score(batch);
-    for (std::size_t i = 0; i < places.size(); ++i) scores[places[i]] = sums[i];
+  const std::vector<std::span<const std::size_t>> cut = batches(order, lengths);
+  std::vector<BatchDecoder::Task> tasks(cut.size());
+  for (std::size_t t = 0; t < cut.size(); ++t) {
+    for (const std::size_t place : cut[t]) tasks[t].batch.append(sources[place], targets[place]);
+  }
+  const auto sums = decoder_.score_all(tasks, stop);
+  if (!sums) return std::nullopt;
+  for (std::size_t t = 0; t < cut.size(); ++t) {
+    for (std::size_t i = 0; i < cut[t].size(); ++i) scores[cut[t][i]] = (*sums)[t][i];
   }
   for (std::size_t i = 0; i < scores.size(); ++i)
     result.text += number_text(scores[i]) + "\t" + std::to_string(targets[i].size() - 1) + "\n";

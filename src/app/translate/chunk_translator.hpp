@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "app/decoders/batch_decoder.hpp"
+#include "app/decoders/loaded_model.hpp"
 #include "app/stream/chunk.hpp"
-#include "app/translate/batch_decoder.hpp"
-#include "app/translate/loaded_model.hpp"
 #include "th/config/summarization.hpp"
 
 namespace th::app {

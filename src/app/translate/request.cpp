@@ -100,8 +100,24 @@ void check(const Request& r) {
   check_serving(r);
 }
 
-po::options_description described(Request& request, std::vector<std::string>& ensemble,
-                                  std::optional<std::string>& dtype) {
+/// What is given as a word and kept as a value.
+struct Words {
+  std::vector<std::string> ensemble;
+  std::optional<std::string> dtype;
+  std::string sharded = "auto";
+};
+
+void take_sharded(const std::string& word, Request& r) {
+  using config::Sharded;
+  require(word == "auto" || word == "on" || word == "off",
+          "--sharded " + word + ": not known; allowed auto, on, off");
+  r.sharded = word == "auto" ? Sharded::kAuto : word == "on" ? Sharded::kOn : Sharded::kOff;
+  require(r.sharded != Sharded::kOn || can_be_sharded(r),
+          "--sharded on contradicts --ensemble, --alignment, --hierarchical, --dtype int8 and "
+          "--serve, which take all parameters on one rank");
+}
+
+po::options_description described(Request& request, Words& words) {
   po::options_description options(
       "th_translate CHECKPOINT [--input F] [--output G]: one source line in, one target line out, "
       "in order; below mpirun the ranks share the lines\n"
@@ -129,12 +145,15 @@ po::options_description described(Request& request, std::vector<std::string>& en
       "chunk by chunk, and then the summaries; docs/summarization.md");
   add("parameters", into(request.choice.parameters),
       "trained or ema, their moving average; without it decode.parameters of the deck");
-  add("dtype", into(dtype),
+  add("dtype", into(words.dtype),
       "fp32, bf16, fp16, or int8 (products of weights and activations that are quantised by row); "
       "without it precision.dtype of the deck");
-  add("ensemble", po::value(&ensemble)->composing(),
+  add("ensemble", po::value(&words.ensemble)->composing(),
       "further checkpoints of the same vocabularies, with commas or the option again: the mean of "
       "their probabilities decides");
+  add("sharded", po::value(&words.sharded),
+      "below mpirun: the ranks share the parameters, each a part, and decode in lock step: auto "
+      "(where no rank can hold all of them), on, off");
   add("batch", po::value(&request.batch), "sentences decoded together");
   add("batch-tokens", po::value(&request.batch_tokens),
       "source tokens decoded together, in place of --batch");
@@ -148,11 +167,15 @@ po::options_description described(Request& request, std::vector<std::string>& en
 
 }  // namespace
 
+bool can_be_sharded(const Request& request) {
+  return request.checkpoints.size() == 1 && !request.alignment && !request.hierarchical &&
+         !request.choice.int8 && request.serve.empty();
+}
+
 Request parse_request(int argc, char** argv) {
   Request request;
-  std::vector<std::string> ensemble;
-  std::optional<std::string> dtype;
-  const po::options_description options = described(request, ensemble, dtype);
+  Words words;
+  const po::options_description options = described(request, words);
   po::positional_options_description positional;
   positional.add("checkpoint", 1);
   try {
@@ -181,10 +204,11 @@ Request parse_request(int argc, char** argv) {
     throw DeckError(std::string(error.what()) +
                     "; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help lists them");
   }
-  for (const std::string& list : ensemble) {
+  for (const std::string& list : words.ensemble) {
     for (const std::string& checkpoint : parts_of(list)) request.checkpoints.push_back(checkpoint);
   }
-  if (dtype) take_dtype(*dtype, request.choice);
+  if (words.dtype) take_dtype(*words.dtype, request.choice);
+  take_sharded(words.sharded, request);
   check(request);
   return request;
 }

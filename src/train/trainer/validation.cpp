@@ -81,12 +81,14 @@ bool Trainer::stop_asked() {
 std::optional<Validation> Trainer::validate() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
   if (progress_) progress_->clear();
+  const auto start = Clock::now();
   std::optional<Validation> validation = validator_->run(state_.step);
   state_.validation_due = !validation;
   if (!validation) return std::nullopt;
   validated_step_ = state_.step;
   to_take_ = validation->best;
   validated_now_ = true;
+  note_seconds("validation", start);
   return validation;
 }
 

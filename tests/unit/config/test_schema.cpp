@@ -98,8 +98,8 @@ TEST(KeyTable, SymbolsAreSplitAtCommasAndHoldNoBlanks) {
     EXPECT_TRUE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), text);
   }
-  for (const char* text :
-       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb", "<0x41>", "a,<0xFF>"}) {
+  for (const char* text : {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b",
+                           "a\tb", "<0x41>", "a,<0xFF>"}) {
     RunConfig config;
     EXPECT_FALSE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), "") << text;

@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
-#include "app/translate/batch_decoder.hpp"
-#include "app/translate/loaded_model.hpp"
+#include "app/decoders/batch_decoder.hpp"
+#include "app/decoders/loaded_model.hpp"
 #include "th/model/decoding/ensemble.hpp"
 
 namespace th::app {

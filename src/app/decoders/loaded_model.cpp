@@ -1,4 +1,4 @@
-#include "app/translate/loaded_model.hpp"
+#include "app/decoders/loaded_model.hpp"
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
@@ -6,10 +6,13 @@
 #include "th/config/state_names.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
+#include "th/io/checkpoint/shard_reader.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/parameter_units.hpp"
+#include "th/train/agreement.hpp"
 #include "th/train/run_state.hpp"
+#include "th/train/sharded_checkpoint.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -74,19 +77,44 @@ void LoadedModel::make_model() {
   if (int8_) model_->quantize_inference();
 }
 
-void LoadedModel::load(std::int64_t longest, const ParameterChoice& choice) {
+void LoadedModel::open(std::int64_t longest, const ParameterChoice& choice) {
   if (choice.dtype) config_.precision.dtype = *choice.dtype;
   int8_ = choice.int8;
   rows_ = learned() > 0
               ? learned()
               : std::max({config_.data.max_length, config_.decode.max_length, longest}) + 2;
+  group_ = group_of(choice.parameters);
   make_model();
+}
+
+void LoadedModel::load() {
   const zero::FlatLayout layout(model_->units(), 1);
   at::Tensor flat = model::zeros({layout.padded_total()}, at::TensorOptions().dtype(at::kFloat));
   const std::span<float> values(flat.data_ptr<float>(), static_cast<std::size_t>(flat.numel()));
-  reader_.read_shard(layout, 0, group_of(choice.parameters), values);
+  reader_.read_shard(layout, 0, group_, values);
   crc_ = crc32c(std::as_bytes(values));
   parameters_.emplace(layout, flat.to(model::scalar_type(config_.precision.dtype)));
+}
+
+bool LoadedModel::is_too_large(runtime::Collectives& collectives) const {
+  return train::too_large_for_a_rank(*model_, config_.precision.dtype, collectives);
+}
+
+void LoadedModel::load_sharded(runtime::Collectives& collectives) {
+  sharded_ = train::load_sharded(reader_, group_, config_, *model_, collectives);
+  train::run_agreed(collectives, [&] {
+    if (collectives.rank() != 0) return;
+    // As load() has it, through the largest unit.
+    const zero::FlatLayout whole(model_->units(), 1);
+    io::ShardReader all(reader_, whole, 0);
+    std::vector<float> buffer(static_cast<std::size_t>(whole.largest_unit()));
+    for (std::int64_t unit = 0; unit < std::ssize(whole.units()); ++unit) {
+      const std::span<float> values = std::span(buffer).first(
+          static_cast<std::size_t>(whole.units()[static_cast<std::size_t>(unit)].shard));
+      all.read_unit(group_, unit, values);
+      crc_ = crc32c(std::as_bytes(values), crc_);
+    }
+  });
 }
 
 void LoadedModel::make_room(std::int64_t longest) {

@@ -5,12 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "app/translate/batch_decoder.hpp"
+#include "app/decoders/batch_decoder.hpp"
 #include "th/config/run_config.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/blocks/transformer.hpp"
+#include "th/runtime/transport/collectives.hpp"
 #include "th/zero/resident_source.hpp"
+#include "th/zero/sharded_source.hpp"
 
 namespace th::app {
 
@@ -21,14 +23,22 @@ struct ParameterChoice {
   bool int8 = false;                       ///< products in int8, of fp32 parameters
 };
 
-/// A trained model with its vocabularies and all its parameters, on one rank.
+/// A trained model with its vocabularies and its parameters: all of them on one rank, or sharded
+/// over the ranks of a launch.
 class LoadedModel {
  public:
   /// Reads what there is beside the parameters. Throws CheckpointError.
   explicit LoadedModel(const std::string& checkpoint);
 
-  /// Reads the parameters and makes a model for sentences of `longest` ids. Throws CheckpointError.
-  void load(std::int64_t longest, const ParameterChoice& choice);
+  /// Makes a model for sentences of `longest` ids, without parameters. Throws CheckpointError where
+  /// those are not there.
+  void open(std::int64_t longest, const ParameterChoice& choice);
+  /// Reads all parameters. Throws CheckpointError.
+  void load();
+  /// Whether a node's ranks could not hold all of them each. Collective.
+  [[nodiscard]] bool is_too_large(runtime::Collectives& collectives) const;
+  /// Reads them in shards, in place of load(). Throws CheckpointError on every rank. Collective.
+  void load_sharded(runtime::Collectives& collectives);
   /// Makes place for sentences of so many ids, begin and end not counted.
   void make_room(std::int64_t longest);
 
@@ -40,8 +50,12 @@ class LoadedModel {
   /// Why the model can't write `longest` ids; empty where it can.
   [[nodiscard]] std::string too_long(std::int64_t longest) const;
   [[nodiscard]] model::Transformer& model() noexcept { return *model_; }
+  /// After load().
   [[nodiscard]] model::ParameterSource& parameters() noexcept { return *parameters_; }
+  /// After load_sharded().
+  [[nodiscard]] zero::DecodingSource& sharded() noexcept { return *sharded_; }
   /// Of the parameters that were loaded, the deck and the tokenizers: what translations depend on.
+  /// Where they are sharded rank 0 knows it.
   [[nodiscard]] std::string identity() const;
   /// What is said of it on standard error; rank 0 says it.
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
@@ -61,7 +75,9 @@ class LoadedModel {
   std::uint32_t crc_ = 0;  ///< of the parameters in fp32
   bool int8_ = false;
   std::optional<model::Transformer> model_;
+  std::string group_;  ///< of the checkpoint, that holds the parameters
   std::optional<zero::ResidentSource> parameters_;
+  std::unique_ptr<zero::ShardedSource> sharded_;
 };
 
 /// Decodes with one model.

@@ -1,4 +1,4 @@
-#include "app/translate/ensemble_decoder.hpp"
+#include "app/decoders/ensemble_decoder.hpp"
 
 #include <algorithm>
 #include <utility>
