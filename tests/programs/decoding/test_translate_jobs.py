@@ -100,9 +100,16 @@ class Jobs(Job):
         (self.folder / "o").write_bytes(kept[0][:-1])
         (self.folder / "o.journal").write_bytes(kept[1] + b"[1, 2")
         self.goes_on()
-        (self.folder / "o.journal").write_text("a diary\n")
-        result = self.translate(*words, *self.OPTIONS, code=2)
-        self.assert_one_message(result, "o.journal is no journal")
+        for text in ("a diary\n", "a line of mine"):
+            (self.folder / "o.journal").write_text(text)
+            result = self.translate(*words, *self.OPTIONS, code=2)
+            self.assert_one_message(result, "o.journal is no journal")
+            self.assertEqual((self.folder / "o.journal").read_text(), text)
+        other = kept[1].replace(b'"arithmetic":"', b'"arithmetic":"abacus, ')
+        self.assertNotEqual(other, kept[1])
+        (self.folder / "o").write_bytes(kept[0])
+        (self.folder / "o.journal").write_bytes(other)
+        self.assert_one_message(self.goes_on(), "warning: the lines so far were made by abacus")
 
     def test_input_from_a_pipe_goes_on_where_its_lines_are_the_same(self):
         self.stopped_job()
