@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# run_slurm_test.sh single|multi|requeue SOURCE_DIR TH_APP: one job script in a throw-away Slurm of
-# two virtual nodes.
+# run_slurm_test.sh single|multi|requeue|translate SOURCE_DIR TH_APP: one job script in a throw-away
+# Slurm of two virtual nodes.
 #   single   jobs/single_node.sbatch with srun: 4 ranks, 4 steps, compared bit by bit with one
 #            process
 #   multi    jobs/multi_node.sbatch with srun and again with mpirun: 8 ranks on 2 nodes, the same
 #            comparison
 #   requeue  USR1 in mid-run: checkpoint, code 75, requeued by the script itself, ends with every
 #            step once
+#   translate  jobs/translate.sbatch with srun, USR1 in between: requeued, and the lines that one
+#            process writes
 # Exit 0 passed, 1 failed, 77 no Slurm here.
 #   TH_SLURM_SANDBOX   the sandbox script (default ../shared/slurm/slurm_sandbox.sh)
 set -uo pipefail
@@ -109,6 +111,26 @@ case $case_name in
     id=$(LAUNCH=mpirun submit mpirun8 multi_node.sbatch train.max_steps=4) || exit 1
     finish_job "$id"
     compare mpirun8
+    ;;
+  translate)
+    reference
+    translate=$(dirname "$app")/th_translate
+    for _ in $(seq 40); do cat "$work/train.en"; done >"$work/in.en"
+    words=("$work/reference" "$work/in.en" "$work/translated" --beam 4)
+    env -u SLURM_CONF "$translate" "${words[0]}" --input "${words[1]}" --beam 4 --threads 1 \
+      >"$work/expected" || fail "one process ended with code $?"
+    id=$(TH_TRANSLATE=$translate sbatch --parsable --chdir="$source_dir" --time=10 \
+      --output="$work/translate.log" "$source_dir/jobs/translate.sbatch" "${words[@]}") || exit 1
+    for _ in $(seq 600); do
+      if [ "$(wc -l 2>/dev/null <"$work/translated.journal")" -ge 2 ] 2>/dev/null; then break; fi
+      sleep 0.1
+    done
+    scancel -b -s USR1 "$id" || fail "USR1 could not be sent"
+    finish_job "$id"
+    grep -q "start 2" "$work/translate.log" || fail "the job was not started again"
+    grep -q "goes on behind line" "$work/translate.log" || fail "it began anew"
+    cmp "$work/expected" "$work/translated" || fail "other lines than those of one process"
+    [ ! -e "$work/translated.journal" ] || fail "a complete output has a journal"
     ;;
   requeue)
     id=$(submit stopped multi_node.sbatch train.max_steps=250 train.valid_every_steps=100 \

@@ -1,7 +1,7 @@
 # jobs/*.sbatch run for real on two virtual nodes. The tests are skipped (code 77) without Slurm's
 # packages or ../shared/slurm.
 if(TARGET th_app)
-  foreach(case single multi requeue)
+  foreach(case single multi requeue translate)
     add_test(NAME slurm.${case}
       COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/run_slurm_test.sh ${case} ${CMAKE_SOURCE_DIR}
         $<TARGET_FILE:th_app>)

@@ -44,8 +44,9 @@ ChunkWriter::ChunkWriter(const Plan& plan)
   else if (!plan.output.empty())
     output_.go_on_at(0, 0);
   first_lines_ = progress_.lines;
-  if (first_lines_ > 0)
-    tell("goes on behind line " + std::to_string(first_lines_) + ", by " + journal_->path());
+  if (first_lines_ == 0) return;
+  tell("goes on behind line " + std::to_string(first_lines_) + ", by " + journal_->path());
+  if (!journal_->warning().empty()) tell("warning: " + journal_->warning());
 }
 
 void ChunkWriter::tell(const std::string& message) {

@@ -25,7 +25,8 @@ std::string line_of(const JobIdentity& id) {
   return json{{"th_translate", kVersion},
               {"input", id.input},
               {"model", id.model},
-              {"options", id.options}}
+              {"options", id.options},
+              {"arithmetic", id.arithmetic}}
              .dump() +
          "\n";
 }
@@ -72,6 +73,8 @@ Journal::Journal(const std::string& output, const JobIdentity& identity)
 
 void Journal::read(const JobIdentity& identity) {
   const std::string text = all_of(file_.get(), path_);
+  if (text.find('\n') == std::string::npos && !line_of(identity).starts_with(text))
+    throw DeckError(path_ + " is no journal of th_translate; move it away");
   for (std::size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos;
        at = end + 1) {
     const std::string line = text.substr(at, end - at);
@@ -84,7 +87,7 @@ void Journal::read(const JobIdentity& identity) {
       if (kept.at("th_translate").get<int>() != kVersion)
         throw DeckError(path_ + " is of another version of th_translate; remove it to begin anew");
       compare({kept.at("input").get<std::string>(), kept.at("model").get<std::string>(),
-               kept.at("options").get<std::string>()},
+               kept.at("options").get<std::string>(), kept.at("arithmetic").get<std::string>()},
               identity);
       head_ = static_cast<std::int64_t>(end) + 1;
     } catch (const json::exception&) {
@@ -94,7 +97,7 @@ void Journal::read(const JobIdentity& identity) {
   }
 }
 
-void Journal::compare(const JobIdentity& kept, const JobIdentity& asked) const {
+void Journal::compare(const JobIdentity& kept, const JobIdentity& asked) {
   const auto same = [this](const char* what, const std::string& its, const std::string& ours) {
     if (its != ours)
       throw DeckError(path_ + " is of another job, by its " + what + ": " + its + "; this one's: " +
@@ -103,6 +106,9 @@ void Journal::compare(const JobIdentity& kept, const JobIdentity& asked) const {
   same("input", kept.input, asked.input);
   same("model", kept.model, asked.model);
   same("options", kept.options, asked.options);
+  if (kept.arithmetic != asked.arithmetic)
+    warning_ = "the lines so far were made by " + kept.arithmetic + ", those to come by " +
+               asked.arithmetic + ": bits of scores may differ";
 }
 
 JobProgress Journal::go_on(OutputFile& output) {

@@ -15,6 +15,8 @@ struct JobIdentity {
   std::string input;    ///< "BYTES bytes, CRC-32C X" of a file, "a pipe"
   std::string model;    ///< checkpoints' parameters and tokenizers
   std::string options;  ///< all that the output's bytes depend on
+  /// Instruction set and library of products. Another one is no reason to refuse, and told.
+  std::string arithmetic;
 };
 
 /// How far a job is: lines whose output is written.
@@ -39,6 +41,8 @@ class Journal {
   /// DeckError where the output is not what the journal tells of.
   [[nodiscard]] JobProgress go_on(OutputFile& output);
   void add(const JobProgress& progress);
+  /// What has to be said of a job that goes on; empty for nothing.
+  [[nodiscard]] const std::string& warning() const noexcept { return warning_; }
   /// The job is done: the file goes.
   void remove();
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
@@ -51,9 +55,9 @@ class Journal {
   void append(const std::string& line);
   void cut(std::int64_t bytes);
   void read(const JobIdentity& identity);
-  void compare(const JobIdentity& kept, const JobIdentity& asked) const;
+  void compare(const JobIdentity& kept, const JobIdentity& asked);
 
-  std::string path_;
+  std::string path_, warning_;
   FileDescriptor file_;
   std::vector<Record> records_;
   std::int64_t head_ = 0;  ///< bytes of the first line

@@ -48,7 +48,8 @@ std::string pairs_text(const std::vector<std::int32_t>& sources) {
   std::string text;
   for (std::size_t t = 0; t < sources.size(); ++t) {
     if (sources[t] < 0) continue;
-    text += (text.empty() ? "" : " ") + std::to_string(sources[t]) + "-" + std::to_string(t);
+    if (!text.empty()) text += ' ';
+    text.append(std::to_string(sources[t])).append("-").append(std::to_string(t));
   }
   return text;
 }

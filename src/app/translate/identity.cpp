@@ -108,11 +108,12 @@ bool keeps_journal(const std::string& output) {
   return !output.empty() && (!about(output) || is_regular(output));
 }
 
-std::optional<JobIdentity> identity_of(const Request& request, const std::string& model) {
+std::optional<JobIdentity> identity_of(const Request& request, const std::string& model,
+                                       const std::string& arithmetic) {
   if (!keeps_journal(request.output)) return std::nullopt;
   std::string input = bytes_identity(request.input);
   if (request.score) input += "; target " + bytes_identity(request.target);
-  return JobIdentity{input, model, options_text(request)};
+  return JobIdentity{input, model, options_text(request), arithmetic};
 }
 
 std::int64_t plain_bytes(const std::string& path) {

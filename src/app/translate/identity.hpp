@@ -14,7 +14,8 @@ namespace th::app {
 /// What the job's result depends on; empty where no journal is kept. A regular input is read once
 /// for its checksum. Throws DataError where it can't be read.
 [[nodiscard]] std::optional<JobIdentity> identity_of(const Request& request,
-                                                     const std::string& model);
+                                                     const std::string& model,
+                                                     const std::string& arithmetic);
 /// Bytes of a text that lies in a regular file, not packed; 0: not known.
 [[nodiscard]] std::int64_t plain_bytes(const std::string& path);
 /// Throws DeckError where the output is the file `input`.

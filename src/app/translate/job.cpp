@@ -32,8 +32,8 @@ void set_threads(std::int64_t count) { at::set_num_threads(static_cast<int>(coun
 /// The two ends of a job, on the rank that reads and writes.
 struct Ends {
   Ends(const Request& request, const PreparedJob& job, std::int64_t ranks)
-      : writer({request.output, identity_of(request, job.model_identity()), job.cut_to(),
-                plain_bytes(request.input),
+      : writer({request.output, identity_of(request, job.model_identity(), job.arithmetic()),
+                job.cut_to(), plain_bytes(request.input),
                 [best = job.best()](std::int64_t fewer, std::int64_t sentences) {
                   return fewer_hypotheses(fewer, sentences, best);
                 }}),

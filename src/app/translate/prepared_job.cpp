@@ -2,7 +2,9 @@
 
 #include "app/decoders/ensemble_decoder.hpp"
 #include "app/decoders/lock_step_decoder.hpp"
+#include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
+#include "th/model/products/gemm.hpp"
 
 #include <unistd.h>
 
@@ -116,6 +118,11 @@ std::string PreparedJob::model_identity() const {
   std::string text;
   for (const auto& model : models_) text += (text.empty() ? "" : "; ") + model->identity();
   return text;
+}
+
+std::string PreparedJob::arithmetic() const {
+  const config::Gemm asked = models_.front()->config().run.gemm;
+  return instruction_set() + ", " + model::gemm_name(model::resolve_gemm(asked));
 }
 
 std::string PreparedJob::cut_to() const {

@@ -28,6 +28,8 @@ class PreparedJob {
   /// What has to be said once on standard error.
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
   [[nodiscard]] std::string model_identity() const;
+  /// "avx512, mkl": instruction set and library of products.
+  [[nodiscard]] std::string arithmetic() const;
   /// "the 100 positions that the model learned (data.max_length)".
   [[nodiscard]] std::string cut_to() const;
   /// Hypotheses of a line that were asked for.

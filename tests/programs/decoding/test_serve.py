@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import th_run
 
@@ -147,7 +148,7 @@ class Serve(th_run.SharedRunTest):
         with self.assertRaises(TimeoutError):
             for _ in range(1 << 20):
                 client.raw(b"nonsense\n" * 1000)
-        resident = open(f"/proc/{process.pid}/statm").read().split()[1]
+        resident = Path(f"/proc/{process.pid}/statm").read_text().split()[1]
         self.assertLess(int(resident) * os.sysconf("SC_PAGESIZE"), 2 << 30)
         other = self.client()
         other.send({"id": 1, "text": self.lines[1]})
