@@ -6,6 +6,7 @@
 
 #include "inspect_options.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/io/element_type.hpp"
 
 namespace th::app {
 
@@ -32,6 +33,20 @@ void require_sound(const io::CheckpointReader& reader);
 [[nodiscard]] std::vector<TensorEntry> entries(const io::CheckpointReader& reader);
 /// The text where `json` is false, else the object on a line.
 void answer(const InspectRequest& request, const std::string& text, const std::string& json);
+
+/// Which of a checkpoint's values are exported, and how they are stored.
+struct CheckpointChoice {
+  std::string group;  ///< "parameters", or that of their moving average
+  io::ElementType type = io::ElementType::kFloat32;
+};
+/// Says how many values the request's type could not hold, where there are any.
+void warn_of_overflows(const InspectRequest& request, std::int64_t overflowed);
+/// export --format ctranslate2: a folder. Returns the exit code.
+[[nodiscard]] int export_ctranslate2(const InspectRequest& request,
+                                     const io::CheckpointReader& reader,
+                                     const CheckpointChoice& choice);
+/// import --from: another program's model. Returns the exit code.
+[[nodiscard]] int import_foreign(const InspectRequest& request);
 
 // The commands. Each returns the exit code: 0 fine, 1 differs or damaged.
 [[nodiscard]] int inspect_info(const InspectRequest& request);

@@ -1,7 +1,6 @@
 #include "inspect_commands.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -15,13 +14,13 @@
 #include "th/io/formats/npz.hpp"
 #include "th/io/formats/safetensors.hpp"
 
-// export: a checkpoint as one safetensors or npz file, tensor by tensor.
+// export: a checkpoint as one safetensors or npz file, tensor by tensor, or for CTranslate2.
 namespace th::app {
 namespace {
 
 using Json = nlohmann::json;
 
-enum class Format { kSafetensors, kNpz };
+enum class Format { kSafetensors, kNpz, kCtranslate2 };
 
 Format format_of(const InspectRequest& request) {
   std::string name = request.format;
@@ -32,8 +31,9 @@ Format format_of(const InspectRequest& request) {
       throw DeckError("--format is missing and " + request.output +
                       " does not end in .safetensors or .npz");
   }
+  if (name == "ctranslate2") return Format::kCtranslate2;
   if (name != "safetensors" && name != "npz")
-    throw DeckError("--format " + name + " is unknown; allowed safetensors, npz");
+    throw DeckError("--format " + name + " is unknown; allowed safetensors, npz, ctranslate2");
   return name == "npz" ? Format::kNpz : Format::kSafetensors;
 }
 
@@ -99,10 +99,7 @@ class TensorFeed {
     const bool state = entry.kind != "parameters";
     std::vector<float> values = reader_.read_tensor(state ? entry.kind : parameters_, entry.name);
     if (state) return values;
-    std::vector<float> stored(values.size());
-    io::decode(io::encode(values, type_), type_, stored);
-    for (std::size_t i = 0; i < values.size(); ++i)
-      overflowed_ += std::isinf(stored[i]) && std::isfinite(values[i]) ? 1 : 0;
+    overflowed_ += io::count_overflows(values, type_);
     return values;
   }
   [[nodiscard]] io::ElementType type(const TensorEntry& entry) const {
@@ -150,14 +147,23 @@ std::vector<TensorEntry> chosen(const io::CheckpointReader& reader, Format forma
 
 }  // namespace
 
+void warn_of_overflows(const InspectRequest& request, std::int64_t overflowed) {
+  if (overflowed == 0) return;
+  std::cerr << "th_inspect: warning: " << overflowed << " values are too large for "
+            << request.dtype << " and became infinite\n";
+}
+
 int inspect_export(const InspectRequest& request) {
   if (request.output.empty()) throw DeckError("export needs --output FILE");
   const Format format = format_of(request);
   const io::ElementType type = type_of(request, format);
+  if (request.states && format == Format::kCtranslate2)
+    throw DeckError("--states contradicts --format ctranslate2, which holds a model alone");
   const auto reader = open_checkpoint(request.words[0]);
   if (request.states && reader->info().state_names.empty())
     throw CheckpointError(reader->folder() + " holds no optimizer states; leave --states out");
   const std::string group = group_of(request, *reader);
+  if (format == Format::kCtranslate2) return export_ctranslate2(request, *reader, {group, type});
   io::OutputFile file(request.output,
                       request.force ? io::Existing::kReplace : io::Existing::kRefuse);
   require_sound(*reader);
@@ -168,10 +174,7 @@ int inspect_export(const InspectRequest& request) {
   else
     write_safetensors(file, feed, tensors, metadata_of(reader->info(), request.states));
   file.commit();
-  if (feed.overflowed() > 0) {
-    std::cerr << "th_inspect: warning: " << feed.overflowed() << " values are too large for "
-              << request.dtype << " and became infinite\n";
-  }
+  warn_of_overflows(request, feed.overflowed());
   const Json json = {{"output", request.output},
                      {"checkpoint", reader->folder()},
                      {"format", format == Format::kNpz ? "npz" : "safetensors"},

@@ -279,6 +279,7 @@ class Mapping {
 
 int inspect_import(const InspectRequest& request) {
   if (request.output.empty()) throw DeckError("import needs --output FOLDER");
+  if (!request.from.empty()) return import_foreign(request);
   const io::SafetensorsReader file(request.words[0]);
   io::CheckpointInfo info = describe(request, file);
   const Mapping mapping(file, info);

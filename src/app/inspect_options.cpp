@@ -20,7 +20,9 @@ po::options_description options_of(const InspectCommand& command, InspectRequest
                     "the file or folder that is made; it appears under its name when it is whole")(
       "force", po::bool_switch(&request.force), "replace an output that is there")(
       "format", po::value(&request.format),
-      "safetensors or npz; without it the output's name says which")(
+      "safetensors, npz or ctranslate2 (a folder); without it the output's name says which")(
+      "from", po::value(&request.from),
+      "whose model it is: marian (an npz file), huggingface-marian (a folder of MarianMT)")(
       "dtype", po::value(&request.dtype),
       "of the parameters: fp32, bf16 (safetensors alone) or fp16; optimizer states stay fp32")(
       "parameters", po::value(&request.parameters),
@@ -32,7 +34,8 @@ po::options_description options_of(const InspectCommand& command, InspectRequest
       "a checkpoint whose deck and vocabularies the new one gets")(
       "deck", po::value(&request.deck), "the deck of the model, in place of the one in the file")(
       "vocabulary-source", po::value(&request.vocabulary_source),
-      "the source tokens in id order, one a line, in place of those in the file")(
+      "the source tokens in id order, one a line, in place of those in the file; with --from the "
+      "model's vocabulary: .yml, .json, .spm")(
       "vocabulary-target", po::value(&request.vocabulary_target), "the target tokens");
   po::options_description own("options", 140, 100);
   for (const auto& name : command.options) {

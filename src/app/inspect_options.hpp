@@ -11,8 +11,8 @@ struct InspectRequest {
   std::string command;
   std::vector<std::string> words;  ///< what stands after the command
   bool json = false, states = false, parameters_only = false, force = false;
-  std::string output, format, dtype = "fp32", parameters = "trained", deck, like, vocabulary_source,
-                              vocabulary_target;
+  std::string output, format, from, dtype = "fp32", parameters = "trained", deck, like,
+                                    vocabulary_source, vocabulary_target;
 };
 
 /// A command: its words, the options that it takes beside --json, and the function that does it.

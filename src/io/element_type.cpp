@@ -1,5 +1,7 @@
 #include "th/io/element_type.hpp"
 
+#include <cmath>
+
 #include <bit>
 #include <cstring>
 
@@ -46,6 +48,15 @@ void decode(std::span<const std::byte> bytes, ElementType type, std::span<float>
     std::memcpy(&element, bytes.data() + 2 * i, 2);
     values[i] = type == ElementType::kFloat16 ? to_float(Fp16{element}) : to_float(Bf16{element});
   }
+}
+
+std::int64_t count_overflows(std::span<const float> values, ElementType type) {
+  std::vector<float> stored(values.size());
+  decode(encode(values, type), type, stored);
+  std::int64_t count = 0;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    count += std::isinf(stored[i]) && std::isfinite(values[i]) ? 1 : 0;
+  return count;
 }
 
 }  // namespace th::io

@@ -21,4 +21,7 @@ enum class ElementType { kFloat32, kFloat16, kBfloat16 };
 /// The inverse; `bytes` holds values.size() elements of `type`.
 void decode(std::span<const std::byte> bytes, ElementType type, std::span<float> values);
 
+/// Finite values that become infinite as elements of `type`.
+[[nodiscard]] std::int64_t count_overflows(std::span<const float> values, ElementType type);
+
 }  // namespace th::io

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "data/tokenizer/piece_model.hpp"
+#include "data/tokenizer/sentencepiece_tokenizer.hpp"
 #include "th/base/error.hpp"
 
 namespace th::data {
@@ -26,6 +27,11 @@ bool is_language_mark(std::string_view token) {
 
 std::string language_piece(std::string_view mark) {
   return std::string(kBlank) + std::string(mark);
+}
+
+ModelIds read_model_ids(std::string bytes, const std::string& name) {
+  const SentencePieceTokenizer model(std::move(bytes), name);
+  return {model.saved(), model.model_ids()};
 }
 
 std::vector<std::string> ordinary_pieces(std::string_view bytes, const std::string& name) {

@@ -33,6 +33,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   /// Our own segmentation of it; amount 0 gives encode(line).
   [[nodiscard]] std::vector<std::int32_t> segment(std::string_view line, double amount,
                                                   std::uint64_t key) const;
+  /// Of each of our ids the model's; -1: it has no such symbol.
+  [[nodiscard]] const std::vector<std::int32_t>& model_ids() const noexcept { return theirs_; }
 
  private:
   void map_ids(const std::string& name);

@@ -36,7 +36,7 @@ void require_fitting(const config::RunConfig& config, const data::TokenizerPair&
                       where + " has a " + data::kind_name(one->kind()) +
                       " tokenizer; leave the key out, or set data.vocabulary = text");
   }
-  if (config::joint_vocabulary(config) && pair.source != pair.target)
+  if (config::joint_vocabulary(config) && pair.source->tokens() != pair.target->tokens())
     throw DeckError(
         "data.joint_vocabulary, or model.tie_embeddings: one vocabulary is asked for, and " +
         where + " has two: " +

@@ -42,13 +42,16 @@ void require_free(const std::string& path, Existing existing) {
     throw DeckError(path + " is already there; --force replaces it");
 }
 
-bool holds_a_checkpoint_alone(const fs::path& folder) {
+/// Whether a folder holds files of these names alone, or of a checkpoint's where they are empty.
+bool holds_alone(const fs::path& folder, const std::vector<std::string>& files) {
   std::error_code error;
   bool only = fs::is_directory(folder, error);
   for (fs::directory_iterator it(folder, error), end; only && !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    only = name == "model.h5" || (name.rfind("shard_", 0) == 0 && it->path().extension() == ".h5");
+    only = files.empty() ? name == "model.h5" ||
+                               (name.rfind("shard_", 0) == 0 && it->path().extension() == ".h5")
+                         : std::find(files.begin(), files.end(), name) != files.end();
   }
   return only && !error;
 }
@@ -92,13 +95,15 @@ void OutputFile::commit() {
   sync_path(parent_of(path_));
 }
 
-OutputFolder::OutputFolder(std::string path, Existing existing)
+OutputFolder::OutputFolder(std::string path, Existing existing,
+                           const std::vector<std::string>& files)
     : path_(without_slash(std::move(path))), temporary_(temporary_name(path_)) {
   std::error_code error;
   require_free(path_, existing);
-  if (fs::exists(path_, error) && !holds_a_checkpoint_alone(path_)) {
-    throw DeckError(
-        path_ + " holds other things than one checkpoint; it is not replaced, give another name");
+  if (fs::exists(path_, error) && !holds_alone(path_, files)) {
+    throw DeckError(path_ + " holds other things than one " +
+                    (files.empty() ? "checkpoint" : "exported model") +
+                    "; it is not replaced, give another name");
   }
   fs::remove_all(temporary_, error);
   fs::create_directory(temporary_, error);

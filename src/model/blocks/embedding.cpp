@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
+#include "th/model/parameters/sinusoids.hpp"
 
 #include <cmath>
 #include <utility>
@@ -18,23 +19,8 @@ float scale_of(std::int64_t width) { return std::sqrt(static_cast<float>(width))
 }  // namespace
 
 at::Tensor sinusoidal_positions(const config::ModelSection& model, std::int64_t length) {
-  const std::int64_t width = model.d_model;
-  at::Tensor table = model::empty({length, width}, at::TensorOptions().dtype(at::kFloat));
-  float* p = table.data_ptr<float>();
-  const bool halves = model.position_layout == config::PositionLayout::kHalves;
-  // Column 2i has the frequency 10000^(-2i / divisor).
-  const bool marian = model.position_frequency == config::PositionFrequency::kMarian;
-  const auto divisor = static_cast<double>(marian ? width - 2 : width);
-  for (std::int64_t t = 0; t < length; ++t) {
-    for (std::int64_t d = 0; d < width; d += 2) {
-      const double angle =
-          static_cast<double>(t) * std::exp(-std::log(10000.0) * static_cast<double>(d) / divisor);
-      float* row = p + t * width;
-      row[halves ? d / 2 : d] = static_cast<float>(std::sin(angle));
-      if (d + 1 < width)
-        row[halves ? d / 2 + width / 2 : d + 1] = static_cast<float>(std::cos(angle));
-    }
-  }
+  at::Tensor table = model::empty({length, model.d_model}, at::TensorOptions().dtype(at::kFloat));
+  fill_sinusoids(model, length, table.data_ptr<float>());
   return table;
 }
 

@@ -2,6 +2,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
+#include "th/model/decoding/search_options.hpp"
 #include "th/monitor/header.hpp"
 #include "th/monitor/log_tail.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
@@ -155,6 +156,9 @@ void Trainer::open_data(const runtime::Communicator& node) {
   source_ = data_.source;
   run_agreed(collectives_, [&] {
     if (reader_ && dataset_.train) io::require_same_tokenizers(config_, *reader_);
+    // A forbidden word that the vocabulary does not have is told now, not after the training.
+    if (dataset_.target_tokenizer)
+      (void)model::search_options(config_.decode, config_.run.seed, *dataset_.target_tokenizer);
   });
   const std::string corpus = dataset_.train ? corpus_identity(*dataset_.train, config_.data) : "";
   run_agreed(collectives_, [&] {

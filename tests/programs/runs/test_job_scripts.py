@@ -59,6 +59,39 @@ class JobScripts(th_run.ProgramTest):
                 self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
                 self.assertIn(f"{ranks} ranks, 1 CPUs a rank", done.stdout)
 
+    def translate_job(self, *words, **variables):
+        environment = {
+            **self.environment,
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "TH_TRANSLATE": str(th_run.BIN / "th_translate"),
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NUM_NODES": "1",
+            "SLURM_JOB_NODELIST": "here",
+            "SLURM_NTASKS": "2",
+            **variables,
+        }
+        return subprocess.run(
+            ["bash", str(th_run.SOURCE / "jobs" / "translate.sbatch"), *map(str, words)],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=th_run.LIMIT_S,
+        )
+
+    def test_a_translation_is_dealt_to_the_ranks_of_a_job(self):
+        self.train(train__max_steps=2)
+        words = (self.latest(), "valid.en", "valid.out")
+        expected = self.program("th_translate", self.latest(), "--input", "valid.en").out
+        for launch in ("srun --mpi=pmix", "mpirun"):
+            done = self.translate_job(*words, LAUNCH=launch)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("2 ranks, 1 CPUs a rank", done.stdout)
+            self.assertEqual((self.folder / "valid.out").read_text(), expected)
+        done = self.translate_job(self.latest(), "absent.en", "out.fr")
+        self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
+        self.assertEqual(self.translate_job(self.latest()).returncode, 2)
+
     def test_an_array_is_a_run_for_each_seed(self):
         for task in ("3", "4"):
             done = self.job("single_node.sbatch", SLURM_NTASKS="2", SLURM_ARRAY_TASK_ID=task)

@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "th/data/tokenizer/tokenizer.hpp"
 
 namespace th::data {
 
@@ -12,6 +15,15 @@ namespace th::data {
 /// The piece by which a SentencePiece model cuts such a mark out of a line's beginning: with
 /// SentencePiece's sign of a blank before it.
 [[nodiscard]] std::string language_piece(std::string_view mark);
+
+/// A user's SentencePiece model as a tokenizer, and of each of its ids the id in the model's file;
+/// -1: the model has none.
+struct ModelIds {
+  SavedTokenizer tokenizer;
+  std::vector<std::int32_t> ids;
+};
+/// Of a model's bytes; `name` stands in messages. Throws DataError as read_model().
+[[nodiscard]] ModelIds read_model_ids(std::string bytes, const std::string& name);
 
 /// The texts of a SentencePiece model's pieces but the unknown and control ones. Throws DataError,
 /// beginning with `name`, for bytes that are no such model.

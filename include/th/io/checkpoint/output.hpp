@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace th::io {
 
@@ -35,13 +36,13 @@ class OutputFile {
   std::int64_t size_ = 0;
 };
 
-/// The same for a checkpoint's folder. A folder of that name is replaced in one move, and only
-/// where it holds a checkpoint and nothing else.
+/// The same for a checkpoint's folder, or one with files of given names. A folder of that name is
+/// replaced in one move, and only where it holds a checkpoint, or those files, and nothing else.
 class OutputFolder {
  public:
-  /// Throws DeckError where the name is taken and `existing` refuses or what is there is no
-  /// checkpoint.
-  OutputFolder(std::string path, Existing existing);
+  /// `files`: the names that the folder may have; empty: those of a checkpoint. Throws DeckError
+  /// where the name is taken and `existing` refuses or other things are there.
+  OutputFolder(std::string path, Existing existing, const std::vector<std::string>& files = {});
   ~OutputFolder();
   OutputFolder(const OutputFolder&) = delete;
   OutputFolder& operator=(const OutputFolder&) = delete;
