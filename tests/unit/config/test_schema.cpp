@@ -82,8 +82,8 @@ TEST(KeyTable, EachAllowedWordReadsBackAndNoOther) {
 
 TEST(KeyTable, RefusedValueLeavesTheConfigAsItWas) {
   for (const Key& key : keys()) {
-    if (key.type == "path" || key.type == "list of paths" || key.type == "text" ||
-        key.type == "list of words" || takes_a_path(key))
+    if (key.type == "path" || key.type == "list of paths" || key.type == "list of words" ||
+        key.type == "text" || takes_a_path(key))
       continue;
     RunConfig config;
     EXPECT_FALSE(key.set(config, "12x")) << key.name;
