@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Translates the same lines by th_translate and, after th_inspect export, by CTranslate2, and counts
-on how many both give one text; and compares the sums of log p of given targets.
+"""Translates the same lines by th_translate and, after th_inspect export, by CTranslate2, and
+counts on how many both give one text; and compares the sums of log p of given targets.
 
 Greedy and with a beam, length penalty 0, fp32. Exit 1 where less than --share of the lines agree or
 a sum is further off than --within. CTranslate2's Python: TH_CTRANSLATE2_PYTHON, else
