@@ -18,6 +18,7 @@
 #include "th/runtime/transport/watched_collectives.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/plan/plan_command.hpp"
+#include "th/train/replay/replay.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/selfcheck.hpp"
 #include "th/train/trainer.hpp"
@@ -155,6 +156,10 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path,
     if (idle && collectives.rank() == 0)
       log.warn(std::string(key) + " has no effect: the device is a CPU");
   }
+  if (!collectives.shares_memory() && collectives.rank() == 0)
+    log.warn(
+        "ranks of a node can't share memory, so that everything goes by messages: the same bits, "
+        "more memory and time (docs/troubleshooting.md)");
   if (const auto warning =
           runtime::binding_warning(deck.config.run.threads, deck.config.data.num_workers);
       warning && collectives.rank() == 0)
@@ -169,7 +174,13 @@ using Patience = std::chrono::duration<double>;
 int train(const config::CommandLine& line, runtime::Collectives& collectives,
           const runtime::Communicator& node, Log& log, Patience& patience) {
   config::LoadedDeck deck;
-  train::run_agreed(collectives, [&] { deck = config::load_deck(line.deck_path, line.overrides); });
+  train::BadStep bad;
+  const bool replays = line.action == config::Action::kReplay;
+  train::run_agreed(collectives, [&] {
+    if (replays) bad = train::read_bad_step(line.replay_path);
+    deck = replays ? config::load_deck_text(bad.deck, line.replay_path, "/", line.overrides)
+                   : config::load_deck(line.deck_path, line.overrides);
+  });
   const std::vector<std::string> hashes =
       collectives.gather_texts(std::to_string(config::deck_hash(deck)));
   for (std::size_t r = 1; r < hashes.size(); ++r) {
@@ -200,6 +211,11 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
     return static_cast<int>(train::selfcheck(deck, device, *watched, node, log)
                                 ? ExitCode::kCompleted
                                 : ExitCode::kDiffers);
+  }
+  if (replays) {
+    return static_cast<int>(train::replay(bad, line.replay_path, deck, device, *watched, log)
+                                ? ExitCode::kCompleted
+                                : ExitCode::kNumerics);
   }
   return train::Trainer(deck, device, *watched, watchdog, node, log).run();
 }

@@ -30,7 +30,9 @@ std::vector<std::string> missing_files(const config::LoadedDeck& deck) {
   for (const config::ResolvedEntry& entry : deck.entries) {
     const std::string& type = config::find_key(entry.key)->type;
     const bool several = type == "list of paths";
-    const bool chosen = entry.value.starts_with('/');  // of checkpoint.resume, data.vocabulary
+    // Words, or a path, which is absolute.
+    const bool chosen = (entry.key == "checkpoint.resume" || entry.key == "data.vocabulary") &&
+                        entry.value.starts_with('/');
     if (kMade.contains(entry.key) || !(several || type == "path" || chosen)) continue;
     for (const std::string& file :
          several ? config::files_of(entry.value) : std::vector<std::string>{entry.value}) {

@@ -49,6 +49,7 @@ void warn_of_overflows(const InspectRequest& request, std::int64_t overflowed);
 [[nodiscard]] int import_foreign(const InspectRequest& request);
 
 // The commands. Each returns the exit code: 0 fine, 1 differs or damaged.
+[[nodiscard]] int inspect_info(const InspectRequest& request);
 [[nodiscard]] int inspect_ls(const InspectRequest& request);
 [[nodiscard]] int inspect_stat(const InspectRequest& request);
 [[nodiscard]] int inspect_verify(const InspectRequest& request);

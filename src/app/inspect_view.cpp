@@ -1,7 +1,9 @@
 #include "inspect_commands.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <limits>
@@ -11,6 +13,7 @@
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/slice.hpp"
 
 // The commands that look at one checkpoint: ls, stat, verify, show.
@@ -88,6 +91,25 @@ Json statistics(const std::vector<float>& values) {
           {"non_finite", static_cast<std::int64_t>(values.size()) - finite}};
 }
 
+/// A line a tensor, columns below one another.
+int stat_table(const io::CheckpointReader& reader, const std::vector<TensorEntry>& all) {
+  std::size_t width = 4;
+  for (const auto& entry : all) width = std::max(width, entry.full_name().size());
+  std::array<char, 120> cells{};
+  std::snprintf(cells.data(), cells.size(), "  %13s %13s %13s %13s %11s", "mean", "deviation",
+                "min", "max", "not finite");
+  std::cout << "name" << std::string(width - 4, ' ') << cells.data() << '\n';
+  for (const auto& entry : all) {
+    const Json row = statistics(reader.read_tensor(entry.kind, entry.name));
+    const auto at = [&](const char* key) { return row[key].get<double>(); };
+    std::snprintf(cells.data(), cells.size(), "  %13.6g %13.6g %13.6g %13.6g %11.0f", at("mean"),
+                  at("deviation"), at("min"), at("max"), at("non_finite"));
+    const std::string name = entry.full_name();
+    std::cout << name << std::string(width - name.size(), ' ') << cells.data() << '\n';
+  }
+  return 0;
+}
+
 int report(const std::vector<std::string>& problems, const InspectRequest& request,
            const std::string& folder) {
   if (request.json) {
@@ -120,15 +142,12 @@ int inspect_ls(const InspectRequest& request) {
 
 int inspect_stat(const InspectRequest& request) {
   const auto reader = open_checkpoint(request.words[0]);
+  const std::vector<TensorEntry> all = entries(*reader);
+  if (!request.json) return stat_table(*reader, all);
   Json out = Json::object();
-  for (const auto& entry : entries(*reader)) {
-    const Json row = statistics(reader->read_tensor(entry.kind, entry.name));
-    if (request.json)
-      out[entry.full_name()] = row;
-    else
-      std::cout << entry.full_name() << ' ' << json_text(row) << '\n';
-  }
-  if (request.json) std::cout << json_text(out) << '\n';
+  for (const auto& entry : all)
+    out[entry.full_name()] = statistics(reader->read_tensor(entry.kind, entry.name));
+  std::cout << json_text(out) << '\n';
   return 0;
 }
 
@@ -141,6 +160,10 @@ int inspect_verify(const InspectRequest& request) {
     problems.insert(problems.end(), here.begin(), here.end());
     if (!problems.empty() && here.empty()) problems.push_back(reader.folder() + " is whole");
     return report(problems, request, reader.folder());
+  } catch (const io::NoCheckpointError&) {  // nothing that could be damaged
+    throw;
+  } catch (const NewerFormatError&) {
+    throw;
   } catch (const CheckpointError& error) {  // model.h5 itself is damaged
     return report({error.what()}, request, request.words[0]);
   }

@@ -14,8 +14,9 @@ int main(int argc, char** argv) {
   th::runtime::StopSignals::install();
   try {
     const th::config::CommandLine line = th::config::parse_command_line(argc, argv);
-    const bool collective =
-        line.action == th::config::Action::kRun || line.action == th::config::Action::kSelfcheck;
+    const bool collective = line.action == th::config::Action::kRun ||
+                            line.action == th::config::Action::kSelfcheck ||
+                            line.action == th::config::Action::kReplay;
     return collective ? th::app::run(line, argc, argv) : th::app::answer(line);
   } catch (const th::Error& error) {
     // Every rank of a launch fails alike here: one of them speaks.

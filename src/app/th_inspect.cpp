@@ -12,9 +12,17 @@ namespace {
 
 using namespace th::app;
 
+/// A command that looks at one checkpoint as a whole.
+InspectCommand of_one(const char* name, const char* summary, int (*run)(const InspectRequest&)) {
+  return {name, "CHECKPOINT", summary, 1, 1, {}, run};
+}
+
 std::vector<InspectCommand> commands() {
   return {
-      {"ls", "CHECKPOINT", "Names, shapes and dtypes.", 1, 1, {}, inspect_ls},
+      of_one("info",
+             "Step, epoch, run, deck, identity, ranks, parameters, vocabularies and scores.",
+             inspect_info),
+      of_one("ls", "Names, shapes and dtypes.", inspect_ls),
       {"show",
        "CHECKPOINT NAME[BEGIN:END,…]",
        "Values, a row a line; slices as numpy's, an index keeps its dimension.",
@@ -22,20 +30,9 @@ std::vector<InspectCommand> commands() {
        2,
        {},
        inspect_show},
-      {"stat",
-       "CHECKPOINT",
-       "Mean, deviation, extremes and the count of non-finite values of each tensor.",
-       1,
-       1,
-       {},
-       inspect_stat},
-      {"verify",
-       "CHECKPOINT",
-       "Checks every checksum and source; exit 1 when damaged.",
-       1,
-       1,
-       {},
-       inspect_verify},
+      of_one("stat", "Mean, deviation, extremes and the count of non-finite values of each tensor.",
+             inspect_stat),
+      of_one("verify", "Checks every checksum and source; exit 1 when damaged.", inspect_verify),
       {"diff",
        "A B",
        "Compares by name: largest difference, ULPs, differing elements; exit 1 when they differ.",

@@ -1,6 +1,7 @@
+#include "app/deal/messages.hpp"
+#include "app/deal/ranks.hpp"
+#include "app/serve/server.hpp"
 #include "app/translate/job.hpp"
-#include "app/translate/messages.hpp"
-#include "app/translate/ranks.hpp"
 #include "app/translate/request.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
@@ -52,7 +53,12 @@ int run_launched(const th::app::Request& request, int& argc, char**& argv) {
 
 int run(int argc, char** argv) {
   const th::app::Request request = th::app::parse_request(argc, argv);
-  if (th::runtime::launched_ranks(environment) > 1) return run_launched(request, argc, argv);
+  const bool launched = th::runtime::launched_ranks(environment) > 1;
+  if (!request.serve.empty()) {
+    if (launched) throw th::DeckError("--serve is of one process: start it without mpirun or srun");
+    return th::app::serve(request);
+  }
+  if (launched) return run_launched(request, argc, argv);
   return th::app::run_alone(request);
 }
 

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include "th/base/error.hpp"
 
@@ -16,6 +18,9 @@ struct Log::Impl {
   int rank;
   std::string prefix;
   spdlog::logger logger{"th"};
+  std::mutex mutex;
+  bool holding = false;
+  std::vector<std::string> held;
   void write(spdlog::level::level_enum level, const std::string& text) {
     logger.log(level, spdlog::string_view_t(text.data(), text.size()));
     logger.flush();
@@ -41,12 +46,22 @@ Log::Log(int rank, const std::string& host) : impl_(std::make_unique<Impl>()) {
       });
 }
 
-Log::~Log() = default;
+Log::~Log() {
+  for (const std::string& message : take_warnings())
+    impl_->write(spdlog::level::warn, impl_->prefix + "warning: " + message);
+}
 
 void Log::info(const std::string& message) {
   if (impl_->rank == 0) impl_->write(spdlog::level::info, message);
 }
 void Log::warn(const std::string& message) {
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->holding) {
+      impl_->held.push_back(message);
+      return;
+    }
+  }
   impl_->write(spdlog::level::warn, impl_->prefix + "warning: " + message);
 }
 void Log::error(const std::string& message) {
@@ -61,6 +76,21 @@ void Log::open_file(const std::string& path) {
   } catch (const spdlog::spdlog_ex& e) {
     throw DeckError("run.output_dir: cannot open the log " + path + ": " + e.what());
   }
+}
+
+void Log::hold_warnings() {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->holding = impl_->rank != 0;
+}
+
+bool Log::holds() const {
+  const std::lock_guard lock(impl_->mutex);
+  return !impl_->held.empty();
+}
+
+std::vector<std::string> Log::take_warnings() {
+  const std::lock_guard lock(impl_->mutex);
+  return std::exchange(impl_->held, {});
 }
 
 }  // namespace th

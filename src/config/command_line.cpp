@@ -22,8 +22,9 @@ struct Flag {
   Action action;
 };
 constexpr Flag kFlags[] = {{"check", Action::kCheck},         {"plan", Action::kPlan},
-                           {"selfcheck", Action::kSelfcheck}, {"explain", Action::kExplain},
-                           {"help", Action::kHelp},           {"version", Action::kVersion}};
+                           {"selfcheck", Action::kSelfcheck}, {"replay", Action::kReplay},
+                           {"explain", Action::kExplain},     {"help", Action::kHelp},
+                           {"version", Action::kVersion}};
 
 po::options_description visible_options() {
   po::options_description options("Options");
@@ -37,6 +38,8 @@ po::options_description visible_options() {
       "plan.link_gbytes)")("selfcheck", po::bool_switch(),
                            "three steps at stages 0 to 3, recompute on and off; exit 0 when all "
                            "bits are the same, else 1")(
+      "replay", po::value<std::string>()->value_name("FILE"),
+      "run a step that a run has kept once more, at any rank count: its losses and gradients")(
       "explain", po::value<std::string>()->implicit_value("")->value_name("[KEY]"),
       "what a key, a section or every key of the deck means")(
       "help,h", po::bool_switch(), "this text")("version", po::bool_switch(),
@@ -104,6 +107,8 @@ class Reader {
       problem("--explain takes a key alone, without a value");
     if (line_.action == Action::kExplain)
       take_explain_key(values["explain"].as<std::string>(), words);
+    else if (line_.action == Action::kReplay)
+      take_replay(values["replay"].as<std::string>(), words);
     else if (line_.action != Action::kHelp && line_.action != Action::kVersion)
       take_deck(words);
   }
@@ -141,6 +146,12 @@ class Reader {
     line_.explain_key = std::move(key);
   }
 
+  void take_replay(std::string path, const std::vector<std::string>& words) {
+    if (!words.empty())
+      problem("--replay takes its deck from the file; '" + words[0] + "' is more");
+    line_.replay_path = std::move(path);
+  }
+
   void take_deck(const std::vector<std::string>& words) {
     if (words.size() == 1)
       line_.deck_path = words.front();
@@ -165,6 +176,7 @@ std::string help_text() {
   std::ostringstream text;
   text << "Trains an encoder-decoder Transformer on many ranks from one deck.\n\nUsage: " << kUsage
        << "\n"
+       << "       th_app --replay FILE [section.key=value]...\n"
        << "       th_app --explain [KEY] | --help | --version\n\n"
        << visible_options() << "\n"
        << "Any key of the deck can be given after it, as section.key=value or "

@@ -258,4 +258,26 @@ std::vector<EvalBatch> make_eval_batches(const ParallelCorpus& corpus,
   return batches;
 }
 
+std::vector<EvalBatch> make_source_batches(const std::vector<std::vector<std::int32_t>>& sources,
+                                           const config::DataSection& data, std::int64_t rank,
+                                           std::int64_t ranks) {
+  const auto source = [&](std::int64_t place) -> const std::vector<std::int32_t>& {
+    return sources[static_cast<std::size_t>(place)];
+  };
+  Slot order(sources.size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return source(a).size() < source(b).size();
+  });
+  std::vector<EvalBatch> batches;
+  std::vector<Slot> slots = cut_by_count(order, data.batch_size);
+  for (std::int64_t number = rank; number < std::ssize(slots); number += ranks) {
+    Slot& sentences = slots[static_cast<std::size_t>(number)];
+    Batch batch;
+    for (const std::int64_t sentence : sentences) batch.append(source(sentence), {});
+    batches.push_back({number, std::move(sentences), std::move(batch)});
+  }
+  return batches;
+}
+
 }  // namespace th::data

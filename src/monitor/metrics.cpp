@@ -94,11 +94,28 @@ struct Line {
   bool validation = false;  // of an eval record; those of before "set" by their metric
 };
 
-std::vector<Line> whole_lines(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
+/// The records up to the first line that is none.
+struct Records {
   std::vector<Line> lines;
+  bool torn = false;    ///< a last line has no newline: the write was cut
+  std::string damage;   ///< what is wrong with the first line that is no record; empty: all are
+  std::string trouble;  ///< the same, with what was read there
+};
+
+/// What a line that is no record holds, in words.
+std::string damage_of(const std::string& text) {
+  const bool zeros = text.find('\0') != std::string::npos;
+  return zeros ? "zero bytes" : "no record";
+}
+
+Records records_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  Records out;
   for (std::string text; std::getline(in, text);) {
-    if (in.eof()) break;  // no newline after it: the write was cut
+    if (in.eof()) {
+      out.torn = true;
+      break;
+    }
     Line line{text, "", 0};
     try {
       const Json record = Json::parse(text);
@@ -108,27 +125,37 @@ std::vector<Line> whole_lines(const std::string& path) {
             record.contains("set") ? record["set"] == "valid" : record["metric"] == "valid_loss";
       if (line.kind == "step") line.step = record.at("step").get<std::int64_t>();
     } catch (const Json::exception& e) {
-      throw DataError(path + ":" + std::to_string(lines.size() + 1) +
-                      ": expected a metrics record, read '" + text.substr(0, 80) + "' (" +
-                      e.what() + "); move the file away or repair the line to resume");
+      const std::string number = std::to_string(out.lines.size() + 1);
+      out.damage = "line " + number + " holds " + damage_of(text);
+      out.trouble = path + ":" + number + ": expected a metrics record, read '" +
+                    text.substr(0, 80) + "' (" + e.what() +
+                    "); move the file away or repair the line to resume";
+      break;
     }
-    lines.push_back(std::move(line));
+    out.lines.push_back(std::move(line));
   }
-  return lines;
+  return out;
 }
 
 }  // namespace
 
 std::string MetricsWriter::last_exit(const std::string& path) {
-  const std::vector<Line> lines = whole_lines(path);
-  if (lines.empty() || lines.back().kind != "summary") return "";
+  const Records records = records_of(path);
+  const std::vector<Line>& lines = records.lines;
+  if (lines.empty() || !records.damage.empty() || lines.back().kind != "summary") return "";
   return Json::parse(lines.back().text).value("exit", "");
 }
 
-void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step,
-                                     const Kept& kept) {
-  if (!std::filesystem::exists(path)) return;
-  const std::vector<Line> lines = whole_lines(path);
+std::string MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step,
+                                            const Kept& kept) {
+  if (!std::filesystem::exists(path)) return "";
+  const Records records = records_of(path);
+  const std::vector<Line>& lines = records.lines;
+  // Behind the checkpoint's step all goes anyhow, whether it can be read or not.
+  const bool reached = std::any_of(lines.begin(), lines.end(), [&](const Line& l) {
+    return l.kind == "step" && l.step >= last_step;
+  });
+  if (!records.damage.empty() && !reached) throw DataError(records.trouble);
   const auto later = std::find_if(lines.begin(), lines.end(), [&](const Line& l) {
     return l.kind == "step" && l.step > last_step;
   });
@@ -149,6 +176,10 @@ void MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_
   std::error_code code;
   std::filesystem::rename(part, path, code);
   if (code) throw DeckError("run.output_dir: cannot replace " + path + ": " + code.message());
+  if (!records.damage.empty())
+    return path + ": " + records.damage + ", behind the checkpoint's step " +
+           std::to_string(last_step) + "; the file is cut there";
+  return records.torn ? path + ": the last line was not written whole; it is cut" : "";
 }
 
 }  // namespace th::monitor

@@ -1,5 +1,6 @@
 #include "th/monitor/progress.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,8 +24,12 @@ Progress::Progress(bool allowed, std::FILE* stream)
 
 Progress::~Progress() { clear(); }
 
-void Progress::show(const std::string& text) {
+void Progress::show(const std::string& line) {
   if (!active_) return;
+  // A line that wraps can't be written over.
+  winsize size{};
+  const bool known = ioctl(fileno(stream_), TIOCGWINSZ, &size) == 0 && size.ws_col > 1;
+  const std::string text = known ? line.substr(0, size.ws_col - 1U) : line;
   const std::size_t pad = shown_ > text.size() ? shown_ - text.size() : 0;
   std::fprintf(stream_, "\r%s%s", text.c_str(), std::string(pad, ' ').c_str());
   std::fflush(stream_);

@@ -31,6 +31,15 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
   mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
 }
 
+EvaluationBatches::EvaluationBatches(const data::Sources& sources, const config::DataSection& data,
+                                     std::int64_t rank, std::int64_t ranks)
+    : numbers_(sources.numbers),
+      count_((std::ssize(sources.ids) + data.batch_size - 1) / data.batch_size),
+      sentences_(std::ssize(sources.ids)) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
+  mine_ = data::make_source_batches(sources.ids, data, rank, ranks);
+}
+
 std::vector<zero::BatchShape> EvaluationBatches::shapes() const {
   std::vector<zero::BatchShape> shapes;
   for (const data::EvalBatch& batch : mine_) shapes.push_back(shape_of(batch.batch));
@@ -46,8 +55,10 @@ std::int64_t EvaluationBatches::bytes() const {
 std::vector<model::SentenceOptions> EvaluationBatches::options(const data::EvalBatch& batch) const {
   std::vector<model::SentenceOptions> all;
   for (const std::int64_t sentence : batch.sentences) {
-    const std::int64_t line = corpus_ == nullptr ? sentence : corpus_->line_of(sentence);
-    all.push_back({.number = static_cast<std::uint64_t>(line), .prefix = {}});
+    const std::uint64_t number = corpus_ == nullptr
+                                     ? numbers_[static_cast<std::size_t>(sentence)]
+                                     : static_cast<std::uint64_t>(corpus_->line_of(sentence));
+    all.push_back({.number = number, .prefix = {}});
   }
   return all;
 }

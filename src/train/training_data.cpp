@@ -78,11 +78,7 @@ void finish(TrainingData& data, const config::RunConfig& config) {
                                                          : config.data.vocab_size;
   data.target_vocabulary = data.dataset.target_tokenizer ? data.dataset.target_tokenizer->size()
                                                          : config.data.vocab_size;
-  data.longest = std::max({config.data.longest_length(), config.data.synthetic_length,
-                           config.decode.max_length}) +
-                 2;
-  if (config.model.position == config::Position::kLearned)
-    data.longest = model::learned_positions(config);
+  data.longest = position_rows(config);
 }
 
 bool synthetic(const config::RunConfig& config) {
@@ -154,6 +150,13 @@ std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSou
   if (__builtin_mul_overflow(steps, config.train.epochs, &all))
     return std::numeric_limits<std::int64_t>::max();
   return all / counted;
+}
+
+std::int64_t position_rows(const config::RunConfig& config) {
+  if (config.model.position == config::Position::kLearned) return model::learned_positions(config);
+  return std::max({config.data.longest_length(), config.data.synthetic_length,
+                   config.decode.max_length}) +
+         2;
 }
 
 void require_schedule_fits(const config::RunConfig& config, std::int64_t steps) {

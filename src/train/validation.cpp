@@ -2,6 +2,9 @@
 
 #include "th/base/error.hpp"
 #include "th/config/metrics.hpp"
+#include "th/config/summarization.hpp"
+#include "th/data/summary/hierarchical.hpp"
+#include "th/model/decoding/search_options.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/process/child_program.hpp"
 #include "th/score/bleu.hpp"
@@ -134,31 +137,80 @@ std::string log_text(const std::vector<Score>& scores) {
   return text;
 }
 
+namespace {
+
+/// Decodes batches by the run's parameters.
+class RunDecoder {
+ public:
+  explicit RunDecoder(const RunParts& run) : run_(run) {
+    if (!run.device.on_gpu()) return;
+    const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
+    host_.emplace(model::TransformerSpec{run.config.model, run.data.source_vocabulary,
+                                         run.data.target_vocabulary, run.data.longest,
+                                         run.data.source_per_target},
+                  model::resolve_gemm(run.config.run.gemm), model::Arithmetic::kCompute,
+                  model::host_compute(run.config.run));
+  }
+  /// As translate_corpus(). Within with_decoding_parameters(). Collective.
+  [[nodiscard]] std::optional<Lines> operator()(const EvaluationBatches& batches) {
+    const config::DecodeSection& decode = run_.config.decode;
+    run_.memory.saw_decoding(batches.shapes(), batches.bytes(), decode.max_length);
+    const data::Tokenizer& target = *run_.data.dataset.target_tokenizer;
+    return translate_corpus(host_ ? *host_ : run_.model, run_.engine, run_.collectives, batches,
+                            {target, model::search_options(decode, run_.config.run.seed, target),
+                             run_.stop, run_.sharded});
+  }
+
+ private:
+  const RunParts& run_;
+  std::optional<model::Transformer> host_;  // decodes in place of a GPU's
+  const model::ActivationLedger of_host_{runtime::MemoryLedger::process()};
+};
+
+/// The sources of some sentences as they were before they were cut to the window, where chunks of
+/// them are summarized; none where all are within it.
+data::Sources long_documents(const RunParts& run, const data::ParallelCorpus& corpus,
+                             std::span<const std::int64_t> sentences) {
+  if (!config::summarizes_in_chunks(run.config) || corpus.info().counts.cut == 0) return {};
+  const std::int64_t window = config::summary_window(run.config).length;
+  const Lines lines = corpus.source_lines();
+  data::Sources documents;
+  bool longer = false;
+  for (const std::int64_t sentence : sentences) {
+    const std::int64_t line = corpus.line_of(sentence);
+    documents.ids.push_back(data::encode_source(
+        *run.data.dataset.source_tokenizer, lines[static_cast<std::size_t>(line)], data::kUncut));
+    documents.numbers.push_back(static_cast<std::uint64_t>(line));
+    longer = longer || std::ssize(documents.ids.back()) > window;
+  }
+  return longer ? documents : data::Sources();
+}
+
+}  // namespace
+
 std::optional<std::vector<std::string>> translate_sentences(
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences) {
-  const config::RunConfig& config = run.config;
-  const EvaluationBatches batches(corpus, config.data, run.collectives.rank(),
-                                  run.collectives.size(), sentences);
-  run.memory.saw_decoding(batches.shapes(), batches.bytes(), config.decode.max_length);
-  std::optional<model::Transformer> host;  // decodes in place of a GPU's
-  const model::ActivationLedger of_host(runtime::MemoryLedger::process());
-  if (run.device.on_gpu()) {
-    const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-    host.emplace(
-        model::TransformerSpec{config.model, run.data.source_vocabulary, run.data.target_vocabulary,
-                               run.data.longest, run.data.source_per_target},
-        model::resolve_gemm(config.run.gemm), model::Arithmetic::kCompute,
-        model::host_compute(config.run));
-  }
-  std::optional<std::vector<std::string>> lines;
-  with_decoding_parameters(config, run.engine, [&] {
-    lines = translate_corpus(
-        host ? *host : run.model, run.engine, run.collectives, batches,
-        {*run.data.dataset.target_tokenizer,
-         {config.decode.beam, config.decode.length_penalty, config.decode.max_length, 1},
-         run.stop,
-         run.sharded});
+  const config::DataSection& section = run.config.data;
+  const std::int64_t rank = run.collectives.rank(), ranks = run.collectives.size();
+  data::Sources documents;
+  run_agreed(run.collectives, [&] { documents = long_documents(run, corpus, sentences); });
+  RunDecoder decode(run);
+  std::optional<Lines> lines;
+  with_decoding_parameters(run.config, run.engine, [&] {
+    if (documents.ids.empty()) {
+      lines = decode(EvaluationBatches(corpus, section, rank, ranks, sentences));
+      return;
+    }
+    const std::optional<Lines> summaries = data::summarize_documents(
+        std::move(documents), config::summary_window(run.config),
+        *run.data.dataset.source_tokenizer, [&](const data::Sources& sources) {
+          return decode(EvaluationBatches(sources, section, rank, ranks));
+        });
+    if (!summaries) return;
+    lines.emplace(static_cast<std::size_t>(corpus.size()));
+    for (std::size_t i = 0; i < sentences.size(); ++i)
+      (*lines)[static_cast<std::size_t>(sentences[i])] = (*summaries)[i];
   });
   return lines;
 }

@@ -2,11 +2,12 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace th {
 
 /// Messages of one rank. Rank 0 prints to stdout; other ranks only warnings and errors, on stderr
-/// as `[rank r host]`.
+/// as `[rank r host]`. Threads may warn at the same time.
 class Log {
  public:
   Log(int rank, const std::string& host);
@@ -20,6 +21,12 @@ class Log {
   /// From now on every printed message is also appended to `path`. Throws th::Error when it cannot
   /// be opened.
   void open_file(const std::string& path);
+  /// From now on a rank other than 0 keeps its warnings until they are taken, so that rank 0 can
+  /// print those that several ranks have once. What nobody took is printed at the log's end.
+  void hold_warnings();
+  /// Whether there are any.
+  [[nodiscard]] bool holds() const;
+  [[nodiscard]] std::vector<std::string> take_warnings();
 
  private:
   struct Impl;

@@ -6,7 +6,7 @@
 namespace th::config {
 
 /// What th_app is asked to do.
-enum class Action { kRun, kCheck, kPlan, kSelfcheck, kExplain, kHelp, kVersion };
+enum class Action { kRun, kCheck, kPlan, kSelfcheck, kReplay, kExplain, kHelp, kVersion };
 
 /// The command line of th_app, taken apart.
 struct CommandLine {
@@ -15,6 +15,7 @@ struct CommandLine {
   std::vector<std::string> overrides;  ///< section.key=value, as given and in order
   std::string explain_key;             ///< of --explain: a key, a section, or empty for all
   bool reads_data = false;             ///< --check --data
+  std::string replay_path;             ///< of --replay
 };
 
 /// Takes the command line apart; flags and overrides may stand before or after the deck. Throws

@@ -15,9 +15,9 @@ namespace th::config {
 /// By which of them checkpoints are compared.
 [[nodiscard]] Metric best_metric(const ValidSection& valid);
 [[nodiscard]] Better better_of(Metric metric, const ValidSection& valid);
-/// What the values of valid.best_metric depend on beside the parameters and the text: keys and their
-/// values as a deck has them, valid.best_metric first. Values of two runs can be compared where
-/// this is the same.
+/// What the values of valid.best_metric depend on beside the parameters and the text: keys and
+/// their values as a deck has them, valid.best_metric first. Values of two runs can be compared
+/// where this is the same.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> metric_definition(
     const RunConfig& config);
 /// Whether a metric is computed of translations.

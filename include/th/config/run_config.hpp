@@ -271,7 +271,9 @@ struct ValidSection {
 struct MonitorSection {
   bool tensorboard = true;
   Progress progress = Progress::kAuto;
+  std::int64_t log_every_steps = 0;  ///< 0: auto, a line a minute where no progress bar is shown
   std::int64_t sample_lines = 0;
+  double straggler_factor = 1.5;  ///< 0: slow ranks are not looked for
 };
 
 struct ProfileSection {

@@ -80,6 +80,11 @@ struct EvalBatch {
                                                        const config::DataSection& data,
                                                        std::int64_t rank, std::int64_t ranks,
                                                        std::span<const std::int64_t> sentences);
+/// The same of sources that are in no corpus: `sentences` of a batch are their places in the list,
+/// its targets have no ids.
+[[nodiscard]] std::vector<EvalBatch> make_source_batches(
+    const std::vector<std::vector<std::int32_t>>& sources, const config::DataSection& data,
+    std::int64_t rank, std::int64_t ranks);
 /// The sentences of the first of them. Of a corpus above kPlannedWhole pairs, of its beginning.
 [[nodiscard]] std::vector<std::int64_t> first_eval_sentences(const ParallelCorpus& corpus,
                                                              const config::DataSection& data);

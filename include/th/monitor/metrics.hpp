@@ -70,8 +70,8 @@ class MetricsWriter {
   void epoch(const EpochRecord& record);
   void eval(const EvalRecord& record);
   void summary(const SummaryRecord& record);
-  /// How the run ended whose summary is the last record of `path`; empty without one. Throws
-  /// DataError for a whole line that is no record. Not collective.
+  /// How the run ended whose summary is the last record of `path`; empty without one, and where a
+  /// line is no record. Not collective.
   [[nodiscard]] static std::string last_exit(const std::string& path);
   /// What of the records behind that of a checkpoint's step was written before the checkpoint: that
   /// of the epoch, those of a validation.
@@ -80,10 +80,14 @@ class MetricsWriter {
   };
   /// Drops from `path` what the checkpoint at `last_step` does not know: everything from the first
   /// step record above last_step, or, without one, the eval, epoch and summary records that end the
-  /// file, but for those of `kept`; a last line that was not written whole. A missing file is left
-  /// missing. Replaces the file at once. Throws DataError for a whole line that is no record,
-  /// DeckError when the file cannot be replaced. Not collective: rank 0 calls it.
-  static void truncate_metrics(const std::string& path, std::int64_t last_step, const Kept& kept);
+  /// file, but for those of `kept`; a last line that was not written whole; and all from the first
+  /// line that is no record (a crash may leave zero bytes), where that is behind the record of
+  /// last_step. A missing file is left missing. Replaces the file at once. Returns a line for the
+  /// log where something was cut that is no record. Throws DataError for a line before the record
+  /// of last_step that is none, DeckError when the file cannot be replaced. Not collective: rank 0
+  /// calls it.
+  [[nodiscard]] static std::string truncate_metrics(const std::string& path, std::int64_t last_step,
+                                                    const Kept& kept);
 
  private:
   void line(const std::string& text);

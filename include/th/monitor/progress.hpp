@@ -22,8 +22,8 @@ class Progress {
 
   /// Whether lines are shown at all: then building them is worth the time.
   [[nodiscard]] bool active() const noexcept { return active_; }
-  /// Shows `text` (one line) in place of the line before.
-  void show(const std::string& text);
+  /// Shows `line` in place of the line before, as much of it as the terminal is wide.
+  void show(const std::string& line);
   /// Wipes the line, so that a message can be printed.
   void clear();
 

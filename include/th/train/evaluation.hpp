@@ -9,6 +9,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/corpus.hpp"
+#include "th/data/summary/hierarchical.hpp"
 #include "th/data/tokenizer/tokenizer.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
@@ -27,17 +28,23 @@ class EvaluationBatches {
   /// Of some of its sentences.
   EvaluationBatches(const data::ParallelCorpus& corpus, const config::DataSection& data,
                     std::int64_t rank, std::int64_t ranks, std::span<const std::int64_t> sentences);
+  /// Of sources that are in no corpus: sentences are their places in the list.
+  EvaluationBatches(const data::Sources& sources, const config::DataSection& data,
+                    std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] const std::vector<data::EvalBatch>& all() const noexcept { return mine_; }
   [[nodiscard]] std::vector<zero::BatchShape> shapes() const;
   /// Of the batches, as the memory ledger sees them.
   [[nodiscard]] std::int64_t bytes() const;
   [[nodiscard]] std::int64_t count() const noexcept { return count_; }  ///< batches of all ranks
   [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }  ///< of the corpus
-  /// What is asked of a batch's sentences: each is numbered by its line in the corpus.
+  /// What is asked of a batch's sentences: each is numbered by its line in the corpus, or as its
+  /// list says.
   [[nodiscard]] std::vector<model::SentenceOptions> options(const data::EvalBatch& batch) const;
 
  private:
-  const data::ParallelCorpus* corpus_ = nullptr;  ///< null: sentences are numbered in their order
+  const data::ParallelCorpus* corpus_ =
+      nullptr;  ///< null: sentences have the numbers of `numbers_`
+  std::vector<std::uint64_t> numbers_;
   std::vector<data::EvalBatch> mine_;
   std::int64_t count_, sentences_;
 };

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
+#include "th/monitor/progress_text.hpp"
 #include "th/monitor/tensorboard.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/transport/collectives.hpp"
@@ -32,6 +34,7 @@
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/sharded_decoding.hpp"
+#include "th/train/step_watch.hpp"
 #include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
 #include "th/train/validation.hpp"
@@ -123,10 +126,32 @@ class Trainer {
   /// Whether train.on_not_finite=skip passes over a step with this loss and gradient norm.
   [[nodiscard]] bool skips(double loss, double grad_norm) const;
   void skip_step(std::int64_t step, const std::string& where);
+  /// Keeps the step that ends the run, and the parameters before it, for th_app --replay, where the
+  /// run writes checkpoints. What can't be written is a warning. Collective.
+  void keep_bad_step();
+  void write_bad_step();
   [[nodiscard]] bool scales_loss() const {
     return config_.precision.dtype == config::Precision::kFp16;
   }
   void show_progress(double loss, double seconds);
+  /// The run's last step, as far as steps and epochs say; 0: not known.
+  [[nodiscard]] std::int64_t last_step() const;
+  /// 0: it has no end.
+  [[nodiscard]] std::int64_t steps_of_the_epoch() const;
+  [[nodiscard]] std::int64_t memory_in_use() const;
+  /// TensorBoard's points of a step.
+  void note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate,
+                 double scale);
+  /// TensorBoard's point of a phase that began at `start`.
+  void note_seconds(const char* phase, Clock::time_point start);
+  /// Begins to look at the time of steps. Collective.
+  void open_watch();
+  /// What this rank's main thread has spent in collectives and in waiting for its communication.
+  [[nodiscard]] double seconds_in_others() const;
+  /// Takes the times that all ranks had in the last step.
+  void watch_step(std::span<const StepTimes> ranks);
+  /// Rank 0 prints what other ranks have warned of. Collective.
+  void gather_warnings();
   [[nodiscard]] RunParts parts();
   /// Empty where the run has to stop before its end. Collective, as what follows.
   [[nodiscard]] std::optional<Validation> validate();
@@ -149,6 +174,8 @@ class Trainer {
   /// Throws what a note could not write, on every rank. Collective.
   void settle_notes();
   void say(const std::string& text);
+  /// A warning that all ranks know of, printed by rank 0.
+  void warn(const std::string& text);
   /// Whether its validation came to its end; else the state is as before it.
   [[nodiscard]] bool end_epoch();
   /// Whether train.valid_every_steps asks for a validation after this step.
@@ -161,6 +188,7 @@ class Trainer {
   void train_one();
   [[nodiscard]] Border agree();
   void save();
+  [[nodiscard]] io::CheckpointInfo checkpoint_info(const RunState& state) const;
   /// Before an error that has nothing to do with the state: no step is lost with it where a
   /// checkpoint can be written. Collective.
   void save_what_can_be();
@@ -214,6 +242,13 @@ class Trainer {
   std::unique_ptr<Profile> profile_;  ///< null: profile.enabled is false
   /// Of checkpoint.init_from, until its parameters are loaded.
   std::unique_ptr<io::CheckpointReader> initial_;
+  monitor::LinePace pace_;
+  StepTimes times_;                ///< of this rank's last step
+  bool times_were_taken_ = false;  ///< since the last border
+  std::vector<std::string> hosts_;
+  std::unique_ptr<StragglerWatch> stragglers_;
+  LossWatch losses_;
+  Clock::time_point began_;  ///< the first step
   StopRequests stop_;
   std::string stopping_;          ///< why the run stops; empty: it does not
   bool completed_ = false;        ///< nothing is to be done, and nothing was opened
@@ -222,6 +257,12 @@ class Trainer {
   RunState state_;
   Totals totals_;
   std::deque<UnderWay> under_way_;
+  /// The last step whose loss and norm were looked at.
+  struct Judged {
+    std::int64_t step = 0;
+    double loss = 0, grad_norm = 0, loss_scale = 1;
+    std::string not_finite;
+  } last_judged_;
   double longest_step_ = 0;        ///< seconds: the next one ends before the time limit too
   Clock::time_point last_result_;  ///< when the last result was read
   std::int64_t total_steps_ = 0;

@@ -43,6 +43,8 @@ struct TrainingData {
 /// first.
 [[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config,
                                           const data::StepSource& source);
+/// TrainingData::longest of a deck.
+[[nodiscard]] std::int64_t position_rows(const config::RunConfig& config);
 /// Throws DeckError where the schedule does not fit into so many steps of schedule_steps().
 void require_schedule_fits(const config::RunConfig& config, std::int64_t steps);
 

@@ -52,7 +52,9 @@ struct Score {
 
 /// The translations of some sentences of a corpus by the run's parameters (decode.parameters), at
 /// their places in a list of the corpus's size, on every rank, the same at every rank count; a GPU
-/// run decodes on its host. Empty where run.stop ended it. Collective.
+/// run decodes on its host. Where the run summarizes documents above the window chunk by chunk
+/// (th/data/summary/hierarchical.hpp), they are taken as their lines have them, not cut. Empty
+/// where run.stop ended it. Collective.
 [[nodiscard]] std::optional<std::vector<std::string>> translate_sentences(
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences);

@@ -1,6 +1,6 @@
 #include "app/translate/chunk_translator.hpp"
 
-#include "app/decoding_options.hpp"
+#include "app/translate/decoding_options.hpp"
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
 #include "th/model/decoding/alignment.hpp"
@@ -59,13 +59,18 @@ ChunkTranslator::ChunkTranslator(LoadedModel& model, BatchDecoder& decoder,
                                  const TranslatorPlan& plan)
     : model_(model), decoder_(decoder), plan_(plan) {}
 
-Ids ChunkTranslator::source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const {
+ChunkTranslator::Source ChunkTranslator::source_of(const std::string& line) const {
   const data::Tokenizer& tokenizer = *model_.tokenizers().source;
-  Ids ids = data::encode_source(tokenizer, chunk.lines[line].text, data::kUncut);
   const std::int64_t learned = model_.learned();
-  if (learned == 0 || std::ssize(ids) <= learned) return ids;
-  result.cut.push_back(chunk.first_line + static_cast<std::int64_t>(line) + 1);
-  return data::encode_source(tokenizer, chunk.lines[line].text, learned);
+  Ids ids = data::encode_source(tokenizer, line, data::kUncut);
+  if (learned == 0 || std::ssize(ids) <= learned) return {std::move(ids), false};
+  return {data::encode_source(tokenizer, line, learned), true};
+}
+
+Ids ChunkTranslator::source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const {
+  Source source = source_of(chunk.lines[line].text);
+  if (source.cut) result.cut.push_back(chunk.first_line + static_cast<std::int64_t>(line) + 1);
+  return std::move(source.ids);
 }
 
 std::vector<std::size_t> ChunkTranslator::by_length(const std::vector<std::int64_t>& lengths) {
@@ -104,16 +109,19 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> ChunkTranslator::deco
   std::vector<std::vector<model::Hypothesis>> all(sources.size());
   const std::vector<std::int64_t> lengths = lengths_of(sources);
   const std::vector<std::size_t> order = by_length(lengths);
-  for (const std::span<const std::size_t> places : batches(order, lengths)) {
-    data::Batch batch;
-    std::vector<model::SentenceOptions> of_batch;
+  const std::vector<std::span<const std::size_t>> cut = batches(order, lengths);
+  std::vector<BatchDecoder::Task> tasks;
+  for (const std::span<const std::size_t> places : cut) {
+    BatchDecoder::Task& task = tasks.emplace_back();
     for (const std::size_t place : places) {
-      batch.append(sources[place], {});
-      of_batch.push_back(sentences[place]);
+      task.batch.append(sources[place], {});
+      task.sentences.push_back(sentences[place]);
     }
-    auto results = decoder_.translate(batch, plan_.options, of_batch, stop);
-    if (!results) return std::nullopt;
-    for (std::size_t i = 0; i < places.size(); ++i) all[places[i]] = std::move((*results)[i]);
+  }
+  auto results = decoder_.translate_all(tasks, plan_.options, stop);
+  if (!results) return std::nullopt;
+  for (std::size_t t = 0; t < cut.size(); ++t) {
+    for (std::size_t i = 0; i < cut[t].size(); ++i) all[cut[t][i]] = std::move((*results)[t][i]);
   }
   return all;
 }
@@ -170,7 +178,13 @@ std::string ChunkTranslator::text_of(std::int64_t number,
   return text + (plan_.alignment ? "\t\n" : "\n");
 }
 
+std::int64_t ChunkTranslator::longest_prefix() const {
+  const std::int64_t learned = model_.learned(), longest = plan_.options.max_length;
+  return learned == 0 ? longest : std::min(longest, learned - 1);
+}
+
 std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const Stop& stop) {
+  if (plan_.window) return summarize(chunk, stop);
   ChunkResult result;
   result.number = chunk.number;
   std::vector<Ids> sources(chunk.lines.size());
@@ -182,7 +196,7 @@ std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const 
     sources[i] = source_ids(chunk, i, result);
     if (!plan_.prefix_name.empty())
       sentences[i].prefix = prefix_ids(*model_.tokenizers().target, line.beside, plan_.prefix_name,
-                                       sentences[i].number, plan_.options.max_length);
+                                       sentences[i].number, longest_prefix());
   }
   const auto hypotheses = decode(sources, sentences, stop);
   if (!hypotheses) return std::nullopt;
@@ -205,8 +219,8 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   std::vector<std::int64_t> lengths;
   for (std::size_t i = 0; i < chunk.lines.size(); ++i) {
     sources.push_back(source_ids(chunk, i, result));
-    targets.push_back(data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside,
-                                          data::kUncut));
+    targets.push_back(
+        data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside, data::kUncut));
     lengths.push_back(std::ssize(sources.back()) + std::ssize(targets.back()));
     // Without begin and end:
     if (const std::string why = model_.too_long(std::ssize(targets.back()) - 2); !why.empty())
@@ -216,12 +230,15 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   decoder_.make_room(std::max(longest_of(sources), longest_of(targets)));
   std::vector<double> scores(sources.size());
   const std::vector<std::size_t> order = by_length(lengths);
-  for (const std::span<const std::size_t> places : batches(order, lengths)) {
-    if (stop()) return std::nullopt;
-    data::Batch batch;
-    for (const std::size_t place : places) batch.append(sources[place], targets[place]);
-    const std::vector<double> sums = decoder_.score(batch);
-    for (std::size_t i = 0; i < places.size(); ++i) scores[places[i]] = sums[i];
+  const std::vector<std::span<const std::size_t>> cut = batches(order, lengths);
+  std::vector<BatchDecoder::Task> tasks(cut.size());
+  for (std::size_t t = 0; t < cut.size(); ++t) {
+    for (const std::size_t place : cut[t]) tasks[t].batch.append(sources[place], targets[place]);
+  }
+  const auto sums = decoder_.score_all(tasks, stop);
+  if (!sums) return std::nullopt;
+  for (std::size_t t = 0; t < cut.size(); ++t) {
+    for (std::size_t i = 0; i < cut[t].size(); ++i) scores[cut[t][i]] = (*sums)[t][i];
   }
   for (std::size_t i = 0; i < scores.size(); ++i)
     result.text += number_text(scores[i]) + "\t" + std::to_string(targets[i].size() - 1) + "\n";

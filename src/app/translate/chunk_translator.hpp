@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "app/translate/batch_decoder.hpp"
-#include "app/translate/chunk.hpp"
-#include "app/translate/loaded_model.hpp"
+#include "app/decoders/batch_decoder.hpp"
+#include "app/decoders/loaded_model.hpp"
+#include "app/stream/chunk.hpp"
+#include "th/config/summarization.hpp"
 
 namespace th::app {
 
@@ -22,6 +23,7 @@ struct TranslatorPlan {
   bool alignment = false;
   model::SearchOptions options;
   std::string prefix_name;  ///< of the file of prefixes; empty: lines have none
+  std::optional<config::SummaryWindow> window{};  ///< of --hierarchical
 };
 
 /// Translates chunks, or scores them: lines to ids, batches of like length over all of the chunk,
@@ -31,7 +33,13 @@ class ChunkTranslator {
   /// `model` gives the tokenizers and aligns; `decoder` decodes. Both outlive it.
   ChunkTranslator(LoadedModel& model, BatchDecoder& decoder, const TranslatorPlan& plan);
 
-  /// ChunkWork of translation.
+  /// Ids of a line with its end, and whether they were cut to the positions that the model learned.
+  struct Source {
+    Ids ids;
+    bool cut = false;
+  };
+  [[nodiscard]] Source source_of(const std::string& line) const;
+  /// ChunkWork of translation, and of --hierarchical.
   [[nodiscard]] std::optional<ChunkResult> translate(const Chunk& chunk, const Stop& stop);
   /// ChunkWork of --score, whose targets are the lines beside the sources. Throws DataError for a
   /// target that the model has no positions for.
@@ -43,8 +51,12 @@ class ChunkTranslator {
       const Stop& stop);
 
  private:
-  /// Ids of a line with its end, cut to the positions that the model learned.
+  /// ChunkWork of --hierarchical.
+  [[nodiscard]] std::optional<ChunkResult> summarize(const Chunk& chunk, const Stop& stop);
+  /// The same of a chunk's line; the result gets its number where it was cut.
   [[nodiscard]] Ids source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const;
+  /// Ids of the longest translation.
+  [[nodiscard]] std::int64_t longest_prefix() const;
   [[nodiscard]] std::string text_of(std::int64_t number,
                                     const std::vector<model::Hypothesis>& hypotheses,
                                     std::span<const std::string> alignments) const;

@@ -1,6 +1,6 @@
 #include "app/translate/identity.hpp"
 
-#include "app/translate/line_source.hpp"
+#include "app/stream/line_source.hpp"
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"
@@ -76,10 +76,11 @@ std::string options_text(const Request& r) {
   Options options;
   options.add("score", r.score);
   options.add("alignment", r.alignment);
+  if (r.hierarchical) options.add("hierarchical", true);
   options.add("batch", r.batch);
   options.add("batch-tokens", r.batch_tokens);
   options.add("parameters", r.choice.parameters);
-  if (r.choice.dtype) options.add("dtype", name_of(*r.choice.dtype));
+  if (r.choice.dtype) options.add("dtype", r.choice.int8 ? "int8" : name_of(*r.choice.dtype));
   const DecodingOverrides& d = r.decoding;
   options.add("beam", d.beam);
   options.add("max-length", d.max_length);
@@ -130,7 +131,7 @@ void require_same_line_count(const std::string& source, const std::string& targe
   if (!is_regular(source) || !is_regular(target)) return;
   std::vector<std::int64_t> counts;
   for (const std::string& path : {source, target}) {
-    LineSource lines(path, [] {});
+    LineSource lines(path, [] { return true; });
     std::string text, fault;
     std::int64_t& count = counts.emplace_back(0);
     while (lines.next(text, fault)) {

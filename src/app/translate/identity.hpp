@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "app/translate/journal.hpp"
+#include "app/stream/journal.hpp"
 #include "app/translate/request.hpp"
 
 namespace th::app {

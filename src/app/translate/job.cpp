@@ -1,16 +1,21 @@
 #include "app/translate/job.hpp"
 
-#include "app/translate/deal.hpp"
+#include "app/deal/deal.hpp"
+#include "app/deal/ranks.hpp"
+#include "app/deal/threads.hpp"
+#include "app/deal/together.hpp"
+#include "app/translate/decoding_options.hpp"
 #include "app/translate/identity.hpp"
 #include "app/translate/prepared_job.hpp"
-#include "app/translate/ranks.hpp"
-#include "app/translate/threads.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
+#include "th/runtime/transport/mpi_collectives.hpp"
 
 #include <ATen/Parallel.h>
 #include <csignal>
 
+#include <algorithm>
+#include <csignal>
 #include <iostream>
 #include <optional>
 
@@ -28,12 +33,21 @@ void set_threads(std::int64_t count) { at::set_num_threads(static_cast<int>(coun
 struct Ends {
   Ends(const Request& request, const PreparedJob& job, std::int64_t ranks)
       : writer({request.output, identity_of(request, job.model_identity()), job.cut_to(),
-                plain_bytes(request.input), job.best()}),
+                plain_bytes(request.input),
+                [best = job.best()](std::int64_t fewer, std::int64_t sentences) {
+                  return fewer_hypotheses(fewer, sentences, best);
+                }}),
         reader({request.input, request.score ? request.target : request.decoding.prefix,
-                request.batch_tokens > 0 ? kSentencesOfTokens : request.batch, 2 * ranks + 2,
-                writer.progress().lines, writer.progress().input_hash}) {}
+                sentences_of_batch(request), 2 * ranks + 2, writer.progress().lines,
+                writer.progress().input_hash}) {}
 
-  static constexpr std::int64_t kSentencesOfTokens = 64;
+  /// About; of --batch-tokens by sentences of 16 tokens.
+  [[nodiscard]] static std::int64_t sentences_of_batch(const Request& request) {
+    return request.batch_tokens == 0
+               ? request.batch
+               : std::clamp<std::int64_t>(request.batch_tokens / 16, 64, 1 << 16);
+  }
+
   ChunkWriter writer;
   ChunkReader reader;
 };
@@ -57,6 +71,37 @@ void check_files(const Request& request) {
   if (request.score) require_same_line_count(request.input, request.target);
 }
 
+/// The ranks of a job whose parameters are sharded over them.
+int run_together(const Request& request, const runtime::Communicator& world, PreparedJob& job,
+                 runtime::Collectives& collectives) {
+  job.load_sharded(collectives);
+  if (world.rank() != 0) return follow_rank_0(world, job.work());
+  say(job.notes());
+  say({"the parameters are sharded over " + std::to_string(world.size()) +
+       " ranks, which decode in lock step"});
+  int code = static_cast<int>(ExitCode::kDiffers);
+  bool working = false;  // with the others
+  try {
+    Ends ends(request, job, world.size());
+    const JobEnd end = lead_ranks(
+        world, ends.reader,
+        [&, work = job.work()](const Chunk& chunk, const Stop& stop) {
+          working = true;
+          std::optional<ChunkResult> result = work(chunk, stop);
+          working = false;
+          return result;
+        },
+        ends.writer);
+    code = finish(end, ends.writer, keeps_journal(request.output));
+  } catch (const Error& error) {
+    if (working && !is_everywhere(error)) throw;  // the others wait for this rank
+    code = static_cast<int>(error.exit_code());
+    std::cerr << "th_translate: " << error.what() << "\n";
+  }
+  end_ranks(world, code);
+  return code;
+}
+
 }  // namespace
 
 int run_alone(const Request& request) {
@@ -78,7 +123,17 @@ int run_on_ranks(const Request& request, const runtime::Communicator& world,
   const std::int64_t cores = cores_of_rank(node);
   set_threads(request.threads > 0 ? request.threads : cores);
   std::optional<PreparedJob> job;
-  run_on_all(world, [&] { job.emplace(request); });
+  const bool may_shard = request.sharded != config::Sharded::kOff && can_be_sharded(request);
+  run_on_all(world, [&] {
+    using Parameters = PreparedJob::Parameters;
+    job.emplace(request, may_shard ? Parameters::kLater : Parameters::kRead);
+  });
+  if (may_shard) {
+    const auto collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
+    if (request.sharded == config::Sharded::kOn || job->model().is_too_large(*collectives))
+      return run_together(request, world, *job, *collectives);
+    run_on_all(world, [&] { job->load(); });
+  }
   if (!first) return work_for_rank_0(world, job->work());
   say(job->notes());
   int code = static_cast<int>(ExitCode::kDiffers);

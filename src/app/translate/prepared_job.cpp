@@ -1,6 +1,7 @@
 #include "app/translate/prepared_job.hpp"
 
-#include "app/translate/ensemble_decoder.hpp"
+#include "app/decoders/ensemble_decoder.hpp"
+#include "app/decoders/lock_step_decoder.hpp"
 #include "th/base/error.hpp"
 
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <utility>
 
 namespace th::app {
 
@@ -35,7 +37,7 @@ std::string gib_text(double bytes) {
 
 }  // namespace
 
-PreparedJob::PreparedJob(const Request& request) : score_(request.score) {
+PreparedJob::PreparedJob(const Request& request, Parameters parameters) : score_(request.score) {
   for (const std::string& checkpoint : request.checkpoints) {
     models_.push_back(std::make_unique<LoadedModel>(checkpoint));
     require_same_vocabulary(*models_.front(), *models_.back());
@@ -48,15 +50,34 @@ PreparedJob::PreparedJob(const Request& request) : score_(request.score) {
     check_lengths(request);
     check_memory(request);
   }
-  for (const auto& model : models_) model->load(search_.options.max_length, request.choice);
+  for (const auto& model : models_) model->open(search_.options.max_length, request.choice);
+  plan_ = TranslatorPlan{
+      request.batch,
+      request.batch_tokens,
+      request.decoding.best.has_value(),
+      request.alignment,
+      search_.options,
+      request.decoding.prefix,
+      request.hierarchical ? std::optional(config::summary_window(deck)) : std::nullopt};
+  if (parameters == Parameters::kRead) load();
+}
+
+void PreparedJob::load() {
+  for (const auto& model : models_) model->load();
   if (models_.size() == 1)
-    decoder_ = std::make_unique<ResidentDecoder>(model());
+    translate_with(std::make_unique<ResidentDecoder>(model()));
   else
-    decoder_ = std::make_unique<EnsembleDecoder>(models_);
-  translator_ = std::make_unique<ChunkTranslator>(
-      model(), *decoder_,
-      TranslatorPlan{request.batch, request.batch_tokens, request.decoding.best.has_value(),
-                     request.alignment, search_.options, request.decoding.prefix});
+    translate_with(std::make_unique<EnsembleDecoder>(models_));
+}
+
+void PreparedJob::load_sharded(runtime::Collectives& collectives) {
+  model().load_sharded(collectives);
+  translate_with(std::make_unique<LockStepDecoder>(model(), collectives));
+}
+
+void PreparedJob::translate_with(std::unique_ptr<BatchDecoder> decoder) {
+  decoder_ = std::move(decoder);
+  translator_ = std::make_unique<ChunkTranslator>(model(), *decoder_, plan_);
 }
 
 void PreparedJob::check_lengths(const Request& request) const {
@@ -73,15 +94,13 @@ void PreparedJob::check_memory(const Request& request) const {
       request.batch_tokens > 0 ? std::max<std::int64_t>(1, request.batch_tokens / kShortLine)
                                : request.batch);
   const auto& options = search_.options;
-  const double element = request.choice.dtype.value_or(deck.precision.dtype) ==
-                                 config::Precision::kFp32
-                             ? 4
-                             : 2;
+  const double element =
+      request.choice.dtype.value_or(deck.precision.dtype) == config::Precision::kFp32 ? 4 : 2;
   const double cache = sentences * static_cast<double>(options.beam) *
                        static_cast<double>(options.max_length + 1) * 2 * element *
                        static_cast<double>(deck.model.d_model * deck.model.num_decoder_layers);
-  const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) *
-                        static_cast<double>(::sysconf(_SC_PAGESIZE));
+  const double memory =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   require(cache <= memory, "keys and values of a batch take " + gib_text(cache) +
                                " (batch x beam x max-length), and this machine has " +
                                gib_text(memory) + "; lower --batch, --beam or --max-length");

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "app/stream/journal.hpp"
 #include "app/translate/chunk_translator.hpp"
-#include "app/translate/journal.hpp"
 #include "app/translate/request.hpp"
 
 namespace th::app {
@@ -15,7 +15,13 @@ class PreparedJob {
  public:
   /// Opens the checkpoints and reads their parameters. Throws CheckpointError; DeckError for what
   /// the command line and a deck can't do together, and for models of unlike vocabularies.
-  explicit PreparedJob(const Request& request);
+  explicit PreparedJob(const Request& request) : PreparedJob(request, Parameters::kRead) {}
+  /// kLater: load() or load_sharded() follows.
+  enum class Parameters { kRead, kLater };
+  PreparedJob(const Request& request, Parameters parameters);
+  void load();
+  /// The one model's, over the ranks; its work is then collective. Collective.
+  void load_sharded(runtime::Collectives& collectives);
 
   /// Translation, or --score.
   [[nodiscard]] ChunkWork work();
@@ -30,6 +36,7 @@ class PreparedJob {
   [[nodiscard]] LoadedModel& model() noexcept { return *models_.front(); }
 
  private:
+  void translate_with(std::unique_ptr<BatchDecoder> decoder);
   void check_lengths(const Request& request) const;
   void check_memory(const Request& request) const;
 
@@ -37,6 +44,7 @@ class PreparedJob {
   std::vector<std::unique_ptr<LoadedModel>> models_;
   std::vector<std::string> notes_;
   ResolvedSearch search_;
+  TranslatorPlan plan_;
   std::unique_ptr<BatchDecoder> decoder_;
   std::unique_ptr<ChunkTranslator> translator_;
 };

@@ -3,6 +3,7 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/state_names.hpp"
+#include "th/model/products/gemm.hpp"
 
 #include <boost/program_options.hpp>
 
@@ -33,11 +34,18 @@ void require_range(const char* option, std::int64_t value, std::int64_t least, s
                                                std::to_string(most));
 }
 
-config::Precision precision_of(const std::string& name) {
-  if (name == "fp32") return config::Precision::kFp32;
-  if (name == "bf16") return config::Precision::kBf16;
-  if (name == "fp16") return config::Precision::kFp16;
-  throw DeckError("--dtype " + name + ": not known; allowed fp32, bf16, fp16");
+void take_dtype(const std::string& name, ParameterChoice& choice) {
+  choice.int8 = name == "int8";
+  if (name == "fp32" || choice.int8) {
+    choice.dtype = config::Precision::kFp32;
+  } else if (name == "bf16") {
+    choice.dtype = config::Precision::kBf16;
+  } else {
+    require(name == "fp16", "--dtype " + name + ": not known; allowed fp32, bf16, fp16, int8");
+    choice.dtype = config::Precision::kFp16;
+  }
+  require(!choice.int8 || model::has_int8_products(),
+          "--dtype int8: this processor has no AVX-512 with VNNI (" + processor_name() + ")");
 }
 
 std::vector<std::string> parts_of(const std::string& list) {
@@ -59,7 +67,20 @@ void check_serving(const Request& r) {
           "and --n-best contradict it");
 }
 
+void check_summaries(const Request& r) {
+  const std::pair<const char*, bool> others[] = {{"--score", r.score},
+                                                 {"--n-best", r.decoding.best.has_value()},
+                                                 {"--alignment", r.alignment},
+                                                 {"--prefix", !r.decoding.prefix.empty()},
+                                                 {"--serve", !r.serve.empty()}};
+  for (const auto& [option, given] : others)
+    require(!r.hierarchical || !given,
+            std::string("--hierarchical gives one summary a line, of a document's chunks: ") +
+                option + " contradicts it");
+}
+
 void check(const Request& r) {
+  check_summaries(r);
   require_range("--batch", r.batch, 1, kMostSentences);
   if (r.batch_tokens != 0) require_range("--batch-tokens", r.batch_tokens, 1, kMostTokens);
   if (r.threads != 0) require_range("--threads", r.threads, 1, kMostThreads);
@@ -79,8 +100,24 @@ void check(const Request& r) {
   check_serving(r);
 }
 
-po::options_description described(Request& request, std::vector<std::string>& ensemble,
-                                  std::optional<std::string>& dtype) {
+/// What is given as a word and kept as a value.
+struct Words {
+  std::vector<std::string> ensemble;
+  std::optional<std::string> dtype;
+  std::string sharded = "auto";
+};
+
+void take_sharded(const std::string& word, Request& r) {
+  using config::Sharded;
+  require(word == "auto" || word == "on" || word == "off",
+          "--sharded " + word + ": not known; allowed auto, on, off");
+  r.sharded = word == "auto" ? Sharded::kAuto : word == "on" ? Sharded::kOn : Sharded::kOff;
+  require(r.sharded != Sharded::kOn || can_be_sharded(r),
+          "--sharded on contradicts --ensemble, --alignment, --hierarchical, --dtype int8 and "
+          "--serve, which take all parameters on one rank");
+}
+
+po::options_description described(Request& request, Words& words) {
   po::options_description options(
       "th_translate CHECKPOINT [--input F] [--output G]: one source line in, one target line out, "
       "in order; below mpirun the ranks share the lines\n"
@@ -102,12 +139,21 @@ po::options_description described(Request& request, std::vector<std::string>& en
   add("target", po::value(&request.target), "target text of --score, .gz is read too");
   add("alignment", po::bool_switch(&request.alignment),
       "a last column S-T S-T …: which source token (from 0) each target token looks at most");
+  add("hierarchical", po::bool_switch(&request.hierarchical),
+      "lines are documents: one above the window of the deck (data.max_source_length) is "
+      "summarized "
+      "chunk by chunk, and then the summaries; docs/summarization.md");
   add("parameters", into(request.choice.parameters),
       "trained or ema, their moving average; without it decode.parameters of the deck");
-  add("dtype", into(dtype), "fp32, bf16 or fp16; without it precision.dtype of the deck");
-  add("ensemble", po::value(&ensemble)->composing(),
+  add("dtype", into(words.dtype),
+      "fp32, bf16, fp16, or int8 (products of weights and activations that are quantised by row); "
+      "without it precision.dtype of the deck");
+  add("ensemble", po::value(&words.ensemble)->composing(),
       "further checkpoints of the same vocabularies, with commas or the option again: the mean of "
       "their probabilities decides");
+  add("sharded", po::value(&words.sharded),
+      "below mpirun: the ranks share the parameters, each a part, and decode in lock step: auto "
+      "(where no rank can hold all of them), on, off");
   add("batch", po::value(&request.batch), "sentences decoded together");
   add("batch-tokens", po::value(&request.batch_tokens),
       "source tokens decoded together, in place of --batch");
@@ -121,11 +167,15 @@ po::options_description described(Request& request, std::vector<std::string>& en
 
 }  // namespace
 
+bool can_be_sharded(const Request& request) {
+  return request.checkpoints.size() == 1 && !request.alignment && !request.hierarchical &&
+         !request.choice.int8 && request.serve.empty();
+}
+
 Request parse_request(int argc, char** argv) {
   Request request;
-  std::vector<std::string> ensemble;
-  std::optional<std::string> dtype;
-  const po::options_description options = described(request, ensemble, dtype);
+  Words words;
+  const po::options_description options = described(request, words);
   po::positional_options_description positional;
   positional.add("checkpoint", 1);
   try {
@@ -154,10 +204,11 @@ Request parse_request(int argc, char** argv) {
     throw DeckError(std::string(error.what()) +
                     "; usage: th_translate CHECKPOINT [OPTIONS] < SOURCE, --help lists them");
   }
-  for (const std::string& list : ensemble) {
+  for (const std::string& list : words.ensemble) {
     for (const std::string& checkpoint : parts_of(list)) request.checkpoints.push_back(checkpoint);
   }
-  if (dtype) request.choice.dtype = precision_of(*dtype);
+  if (words.dtype) take_dtype(*words.dtype, request.choice);
+  take_sharded(words.sharded, request);
   check(request);
   return request;
 }

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "app/decoding_options.hpp"
-#include "app/translate/loaded_model.hpp"
+#include "app/decoders/loaded_model.hpp"
+#include "app/translate/decoding_options.hpp"
 
 namespace th::app {
 
@@ -16,11 +16,16 @@ struct Request {
   std::string input, target, output, serve;
   ParameterChoice choice;
   DecodingOverrides decoding;
-  std::int64_t batch = 32;         ///< sentences decoded together
-  std::int64_t batch_tokens = 0;   ///< ids of the sources of a batch; 0: by sentences
-  std::int64_t threads = 0;        ///< of a rank; 0: the cores that it may use
-  bool score = false, alignment = false;
+  std::int64_t batch = 32;        ///< sentences decoded together
+  std::int64_t batch_tokens = 0;  ///< ids of the sources of a batch; 0: by sentences
+  std::int64_t threads = 0;       ///< of a rank; 0: the cores that it may use
+  bool score = false, alignment = false, hierarchical = false;
+  config::Sharded sharded = config::Sharded::kAuto;  ///< parameters over the ranks of a launch
 };
+
+/// Whether one model's parameters can be sharded: an ensemble, alignments, int8 and the server take
+/// all of them on a rank.
+[[nodiscard]] bool can_be_sharded(const Request& request);
 
 /// Reads the command line. --help and --version print and end the process. Throws DeckError.
 [[nodiscard]] Request parse_request(int argc, char** argv);

@@ -92,10 +92,18 @@ void add_monitor(std::vector<Key>& t) {
   t.push_back(choice_key(
       "monitor.progress", TH_AT(monitor.progress),
       Choices<Progress>{{"auto", Progress::kAuto}, {"on", Progress::kOn}, {"off", Progress::kOff}},
-      "progress line; auto: on a terminal"));
+      "progress bar; auto: on a terminal"));
+  t.push_back(integer_key("monitor.log_every_steps", TH_AT(monitor.log_every_steps),
+                          {.low = 1, .high = 1e15}, "auto",
+                          "a line in the log each so many steps, with loss, rate, memory and time "
+                          "left; auto: once a minute where no progress bar is shown"));
   t.push_back(integer_key("monitor.sample_lines", TH_AT(monitor.sample_lines), 0, 1000,
                           "lines of the validation text, always the same, whose translation each "
                           "validation shows in log and TensorBoard"));
+  t.push_back(number_key("monitor.straggler_factor", TH_AT(monitor.straggler_factor),
+                         {.low = 0, .high = 1e6},
+                         "a warning names a rank whose own work in a step takes so many times the "
+                         "median rank's, waiting not counted; 0: none"));
 }
 
 void add_profile(std::vector<Key>& t) {

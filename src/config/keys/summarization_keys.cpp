@@ -121,9 +121,13 @@ const char* default_of_summarization(const char* key) {
 
 void set_defaults_of_task(RunConfig& config, const Origins& origins) {
   if (config.run.task != Task::kSummarization) return;
+  const auto given = [&](const char* key) {
+    const auto found = origins.find(key);
+    return found != origins.end() && found->second.given;
+  };
   for (const auto& [name, value] : kDefaults) {
     const bool length = std::string_view(name).starts_with("data.");
-    if (origins.contains(name) || (length && origins.contains("data.max_length"))) continue;
+    if (given(name) || (length && given("data.max_length"))) continue;
     find_key(name)->set(config, value);
   }
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "th/base/error.hpp"
+#include "th/base/hash.hpp"
 #include "th/data/tokenizer/special_ids.hpp"
 
 namespace th::data {
@@ -53,24 +54,32 @@ std::vector<Ids> chunks_of(std::span<const std::int32_t> document,
   return chunks;
 }
 
-std::optional<std::vector<std::string>> summarize_documents(std::vector<Ids> documents,
+std::optional<std::vector<std::string>> summarize_documents(Sources documents,
                                                             const config::SummaryWindow& window,
                                                             const Tokenizer& source,
                                                             const Summarize& summarize) {
-  std::vector<std::string> texts(documents.size());
+  ensure(documents.ids.size() == documents.numbers.size(),
+         "summarize_documents: not one number a document");
+  std::vector<std::string> texts(documents.ids.size());
   std::vector<std::size_t> open;
-  for (std::size_t d = 0; d < documents.size(); ++d)
-    if (!documents[d].empty()) open.push_back(d);
-  while (!open.empty()) {
-    std::vector<Ids> pieces;
+  for (std::size_t d = 0; d < texts.size(); ++d)
+    if (!documents.ids[d].empty()) open.push_back(d);
+  for (std::uint64_t round = 0; !open.empty(); ++round) {
+    Sources pieces;
     std::vector<std::size_t> ends;  // of each open document's pieces
     for (const std::size_t d : open) {
-      for (Ids& chunk : chunks_of(documents[d], window)) pieces.push_back(std::move(chunk));
-      ends.push_back(pieces.size());
+      const std::uint64_t number = documents.numbers[d];
+      std::vector<Ids> chunks = chunks_of(documents.ids[d], window);
+      for (std::size_t c = 0; c < chunks.size(); ++c) {
+        const bool whole = round == 0 && chunks.size() == 1;
+        pieces.numbers.push_back(whole ? number : hash_pair(hash_pair(number, round + 1), c));
+        pieces.ids.push_back(std::move(chunks[c]));
+      }
+      ends.push_back(pieces.ids.size());
     }
-    std::optional<std::vector<std::string>> summaries = summarize(pieces);
+    const std::optional<std::vector<std::string>> summaries = summarize(pieces);
     if (!summaries) return std::nullopt;
-    ensure(summaries->size() == pieces.size(), "summarize_documents: not one summary a piece");
+    ensure(summaries->size() == pieces.ids.size(), "summarize_documents: not one summary a piece");
     std::vector<std::size_t> longer;
     std::size_t begin = 0;
     for (std::size_t i = 0; i < open.size(); begin = ends[i++]) {
@@ -78,7 +87,8 @@ std::optional<std::vector<std::string>> summarize_documents(std::vector<Ids> doc
       const auto mine = std::span<const std::string>(*summaries).subspan(begin, ends[i] - begin);
       texts[d] = mine.size() == 1 ? mine.front() : joined(mine);
       if (mine.size() == 1 || texts[d].empty()) continue;
-      documents[d] = next_document(texts[d], std::ssize(documents[d]), window.length, source);
+      Ids& document = documents.ids[d];
+      document = next_document(texts[d], std::ssize(document), window.length, source);
       longer.push_back(d);
     }
     open = std::move(longer);

@@ -22,6 +22,7 @@ std::string resolve_folder(const std::string& given, std::vector<std::string>& n
   const std::string below = fs::is_directory(path + "/checkpoints") ? path + "/checkpoints" : path;
   if (auto found = find_latest(below, notes)) return *found;
   std::string text = "no complete checkpoint at " + path;
+  if (notes.empty()) throw NoCheckpointError(text);
   for (const auto& note : notes) text += "\n  " + note;
   throw CheckpointError(text);
 }

@@ -97,8 +97,8 @@ class CrossTape {
       double largest = -INFINITY, total = 0;
       for (std::int64_t s = seen.begin; s < seen.end; ++s) {
         double& score = row[static_cast<std::size_t>(s)];
-        score = scale * static_cast<double>(
-                            product(q.first + t * q.stride, k.first + s * k.stride, width));
+        score = scale *
+                static_cast<double>(product(q.first + t * q.stride, k.first + s * k.stride, width));
         largest = std::max(largest, score);
       }
       for (std::int64_t s = seen.begin; s < seen.end; ++s) {

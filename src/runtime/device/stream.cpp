@@ -58,11 +58,16 @@ class ThreadStream final : public Stream {
   void run_bodies() override { drain(); }
   void reach(std::int64_t position) override {
     if (done_.load(std::memory_order_acquire) < position) {
-      std::unique_lock lock(mutex_);
-      progress_.wait(lock, [&] { return done_.load(std::memory_order_acquire) >= position; });
+      const std::int64_t begin = monotonic_ns();
+      {
+        std::unique_lock lock(mutex_);
+        progress_.wait(lock, [&] { return done_.load(std::memory_order_acquire) >= position; });
+      }
+      if (std::this_thread::get_id() == maker_) waited_ += monotonic_ns() - begin;
     }
     if (failed_.load(std::memory_order_acquire)) std::rethrow_exception(error_);
   }
+  [[nodiscard]] std::int64_t waited_ns() const noexcept override { return waited_; }
 
  private:
   [[nodiscard]] bool in_task() const noexcept {
@@ -95,6 +100,8 @@ class ThreadStream final : public Stream {
     }
   }
 
+  const std::thread::id maker_ = std::this_thread::get_id();
+  std::int64_t waited_ = 0;  ///< by the maker alone
   std::mutex mutex_;
   std::condition_variable arrived_, progress_;
   std::deque<Body> pending_;

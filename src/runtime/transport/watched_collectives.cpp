@@ -2,6 +2,7 @@
 
 #include <array>
 #include <map>
+#include <thread>
 #include <utility>
 
 #include "th/base/error.hpp"
@@ -19,6 +20,21 @@ constexpr std::array<const char*, kCalls> kCallNames{"exchange", "all_gather", "
                                                      "control"};
 
 class Observed final : public WatchedCollectives {
+  /// Adds the time of its scope to that of the maker's calls.
+  class OwnTime {
+   public:
+    explicit OwnTime(Observed& all) : all_(all), begin_(monotonic_ns()) {}
+    ~OwnTime() {
+      if (std::this_thread::get_id() == all_.maker_) all_.own_ns_ += monotonic_ns() - begin_;
+    }
+    OwnTime(const OwnTime&) = delete;
+    OwnTime& operator=(const OwnTime&) = delete;
+
+   private:
+    Observed& all_;
+    std::int64_t begin_;
+  };
+
   template <typename Body>
   auto watched(const char* name, Body&& body) {
     if (order_ != nullptr && !order_->admits_caller()) {
@@ -27,6 +43,7 @@ class Observed final : public WatchedCollectives {
           " was called while the communication stream has work pending: drain it first");
     }
     const WaitScope wait(&watchdog_, name);
+    const OwnTime time(*this);
     return std::forward<Body>(body)();
   }
 
@@ -49,6 +66,7 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] int size() const noexcept override { return inner_.size(); }
   [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
   void use_stream(Stream* stream) override { inner_.use_stream(stream); }
+  [[nodiscard]] bool shares_memory() const noexcept override { return inner_.shares_memory(); }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
     return known(watched("allocate", [&] { return inner_.allocate(elements); }));
   }
@@ -133,6 +151,7 @@ class Observed final : public WatchedCollectives {
   [[nodiscard]] std::string description() const override { return inner_.description(); }
 
   void follow(const Stream* stream) override { order_ = stream; }
+  [[nodiscard]] std::int64_t own_ns() const noexcept override { return own_ns_; }
 
   [[nodiscard]] std::vector<TrafficRow> traffic() const override {
     std::vector<TrafficRow> rows;
@@ -187,6 +206,8 @@ class Observed final : public WatchedCollectives {
   Collectives& inner_;
   Watchdog& watchdog_;
   const Stream* order_ = nullptr;
+  const std::thread::id maker_ = std::this_thread::get_id();
+  std::int64_t own_ns_ = 0;                    ///< by the maker alone
   ByteCounters sent_before_, between_before_;  ///< by others that used `inner` before
   mutable ByteCounters sent_;
   std::map<const TransportBuffer*, Data> data_of_;

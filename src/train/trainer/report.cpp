@@ -37,15 +37,10 @@ void Trainer::say(const std::string& text) {
   log_.info(text);
 }
 
-void Trainer::show_progress(double loss, double seconds) {
-  if (!progress_ || !progress_->active()) return;
-  const std::int64_t steps = source_->steps(state_.epoch);
-  const double rate = static_cast<double>(totals_.real_tokens) / std::max(totals_.seconds, 1e-9);
-  progress_->show("Epoch " + std::to_string(state_.epoch) + ": step " +
-                  std::to_string(state_.step_in_epoch) + "/" + std::to_string(steps) + ", loss " +
-                  fixed(loss, 4) + ", " + fixed(rate, 0) + " tokens/s, " +
-                  fixed(seconds * static_cast<double>(steps - state_.step_in_epoch), 0) +
-                  " s left");
+void Trainer::warn(const std::string& text) {
+  if (!is_root()) return;
+  if (progress_) progress_->clear();
+  log_.warn(text);
 }
 
 void Trainer::report_memory() {
@@ -73,9 +68,11 @@ void Trainer::open_monitors() {
       io::remove_name(checkpoints_, io::kFinal);
     }
     const bool epoch_ended = state_.step_in_epoch == 0;
-    if (append)
-      monitor::MetricsWriter::truncate_metrics(path, state_.step,
-                                               {epoch_ended, epoch_ended || validated});
+    if (append) {
+      const std::string cut = monitor::MetricsWriter::truncate_metrics(
+          path, state_.step, {epoch_ended, epoch_ended || validated});
+      if (!cut.empty()) log_.warn(cut);
+    }
     metrics_ = std::make_unique<monitor::MetricsWriter>(
         path, append ? monitor::OpenMode::kAppend : monitor::OpenMode::kTruncate);
     const config::Progress progress = config_.monitor.progress;
@@ -85,7 +82,10 @@ void Trainer::open_monitors() {
     if (config_.monitor.tensorboard)
       tensorboard_ = std::make_unique<monitor::TensorboardWriter>(
           config_.run.output_dir + "/tensorboard", state_.step + 1);
+    if (tensorboard_)
+      tensorboard_->text("deck", "```\n" + config::resolved_text(deck_) + "```\n", state_.step);
   });
+  open_watch();
 }
 
 void Trainer::print_sizes() {
@@ -171,6 +171,7 @@ void Trainer::write_summary(const std::string& exit, const std::string& reason) 
     if (tensorboard_) tensorboard_->flush();
   });
   settle_notes();
+  gather_warnings();
   log_.info("Done: " + std::to_string(totals_.steps) + " steps, " +
             std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");
 }

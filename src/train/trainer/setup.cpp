@@ -2,7 +2,9 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
+#include "th/model/decoding/search_options.hpp"
 #include "th/monitor/header.hpp"
+#include "th/monitor/log_tail.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/agreement.hpp"
@@ -83,8 +85,10 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
       log_(log),
       output_(config_, log),
       tracker_(config_),
+      pace_(config_.monitor.log_every_steps),
       stop_(config_.run, collectives.rank() == 0),
       loss_scale_(config_.precision) {
+  log_.hold_warnings();
   checkpoints_ = config_.run.output_dir + "/checkpoints";
   identity_ = make_identity(config_, device_);
   collectives_.broadcast(identity_, 0);
@@ -152,6 +156,9 @@ void Trainer::open_data(const runtime::Communicator& node) {
   source_ = data_.source;
   run_agreed(collectives_, [&] {
     if (reader_ && dataset_.train) io::require_same_tokenizers(config_, *reader_);
+    // A forbidden word that the vocabulary does not have is told now, not after the training.
+    if (dataset_.target_tokenizer)
+      (void)model::search_options(config_.decode, config_.run.seed, *dataset_.target_tokenizer);
   });
   const std::string corpus = dataset_.train ? corpus_identity(*dataset_.train, config_.data) : "";
   run_agreed(collectives_, [&] {
@@ -203,7 +210,12 @@ void Trainer::prepare_output() {
       throw DeckError("run.output_dir: " + folder.string() +
                       " can't be written: " + code.message() +
                       "; give a folder that can, as in run.output_dir=/scratch/run1");
-    log_.open_file((folder / "run.log").string());
+    const std::string log = (folder / "run.log").string();
+    const std::int64_t torn = monitor::cut_torn_tail(log);
+    log_.open_file(log);
+    if (torn > 0)
+      log_.warn(log + ": " + std::to_string(torn) +
+                " bytes at its end were zero or a line that was not written whole; they are cut");
   });
   run_agreed(collectives_, [&] {
     if (!fs::exists(fs::path(config_.run.output_dir) / "resolved.in")) {
@@ -229,6 +241,7 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.saves = config::writes_checkpoints(config_);
   request.nodes = collectives_.nodes();
   request.shared_room = zero::agreed_shared_room(collectives_);
+  request.messages = !collectives_.shares_memory();
   request.rank = collectives_.rank();
   request.memory = device_.memory();
   request.transport = device_.way();
@@ -277,7 +290,7 @@ void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest reques
       device_.gemm(), model::Arithmetic::kCompute, device_.compute());
   engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches,
                                                device_.device());
-  if (collectives_.description() != transport)
+  if (is_root() && collectives_.description() != transport)
     log_.warn("Transport: " + collectives_.description());
   model_->record_on(engine_->flight_record());
   watch_engine();

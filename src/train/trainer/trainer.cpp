@@ -70,6 +70,7 @@ int Trainer::run_to_the_end() {
   while (!finished() || epoch_end_due()) {
     const bool due = state_.validation_due;
     if (!due) train_one();
+    times_were_taken_ = !due;
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
     stopped = epoch_ended ? !end_epoch() : (due || validates_now()) && !validate_in_between();
     if (stopped) break;
@@ -128,12 +129,6 @@ void Trainer::say_why_it_stops() {
   say("Stopping after step " + std::to_string(state_.step) + ": " + stopping_ + ".");
 }
 
-void Trainer::train_one() {
-  if (profile_) profile_->begin_step(state_.step + 1);
-  train_step();
-  if (profile_) profile_->end_step();
-}
-
 void Trainer::train_step() {
   const auto start = Clock::now();
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kStep);
@@ -163,23 +158,19 @@ void Trainer::finish_step() {
   last_result_ = now;
   const double loss = result.loss_sum / static_cast<double>(step.target_tokens);
   const bool skipped = skips(loss, result.grad_norm);
+  const double scale = loss_scale_.scale();  // that the step had
   note([&] {
     metrics_->step({step.step, state_.epoch, loss, result.grad_norm, step.lr, step.source_tokens,
                     step.target_tokens, seconds,
-                    scales_loss() ? std::optional<double>(loss_scale_.scale()) : std::nullopt,
-                    skipped});
+                    scales_loss() ? std::optional<double>(scale) : std::nullopt, skipped});
   });
   if (skipped) return skip_step(step.step, result.not_finite);
+  last_judged_ = {step.step, loss, result.grad_norm, scale, result.not_finite};
   judge(step.step, loss, result);
   const std::int64_t tokens = step.source_tokens + step.target_tokens;
-  note([&] {
-    if (!tensorboard_) return;
-    tensorboard_->scalar("train/loss", loss, step.step);
-    tensorboard_->scalar("train/lr", step.lr, step.step);
-    tensorboard_->scalar("train/grad_norm", result.grad_norm, step.step);
-    tensorboard_->scalar("train/tokens_per_second", static_cast<double>(tokens) / seconds,
-                         step.step);
-  });
+  note_step(step.step, loss, result.grad_norm, step.lr, static_cast<double>(tokens) / seconds,
+            scale);
+  if (const std::string spike = losses_.observe(step.step, loss); !spike.empty()) say(spike);
   state_.epoch_loss_sum += result.loss_sum;
   state_.epoch_tokens += step.target_tokens;
   state_.epoch_seconds += seconds;
@@ -200,7 +191,10 @@ void Trainer::finish_step() {
 
 data::StepBatches Trainer::next_batches() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kBatch);
-  return loader_->next();
+  const auto start = Clock::now();
+  data::StepBatches batches = loader_->next();
+  times_.data = std::chrono::duration<double>(Clock::now() - start).count();
+  return batches;
 }
 
 void Trainer::finish_steps() {
@@ -209,6 +203,7 @@ void Trainer::finish_steps() {
 
 void Trainer::give_up(const std::string& numerics) {
   saver_->finish();  // the checkpoint before it is the way out
+  keep_bad_step();
   throw Error(ExitCode::kNumerics, numerics, Error::Thrown::kEverywhere);
 }
 
@@ -259,20 +254,31 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
 }
 
 Trainer::Border Trainer::agree() {
-  const std::array<double, 4> mine{stop_.reason(longest_step_),
+  const std::array<double, 8> mine{stop_.reason(longest_step_),
                                    runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0,
-                                   saver_->busy() ? 1.0 : 0.0, note_failure_ ? 1.0 : 0.0};
+                                   saver_->busy() ? 1.0 : 0.0,
+                                   note_failure_ ? 1.0 : 0.0,
+                                   log_.holds() ? 1.0 : 0.0,
+                                   times_.data,
+                                   times_.compute,
+                                   times_.communication};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
-  bool busy = false;
+  bool busy = false, warned = false;
   std::vector<double> reasons;
+  std::vector<StepTimes> times;
   for (std::size_t r = 0; r < all.size(); r += mine.size()) {
     reasons.push_back(all[r]);
     border.checkpoint = border.checkpoint || all[r + 1] != 0;
     busy = busy || all[r + 2] != 0;
     border.note_failed = border.note_failed || all[r + 3] != 0;
+    warned = warned || all[r + 4] != 0;
+    times.push_back({all[r + 5], all[r + 6], all[r + 7]});
   }
+  if (times_were_taken_) watch_step(times);
+  times_were_taken_ = false;
+  if (warned) gather_warnings();
   border.stop = stop_.first_text(reasons);
   border.writers_done = saver_->in_flight() && !busy;
   return border;
@@ -297,21 +303,29 @@ double Trainer::probe() {
 void Trainer::save() {
   finish_steps();
   watchdog_.enter("checkpoint", state_.step);
+  const auto start = Clock::now();
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kCheckpoint);
   state_.probe_loss = probe();
   state_.probe = probe_hash_;
+  state_.best = tracker_.state();
+  state_.best_at_end = tracker_.end();
+  memory_->saw_save();
+  saver_->save(*engine_, checkpoint_info(state_), {tracker_.kept(), std::exchange(dropped_, {})});
+  saved_step_ = state_.step;
+  note_seconds("checkpoint", start);
+}
+
+io::CheckpointInfo Trainer::checkpoint_info(const RunState& state) const {
   io::CheckpointInfo info;
-  info.step = state_.step;
-  info.epoch = state_.epoch;
+  info.step = state.step;
+  info.epoch = state.epoch;
   info.world_size = collectives_.size();
   info.zero_stage = config_.zero.stage;
   info.deck = config::resolved_text(deck_);
   info.build = build_line();
   info.identity = identity_;
-  info.run = state_.run;
-  state_.best = tracker_.state();
-  state_.best_at_end = tracker_.end();
-  info.state_json = to_json(state_);
+  info.run = state.run;
+  info.state_json = to_json(state);
   if (dataset_.source_tokenizer) {
     info.source_tokens = dataset_.source_tokenizer->tokens();
     info.target_tokens = dataset_.target_tokenizer->tokens();
@@ -320,9 +334,7 @@ void Trainer::save() {
   }
   info.units = model_->units();
   info.aliases = model_->aliases();
-  memory_->saw_save();
-  saver_->save(*engine_, std::move(info), {tracker_.kept(), std::exchange(dropped_, {})});
-  saved_step_ = state_.step;
+  return info;
 }
 
 void Trainer::save_what_can_be() {

@@ -45,6 +45,20 @@ std::string table_of(const std::vector<Validation::Sample>& samples) {
   return text;
 }
 
+/// The task's own, exact lines, and what validation is asked for beside them.
+std::vector<config::Metric> test_metrics(const config::RunConfig& config) {
+  using config::Metric;
+  const bool summarizes = config.run.task == config::Task::kSummarization;
+  std::vector<Metric> metrics{summarizes ? Metric::kRouge : Metric::kBleu, Metric::kExact};
+  const std::vector<Metric>& asked = config.valid.metrics;
+  for (const Metric metric : {Metric::kBleu, Metric::kChrf, Metric::kRouge}) {
+    const bool there = std::find(metrics.begin(), metrics.end(), metric) != metrics.end();
+    if (!there && std::find(asked.begin(), asked.end(), metric) != asked.end())
+      metrics.push_back(metric);
+  }
+  return metrics;
+}
+
 }  // namespace
 
 RunParts Trainer::parts() {
@@ -67,12 +81,14 @@ bool Trainer::stop_asked() {
 std::optional<Validation> Trainer::validate() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kValidation);
   if (progress_) progress_->clear();
+  const auto start = Clock::now();
   std::optional<Validation> validation = validator_->run(state_.step);
   state_.validation_due = !validation;
   if (!validation) return std::nullopt;
   validated_step_ = state_.step;
   to_take_ = validation->best;
   validated_now_ = true;
+  note_seconds("validation", start);
   return validation;
 }
 
@@ -268,20 +284,16 @@ bool Trainer::translate_test_set() {
     if (!out.flush()) throw CheckpointError(config_.run.output_dir + "/test.hyp can't be written");
   });
   if (!is_root()) return true;
-  std::vector<config::Metric> metrics{config::Metric::kBleu, config::Metric::kExact};
-  for (const config::Metric metric : {config::Metric::kChrf, config::Metric::kRouge}) {
-    const auto& asked = config_.valid.metrics;
-    if (std::find(asked.begin(), asked.end(), metric) != asked.end()) metrics.push_back(metric);
-  }
-  const std::vector<Score> scores = text_scores(lines, references, config_.valid, metrics);
+  const std::vector<Score> scores =
+      text_scores(lines, references, config_.valid, test_metrics(config_));
   note([&] {
     for (const Score& score : scores)
       metrics_->eval({"test", final_.step, score.metric, score.value, score.signature});
   });
-  const Score& bleu = scores[0];
-  const std::vector<Score> more(scores.begin() + 2, scores.end());
-  say("Test set: BLEU = " + fixed(bleu.value, 2) +
-      (bleu.note.empty() ? "" : " (" + bleu.note + ")") + ", " + fixed(100 * scores[1].value, 1) +
+  const auto exact = std::find_if(scores.begin(), scores.end(),
+                                  [](const Score& score) { return score.metric == "exact"; });
+  const std::vector<Score> more(exact + 1, scores.end());
+  say("Test set: " + log_text({scores.begin(), exact}) + ", " + fixed(100 * exact->value, 1) +
       " % of " + std::to_string(lines.size()) + " lines exact" + (more.empty() ? "" : ", ") +
       log_text(more));
   return true;

@@ -93,8 +93,8 @@ void sharpen(th::zero::ZeroEngine& engine) {
 }
 
 /// A model, and an engine with sharpened parameters.
-struct Run {
-  Run(const Case& c, std::int64_t stage, th::runtime::Collectives& collectives)
+struct Trained {
+  Trained(const Case& c, std::int64_t stage, th::runtime::Collectives& collectives)
       : config(make_config(c, stage)),
         model({config.model, kVocabulary, kVocabulary, kLongest}, th::model::GemmLibrary::kMkl),
         engine(config, model, collectives, collectives.size()) {
@@ -112,7 +112,7 @@ struct Alone {
         run(c, 0, *collectives),
         source(run.engine.gather_all(run.model)) {}
   std::unique_ptr<th::runtime::Collectives> collectives;
-  Run run;
+  Trained run;
   std::unique_ptr<th::model::ParameterSource> source;
 };
 
@@ -149,7 +149,7 @@ class LockSteps : public testing::TestWithParam<Case> {
 
 /// Three rounds, in the last of which rank 0 alone has a batch; what this rank finds is that of
 /// stage 0.
-void expect_rounds(const Run& run, th::zero::DecodingSource& source,
+void expect_rounds(const Trained& run, th::zero::DecodingSource& source,
                    th::runtime::Collectives& collectives, const Alone& alone,
                    const std::string& where) {
   const std::int64_t ranks = collectives.size(), count = 2 * ranks + 1;
@@ -176,7 +176,7 @@ TEST_P(LockSteps, FindWhatStage0Finds) {
   const auto collectives = transport();
   const Alone alone(GetParam());
   for (const std::int64_t stage : {3, 0}) {
-    Run run(GetParam(), stage, *collectives);
+    Trained run(GetParam(), stage, *collectives);
     const auto source = run.engine.decoding_source(run.model);
     expect_rounds(run, *source, *collectives, alone, "stage " + std::to_string(stage));
     // The engine goes on as it was: a round of training opens its units in their order.
@@ -190,7 +190,7 @@ TEST_P(LockSteps, FindWhatStage0Finds) {
 TEST_P(LockSteps, AStopLeavesAllAsItWas) {
   const auto collectives = transport();
   const Alone alone(GetParam());
-  Run run(GetParam(), 3, *collectives);
+  Trained run(GetParam(), 3, *collectives);
   const auto source = run.engine.decoding_source(run.model);
   const th::data::Batch batch = make_batch(collectives->rank());
   int asked = 0;
@@ -211,7 +211,7 @@ TEST(LockStepNodes, EveryPlacementOfRanksFindsTheSame) {
   for (const std::vector<int>& nodes : th_test::node_placements(ranks)) {
     const auto collectives = th::runtime::make_mpi_collectives(
         MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, nodes);
-    Run run(plain, 3, *collectives);
+    Trained run(plain, 3, *collectives);
     const auto source = run.engine.decoding_source(run.model);
     expect_rounds(run, *source, *collectives, alone, testing::PrintToString(nodes));
   }
@@ -243,7 +243,7 @@ TEST(ShardedSource, TranslatesAndScoresAsAllParametersDo) {
         MPI_COMM_WORLD,
         c.messages ? th::runtime::TransportChoice::kMpi : th::runtime::TransportChoice::kBest);
     Alone alone(c);
-    Run& run = alone.run;
+    Trained& run = alone.run;
     th::zero::ShardedSource source(run.config, run.model, *collectives);
     write_shards(source, alone, collectives->rank(), false);
     expect_rounds(run, source, *collectives, alone, c.name);

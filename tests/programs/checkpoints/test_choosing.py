@@ -230,7 +230,9 @@ class Choosing(th_run.ProgramTest):
         self.assertEqual(self.names("best"), "step_00000002\n")
         keys["valid__best_metric"] = "loss"
         result = self.train(train__max_steps=6, checkpoint__resume="latest", **keys)
-        self.assert_one_message(result, "begins with none: valid.best_metric was script and is loss")
+        self.assert_one_message(
+            result, "begins with none: valid.best_metric was script and is loss"
+        )
         self.assertEqual(self.names("best"), "step_00000006\n")
 
 

@@ -109,8 +109,8 @@ class OneTranslation(th_run.SharedRunTest):
             self.train(
                 ranks=ranks,
                 run__output_dir=name,
-                data__train_source="valid.en",
-                data__train_target="valid.fr",
+                data__train_source="train.en",
+                data__train_target="train.fr",
                 data__batch_size=size,
                 checkpoint__init_from=self.latest(),
                 optimizer__lr=1e-30,  # no parameter changes

@@ -158,7 +158,10 @@ class Inspect(th_run.SharedRunTest):
         self.assertIn("libhdf5", needed)
         self.assertNotRegex(needed, r"libtorch|libc10|libmpi")
         overview = self.program("th_inspect", "--help").out
-        for command in ("ls", "show", "stat", "verify", "diff", "export", "import", "average"):
+        for command in (
+            *("info", "ls", "show", "stat"),
+            *("verify", "diff", "export", "import", "average"),
+        ):
             self.assertIn(f"th_inspect {command} ", overview)
             self.assertIn("--json", self.program("th_inspect", command, "--help").out)
         self.assertRegex(
@@ -177,7 +180,7 @@ class Inspect(th_run.SharedRunTest):
         self.assert_one_message(
             self.inspect("lst", code=2),
             "lst",
-            "ls, show, stat, verify, diff, export, import, average",
+            "info, ls, show, stat, verify, diff, export, import, average",
         )
         absent = self.program("th_inspect", "ls", self.folder / "absent", code=5)
         self.assertIn("absent", absent.err)
@@ -197,6 +200,82 @@ class Inspect(th_run.SharedRunTest):
             "th_inspect", "ls", self.folder / "out"
         )  # a run's folder means its newest checkpoint
         self.assertEqual(by_run.out, self.inspect("ls").out)
+
+    def test_info_says_what_the_checkpoint_is(self):
+        run = (self.folder / "out" / "run").read_text().strip()
+        steps = self.metrics(kind="step")
+        loss = {r["metric"]: r["value"] for r in self.metrics(kind="eval")}["valid_loss"]
+        source, target = self.vocabulary_sizes()
+        seen = self.inspect_json("info")
+        expected = {
+            "checkpoint": str(self.checkpoint),
+            "step": 3,
+            "epoch": 0,
+            "step_in_epoch": 3,
+            "run": run,
+            "world_size": 3,
+            "zero_stage": 3,
+            "micro_batches": 8,
+            "end": "completed",
+            "source_vocabulary": source,
+            "target_vocabulary": target,
+            "tokenizer": "word",
+            "groups": ["parameters", "exp_avg", "exp_avg_sq"],
+            "damage": None,
+        }
+        self.assertEqual({key: seen[key] for key in expected}, expected)
+        shapes = names_and_shapes(source, target)
+        self.assertEqual(seen["tensors"], len(shapes))
+        self.assertEqual(seen["parameters"], sum(math.prod(s) for s in shapes.values()))
+        self.assertEqual(seen["scores"]["train loss"], float(steps[-1]["loss"]))
+        self.assertEqual(seen["scores"]["valid loss"], float(loss))
+        self.assertIn("isa=", seen["identity"])
+        self.assertIn("[model]", seen["deck"])
+        text = self.inspect("info").out
+        self.assertRegex(text, r"(?m)^step +3$")
+        self.assertRegex(text, rf"(?m)^run +{run}$")
+        self.assertRegex(text, rf"(?m)^vocabularies +source {source}, target {target} words$")
+        self.assertIn("\n  model.d_model = 64\n", text)
+        self.assertNotIn("model.norm =", text)
+        for name in ("latest", "final"):
+            path = self.checkpoint.parent / name
+            self.assertEqual(self.program("th_inspect", "info", path).out, text)
+
+    def test_info_of_a_checkpoint_alone_has_no_scores_of_its_run(self):
+        (self.folder / "out" / "metrics.jsonl").unlink()
+        (self.checkpoint / "shard_00001.h5").unlink()
+        seen = self.inspect_json("info")
+        self.assertEqual(seen["scores"], {})
+        self.assertIn("shard_00001.h5 is missing", seen["damage"])
+        self.assertRegex(self.inspect("info").out, "(?m)^shards .*shard_00001.h5 is missing")
+
+    def test_stat_is_a_table(self):
+        lines = self.inspect("stat").out.splitlines()
+        self.assertEqual(
+            lines[0].split(), ["name", "mean", "deviation", "min", "max", "not", "finite"]
+        )
+        self.assertEqual(len({len(line) for line in lines}), 1, "columns stand below one another")
+        rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+        for name, row in self.inspect_json("stat").items():
+            values = [row[key] for key in ("mean", "deviation", "min", "max", "non_finite")]
+            for text, value in zip(rows[name], values):
+                self.assertAlmostEqual(float(text), value, delta=1e-5 * abs(value))
+
+    def test_codes_are_alike_in_all_commands(self):
+        (self.folder / "empty").mkdir()
+        commands = (
+            *(("info",), ("ls",), ("stat",), ("verify",), ("show", "encoder.norm.weight")),
+            *(("export", "--output", "w.npz"), ("average", "out", "--output", "new")),
+        )
+        for place in ("absent", "empty"):
+            for command, *words in (*commands, ("diff", "out")):
+                result = self.program("th_inspect", command, place, *words, code=5)
+                self.assert_one_message(result, f"no complete checkpoint at {place}")
+        (self.checkpoint / "model.h5").write_bytes(b"no HDF5")
+        for command, *words in commands[:-1]:
+            code = 1 if command == "verify" else 5
+            result = self.inspect(command, *words, code=code)
+            self.assertIn("model.h5", result.out + result.err)
 
     def test_verify_of_a_sound_checkpoint(self):
         self.assertEqual(

@@ -45,7 +45,41 @@ class Tensorboard(th_run.ProgramTest):
     def test_every_step_and_epoch_is_a_point(self):
         self.train(ranks=2, train__epochs=2)
         self.assertEqual(len(self.metrics(kind="step")), 12)
-        self.assertEqual(self.points(), self.expected())
+        points, expected = self.points(), self.expected()
+        self.assertEqual({tag: points[tag] for tag in expected}, expected)
+        # What the clock and the system say of each step, and of validations and saves.
+        steps = list(range(1, 13))
+        for tag, at in (
+            *((f"time/{phase}", steps) for phase in ("data", "compute", "communication")),
+            *(("time/waiting", steps), ("memory/gib", steps)),
+            *(("time/validation", [6, 12]), ("time/checkpoint", [6, 12])),
+        ):
+            self.assertEqual([step for step, _ in points.pop(tag)], at, tag)
+        self.assertEqual(points.keys(), expected.keys())
+
+    def test_seconds_of_the_phases_are_those_of_the_steps(self):
+        self.train(ranks=2, train__max_steps=6)
+        points = self.points()
+        names = ("data", "compute", "communication", "waiting")
+        phases = [[value for _, value in points[f"time/{name}"]] for name in names]
+        self.assertTrue(all(value >= 0 for phase in phases for value in phase), phases)
+        whole = sum(float(s["seconds"]) for s in self.metrics(kind="step"))
+        # The phases are a mean over ranks, and begin a little before a step's own clock.
+        self.assertAlmostEqual(sum(map(sum, phases)) / whole, 1, delta=0.3)
+        self.assertTrue(all(0 < value < 100 for _, value in points["memory/gib"]))
+
+    def test_loss_scale_of_fp16(self):
+        self.train(train__max_steps=2, precision__dtype="fp16", precision__loss_scale=64)
+        self.assertEqual(self.points()["train/loss_scale"], [(1, 64.0), (2, 64.0)])
+
+    def test_the_deck_is_a_text(self):
+        self.train(train__max_steps=1)
+        events = EventAccumulator(str(self.folder / "out" / "tensorboard"))
+        events.Reload()
+        (event,) = events.Tensors("deck")
+        text = event.tensor_proto.string_val[0].decode()
+        resolved = (self.folder / "out" / "resolved.in").read_text()
+        self.assertEqual(text, f"```\n{resolved}```\n")
 
     def test_validation_between_epochs_is_a_point_too(self):
         self.train(train__epochs=1, train__valid_every_steps=4)
@@ -78,7 +112,7 @@ class Tensorboard(th_run.ProgramTest):
         self.assertIn(
             "valid/samples", events.summary_metadata.keys() & set(events.Tags()["tensors"])
         )
-        self.assertEqual(events.PluginTagToContent("text").keys(), {"valid/samples"})
+        self.assertEqual(events.PluginTagToContent("text").keys(), {"deck", "valid/samples"})
         (event,) = events.Tensors("valid/samples")
         text = event.tensor_proto.string_val[0].decode()
         self.assertEqual(event.step, 2)

@@ -8,16 +8,39 @@ PARTS = [
 ]
 
 
+RECORDS = [
+    f"records.{part}.{side}" for part in ("train", "valid", "test") for side in ("source", "target")
+]
+
+
 class Corpus(th_run.ProgramTest):
-    def make(self, pairs, seed, output):
-        self.program("th_corpus", "numbers", "--pairs", pairs, "--seed", seed, "--output", output)
+    def make(self, pairs, seed, output, command="numbers", *more):
+        words = ("--pairs", pairs, "--seed", seed, "--output", output, *more)
+        self.program("th_corpus", command, *words)
         files = th_run.tree(self.folder / output)
-        self.assertEqual(sorted(files), sorted(PARTS))
+        self.assertEqual(sorted(files), sorted(PARTS if command == "numbers" else RECORDS))
         return files
 
     def test_same_seed_same_files(self):
         self.assertEqual(self.make(300, 7, "a"), self.make(300, 7, "b"))
         self.assertNotEqual(self.make(300, 8, "c"), self.make(300, 7, "d"))
+
+    def test_records(self):
+        one = self.make(300, 7, "a", "records")
+        self.assertEqual(one, self.make(300, 7, "b", "records", "--windows", 1))
+        four = self.make(300, 7, "c", "records", "--windows", 4)
+        self.assertNotEqual(one, self.make(300, 8, "d", "records"))
+        for name in RECORDS[:2]:
+            self.assertEqual(one[name], four[name], "training does not depend on --windows")
+        for files, least, most in ((one, 36, 63), (four, 240, 252)):
+            lines = {name: data.decode().splitlines() for name, data in files.items()}
+            self.assertEqual([len(lines[name]) for name in RECORDS], [300, 300, 15, 15, 15, 15])
+            train = set(lines["records.train.target"])
+            for part in ("valid", "test"):
+                self.assertFalse(train & set(lines[f"records.{part}.target"]))
+                for line in lines[f"records.{part}.source"]:
+                    self.assertGreaterEqual(len(line.split()), least)
+                    self.assertLessEqual(len(line.split()), most)
 
     def test_shipped_corpus_comes_again_from_its_command(self):
         shipped = {name: (th_run.SOURCE / "inputs" / "data" / name).read_bytes() for name in PARTS}
@@ -49,6 +72,7 @@ class Corpus(th_run.ProgramTest):
         self.assertEqual(len(self.metrics(kind="step")), 1)
 
     def test_wrong_use_is_one_message(self):
+        records = ["records", "--pairs", "300", "--seed", "1", "--output", "x"]
         for words, pattern in (
             (["numbers", "--pairs", "ten", "--seed", "1", "--output", "x"], "--pairs ten"),
             (["numbers", "--pairs", "12", "--seed", "1", "--output", "x"], "12"),
@@ -56,6 +80,10 @@ class Corpus(th_run.ProgramTest):
             (["letters"], "letters"),
             (["numbers", "--pears", "300"], "--pears"),
             (["numbers", "--pairs"], "--pairs lacks"),
+            (["numbers", "--windows", "2"], "--windows"),
+            (["records", "--pairs", "300", "--seed", "1", "--windows", "4"], "--output"),
+            (records + ["--windows", "9"], "9 windows"),
+            (records + ["--windows", "two"], "--windows two"),
         ):
             with self.subTest(words):
                 result = self.program("th_corpus", *words, code=2)

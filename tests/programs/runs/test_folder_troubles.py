@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs that are refused, or have nothing to do, leave their folder as it is; texts that lose lines or
-have none."""
+"""Runs that are refused, or have nothing to do, leave their folder as it is; texts that lose lines,
+or have none."""
 
 import signal
 

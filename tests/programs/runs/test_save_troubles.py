@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Saves that a signal asks for, that stand in the place of damaged ones, and that have to make room."""
+"""Saves that a signal asks for, that stand in the place of damaged ones, or have to make room."""
 
 import signal
 

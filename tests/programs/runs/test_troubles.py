@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Trouble with the files that rank 0 alone writes is told once and by its name, by all ranks, and costs
-no step that was made."""
+"""Trouble with the files that rank 0 alone writes is told once and by its name, by all ranks, and
+costs no step that was made."""
 
 import shutil
 
@@ -36,15 +36,27 @@ class Records(th_run.ProgramTest):
 
     def test_a_record_that_is_none(self):
         self.train(ranks=2, train__max_steps=3)
-        with open(self.folder / "out" / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write("garbage\n")
-        for ranks in (1, 2):
-            self.assert_told_by_all(
-                self.train(ranks=ranks, code=3, checkpoint__resume="latest", train__max_steps=5),
-                "error: ",
-                "metrics.jsonl:",
-                "garbage",
-            )
+        path = self.folder / "out" / "metrics.jsonl"
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join([lines[0], "garbage\n", *lines[1:]]))
+        self.assert_told_by_all(
+            self.train(ranks=2, code=3, checkpoint__resume="latest", train__max_steps=5),
+            "error: ",
+            "metrics.jsonl:",
+            "garbage",
+        )
+
+    def test_what_a_crash_left_at_the_end_of_logs_is_cut_with_a_word(self):
+        self.train(ranks=2, train__max_steps=3)
+        for name in ("metrics.jsonl", "run.log"):
+            with open(self.folder / "out" / name, "ab") as file:
+                file.write(b'{"kind":"st' + bytes(5000) + (b"\n" if name[0] == "m" else b""))
+        result = self.train(ranks=2, checkpoint__resume="latest", train__max_steps=5)
+        self.assert_told_by_all(result, "warning: .*metrics.jsonl: line [0-9]+ holds zero bytes")
+        self.assert_told_by_all(result, "warning: .*run.log: 5011 bytes at its end were zero")
+        self.train(run__output_dir="whole", train__max_steps=5)
+        self.assert_same_run("out", "whole")
+        self.assertNotIn(0, (self.folder / "out" / "run.log").read_bytes())
 
     def test_a_tensorboard_folder_that_is_a_file(self):
         (self.folder / "out").mkdir()

@@ -43,6 +43,30 @@ TEST(Log, OtherRanksPrintOnlyWarningsAndErrorsWithTheirName) {
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
 }
 
+TEST(Log, OtherRanksKeepTheirWarningsWhereTheyAreAskedTo) {
+  testing::internal::CaptureStderr();
+  {
+    th::Log log(3, "node2");
+    log.hold_warnings();
+    EXPECT_FALSE(log.holds());
+    log.warn("one");
+    log.warn("two");
+    log.error("bad");
+    EXPECT_TRUE(log.holds());
+    EXPECT_EQ(log.take_warnings(), (std::vector<std::string>{"one", "two"}));
+    EXPECT_FALSE(log.holds());
+    log.warn("three");
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "[rank 3 node2] error: bad\n[rank 3 node2] warning: three\n");
+  testing::internal::CaptureStdout();
+  th::Log root(0, "node1");
+  root.hold_warnings();
+  root.warn("at once");
+  EXPECT_FALSE(root.holds());
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "warning: at once\n");
+}
+
 TEST(Log, FileThatCannotBeOpenedIsADeckError) {
   th::Log log(1, "node");
   EXPECT_THROW(log.open_file("/proc/no/such/folder/log.txt"), th::DeckError);

@@ -53,6 +53,16 @@ TEST(CommandLine, DeckPathWithAnEqualsSignIsADeck) {
   EXPECT_EQ(parse({"/runs/zero.stage=1"}).deck_path, "/runs/zero.stage=1");
 }
 
+TEST(CommandLine, ReplayTakesItsDeckFromTheFile) {
+  const CommandLine line = parse({"--replay", "bad.json", "zero.stage=3"});
+  EXPECT_EQ(line.action, Action::kReplay);
+  EXPECT_EQ(line.replay_path, "bad.json");
+  EXPECT_EQ(line.overrides, Lines{"zero.stage=3"});
+  EXPECT_EQ(first_line({"a.in", "--replay", "bad.json"}),
+            "command line: --replay takes its deck from the file; 'a.in' is more");
+  EXPECT_NE(refusal({"--replay"}), "");
+}
+
 TEST(CommandLine, DataBelongsToCheck) {
   EXPECT_TRUE(parse({"a.in", "--check", "--data"}).reads_data);
   EXPECT_TRUE(parse({"--data", "a.in", "--check"}).reads_data);

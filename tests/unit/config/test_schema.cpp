@@ -98,8 +98,8 @@ TEST(KeyTable, SymbolsAreSplitAtCommasAndHoldNoBlanks) {
     EXPECT_TRUE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), text);
   }
-  for (const char* text :
-       {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b", "a\tb", "<0x41>", "a,<0xFF>"}) {
+  for (const char* text : {",", "a,", ",a", "a,,b", "a,a", "a b", "a, b", "<s>", "a,<pad>", "a#b",
+                           "a\tb", "<0x41>", "a,<0xFF>"}) {
     RunConfig config;
     EXPECT_FALSE(key.set(config, text)) << text;
     EXPECT_EQ(key.get(config), "") << text;
@@ -202,6 +202,14 @@ constexpr std::pair<const char*, const char*> kDefaultsOfTheContract[] = {
     {"decode.beam", "1"},
     {"decode.length_penalty", "1"},
     {"decode.max_length", "100"},
+    {"decode.min_length", "0"},
+    {"decode.no_repeat_ngram", "0"},
+    {"decode.sampling", "false"},
+    {"decode.temperature", "1"},
+    {"decode.top_k", "0"},
+    {"decode.top_p", "1"},
+    {"decode.length_normalization", "gnmt"},
+    {"decode.sharded", "auto"},
     {"monitor.tensorboard", "true"},
     {"monitor.progress", "auto"},
     {"profile.enabled", "false"},
@@ -234,6 +242,24 @@ TEST(NumberKey, TakesFiniteWholeTokensInItsRangeAlone) {
     EXPECT_FALSE(takes("model.dropout", bad)) << bad;
   EXPECT_TRUE(takes("train.gradient_clip", "1e300"));
   EXPECT_FALSE(takes("train.gradient_clip", "inf"));
+}
+
+TEST(NumberKey, LeavesOutAnOpenEnd) {
+  for (const char* good : {"1", "0.5", "1e-300"}) EXPECT_TRUE(takes("decode.top_p", good)) << good;
+  for (const char* bad : {"0", "0.0", "-0", "-1e-300", "1.0000001", "1e-400", "nan"})
+    EXPECT_FALSE(takes("decode.top_p", bad)) << bad;
+}
+
+TEST(WordsKey, TakesWordsWithCommas) {
+  for (const char* good : {"", "oui", "oui,non", " oui , non merci", "<unk>"})
+    EXPECT_TRUE(takes("decode.forbidden_words", good)) << good;
+  for (const char* bad : {",", "oui,", ",oui", "oui,,non", "oui, ,non"})
+    EXPECT_FALSE(takes("decode.forbidden_words", bad)) << bad;
+  RunConfig config;
+  const Key* key = find_key("decode.forbidden_words");
+  ASSERT_TRUE(key->set(config, " oui , non merci"));
+  EXPECT_EQ(config.decode.forbidden_words, (std::vector<std::string>{"oui", "non merci"}));
+  EXPECT_EQ(key->get(config), "oui,non merci");
 }
 
 TEST(NearestKey, HasTheSameWordsInAnotherOrder) {

@@ -76,10 +76,11 @@ class Fake {
  public:
   explicit Fake(std::function<bool(int)> keeps) : keeps_(std::move(keeps)) {}
   [[nodiscard]] Summarize function() {
-    return [this](const std::vector<Ids>& sources) {
-      rounds.push_back(sources);
+    return [this](const Sources& sources) {
+      rounds.push_back(sources.ids);
+      numbers_of_rounds.push_back(sources.numbers);
       std::vector<std::string> texts;
-      for (const Ids& source : sources) {
+      for (const Ids& source : sources.ids) {
         std::string text;
         for (const int number : numbers(source))
           if (keeps_(number)) text += (text.empty() ? "" : " ") + std::to_string(number);
@@ -89,10 +90,18 @@ class Fake {
     };
   }
   std::vector<std::vector<Ids>> rounds;
+  std::vector<std::vector<std::uint64_t>> numbers_of_rounds;
 
  private:
   std::function<bool(int)> keeps_;
 };
+
+/// Numbered 100, 101, …
+Sources documents(std::vector<Ids> ids) {
+  Sources all{std::move(ids), {}};
+  for (std::size_t d = 0; d < all.ids.size(); ++d) all.numbers.push_back(100 + d);
+  return all;
+}
 
 TEST(Chunks, DocumentOfTheWindowIsOnePiece) {
   const SummaryWindow window{10, 6, 2};
@@ -153,19 +162,21 @@ TEST(Chunks, ThatDoNotComeForwardAreRefused) {
 
 TEST(Summaries, DocumentsThatFitAreSummarizedAtOnceAsTheyAre) {
   Fake fake([](int number) { return number % 2 == 0; });
-  const std::vector<Ids> documents{document(5), {}, document(10), document(1)};
-  const auto texts = summarize_documents(documents, {10, 6, 2}, NumberTokenizer(), fake.function());
+  const std::vector<Ids> all{document(5), {}, document(10), document(1)};
+  const auto texts =
+      summarize_documents(documents(all), {10, 6, 2}, NumberTokenizer(), fake.function());
   ASSERT_TRUE(texts);
   EXPECT_EQ(*texts, (std::vector<std::string>{"0 2", "", "0 2 4 6 8", ""}));
   ASSERT_EQ(fake.rounds.size(), 1U);
-  EXPECT_EQ(fake.rounds[0], (std::vector<Ids>{documents[0], documents[2], documents[3]}));
+  EXPECT_EQ(fake.rounds[0], (std::vector<Ids>{all[0], all[2], all[3]}));
+  EXPECT_EQ(fake.numbers_of_rounds[0], (std::vector<std::uint64_t>{100, 102, 103}));
 }
 
 TEST(Summaries, LongDocumentIsTheSummaryOfItsChunksSummaries) {
   // 12 words: 0 and 10 are kept. The second round sees both, and the short document no more.
   Fake fake([](int number) { return number % 10 == 0; });
-  const auto texts = summarize_documents({document(13), document(4)}, {10, 6, 2}, NumberTokenizer(),
-                                         fake.function());
+  const auto texts = summarize_documents(documents({document(13), document(4)}), {10, 6, 2},
+                                         NumberTokenizer(), fake.function());
   ASSERT_TRUE(texts);
   EXPECT_EQ(*texts, (std::vector<std::string>{"0 10", "0"}));
   ASSERT_EQ(fake.rounds.size(), 2U);
@@ -178,8 +189,8 @@ TEST(Summaries, LongDocumentIsTheSummaryOfItsChunksSummaries) {
 TEST(Summaries, GoOnUntilTheyFit) {
   // Every second, fourth, … word: 200 words need rounds.
   Fake fake([](int number) { return number % 4 == 0; });
-  const auto texts =
-      summarize_documents({document(201)}, {10, 10, 1}, NumberTokenizer(), fake.function());
+  const auto texts = summarize_documents(documents({document(201)}), {10, 10, 1}, NumberTokenizer(),
+                                         fake.function());
   ASSERT_TRUE(texts);
   ASSERT_GE(fake.rounds.size(), 3U);
   for (const std::vector<Ids>& round : fake.rounds)
@@ -189,8 +200,8 @@ TEST(Summaries, GoOnUntilTheyFit) {
 
 TEST(Summaries, EndWhereChunksDoNotBecomeShorter) {
   Fake keeps_all([](int) { return true; });
-  const auto texts =
-      summarize_documents({document(31)}, {10, 6, 2}, NumberTokenizer(), keeps_all.function());
+  const auto texts = summarize_documents(documents({document(31)}), {10, 6, 2}, NumberTokenizer(),
+                                         keeps_all.function());
   ASSERT_TRUE(texts);
   ASSERT_EQ(keeps_all.rounds.size(), 2U);
   EXPECT_EQ(*texts, (std::vector<std::string>{"0 1 2 3 4 3 4 5 6"}))
@@ -199,8 +210,8 @@ TEST(Summaries, EndWhereChunksDoNotBecomeShorter) {
 
 TEST(Summaries, WithoutAWordAreNoDocument) {
   Fake keeps_none([](int) { return false; });
-  const auto texts =
-      summarize_documents({document(31)}, {10, 6, 2}, NumberTokenizer(), keeps_none.function());
+  const auto texts = summarize_documents(documents({document(31)}), {10, 6, 2}, NumberTokenizer(),
+                                         keeps_none.function());
   ASSERT_TRUE(texts);
   EXPECT_EQ(*texts, (std::vector<std::string>{""}));
   EXPECT_EQ(keeps_none.rounds.size(), 1U);
@@ -208,39 +219,49 @@ TEST(Summaries, WithoutAWordAreNoDocument) {
 
 TEST(Summaries, OfADocumentDoNotDependOnTheOthers) {
   const auto rule = [](int number) { return number % 7 == 0; };
-  std::vector<Ids> documents;
-  for (const std::int64_t length : {70, 4, 11, 25, 10, 140})
-    documents.push_back(document(length, static_cast<std::int32_t>(length)));
+  Sources all;
+  for (const std::int64_t length : {70, 4, 11, 25, 10, 140}) {
+    all.ids.push_back(document(length, static_cast<std::int32_t>(length)));
+    all.numbers.push_back(static_cast<std::uint64_t>(length));
+  }
   Fake together(rule);
   const SummaryWindow window{10, 7, 2};
-  const auto texts = summarize_documents(documents, window, NumberTokenizer(), together.function());
+  const auto texts = summarize_documents(all, window, NumberTokenizer(), together.function());
   ASSERT_TRUE(texts);
-  for (std::size_t d = 0; d < documents.size(); ++d) {
+  std::multiset<std::uint64_t> numbers_together, numbers_alone;
+  for (const auto& round : together.numbers_of_rounds)
+    numbers_together.insert(round.begin(), round.end());
+  for (std::size_t d = 0; d < all.ids.size(); ++d) {
     Fake alone(rule);
-    const auto text =
-        summarize_documents({documents[d]}, window, NumberTokenizer(), alone.function());
+    const auto text = summarize_documents({{all.ids[d]}, {all.numbers[d]}}, window,
+                                          NumberTokenizer(), alone.function());
     ASSERT_TRUE(text);
     EXPECT_EQ(text->front(), (*texts)[d]) << d;
+    for (const auto& round : alone.numbers_of_rounds)
+      numbers_alone.insert(round.begin(), round.end());
   }
+  EXPECT_EQ(numbers_together, numbers_alone);
+  EXPECT_EQ(std::set<std::uint64_t>(numbers_alone.begin(), numbers_alone.end()).size(),
+            numbers_alone.size())
+      << "each piece of each round has a number of its own";
 }
 
 TEST(Summaries, StopWhereTheSummarizerStops) {
   int calls = 0;
-  const auto texts = summarize_documents(
-      {document(31)}, {10, 6, 2}, NumberTokenizer(),
-      [&](const std::vector<Ids>& sources) -> std::optional<std::vector<std::string>> {
-        if (++calls == 2) return std::nullopt;
-        return std::vector<std::string>(sources.size(), "1");
-      });
+  const auto texts =
+      summarize_documents(documents({document(31)}), {10, 6, 2}, NumberTokenizer(),
+                          [&](const Sources& sources) -> std::optional<std::vector<std::string>> {
+                            if (++calls == 2) return std::nullopt;
+                            return std::vector<std::string>(sources.ids.size(), "1");
+                          });
   EXPECT_FALSE(texts);
   EXPECT_EQ(calls, 2);
 }
 
 TEST(Summaries, OfAnotherNumberAreAMistake) {
-  EXPECT_THROW((void)summarize_documents({document(31)}, {10, 6, 2}, NumberTokenizer(),
-                                         [](const std::vector<Ids>&) {
-                                           return std::optional(std::vector<std::string>(1, "1"));
-                                         }),
+  EXPECT_THROW((void)summarize_documents(
+                   documents({document(31)}), {10, 6, 2}, NumberTokenizer(),
+                   [](const Sources&) { return std::optional(std::vector<std::string>(1, "1")); }),
                InternalError);
 }
 

@@ -17,6 +17,42 @@ namespace {
 using test::make_corpus;
 using test::section;
 
+TEST(SourceBatches, HaveEachSourceOnceByLengthWhateverTheRankCount) {
+  std::vector<std::vector<std::int32_t>> sources;
+  for (std::int32_t i = 0; i < 23; ++i) {
+    sources.emplace_back(static_cast<std::size_t>(i * 7 % 13), 4 + i);
+    sources.back().push_back(kEnd);
+  }
+  const config::DataSection data = section(4);
+  const auto all = make_source_batches(sources, data, 0, 1);
+  ASSERT_EQ(all.size(), 6U);
+  std::set<std::int64_t> seen;
+  std::size_t longest = 0;
+  for (const EvalBatch& batch : all) {
+    EXPECT_EQ(batch.batch.sentences, std::ssize(batch.sentences));
+    EXPECT_EQ(batch.batch.target_tokens, 0);
+    std::vector<std::int64_t> ids;
+    for (const std::int64_t place : batch.sentences) {
+      const auto& source = sources[static_cast<std::size_t>(place)];
+      EXPECT_GE(source.size(), longest);
+      longest = source.size();
+      EXPECT_TRUE(seen.insert(place).second);
+      ids.insert(ids.end(), source.begin(), source.end());
+    }
+    EXPECT_EQ(batch.batch.source, ids);
+  }
+  EXPECT_EQ(seen.size(), sources.size());
+  for (const std::int64_t rank : {0, 1, 2}) {
+    std::int64_t number = rank;
+    for (const EvalBatch& batch : make_source_batches(sources, data, rank, 3)) {
+      EXPECT_EQ(batch.number, number);
+      EXPECT_EQ(batch.sentences, all[static_cast<std::size_t>(number)].sentences);
+      number += 3;
+    }
+  }
+  EXPECT_TRUE(make_source_batches({}, data, 0, 1).empty());
+}
+
 TEST(EvalBatches, SameAtEveryRankCount) {
   const auto corpus = make_corpus(50);
   const auto data = section(8);

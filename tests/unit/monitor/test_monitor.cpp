@@ -12,6 +12,7 @@
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/monitor/header.hpp"
+#include "th/monitor/log_tail.hpp"
 #include "th/monitor/metrics.hpp"
 #include "th/monitor/progress.hpp"
 #include "th/monitor/tensorboard.hpp"
@@ -71,20 +72,21 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
     std::ofstream(path_, std::ios::app) << "{\"kind\":\"st";
   };
   fill();
-  MetricsWriter::truncate_metrics(path_, 3, {});
+  EXPECT_NE(MetricsWriter::truncate_metrics(path_, 3, {}).find("not written whole"),
+            std::string::npos);
   EXPECT_EQ(kinds(), "st st ep st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 3, {.epoch = true, .validation = true});
+  (void)MetricsWriter::truncate_metrics(path_, 3, {.epoch = true, .validation = true});
   EXPECT_EQ(kinds(), "st st ep st ev ");
   EXPECT_NE(file_text(path_).find("\"valid\""), std::string::npos);
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, {.epoch = true, .validation = false});
+  (void)MetricsWriter::truncate_metrics(path_, 2, {.epoch = true, .validation = false});
   EXPECT_EQ(kinds(), "st st ep ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 2, {});
+  (void)MetricsWriter::truncate_metrics(path_, 2, {});
   EXPECT_EQ(kinds(), "st st ");
   fill();
-  MetricsWriter::truncate_metrics(path_, 0, {});
+  (void)MetricsWriter::truncate_metrics(path_, 0, {});
   EXPECT_EQ(kinds(), "");
   {
     MetricsWriter writer(path_, OpenMode::kAppend);
@@ -93,12 +95,57 @@ TEST_F(Monitor, TruncationDropsWhatIsLaterThanTheCheckpoint) {
   EXPECT_EQ(kinds(), "st ");
 }
 
+TEST_F(Monitor, DamageBehindTheCheckpointsStepIsCut) {
+  const auto fill = [&](const std::string& tail) {
+    MetricsWriter writer(path_, OpenMode::kTruncate);
+    write(writer, 1);
+    write(writer, 2);
+    std::ofstream(path_, std::ios::app | std::ios::binary) << tail;
+  };
+  const std::string zeros(5000, '\0');
+  for (const std::string& tail :
+       {zeros, zeros + "\n", "{\"kind\":\"st" + zeros + "\n", "{\"kind\"\n" + zeros}) {
+    fill(tail);
+    EXPECT_FALSE(MetricsWriter::truncate_metrics(path_, 2, {}).empty());
+    EXPECT_EQ(kinds(), "st st ");
+    EXPECT_EQ(MetricsWriter::truncate_metrics(path_, 2, {}), "");
+  }
+  fill(zeros + "\n");
+  EXPECT_EQ(MetricsWriter::last_exit(path_), "");
+  EXPECT_EQ(MetricsWriter::truncate_metrics(path_, 1, {}),
+            path_ +
+                ": line 3 holds zero bytes, behind the checkpoint's step 1; the file is cut "
+                "there");
+  EXPECT_EQ(kinds(), "st ");
+  fill(zeros + "\n");
+  EXPECT_THROW((void)MetricsWriter::truncate_metrics(path_, 3, {}), th::DataError)
+      << "records that the checkpoint knows are lost";
+}
+
+TEST_F(Monitor, ATornTailOfALogIsCut) {
+  const std::string text = "one\ntwo\n";
+  const std::string zeros(200'000, '\0');
+  for (const std::string& tail : {std::string(), std::string("thr"), zeros, "thr" + zeros,
+                                  std::string(150'000, 'x'), "thr" + zeros}) {
+    std::ofstream(path_, std::ios::binary) << text << tail;
+    EXPECT_EQ(th::monitor::cut_torn_tail(path_), std::ssize(tail));
+    EXPECT_EQ(file_text(path_), text);
+  }
+  std::ofstream(path_, std::ios::binary) << zeros;
+  EXPECT_EQ(th::monitor::cut_torn_tail(path_), std::ssize(zeros));
+  EXPECT_EQ(file_text(path_), "");
+  EXPECT_EQ(th::monitor::cut_torn_tail(path_), 0);
+  EXPECT_EQ(th::monitor::cut_torn_tail((folder_ / "none").string()), 0);
+  EXPECT_EQ(th::monitor::cut_torn_tail("/dev/null"), 0);
+}
+
 TEST_F(Monitor, TruncationOfMissingAndBrokenFiles) {
-  MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false});
+  (void)MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false});
   EXPECT_FALSE(fs::exists(path_));
   std::ofstream(path_) << "no record\n";
-  EXPECT_THROW(MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false}),
-               th::DataError);
+  EXPECT_THROW(
+      (void)MetricsWriter::truncate_metrics(path_, 5, {.epoch = true, .validation = false}),
+      th::DataError);
   EXPECT_EQ(file_text(path_), "no record\n");
   EXPECT_THROW(MetricsWriter("/proc/no/metrics.jsonl", OpenMode::kAppend), th::DeckError);
 }

@@ -5,7 +5,16 @@
 #include <string>
 #include <vector>
 
+#include "th/base/error.hpp"
+
 namespace th::io {
+
+/// There is no checkpoint at a path, not even a damaged one.
+class NoCheckpointError : public CheckpointError {
+ public:
+  using CheckpointError::CheckpointError;
+};
+
 
 /// fsyncs a file or a folder; throws CheckpointError with path and errno text.
 void sync_path(const std::string& path);

@@ -82,6 +82,9 @@ class Stream {
   /// The caller waits until a recorded position has passed.
   virtual void reach(std::int64_t position) = 0;
 
+  /// Nanoseconds that the thread which made the stream has waited for its tasks.
+  [[nodiscard]] virtual std::int64_t waited_ns() const noexcept { return 0; }
+
   /// Called with the time at which the stream was here: by the host's streams at once, by a
   /// device's one in a later Device::settle().
   using Stamp = std::function<void(std::int64_t ns)>;

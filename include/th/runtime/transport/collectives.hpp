@@ -149,6 +149,9 @@ class Collectives {
   virtual void all_gather_doubles(std::span<const double> mine, std::span<double> all) = 0;
   /// In place sum of floats in the backend's own order (comm.reduction=fast).
   virtual void all_reduce_fast(float* data, std::int64_t count) = 0;
+  /// Whether ranks of a node can have memory in common; false: everything is messages, and
+  /// description() says why.
+  [[nodiscard]] virtual bool shares_memory() const noexcept { return true; }
   /// Largest value over the ranks.
   [[nodiscard]] virtual std::int64_t maximum(std::int64_t value) = 0;
   /// Root's bytes to everyone; other ranks' text is replaced.

@@ -31,6 +31,9 @@ class WatchedCollectives : public Collectives {
   virtual void follow(const Stream* stream) = 0;
   /// The kinds of calls made so far, in a fixed order; those that never were are left out.
   [[nodiscard]] virtual std::vector<TrafficRow> traffic() const = 0;
+  /// Nanoseconds that the thread which made this object has spent in calls: those of a
+  /// communication thread are beside its work.
+  [[nodiscard]] virtual std::int64_t own_ns() const noexcept = 0;
 };
 
 /// Bytes count from here on. `inner` and `watchdog` outlive the result.

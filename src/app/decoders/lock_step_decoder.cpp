@@ -1,0 +1,132 @@
+#include "app/decoders/lock_step_decoder.hpp"
+
+#include "th/base/error.hpp"
+#include "th/train/sharded_decoding.hpp"
+
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace th::app {
+
+namespace {
+
+template <typename T>
+void put(std::string& bytes, const T& value) {
+  bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+template <typename T>
+T take(const std::string& bytes, std::size_t& at) {
+  T value{};
+  ensure(at + sizeof value <= bytes.size(), "LockStepDecoder: a rank's results are cut");
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  at += sizeof value;
+  return value;
+}
+
+void put(std::string& bytes, const Hypotheses& results) {
+  for (const std::vector<model::Hypothesis>& sentence : results) {
+    put(bytes, std::ssize(sentence));
+    for (const model::Hypothesis& hypothesis : sentence) {
+      put(bytes, hypothesis.log_prob);
+      put(bytes, hypothesis.score);
+      put(bytes, std::ssize(hypothesis.ids));
+      for (const std::int32_t id : hypothesis.ids) put(bytes, id);
+    }
+  }
+}
+
+Hypotheses take_hypotheses(const std::string& bytes, std::size_t& at, std::int64_t sentences) {
+  Hypotheses results(static_cast<std::size_t>(sentences));
+  for (std::vector<model::Hypothesis>& sentence : results) {
+    sentence.resize(static_cast<std::size_t>(take<std::ptrdiff_t>(bytes, at)));
+    for (model::Hypothesis& hypothesis : sentence) {
+      hypothesis.log_prob = take<double>(bytes, at);
+      hypothesis.score = take<double>(bytes, at);
+      hypothesis.ids.resize(static_cast<std::size_t>(take<std::ptrdiff_t>(bytes, at)));
+      for (std::int32_t& id : hypothesis.ids) id = take<std::int32_t>(bytes, at);
+    }
+  }
+  return results;
+}
+
+}  // namespace
+
+bool LockStepDecoder::any_stops(const Stop& stop) {
+  return collectives_.maximum(stop() ? 1 : 0) != 0;
+}
+
+template <typename Work>
+bool LockStepDecoder::in_rounds(std::size_t count, const Work& work) {
+  const auto ranks = static_cast<std::size_t>(collectives_.size());
+  for (std::size_t first = 0; first < count; first += ranks) {
+    const std::size_t mine = first + static_cast<std::size_t>(collectives_.rank());
+    if (!work(mine < count ? static_cast<std::int64_t>(mine) : -1)) return false;
+  }
+  return true;
+}
+
+std::optional<std::vector<Hypotheses>> LockStepDecoder::translate_all(
+    std::span<const Task> tasks, const model::SearchOptions& options, const Stop& stop) {
+  train::LockStep together(model_.model(), model_.sharded(), collectives_, options,
+                           [&] { return any_stops(stop); });
+  std::string mine;
+  const bool done = in_rounds(tasks.size(), [&](std::int64_t number) {
+    const Task* const task = number < 0 ? nullptr : &tasks[static_cast<std::size_t>(number)];
+    const std::optional<Hypotheses> found = task == nullptr
+                                                ? together.translate(nullptr)
+                                                : together.translate(&task->batch, task->sentences);
+    if (found) put(mine, *found);
+    return found.has_value();
+  });
+  if (!done) return std::nullopt;
+  const std::vector<std::string> texts = collectives_.gather_texts(mine);
+  std::vector<std::size_t> at(texts.size(), 0);
+  std::vector<Hypotheses> all;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const std::size_t rank = i % texts.size();
+    all.push_back(take_hypotheses(texts[rank], at[rank], tasks[i].batch.sentences));
+  }
+  return all;
+}
+
+std::optional<std::vector<std::vector<double>>> LockStepDecoder::score_all(
+    std::span<const Task> tasks, const Stop& stop) {
+  train::LockStep together(model_.model(), model_.sharded(), collectives_, {}, {});
+  std::string mine;
+  const bool done = in_rounds(tasks.size(), [&](std::int64_t number) {
+    if (any_stops(stop)) return false;
+    const data::Batch* const batch =
+        number < 0 ? nullptr : &tasks[static_cast<std::size_t>(number)].batch;
+    for (const double score : together.score(model_.model(), batch)) put(mine, score);
+    return true;
+  });
+  if (!done) return std::nullopt;
+  const std::vector<std::string> texts = collectives_.gather_texts(mine);
+  std::vector<std::size_t> at(texts.size(), 0);
+  std::vector<std::vector<double>> all;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const std::size_t rank = i % texts.size();
+    std::vector<double>& scores = all.emplace_back();
+    for (std::int64_t s = 0; s < tasks[i].batch.sentences; ++s)
+      scores.push_back(take<double>(texts[rank], at[rank]));
+  }
+  return all;
+}
+
+std::optional<Hypotheses> LockStepDecoder::translate(
+    const data::Batch& batch, const model::SearchOptions& options,
+    std::span<const model::SentenceOptions> sentences, const Stop& stop) {
+  const std::vector<Task> one{{batch, {sentences.begin(), sentences.end()}}};
+  auto all = translate_all(one, options, stop);
+  if (!all) return std::nullopt;
+  return std::move(all->front());
+}
+
+std::vector<double> LockStepDecoder::score(const data::Batch& batch) {
+  const std::vector<Task> one{{batch, {}}};
+  return score_all(one, [] { return false; })->front();
+}
+
+}  // namespace th::app

@@ -1,0 +1,140 @@
+#include "app/stream/chunk_writer.hpp"
+
+#include "th/base/error.hpp"
+
+#include <array>
+#include <cstdio>
+#include <iostream>
+
+namespace th::app {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::int64_t kFaultsTold = 20;
+constexpr std::size_t kCutNamed = 100;
+
+/// "3, 17, 20".
+std::string list_text(const std::vector<std::int64_t>& numbers) {
+  std::string text;
+  for (const std::int64_t n : numbers) text += (text.empty() ? "" : ", ") + std::to_string(n);
+  return text;
+}
+
+}  // namespace
+
+ChunkNote note_of(const Chunk& chunk) {
+  ChunkNote note{std::ssize(chunk.lines), chunk.input_hash, chunk.input_bytes, {}};
+  for (const InputLine& line : chunk.lines) {
+    if (!line.fault.empty()) note.faults.push_back(line.fault);
+  }
+  return note;
+}
+
+ChunkWriter::ChunkWriter(const Plan& plan)
+    : plan_(plan),
+      journal_(plan.identity ? std::optional<Journal>(std::in_place, plan.output, *plan.identity)
+                             : std::nullopt),
+      output_(plan.output),
+      terminal_(true, stderr) {
+  if (journal_)
+    progress_ = journal_->go_on(output_);
+  else if (!plan.output.empty())
+    output_.go_on_at(0, 0);
+  first_lines_ = progress_.lines;
+  if (first_lines_ > 0)
+    tell("goes on behind line " + std::to_string(first_lines_) + ", by " + journal_->path());
+}
+
+void ChunkWriter::tell(const std::string& message) {
+  terminal_.clear();
+  std::cerr << "th_translate: " + message + "\n" << std::flush;
+}
+
+void ChunkWriter::tell_of(const ChunkNote& note) {
+  for (const std::string& fault : note.faults) {
+    if (++told_ <= kFaultsTold) tell("warning: " + fault + "; its translation is an empty line");
+    if (told_ == kFaultsTold) tell("warning: further lines that are no text are only counted");
+  }
+}
+
+void ChunkWriter::write(const ChunkNote& note, const ChunkResult& result) {
+  tell_of(note);
+  output_.write(result.text);
+  progress_.lines += note.lines;
+  progress_.invalid += std::ssize(note.faults);
+  progress_.cut += std::ssize(result.cut);
+  progress_.input_hash = note.input_hash;
+  progress_.output_bytes = output_.bytes();
+  progress_.output_crc = output_.crc();
+  for (const std::int64_t line : result.cut) {
+    if (cut_.size() < kCutNamed) cut_.push_back(line);
+  }
+  sentences_ += result.sentences;
+  fewer_ += result.fewer;
+  record(milliseconds(200));
+  show_progress(note);
+}
+
+void ChunkWriter::record(Clock::duration at_least) {
+  const Clock::time_point now = Clock::now();
+  if (!journal_ || now - recorded_ < at_least) return;
+  journal_->add(progress_);
+  recorded_ = now;
+}
+
+std::string ChunkWriter::rate_text(const ChunkNote& note) const {
+  const double time = std::chrono::duration<double>(Clock::now() - begun_).count();
+  const double lines = static_cast<double>(progress_.lines - first_lines_);
+  std::array<char, 128> text{};
+  std::snprintf(text.data(), text.size(), "%lld lines, %.1f lines/s",
+                static_cast<long long>(progress_.lines), lines / time);
+  std::string all = text.data();
+  if (plan_.input_bytes <= 0) return all;
+  const double part =
+      static_cast<double>(note.input_bytes) / static_cast<double>(plan_.input_bytes);
+  std::snprintf(text.data(), text.size(), ", %.1f %%", 100 * part);
+  return all + text.data();
+}
+
+void ChunkWriter::show_progress(const ChunkNote& note) {
+  const Clock::time_point now = Clock::now();
+  if (now - shown_ < (terminal_.active() ? Clock::duration(milliseconds(500)) : seconds(60)))
+    return;
+  shown_ = now;
+  if (terminal_.active())
+    terminal_.show(rate_text(note));
+  else
+    tell(rate_text(note));
+}
+
+int ChunkWriter::finish(bool stopped) {
+  if (progress_.cut > 0) {
+    const std::int64_t more = progress_.cut - std::ssize(cut_);
+    tell("warning: " + std::to_string(progress_.cut) + " of " + std::to_string(progress_.lines) +
+         " source lines were cut to " + plan_.cut_to + ", their end counted: line" +
+         (progress_.cut > 1 ? "s " : " ") + list_text(cut_) +
+         (more > 0 ? " and " + std::to_string(more) + " more" : ""));
+  }
+  if (const std::string text = plan_.fewer_text(fewer_, sentences_); !text.empty()) tell(text);
+  if (stopped) {
+    record(milliseconds(0));
+    if (journal_)
+      tell("stopped behind line " + std::to_string(progress_.lines) + "; " + journal_->path() +
+           " is kept: start the same command again to go on");
+    return static_cast<int>(ExitCode::kStopped);
+  }
+  if (journal_) {
+    output_.sync();
+    journal_->remove();
+  }
+  terminal_.clear();
+  if (progress_.invalid == 0) return static_cast<int>(ExitCode::kCompleted);
+  tell("error: " + std::to_string(progress_.invalid) + " of " + std::to_string(progress_.lines) +
+       " lines are no text; their translations are empty lines");
+  return static_cast<int>(ExitCode::kData);
+}
+
+}  // namespace th::app

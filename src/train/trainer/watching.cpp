@@ -1,0 +1,207 @@
+#include "th/base/error.hpp"
+#include "th/config/deck.hpp"
+#include "th/io/checkpoint/checkpoint_folder.hpp"
+#include "th/monitor/gathered_warnings.hpp"
+#include "th/monitor/progress_text.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
+#include "th/train/agreement.hpp"
+#include "th/train/replay/bad_step.hpp"
+#include "th/train/trainer.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <utility>
+
+// What a run tells of itself while it goes on: progress, time in each phase, slow ranks, warnings
+// of other ranks.
+namespace th::train {
+
+namespace {
+
+double seconds_of(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+constexpr double kGiB = 1 << 30;
+
+}  // namespace
+
+void Trainer::open_watch() {
+  std::vector<std::string> hosts = collectives_.gather_texts(runtime::hostname());
+  hosts_ = hosts;
+  // A GPU works while its host waits: the host's times tell nothing of it.
+  const double factor = device_.on_gpu() ? 0 : config_.monitor.straggler_factor;
+  stragglers_ = std::make_unique<StragglerWatch>(factor, state_.micro_batches, std::move(hosts));
+  began_ = Clock::now();
+}
+
+double Trainer::seconds_in_others() const {
+  constexpr double kNanosecond = 1e-9;
+  return kNanosecond *
+         static_cast<double>(collectives_.own_ns() + engine_->communication().waited_ns());
+}
+
+void Trainer::train_one() {
+  const auto start = Clock::now();
+  const double others = seconds_in_others();
+  times_ = StepTimes();
+  if (profile_) profile_->begin_step(state_.step + 1);
+  train_step();
+  if (profile_) profile_->end_step();
+  times_.communication = seconds_in_others() - others;
+  times_.compute =
+      std::max(0.0, seconds_of(Clock::now() - start) - times_.data - times_.communication);
+}
+
+void Trainer::watch_step(std::span<const StepTimes> ranks) {
+  for (const std::string& line : stragglers_->observe(state_.step, ranks)) warn(line);
+  if (device_.on_gpu()) return;
+  note([&] {
+    if (!tensorboard_) return;
+    const MeanTimes mean = mean_times(ranks);
+    tensorboard_->scalar("time/data", mean.data, state_.step);
+    tensorboard_->scalar("time/compute", mean.compute, state_.step);
+    tensorboard_->scalar("time/communication", mean.communication - mean.waiting, state_.step);
+    tensorboard_->scalar("time/waiting", mean.waiting, state_.step);
+  });
+}
+
+void Trainer::note_seconds(const char* phase, Clock::time_point start) {
+  note([&] {
+    if (tensorboard_)
+      tensorboard_->scalar(std::string("time/") + phase, seconds_of(Clock::now() - start),
+                           state_.step);
+  });
+}
+
+std::int64_t Trainer::memory_in_use() const {
+  return device_.on_gpu() ? ledger().current().total() : runtime::rss_bytes();
+}
+
+void Trainer::note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate,
+                        double scale) {
+  note([&] {
+    if (!tensorboard_) return;
+    tensorboard_->scalar("train/loss", loss, step);
+    tensorboard_->scalar("train/lr", lr, step);
+    tensorboard_->scalar("train/grad_norm", grad_norm, step);
+    tensorboard_->scalar("train/tokens_per_second", rate, step);
+    if (scales_loss()) tensorboard_->scalar("train/loss_scale", scale, step);
+    tensorboard_->scalar("memory/gib", static_cast<double>(memory_in_use()) / kGiB, step);
+  });
+}
+
+std::int64_t Trainer::steps_of_the_epoch() const {
+  constexpr std::int64_t kWithoutEnd = std::int64_t{1} << 39;  // random ids
+  const std::int64_t steps = source_->steps(state_.epoch);
+  return steps < kWithoutEnd ? steps : 0;
+}
+
+std::int64_t Trainer::last_step() const {
+  const std::int64_t steps = steps_of_the_epoch(), limit = config_.train.max_steps;
+  std::int64_t end = 0;
+  const bool known = steps > 0 &&
+                     !__builtin_mul_overflow(config_.train.epochs - state_.epoch, steps, &end) &&
+                     !__builtin_add_overflow(end, state_.step - state_.step_in_epoch, &end);
+  if (!known) return limit;
+  return limit > 0 ? std::min(limit, end) : end;
+}
+
+void Trainer::show_progress(double loss, double seconds) {
+  if (!is_root()) return;
+  const bool bar = progress_ && progress_->active();
+  const bool by_steps = config_.monitor.log_every_steps > 0;
+  const double now = seconds_of(Clock::now() - began_);
+  const bool line = (by_steps || !bar) && pace_.due(state_.step, now, seconds);
+  if (!bar && !line) return;
+  monitor::Standing standing;
+  standing.step = state_.step;
+  standing.epoch = state_.epoch;
+  standing.step_in_epoch = state_.step_in_epoch;
+  standing.steps_in_epoch = steps_of_the_epoch();
+  standing.last_step = last_step();
+  standing.loss = loss;
+  standing.tokens_per_second =
+      static_cast<double>(totals_.real_tokens) / std::max(totals_.seconds, 1e-9);
+  standing.memory_bytes = memory_in_use();
+  if (standing.last_step > 0)
+    standing.seconds_left = now / static_cast<double>(std::max<std::int64_t>(1, totals_.steps)) *
+                            static_cast<double>(standing.last_step - standing.step);
+  if (line) say(monitor::progress_line(standing));
+  if (bar) progress_->show(monitor::progress_bar(standing));
+}
+
+void Trainer::gather_warnings() {
+  std::string mine;
+  for (const std::string& text : log_.take_warnings()) mine += text + '\0';
+  std::vector<std::vector<std::string>> texts;
+  for (const std::string& all : collectives_.gather_texts(mine)) {
+    texts.emplace_back();
+    for (std::size_t at = 0, end = 0; (end = all.find('\0', at)) != std::string::npos; at = end + 1)
+      texts.back().push_back(all.substr(at, end - at));
+  }
+  for (const std::string& line : monitor::gathered_warnings(texts, hosts_)) warn(line);
+}
+
+void Trainer::keep_bad_step() {
+  if (!config::writes_checkpoints(config_)) return;
+  try {
+    write_bad_step();
+  } catch (const Error& error) {  // the error that ends the run is told all the same
+    if (error.thrown() == Error::Thrown::kHere) throw;
+    warn(std::string("the step was not kept for --replay: ") + error.what());
+  }
+}
+
+void Trainer::write_bad_step() {
+  const Judged& judged = last_judged_;
+  watchdog_.enter("checkpoint", judged.step);
+  std::array<char, 40> name{};
+  std::snprintf(name.data(), name.size(), "bad_step_%08lld.json",
+                static_cast<long long>(judged.step));
+  const std::string path = config_.run.output_dir + "/" + name.data();
+  // Nothing was updated since the step before.
+  RunState state = state_;
+  state.step = judged.step - 1;
+  state.altered = "those before step " + std::to_string(judged.step) + ", which ended the run";
+  {
+    CheckpointSaver saver(collectives_, config_.run.output_dir + "/bad", {},
+                          CheckpointSaver::Mode::kWait);
+    saver.save(*engine_, checkpoint_info(state), {});
+  }
+  std::string mine;
+  run_agreed(collectives_, [&] {
+    const std::int64_t place = state_.step_in_epoch - 1 - (state_.step - judged.step);
+    mine = slots_json(source_->make(state_.epoch, place).rounds);
+  });
+  const std::vector<std::string> texts = collectives_.gather_texts(mine);
+  run_agreed(collectives_, [&] {
+    if (!is_root()) return;
+    std::vector<std::vector<std::string>> slots;
+    for (const std::string& text : texts) slots.push_back(slots_of(text));
+    std::vector<std::string> all;
+    for (std::int64_t s = 0; s < state_.micro_batches; ++s)
+      all.push_back(slots.at(static_cast<std::size_t>(s % collectives_.size()))
+                        .at(static_cast<std::size_t>(s / collectives_.size())));
+    BadStep bad;
+    bad.step = judged.step;
+    bad.optimizer_step = judged.step - state_.skipped_steps;
+    bad.loss = judged.loss;
+    bad.grad_norm = judged.grad_norm;
+    bad.loss_scale = judged.loss_scale;
+    bad.not_finite = judged.not_finite;
+    bad.source_per_target = data_.source_per_target;
+    bad.deck = config::resolved_text(deck_);
+    bad.checkpoint = "bad/" + io::step_name(state.step);
+    std::ofstream out(path, std::ios::trunc);
+    out << bad_step_json(bad, all);
+    if (!out.flush()) throw CheckpointError(path + " can't be written: is the disk full?");
+  });
+  say("The step's micro-batches are in " + path +
+      ", the parameters before it beside them; th_app --replay " + path + " runs it again.");
+}
+
+}  // namespace th::train

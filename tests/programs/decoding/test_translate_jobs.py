@@ -1,0 +1,362 @@
+#!/usr/bin/env python3
+"""th_translate on streams and in jobs of several ranks: lines come out while others still come in,
+killed jobs go on to the same bytes, and what can't be translated is told."""
+
+import gzip
+import random
+import re
+import select
+import signal
+import subprocess
+import time
+
+import th_run
+
+
+class Job(th_run.SharedRunTest):
+    def train_once(self):
+        source, target = (
+            th_run.SOURCE / "inputs" / "data" / f"numbers.train.{language}"
+            for language in ("en", "fr")
+        )
+        self.train(
+            ranks=2,
+            data__train_source=source,
+            data__train_target=target,
+            data__batch_size=16,
+            schedule__warmup_steps=60,
+            train__max_steps=60,
+            decode__max_length=20,
+        )
+
+    def setUp(self):
+        super().setUp()
+        self.lines = (self.folder / "train.en").read_text().splitlines()
+
+    def write(self, name, lines):
+        (self.folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def popen(self, *options, ranks=0, **streams):
+        process = subprocess.Popen(
+            self.command("th_translate", [self.latest(), *options], ranks),
+            cwd=self.folder,
+            env=self.environment,
+            **{"stderr": subprocess.PIPE, **streams},
+        )
+        self.addCleanup(th_run.end, process)
+        return process
+
+    def end_of(self, process, code):
+        out, err = process.communicate(timeout=th_run.LIMIT_S)
+        self.assertEqual(process.returncode, code, err)
+        return out or b"", err.decode()
+
+    def translate(self, *options, **keys):
+        return self.program("th_translate", self.latest(), *options, **keys)
+
+    def bytes_of(self, name):
+        return (self.folder / name).read_bytes()
+
+
+class Streams(Job):
+    def test_a_line_comes_out_while_the_pipe_stays_open(self):
+        expected = self.translate(text="".join(f"{line}\n" for line in self.lines[:3])).out
+        process = self.popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for line, wanted in zip(self.lines, expected.splitlines()):
+            process.stdin.write(f"{line}\n".encode())
+            process.stdin.flush()
+            there, _, _ = select.select([process.stdout], [], [], 60)
+            self.assertTrue(there, "no translation came while the input is open")
+            self.assertEqual(process.stdout.readline().decode(), wanted + "\n")
+        out, err = self.end_of(process, 0)
+        self.assertEqual((out, err), (b"", ""))
+
+    def test_order_is_that_of_the_input_at_every_rank_count_and_batch(self):
+        lines = self.lines * 2
+        random.Random(5).shuffle(lines)
+        lines[7] = lines[90] = ""
+        self.write("in", lines)
+        reference = self.translate("--input", "in").out
+        self.assertEqual(len(reference.splitlines()), len(lines))
+        self.assertGreater(len(set(reference.splitlines())), 20)
+        of_line = dict(zip(lines, reference.splitlines()))
+        self.assertEqual([of_line[line] for line in lines], reference.splitlines())
+        for ranks in (1, 2, 3):
+            got = self.translate("--input", "in", "--threads", 1, ranks=ranks)
+            self.assertEqual(got.out, reference, f"{ranks} ranks")
+        text = (self.folder / "in").read_text()
+        self.assertEqual(self.translate(ranks=2, text=text).out, reference)
+        for options in (["--batch", 3], ["--batch-tokens", 300], ["--threads", 2]):
+            self.assertEqual(self.translate("--input", "in", *options).out, reference, options)
+
+    def test_packed_text_in_and_out(self):
+        self.write("in", self.lines)
+        reference = self.translate("--input", "in").out
+        with gzip.open(self.folder / "in.gz", "wb") as file:
+            file.write(self.bytes_of("in"))
+        self.translate("--input", "in.gz", "--output", "out.gz")
+        self.assertEqual(gzip.decompress(self.bytes_of("out.gz")).decode(), reference)
+        self.translate("--input", "in", "--output", "plain")
+        self.assertEqual(self.bytes_of("plain").decode(), reference)
+        self.assertEqual(sorted(p.name for p in self.folder.glob("*.journal")), [])
+        packed = gzip.compress(b"one\n")
+        process = self.popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        _, err = process.communicate(packed, timeout=th_run.LIMIT_S)
+        self.assertEqual(process.returncode, 3)
+        self.assertIn("gunzip", err.decode())
+
+    def test_lines_that_are_no_text_are_told_and_give_empty_lines(self):
+        bad = [b"one\xff", b"two\0", b"x" * ((1 << 20) + 5)]
+        good = [line.encode() for line in self.lines[:4]]
+        rows = [good[0], bad[0], good[1], bad[1], good[2], bad[2], good[3]]
+        (self.folder / "in").write_bytes(b"".join(row + b"\n" for row in rows))
+        reference = self.translate(text="".join(f"{line}\n" for line in self.lines[:4])).out
+        for ranks in (0, 2):
+            result = self.translate("--input", "in", code=3, ranks=ranks)
+            self.assertEqual(result.out.split("\n")[0:7:2], reference.splitlines())
+            self.assertEqual(result.out.split("\n")[1:7:2], ["", "", ""])
+            self.assert_one_message(result, "in:2: invalid UTF-8 at byte 4", "empty line")
+            self.assert_one_message(result, "in:4: a zero byte at byte 4", "empty line")
+            self.assert_one_message(result, "in:6: .*more than 1048576 bytes", "empty line")
+            self.assert_one_message(result, "3 of 7 lines are no text")
+
+    def test_lines_that_are_cut_are_told_with_their_numbers(self):
+        self.train(
+            model__position="learned", data__max_length=12, decode__max_length=8, train__max_steps=2
+        )
+        self.write("in", ["one two", "one " * 30, "three", "four " * 13])
+        self.write("target", ["un deux"] * 4)
+        message = r"2 of 4 source lines were cut to the 12 positions .*: lines 2, 4$"
+        self.assert_one_message(self.translate("--input", "in"), message)
+        self.assert_one_message(self.translate("--input", "in", ranks=2), message)
+        scored = self.translate("--score", "--input", "in", "--target", "target")
+        self.assert_one_message(scored, message)
+
+    def test_a_reader_that_closes_the_pipe_ends_it_quietly(self):
+        self.write("in", self.lines * 20)
+        process = self.popen("--input", "in", stdout=subprocess.PIPE)
+        self.assertTrue(process.stdout.readline())
+        process.stdout.close()
+        self.assertEqual(process.wait(th_run.LIMIT_S), 0)
+        self.assertEqual(process.stderr.read(), b"")
+
+    def test_best_lists_and_alignments(self):
+        self.write("in", [self.lines[0], "", self.lines[1]])
+        best = self.translate("--input", "in", "--beam", 3, "--n-best", 3, "--alignment").out
+        rows = [line.split("\t") for line in best.splitlines()]
+        self.assertEqual([row[0] for row in rows], ["0"] * 3 + ["1"] + ["2"] * 3)
+        self.assertEqual(rows[3], ["1", "0", "", ""])
+        plain = self.translate("--input", "in", "--beam", 3).out.splitlines()
+        aligned = self.translate("--input", "in", "--beam", 3, "--alignment", ranks=2).out
+        columns = [line.split("\t") for line in aligned.splitlines()]
+        self.assertEqual([text for text, _ in columns], plain)
+        for number in (0, 2):
+            source = [self.lines[0], "", self.lines[1]][number].split()
+            pairs = [pair.split("-") for pair in columns[number][1].split()]
+            self.assertEqual([int(t) for _, t in pairs], list(range(len(plain[number].split()))))
+            self.assertTrue(all(0 <= int(s) < len(source) for s, _ in pairs), pairs)
+        self.assertEqual(columns[1], ["", ""])
+
+    def test_scores_of_pairs_are_the_same_at_every_rank_count(self):
+        target = (self.folder / "train.fr").read_text().splitlines()
+        self.write("in", self.lines)
+        self.write("target", target)
+        words = ("--score", "--input", "in", "--target", "target")
+        reference = self.translate(*words).out
+        self.assertEqual(len(reference.splitlines()), len(target))
+        self.assertEqual(self.translate(*words, ranks=3).out, reference)
+        self.write("target", target[1:])
+        result = self.translate(*words, code=3)
+        self.assertEqual(result.out, "")
+        self.assert_one_message(result, "in has 480 lines and target has 479")
+
+    def test_what_the_command_line_asks_and_can_not_be(self):
+        cases = (
+            (["--batch", 288230376151711744], "--batch 288230376151711744"),
+            (["--batch", 0], "--batch 0"),
+            (["--batch-tokens", 1 << 40], "--batch-tokens"),
+            (["--threads", 1 << 20], "--threads"),
+            (["--threads", 0], "--threads"),
+            (["--batch", 65536, "--beam", 1024, "--max-length", 1 << 19], "GiB"),
+            (["--batch", 3, "--batch-tokens", 9], "contradict"),
+            (["--dtype", "int3"], "int3"),
+            (["--input", "in", "--output", "in"], "which is read"),
+            (["--target", "in"], "--score"),
+        )
+        self.write("in", self.lines[:2])
+        for options, pattern in cases:
+            self.assert_one_message(self.translate(*options, code=2, text=""), pattern)
+        self.assertEqual(self.bytes_of("in").decode().splitlines(), self.lines[:2])
+        result = self.translate("--batch", 0, code=2, ranks=2)
+        self.assert_one_message(result, "--batch 0")
+        result = self.translate("--input", "absent", code=3, ranks=2)
+        self.assert_one_message(result, "absent")
+        help_text = self.program("th_translate", "-h", text="").out
+        for option in ("--ensemble", "--batch-tokens", "--serve", "--beam"):
+            self.assertIn(option, help_text)
+        version = self.program("th_translate", "--version", text="").out
+        self.assertRegex(version, r"^th_translate \d+\.\d+")
+
+    def test_an_ensemble_is_of_one_vocabulary(self):
+        self.write("in", self.lines[:20])
+        alone = self.translate("--input", "in").out
+        twice = self.translate("--input", "in", "--ensemble", self.latest()).out
+        self.assertEqual(twice, alone, "a model and itself are the model")
+        again = [path for path in (self.folder / "out" / "checkpoints").glob("step_*")]
+        self.assertTrue(again)
+        self.train(run__output_dir="other", train__max_steps=12)
+        words = ("--input", "in", "--ensemble", self.latest("other"))
+        self.assert_one_message(self.translate(*words, code=2), "vocabulary", "other")
+        self.train(
+            run__output_dir="same", train__max_steps=30, checkpoint__init_from=self.latest()
+        )
+        mixed = self.translate("--input", "in", "--ensemble", self.latest("same")).out
+        self.assertEqual(len(mixed.splitlines()), 20)
+        self.write("target", mixed.splitlines())
+        words = ("--score", "--input", "in", "--target", "target")
+        scores = [
+            [float(line.split()[0]) for line in self.translate(*words, *more).out.splitlines()]
+            for more in ([], ["--ensemble", self.latest("same")])
+        ]
+        second = self.program("th_translate", self.latest("same"), *words).out
+        for one, both, line in zip(*scores, second.splitlines()):
+            two = float(line.split()[0])
+            self.assertLessEqual(min(one, two) - 1e-6, both)
+
+
+class Jobs(Job):
+    OPTIONS = ("--beam", 4, "--threads", 1)
+
+    def setUp(self):
+        super().setUp()
+        self.write("in", self.lines * 6)
+        if not hasattr(type(self), "reference"):
+            begun = time.monotonic()
+            type(self).reference = self.translate("--input", "in", *self.OPTIONS).out.encode()
+            type(self).seconds = time.monotonic() - begun
+
+    def job(self, *options, **keys):
+        return self.popen("--input", "in", "--output", "o", *self.OPTIONS, *options, **keys)
+
+    def goes_on(self, **keys):
+        result = self.translate("--input", "in", "--output", "o", *self.OPTIONS, **keys)
+        self.assertEqual(self.bytes_of("o"), self.reference)
+        self.assertFalse((self.folder / "o.journal").exists())
+        return result
+
+    def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(self):
+        draws = random.Random(11)
+        went_on = 0
+        for attempt in range(6):
+            for _ in range(2):
+                process = self.job()
+                time.sleep(draws.uniform(0.3, 0.9) * self.seconds)
+                process.kill()
+                process.communicate()
+            went_on += "goes on behind line" in self.goes_on(ranks=2 * (attempt % 2)).err
+            (self.folder / "o").unlink()
+        self.assertGreater(went_on, 2)
+
+    def wait_for_output(self, process):
+        limit = time.monotonic() + th_run.LIMIT_S
+        path = self.folder / "o.journal"
+        while not (path.exists() and path.read_bytes().count(b"\n") > 1):
+            self.assertIsNone(process.poll(), "it ended before anything was written")
+            self.assertLess(time.monotonic(), limit)
+            time.sleep(0.01)
+
+    def test_stopped_by_a_signal_it_keeps_the_journal_and_goes_on(self):
+        for number, ranks in ((signal.SIGTERM, 0), (signal.SIGUSR1, 0), (signal.SIGUSR1, 2)):
+            process = self.job(ranks=ranks)
+            self.wait_for_output(process)
+            process.send_signal(number)
+            _, err = self.end_of(process, 75)
+            self.assertRegex(err, r"stopped behind line \d+; o.journal is kept")
+            self.assertTrue((self.folder / "o.journal").exists())
+            self.assertTrue(self.reference.startswith(self.bytes_of("o")))
+            self.assertIn("goes on behind line", self.goes_on().err)
+
+    def test_stopped_without_an_output_file_it_writes_whole_lines(self):
+        process = self.popen("--input", "in", *self.OPTIONS, stdout=subprocess.PIPE)
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        out, err = self.end_of(process, 128 + signal.SIGTERM)
+        self.assertIn("stopped by SIGTERM behind line", err)
+        self.assertTrue(self.reference.startswith(first + out))
+        self.assertTrue((first + out).endswith(b"\n"))
+
+    def stopped_job(self):
+        process = self.job()
+        self.wait_for_output(process)
+        process.kill()
+        process.communicate()
+        return self.bytes_of("o"), self.bytes_of("o.journal")
+
+    def test_a_journal_of_another_job_is_refused_and_nothing_is_touched(self):
+        kept = self.stopped_job()
+        words = ("--input", "in", "--output", "o")
+        self.write("other", [*self.lines, "one"])
+        cases = (
+            ((*words, "--beam", 3, "--threads", 1), "its options"),
+            (("--input", "other", "--output", "o", *self.OPTIONS), "its input"),
+            ((*words, *self.OPTIONS, "--ensemble", self.latest()), "its model"),
+        )
+        for options, pattern in cases:
+            for ranks in (0, 2):
+                result = self.translate(*options, code=2, ranks=ranks)
+                self.assert_one_message(result, "o.journal", pattern)
+                self.assertEqual((self.bytes_of("o"), self.bytes_of("o.journal")), kept)
+        (self.folder / "o").write_bytes(b"x" * len(kept[0]))
+        result = self.translate(*words, *self.OPTIONS, code=2)
+        self.assert_one_message(result, "o is not what o.journal tells of")
+        (self.folder / "o").write_bytes(kept[0])
+        # A tail that a node lost, and a last line of the journal that is torn.
+        (self.folder / "o").write_bytes(kept[0][:-1])
+        (self.folder / "o.journal").write_bytes(kept[1] + b"[1, 2")
+        self.goes_on()
+        (self.folder / "o.journal").write_text("a diary\n")
+        result = self.translate(*words, *self.OPTIONS, code=2)
+        self.assert_one_message(result, "o.journal is no journal")
+
+    def test_input_from_a_pipe_goes_on_where_its_lines_are_the_same(self):
+        self.stopped_job()
+        (self.folder / "o.journal").unlink()
+        text = (self.folder / "in").read_text()
+        process = self.popen("--output", "o", *self.OPTIONS, stdin=subprocess.PIPE)
+        process.stdin.write(text[: len(text) // 2].encode())
+        process.stdin.flush()
+        self.wait_for_output(process)
+        process.kill()
+        process.communicate()
+        kept = self.bytes_of("o")
+        other = "".join(f"{line}\n" for line in self.lines[1:] * 6)
+        result = self.translate("--output", "o", *self.OPTIONS, text=other, code=2)
+        self.assert_one_message(result, "the first [0-9]+ lines of standard input")
+        self.assertTrue(kept.startswith(self.bytes_of("o")))
+        self.translate("--output", "o", *self.OPTIONS, text=text)
+        self.assertEqual(self.bytes_of("o"), self.reference)
+
+    def test_two_jobs_do_not_write_one_file(self):
+        process = self.job()
+        self.wait_for_output(process)
+        words = ("--input", "in", "--output", "o", *self.OPTIONS)
+        self.assert_one_message(self.translate(*words, code=2), "another th_translate writes it")
+        self.end_of(process, 0)
+        self.assertEqual(self.bytes_of("o"), self.reference)
+
+    def test_lines_without_text_count_across_a_stop(self):
+        rows = [line.encode() for line in self.lines * 6]
+        rows[0] = b"\xff"
+        (self.folder / "in").write_bytes(b"".join(row + b"\n" for row in rows))
+        process = self.job()
+        self.wait_for_output(process)
+        process.kill()
+        process.communicate()
+        result = self.translate("--input", "in", "--output", "o", *self.OPTIONS, code=3)
+        self.assert_one_message(result, f"1 of {len(rows)} lines are no text")
+        self.assertFalse((self.folder / "o.journal").exists())
+        self.assertTrue(re.match(rb"\n.+", self.bytes_of("o")))
+
+
+if __name__ == "__main__":
+    th_run.main()

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""What a run tells of itself while it goes on: progress lines, and a rank that is slower than the
+others."""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import th_run
+
+LINE = (
+    r"(?m)Step {} \(epoch {}, {}/6\): loss \d+\.\d{{4}}, \d+ tokens/s, \d+\.\d\d [MG]iB, .* left$"
+)
+
+
+class Watching(th_run.ProgramTest):
+    def test_a_line_each_so_many_steps(self):
+        out = self.train(ranks=2, train__epochs=2, monitor__log_every_steps=4).out
+        for step, epoch, place in ((4, 0, 4), (8, 1, 2), (12, 1, 6)):
+            self.assertRegex(out, LINE.format(step, epoch, place))
+        self.assertEqual(len(re.findall(r"(?m)^Step \d+ \(epoch", out)), 3)
+        self.assertIn(" 0 s left", out)
+        quiet = self.train(ranks=2, train__epochs=2)
+        self.assertNotRegex(quiet.out, r"(?m)^Step \d+ \(epoch", "a line a minute, and no bar")
+
+    def rank_of(self, number):
+        """The process of a rank that was started in this test's folder."""
+        wanted = f"OMPI_COMM_WORLD_RANK={number}".encode()
+        for entry in Path("/proc").iterdir():
+            try:
+                if (entry / "cwd").resolve() == self.folder.resolve() and wanted in (
+                    entry / "environ"
+                ).read_bytes().split(b"\0"):
+                    return int(entry.name)
+            except OSError:
+                continue
+        self.fail(f"there is no process of rank {number}")
+
+    def test_a_slow_rank_is_named_with_host_and_phase(self):
+        process = self.start(
+            ranks=3,
+            train__epochs=100000,
+            monitor__straggler_factor=2,
+            data__valid_source="",
+            data__valid_target="",
+            checkpoint__every_epochs=0,
+        )
+        self.wait_for_steps(process, 20)
+        rank = self.rank_of(1)
+        log = self.folder / "out" / "run.log"
+        pattern = (
+            r"warning: rank 1 on \S+ is slower than the others, which wait for it: compute took "
+            r"[\d.]+ ms a micro-batch in steps \d+ to \d+, [\d.]+ ms on the median rank"
+        )
+        end_of_wait = time.monotonic() + th_run.LIMIT_S
+        while not re.search(pattern, log.read_text()):
+            self.assertIsNone(process.poll(), self.started_log())
+            self.assertLess(time.monotonic(), end_of_wait, log.read_text()[-3000:])
+            os.kill(rank, signal.SIGSTOP)
+            time.sleep(0.18)
+            os.kill(rank, signal.SIGCONT)
+            time.sleep(0.02)
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual(process.wait(th_run.LIMIT_S), 75, self.started_log())
+
+
+if __name__ == "__main__":
+    th_run.main()
