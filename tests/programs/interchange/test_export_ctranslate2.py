@@ -35,8 +35,7 @@ MODELS = {
         "model__position_layout": "halves",
         "model__tie_embeddings": "decoder",
     },
-    "heads": {
-        "model__qk_norm": "true",
+    "linear": {
         "model__position": "rope",
         "model__rope_scaling": "linear",
         "model__rope_scaling_factor": 2,
@@ -69,6 +68,7 @@ REFUSED = {
     },
     "model.cross_downsample = 2": {"model__cross_downsample": 2},
     "model.position = alibi": {"model__position": "alibi"},
+    "model.qk_norm = true": {"model__qk_norm": "true"},
 }
 
 
