@@ -231,8 +231,13 @@ class ExportCtranslate2(th_run.ProgramTest):
                 apart = max(abs(a - b) for a, b in zip(ours, theirs["scores"]))
                 self.assertLess(apart, 1e-4, name)
                 found = self.ours(*("--input", "valid.en", "--beam", beam, "--length-penalty", 0))
-                same = sum(a == " ".join(b) for a, b in zip(found, theirs["tokens"]))
-                self.assertGreaterEqual(same, len(source) - 1, f"{name}, beam {beam}")
+                # At the longest length we count the end, CTranslate2 does not: beams differ there.
+                other = [
+                    (a, b)
+                    for a, b in zip(found, (" ".join(one) for one in theirs["tokens"]))
+                    if a != b and (beam == 1 or max(len(a.split()), len(b.split())) < longest)
+                ]
+                self.assertLessEqual(len(other), 1, f"{name}, beam {beam}: {other}")
 
 
 if __name__ == "__main__":
