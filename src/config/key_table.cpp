@@ -189,7 +189,7 @@ Key words_key(const char* name, Place<std::vector<std::string>> place, const cha
     std::vector<std::string> words = words_of(text);
     if (std::find(words.begin(), words.end(), "") != words.end()) return false;
     // Else the resolved deck would not read back: # begins a comment.
-    if (std::any_of(text.begin(), text.end(), [](char c) { return c == '#' || c == '\n'; }))
+    if (std::any_of(text.begin(), text.end(), [](char letter) { return letter == '#' || letter == '\n'; }))
       return false;
     place(c) = std::move(words);
     return true;
