@@ -189,7 +189,8 @@ Key words_key(const char* name, Place<std::vector<std::string>> place, const cha
     std::vector<std::string> words = words_of(text);
     if (std::find(words.begin(), words.end(), "") != words.end()) return false;
     // Else the resolved deck would not read back: # begins a comment.
-    if (std::any_of(text.begin(), text.end(), [](char letter) { return letter == '#' || letter == '\n'; }))
+    if (std::any_of(text.begin(), text.end(),
+                    [](char letter) { return letter == '#' || letter == '\n'; }))
       return false;
     place(c) = std::move(words);
     return true;
@@ -216,8 +217,10 @@ Key numbers_key(const char* name, Place<std::vector<double>> place, const char* 
   };
   key.get = [place](const RunConfig& c) {
     std::string text;
-    for (const double value : value_at(place, c))
-      text += (text.empty() ? "" : ",") + to_text(value);
+    for (const double value : value_at(place, c)) {
+      if (!text.empty()) text += ",";
+      text += to_text(value);
+    }
     return text;
   };
   return key;
