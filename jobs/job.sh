@@ -51,8 +51,6 @@ a_node=${SLURM_NTASKS_PER_NODE:-${SLURM_TASKS_PER_NODE:-1}}
 ranks=${SLURM_NTASKS:-$((SLURM_JOB_NUM_NODES * ${a_node%%[!0-9]*}))}
 export SRUN_CPUS_PER_TASK=$cpus  # since Slurm 22.05 srun does not inherit --cpus-per-task
 export OMP_NUM_THREADS=$cpus
-# A rank's threads stay on its own cores, one a core; a site that has set these knows better.
-export OMP_PLACES=${OMP_PLACES:-cores} OMP_PROC_BIND=${OMP_PROC_BIND:-close}
 if [ -n "${SLURM_JOB_GPUS:-${SLURM_GPUS_ON_NODE:-}}" ]; then
   # Devices are counted as nvidia-smi and Slurm count them, and NCCL says what goes wrong.
   export CUDA_DEVICE_ORDER=${CUDA_DEVICE_ORDER:-PCI_BUS_ID} NCCL_DEBUG=${NCCL_DEBUG:-WARN}
@@ -63,6 +61,12 @@ fi
 
 LAUNCH=${LAUNCH:-srun --mpi=pmix}
 read -ra launch <<<"$LAUNCH"
+if [ "$cpus" -gt 1 ] && [[ $LAUNCH == srun* ]]; then
+  # srun gives each rank cores of its own, and its threads stay there, one a core. A site that has
+  # set these knows better. Under mpirun, which binds nothing here, all ranks would share one core.
+  export SLURM_CPU_BIND=${SLURM_CPU_BIND:-cores}
+  export OMP_PLACES=${OMP_PLACES:-cores} OMP_PROC_BIND=${OMP_PROC_BIND:-close}
+fi
 case $LAUNCH in
   mpirun*)
     launch+=(-np "$ranks" --map-by "ppr:$((ranks / SLURM_JOB_NUM_NODES)):node" --bind-to none) ;;

@@ -3,7 +3,7 @@
 #include <new>
 #include <vector>
 
-#include "inspect_commands.hpp"
+#include "app/inspect/inspect_commands.hpp"
 #include "th/base/error.hpp"
 
 // th_inspect: what is in a checkpoint, and checkpoints from and to other forms. Without MPI and

@@ -184,10 +184,13 @@ std::vector<std::string> words_of(const std::string& value) {
 }
 
 Key words_key(const char* name, Place<std::vector<std::string>> place, const char* help) {
-  Key key = named(name, "list of words", "", "words with commas", help);
+  Key key = named(name, "list of words", "", "words with commas, without #", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     std::vector<std::string> words = words_of(text);
     if (std::find(words.begin(), words.end(), "") != words.end()) return false;
+    // Else the resolved deck would not read back: # begins a comment.
+    if (std::any_of(text.begin(), text.end(), [](char letter) { return letter == '#' || letter == '\n'; }))
+      return false;
     place(c) = std::move(words);
     return true;
   };

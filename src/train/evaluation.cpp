@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -16,7 +17,10 @@ namespace th::train {
 EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      const config::DataSection& data, std::int64_t rank,
                                      std::int64_t ranks)
-    : corpus_(&corpus), count_(data::eval_batch_count(corpus, data)), sentences_(corpus.size()) {
+    : corpus_(&corpus),
+      count_(data::eval_batch_count(corpus, data)),
+      sentences_(corpus.size()),
+      batch_size_(data.batch_size) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks);
 }
@@ -26,7 +30,8 @@ EvaluationBatches::EvaluationBatches(const data::ParallelCorpus& corpus,
                                      std::int64_t ranks, std::span<const std::int64_t> sentences)
     : corpus_(&corpus),
       count_((std::ssize(sentences) + data.batch_size - 1) / data.batch_size),
-      sentences_(corpus.size()) {
+      sentences_(corpus.size()),
+      batch_size_(data.batch_size) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_eval_batches(corpus, data, rank, ranks, sentences);
 }
@@ -35,7 +40,8 @@ EvaluationBatches::EvaluationBatches(const data::Sources& sources, const config:
                                      std::int64_t rank, std::int64_t ranks)
     : numbers_(sources.numbers),
       count_((std::ssize(sources.ids) + data.batch_size - 1) / data.batch_size),
-      sentences_(std::ssize(sources.ids)) {
+      sentences_(std::ssize(sources.ids)),
+      batch_size_(data.batch_size) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   mine_ = data::make_source_batches(sources.ids, data, rank, ranks);
 }
@@ -114,6 +120,40 @@ std::string lines_of(const data::EvalBatch& batch, const Results& results,
   return lines;
 }
 
+/// Sentences of a batch from `first` on, at most `count`, without their targets.
+data::Batch sources_of(const data::Batch& batch, std::int64_t first, std::int64_t count) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
+  data::Batch part;
+  auto source = batch.source.begin();
+  for (std::int64_t b = 0; b < std::min(first + count, batch.sentences); ++b) {
+    const auto end = source + batch.source_lengths[static_cast<std::size_t>(b)];
+    if (b >= first) part.append(std::vector<std::int32_t>(source, end), {});
+    source = end;
+  }
+  return part;
+}
+
+/// The translations of this rank's batch of a round, null: none, `most` sentences at a time; of one
+/// of `size` sentences on any rank. Collective.
+std::optional<Results> translate_round(LockStep& together, const data::EvalBatch* batch,
+                                       std::span<const model::SentenceOptions> sentences,
+                                       std::int64_t size, std::int64_t most) {
+  if (most == 0 || most >= size)
+    return together.translate(batch == nullptr ? nullptr : &batch->batch, sentences);
+  Results all;
+  for (std::int64_t first = 0; first < size; first += most) {
+    const data::Batch part =
+        batch == nullptr ? data::Batch() : sources_of(batch->batch, first, most);
+    std::optional<Results> found = together.translate(
+        &part, part.sentences == 0 ? sentences.first(0)
+                                   : sentences.subspan(static_cast<std::size_t>(first),
+                                                       static_cast<std::size_t>(part.sentences)));
+    if (!found) return std::nullopt;
+    std::move(found->begin(), found->end(), std::back_inserter(all));
+  }
+  return all;
+}
+
 /// Puts every rank's lines into their places. Collective.
 std::vector<std::string> by_sentence(runtime::Collectives& collectives, const std::string& lines,
                                      std::int64_t sentences) {
@@ -156,7 +196,7 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
     if (sharded) {
       LockStep together(model, *units, collectives, decoding.options, decoding.stop);
       std::optional<Results> found =
-          together.translate(batch == nullptr ? nullptr : &batch->batch, sentences);
+          translate_round(together, batch, sentences, batches.batch_size(), decoding.together);
       if (!found) return std::nullopt;
       results = std::move(*found);
     } else if (decoding.stop && decoding.stop()) {

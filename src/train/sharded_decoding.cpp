@@ -115,14 +115,23 @@ ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
                                       std::int64_t available) {
   using config::Sharded;
   const Sharded asked = request.config.decode.sharded;
-  if (!zero::zero_policy(request.config).shard_parameters) return {Sharded::kOff, ""};
+  if (!zero::zero_policy(request.config).shard_parameters) return {};
   const std::vector<zero::BatchShape> shapes = decoding_shapes(request.config, dataset);
-  if (shapes.empty()) return {asked == Sharded::kOn ? Sharded::kOn : Sharded::kOff, ""};
-  if (asked != Sharded::kAuto) return {asked, "as the deck says"};
+  if (shapes.empty()) return {asked == Sharded::kOn ? Sharded::kOn : Sharded::kOff, "", 0};
   std::int64_t bytes = 0;  // of a rank, where they are too many
+  std::int64_t together = 0;
+  run_agreed(collectives, [&] {
+    if (asked == Sharded::kOff) return;
+    zero::PlanRequest sharded = request;
+    sharded.decoding = shapes;
+    together = zero::sentences_in_lock_step(sharded);
+  });
+  together = -collectives.maximum(-together);
+  if (asked != Sharded::kAuto) return {asked, "as the deck says", together};
   run_agreed(collectives, [&] {
     zero::PlanRequest whole = request;
     whole.config.decode.sharded = Sharded::kOff;
+    whole.training.clear();
     whole.decodes = true;
     whole.decoding = shapes;
     const zero::MemoryPlan plan = zero::plan_memory(whole);
@@ -136,9 +145,11 @@ ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
     if (!fits) bytes = host;
   });
   bytes = collectives.maximum(bytes);
-  if (bytes == 0) return {Sharded::kOff, "auto: they fit"};
-  return {Sharded::kOn, "auto: with all of them a rank would take " + monitor::bytes_text(bytes) +
-                            ", more than there is"};
+  if (bytes == 0) return {Sharded::kOff, "auto: they fit", 0};
+  return {Sharded::kOn,
+          "auto: with all of them a rank would take " + monitor::bytes_text(bytes) +
+              ", more than there is",
+          together};
 }
 
 }  // namespace th::train

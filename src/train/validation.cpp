@@ -158,7 +158,7 @@ class RunDecoder {
     const data::Tokenizer& target = *run_.data.dataset.target_tokenizer;
     return translate_corpus(host_ ? *host_ : run_.model, run_.engine, run_.collectives, batches,
                             {target, model::search_options(decode, run_.config.run.seed, target),
-                             run_.stop, run_.sharded});
+                             run_.stop, run_.sharded, run_.together});
   }
 
  private:

@@ -300,10 +300,11 @@ class PlanBuilder {
   }
 
   void add_lock_step() {
+    const std::vector<BatchShape> parts = parts_of(request_.decoding, request_.decoded_together);
     const std::int64_t activations =
-        request_.decoding.empty() ? 0
-                                  : activation_bytes(request_, Pass::kDecoding, request_.decoding) -
-                                        (apart_ ? 0 : constants_);
+        parts.empty()
+            ? 0
+            : activation_bytes(request_, Pass::kDecoding, parts) - (apart_ ? 0 : constants_);
     host_phase("decoding", MemoryClass::kActivations, activations);
     add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
     if (apart_) {

@@ -68,7 +68,7 @@ class BestTracker {
   std::int64_t keep_, patience_;
   config::Better direction_;
   std::vector<std::pair<std::string, std::string>> definition_;  ///< config::metric_definition
-  bool comparable_ = true;  ///< with what the checkpoint holds
+  bool comparable_ = true;                                       ///< with what the checkpoint holds
   BestState state_;
   std::optional<BestState> end_;
 };

@@ -36,7 +36,8 @@ class EvaluationBatches {
   /// Of the batches, as the memory ledger sees them.
   [[nodiscard]] std::int64_t bytes() const;
   [[nodiscard]] std::int64_t count() const noexcept { return count_; }  ///< batches of all ranks
-  [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }  ///< of the corpus
+  [[nodiscard]] std::int64_t sentences() const noexcept { return sentences_; }    ///< of the corpus
+  [[nodiscard]] std::int64_t batch_size() const noexcept { return batch_size_; }  ///< at most
   /// What is asked of a batch's sentences: each is numbered by its line in the corpus, or as its
   /// list says.
   [[nodiscard]] std::vector<model::SentenceOptions> options(const data::EvalBatch& batch) const;
@@ -46,7 +47,7 @@ class EvaluationBatches {
       nullptr;  ///< null: sentences have the numbers of `numbers_`
   std::vector<std::uint64_t> numbers_;
   std::vector<data::EvalBatch> mine_;
-  std::int64_t count_, sentences_;
+  std::int64_t count_, sentences_, batch_size_;
 };
 
 /// Whether the run has to stop, asked now and then by all ranks together; empty: never.
@@ -68,6 +69,7 @@ struct CorpusDecoding {
   model::SearchOptions options;
   StopCheck stop;
   config::Sharded sharded = config::Sharded::kOff;  ///< on: in lock step
+  std::int64_t together = 0;  ///< sentences that a rank decodes at a time then; 0: all of a batch
 };
 
 /// The best translation (model/decoding/decoding.hpp) of each of a corpus' source sentences, in

@@ -51,6 +51,7 @@ class LockStep {
 struct ShardedChoice {
   config::Sharded sharded = config::Sharded::kOff;  ///< on or off
   std::string reason;                               ///< for the log; empty where nothing is decoded
+  std::int64_t together = 0;  ///< where it is on: zero::sentences_in_lock_step()
 };
 
 /// The batches of decoding that may take most memory, of validation and test set, over all ranks.

@@ -30,6 +30,7 @@ struct RunParts {
   Log& log;
   StopCheck stop;
   config::Sharded sharded;  ///< on or off: how stage 3 decodes
+  std::int64_t together;    ///< CorpusDecoding
 };
 
 /// A number as logs, records and curves have it.

@@ -28,6 +28,8 @@ struct PlanRequest {
   /// Whether a test set is decoded, maybe by other ranks alone: each rank copies the parameters,
   /// unless decodes_sharded().
   bool decodes = false;
+  /// In lock step a rank decodes at most so many sentences of a batch at a time; 0: all of them.
+  std::int64_t decoded_together = 0;
   std::int64_t batch_bytes = 0;  ///< of the training batches that wait
   std::int64_t evaluation_batch_bytes = 0;
   bool saves = false;    ///< checkpoints are written
@@ -75,6 +77,14 @@ struct MemoryPlan {
 /// Whether the run decodes in lock step, with parameters that stay sharded: decode.sharded is on,
 /// and stage 3. auto must be resolved: it counts as off.
 [[nodiscard]] bool decodes_sharded(const config::RunConfig& config);
+
+/// Consecutive sentences of each shape, at most so many at a time (0: all of them).
+[[nodiscard]] std::vector<BatchShape> parts_of(const std::vector<BatchShape>& shapes,
+                                               std::int64_t most);
+/// How many sentences `request` may decode together in lock step, so that decoding takes no more
+/// than training does: all of a batch, half of them, a quarter, …; at least 1. Beside a device with
+/// memory of its own, where the host decodes, and without training: all of them.
+[[nodiscard]] std::int64_t sentences_in_lock_step(const PlanRequest& request);
 
 /// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine
 /// allocates by, and activations by running the model's own forward and backward code without data.

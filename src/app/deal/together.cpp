@@ -30,7 +30,7 @@ JobEnd lead_ranks(const runtime::Communicator& world, ChunkReader& reader, const
     if (stop) return JobEnd::kStopped;
     const std::optional<Chunk> chunk = reader.take_if_there();
     if (!chunk) {
-      if (reader.at_end()) return JobEnd::kDone;
+      if (reader.at_end()) return stop_requested() ? JobEnd::kStopped : JobEnd::kDone;
       nap();
       continue;
     }

@@ -94,6 +94,7 @@ void LoadedModel::load() {
   reader_.read_shard(layout, 0, group_, values);
   crc_ = crc32c(std::as_bytes(values));
   parameters_.emplace(layout, flat.to(model::scalar_type(config_.precision.dtype)));
+  if (!int8_) model_->keep_parameters();
 }
 
 bool LoadedModel::is_too_large(runtime::Collectives& collectives) const {

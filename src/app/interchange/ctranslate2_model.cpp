@@ -32,6 +32,8 @@ std::string not_covered(const ModelSection& m) {
   refuse(m.cross_downsample > 1, "model.cross_downsample = " + std::to_string(m.cross_downsample),
          "cross attention to every k-th encoder state");
   refuse(m.position == config::Position::kAlibi, "model.position = alibi", "ALiBi in encoders");
+  refuse(m.qk_norm, "model.qk_norm = true",
+         "norm of each head's queries in cross attention (it norms all heads together)");
   return text;
 }
 
@@ -179,20 +181,12 @@ class Builder {
     number(name + "/rotary_scaling_factor", Type::kFloat32, model_.rope_scaling_factor);
   }
 
-  void add_head_norms(const std::string& name, const std::string& tensor) {
-    if (!model_.qk_norm) return;
-    const std::int64_t head = model_.d_model / model_.num_heads;
-    array(name + "/q_norm/gamma", {head}, tensor + ".q_norm.weight");
-    array(name + "/k_norm/gamma", {head}, tensor + ".k_norm.weight");
-  }
-
   void add_self_attention(const std::string& theirs, const std::string& ours) {
     const std::string name = theirs + "/self_attention", tensor = ours + "self_attn";
     projection(name + "/linear_0", 3 * model_.d_model, tensor, 0);
     linear(name + "/linear_1", model_.d_model, model_.d_model, tensor + ".out_proj");
     norm(name + "/layer_norm", ours + "norm1", model_.d_model);
     add_rotation(name);
-    add_head_norms(name, tensor);
   }
 
   void add_feed_forward(const std::string& theirs, const std::string& ours,
@@ -222,7 +216,6 @@ class Builder {
     projection(name + "/linear_1", 2 * width, tensor, width);
     linear(name + "/linear_2", width, width, tensor + ".out_proj");
     norm(name + "/layer_norm", ours + "norm2", width);
-    add_head_norms(name, tensor);
     add_feed_forward(theirs, ours, "norm3");
   }
 

@@ -29,10 +29,10 @@ RunConfig read_as(const std::string& option, const char* key_name, const std::st
   const config::Key* key = config::find_key(key_name);
   ensure(key != nullptr, "an option of decoding without a key");
   RunConfig config;
-  const std::string what =
-      key->type == "choice" ? "one of its values" : std::string("a valid ") + key->type;
+  std::string wrong = key->why ? key->why(text) : "";
+  if (wrong.empty()) wrong = "is not one of its values";
   require(key->set(config, text),
-          option + ": '" + text + "' is not " + what + "; allowed " + key->allowed);
+          option + ": '" + text + "' " + wrong + "; allowed " + key->allowed);
   return config;
 }
 
@@ -191,6 +191,9 @@ ResolvedSearch resolve_search(const RunConfig& deck, const DecodingOverrides& ov
   check_decoding(overrides);
   config::DecodeSection decode = merged(deck.decode, overrides);
   check_merged(decode, deck, overrides);
+  // The model ends where its positions do; a prefix may not be longer.
+  if (const std::int64_t learned = model::learned_positions(deck); learned > 0)
+    decode.max_length = std::min(decode.max_length, learned - 1);
   const std::int64_t best = overrides.best.value_or(1);
   ResolvedSearch search{
       model::search_options(decode, overrides.seed.value_or(deck.run.seed), target),

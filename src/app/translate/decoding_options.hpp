@@ -52,7 +52,7 @@ void check_decoding(const DecodingOverrides& overrides);
 /// options.beam and options.best are both the number of draws (--n-best); options.seed is run.seed
 /// unless --seed is given. Throws DeckError: options that contradict each other or the deck,
 /// --n-best above the beam, a shortest translation beyond the learned positions, a forbidden word
-/// that the vocabulary does not have.
+/// that the vocabulary does not have. options.max_length is at most what learned positions allow.
 [[nodiscard]] ResolvedSearch resolve_search(const config::RunConfig& deck,
                                             const DecodingOverrides& overrides,
                                             const data::Tokenizer& target);

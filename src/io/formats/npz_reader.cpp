@@ -96,6 +96,11 @@ bool parse_shape(const std::string& text, std::vector<std::int64_t>& shape) {
   return true;
 }
 
+/// Of 8 bits: numpy writes '|', others '<'.
+bool is_byte(const std::string& type) {
+  return type == "'|i1'" || type == "'|u1'" || type == "'<i1'" || type == "'<u1'";
+}
+
 std::int64_t bytes_of(NpzArray::Type type) {
   return type == NpzArray::Type::kFloat32 ? 4 : type == NpzArray::Type::kFloat16 ? 2 : 1;
 }
@@ -232,7 +237,7 @@ void NpzReader::read_header(const std::string& name, NpzArray& array) const {
     array.type = NpzArray::Type::kFloat32;
   else if (type == "'<f2'")
     array.type = NpzArray::Type::kFloat16;
-  else if (type == "'|i1'" || type == "'|u1'")
+  else if (is_byte(type))
     array.type = NpzArray::Type::kByte;
   else
     throw CheckpointError(path_ + ": " + name + " has elements of type " + type +

@@ -63,7 +63,7 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
       workspace_(make_workspace(device, arithmetic)),
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
-      inference_gemm_(gemm_.rowwise()),
+      inference_gemm_(device.memory == ComputeDevice::Memory::kHost ? gemm_.rowwise() : gemm_),
       longest_(spec.max_length),
       positions_(std::make_unique<PositionTables>(spec, device.tensors)),
       cuts_(attention_cuts(spec)),
@@ -85,6 +85,8 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
 
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
+
+void Transformer::keep_parameters() { inference_gemm_ = gemm_.rowwise(WeightLife::kStay); }
 
 void Transformer::quantize_inference() { inference_gemm_ = gemm_.quantized(); }
 

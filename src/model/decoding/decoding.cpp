@@ -2,6 +2,7 @@
 
 #include "model/blocks/output.hpp"
 #include "model/blocks/stack.hpp"
+#include "model/decoding/step_scores.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 
@@ -134,10 +135,10 @@ void plan_decoding(const Transformer& model, ParameterSource& source, const data
   std::vector<std::int64_t> parents(static_cast<std::size_t>(batch.sentences * beam));
   for (std::size_t r = 0; r < parents.size(); ++r) parents[r] = static_cast<std::int64_t>(r) / beam;
   const std::vector<std::int32_t> ids(parents.size(), data::kBegin);
-  (void)decoder.step(ids, parents);
+  (void)block_maxima_of(decoder.step(ids, parents));
   if (!decoder.skip_to_most_keys()) return;
   std::iota(parents.begin(), parents.end(), 0);
-  (void)decoder.step(ids, parents);
+  (void)block_maxima_of(decoder.step(ids, parents));
 }
 
 }  // namespace th::model

@@ -13,70 +13,7 @@ namespace {
 
 constexpr std::uint64_t kDraws = 0x6472617773206f66ULL;  // apart from the hashes of other uses
 
-/// exp((logit - top) / temperature): exp_fixed, so that every processor draws the same.
-class Weights {
- public:
-  Weights(float top, double temperature)
-      : top_(top),
-        inverse_(static_cast<float>(
-            std::min(1.0 / temperature, double{std::numeric_limits<float>::max()}))) {}
-  [[nodiscard]] double of(const Logit& logit) const {
-    return static_cast<double>(exp_fixed((logit.value - top_) * inverse_));
-  }
-  [[nodiscard]] double sum(const std::vector<Logit>& logits) const {
-    double sum = 0;
-    for (const Logit& logit : logits) sum += of(logit);
-    return sum;
-  }
-
- private:
-  float top_, inverse_;
-};
-
-float largest(const std::vector<Logit>& logits) {
-  return std::min_element(logits.begin(), logits.end(), likelier)->value;
-}
-
-/// How many of the likeliest, in their order, hold `mass` together; one more than there are where
-/// they do not.
-std::size_t holding(const std::vector<Logit>& logits, const Weights& weights, double mass) {
-  double sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    sum += weights.of(logits[i]);
-    if (sum >= mass) return i + 1;
-  }
-  return logits.size() + 1;
-}
-
-/// The likeliest ids of a row that hold `mass`, in their order: more and more of them are sorted
-/// until they do.
-std::vector<Logit> nucleus(const StepScores& scores, std::int64_t row, const Weights& weights,
-                           double mass, std::span<const std::int32_t> barred) {
-  constexpr std::int64_t kFirst = 64, kGrowth = 8;
-  for (std::int64_t count = kFirst;; count *= kGrowth) {
-    std::vector<Logit> best = scores.best(row, count, barred);
-    std::sort(best.begin(), best.end(), likelier);
-    const std::size_t held = holding(best, weights, mass);
-    if (held <= best.size() || count >= scores.vocabulary()) {
-      best.resize(std::min(best.size(), held));
-      return best;
-    }
-  }
-}
-
-std::vector<Logit> chosen(const StepScores& scores, std::int64_t row, const SearchOptions& o,
-                          std::span<const std::int32_t> barred) {
-  std::vector<Logit> ids =
-      o.top_k > 0 ? scores.best(row, o.top_k, barred) : scores.all(row, barred);
-  ensure(!ids.empty(), "DrawDistribution: every id is barred");
-  if (o.top_k > 0) std::sort(ids.begin(), ids.end(), likelier);
-  if (o.top_p >= 1) return ids;
-  const Weights weights(largest(ids), o.temperature);
-  const double mass = o.top_p * weights.sum(ids);
-  if (o.top_k == 0) return nucleus(scores, row, weights, mass, barred);
-  ids.resize(std::min(ids.size(), holding(ids, weights, mass)));
-  return ids;
-}
+constexpr std::int64_t kBlock = 64;  // ids whose weights are summed at a time
 
 }  // namespace
 
@@ -89,23 +26,93 @@ double uniform_at(const DrawPlace& place) {
 
 DrawDistribution::DrawDistribution(const StepScores& scores, std::int64_t row,
                                    const SearchOptions& options,
-                                   std::span<const std::int32_t> barred) {
-  const std::vector<Logit> ids = chosen(scores, row, options, barred);
-  const Weights weights(largest(ids), options.temperature);
-  ids_.reserve(ids.size());
-  sums_.reserve(ids.size());
+                                   std::span<const std::int32_t> barred)
+    : scores_(scores), row_(row), barred_(barred) {
+  const std::vector<Logit> likeliest = scores.best(row, 1, barred);
+  ensure(!likeliest.empty(), "DrawDistribution: every id is barred");
+  top_ = likeliest[0].value;
+  inverse_temperature_ = static_cast<float>(
+      std::min(1.0 / options.temperature, double{std::numeric_limits<float>::max()}));
+  if (options.top_k > 0 || options.top_p < 1) {
+    choose_likeliest(options);
+  } else {
+    sum_all();
+  }
+}
+
+double DrawDistribution::weight(const Logit& logit) const {
+  const float x = (logit.value - top_) * inverse_temperature_;
+  return x < -87.0F ? 0.0 : static_cast<double>(exp_fixed(x));
+}
+
+std::vector<Logit> DrawDistribution::part(std::int64_t begin, std::int64_t end) const {
+  std::vector<Logit> out;
+  scores_.append(row_, begin, end, barred_, out);
+  return out;
+}
+
+std::size_t DrawDistribution::holding(const std::vector<Logit>& logits, double mass) const {
   double sum = 0;
-  for (const Logit& logit : ids) {
-    sum += weights.of(logit);
-    ids_.push_back(logit.id);
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    sum += weight(logits[i]);
+    if (sum >= mass) return i + 1;
+  }
+  return logits.size() + 1;
+}
+
+void DrawDistribution::sum_all() {
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < scores_.vocabulary(); begin += kBlock) {
+    const std::vector<Logit> ids = part(begin, begin + kBlock);
+    for (const Logit& logit : ids) sum += weight(logit);
+    size_ += std::ssize(ids);
     sums_.push_back(sum);
   }
 }
 
+void DrawDistribution::choose_likeliest(const SearchOptions& options) {
+  constexpr std::int64_t kFirst = 64, kGrowth = 8;  // of top_p: ids that are sorted
+  double mass = 0;
+  if (options.top_k == 0) {
+    sum_all();
+    mass = options.top_p * sums_.back();
+  }
+  for (std::int64_t count = options.top_k > 0 ? options.top_k : kFirst;; count *= kGrowth) {
+    chosen_ = scores_.best(row_, count, barred_);
+    std::sort(chosen_.begin(), chosen_.end(), likelier);
+    if (options.top_k > 0 || count >= scores_.vocabulary() ||
+        holding(chosen_, mass) <= chosen_.size())
+      break;
+  }
+  if (options.top_k > 0) {
+    double sum = 0;
+    for (const Logit& logit : chosen_) sum += weight(logit);
+    mass = options.top_p * sum;
+  }
+  if (options.top_p < 1) chosen_.resize(std::min(chosen_.size(), holding(chosen_, mass)));
+  sums_.clear();
+  double sum = 0;
+  for (const Logit& logit : chosen_) sums_.push_back(sum += weight(logit));
+  size_ = std::ssize(chosen_);
+}
+
 std::int32_t DrawDistribution::at(double u) const {
-  const auto found = std::upper_bound(sums_.begin(), sums_.end(), u * sums_.back());
-  const auto last = std::ssize(sums_) - 1;  // where u * sum is rounded up to the sum
-  return ids_[static_cast<std::size_t>(std::min(found - sums_.begin(), last))];
+  const double sum = sums_.back(), target = u * sum;
+  const auto found = std::upper_bound(sums_.begin(), sums_.end(), target);
+  // u * sum may be rounded up to the sum; nothing is drawn beyond where that is reached.
+  const auto last = std::lower_bound(sums_.begin(), sums_.end(), sum);
+  const auto place = std::min(found, last) - sums_.begin();
+  if (!chosen_.empty()) return chosen_[static_cast<std::size_t>(place)].id;
+  const std::vector<Logit> ids = part(place * kBlock, (place + 1) * kBlock);
+  double before = place == 0 ? 0 : sums_[static_cast<std::size_t>(place - 1)];
+  std::int32_t drawn = 0;
+  for (const Logit& logit : ids) {
+    const double w = weight(logit);
+    if (w > 0) drawn = logit.id;
+    before += w;
+    if (before > target) break;
+  }
+  return drawn;
 }
 
 }  // namespace th::model

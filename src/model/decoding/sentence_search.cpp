@@ -58,8 +58,8 @@ void SentenceSearch::draw(const StepScores& scores, std::int64_t first) {
   for (std::size_t h = 0; h < live_.size(); ++h) {
     const Live& from = live_[h];
     const std::int64_t row = first + static_cast<std::int64_t>(h);
-    const DrawDistribution distribution(scores, row, options_,
-                                        rules_.barred_after(from.ids, scores.vocabulary()));
+    const std::vector<std::int32_t> barred = rules_.barred_after(from.ids, scores.vocabulary());
+    const DrawDistribution distribution(scores, row, options_, barred);
     for (std::int64_t d = 0; d < draws_of_each(); ++d) {
       const std::int64_t number = from.draw + d;
       const std::int32_t id = distribution.at(

@@ -1,6 +1,7 @@
 #include "model/decoding/step_scores.hpp"
 
 #include "th/base/error.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 
 #include <algorithm>
@@ -44,16 +45,20 @@ float maximum_without(const T* x, std::int64_t begin, std::int64_t end,
 
 }  // namespace
 
+at::Tensor block_maxima_of(const at::Tensor& logits) {
+  return empty({logits.size(0), logit_blocks(logits.size(1))}, at::kFloat);
+}
+
 StepScores::StepScores(const at::Tensor& logits)
     : logits_(logits), vocabulary_(logits.size(1)), blocks_(logit_blocks(vocabulary_)) {
   const std::int64_t rows = logits.size(0);
   rows_.reserve(static_cast<std::size_t>(rows));
-  maxima_.resize(static_cast<std::size_t>(rows * blocks_));
+  maxima_ = block_maxima_of(logits);
   with_element(logits, [&](auto element) {
     using T = decltype(element);
     for (std::int64_t r = 0; r < rows; ++r) {
       rows_.push_back(normalizer_of(elements<T>(logits) + r * vocabulary_, vocabulary_,
-                                    maxima_.data() + r * blocks_));
+                                    maxima_.data_ptr<float>() + r * blocks_));
       if (!rows_.back().finite)
         throw NumericsError(
             "decoding: the model's logits are not finite; the parameters have overflowed or are "
@@ -82,8 +87,8 @@ std::vector<Logit> StepScores::best(std::int64_t row, std::int64_t count,
     const auto end_of = [&](std::int64_t block) {
       return std::min((block + 1) * kLogitBlock, vocabulary_);
     };
-    std::vector<float> maxima(maxima_.begin() + row * blocks_,
-                              maxima_.begin() + (row + 1) * blocks_);
+    const float* of_row = maxima_.data_ptr<float>() + row * blocks_;
+    std::vector<float> maxima(of_row, of_row + blocks_);
     std::int64_t last = -1;
     for (const std::int32_t id : barred) {
       if (id / kLogitBlock == last) continue;
@@ -111,15 +116,13 @@ std::vector<Logit> StepScores::best(std::int64_t row, std::int64_t count,
   return out;
 }
 
-std::vector<Logit> StepScores::all(std::int64_t row, std::span<const std::int32_t> barred) const {
-  std::vector<Logit> out;
-  out.reserve(static_cast<std::size_t>(vocabulary_));
+void StepScores::append(std::int64_t row, std::int64_t begin, std::int64_t end,
+                        std::span<const std::int32_t> barred, std::vector<Logit>& out) const {
   with_element(logits_, [&](auto element) {
     using T = decltype(element);
-    append_from(elements<T>(logits_) + row * vocabulary_, 0, vocabulary_,
+    append_from(elements<T>(logits_) + row * vocabulary_, begin, std::min(end, vocabulary_),
                 std::numeric_limits<float>::lowest(), barred, out);
   });
-  return out;
 }
 
 }  // namespace th::model

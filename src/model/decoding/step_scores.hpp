@@ -20,6 +20,9 @@ struct Logit {
   return a.value > b.value || (a.value == b.value && a.id < b.id);
 }
 
+/// Memory for the largest logits of blocks, which a search holds beside a step's logits.
+[[nodiscard]] at::Tensor block_maxima_of(const at::Tensor& logits);
+
 /// A step's logits [R, V], any element type, with what a search asks of them. The tensor is looked
 /// at until the scores' end.
 class StepScores {
@@ -34,15 +37,15 @@ class StepScores {
   /// of blocks first, and only into blocks that may hold one of them.
   [[nodiscard]] std::vector<Logit> best(std::int64_t row, std::int64_t count,
                                         std::span<const std::int32_t> barred) const;
-  /// All ids of a row without those of `barred`, which ascend, by id.
-  [[nodiscard]] std::vector<Logit> all(std::int64_t row,
-                                       std::span<const std::int32_t> barred) const;
+  /// All ids of [begin, end) of a row without those of `barred`, which ascend, by id, appended.
+  void append(std::int64_t row, std::int64_t begin, std::int64_t end,
+              std::span<const std::int32_t> barred, std::vector<Logit>& out) const;
 
  private:
   const at::Tensor& logits_;
   std::int64_t vocabulary_, blocks_;
   std::vector<RowNormalizer> rows_;
-  std::vector<float> maxima_;  ///< [R, blocks]
+  at::Tensor maxima_;  ///< [R, blocks]; a plan counts it (decoding.cpp)
 };
 
 }  // namespace th::model

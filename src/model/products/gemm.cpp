@@ -47,11 +47,12 @@ Gemm::Gemm(const KernelSet& kernels, at::Tensor workspace)
       fp32_(device_products(&kernels, std::move(workspace))),
       bf16_(fp32_) {}
 
-Gemm Gemm::rowwise() const {
+Gemm Gemm::rowwise(WeightLife weights) const {
   Gemm out = *this;
   if (library_ == GemmLibrary::kCublas) return out;
-  out.fp32_ = rowwise_products(fp32_);
-  out.bf16_ = bf16_ == fp32_ ? out.fp32_ : rowwise_products(bf16_);
+  out.fp32_ = rowwise_products(fp32_, WeightLife::kChange);
+  out.bf16_ = bf16_ == fp32_ ? out.fp32_ : rowwise_products(bf16_, WeightLife::kChange);
+  if (weights == WeightLife::kStay) out.resident_ = rowwise_products(fp32_, weights);
   return out;
 }
 
@@ -59,7 +60,7 @@ Gemm Gemm::quantized() const {
   ensure(library_ != GemmLibrary::kCublas && has_int8_products(),
          "Gemm: products in int8 are not of this device");
   Gemm out = rowwise();
-  out.fp32_ = int8_products(out.fp32_);
+  out.resident_ = int8_products(out.fp32_);
   return out;
 }
 
@@ -90,8 +91,10 @@ at::Tensor Gemm::widened(const at::Tensor& x) const {
 void Gemm::multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                     const at::Tensor& c, Write write) const {
   const at::ScalarType type = a.scalar_type();
-  if (direct(type))
-    return (type == at::kFloat ? fp32_ : bf16_)->multiply(a, b, bias, c, write, arithmetic_);
+  if (direct(type)) {
+    const std::shared_ptr<Products>& fp32 = resident_ ? resident_ : fp32_;
+    return (type == at::kFloat ? fp32 : bf16_)->multiply(a, b, bias, c, write, arithmetic_);
+  }
   const at::Tensor wide_a = widened(a), wide_b = widened(b);
   if (c.scalar_type() == at::kFloat)
     return fp32_->multiply(wide_a, wide_b, widened(bias), c, write, arithmetic_);

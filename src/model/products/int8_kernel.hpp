@@ -7,9 +7,22 @@
 // its own row of inputs alone.
 namespace th::model {
 
+/// Weights lie in panels of so many outputs, of which each step of so many inputs has neighbouring
+/// bytes: the weight [N, K] as [N / 16, K / 4, 16, 4].
+inline constexpr std::int64_t kInt8Panel = 16, kInt8Step = 4;
 /// Bytes of a row of K inputs, of which those behind K count as 0.
 [[nodiscard]] constexpr std::int64_t int8_stride(std::int64_t inputs) {
-  return (inputs + 63) / 64 * 64;
+  return (inputs + kInt8Step - 1) / kInt8Step * kInt8Step;
+}
+/// Outputs with those that fill up the last pair of panels.
+[[nodiscard]] constexpr std::int64_t int8_outputs(std::int64_t outputs) {
+  return (outputs + 2 * kInt8Panel - 1) / (2 * kInt8Panel) * (2 * kInt8Panel);
+}
+/// Where element (n, k) of a weight lies.
+[[nodiscard]] constexpr std::int64_t int8_place(std::int64_t n, std::int64_t k,
+                                                std::int64_t stride) {
+  return n / kInt8Panel * kInt8Panel * stride + k / kInt8Step * kInt8Panel * kInt8Step +
+         n % kInt8Panel * kInt8Step + k % kInt8Step;
 }
 /// The most inputs whose sums of products stay below 2^31.
 inline constexpr std::int64_t kMostInt8Inputs = 1 << 16;
@@ -21,14 +34,14 @@ inline constexpr std::int32_t kInt8Zero = 128;
 struct Int8Product {
   const std::uint8_t* x = nullptr;            ///< [M, int8_stride(K)], 128 is 0
   const float* x_scale = nullptr;             ///< [M]
-  const std::int8_t* weight = nullptr;        ///< [N, int8_stride(K)], zeros behind K
-  const float* weight_scale = nullptr;        ///< [N]
-  const std::int32_t* weight_sums = nullptr;  ///< [N], the sum of each row
+  const std::int8_t* weight = nullptr;        ///< int8_outputs(N) by int8_stride(K), int8_place()
+  const float* weight_scale = nullptr;        ///< [int8_outputs(N)]
+  const std::int32_t* weight_sums = nullptr;  ///< [int8_outputs(N)], the sum of each row
   const float* bias = nullptr;                ///< [N], or null
   float* y = nullptr;                         ///< [M, N], rows y_stride floats apart
   std::int64_t y_stride = 0;
   std::int64_t rows = 0, stride = 0;  ///< M, int8_stride(K)
-  std::int64_t first = 0, last = 0;   ///< columns to compute
+  std::int64_t first = 0, last = 0;   ///< columns to compute; first is a multiple of 32
 };
 
 /// x[k] = round(row[k] / scale) + 128 and the scale, max |row| / 127; what is not finite in the row

@@ -38,7 +38,8 @@ class Products {
 /// Products of `library` in which a row of the result depends on its own row of `a` alone, for
 /// inference: linear layers in fp32 by row_kernel.hpp where the processor has it, else by blocks of
 /// rows, always of as many. Results are set, not added to. Batches of matrices are the library's.
-[[nodiscard]] std::shared_ptr<Products> rowwise_products(std::shared_ptr<Products> library);
+[[nodiscard]] std::shared_ptr<Products> rowwise_products(std::shared_ptr<Products> library,
+                                                         WeightLife weights);
 /// Linear layers of fp32 tensors in int8 (int8_kernel.hpp), for inference with weights that stay
 /// what and where they are: each is quantised once. What is no linear layer is multiplied by
 /// `others`.

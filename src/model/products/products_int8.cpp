@@ -28,22 +28,24 @@ struct QuantizedWeight {
 
 QuantizedWeight quantized(const float* weight, std::int64_t stride, std::int64_t outputs,
                           std::int64_t inputs) {
-  const std::int64_t row_bytes = int8_stride(inputs);
+  const std::int64_t row_bytes = int8_stride(inputs), all = int8_outputs(outputs);
   QuantizedWeight out;
-  out.values.assign(static_cast<std::size_t>(outputs * row_bytes), 0);
+  out.values.assign(static_cast<std::size_t>(all * row_bytes), 0);
   for (std::int64_t n = 0; n < outputs; ++n) {
     const float* row = weight + n * stride;
     float most = 0;
     for (std::int64_t k = 0; k < inputs; ++k) most = std::max(most, std::abs(row[k]));
-    std::int8_t* to = out.values.data() + n * row_bytes;
     std::int32_t sum = 0;
     for (std::int64_t k = 0; k < inputs && most > 0; ++k) {
-      to[k] = static_cast<std::int8_t>(std::lround(row[k] * (127.0F / most)));
-      sum += to[k];
+      const auto value = static_cast<std::int8_t>(std::lround(row[k] * (127.0F / most)));
+      out.values[static_cast<std::size_t>(int8_place(n, k, row_bytes))] = value;
+      sum += value;
     }
     out.scales.push_back(most / 127.0F);
     out.sums.push_back(sum);
   }
+  out.scales.resize(static_cast<std::size_t>(all));
+  out.sums.resize(static_cast<std::size_t>(all));
   return out;
 }
 

@@ -4,8 +4,13 @@
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
+#include <map>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 namespace th::model {
 
@@ -15,7 +20,7 @@ namespace {
 /// on the count.
 constexpr std::int64_t kBlock = 32;
 /// Columns that a thread computes together.
-constexpr std::int64_t kColumns = 64;
+constexpr std::int64_t kColumns = kRowPanels * kRowPanel;
 
 /// Whether the tensors are those of a linear layer in fp32: rows of a, and rows of b transposed.
 bool is_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
@@ -24,18 +29,42 @@ bool is_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
          (b.stride(0) == 1 || b.size(0) == 1);
 }
 
+/// A product whose columns are dealt to threads in groups; the panels of a group are there, or are
+/// made for it.
+struct Dealt {
+  RowProduct product;        ///< its panels: those of all columns, or null
+  PanelsOfRows rows;         ///< where they are made
+  float* scratch = nullptr;  ///< kColumns K floats a thread
+};
+
+void multiply_group(const Dealt& dealt, std::int64_t group, std::int64_t thread) {
+  RowProduct part = dealt.product;
+  part.first = group * kColumns;
+  part.last = std::min(part.first + kColumns, dealt.product.last);
+  if (dealt.product.panels != nullptr) {
+    part.panels += part.first * part.inputs;
+  } else {
+    PanelsOfRows rows = dealt.rows;
+    rows.first = part.first;
+    rows.last = part.last;
+    rows.panels = dealt.scratch + thread * kColumns * part.inputs;
+    row_kernels()->make_panels(rows);
+    part.panels = rows.panels;
+  }
+  row_kernels()->multiply(part);
+}
+
 class RowwiseProducts final : public Products {
  public:
-  explicit RowwiseProducts(std::shared_ptr<Products> library) : library_(std::move(library)) {}
+  RowwiseProducts(std::shared_ptr<Products> library, WeightLife weights)
+      : library_(std::move(library)), weights_(weights) {}
   void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                 const at::Tensor& c, Write write, Arithmetic arithmetic) override {
     // Batches are attention's, whose sizes are those of one sentence or group.
     if (a.dim() == 3) return library_->multiply(a, b, bias, c, write, arithmetic);
     ensure(write == Write::kSet, "RowwiseProducts: results are set, never added to");
-    if (is_linear(a, b, c) && has_row_products()) {
-      if (arithmetic == Arithmetic::kCompute) multiply_linear(a, b, bias, c);
-      return;
-    }
+    if (is_linear(a, b, c) && row_kernels() != nullptr)
+      return multiply_linear(a, b, bias, c, arithmetic);
     for (std::int64_t row = 0; row < a.size(0); row += kBlock)
       multiply_block(a, b, bias, c, {row, std::min(kBlock, a.size(0) - row)}, arithmetic);
   }
@@ -45,27 +74,45 @@ class RowwiseProducts final : public Products {
   struct Rows {
     std::int64_t first, count;
   };
+  using Key = std::tuple<const float*, std::int64_t, std::int64_t, std::int64_t>;
 
-  static void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
-                              const at::Tensor& c) {
-    RowProduct product{.x = a.const_data_ptr<float>(),
-                       .x_stride = a.stride(0),
-                       .weight = b.const_data_ptr<float>(),
-                       .weight_stride = b.stride(1),
-                       .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
-                       .y = c.data_ptr<float>(),
-                       .y_stride = c.stride(0),
-                       .rows = a.size(0),
-                       .inputs = a.size(1),
-                       .last = c.size(1)};
-    on_threads((product.last + kColumns - 1) / kColumns,
-               [](void* context, std::int64_t begin, std::int64_t end, std::int64_t) {
-                 RowProduct part = *static_cast<const RowProduct*>(context);
-                 part.first = begin * kColumns;
-                 part.last = std::min(end * kColumns, part.last);
-                 multiply_rows(part);
+  void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                       const at::Tensor& c, Arithmetic arithmetic) {
+    at::Tensor scratch;
+    if (weights_ == WeightLife::kChange)
+      scratch = model::empty({at::get_num_threads(), kColumns * a.size(1)}, a.options());
+    if (arithmetic == Arithmetic::kShapesOnly) return;
+    Dealt dealt{
+        .product = {.x = a.const_data_ptr<float>(),
+                    .x_stride = a.stride(0),
+                    .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                    .y = c.data_ptr<float>(),
+                    .y_stride = c.stride(0),
+                    .rows = a.size(0),
+                    .inputs = a.size(1),
+                    .last = c.size(1)},
+        .rows = {.weight = b.const_data_ptr<float>(), .stride = b.stride(1), .inputs = a.size(1)},
+        .scratch = scratch.defined() ? scratch.data_ptr<float>() : nullptr};
+    if (weights_ == WeightLife::kStay) dealt.product.panels = panels_of(dealt.rows, c.size(1));
+    on_threads((c.size(1) + kColumns - 1) / kColumns,
+               [](void* context, std::int64_t begin, std::int64_t end, std::int64_t thread) {
+                 for (std::int64_t group = begin; group < end; ++group)
+                   multiply_group(*static_cast<const Dealt*>(context), group, thread);
                },
-               &product);
+               &dealt);
+  }
+  /// The panels of a weight with so many outputs, made when it is first seen.
+  const float* panels_of(PanelsOfRows rows, std::int64_t outputs) {
+    const Key key{rows.weight, rows.stride, outputs, rows.inputs};
+    const auto found = panels_.find(key);
+    if (found != panels_.end()) return found->second.const_data_ptr<float>();
+    const at::Tensor panels =
+        model::empty({panel_floats(outputs, rows.inputs)}, at::TensorOptions().dtype(at::kFloat));
+    rows.last = outputs;
+    rows.panels = panels.data_ptr<float>();
+    row_kernels()->make_panels(rows);
+    panels_.emplace(key, panels);
+    return rows.panels;
   }
   void multiply_block(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                       const at::Tensor& c, Rows rows, Arithmetic arithmetic) {
@@ -83,12 +130,14 @@ class RowwiseProducts final : public Products {
   }
 
   std::shared_ptr<Products> library_;
+  WeightLife weights_;
+  std::map<Key, at::Tensor> panels_;
 };
 
 }  // namespace
 
-std::shared_ptr<Products> rowwise_products(std::shared_ptr<Products> library) {
-  return std::make_shared<RowwiseProducts>(std::move(library));
+std::shared_ptr<Products> rowwise_products(std::shared_ptr<Products> library, WeightLife weights) {
+  return std::make_shared<RowwiseProducts>(std::move(library), weights);
 }
 
 }  // namespace th::model

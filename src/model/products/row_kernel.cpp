@@ -2,7 +2,6 @@
 
 #include "model/ops/vectors.hpp"
 
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -12,111 +11,137 @@ namespace th::model::TH_ISA {
 
 namespace {
 
-using Vectors = VectorOf<kRowTile.lanes>;
+constexpr int kLanes = kRowTile.lanes;
+/// Vectors of a panel.
+constexpr int kVectors = kRowPanel / kLanes;
+
+using Vectors = VectorOf<kLanes>;
 using Vector = Vectors::Type;
-using Lanes = std::make_integer_sequence<int, kRowTile.lanes>;
+using Lanes = std::make_integer_sequence<int, kLanes>;
 
-/// The first `count` floats, and zeros.
-inline Vector load_some(const float* from, std::int64_t count) {
-  float some[kRowTile.lanes] = {};
-  std::memcpy(some, from, static_cast<std::size_t>(count) * sizeof(float));
-  return Vectors::load(some);
+/// Lanes of a and b in turn: of their first halves, or of their second ones.
+template <int First, int... I>
+[[gnu::always_inline]] inline Vector in_turn(Vector a, Vector b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (First + I / 2 + I % 2 * kLanes)...);
 }
 
-/// Sums of neighbouring lanes of a, then of b.
-template <int... I>
-[[gnu::always_inline]] inline Vector pair_sums(Vector a, Vector b,
-                                               std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(a, b, (2 * I)...) + __builtin_shufflevector(a, b, (2 * I + 1)...);
-}
-
-constexpr int power_of_two_from(int count) {
-  int power = 1;
-  while (power < count) power *= 2;
-  return power;
-}
-
-/// The sum of the lanes of each of C vectors, in order. Neighbours are added first, so the order of
-/// additions does not depend on C.
-template <int C>
-[[gnu::always_inline]] inline void lane_sums(const Vector (&sums)[C], float* out) {
-  constexpr int kCount = power_of_two_from(C);
-  Vector v[kCount];
-#pragma GCC unroll 16
-  for (int i = 0; i < kCount; ++i) v[i] = i < C ? sums[i] : Vector{};
-  int left = kCount;
+/// Rows become columns: each round interleaves the two halves of the vectors.
+[[gnu::always_inline]] inline void transpose(Vector (&v)[kLanes]) {
 #pragma GCC unroll 4
-  for (int width = kRowTile.lanes; width > 1; width /= 2) {
-    if (left == 1) {
-      v[0] = pair_sums(v[0], Vector{}, Lanes());
-      continue;
-    }
-    left /= 2;
+  for (int width = 1; width < kLanes; width *= 2) {
+    Vector next[kLanes];
 #pragma GCC unroll 8
-    for (int i = 0; i < left; ++i) v[i] = pair_sums(v[2 * i], v[2 * i + 1], Lanes());
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = in_turn<0>(v[i], v[i + kLanes / 2], Lanes());
+      next[2 * i + 1] = in_turn<kLanes / 2>(v[i], v[i + kLanes / 2], Lanes());
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) v[i] = next[i];
   }
-  float all[std::max(kCount, kRowTile.lanes)];
-#pragma GCC unroll 4
-  for (int i = 0; i < left; ++i) Vectors::store(all + i * kRowTile.lanes, v[i]);
-  std::memcpy(out, all, C * sizeof(float));
 }
 
-/// R rows by C columns.
-template <int R, int C>
-void tile(const RowProduct& p, std::int64_t row, std::int64_t column) {
-  const float* x = p.x + row * p.x_stride;
-  const float* w = p.weight + column * p.weight_stride;
-  Vector sums[R * C] = {};
+/// One vector's width of a panel, of `count` rows.
+void make_part(const float* rows, std::int64_t stride, std::int64_t count, std::int64_t inputs,
+               float* to) {
   std::int64_t k = 0;
-  for (; k + kRowTile.lanes <= p.inputs; k += kRowTile.lanes) {
-    Vector right[C];
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) right[c] = Vectors::load(w + c * p.weight_stride + k);
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-      const Vector left = Vectors::load(x + r * p.x_stride + k);
-#pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) sums[r * C + c] += left * right[c];
+  if (count >= kLanes) {
+    for (; k + kLanes <= inputs; k += kLanes) {
+      Vector v[kLanes];
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) v[r] = Vectors::load(rows + r * stride + k);
+      transpose(v);
+#pragma GCC unroll 16
+      for (int t = 0; t < kLanes; ++t) Vectors::store(to + (k + t) * kRowPanel, v[t]);
     }
   }
-  if (const std::int64_t rest = p.inputs - k; rest > 0) {
-    for (int c = 0; c < C; ++c) {
-      const Vector right = load_some(w + c * p.weight_stride + k, rest);
-      for (int r = 0; r < R; ++r)
-        sums[r * C + c] += load_some(x + r * p.x_stride + k, rest) * right;
-    }
-  }
-  float out[R * C];
-  lane_sums(sums, out);
-  for (int r = 0; r < R; ++r) {
-    float* y = p.y + (row + r) * p.y_stride + column;
-    for (int c = 0; c < C; ++c)
-      y[c] = p.bias != nullptr ? out[r * C + c] + p.bias[column + c] : out[r * C + c];
+  for (; k < inputs; ++k) {
+    for (std::int64_t r = 0; r < kLanes; ++r)
+      to[k * kRowPanel + r] = r < count ? rows[r * stride + k] : 0.0F;
   }
 }
 
-/// C columns of the rows [row, end).
-template <int C>
-void columns_of(const RowProduct& p, std::int64_t row, std::int64_t end, std::int64_t column) {
-  for (; row + kRowTile.rows <= end; row += kRowTile.rows) tile<kRowTile.rows, C>(p, row, column);
-  for (; row < end; ++row) tile<1, C>(p, row, column);
+void make_panels(const PanelsOfRows& given) {
+  const PanelsOfRows p = given;
+  float* panel = p.panels;
+  for (std::int64_t n = p.first; n < p.last; n += kRowPanel, panel += kRowPanel * p.inputs) {
+    for (int v = 0; v < kVectors; ++v) {
+      const std::int64_t row = n + v * kLanes;
+      make_part(p.weight + row * p.stride, p.stride, p.last - row, p.inputs, panel + v * kLanes);
+    }
+  }
+}
+
+/// Writes one vector of the result, without the columns from p.last on.
+[[gnu::always_inline]] inline void store(const RowProduct& p, Vector sum, std::int64_t row,
+                                         std::int64_t column) {
+  float* y = p.y + row * p.y_stride + column;
+  if (column + kLanes <= p.last) {
+    Vectors::store(y, p.bias != nullptr ? sum + Vectors::load(p.bias + column) : sum);
+    return;
+  }
+  for (int l = 0; column + l < p.last; ++l)
+    y[l] = p.bias != nullptr ? sum[l] + p.bias[column + l] : sum[l];
+}
+
+/// R rows by P panels, the first of which is number `panel`.
+template <int R, int P>
+void tile(const RowProduct& p, std::int64_t row, std::int64_t panel) {
+  constexpr int kWide = P * kVectors;
+  const float* x = p.x + row * p.x_stride;
+  const float* w = p.panels + panel * kRowPanel * p.inputs;
+  Vector sums[R][kWide];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kWide; ++v) sums[r][v] = Vector{};
+  }
+  for (std::int64_t k = 0; k < p.inputs; ++k, w += kRowPanel) {
+    Vector right[kWide];
+#pragma GCC unroll 4
+    for (int v = 0; v < kWide; ++v)
+      right[v] = Vectors::load(w + v / kVectors * kRowPanel * p.inputs + v % kVectors * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float left = x[r * p.x_stride + k];
+#pragma GCC unroll 4
+      for (int v = 0; v < kWide; ++v) sums[r][v] += left * right[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kWide; ++v)
+      store(p, sums[r][v], row + r, p.first + panel * kRowPanel + v * kLanes);
+  }
+}
+
+/// The last rows, fewer than a tile has.
+template <int R, int P>
+void rest(const RowProduct& p, std::int64_t row, std::int64_t panel) {
+  if constexpr (R > 0) {
+    if (p.rows - row == R) return tile<R, P>(p, row, panel);
+    rest<R - 1, P>(p, row, panel);
+  }
+}
+
+template <int P>
+void panels_of(const RowProduct& p, std::int64_t panel) {
+  std::int64_t row = 0;
+  for (; row + kRowTile.rows <= p.rows; row += kRowTile.rows) tile<kRowTile.rows, P>(p, row, panel);
+  rest<kRowTile.rows - 1, P>(p, row, panel);
+}
+
+void multiply(const RowProduct& given) {
+  const RowProduct p = given;
+  const std::int64_t panels = (p.last - p.first + kRowPanel - 1) / kRowPanel;
+  std::int64_t panel = 0;
+  for (; panel + kRowTile.panels <= panels; panel += kRowTile.panels)
+    panels_of<kRowTile.panels>(p, panel);
+  for (; panel < panels; ++panel) panels_of<1>(p, panel);
 }
 
 }  // namespace
 
-void multiply_rows(const RowProduct& p) {
-  // Rows of x that stay in the second cache while all columns of the weight pass.
-  constexpr std::int64_t kFloats = 1 << 16;
-  const std::int64_t block =
-      std::max<std::int64_t>(kFloats / std::max<std::int64_t>(p.inputs, 1) / kRowTile.rows, 2) *
-      kRowTile.rows;
-  for (std::int64_t row = 0; row < p.rows; row += block) {
-    const std::int64_t end = std::min(row + block, p.rows);
-    std::int64_t column = p.first;
-    for (; column + kRowTile.columns <= p.last; column += kRowTile.columns)
-      columns_of<kRowTile.columns>(p, row, end, column);
-    for (; column < p.last; ++column) columns_of<1>(p, row, end, column);
-  }
-}
+constinit const RowKernels kRowKernels{make_panels, multiply};
 
 }  // namespace th::model::TH_ISA

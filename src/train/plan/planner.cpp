@@ -116,6 +116,8 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   request.training = batches.training;
   request.evaluation = batches.evaluation;
   request.decoding = batches.decoding;
+  if (zero::decodes_sharded(config) && !request.decoding.empty())
+    request.decoded_together = zero::sentences_in_lock_step(request);
   return zero::plan_memory(request);
 }
 

@@ -248,15 +248,16 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.gemm = device_.gemm();
   request.fused_attention = device_.compute().fused_attention;
   const std::int64_t available = runtime::available_memory_bytes();
-  decoding_ =
-      choose_sharded_decoding(request, data_.dataset, collectives_, ranks_of_node, available);
-  request.config.decode.sharded = decoding_.sharded;
-  run_agreed(collectives_, [&] {
-    // Before the first step the batches of this epoch are known.
-    zero::PlanRequest first = request;
-    first.training = source_->largest_shapes(state_.epoch);
-    require_room(first, ranks_of_node, available, device_.free_memory());
-  });
+  zero::PlanRequest first = request;
+  // Before the first step the batches of this epoch are known.
+  run_agreed(collectives_, [&] { first.training = source_->largest_shapes(state_.epoch); });
+  decoding_ = choose_sharded_decoding(first, data_.dataset, collectives_, ranks_of_node, available);
+  for (zero::PlanRequest* of : {&first, &request}) {
+    of->config.decode.sharded = decoding_.sharded;
+    of->decoded_together = decoding_.together;
+  }
+  run_agreed(collectives_,
+             [&] { require_room(first, ranks_of_node, available, device_.free_memory()); });
   return request;
 }
 

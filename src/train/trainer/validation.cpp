@@ -62,9 +62,18 @@ std::vector<config::Metric> test_metrics(const config::RunConfig& config) {
 }  // namespace
 
 RunParts Trainer::parts() {
-  return {config_,          data_,     device_,  *model_, *engine_,
-          collectives_,     watchdog_, *memory_, log_,    [this] { return stop_asked(); },
-          decoding_.sharded};
+  return {config_,
+          data_,
+          device_,
+          *model_,
+          *engine_,
+          collectives_,
+          watchdog_,
+          *memory_,
+          log_,
+          [this] { return stop_asked(); },
+          decoding_.sharded,
+          decoding_.together};
 }
 
 bool Trainer::stop_asked() {

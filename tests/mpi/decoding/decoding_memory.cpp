@@ -22,6 +22,7 @@ using th::zero::MemoryPlan;
 using namespace th_test;
 
 constexpr std::int64_t kDecoded = 20;
+constexpr double kTolerance = 0.05;  // of activations, as for training
 constexpr Size kSize{64, 2, 8, 24};
 constexpr MemoryClass kEngine[] = {MemoryClass::kParameters,    MemoryClass::kMaster,
                                    MemoryClass::kGradients,     MemoryClass::kGatherSlots,
@@ -57,25 +58,45 @@ const MemoryPlan::Phase& phase_of(const MemoryPlan& plan, const std::string& nam
                        [&](const MemoryPlan::Phase& phase) { return phase.name == name; });
 }
 
-/// What one batch decoded in lock step takes at its peak, the engine's buffers included.
-MemoryUse measure_decoding(const th::config::RunConfig& config, const std::vector<int>& nodes) {
+/// One node, and of one case all ways to lay ranks onto nodes.
+std::vector<std::vector<int>> placements(const Case& c) {
+  if (c.tying == Tying::kAll) return node_placements(ranks());
+  return {std::vector<int>(static_cast<std::size_t>(ranks()), 0)};
+}
+
+/// What the engine holds after a step of training, and with it the peak of a batch that is decoded
+/// in lock step, on rank 0 by going along.
+struct Measured {
+  MemoryUse held, peak;
+};
+Measured measure_decoding(const th::config::RunConfig& config, const std::vector<int>& nodes) {
   const auto collectives =
       th::runtime::make_mpi_collectives(MPI_COMM_WORLD, TransportChoice::kBest, nodes);
   const th::data::Batch batch = make_batch(kSize);
   MemoryLedger::process().restart();
   const MemoryScope scope(MemoryClass::kActivations);
-  const th::model::Transformer model(
+  th::model::Transformer model(
       {config.model, kVocabulary, kVocabulary, kLongest}, th::model::resolve_gemm(config.run.gemm),
       th::model::Arithmetic::kCompute, th::model::host_compute(config.run));
   th::zero::ZeroEngine engine(config, model, *collectives, slots_of_a_step());
+  engine.begin_step();  // buffers of what crosses nodes come with it
+  for (std::int64_t round = 0; round < engine.rounds(); ++round) {
+    const bool mine = round * collectives->size() + collectives->rank() < slots_of_a_step();
+    engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
+  }
+  (void)engine.step({1e-3, 1});
+  Measured out{MemoryLedger::process().current(), {}};
+  MemoryLedger::process().restart();  // counts from here on
   const auto source = engine.decoding_source(model);
   th::model::SearchOptions options;
   options.beam = config.decode.beam;
   options.max_length = kDecoded;
-  const bool mine = collectives->rank() > 0 || collectives->size() == 1;  // rank 0 has none
+  const bool mine = collectives->rank() > 0 || collectives->size() == 1;
   th::train::LockStep together(model, *source, *collectives, options, {});
   EXPECT_TRUE(together.translate(mine ? &batch : nullptr).has_value());
-  return MemoryLedger::process().at_peak();
+  out.peak = MemoryLedger::process().at_peak();
+  for (std::size_t k = 0; k < out.peak.bytes.size(); ++k) out.peak.bytes[k] += out.held.bytes[k];
+  return out;
 }
 
 class DecodingMemory : public testing::Test {
@@ -90,7 +111,7 @@ class DecodingMemory : public testing::Test {
 
 TEST_F(DecodingMemory, LockStepTakesWhatIsPlannedAndNoMoreThanTraining) {
   for (const Case& c : kCases) {
-    for (const std::vector<int>& nodes : node_placements(ranks())) {
+    for (const std::vector<int>& nodes : placements(c)) {
       const th::config::RunConfig config = make_config(c, Sharded::kOn);
       th::zero::PlanRequest request = request_of(config);
       request.nodes = th::runtime::NodeMap(nodes);
@@ -98,23 +119,25 @@ TEST_F(DecodingMemory, LockStepTakesWhatIsPlannedAndNoMoreThanTraining) {
       const MemoryPlan plan = th::zero::plan_memory(request);
       const MemoryUse planned = phase_of(plan, "decoding").use,
                       training = phase_of(plan, "training").use;
-      const MemoryUse measured = measure_decoding(config, nodes);
+      const Measured measured = measure_decoding(config, nodes);
       const std::string where =
           "beam " + std::to_string(c.beam) + ", nodes " + testing::PrintToString(nodes);
       for (const MemoryClass kind : kEngine) {
-        EXPECT_EQ(planned[kind], measured[kind])
-            << where << ": " << th::runtime::memory_class_name(kind);
-        EXPECT_EQ(planned[kind], training[kind])
-            << where << ": " << th::runtime::memory_class_name(kind);
+        const std::string name = th::runtime::memory_class_name(kind);
+        EXPECT_EQ(planned[kind], measured.peak[kind]) << where << ": " << name;
+        EXPECT_EQ(planned[kind], training[kind]) << where << ": " << name;
+        EXPECT_EQ(measured.held[kind], measured.peak[kind])
+            << where << ": decoding takes more of " << name;
       }
       const bool mine = request.rank > 0 || ranks() == 1;
+      const auto activations = static_cast<double>(measured.peak[MemoryClass::kActivations]) /
+                               static_cast<double>(planned[MemoryClass::kActivations]);
       if (mine) {
-        EXPECT_EQ(planned[MemoryClass::kActivations], measured[MemoryClass::kActivations]) << where;
-        EXPECT_EQ(planned.total(), measured.total()) << where;
+        EXPECT_NEAR(activations, 1.0, kTolerance) << where;
       } else {
-        EXPECT_LT(measured[MemoryClass::kActivations], planned[MemoryClass::kActivations]) << where;
+        EXPECT_LT(activations, 1.0) << where;
       }
-      EXPECT_LE(measured.total(), training.total()) << where;
+      EXPECT_LE(measured.peak.total(), training.total()) << where;
       EXPECT_EQ(plan.peak().name, "training") << where;
     }
   }
@@ -137,9 +160,32 @@ TEST_F(DecodingMemory, AllParametersOnEveryRankAreAPeakOfTheirOwn) {
   }
 }
 
+/// Long translations of short sentences: keys and values outweigh what training takes.
+TEST_F(DecodingMemory, SoManySentencesAreDecodedTogetherAsTrainingHasRoomFor) {
+  for (const Case& c : kCases) {
+    th::zero::PlanRequest request = request_of(make_config(c, Sharded::kOn));
+    EXPECT_EQ(th::zero::sentences_in_lock_step(request), kSize.sentences);
+    request.longest = 4000;
+    request.decoding = {th::data::BatchShape::uniform(kSize.sentences, kSize.length, 2000)};
+    EXPECT_EQ(th::zero::plan_memory(request).peak().name, "decoding");
+    request.decoded_together = th::zero::sentences_in_lock_step(request);
+    EXPECT_LT(request.decoded_together, kSize.sentences);
+    EXPECT_GE(request.decoded_together, 1);
+    const MemoryPlan plan = th::zero::plan_memory(request);
+    if (request.decoded_together > 1) {
+      EXPECT_EQ(plan.peak().name, "training");
+    }
+    request.training.clear();
+    EXPECT_EQ(th::zero::sentences_in_lock_step(request), kSize.sentences);
+  }
+  const auto parts = th::zero::parts_of({{{3, 4, 5, 6, 7}, {1, 1, 1, 1, 1}}}, 2);
+  ASSERT_FALSE(parts.empty());
+  for (const auto& part : parts) EXPECT_LE(part.sentences(), 2);
+}
+
 TEST_F(DecodingMemory, AnEngineOfParametersAloneTakesItsShards) {
   for (const Case& c : kCases) {
-    for (const std::vector<int>& nodes : node_placements(ranks())) {
+    for (const std::vector<int>& nodes : placements(c)) {
       const auto collectives =
           th::runtime::make_mpi_collectives(MPI_COMM_WORLD, TransportChoice::kBest, nodes);
       const th::config::RunConfig config = make_config(c, Sharded::kOn);

@@ -90,18 +90,19 @@ class LockStep(th_run.ProgramTest):
         self.assertRegex(self.log("roomy"), r"Stage 3 decodes with all parameters.*auto: they fit")
 
     def test_the_plan_tells_what_it_saves(self):
-        deck = th_run.SOURCE / "inputs" / "base.in"
-        words = ("--plan", "plan.ranks=16")
+        keys = {"model__d_ff": 2048, "train__micro_batches": 16, "decode__max_length": 100}
+        words = [*self.overrides({**TEST, **keys, "zero__stage": 3}), "--plan", "plan.ranks=16"]
 
         def peaks(text):
             rows = {line.split("  ")[0].strip(): line for line in text.splitlines()}
             return float(rows["total"].split()[-1]), rows["reached in"].split()[-1]
 
-        text = self.program("th_app", deck, *words).out
+        text = self.program("th_app", th_run.DECK, *words).out
         whole, phase = peaks(text)
         self.assertIn(phase, ("decoding", "gathering"))
         said = re.search(r"(?m)^  decode.sharded=on +([0-9.]+) \(reached in (\w+)\)$", text)
-        sharded, phase = peaks(self.program("th_app", deck, *words, "decode.sharded=on").out)
+        text = self.program("th_app", th_run.DECK, *words, "decode.sharded=on").out
+        sharded, phase = peaks(text)
         self.assertEqual(phase, "training", "decoding is no peak of its own")
         self.assertEqual((float(said[1]), said[2]), (sharded, phase))
         self.assertLess(sharded, 0.8 * whole)
@@ -136,9 +137,9 @@ class LockStep(th_run.ProgramTest):
             self.assertLess(time.monotonic(), end, self.started_log())
             time.sleep(0.005)
         time.sleep(0.3)
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, signal.SIGUSR1)  # as Slurm sends it
         self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
-        self.assertIn("SIGTERM was received", self.started_log())
+        self.assertIn("SIGUSR1 was received", self.started_log())
         self.assertFalse((self.folder / "out" / "test.hyp").exists())
         self.train(ranks=3, checkpoint__resume="latest", **SHARDED, **keys)
         self.train(run__output_dir="whole", **keys)

@@ -25,7 +25,10 @@ class Windows(th_run.ProgramTest):
             self.assert_same_run("out", "whole")
             summary = self.metrics(kind="summary")[-1]
             for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
-                self.assertAlmostEqual(int(measured) / int(planned), 1, delta=0.02)
+                # A window counts whatever its size, other memory from 16 KiB on: of this small
+                # model some shards are below that.
+                share = int(measured) / int(planned)
+                self.assertTrue(0.85 < share < 1.02, f"{component}: {share}")
 
     def test_a_run_goes_on_with_windows(self):
         self.train(train__max_steps=6, run__output_dir="whole")

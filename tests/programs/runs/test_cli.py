@@ -123,8 +123,8 @@ class CommandLine(th_run.ProgramTest):
         deck = (th_run.DECK, "--check", "--data", *self.overrides({}))
         text = self.app(*deck).out
         for line in (
-            r"data: Training text: 480 pairs of 480 lines",
-            r"data: Validation text: 40 pairs of 40 lines",
+            r"data: Training text: 480 pairs",
+            r"data: Validation text: 40 pairs",
             r"data: vocabulary: source \d+, target \d+",
             r"data: the first epoch has 6 steps of 8 slots",
         ):
@@ -149,7 +149,7 @@ class CommandLine(th_run.ProgramTest):
         refused(3, "none.en: can't be read", data__train_source="none.en")
         refused(3, "valid.fr", data__train_target="valid.fr")
         refused(3, "min_freq = 100000", data__min_freq=100000)
-        refused(2, "schedule.warmup_steps", schedule__name="cosine", schedule__warmup_steps=30)
+        refused(2, "schedule.warmup_steps", schedule__name="cosine", schedule__warmup_steps=100000)
         refused(2, "valid.script", valid__script="none.sh")
         refused(5, "none", checkpoint__resume="none.d")
         self.refused(th_run.DECK, "--data", patterns=("--data belongs to --check",))

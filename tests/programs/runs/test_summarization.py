@@ -103,9 +103,7 @@ class Summarization(th_run.SharedRunTest):
     def test_other_rank_counts_and_stages_give_the_same_bytes(self):
         for ranks, stage in ((0, 0), (2, 3)):
             run = f"np{ranks}"
-            self.train(
-                ranks=ranks, zero__stage=stage, train__micro_batches=3, run__output_dir=run, **KEYS
-            )
+            self.train(ranks=ranks, zero__stage=stage, run__output_dir=run, **KEYS)
             self.assertEqual(self.hypotheses(run), self.hypotheses())
             self.assertEqual(self.evals(run), self.evals())
 
@@ -137,12 +135,7 @@ class Summarization(th_run.SharedRunTest):
             self.assert_one_message(result, "--hierarchical", words[0])
 
     def test_the_beginning_alone_where_chunks_are_not_wanted(self):
-        self.train(
-            summarization__hierarchical="false",
-            train__micro_batches=3,
-            run__output_dir="cut",
-            **KEYS,
-        )
+        self.train(summarization__hierarchical="false", run__output_dir="cut", **KEYS)
         documents = (self.folder / "records.test.source").read_text().splitlines()
         beginnings = "".join(" ".join(line.split()[: WINDOW - 1]) + "\n" for line in documents)
         expected = self.program("th_translate", self.latest(), text=beginnings).out

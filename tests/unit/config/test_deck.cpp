@@ -186,8 +186,8 @@ TEST(Deck, AKeySetToNothingIsNotGiven) {
   const auto warnings = [&](const std::string& word) {
     return load_deck_text(text, "a.in", "/decks", {word}).warnings;
   };
-  EXPECT_EQ(warnings("data.test_source="), Lines{});
-  EXPECT_EQ(warnings("data.test_source=x.en").size(), 1U);
+  EXPECT_EQ(warnings("data.index_dir="), Lines{});
+  EXPECT_EQ(warnings("data.index_dir=/x").size(), 1U);
 }
 
 TEST(Deck, AKeySetToNothingKeepsItsLine) {

@@ -82,8 +82,8 @@ TEST(KeyTable, EachAllowedWordReadsBackAndNoOther) {
 
 TEST(KeyTable, RefusedValueLeavesTheConfigAsItWas) {
   for (const Key& key : keys()) {
-    if (key.type == "path" || key.type == "list of paths" || key.type == "text" ||
-        takes_a_path(key))
+    if (key.type == "path" || key.type == "list of paths" || key.type == "list of words" ||
+        key.type == "text" || takes_a_path(key))
       continue;
     RunConfig config;
     EXPECT_FALSE(key.set(config, "12x")) << key.name;
@@ -253,7 +253,7 @@ TEST(NumberKey, LeavesOutAnOpenEnd) {
 TEST(WordsKey, TakesWordsWithCommas) {
   for (const char* good : {"", "oui", "oui,non", " oui , non merci", "<unk>"})
     EXPECT_TRUE(takes("decode.forbidden_words", good)) << good;
-  for (const char* bad : {",", "oui,", ",oui", "oui,,non", "oui, ,non"})
+  for (const char* bad : {",", "oui,", ",oui", "oui,,non", "oui, ,non", "a#b", "a\nb"})
     EXPECT_FALSE(takes("decode.forbidden_words", bad)) << bad;
   RunConfig config;
   const Key* key = find_key("decode.forbidden_words");

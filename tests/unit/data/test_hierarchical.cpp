@@ -178,7 +178,7 @@ TEST(Summaries, LongDocumentIsTheSummaryOfItsChunksSummaries) {
   const auto texts = summarize_documents(documents({document(13), document(4)}), {10, 6, 2},
                                          NumberTokenizer(), fake.function());
   ASSERT_TRUE(texts);
-  EXPECT_EQ(*texts, (std::vector<std::string>{"0 10", "0"}));
+  EXPECT_EQ(*texts, (std::vector<std::string>{"0 10 10", "0"}));
   ASSERT_EQ(fake.rounds.size(), 2U);
   EXPECT_EQ(fake.rounds[0].size(), 5U);
   ASSERT_EQ(fake.rounds[1].size(), 1U);

@@ -55,6 +55,17 @@ TEST_P(Rowwise, ARowIsTheSameBitsAloneBesideOthersAndAnywhere) {
   }
 }
 
+TEST_P(Rowwise, WeightsThatStayGiveTheSameBits) {
+  const Gemm stay = Gemm(std::get<0>(GetParam())).rowwise(WeightLife::kStay);
+  const at::Tensor x = normal({19, 70}, 1).to(type), weight = normal({101, 70}, 2).to(type),
+                   bias = normal({101}, 3).to(type);
+  for (int again = 0; again < 2; ++again) {
+    EXPECT_TRUE(same_bits(stay.forward(x, weight, bias), gemm.forward(x, weight, bias)));
+    const at::Tensor part = weight.narrow(0, 30, 50), part_bias = bias.narrow(0, 30, 50);
+    EXPECT_TRUE(same_bits(stay.forward(x, part, part_bias), gemm.forward(x, part, part_bias)));
+  }
+}
+
 TEST_P(Rowwise, ThreadsChangeNoBit) {
   const at::Tensor x = normal({70, 96}, 1).to(type), weight = normal({500, 96}, 2).to(type);
   const int before = at::get_num_threads();

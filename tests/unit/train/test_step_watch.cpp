@@ -71,7 +71,7 @@ TEST(StragglerWatch, LooksAtTheQuickerOfTwoRanksAndAtNothingWithFactor0) {
   StragglerWatch off(0, 3, kHosts, {.steps = 1, .seconds = 0});
   EXPECT_EQ(lines_of(off, step_of(1, 1, 9), 9), Lines{});
   StragglerWatch patient(1.5, 3, kHosts);
-  EXPECT_EQ(lines_of(patient, step_of(0.01, 0.01, 0.02), 100), Lines{}) << "under five seconds";
+  EXPECT_EQ(lines_of(patient, step_of(0.01, 0.01, 0.02), 40), Lines{}) << "under five seconds";
 }
 
 TEST(MeanTimes, WaitingIsWhatTheSlowestRankDoesNotHave) {

@@ -15,7 +15,6 @@ class NoCheckpointError : public CheckpointError {
   using CheckpointError::CheckpointError;
 };
 
-
 /// fsyncs a file or a folder; throws CheckpointError with path and errno text.
 void sync_path(const std::string& path);
 /// Creates an empty file, so that a read-only or full folder is named with errno's text. Throws

@@ -106,8 +106,11 @@ class Transformer {
   void idle_slot(ParameterSource& source) const;
   /// The forward half of idle_slot: joins the others' evaluate().
   void idle_forward(ParameterSource& source) const;
-  /// Passes without gradients multiply in int8 from here on (Gemm::quantized): parameters must be
-  /// fp32 and stay what and where they are.
+  /// Parameters stay what and where they are from here on: what inference makes of them once is
+  /// kept (Gemm::rowwise).
+  void keep_parameters();
+  /// The same, and passes without gradients multiply in int8 (Gemm::quantized). Parameters are
+  /// fp32.
   void quantize_inference();
 
   /// Plain cross entropy without dropout.

@@ -32,6 +32,9 @@ enum class GemmLibrary { kOnednn, kMkl, kCublas };
 /// the model's own code without data.
 enum class Arithmetic { kCompute, kShapesOnly };
 
+/// Whether weights stay what and where they are, so that what was made of them once may be kept.
+enum class WeightLife { kChange, kStay };
+
 class Products;
 
 /// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M
@@ -47,8 +50,9 @@ class Gemm {
   /// runtime::kProductWorkspace bytes of its memory.
   Gemm(const KernelSet& kernels, at::Tensor workspace);
   /// The same products on a CPU, but each row of forward() depends on its own row of x alone:
-  /// whatever other rows there are, their order and the number of threads. Of a GPU's the same.
-  [[nodiscard]] Gemm rowwise() const;
+  /// whatever other rows there are, their order and the number of threads. With kStay the weights
+  /// of fp32 are kept a second time, as the processor reads them fastest. Of a GPU's the same.
+  [[nodiscard]] Gemm rowwise(WeightLife weights = WeightLife::kChange) const;
   /// rowwise() with the linear layers of fp32 tensors in int8: weights by output, inputs by row.
   /// Weights are quantised once and must stay what and where they are. has_int8_products() holds.
   [[nodiscard]] Gemm quantized() const;
@@ -96,6 +100,7 @@ class Gemm {
   Arithmetic arithmetic_;
   bool native_bf16_;
   std::shared_ptr<Products> fp32_, bf16_;
+  std::shared_ptr<Products> resident_;  ///< of fp32 weights that stay; null: fp32_
 };
 
 }  // namespace th::model

@@ -238,7 +238,9 @@ TEST(Sampling, ASentencesDrawsDependOnItsNumberAlone) {
   EXPECT_NE(search_table(table, sentences, options, of)[0][0].ids, together[0][0].ids);
   options = before;
   options.beam = options.best = 2;  // the first draws of five
-  for (const Hypothesis& h : search_table(table, sentences, options, of)[1]) {
+  const auto fewer = search_table(table, sentences, options, of);
+  ASSERT_EQ(fewer[1].size(), 2U);
+  for (const Hypothesis& h : fewer[1]) {
     const bool found = std::any_of(together[1].begin(), together[1].end(),
                                    [&](const Hypothesis& other) { return other.ids == h.ids; });
     EXPECT_TRUE(found);

@@ -1,4 +1,4 @@
-#include "inspect_options.hpp"
+#include "app/inspect/inspect_options.hpp"
 
 #include <boost/program_options.hpp>
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "inspect_options.hpp"
+#include "app/inspect/inspect_options.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/io/element_type.hpp"
 

@@ -1,8 +1,8 @@
 #include <nlohmann/json.hpp>
 
+#include "app/inspect/inspect_commands.hpp"
 #include "app/interchange/marian.hpp"
 #include "app/interchange/marianmt.hpp"
-#include "inspect_commands.hpp"
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"

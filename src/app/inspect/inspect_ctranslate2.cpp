@@ -2,8 +2,8 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "app/inspect/inspect_commands.hpp"
 #include "app/interchange/ctranslate2_model.hpp"
-#include "inspect_commands.hpp"
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 #include "th/config/deck.hpp"

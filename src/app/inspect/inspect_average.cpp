@@ -1,4 +1,4 @@
-#include "inspect_commands.hpp"
+#include "app/inspect/inspect_commands.hpp"
 
 #include <algorithm>
 #include <filesystem>
