@@ -127,7 +127,9 @@ class ImportMarian(th_run.ProgramTest):
     def test_a_model_that_marian_trained(self):
         data = th_run.SOURCE / "tests" / "data" / "marian"
         self.bring(data / "model.npz", data / "joint.spm", data / "joint.spm")
-        expected = [float(line.split()[0]) for line in (data / "scores.txt").open()]
+        expected = [
+            float(line.split()[0]) for line in (data / "scores.txt").read_text().splitlines()
+        ]
         self.assert_scores(self.scores("in", data / "pairs.en", data / "pairs.fr"), expected)
 
     def test_models_of_the_shared_folder(self):
@@ -142,7 +144,9 @@ class ImportMarian(th_run.ProgramTest):
         ):
             folder = shared / name
             self.bring(folder / "model.npz", folder / source, folder / target)
-            expected = [float(line.split()[0]) for line in (folder / "scores.txt").open()]
+            expected = [
+                float(line.split()[0]) for line in (folder / "scores.txt").read_text().splitlines()
+            ]
             self.assert_scores(
                 self.scores("in", shared / "pairs.en", shared / "pairs.fr"), expected
             )
@@ -237,7 +241,7 @@ class ImportMarian(th_run.ProgramTest):
         self.program("th_inspect", "import", "out.safetensors", "--output", "again")
         pairs = (data / "pairs.en", data / "pairs.fr")
         self.assertEqual(self.scores("again", *pairs), self.scores("out", *pairs))
-        own = [float(line.split()[0]) for line in (data / "scores.txt").open()]
+        own = [float(line.split()[0]) for line in (data / "scores.txt").read_text().splitlines()]
         self.assertNotEqual(self.scores("out", *pairs), own, "it has learned something")
 
 
