@@ -77,7 +77,15 @@ class ImportMarian(th_run.ProgramTest):
 
     def scores(self, checkpoint="in", source="source.txt", target="target.txt"):
         out = self.program(
-            "th_translate", checkpoint, "--score", "--input", source, "--target", target
+            "th_translate",
+            checkpoint,
+            "--threads",
+            1,
+            "--score",
+            "--input",
+            source,
+            "--target",
+            target,
         ).out
         return [float(line.split("\t")[0]) for line in out.splitlines()]
 
@@ -101,7 +109,7 @@ class ImportMarian(th_run.ProgramTest):
             pairs = [(source_ids(a), target_ids(b)) for a, b in PAIRS]
             self.assert_scores(self.scores(), [model.score(a, b) for a, b in pairs])
             lines = self.program(
-                "th_translate", "in", "--input", "source.txt", "--max-length", 8
+                "th_translate", "in", "--threads", 1, "--input", "source.txt", "--max-length", 8
             ).out.splitlines()
             words = ["</s>", "<unk>", *(WORDS if joint else TARGET_WORDS)]
             self.assertEqual(
