@@ -53,6 +53,7 @@ def arguments():
     parser.add_argument("--bin", type=Path, default=ROOT / "build" / "bin")
     parser.add_argument("--count", type=int, default=1000, help="lines of the files")
     parser.add_argument("--beams", default="1,4", help="with commas")
+    parser.add_argument("--threads", type=int, default=1, help="of th_translate")
     parser.add_argument("--longest", type=int, default=100, help="tokens of a translation")
     parser.add_argument("--share", type=float, default=0.995)
     parser.add_argument("--within", type=float, default=1e-4)
@@ -108,7 +109,7 @@ def main():
         for kind, lines in (("source", source), ("target", target)):
             text = "".join(f"{line}\n" for line in lines)
             (folder / kind).write_text(text, encoding="utf-8")
-        given = ("--input", folder / "source")
+        given = ("--input", folder / "source", "--threads", options.threads)
         scored = program(
             *(options, "th_translate", options.checkpoint, "--score", *given),
             *("--target", folder / "target"),

@@ -13,18 +13,21 @@ import th_run
 TYPES = ("<f4", "<i1", "<i2", "<i4", "<f2", "<u2")  # the last is bfloat16's bits
 VERSION = 6
 
+BEAMS = (1, 4)
+
 ANSWERS = """
 import json, sys, ctranslate2
 asked = json.load(sys.stdin)
 translator = ctranslate2.Translator(
     asked["model"], device="cpu", compute_type="float32", inter_threads=1, intra_threads=1)
-scored = translator.score_batch(asked["source"], asked["target"]) if asked["target"] else []
-found = translator.translate_batch(
-    asked["source"], beam_size=asked["beam"], length_penalty=0, return_scores=True,
-    min_decoding_length=0, max_decoding_length=asked["longest"])
-json.dump({"scores": [sum(one.log_probs) for one in scored],
-           "tokens": [one.hypotheses[0] for one in found],
-           "log_probs": [one.scores[0] for one in found]}, sys.stdout)
+scored = translator.score_batch(asked["source"], asked["target"])
+out = {"scores": [sum(one.log_probs) for one in scored]}
+for beam in asked["beams"]:
+    found = translator.translate_batch(
+        asked["source"], beam_size=beam, length_penalty=0, min_decoding_length=0,
+        max_decoding_length=asked["longest"])
+    out[str(beam)] = [one.hypotheses[0] for one in found]
+json.dump(out, sys.stdout)
 """
 
 
@@ -77,10 +80,11 @@ def python_with_ctranslate2():
     return None
 
 
-def answers(python, model, source, target=(), beam=1, longest=100):
-    """What CTranslate2 says of lists of tokens: sums of log p of the targets, its translations."""
-    asked = {"model": str(model), "source": source, "target": list(target)}
-    asked.update(beam=beam, longest=longest)
+def answers(python, model, source, target, longest):
+    """What CTranslate2 says of lists of tokens: sums of log p of the targets (`scores`), and its
+    translations by each of BEAMS."""
+    asked = {"model": str(model), "source": source, "target": target}
+    asked.update(beams=BEAMS, longest=longest)
     done = subprocess.run(
         [python, "-c", ANSWERS],
         input=json.dumps(asked),

@@ -58,7 +58,7 @@ class ImportMarianmt(th_run.ProgramTest):
 
     def scores(self, source="source.txt", target="target.txt"):
         out = self.program(
-            "th_translate", "in", "--score", "--input", source, "--target", target
+            "th_translate", "in", "--threads", 1, "--score", "--input", source, "--target", target
         ).out
         return [float(line.split("\t")[0]) for line in out.splitlines()]
 
@@ -78,7 +78,7 @@ class ImportMarianmt(th_run.ProgramTest):
             pairs = [(ids_of(a), ids_of(b)) for a, b in PAIRS]
             self.assert_scores(self.scores(), [model.score(a, b) for a, b in pairs])
             lines = self.program(
-                "th_translate", "in", "--input", "source.txt", "--max-length", 6
+                "th_translate", "in", "--threads", 1, "--input", "source.txt", "--max-length", 6
             ).out.splitlines()
             self.assertEqual(len(lines), len(pairs))
             for line, (source, _) in zip(lines, pairs):
