@@ -75,7 +75,9 @@ class DecodingOptions(th_run.SharedRunTest):
     def test_rules_are_kept(self):
         search = ("--no-sampling", "--beam", "4")
         plain = self.lines(*search)
-        words = sorted({word for line in plain + self.expected for word in line.split()} - {"<unk>"})
+        words = sorted(
+            {word for line in plain + self.expected for word in line.split()} - {"<unk>"}
+        )
         common = max(words, key=lambda word: sum(word in line.split() for line in plain))
         for line in self.lines(*search, "--min-length", "9"):
             self.assertGreaterEqual(len(line.split()), 9)
