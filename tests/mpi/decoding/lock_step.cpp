@@ -259,7 +259,8 @@ TEST(ShardedSource, TranslatesAndScoresAsAllParametersDo) {
     EXPECT_EQ(together.score(run.model, last ? &batch : nullptr),
               last ? expected : std::vector<double>{});
   }
-  EXPECT_GT(lengths.size(), 2u) << "batches end at unlike steps";
+  const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
+  EXPECT_GT(collectives->maximum(std::ssize(lengths)), 1) << "batches end at unlike steps";
 }
 
 TEST(ShardedSource, WhatOneRankFindsNotFiniteIsToldToAll) {
