@@ -12,7 +12,7 @@ struct BuildInfo {
 /// Counts the changes of this project that alter bits (kernels, orders of sums, streams of random
 /// numbers): part of a run's identity, so that a checkpoint of before such a change still resumes,
 /// within what another identity is allowed.
-inline constexpr int kNumericsRevision = 5;
+inline constexpr int kNumericsRevision = 6;
 
 [[nodiscard]] BuildInfo build_info();
 /// "0.1.0 (git abc123, GNU 12.2.0, Release)".
