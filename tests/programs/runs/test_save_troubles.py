@@ -15,8 +15,9 @@ class Saves(th_run.ProgramTest):
         process.send_signal(signal.SIGUSR2)
         self.assertEqual(process.wait(th_run.LIMIT_S), 0, self.started_log())
         names = self.checkpoints()
-        self.assertEqual(len(names), 1, names)
-        self.assertEqual(self.latest().name, names[0])
+        # mpirun passes the signal on to one rank after another: two borders may see it.
+        self.assertIn(len(names), (1, 2), names)
+        self.assertEqual(self.latest().name, names[-1])
         self.program("th_inspect", "verify", self.latest())
 
     def test_what_was_damaged_and_is_saved_anew_counts_again(self):
