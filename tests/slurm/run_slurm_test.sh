@@ -115,10 +115,10 @@ case $case_name in
   translate)
     reference
     translate=$(dirname "$app")/th_translate
-    for _ in $(seq 40); do cat "$work/train.en"; done >"$work/in.en"
-    words=("$work/reference" "$work/in.en" "$work/translated" --beam 4)
-    env -u SLURM_CONF "$translate" "${words[0]}" --input "${words[1]}" --beam 4 --threads 1 \
-      >"$work/expected" || fail "one process ended with code $?"
+    for _ in $(seq 16); do cat "$work/train.en"; done >"$work/in.en"
+    words=("$work/reference" "$work/in.en" "$work/translated" --beam 4 --max-length 12)
+    env -u SLURM_CONF "$translate" "${words[0]}" --input "${words[1]}" --threads 1 \
+      "${words[@]:3}" >"$work/expected" || fail "one process ended with code $?"
     id=$(TH_TRANSLATE=$translate sbatch --parsable --chdir="$source_dir" --time=10 \
       --output="$work/translate.log" "$source_dir/jobs/translate.sbatch" "${words[@]}") || exit 1
     for _ in $(seq 600); do
