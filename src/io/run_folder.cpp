@@ -9,6 +9,7 @@
 #include <fstream>
 #include <random>
 #include <set>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 #include <utility>
