@@ -9,6 +9,7 @@
 #include <fstream>
 #include <random>
 #include <set>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 #include <utility>
@@ -74,9 +75,10 @@ std::vector<std::string> lines_of(const fs::path& path) {
 
 /// Whether the file begins as th_app's metrics do.
 bool has_records(const fs::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  return std::getline(file, line) && line.starts_with("{\"kind\":");
+  constexpr std::string_view kBegin = "{\"kind\":";
+  std::ifstream file(path, std::ios::binary);
+  std::string begin(kBegin.size(), '\0');  // no line: a file of zero bytes, or a device, has no end
+  return file.read(begin.data(), std::ssize(begin)) && begin == kBegin;
 }
 
 bool has_checkpoint(const fs::path& folder) {
