@@ -56,7 +56,7 @@ unset package
 EOF
 }
 mkdir -p "$place"/{bin,lib,benchmarks}
-cp "$build"/bin/th_{app,translate,inspect} "$build"/bin/th_gpu_* "$place/bin/"
+cp "$build"/bin/th_{app,translate} "$build"/bin/th_gpu_* "$place/bin/"
 cp "$build/lib/libth_cuda.so" "$place/lib/"
 cp "$build/gpu_tests.txt" "$root"/tools/{gpu_check,gpu_stages,run_env}.sh "$root/LICENSE" "$place/"
 cp "$root"/benchmarks/peers/peer_{train,gpu}.py "$place/benchmarks/"
