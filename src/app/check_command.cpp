@@ -4,6 +4,7 @@
 #include "th/config/schema.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
+#include "th/model/decoding/search_options.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/training_data.hpp"
 #include "th/train/validation.hpp"
@@ -65,6 +66,8 @@ std::vector<std::string> data_lines(const config::RunConfig& config, std::int64_
   train::require_schedule_fits(config, train::schedule_steps(config, *data.source));
   std::vector<std::string> lines;
   if (!data.dataset.train) return {"data: random ids; no file is read"};
+  // A forbidden word outside the vocabulary is refused, as by the run.
+  (void)model::search_options(config.decode, config.run.seed, *data.dataset.target_tokenizer);
   for (const std::string& warning : data.dataset.warnings) lines.push_back("warning: " + warning);
   for (const std::string& note : data.dataset.notes) lines.push_back("data: " + note);
   lines.push_back("data: vocabulary: source " + std::to_string(data.source_vocabulary) +

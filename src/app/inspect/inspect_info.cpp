@@ -134,8 +134,9 @@ std::vector<Row> rows_of(const Json& o, const io::CheckpointReader& reader,
       {"epoch", position_text(state, info)},
       {"run", (info.run.empty() ? "has no id" : info.run) +
                   (state.parent.empty() ? "" : ", from run " + state.parent)},
-      {"written by", text("world_size") + " ranks at ZeRO stage " + text("zero_stage") + ", " +
-                         text("micro_batches") + " slots a step"},
+      {"written by", text("world_size") + (text("world_size") == "1" ? " rank" : " ranks") +
+                         " at ZeRO stage " + text("zero_stage") + ", " + text("micro_batches") +
+                         " slots a step"},
       {"build", info.build},
       {"identity", info.identity},
       {"shards", o["damage"].is_null() ? text("world_size") + ", all there (verify checks the sums)"

@@ -94,9 +94,10 @@ void check(const Request& r) {
   if (!r.score) return check_serving(r);
   require(!r.alignment, "--score takes the targets as they are: --alignment contradicts it");
   std::string given;
-  for (const std::string& option : given_options(r.decoding))
-    given += (given.empty() ? "" : ", ") + option;
-  require(given.empty(), "--score takes the targets as they are: " + given + " contradict it");
+  const std::vector<std::string> options = given_options(r.decoding);
+  for (const std::string& option : options) given += (given.empty() ? "" : ", ") + option;
+  require(given.empty(), "--score takes the targets as they are: " + given +
+                             (options.size() == 1 ? " contradicts it" : " contradict it"));
   check_serving(r);
 }
 

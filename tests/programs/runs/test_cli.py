@@ -136,7 +136,7 @@ class CommandLine(th_run.ProgramTest):
         self.assertRegex(cut, r"(?m)^# warning: .*data.max_length = 4 ids; it was cut")
         random = ("data.synthetic=random_ids", "data.vocab_size=9", "train.max_steps=3")
         none = [f"data.{part}_{side}=" for part in ("train", "valid") for side in PAIR]
-        words = [word for word in deck if not word.startswith(("data.train", "data.valid"))]
+        words = [word for word in deck if not str(word).startswith(("data.train", "data.valid"))]
         self.assertIn("# data: random ids; no file is read\n", self.app(*words, *none, *random).out)
 
     def test_check_with_data_finds_bad_data(self):
@@ -151,6 +151,7 @@ class CommandLine(th_run.ProgramTest):
         refused(3, "min_freq = 100000", data__min_freq=100000)
         refused(2, "schedule.warmup_steps", schedule__name="cosine", schedule__warmup_steps=100000)
         refused(2, "valid.script", valid__script="none.sh")
+        refused(2, "decode.forbidden_words", "zzz", decode__forbidden_words="zzz")
         refused(5, "none", checkpoint__resume="none.d")
         self.refused(th_run.DECK, "--data", patterns=("--data belongs to --check",))
         self.refused(th_run.DECK, "--plan", "--data", patterns=("--data belongs to --check",))
