@@ -176,6 +176,18 @@ class ProgramTest(unittest.TestCase):
                 seen, expected, f"the {kind} records of {run} differ from those of {reference}"
             )
 
+    def assert_same_run_of_a_gpu(self, run, reference):
+        """Bit for bit, but for the validation loss: a GPU adds the losses of a batch in fp64, the
+        host those of each sentence, and each sum is rounded to 2^-32 before all are added."""
+        losses = []
+        (steps, epochs), (expected_steps, expected) = self.bits(run), self.bits(reference)
+        self.assertEqual(steps, expected_steps)
+        for records in (epochs, expected):
+            losses.append([float(record.pop("valid_loss") or "nan") for record in records])
+        self.assertEqual(epochs, expected)
+        for seen, loss in zip(*losses):
+            self.assertLessEqual(abs(seen - loss), 1e-11 * abs(loss))
+
     def assert_same_parameters(self, run, reference):
         """The last checkpoints agree: mean, deviation and extremes of every tensor and state, and
         all values of two, as text."""

@@ -18,17 +18,7 @@ class GpuRun(th_run.ProgramTest):
         super().setUp()
         self.environment.update(TH_CUDA_PLUGIN=str(FAKE), TH_FAKE_GPU_SUMS="cpu")
 
-    def assert_same_run(self, run, reference):
-        """Bit for bit, but for the validation loss: a GPU adds the losses of a batch in fp64, the
-        host those of each sentence, and each sum is rounded to 2^-32 before all are added."""
-        losses = []
-        (steps, epochs), (expected_steps, expected) = self.bits(run), self.bits(reference)
-        self.assertEqual(steps, expected_steps)
-        for records in (epochs, expected):
-            losses.append([float(record.pop("valid_loss") or "nan") for record in records])
-        self.assertEqual(epochs, expected)
-        for seen, loss in zip(*losses):
-            self.assertLessEqual(abs(seen - loss), 1e-11 * abs(loss))
+    assert_same_run = th_run.ProgramTest.assert_same_run_of_a_gpu
 
     # run.attention=products: the stand-in has no attention in one kernel, and the CPU has.
     def gpu(self, gpus=1, ranks=0, code=0, **keys):
