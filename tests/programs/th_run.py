@@ -54,6 +54,11 @@ def environment():
     )
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
+NUMBERS = {
+    f"data__train_{side}": SOURCE / "inputs" / "data" / f"numbers.train.{language}"
+    for side, language in (("source", "en"), ("target", "fr"))
+}
+
 
 class Result:
     def __init__(self, command, code, out, err):
@@ -113,6 +118,11 @@ class ProgramTest(unittest.TestCase):
     def train(self, ranks=0, code=0, **keys):
         """A run of the small deck: self.train(ranks=4, zero__stage=2, train__max_steps=14)."""
         return self.program("th_app", DECK, *self.overrides(keys), code=code, ranks=ranks)
+
+    def train_on_numbers(self, **keys):
+        """The same on all of the shipped corpus, in slots of 16: long enough, translations differ
+        from line to line."""
+        return self.train(**{"ranks": 2, "data__batch_size": 16, **NUMBERS, **keys})
 
     def start(self, ranks=0, **keys):
         """The same, not waited for: a Popen, with its output in self.folder / 'started.log'."""

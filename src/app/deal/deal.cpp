@@ -2,8 +2,8 @@
 
 #include "app/deal/messages.hpp"
 #include "app/deal/ranks.hpp"
+#include "app/stream/stop_requested.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/signals.hpp"
 #include "th/runtime/transport/free_cores.hpp"
 
 #include <algorithm>
@@ -16,8 +16,6 @@
 namespace th::app {
 
 namespace {
-
-bool stop_requested() { return runtime::StopSignals::stop_requested() != 0; }
 
 constexpr int kChunksOfRank = 2;
 

@@ -1,19 +1,13 @@
 #include "app/deal/together.hpp"
 
 #include "app/deal/messages.hpp"
-#include "th/runtime/observe/signals.hpp"
+#include "app/stream/stop_requested.hpp"
 
 #include <optional>
 #include <string>
 #include <utility>
 
 namespace th::app {
-
-namespace {
-
-bool stop_requested() { return runtime::StopSignals::stop_requested() != 0; }
-
-}  // namespace
 
 bool is_everywhere(const Error& error) {
   return error.thrown() == Error::Thrown::kEverywhere || error.exit_code() == ExitCode::kData;

@@ -4,6 +4,14 @@
 
 namespace th::app {
 
+std::optional<Hypotheses> finish_search(model::BatchSearch& search, const Stop& stop) {
+  while (!search.done()) {
+    if (stop()) return std::nullopt;
+    search.step();
+  }
+  return std::move(search).results();
+}
+
 std::optional<std::vector<Hypotheses>> BatchDecoder::translate_all(
     std::span<const Task> tasks, const model::SearchOptions& options, const Stop& stop) {
   std::vector<Hypotheses> all;

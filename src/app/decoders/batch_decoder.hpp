@@ -12,6 +12,9 @@ namespace th::app {
 /// By sentence, best first.
 using Hypotheses = std::vector<std::vector<model::Hypothesis>>;
 
+/// Takes a search to its end; empty where stop() said so in between.
+[[nodiscard]] std::optional<Hypotheses> finish_search(model::BatchSearch& search, const Stop& stop);
+
 /// Translates batches of ids: the one place that a way of decoding (parameters of one rank,
 /// several models, parameters in shards) enters.
 class BatchDecoder {

@@ -23,11 +23,7 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> EnsembleDecoder::tran
   for (const auto& member : models) longest = std::min(longest, member.model.longest() - 1);
   model::BatchSearch search(model::make_ensemble(models, batch, options.beam, longest + 1),
                             batch.sentences, longest, options, sentences);
-  while (!search.done()) {
-    if (stop()) return std::nullopt;
-    search.step();
-  }
-  return std::move(search).results();
+  return finish_search(search, stop);
 }
 
 std::vector<double> EnsembleDecoder::score(const data::Batch& batch) {

@@ -74,7 +74,15 @@ void LoadedModel::make_model() {
                                         tokenizers_.target->size(), rows_, source_per_target_},
                  model::resolve_gemm(config_.run.gemm), model::Arithmetic::kCompute,
                  model::host_compute(config_.run));
-  if (int8_) model_->quantize_inference();
+  set_products();
+}
+
+void LoadedModel::set_products() {
+  if (int8_) {
+    model_->quantize_inference();
+  } else if (parameters_) {
+    model_->keep_parameters();
+  }
 }
 
 void LoadedModel::open(std::int64_t longest, const ParameterChoice& choice) {
@@ -94,7 +102,7 @@ void LoadedModel::load() {
   reader_.read_shard(layout, 0, group_, values);
   crc_ = crc32c(std::as_bytes(values));
   parameters_.emplace(layout, flat.to(model::scalar_type(config_.precision.dtype)));
-  if (!int8_) model_->keep_parameters();
+  set_products();
 }
 
 bool LoadedModel::is_too_large(runtime::Collectives& collectives) const {
@@ -139,11 +147,7 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> ResidentDecoder::tran
     const data::Batch& batch, const model::SearchOptions& options,
     std::span<const model::SentenceOptions> sentences, const Stop& stop) {
   model::BatchSearch search(model_.model(), model_.parameters(), batch, options, sentences);
-  while (!search.done()) {
-    if (stop()) return std::nullopt;
-    search.step();
-  }
-  return std::move(search).results();
+  return finish_search(search, stop);
 }
 
 std::vector<double> ResidentDecoder::score(const data::Batch& batch) {

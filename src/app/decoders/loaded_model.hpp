@@ -63,6 +63,8 @@ class LoadedModel {
  private:
   [[nodiscard]] std::string group_of(const std::optional<std::string>& parameters) const;
   void make_model();
+  /// The products of inference, by what parameters there are.
+  void set_products();
   /// Source ids a target id of its training; 1 where it says nothing.
   [[nodiscard]] double read_ratio();
 

@@ -1,9 +1,8 @@
 #include "app/decoders/lock_step_decoder.hpp"
 
-#include "th/base/error.hpp"
+#include "app/stream/byte_stream.hpp"
 #include "th/train/sharded_decoding.hpp"
 
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -11,41 +10,27 @@ namespace th::app {
 
 namespace {
 
-template <typename T>
-void put(std::string& bytes, const T& value) {
-  bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-template <typename T>
-T take(const std::string& bytes, std::size_t& at) {
-  T value{};
-  ensure(at + sizeof value <= bytes.size(), "LockStepDecoder: a rank's results are cut");
-  std::memcpy(&value, bytes.data() + at, sizeof value);
-  at += sizeof value;
-  return value;
-}
-
-void put(std::string& bytes, const Hypotheses& results) {
+void put_hypotheses(std::string& bytes, const Hypotheses& results) {
   for (const std::vector<model::Hypothesis>& sentence : results) {
-    put(bytes, std::ssize(sentence));
+    put(bytes, std::int64_t{std::ssize(sentence)});
     for (const model::Hypothesis& hypothesis : sentence) {
       put(bytes, hypothesis.log_prob);
       put(bytes, hypothesis.score);
-      put(bytes, std::ssize(hypothesis.ids));
+      put(bytes, std::int64_t{std::ssize(hypothesis.ids)});
       for (const std::int32_t id : hypothesis.ids) put(bytes, id);
     }
   }
 }
 
-Hypotheses take_hypotheses(const std::string& bytes, std::size_t& at, std::int64_t sentences) {
+Hypotheses take_hypotheses(Unpacking& from, std::int64_t sentences) {
   Hypotheses results(static_cast<std::size_t>(sentences));
   for (std::vector<model::Hypothesis>& sentence : results) {
-    sentence.resize(static_cast<std::size_t>(take<std::ptrdiff_t>(bytes, at)));
+    sentence.resize(static_cast<std::size_t>(from.number<std::int64_t>()));
     for (model::Hypothesis& hypothesis : sentence) {
-      hypothesis.log_prob = take<double>(bytes, at);
-      hypothesis.score = take<double>(bytes, at);
-      hypothesis.ids.resize(static_cast<std::size_t>(take<std::ptrdiff_t>(bytes, at)));
-      for (std::int32_t& id : hypothesis.ids) id = take<std::int32_t>(bytes, at);
+      hypothesis.log_prob = from.number<double>();
+      hypothesis.score = from.number<double>();
+      hypothesis.ids.resize(static_cast<std::size_t>(from.number<std::int64_t>()));
+      for (std::int32_t& id : hypothesis.ids) id = from.number<std::int32_t>();
     }
   }
   return results;
@@ -77,16 +62,16 @@ std::optional<std::vector<Hypotheses>> LockStepDecoder::translate_all(
     const std::optional<Hypotheses> found = task == nullptr
                                                 ? together.translate(nullptr)
                                                 : together.translate(&task->batch, task->sentences);
-    if (found) put(mine, *found);
+    if (found) put_hypotheses(mine, *found);
     return found.has_value();
   });
   if (!done) return std::nullopt;
   const std::vector<std::string> texts = collectives_.gather_texts(mine);
-  std::vector<std::size_t> at(texts.size(), 0);
+  std::vector<Unpacking> from(texts.begin(), texts.end());
   std::vector<Hypotheses> all;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const std::size_t rank = i % texts.size();
-    all.push_back(take_hypotheses(texts[rank], at[rank], tasks[i].batch.sentences));
+    all.push_back(take_hypotheses(from[rank], tasks[i].batch.sentences));
   }
   return all;
 }
@@ -104,13 +89,13 @@ std::optional<std::vector<std::vector<double>>> LockStepDecoder::score_all(
   });
   if (!done) return std::nullopt;
   const std::vector<std::string> texts = collectives_.gather_texts(mine);
-  std::vector<std::size_t> at(texts.size(), 0);
+  std::vector<Unpacking> from(texts.begin(), texts.end());
   std::vector<std::vector<double>> all;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     const std::size_t rank = i % texts.size();
     std::vector<double>& scores = all.emplace_back();
     for (std::int64_t s = 0; s < tasks[i].batch.sentences; ++s)
-      scores.push_back(take<double>(texts[rank], at[rank]));
+      scores.push_back(from[rank].number<double>());
   }
   return all;
 }

@@ -1,7 +1,7 @@
 #include "app/serve/connections.hpp"
 
+#include "app/stream/stop_requested.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/signals.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -29,7 +29,7 @@ void Connections::run() {
   while (true) {
     look();
     deliver();
-    stopping_ = runtime::StopSignals::stop_requested() != 0;
+    stopping_ = stop_requested();
     if (!stopping_ || queue_.pending() > 0) continue;
     if (idle()) return;
     if (!answered) answered = Clock::now();

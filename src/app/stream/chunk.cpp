@@ -1,81 +1,39 @@
 #include "app/stream/chunk.hpp"
 
-#include "th/base/error.hpp"
-
-#include <cstring>
+#include "app/stream/byte_stream.hpp"
 
 namespace th::app {
 
-namespace {
-
-void add(std::string& bytes, std::int64_t value) {
-  bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-void add(std::string& bytes, const std::string& text) {
-  add(bytes, std::ssize(text));
-  bytes += text;
-}
-
-/// Takes numbers and texts from the front of bytes.
-class Unpacking {
- public:
-  explicit Unpacking(std::string_view bytes) : rest_(bytes) {}
-
-  [[nodiscard]] std::int64_t number() {
-    std::int64_t value = 0;
-    std::memcpy(&value, take(sizeof value).data(), sizeof value);
-    return value;
-  }
-  [[nodiscard]] std::string text() {
-    const std::int64_t size = number();
-    ensure(size >= 0, "a message between ranks is damaged");
-    return std::string(take(static_cast<std::size_t>(size)));
-  }
-
- private:
-  std::string_view take(std::size_t count) {
-    ensure(count <= rest_.size(), "a message between ranks is cut off");
-    const std::string_view front = rest_.substr(0, count);
-    rest_.remove_prefix(count);
-    return front;
-  }
-
-  std::string_view rest_;
-};
-
-}  // namespace
-
 std::string packed(const Chunk& chunk) {
   std::string bytes;
-  add(bytes, chunk.number);
-  add(bytes, chunk.first_line);
-  add(bytes, std::ssize(chunk.lines));
+  put(bytes, chunk.number);
+  put(bytes, chunk.first_line);
+  put(bytes, std::int64_t{std::ssize(chunk.lines)});
   for (const InputLine& line : chunk.lines) {
-    add(bytes, line.text);
-    add(bytes, line.beside);
-    add(bytes, line.fault);
+    put(bytes, line.text);
+    put(bytes, line.beside);
+    put(bytes, line.fault);
   }
   return bytes;
 }
 
 std::string packed(const ChunkResult& result) {
   std::string bytes;
-  add(bytes, result.number);
-  add(bytes, result.text);
-  add(bytes, std::ssize(result.cut));
-  for (const std::int64_t line : result.cut) add(bytes, line);
-  add(bytes, result.sentences);
-  add(bytes, result.fewer);
+  put(bytes, result.number);
+  put(bytes, result.text);
+  put(bytes, std::int64_t{std::ssize(result.cut)});
+  for (const std::int64_t line : result.cut) put(bytes, line);
+  put(bytes, result.sentences);
+  put(bytes, result.fewer);
   return bytes;
 }
 
 Chunk unpacked_chunk(std::string_view bytes) {
   Unpacking from(bytes);
   Chunk chunk;
-  chunk.number = from.number();
-  chunk.first_line = from.number();
-  const std::int64_t lines = from.number();
+  chunk.number = from.number<std::int64_t>();
+  chunk.first_line = from.number<std::int64_t>();
+  const auto lines = from.number<std::int64_t>();
   for (std::int64_t i = 0; i < lines; ++i) {
     InputLine line;
     line.text = from.text();
@@ -89,12 +47,12 @@ Chunk unpacked_chunk(std::string_view bytes) {
 ChunkResult unpacked_result(std::string_view bytes) {
   Unpacking from(bytes);
   ChunkResult result;
-  result.number = from.number();
+  result.number = from.number<std::int64_t>();
   result.text = from.text();
-  const std::int64_t cut = from.number();
-  for (std::int64_t i = 0; i < cut; ++i) result.cut.push_back(from.number());
-  result.sentences = from.number();
-  result.fewer = from.number();
+  const auto cut = from.number<std::int64_t>();
+  for (std::int64_t i = 0; i < cut; ++i) result.cut.push_back(from.number<std::int64_t>());
+  result.sentences = from.number<std::int64_t>();
+  result.fewer = from.number<std::int64_t>();
   return result;
 }
 

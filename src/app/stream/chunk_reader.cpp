@@ -1,8 +1,8 @@
 #include "app/stream/chunk_reader.hpp"
 
 #include "app/stream/line_source.hpp"
+#include "app/stream/stop_requested.hpp"
 #include "th/base/error.hpp"
-#include "th/runtime/observe/signals.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -14,8 +14,6 @@ namespace th::app {
 namespace {
 
 constexpr std::int64_t kChunkBytes = 1 << 21;
-
-bool stopped() { return runtime::StopSignals::stop_requested() != 0; }
 
 }  // namespace
 
@@ -33,9 +31,9 @@ class ChunkReader::Reading {
   void skip() {
     InputLine line;
     while (lines_ < plan_.skip) {
-      if (stopped() || !next(line)) break;
+      if (stop_requested() || !next(line)) break;
     }
-    if (!stopped() && (lines_ < plan_.skip || hash_.value() != plan_.skipped))
+    if (!stop_requested() && (lines_ < plan_.skip || hash_.value() != plan_.skipped))
       throw DeckError("the first " + std::to_string(plan_.skip) + " lines of " + source_.name() +
                       " are not those that the job before has translated; remove its journal to "
                       "begin anew");
@@ -44,13 +42,13 @@ class ChunkReader::Reading {
     if (plan_.skip > 0) skip();
     begin();
     InputLine line;
-    while (!stopped() && next(line)) {
+    while (!stop_requested() && next(line)) {
       bytes_ += std::ssize(line.text) + std::ssize(line.beside);
       chunk_.lines.push_back(std::exchange(line, {}));
       if (std::ssize(chunk_.lines) < longest() && bytes_ < kChunkBytes) continue;
       if (!flush()) return;
     }
-    if (!stopped()) (void)flush();
+    if (!stop_requested()) (void)flush();
   }
 
  private:
@@ -152,7 +150,7 @@ std::optional<Chunk> ChunkReader::pop() {
 std::optional<Chunk> ChunkReader::take() {
   std::unique_lock lock(mutex_);
   while (queue_.empty() && !ended_) {
-    if (stopped()) return std::nullopt;
+    if (stop_requested()) return std::nullopt;
     changed_.wait_for(lock, std::chrono::milliseconds(50));
   }
   return pop();

@@ -1,9 +1,9 @@
 #include "app/stream/line_source.hpp"
 
+#include "app/stream/stop_requested.hpp"
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
 #include "th/data/byte_source.hpp"
-#include "th/runtime/observe/signals.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -93,7 +93,7 @@ class LineSource::Bytes {
     while (true) {
       pollfd asked{stream_, POLLIN, 0};
       const int ready = ::poll(&asked, 1, kPauseMs);
-      if (runtime::StopSignals::stop_requested() != 0) return 0;
+      if (stop_requested()) return 0;
       if (ready == 0 && !paused_()) return 0;
       if (ready <= 0) continue;
       const ssize_t got = ::read(stream_, block.data(), block.size());

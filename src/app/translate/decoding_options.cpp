@@ -1,5 +1,6 @@
 #include "app/translate/decoding_options.hpp"
 
+#include "app/translate/require.hpp"
 #include "th/base/error.hpp"
 #include "th/config/schema.hpp"
 #include "th/data/text.hpp"
@@ -19,10 +20,6 @@ namespace {
 
 namespace po = boost::program_options;
 using config::RunConfig;
-
-void require(bool fine, const std::string& what) {
-  if (!fine) throw DeckError(what);
-}
 
 /// `text` as the key takes it, in a configuration that is otherwise the default.
 RunConfig read_as(const std::string& option, const char* key_name, const std::string& text) {

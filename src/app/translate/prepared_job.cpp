@@ -2,6 +2,7 @@
 
 #include "app/decoders/ensemble_decoder.hpp"
 #include "app/decoders/lock_step_decoder.hpp"
+#include "app/translate/require.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/model/products/gemm.hpp"
@@ -16,10 +17,6 @@
 namespace th::app {
 
 namespace {
-
-void require(bool fine, const std::string& what) {
-  if (!fine) throw DeckError(what);
-}
 
 void require_same_vocabulary(const LoadedModel& first, const LoadedModel& other) {
   const auto same = [&](const char* side, const data::Tokenizer& a, const data::Tokenizer& b) {

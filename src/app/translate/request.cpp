@@ -1,5 +1,6 @@
 #include "app/translate/request.hpp"
 
+#include "app/translate/require.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/state_names.hpp"
@@ -22,10 +23,6 @@ constexpr std::int64_t kMostSentences = 1 << 16, kMostTokens = 1 << 24, kMostThr
 template <typename T>
 po::typed_value<T>* into(std::optional<T>& place) {
   return po::value<T>()->notifier([&place](const T& value) { place = value; });
-}
-
-void require(bool fine, const std::string& what) {
-  if (!fine) throw DeckError(what);
 }
 
 void require_range(const char* option, std::int64_t value, std::int64_t least, std::int64_t most) {

@@ -47,8 +47,8 @@ Key overlap_key() {
           "integer",
           kAuto,
           std::string(kAuto) + ", or from 0 to " + std::to_string(kLongest),
-          "source ids that a chunk shares with the one before, so that a sentence that one of them "
-          "cuts stands whole in the other; auto: a quarter of a chunk",
+          "source ids that a chunk shares with the one before: a sentence that one of them cuts "
+          "stands whole in the other; auto: a quarter of a chunk",
           {},
           {},
           {}};

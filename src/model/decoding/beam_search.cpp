@@ -125,15 +125,7 @@ std::vector<std::vector<Hypothesis>> translate(const Transformer& model, Paramet
 std::vector<double> score_targets(Transformer& model, ParameterSource& source,
                                   const data::Batch& batch) {
   const at::Tensor logits = model.logits(source, batch);
-  const StepScores scores(logits);
-  std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
-  std::int64_t row = 0;
-  for (std::size_t b = 0; b < sums.size(); ++b) {
-    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t, ++row) {
-      sums[b] += scores.log_probability(row, batch.target_out[static_cast<std::size_t>(row)]);
-    }
-  }
-  return sums;
+  return target_scores(StepScores(logits), batch);
 }
 
 }  // namespace th::model

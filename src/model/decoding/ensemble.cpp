@@ -95,14 +95,7 @@ std::vector<double> score_targets(std::span<const EnsembleMember> members,
   for (const EnsembleMember& member : members)
     logits.push_back(member.model.logits(member.source, batch));
   const at::Tensor mean = mean_of(logits);
-  const StepScores scores(mean);
-  std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
-  std::int64_t row = 0;
-  for (std::size_t b = 0; b < sums.size(); ++b) {
-    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t, ++row)
-      sums[b] += scores.log_probability(row, batch.target_out[static_cast<std::size_t>(row)]);
-  }
-  return sums;
+  return target_scores(StepScores(mean), batch);
 }
 
 }  // namespace th::model

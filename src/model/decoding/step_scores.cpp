@@ -116,6 +116,16 @@ std::vector<Logit> StepScores::best(std::int64_t row, std::int64_t count,
   return out;
 }
 
+std::vector<double> target_scores(const StepScores& scores, const data::Batch& batch) {
+  std::vector<double> sums(static_cast<std::size_t>(batch.sentences), 0.0);
+  std::int64_t row = 0;
+  for (std::size_t b = 0; b < sums.size(); ++b) {
+    for (std::int64_t t = 0; t < batch.target_lengths[b]; ++t, ++row)
+      sums[b] += scores.log_probability(row, batch.target_out[static_cast<std::size_t>(row)]);
+  }
+  return sums;
+}
+
 void StepScores::append(std::int64_t row, std::int64_t begin, std::int64_t end,
                         std::span<const std::int32_t> barred, std::vector<Logit>& out) const {
   with_element(logits_, [&](auto element) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/ops/decoding_kernels.hpp"
+#include "th/data/batch.hpp"
 
 namespace th::model {
 
@@ -47,5 +48,9 @@ class StepScores {
   std::vector<RowNormalizer> rows_;
   at::Tensor maxima_;  ///< [R, blocks]; a plan counts it (decoding.cpp)
 };
+
+/// log p of a batch's targets, a sentence: the sum over its labels, whose rows of logits follow
+/// each other.
+[[nodiscard]] std::vector<double> target_scores(const StepScores& scores, const data::Batch& batch);
 
 }  // namespace th::model

@@ -1,5 +1,6 @@
 #include "model/ops/host_threads.hpp"
 #include "model/products/int8_kernel.hpp"
+#include "model/products/linear_weights.hpp"
 #include "model/products/products.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
@@ -7,8 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -55,17 +54,14 @@ class Int8Products final : public Products {
   void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                 const at::Tensor& c, Write write, Arithmetic arithmetic) override {
 #if defined(__x86_64__)
-    const bool linear = a.dim() == 2 && write == Write::kSet && a.stride(1) == 1 &&
-                        b.stride(0) == 1 && a.size(1) <= kMostInt8Inputs;
-    if (linear) return multiply_linear(a, b, bias, c, arithmetic);
+    if (is_linear(a, b, c) && write == Write::kSet && a.size(1) <= kMostInt8Inputs)
+      return multiply_linear(a, b, bias, c, arithmetic);
 #endif
     others_->multiply(a, b, bias, c, write, arithmetic);
   }
   [[nodiscard]] std::string name() const override { return "int8"; }
 
  private:
-  using Key = std::tuple<const float*, std::int64_t, std::int64_t, std::int64_t>;
-
 #if defined(__x86_64__)
   void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                        const at::Tensor& c, Arithmetic arithmetic) {
@@ -73,7 +69,8 @@ class Int8Products final : public Products {
     const at::Tensor x = model::empty({rows, stride}, at::TensorOptions().dtype(at::kByte));
     const at::Tensor scales = model::empty({rows}, a.options());
     if (arithmetic == Arithmetic::kShapesOnly) return;
-    const QuantizedWeight& weight = weight_of(b);
+    const QuantizedWeight& weight = weights_.of(
+        b, [&] { return quantized(b.const_data_ptr<float>(), b.stride(1), b.size(1), inputs); });
     for (std::int64_t m = 0; m < rows; ++m) {
       avx512_vnni::quantize_row({.row = a.const_data_ptr<float>() + m * a.stride(0),
                                  .inputs = inputs,
@@ -101,18 +98,8 @@ class Int8Products final : public Products {
                &product);
   }
 #endif
-  /// The weight [N, K] whose transpose b is, quantised when it is first seen.
-  const QuantizedWeight& weight_of(const at::Tensor& b) {
-    const Key key{b.const_data_ptr<float>(), b.stride(1), b.size(1), b.size(0)};
-    const auto found = weights_.find(key);
-    if (found != weights_.end()) return found->second;
-    return weights_
-        .emplace(key, quantized(b.const_data_ptr<float>(), b.stride(1), b.size(1), b.size(0)))
-        .first->second;
-  }
-
   std::shared_ptr<Products> others_;
-  std::map<Key, QuantizedWeight> weights_;
+  KeptWeights<QuantizedWeight> weights_;
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "model/ops/host_threads.hpp"
+#include "model/products/linear_weights.hpp"
 #include "model/products/products.hpp"
 #include "model/products/row_kernel.hpp"
 #include "th/base/error.hpp"
@@ -7,10 +8,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <map>
-#include <tuple>
 #include <utility>
-#include <vector>
 
 namespace th::model {
 
@@ -21,13 +19,6 @@ namespace {
 constexpr std::int64_t kBlock = 32;
 /// Columns that a thread computes together.
 constexpr std::int64_t kColumns = kRowPanels * kRowPanel;
-
-/// Whether the tensors are those of a linear layer in fp32: rows of a, and rows of b transposed.
-bool is_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
-  return a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat &&
-         c.scalar_type() == at::kFloat && (a.stride(1) == 1 || a.size(1) == 1) &&
-         (b.stride(0) == 1 || b.size(0) == 1);
-}
 
 /// A product whose columns are dealt to threads in groups; the panels of a group are there, or are
 /// made for it.
@@ -74,7 +65,6 @@ class RowwiseProducts final : public Products {
   struct Rows {
     std::int64_t first, count;
   };
-  using Key = std::tuple<const float*, std::int64_t, std::int64_t, std::int64_t>;
 
   void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                        const at::Tensor& c, Arithmetic arithmetic) {
@@ -93,7 +83,9 @@ class RowwiseProducts final : public Products {
                     .last = c.size(1)},
         .rows = {.weight = b.const_data_ptr<float>(), .stride = b.stride(1), .inputs = a.size(1)},
         .scratch = scratch.defined() ? scratch.data_ptr<float>() : nullptr};
-    if (weights_ == WeightLife::kStay) dealt.product.panels = panels_of(dealt.rows, c.size(1));
+    if (weights_ == WeightLife::kStay)
+      dealt.product.panels =
+          panels_.of(b, [&] { return made_panels(dealt.rows, c.size(1)); }).const_data_ptr<float>();
     on_threads((c.size(1) + kColumns - 1) / kColumns,
                [](void* context, std::int64_t begin, std::int64_t end, std::int64_t thread) {
                  for (std::int64_t group = begin; group < end; ++group)
@@ -101,18 +93,13 @@ class RowwiseProducts final : public Products {
                },
                &dealt);
   }
-  /// The panels of a weight with so many outputs, made when it is first seen.
-  const float* panels_of(PanelsOfRows rows, std::int64_t outputs) {
-    const Key key{rows.weight, rows.stride, outputs, rows.inputs};
-    const auto found = panels_.find(key);
-    if (found != panels_.end()) return found->second.const_data_ptr<float>();
-    const at::Tensor panels =
+  static at::Tensor made_panels(PanelsOfRows rows, std::int64_t outputs) {
+    at::Tensor panels =
         model::empty({panel_floats(outputs, rows.inputs)}, at::TensorOptions().dtype(at::kFloat));
     rows.last = outputs;
     rows.panels = panels.data_ptr<float>();
     row_kernels()->make_panels(rows);
-    panels_.emplace(key, panels);
-    return rows.panels;
+    return panels;
   }
   void multiply_block(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                       const at::Tensor& c, Rows rows, Arithmetic arithmetic) {
@@ -131,7 +118,7 @@ class RowwiseProducts final : public Products {
 
   std::shared_ptr<Products> library_;
   WeightLife weights_;
-  std::map<Key, at::Tensor> panels_;
+  KeptWeights<at::Tensor> panels_;
 };
 
 }  // namespace

@@ -17,15 +17,7 @@ KEYS = {
 
 class Beam(th_run.SharedRunTest):
     def train_once(self):
-        source, target = (
-            th_run.SOURCE / "inputs" / "data" / f"numbers.train.{language}"
-            for language in ("en", "fr")
-        )
-        self.train(
-            ranks=2,
-            data__train_source=source,
-            data__train_target=target,
-            data__batch_size=16,
+        self.train_on_numbers(
             schedule__warmup_steps=100,
             train__max_steps=128,
             **KEYS,

@@ -12,15 +12,7 @@ BATCHES = (1, 7, 32, 64)
 
 class OneTranslation(th_run.SharedRunTest):
     def train_once(self):
-        source, target = (
-            th_run.SOURCE / "inputs" / "data" / f"numbers.train.{language}"
-            for language in ("en", "fr")
-        )
-        self.train(
-            ranks=2,
-            data__train_source=source,
-            data__train_target=target,
-            data__batch_size=16,
+        self.train_on_numbers(
             schedule__warmup_steps=60,
             train__max_steps=80,
             decode__max_length=20,
@@ -28,8 +20,8 @@ class OneTranslation(th_run.SharedRunTest):
 
     def setUp(self):
         super().setUp()
-        for name, side in (("en", "source"), ("fr", "target")):
-            path = th_run.SOURCE / "inputs" / "data" / f"numbers.train.{name}"
+        for side in ("source", "target"):
+            path = th_run.NUMBERS[f"data__train_{side}"]
             setattr(self, f"{side}_lines", path.read_text().splitlines()[:LINES])
 
     def of_type(self, dtype):
@@ -39,8 +31,7 @@ class OneTranslation(th_run.SharedRunTest):
         name = f"out_{dtype}"
         self.train(
             run__output_dir=name,
-            data__train_source=th_run.SOURCE / "inputs" / "data" / "numbers.train.en",
-            data__train_target=th_run.SOURCE / "inputs" / "data" / "numbers.train.fr",
+            **th_run.NUMBERS,
             checkpoint__init_from=self.latest(),
             precision__dtype=dtype,
             decode__max_length=20,

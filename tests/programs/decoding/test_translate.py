@@ -9,15 +9,7 @@ import th_run
 class Translate(th_run.SharedRunTest):
     def train_once(self):
         # Long enough that translations differ from line to line: else the order would show nothing.
-        source, target = (
-            th_run.SOURCE / "inputs" / "data" / f"numbers.train.{language}"
-            for language in ("en", "fr")
-        )
-        self.train(
-            ranks=2,
-            data__train_source=source,
-            data__train_target=target,
-            data__batch_size=16,
+        self.train_on_numbers(
             schedule__warmup_steps=100,
             train__max_steps=140,
             data__test_source="valid.en",

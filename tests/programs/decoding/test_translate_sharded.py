@@ -11,16 +11,8 @@ import th_run
 
 class Sharded(th_run.SharedRunTest):
     def train_once(self):
-        source, target = (
-            th_run.SOURCE / "inputs" / "data" / f"numbers.train.{language}"
-            for language in ("en", "fr")
-        )
-        self.train(
-            ranks=2,
+        self.train_on_numbers(
             model__tie_embeddings="decoder",
-            data__train_source=source,
-            data__train_target=target,
-            data__batch_size=16,
             schedule__warmup_steps=60,
             train__max_steps=60,
             decode__max_length=20,

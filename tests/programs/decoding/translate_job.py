@@ -7,15 +7,7 @@ import th_run
 
 class Job(th_run.SharedRunTest):
     def train_once(self):
-        source, target = (
-            th_run.SOURCE / "inputs" / "data" / f"numbers.train.{language}"
-            for language in ("en", "fr")
-        )
-        self.train(
-            ranks=2,
-            data__train_source=source,
-            data__train_target=target,
-            data__batch_size=16,
+        self.train_on_numbers(
             schedule__warmup_steps=60,
             train__max_steps=60,
             decode__max_length=20,

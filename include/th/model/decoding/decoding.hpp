@@ -125,10 +125,9 @@ struct Hypothesis {
 /// temperature, top_k and top_p leave of what may follow. They are sorted by log p; equal ones may
 /// be among them. One hypothesis stands for all draws up to the first id that is drawn.
 ///
-/// Throws NumericsError for logits that are not finite. Results are the same for the same batch;
-/// another batch around a sentence may round its products differently by their row counts, which
-/// shows only where two continuations are nearly equal: sums of log p moved by up to 1e-6 in fp32
-/// and 1e-3 in fp16 on the shipped corpus, and no translation changed.
+/// Throws NumericsError for logits that are not finite. On the host a sentence's result is the same
+/// bits whatever batch it stands in (Gemm::rowwise), where the processor has attention in one
+/// kernel.
 [[nodiscard]] std::vector<std::vector<Hypothesis>> translate(
     const Transformer& model, ParameterSource& source, const data::Batch& batch,
     const SearchOptions& options, std::span<const SentenceOptions> sentences = {});
