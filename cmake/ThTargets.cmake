@@ -16,6 +16,14 @@ function(th_apply_options target)
   endif()
 endfunction()
 
+# th_use_unity(target): its sources are compiled eight at a time as one, where TH_UNITY is on: most
+# of a small source's time goes into headers and templates that its neighbours need as well. What
+# a source has in a nameless namespace therefore needs a name of its own within its target.
+function(th_use_unity target)
+  set_target_properties(${target} PROPERTIES
+    UNITY_BUILD ${TH_UNITY} UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE 8)
+endfunction()
+
 # th_add_layer(NAME [TORCH] [DIR dir] [SOURCES …] DEPENDS …) makes one static library of all *.cpp
 # below src/<dir>, with the project's warnings. Private headers are included by their path below
 # src/. TORCH: its sources use LibTorch's tensors.
@@ -32,6 +40,7 @@ function(th_add_layer name)
     PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
   target_link_libraries(${name} PUBLIC ${A_DEPENDS})
   th_apply_options(${name})
+  th_use_unity(${name})
   if(A_TORCH)
     th_use_torch_pch(${name})
   else()
@@ -83,6 +92,7 @@ function(th_add_program name)
   add_executable(${name} ${A_SOURCES})
   target_link_libraries(${name} PRIVATE ${A_LIBS})
   th_apply_options(${name})
+  th_use_unity(${name})
   if(A_TORCH)
     th_use_torch_pch(${name})
   else()

@@ -59,7 +59,7 @@ bool is_override(std::string_view text) {
          std::all_of(name.begin(), name.end(), is_name);
 }
 
-class Reader {
+class CommandLineReader {
  public:
   CommandLine read(int argc, const char* const* argv) {
     std::vector<std::string> rest;
@@ -169,7 +169,7 @@ class Reader {
 }  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
-  return Reader().read(argc, argv);
+  return CommandLineReader().read(argc, argv);
 }
 
 std::string help_text() {

@@ -59,7 +59,7 @@ fs::path working_directory() {
   return here;
 }
 
-class Reader {
+class DeckReader {
  public:
   std::map<std::string, Given> given;
   std::vector<std::string> problems, warnings;
@@ -244,7 +244,7 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
 
 LoadedDeck load_deck_text(const std::string& text, const std::string& display_name,
                           const std::string& folder, const std::vector<std::string>& overrides) {
-  Reader reader;
+  DeckReader reader;
   reader.read_text(text, display_name);
   reader.read_overrides(overrides);
   LoadedDeck deck;

@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "io/failure.hpp"
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
 #include "th/base/hash.hpp"
@@ -20,13 +21,9 @@ constexpr std::string_view kMark = "th_app checkpoint, crc32c of what follows by
 constexpr std::string_view kHdf5Signature = "\x89HDF\r\n\x1a\n";
 using Seal = std::array<char, static_cast<std::size_t>(kSealBytes)>;
 
-[[noreturn]] void fail(const std::string& what, const std::string& path) {
-  throw CheckpointError(what + " " + path + ": " + std::strerror(errno));
-}
-
 FileDescriptor open_existing(const std::string& path, int flags) {
   FileDescriptor fd(open(path.c_str(), flags | O_CLOEXEC));
-  if (fd.get() < 0) fail("cannot open", path);
+  if (fd.get() < 0) fail_with_reason("cannot open", path, errno);
   return fd;
 }
 
@@ -38,7 +35,7 @@ std::size_t read_at(const FileDescriptor& fd, char* out, std::size_t bytes, std:
     const ssize_t n =
         pread(fd.get(), out + done, bytes - done, offset + static_cast<std::int64_t>(done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail("cannot read", path);
+    if (n < 0) fail_with_reason("cannot read", path, errno);
     if (n == 0) break;
     done += static_cast<std::size_t>(n);
   }
@@ -67,7 +64,7 @@ void seal_file(const std::string& path) {
   Seal seal{};
   text.copy(seal.data(), seal.size());
   if (pwrite(fd.get(), seal.data(), seal.size(), 0) != kSealBytes)
-    fail("cannot write the seal of", path);
+    fail_with_reason("cannot write the seal of", path, errno);
 }
 
 void require_seal(const std::string& path) {

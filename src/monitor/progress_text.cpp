@@ -21,8 +21,9 @@ std::string numbers(const Standing& s) {
 
 /// "20/100", or "20" where the epoch has no end.
 std::string place_in_epoch(const Standing& s) {
-  return std::to_string(s.step_in_epoch) +
-         (s.steps_in_epoch > 0 ? "/" + std::to_string(s.steps_in_epoch) : std::string());
+  std::string place = std::to_string(s.step_in_epoch);
+  if (s.steps_in_epoch > 0) place.append("/").append(std::to_string(s.steps_in_epoch));
+  return place;
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ bool is_punctuation(char32_t c) {
 }
 
 /// Words with one sign of punctuation taken off: the last, else the first.
-std::vector<std::uint32_t> words_of(std::u32string_view line, Numbering& number) {
+std::vector<std::uint32_t> words_and_signs(std::u32string_view line, Numbering& number) {
   std::vector<std::uint32_t> words;
   for (const std::u32string_view word : split(line)) {
     std::size_t cut = 0;  // places where the word is parted
@@ -81,7 +81,7 @@ double corpus_chrf(std::span<const std::string> hypotheses, std::span<const std:
       count(h_characters, r_characters, n, orders[n - 1]);
     if (word_order == 0) continue;
     Numbering number;
-    const auto h_words = words_of(h, number), r_words = words_of(r, number);
+    const auto h_words = words_and_signs(h, number), r_words = words_and_signs(r, number);
     for (std::size_t n = 1; n <= word_order; ++n)
       count(h_words, r_words, n, orders[kCharacters + n - 1]);
   }

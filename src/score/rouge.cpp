@@ -26,7 +26,7 @@ char32_t lower(char32_t c) {
 
 bool is_alphanumeric(char32_t c) { return (c >= U'a' && c <= U'z') || (c >= U'0' && c <= U'9'); }
 
-Units words_of(std::u32string_view text, Numbering& number) {
+Units latin_words(std::u32string_view text, Numbering& number) {
   constexpr char32_t kDottedI = 0x130;
   Units units;
   std::u32string word;
@@ -44,7 +44,7 @@ Units words_of(std::u32string_view text, Numbering& number) {
 }
 
 Units units_of(std::u32string_view text, RougeUnits kind, Numbering& number) {
-  if (kind == RougeUnits::kWords) return words_of(text, number);
+  if (kind == RougeUnits::kWords) return latin_words(text, number);
   Units units;
   for (const char32_t c : text) {
     const char32_t small = c < 0x80 ? lower(c) : c;

@@ -4,6 +4,7 @@
 #include "th/base/hash.hpp"
 #include "th/zero/host_device.hpp"
 #include "th/zero/whole_update.hpp"
+#include "zero/sizes.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -13,15 +14,7 @@
 
 namespace th::zero {
 
-namespace {
-
 using runtime::FlightRecord;
-
-constexpr std::int64_t kDouble = 8, kWordsOfDouble = 2;  // bytes, floats
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
 
 ZeroEngine::ZeroEngine(const config::RunConfig& config, const model::Transformer& model,
                        runtime::Collectives& collectives, std::int64_t slots,

@@ -7,16 +7,13 @@
 #include "th/config/state_names.hpp"
 #include "th/zero/slot_tree.hpp"
 #include "th/zero/whole_matrices.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 
 namespace th::zero {
 
 using runtime::MemoryClass;
-
-namespace {
-constexpr std::int64_t kFloat = 4, kDouble = 8;
-}  // namespace
 
 ZeroPolicy zero_policy(std::int64_t stage) {
   ensure(stage >= 0 && stage <= 3, "zero.stage is 0, 1, 2 or 3");

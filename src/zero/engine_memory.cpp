@@ -3,6 +3,7 @@
 #include "th/zero/engine.hpp"
 #include "th/zero/whole_matrices.hpp"
 #include "th/zero/whole_update.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,14 +12,6 @@
 
 // The engine's memory: buffers by EngineBuffers, and of them what the ranks of a node have once.
 namespace th::zero {
-
-namespace {
-
-constexpr std::int64_t kDouble = 8, kWordsOfDouble = 2;  // bytes, floats
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
 
 std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives) {
   constexpr std::int64_t kUnknown = INT64_MAX;

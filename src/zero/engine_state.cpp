@@ -5,20 +5,13 @@
 #include "th/model/parameters/initialization.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/resident_source.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 #include <array>
 
 // The engine's state going in and out: initial values, checkpoints, and a whole copy for decoding.
 namespace th::zero {
-
-namespace {
-
-constexpr std::int64_t kFloat = 4;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
 
 void ZeroEngine::initialise(std::uint64_t seed) {
   for (const FlatLayout::Piece& piece : layout_.pieces(rank_)) {

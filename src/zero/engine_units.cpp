@@ -1,6 +1,7 @@
 #include "th/base/error.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/zero/engine.hpp"
+#include "zero/sizes.hpp"
 
 #include <ATen/ops/from_blob.h>
 
@@ -16,8 +17,6 @@ namespace {
 
 using runtime::Access;
 using runtime::FlightRecord;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 #include "th/base/error.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/whole_update.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 #include <memory>
@@ -13,8 +14,6 @@ namespace {
 
 using runtime::FlightRecord;
 using Pointers = std::vector<const float*>;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
 

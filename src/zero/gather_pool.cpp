@@ -1,16 +1,11 @@
 #include "th/zero/gather_pool.hpp"
 
 #include "th/base/error.hpp"
+#include "zero/sizes.hpp"
 
 #include <utility>
 
 namespace th::zero {
-
-namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
-
-}  // namespace
 
 GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory,
                        runtime::Stream& compute, runtime::Stream& communication, Gather gather)

@@ -9,6 +9,7 @@
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/zero/decoding_source.hpp"
 #include "th/zero/whole_matrices.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -151,8 +152,6 @@ const MemoryPlan::Phase& MemoryPlan::peak() const {
 }
 
 namespace {
-
-constexpr std::int64_t kFloat = 4, kDouble = 8;
 
 /// The fp32 elements of the largest unit's shard: what a load, and a save that training waits for,
 /// hold beside the state.

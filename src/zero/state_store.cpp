@@ -3,6 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/zero/optimizer.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -17,10 +18,6 @@ using runtime::UpdateOperands;
 using runtime::writes;
 
 namespace {
-
-constexpr std::int64_t kFloat = 4;
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 void* moved(void* memory, std::int64_t bytes) {
   return memory == nullptr ? nullptr : static_cast<std::byte*>(memory) + bytes;

@@ -1,6 +1,7 @@
 #include "th/base/error.hpp"
 #include "th/zero/engine_buffers.hpp"
 #include "th/zero/whole_matrices.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 
@@ -12,8 +13,6 @@ using runtime::NodeMap;
 using runtime::SlotBlock;
 
 namespace {
-
-constexpr std::int64_t kFloat = 4, kDouble = 8;
 
 std::int64_t rounds_of(std::int64_t slots, std::int64_t ranks) {
   return (slots + ranks - 1) / ranks;

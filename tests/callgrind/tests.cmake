@@ -6,7 +6,7 @@ if(NOT TH_SANITIZE)
   th_isa_objects(host_ops th_host_ops)
   th_isa_objects(flat_kernels th_flat_kernels)
   add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/host_dispatch.cpp
-    ${src}/model/ops/host_threads_serial.cpp ${host_ops} ${src}/zero/flat_dispatch.cpp
+    ${src}/model/ops/host_threads_serial.cpp ${host_ops} ${src}/zero/flat/flat_dispatch.cpp
     ${flat_kernels} ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
   th_apply_options(th_callgrind_kernels)
   target_include_directories(th_callgrind_kernels PRIVATE ${src})

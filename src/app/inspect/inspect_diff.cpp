@@ -1,4 +1,5 @@
 #include "app/inspect/inspect_commands.hpp"
+#include "app/inspect/numbers.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -15,14 +16,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // elements
-
-std::string number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9g", value);
-  return text;
-}
-
 std::string plural(std::int64_t count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
@@ -31,9 +24,10 @@ io::Difference difference_of(const io::CheckpointReader& a, const io::Checkpoint
                              const TensorEntry& entry) {
   io::Difference difference;
   const std::int64_t count = entry.spec->count();
-  std::vector<float> left(static_cast<std::size_t>(std::min(count, kPiece))), right(left.size());
-  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
-    const auto size = static_cast<std::size_t>(std::min(count - begin, kPiece));
+  std::vector<float> left(static_cast<std::size_t>(std::min(count, kPieceElements))),
+      right(left.size());
+  for (std::int64_t begin = 0; begin < count; begin += kPieceElements) {
+    const auto size = static_cast<std::size_t>(std::min(count - begin, kPieceElements));
     a.read_elements(entry.kind, entry.name, begin, std::span(left).first(size));
     b.read_elements(entry.kind, entry.name, begin, std::span(right).first(size));
     io::compare(std::span<const float>(left).first(size), std::span<const float>(right).first(size),
@@ -43,8 +37,9 @@ io::Difference difference_of(const io::CheckpointReader& a, const io::Checkpoint
 }
 
 std::string difference_text(const io::Difference& d) {
-  std::string text = "largest difference " + number(d.largest) + ", " + plural(d.ulps, "ULP") +
-                     ", " + std::to_string(d.differing) + " of " + plural(d.count, "element");
+  std::string text = "largest difference " + number_text(d.largest, 9) + ", " +
+                     plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) + " of " +
+                     plural(d.count, "element");
   if (d.one_sided_nan > 0)
     text += ", " + std::to_string(d.one_sided_nan) + " NaN on one side alone";
   return text;

@@ -1,4 +1,5 @@
 #include "app/inspect/inspect_commands.hpp"
+#include "app/inspect/numbers.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -27,8 +28,6 @@ namespace th::app {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::int64_t kPiece = std::int64_t{1} << 20;  // elements
 
 std::string metadata(const io::SafetensorsReader& file, const std::string& key) {
   const auto it = file.metadata().find(key);
@@ -259,8 +258,8 @@ class Mapping {
   [[nodiscard]] bool equal(const std::string& a, const std::string& b, std::int64_t count) const {
     if (file_.tensors().at(a).shape != file_.tensors().at(b).shape) return true;  // named already
     std::vector<float> left, right;
-    for (std::int64_t begin = 0; begin < count; begin += kPiece) {
-      left.resize(static_cast<std::size_t>(std::min(count - begin, kPiece)));
+    for (std::int64_t begin = 0; begin < count; begin += kPieceElements) {
+      left.resize(static_cast<std::size_t>(std::min(count - begin, kPieceElements)));
       right.resize(left.size());
       file_.read(a, begin, left);
       file_.read(b, begin, right);

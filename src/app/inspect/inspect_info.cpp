@@ -1,4 +1,5 @@
 #include "app/inspect/inspect_commands.hpp"
+#include "app/inspect/numbers.hpp"
 
 #include <algorithm>
 #include <array>
@@ -25,12 +26,6 @@ using Json = nlohmann::json;
 struct Row {
   std::string name, value;
 };
-
-std::string number(double value) {
-  std::array<char, 40> text{};
-  std::snprintf(text.data(), text.size(), "%.6g", value);
-  return text.data();
-}
 
 /// What metrics.jsonl of the checkpoint's run says of its step: {"loss": …, "valid bleu": …}.
 /// Without that file, or for lines that are no records, nothing.
@@ -149,10 +144,10 @@ std::vector<Row> rows_of(const Json& o, const io::CheckpointReader& reader,
                                  text("target_vocabulary") +
                                  (info.source_model.empty() ? " words" : " pieces")}};
   for (const auto& [name, value] : o["scores"].items())
-    rows.push_back({name, value.is_null() ? "not finite" : number(value)});
+    rows.push_back({name, value.is_null() ? "not finite" : number_text(value, 6)});
   if (o.contains("best"))
     rows.push_back({"best so far", o["best"]["metric"].get<std::string>() + " " +
-                                       number(o["best"]["value"]) + " at step " +
+                                       number_text(o["best"]["value"], 6) + " at step " +
                                        json_text(o["best"]["step"])});
   return rows;
 }

@@ -19,7 +19,7 @@ using Shape = std::vector<std::int64_t>;
 constexpr std::int64_t kPositions = 2048;
 
 /// A line for each option that CTranslate2's specification has not.
-std::string not_covered(const ModelSection& m) {
+std::string unknown_to_ctranslate2(const ModelSection& m) {
   std::string text;
   const auto refuse = [&](bool given, const std::string& option, const std::string& why) {
     if (!given) return;
@@ -230,7 +230,7 @@ class Builder {
 
 Ctranslate2Model ctranslate2_model(const config::RunConfig& config, const io::CheckpointInfo& info,
                                    io::ElementType type) {
-  if (const std::string refused = not_covered(config.model); !refused.empty())
+  if (const std::string refused = unknown_to_ctranslate2(config.model); !refused.empty())
     throw DeckError("the model can't be exported for CTranslate2: " + refused);
   return Builder(config, info, type).build();
 }

@@ -14,14 +14,14 @@ using Json = nlohmann::json;
 
 /// Entries that change what a model computes, each with what transformers takes where it is missing
 /// and the values that are covered.
-struct Covered {
+struct CoveredEntry {
   const char* name;
   Json otherwise;
   std::vector<Json> values;
 };
 
-const std::vector<Covered>& covered() {
-  static const std::vector<Covered> kAll = {
+const std::vector<CoveredEntry>& covered_entries() {
+  static const std::vector<CoveredEntry> kAll = {
       {"model_type", "", {"marian"}},
       {"activation_function", "gelu", {"swish", "silu", "relu", "gelu"}},
       {"scale_embedding", false, {true}},
@@ -34,9 +34,9 @@ const std::vector<Covered>& covered() {
   return kAll;
 }
 
-class Configuration {
+class JsonConfiguration {
  public:
-  Configuration(const std::string& text, const std::string& path) : path_(path) {
+  JsonConfiguration(const std::string& text, const std::string& path) : path_(path) {
     try {
       json_ = parse_json(text);
     } catch (const Json::exception& error) {
@@ -70,13 +70,13 @@ class Configuration {
   Json json_;
 };
 
-std::string not_covered(const Configuration& config) {
+std::string refused_entry(const JsonConfiguration& config) {
   std::string text;
   const auto refuse = [&](const std::string& name, const Json& value, const std::string& values) {
     text += (text.empty() ? "" : "\n") + name + " = " + json_text(value) +
             " is not covered; covered " + values;
   };
-  for (const Covered& option : covered()) {
+  for (const CoveredEntry& option : covered_entries()) {
     const Json value = config.value(option.name, option.otherwise);
     if (std::count(option.values.begin(), option.values.end(), value) > 0) continue;
     std::string values;
@@ -95,8 +95,8 @@ std::string not_covered(const Configuration& config) {
 }  // namespace
 
 MarianmtOptions read_marianmt_options(const std::string& json, const std::string& path) {
-  const Configuration config(json, path);
-  if (const std::string refused = not_covered(config); !refused.empty())
+  const JsonConfiguration config(json, path);
+  if (const std::string refused = refused_entry(config); !refused.empty())
     throw DeckError(path + ": " + refused);
   MarianmtOptions out;
   out.width = config.number("d_model", 1);

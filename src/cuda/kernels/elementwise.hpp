@@ -10,8 +10,8 @@
 #include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 // The arithmetic of the kernels, element by element, in the order of the CPU code:
-// src/zero/flat_kernels.cpp, src/zero/slot_tree.cpp. Plain C++ as well, so that a test without a
-// GPU compares it with that code bit by bit. Contraction to fma is switched off by the compilers'
+// src/zero/flat/flat_kernels.cpp, src/zero/slot_tree.cpp. Plain C++ as well, so that a test without
+// a GPU compares it with that code bit by bit. Contraction to fma is switched off by the compilers'
 // options (--fmad=false, -ffp-contract=off); square root and division are the IEEE ones.
 
 namespace th::cuda {

@@ -26,7 +26,7 @@ struct Merge {
 
 }  // namespace
 
-void BpeSegmenter::split(std::string_view text, double amount, Draws& draws,
+void BpeSegmenter::split(std::string_view text, double amount, SegmentDraws& draws,
                          std::vector<Span>& out) const {
   std::vector<Symbol> symbols;
   for (std::string_view rest = text; !rest.empty();) {

@@ -12,7 +12,7 @@ class BpeSegmenter final : public Segmenter {
   explicit BpeSegmenter(const PieceModel& model) : Segmenter(model) {}
 
  private:
-  void split(std::string_view text, double amount, Draws& draws,
+  void split(std::string_view text, double amount, SegmentDraws& draws,
              std::vector<Span>& out) const override;
 };
 

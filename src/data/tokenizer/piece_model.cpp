@@ -9,7 +9,7 @@ namespace th::data {
 namespace {
 
 /// A field of a message: its number, and its value by the wire type: a number, or bytes.
-struct Field {
+struct WireField {
   std::uint64_t number = 0;
   std::uint64_t value = 0;
   std::string_view bytes;
@@ -21,7 +21,7 @@ class MessageReader {
  public:
   MessageReader(std::string_view bytes, const std::string& name) : rest_(bytes), name_(name) {}
 
-  [[nodiscard]] bool next(Field& field) {
+  [[nodiscard]] bool next(WireField& field) {
     if (rest_.empty()) return false;
     const std::string_view begin = rest_;
     const std::uint64_t tag = varint();
@@ -131,7 +131,7 @@ class MessageWriter {
 PieceModel::Piece read_piece(std::string_view bytes, const std::string& name) {
   PieceModel::Piece piece;
   MessageReader reader(bytes, name);
-  for (Field field; reader.next(field);) {
+  for (WireField field; reader.next(field);) {
     if (field.number == kText) piece.text = field.bytes;
     if (field.number == kScore)
       piece.score = std::bit_cast<float>(static_cast<std::uint32_t>(field.value));
@@ -149,11 +149,11 @@ PieceModel::Piece read_piece(std::string_view bytes, const std::string& name) {
 PieceModel parse_piece_model(std::string_view bytes, const std::string& name) {
   PieceModel model;
   MessageReader reader(bytes, name);
-  for (Field field; reader.next(field);) {
+  for (WireField field; reader.next(field);) {
     if (field.number == kPieces) model.pieces.push_back(read_piece(field.bytes, name));
     if (field.number != kTrainer) continue;
     MessageReader trainer(field.bytes, name);
-    for (Field setting; trainer.next(setting);) {
+    for (WireField setting; trainer.next(setting);) {
       if (setting.number == kModelType && setting.value >= 1 && setting.value <= 4)
         model.kind = static_cast<PieceModel::Kind>(setting.value);
       if (setting.number == kByteFallback) model.byte_fallback = setting.value != 0;
@@ -175,7 +175,7 @@ std::string with_pieces(std::string_view bytes, std::span<const PieceModel::Piec
                             .bytes());
   }
   MessageReader reader(bytes, name);
-  for (Field field; reader.next(field);)
+  for (WireField field; reader.next(field);)
     if (field.number != kPieces && field.number != kSelfTest) model.whole(field.whole);
   // A message that stands twice is merged: the later fields hold.
   model.text(kTrainer, MessageWriter()

@@ -9,7 +9,7 @@
 
 namespace th::data {
 
-double Draws::next() noexcept {
+double SegmentDraws::next() noexcept {
   return static_cast<double>(hash_pair(key_, place_++) >> 11) * 0x1p-53;
 }
 
@@ -72,7 +72,7 @@ void Segmenter::append(const Span& span, bool& after_unknown,
 }
 
 std::vector<std::int32_t> Segmenter::segment(std::string_view text, double amount,
-                                             Draws draws) const {
+                                             SegmentDraws draws) const {
   std::vector<std::int32_t> ids;
   bool after_unknown = false;
   const auto split_before = [&](std::string_view part) {

@@ -14,9 +14,9 @@
 namespace th::data {
 
 /// Numbers in [0, 1), each a hash of the key and its place in the row.
-class Draws {
+class SegmentDraws {
  public:
-  explicit Draws(std::uint64_t key) : key_(key) {}
+  explicit SegmentDraws(std::uint64_t key) : key_(key) {}
   [[nodiscard]] double next() noexcept;
 
  private:
@@ -54,7 +54,7 @@ class Segmenter {
 
   /// Ids of the model. `amount` 0: what SentencePiece's encode gives; above, data.subword_sampling.
   [[nodiscard]] std::vector<std::int32_t> segment(std::string_view text, double amount,
-                                                  Draws draws) const;
+                                                  SegmentDraws draws) const;
 
  protected:
   /// Part of a text that no user-defined symbol is in, to pieces: views of it, one after another.
@@ -63,7 +63,7 @@ class Segmenter {
     std::int32_t id = 0;  ///< the unknown piece's where no piece is the text
   };
   explicit Segmenter(const PieceModel& model);
-  virtual void split(std::string_view text, double amount, Draws& draws,
+  virtual void split(std::string_view text, double amount, SegmentDraws& draws,
                      std::vector<Span>& out) const = 0;
   [[nodiscard]] const PieceModel& model() const noexcept { return model_; }
   [[nodiscard]] const PrefixMap& pieces() const noexcept { return pieces_; }

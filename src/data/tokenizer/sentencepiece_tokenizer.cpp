@@ -12,8 +12,6 @@
 namespace th::data {
 namespace {
 
-constexpr std::array<const char*, 4> kSpecial = {"<pad>", "<unk>", "<s>", "</s>"};
-
 [[noreturn]] void refuse(const std::string& name, const std::string& why) {
   throw DataError(name +
                   ": the model's special symbols can't be mapped to pad 0, unknown 1, begin "
@@ -62,20 +60,20 @@ void SentencePieceTokenizer::map_ids(const std::string& name) {
                                       processor_->bos_id(), processor_->eos_id()};
   theirs_.assign(special.begin(), special.end());
   ours_.assign(pieces_.pieces.size(), kUnknown);
-  tokens_.assign(kSpecial.begin(), kSpecial.end());
+  tokens_.assign(kSpecialTokens.begin(), kSpecialTokens.end());
   for (std::size_t i = 0; i < special.size(); ++i) {
     if (special[i] < 0) continue;
     for (std::size_t k = 0; k < i; ++k) {
       if (special[k] == special[i])
-        refuse(name, std::string(kSpecial[k]) + " and " + kSpecial[i] + " both have the id " +
-                         std::to_string(special[i]));
+        refuse(name, std::string(kSpecialTokens[k]) + " and " + kSpecialTokens[i] +
+                         " both have the id " + std::to_string(special[i]));
     }
     ours_[static_cast<std::size_t>(special[i])] = static_cast<std::int32_t>(i);
   }
   for (std::size_t id = 0; id < pieces_.pieces.size(); ++id) {
     if (std::find(special.begin(), special.end(), static_cast<int>(id)) != special.end()) continue;
     const PieceModel::Piece& piece = pieces_.pieces[id];
-    if (std::find(kSpecial.begin(), kSpecial.end(), piece.text) != kSpecial.end())
+    if (std::find(kSpecialTokens.begin(), kSpecialTokens.end(), piece.text) != kSpecialTokens.end())
       refuse(name, "its id " + std::to_string(id) + " is a " + type_name(piece.type) + " piece " +
                        piece.text + ", which is no special symbol of the model");
     ours_[id] = static_cast<std::int32_t>(tokens_.size());
@@ -113,7 +111,7 @@ std::string SentencePieceTokenizer::normalized(std::string_view line) const {
 
 std::vector<std::int32_t> SentencePieceTokenizer::segment(std::string_view line, double amount,
                                                           std::uint64_t key) const {
-  std::vector<std::int32_t> ids = segmenter_->segment(normalized(line), amount, Draws(key));
+  std::vector<std::int32_t> ids = segmenter_->segment(normalized(line), amount, SegmentDraws(key));
   for (std::int32_t& id : ids) id = ours_[static_cast<std::size_t>(id)];
   return ids;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -9,6 +10,9 @@
 #include "th/data/tokenizer/special_ids.hpp"
 
 namespace th::data {
+
+/// The tokens of kPad, kUnknown, kBegin and kEnd, at their ids.
+inline constexpr std::array<const char*, 4> kSpecialTokens = {"<pad>", "<unk>", "<s>", "</s>"};
 
 /// The ids of a line that stand for text: those before the first end, without padding and begin.
 /// Throws DataError for an id outside of a vocabulary of `size` tokens.

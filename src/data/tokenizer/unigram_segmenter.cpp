@@ -61,7 +61,7 @@ std::vector<std::vector<UnigramSegmenter::Edge>> UnigramSegmenter::lattice(
   return ends;
 }
 
-void UnigramSegmenter::split(std::string_view text, double amount, Draws& draws,
+void UnigramSegmenter::split(std::string_view text, double amount, SegmentDraws& draws,
                              std::vector<Span>& out) const {
   const std::vector<std::vector<Edge>> ends = lattice(text);
   std::vector<const Edge*> path;  // from the end

@@ -12,7 +12,7 @@ class UnigramSegmenter final : public Segmenter {
   explicit UnigramSegmenter(const PieceModel& model);
 
  private:
-  void split(std::string_view text, double amount, Draws& draws,
+  void split(std::string_view text, double amount, SegmentDraws& draws,
              std::vector<Span>& out) const override;
   /// An edge of the lattice: a piece, or an unknown character, from byte `begin` on.
   struct Edge {

@@ -11,10 +11,8 @@
 namespace th::data {
 namespace {
 
-constexpr std::array<const char*, 4> kSpecial = {"<pad>", "<unk>", "<s>", "</s>"};
-
 bool is_special(std::string_view word) {
-  return std::find(kSpecial.begin(), kSpecial.end(), word) != kSpecial.end();
+  return std::find(kSpecialTokens.begin(), kSpecialTokens.end(), word) != kSpecialTokens.end();
 }
 
 /// Looked up by views of lines, which need not be copied for it.
@@ -28,9 +26,9 @@ struct WordHash {
 }  // namespace
 
 WordTokenizer::WordTokenizer(std::vector<std::string> tokens) : tokens_(std::move(tokens)) {
-  for (std::size_t i = 0; i < kSpecial.size(); ++i)
-    if (i >= tokens_.size() || tokens_[i] != kSpecial[i])
-      throw DataError("vocabulary: token " + std::to_string(i) + " is not " + kSpecial[i] +
+  for (std::size_t i = 0; i < kSpecialTokens.size(); ++i)
+    if (i >= tokens_.size() || tokens_[i] != kSpecialTokens[i])
+      throw DataError("vocabulary: token " + std::to_string(i) + " is not " + kSpecialTokens[i] +
                       "; the list is damaged or of another program");
   for (std::size_t i = 0; i < tokens_.size(); ++i)
     if (!ids_.emplace(tokens_[i], static_cast<std::int32_t>(i)).second)
@@ -57,7 +55,7 @@ WordTokenizer WordTokenizer::build(std::span<const TextWalk> texts, std::int64_t
   std::sort(words.begin(), words.end(), [](const auto& a, const auto& b) {
     return a.second != b.second ? a.second > b.second : a.first < b.first;
   });
-  std::vector<std::string> tokens(kSpecial.begin(), kSpecial.end());
+  std::vector<std::string> tokens(kSpecialTokens.begin(), kSpecialTokens.end());
   for (const auto& entry : words) {
     if (vocab_size > 0 && std::ssize(tokens) >= vocab_size) break;
     tokens.emplace_back(entry.first);

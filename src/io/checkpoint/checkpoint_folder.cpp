@@ -11,6 +11,7 @@
 #include <fstream>
 #include <map>
 
+#include "io/failure.hpp"
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
@@ -20,18 +21,15 @@ namespace th::io {
 namespace fs = std::filesystem;
 namespace {
 
-[[noreturn]] void fail(const std::string& what, const std::string& path, int error) {
-  throw CheckpointError(what + " " + path + ": " + std::strerror(error));
-}
-
 void rename_path(const std::string& from, const std::string& to) {
-  if (std::rename(from.c_str(), to.c_str()) != 0) fail("cannot rename " + from + " to", to, errno);
+  if (std::rename(from.c_str(), to.c_str()) != 0)
+    fail_with_reason("cannot rename " + from + " to", to, errno);
 }
 
 void remove_tree(const std::string& path) {
   std::error_code error;
   fs::remove_all(path, error);
-  if (error) fail("cannot remove", path, error.value());
+  if (error) fail_with_reason("cannot remove", path, error.value());
 }
 
 std::string read_latest(const std::string& dir) { return read_name(dir, kLatest); }
@@ -105,13 +103,13 @@ void replace_folder(const std::string& temporary, const std::string& final_path,
 
 void sync_path(const std::string& path) {
   const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) fail("cannot open", path, errno);
-  if (fsync(fd.get()) != 0 && errno != EINVAL) fail("cannot fsync", path, errno);
+  if (fd.get() < 0) fail_with_reason("cannot open", path, errno);
+  if (fsync(fd.get()) != 0 && errno != EINVAL) fail_with_reason("cannot fsync", path, errno);
 }
 
 void require_creatable(const std::string& path) {
   const FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (fd.get() < 0) fail("cannot create", path, errno);
+  if (fd.get() < 0) fail_with_reason("cannot create", path, errno);
 }
 
 namespace {
@@ -140,11 +138,11 @@ std::string begin_folder(const std::string& checkpoints_dir, const std::string& 
   remove_leftovers(checkpoints_dir);
   std::error_code error;
   fs::create_directories(checkpoints_dir, error);
-  if (error) fail("cannot create the folder", checkpoints_dir, error.value());
+  if (error) fail_with_reason("cannot create the folder", checkpoints_dir, error.value());
   require_free_space(checkpoints_dir, bytes);
   FailurePoint::pass("creating the temporary folder");
   fs::create_directories(path, error);
-  if (error) fail("cannot create the folder", path, error.value());
+  if (error) fail_with_reason("cannot create the folder", path, error.value());
   FailurePoint::pass("the temporary folder is there");
   return path;
 }
@@ -185,7 +183,7 @@ void write_name(const std::string& checkpoints_dir, const std::string& file,
   {
     std::ofstream out(path + ".tmp", std::ios::trunc);
     out << name << '\n' << std::flush;
-    if (!out) fail("cannot write", path + ".tmp", errno);
+    if (!out) fail_with_reason("cannot write", path + ".tmp", errno);
   }
   FailurePoint::pass("fsync of the file that names a checkpoint");
   sync_path(path + ".tmp");
@@ -205,7 +203,7 @@ std::string read_name(const std::string& checkpoints_dir, const std::string& fil
 void remove_name(const std::string& checkpoints_dir, const std::string& file) {
   std::error_code error;
   fs::remove(checkpoints_dir + "/" + file, error);
-  if (error) fail("cannot remove", checkpoints_dir + "/" + file, error.value());
+  if (error) fail_with_reason("cannot remove", checkpoints_dir + "/" + file, error.value());
 }
 
 std::string checkpoint_of_name_file(const std::string& path) {
@@ -302,7 +300,8 @@ std::optional<std::string> find_latest(const std::string& checkpoints_dir,
 
 std::int64_t free_bytes(const std::string& dir) {
   struct statvfs info {};
-  if (statvfs(dir.c_str(), &info) != 0) fail("cannot ask for the free space of", dir, errno);
+  if (statvfs(dir.c_str(), &info) != 0)
+    fail_with_reason("cannot ask for the free space of", dir, errno);
   return static_cast<std::int64_t>(info.f_bavail) * static_cast<std::int64_t>(info.f_frsize);
 }
 

@@ -9,16 +9,13 @@
 #include <cstring>
 #include <filesystem>
 
+#include "io/failure.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 
 namespace th::io {
 namespace fs = std::filesystem;
 namespace {
-
-[[noreturn]] void fail(const std::string& what, const std::string& path, int error) {
-  throw CheckpointError(what + " " + path + ": " + std::strerror(error));
-}
 
 std::string parent_of(const std::string& path) {
   const std::string parent = fs::path(path).parent_path().string();
@@ -65,7 +62,7 @@ OutputFile::OutputFile(std::string path, Existing existing)
     throw DeckError(path_ + " is no ordinary file; give another name");
   require_free(path_, existing_);
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail("cannot create", path_, errno);
+  if (descriptor_ < 0) fail_with_reason("cannot create", path_, errno);
 }
 
 OutputFile::~OutputFile() {
@@ -79,7 +76,7 @@ void OutputFile::write(std::span<const std::byte> bytes) {
     const ssize_t done = ::write(descriptor_, bytes.data(),
                                  std::min<std::size_t>(bytes.size(), std::size_t{1} << 30));
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) fail("cannot write", path_, errno);
+    if (done < 0) fail_with_reason("cannot write", path_, errno);
     bytes = bytes.subspan(static_cast<std::size_t>(done));
     size_ += done;
   }
@@ -87,9 +84,9 @@ void OutputFile::write(std::span<const std::byte> bytes) {
 
 void OutputFile::commit() {
   require_free(path_, existing_);
-  if (fsync(descriptor_) != 0 && errno != EINVAL) fail("cannot fsync", path_, errno);
+  if (fsync(descriptor_) != 0 && errno != EINVAL) fail_with_reason("cannot fsync", path_, errno);
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-    fail("cannot rename " + temporary_ + " to", path_, errno);
+    fail_with_reason("cannot rename " + temporary_ + " to", path_, errno);
   close(descriptor_);
   descriptor_ = -1;
   sync_path(parent_of(path_));
@@ -107,7 +104,7 @@ OutputFolder::OutputFolder(std::string path, Existing existing,
   }
   fs::remove_all(temporary_, error);
   fs::create_directory(temporary_, error);
-  if (error) fail("cannot create", path_, error.value());
+  if (error) fail_with_reason("cannot create", path_, error.value());
 }
 
 OutputFolder::~OutputFolder() {
@@ -120,11 +117,11 @@ void OutputFolder::commit() {
   std::error_code ignored;
   if (!fs::exists(path_, ignored)) {
     if (std::rename(temporary_.c_str(), path_.c_str()) != 0)
-      fail("cannot rename " + temporary_ + " to", path_, errno);
+      fail_with_reason("cannot rename " + temporary_ + " to", path_, errno);
     temporary_.clear();
   } else if (renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) !=
              0) {
-    fail("cannot exchange " + temporary_ + " with", path_, errno);
+    fail_with_reason("cannot exchange " + temporary_ + " with", path_, errno);
   }  // else the destructor removes the old folder, which has the temporary name now
   sync_path(parent_of(path_));
 }

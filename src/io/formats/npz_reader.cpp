@@ -12,6 +12,7 @@
 #include <limits>
 #include <span>
 
+#include "io/failure.hpp"
 #include "th/base/error.hpp"
 #include "th/io/element_type.hpp"
 
@@ -115,7 +116,7 @@ std::int64_t count_of(const NpzArray& array) {
 
 NpzReader::NpzReader(const std::string& path) : path_(path) {
   file_ = FileDescriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file_.get() < 0) throw CheckpointError("cannot open " + path + ": " + std::strerror(errno));
+  if (file_.get() < 0) fail_with_reason("cannot open", path, errno);
   struct stat status {};
   if (fstat(file_.get(), &status) != 0 || !S_ISREG(status.st_mode))
     throw CheckpointError(path + " is not a file");
@@ -138,7 +139,7 @@ std::string NpzReader::file_bytes(std::uint64_t offset, std::uint64_t count) con
         pread(file_.get(), bytes.data() + at, std::min<std::size_t>(bytes.size() - at, 1U << 30),
               static_cast<off_t>(offset + at));
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) throw CheckpointError("cannot read " + path_ + ": " + std::strerror(errno));
+    if (done < 0) fail_with_reason("cannot read", path_, errno);
     if (done == 0) fail("it ends before byte " + std::to_string(offset + count));
     at += static_cast<std::size_t>(done);
   }

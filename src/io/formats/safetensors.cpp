@@ -10,6 +10,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "io/failure.hpp"
 #include "th/base/error.hpp"
 #include "th/base/json_text.hpp"
 
@@ -82,7 +83,7 @@ void SafetensorsWriter::write(std::span<const float> values) {
 
 SafetensorsReader::SafetensorsReader(const std::string& path) : path_(path) {
   descriptor_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor_ < 0) throw CheckpointError("cannot open " + path + ": " + std::strerror(errno));
+  if (descriptor_ < 0) fail_with_reason("cannot open", path, errno);
   try {
     struct stat status {};
     if (fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode))
@@ -194,7 +195,7 @@ void SafetensorsReader::read_bytes(std::int64_t offset, std::span<std::byte> out
     const ssize_t done = pread(descriptor_, out.data(),
                                std::min<std::size_t>(out.size(), std::size_t{1} << 30), offset);
     if (done < 0 && errno == EINTR) continue;
-    if (done < 0) throw CheckpointError("cannot read " + path_ + ": " + std::strerror(errno));
+    if (done < 0) fail_with_reason("cannot read", path_, errno);
     if (done == 0)
       throw CheckpointError(path_ + " ends before byte " +
                             std::to_string(offset + std::ssize(out)));

@@ -10,11 +10,9 @@ namespace {
 
 template <typename T>
 using Planned = runtime::PlannedVector<T>;
-template <typename T>
-using Allocator = runtime::PlannedAllocator<T>;
 
 Planned<std::int64_t> offsets_of(std::span<const std::int32_t> lengths, bool planned) {
-  Planned<std::int64_t> offsets{Allocator<std::int64_t>(planned)};
+  Planned<std::int64_t> offsets{runtime::PlannedAllocator<std::int64_t>(planned)};
   offsets.reserve(lengths.size() + 1);
   offsets.push_back(0);
   for (const std::int32_t length : lengths) offsets.push_back(offsets.back() + length);
@@ -42,9 +40,9 @@ PackedRows::PackedRows(const data::Batch& batch, Places places, const AttentionC
     : planned_(places == Places::kShapesOnly),
       source_offsets_(offsets_of(batch.source_lengths, planned_)),
       target_offsets_(offsets_of(batch.target_lengths, planned_)),
-      memory_rows_(Allocator<std::int64_t>(planned_)),
+      memory_rows_(runtime::PlannedAllocator<std::int64_t>(planned_)),
       memory_lengths_(batch.source_lengths.begin(), batch.source_lengths.end(),
-                      Allocator<std::int32_t>(planned_)),
+                      runtime::PlannedAllocator<std::int32_t>(planned_)),
       source_places_(places_of(batch.source_lengths, batch.source_tokens, places)),
       target_places_(places_of(batch.target_lengths, batch.target_tokens, places)) {
   const std::int64_t step = cuts.memory_step;

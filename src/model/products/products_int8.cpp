@@ -16,7 +16,7 @@ namespace th::model {
 namespace {
 
 /// Columns that a thread computes together.
-constexpr std::int64_t kColumns = 64;
+constexpr std::int64_t kInt8Columns = 64;
 
 /// A weight [N, K] by row, as Int8Product wants it.
 struct QuantizedWeight {
@@ -88,11 +88,11 @@ class Int8Products final : public Products {
                         .rows = rows,
                         .stride = stride,
                         .last = c.size(1)};
-    on_threads((product.last + kColumns - 1) / kColumns,
+    on_threads((product.last + kInt8Columns - 1) / kInt8Columns,
                [](void* context, std::int64_t begin, std::int64_t end, std::int64_t) {
                  Int8Product part = *static_cast<const Int8Product*>(context);
-                 part.first = begin * kColumns;
-                 part.last = std::min(end * kColumns, part.last);
+                 part.first = begin * kInt8Columns;
+                 part.last = std::min(end * kInt8Columns, part.last);
                  avx512_vnni::multiply_int8(part);
                },
                &product);

@@ -18,27 +18,27 @@ namespace {
 /// on the count.
 constexpr std::int64_t kBlock = 32;
 /// Columns that a thread computes together.
-constexpr std::int64_t kColumns = kRowPanels * kRowPanel;
+constexpr std::int64_t kGroupColumns = kRowPanels * kRowPanel;
 
 /// A product whose columns are dealt to threads in groups; the panels of a group are there, or are
 /// made for it.
 struct Dealt {
   RowProduct product;        ///< its panels: those of all columns, or null
   PanelsOfRows rows;         ///< where they are made
-  float* scratch = nullptr;  ///< kColumns K floats a thread
+  float* scratch = nullptr;  ///< kGroupColumns K floats a thread
 };
 
 void multiply_group(const Dealt& dealt, std::int64_t group, std::int64_t thread) {
   RowProduct part = dealt.product;
-  part.first = group * kColumns;
-  part.last = std::min(part.first + kColumns, dealt.product.last);
+  part.first = group * kGroupColumns;
+  part.last = std::min(part.first + kGroupColumns, dealt.product.last);
   if (dealt.product.panels != nullptr) {
     part.panels += part.first * part.inputs;
   } else {
     PanelsOfRows rows = dealt.rows;
     rows.first = part.first;
     rows.last = part.last;
-    rows.panels = dealt.scratch + thread * kColumns * part.inputs;
+    rows.panels = dealt.scratch + thread * kGroupColumns * part.inputs;
     row_kernels()->make_panels(rows);
     part.panels = rows.panels;
   }
@@ -70,7 +70,7 @@ class RowwiseProducts final : public Products {
                        const at::Tensor& c, Arithmetic arithmetic) {
     at::Tensor scratch;
     if (weights_ == WeightLife::kChange)
-      scratch = model::empty({at::get_num_threads(), kColumns * a.size(1)}, a.options());
+      scratch = model::empty({at::get_num_threads(), kGroupColumns * a.size(1)}, a.options());
     if (arithmetic == Arithmetic::kShapesOnly) return;
     Dealt dealt{
         .product = {.x = a.const_data_ptr<float>(),
@@ -86,7 +86,7 @@ class RowwiseProducts final : public Products {
     if (weights_ == WeightLife::kStay)
       dealt.product.panels =
           panels_.of(b, [&] { return made_panels(dealt.rows, c.size(1)); }).const_data_ptr<float>();
-    on_threads((c.size(1) + kColumns - 1) / kColumns,
+    on_threads((c.size(1) + kGroupColumns - 1) / kGroupColumns,
                [](void* context, std::int64_t begin, std::int64_t end, std::int64_t thread) {
                  for (std::int64_t group = begin; group < end; ++group)
                    multiply_group(*static_cast<const Dealt*>(context), group, thread);

@@ -22,7 +22,9 @@
 #include "th/runtime/memory/resource_usage.hpp"
 
 namespace th::runtime {
-namespace {
+
+/// What the ranks of a node share.
+namespace watchdog {
 
 // A text that one process writes while others read: a torn read shows a mixed word, never one past
 // its end.
@@ -55,6 +57,12 @@ struct Row {
 };
 static_assert(std::atomic<std::int64_t>::is_always_lock_free &&
               std::atomic<char>::is_always_lock_free);
+
+}  // namespace watchdog
+
+namespace {
+
+using watchdog::Row;
 
 std::int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(

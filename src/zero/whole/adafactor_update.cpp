@@ -4,14 +4,13 @@
 #include <cmath>
 
 #include "th/base/hash.hpp"
+#include "zero/sizes.hpp"
 
 namespace th::zero {
 
 namespace {
 
 enum Arrival : std::size_t { kGradient, kState, kWeights };  // those that return come first
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 double root_mean_square(const float* x, std::int64_t count) {
   double lanes[8] = {};

@@ -2,6 +2,7 @@
 
 #include "th/config/state_names.hpp"
 #include "th/zero/engine_buffers.hpp"
+#include "zero/sizes.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -11,8 +12,6 @@
 namespace th::zero {
 
 namespace {
-
-std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 bool ends_with(const std::string& text, const std::string& end) {
   return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;

@@ -18,7 +18,7 @@ using test::normal;
 using test::relative_error;
 using test::same_bits;
 
-constexpr double kTolerance = 1e-6;
+constexpr double kKernelTolerance = 1e-6;
 constexpr std::int64_t kWidths[] = {1, 2, 7, 15, 16, 17, 33, 64, 512};
 
 TEST(LayerNorm, ForwardAgreesWithLibTorch) {
@@ -37,7 +37,7 @@ TEST(LayerNorm, ForwardAgreesWithLibTorch) {
                                                beta.to(at::kDouble), 1e-5)),
               5e-6)
         << d;
-    EXPECT_LT(relative_error(mean, x.to(at::kDouble).mean(1)), kTolerance) << d;
+    EXPECT_LT(relative_error(mean, x.to(at::kDouble).mean(1)), kKernelTolerance) << d;
     EXPECT_LT(relative_error(rstd, (x.to(at::kDouble).var(1, false) + 1e-5).rsqrt()), 5e-6)
         << d;  // x - mean loses 2 bits at mean 5
   }
@@ -90,10 +90,12 @@ TEST(LayerNorm, BackwardAgreesWithLibTorch) {
     // In few columns the terms of g_x cancel (they add to 0 in one column): the error is judged by
     // the terms' size.
     const double term = (rstd.unsqueeze(1) * g * gamma).abs().max().item<double>();
-    EXPECT_LT((g_x.to(at::kDouble) - xd.grad()).abs().max().item<double>(), kTolerance * term) << d;
+    EXPECT_LT((g_x.to(at::kDouble) - xd.grad()).abs().max().item<double>(), kKernelTolerance * term)
+        << d;
     EXPECT_LT(relative_error(g_gamma, gamma_before.to(at::kDouble) + gammad.grad()), 2e-6)
         << d << ": gradients are added to what is there";
-    EXPECT_LT(relative_error(g_beta, beta_before.to(at::kDouble) + betad.grad()), kTolerance) << d;
+    EXPECT_LT(relative_error(g_beta, beta_before.to(at::kDouble) + betad.grad()), kKernelTolerance)
+        << d;
   }
 }
 
@@ -130,9 +132,10 @@ TEST(MaskedSoftmax, AgreesWithLibTorchUnderEveryMask) {
         const at::Tensor masked =
             before.to(at::kDouble)
                 .masked_fill(allowed(keys, keys, lengths, rule).logical_not(), -INFINITY);
-        EXPECT_LT(relative_error(scores, at::softmax(masked, -1)), kTolerance)
+        EXPECT_LT(relative_error(scores, at::softmax(masked, -1)), kKernelTolerance)
             << keys << " keys, rule " << static_cast<int>(rule.kind) << (padded ? ", padded" : "");
-        EXPECT_LT((scores.to(at::kDouble).sum(-1) - 1).abs().max().item<double>(), kTolerance);
+        EXPECT_LT((scores.to(at::kDouble).sum(-1) - 1).abs().max().item<double>(),
+                  kKernelTolerance);
       }
     }
   }
@@ -198,7 +201,7 @@ TEST(MaskedSoftmax, LargeScoresNeitherOverflowNorVanish) {
   const at::Tensor want = at::softmax(scores.to(at::kDouble), -1);
   compute(op::MaskedSoftmax<float>{
       .scores = data(scores), .batch = 1, .heads = 1, .queries = 2, .keys = 3});
-  EXPECT_LT(relative_error(scores, want), kTolerance);
+  EXPECT_LT(relative_error(scores, want), kKernelTolerance);
 }
 
 TEST(MaskedSoftmax, SmallProbabilitiesKeepTheirRelativePrecision) {
@@ -221,18 +224,18 @@ TEST(SoftmaxBackward, AgreesWithLibTorchWithoutDropout) {
         at::_softmax_backward_data(g.to(at::kDouble), p.to(at::kDouble), -1, at::kDouble);
     compute(
         op::SoftmaxDropoutBackward<float>{.p = data(p), .g = data(g), .rows = 10, .keys = keys});
-    EXPECT_LT((g.to(at::kDouble) - want).abs().max().item<double>(), kTolerance) << keys;
+    EXPECT_LT((g.to(at::kDouble) - want).abs().max().item<double>(), kKernelTolerance) << keys;
   }
 }
 
-constexpr std::array<std::int64_t, 3> kFull{0, 5, 10};  // two sentences of 5
+constexpr std::array<std::int64_t, 3> kWholeOffsets{0, 5, 10};  // two sentences of 5
 
 TEST(Heads, SplitIsLibTorchsPermutationTimesTheScale) {
   const at::Tensor packed = normal({2 * 5, 3 * 12}, 30);
   for (const std::int64_t column : {0, 12, 24}) {
     at::Tensor out = at::empty({2, 3, 5, 4});
     compute(op::SplitHeads<float>{.x = data(packed) + column,
-                                  .offsets = kFull.data(),
+                                  .offsets = kWholeOffsets.data(),
                                   .out = data(out),
                                   .batch = 2,
                                   .length = 5,
@@ -250,7 +253,7 @@ TEST(Heads, MergeUndoesSplitAndLeavesOtherColumnsAlone) {
   const at::Tensor packed = normal({2 * 5, 36}, 31);
   at::Tensor heads = at::empty({2, 3, 5, 4}), back = at::full({10, 36}, -9.0F);
   compute(op::SplitHeads<float>{.x = data(packed) + 12,
-                                .offsets = kFull.data(),
+                                .offsets = kWholeOffsets.data(),
                                 .out = data(heads),
                                 .batch = 2,
                                 .length = 5,
@@ -259,7 +262,7 @@ TEST(Heads, MergeUndoesSplitAndLeavesOtherColumnsAlone) {
                                 .stride = 36,
                                 .scale = 1.0F});
   compute(op::MergeHeads<float>{.h = data(heads),
-                                .offsets = kFull.data(),
+                                .offsets = kWholeOffsets.data(),
                                 .x = data(back) + 12,
                                 .batch = 2,
                                 .length = 5,
@@ -331,7 +334,7 @@ TEST(Embedding, BackwardAddsRowsInOrderAndLeavesPaddingOut) {
                                    .width = 7,
                                    .scale = 1.75F});
   const at::Tensor want = at::embedding_dense_backward(g.to(at::kDouble), ids, 11, 0, false) * 1.75;
-  EXPECT_LT(relative_error(g_weight, want), kTolerance);
+  EXPECT_LT(relative_error(g_weight, want), kKernelTolerance);
 }
 
 TEST(Embedding, BackwardAddsToWhatIsThere) {
@@ -343,7 +346,7 @@ TEST(Embedding, BackwardAddsToWhatIsThere) {
                                    .rows = 2,
                                    .width = 5,
                                    .scale = 1.0F});
-  EXPECT_LT(relative_error(g_weight[3], g.to(at::kDouble).sum(0) + 2), kTolerance);
+  EXPECT_LT(relative_error(g_weight[3], g.to(at::kDouble).sum(0) + 2), kKernelTolerance);
   EXPECT_TRUE(g_weight.narrow(0, 0, 3).eq(2).all().item<bool>());
 }
 

@@ -16,7 +16,7 @@ using test::normal;
 using test::relative_error;
 
 // fp32, two products with sums of up to 48 terms, relative to the largest element.
-constexpr double kTolerance = 5e-6;
+constexpr double kLayerTolerance = 5e-6;
 constexpr std::int64_t kRows = 11, kWidth = 24, kHidden = 48;
 
 class Blocks : public testing::TestWithParam<std::tuple<GemmLibrary, float>> {};
@@ -37,9 +37,9 @@ TEST_P(Blocks, FeedForwardAndEveryGradientAgreeWithLibTorch) {
       at::relu(at::linear(x, p.leaves[0], p.leaves[1])) * test::factors({kRows, kHidden}, dropout);
   const at::Tensor want = at::linear(hidden, p.leaves[2], p.leaves[3]);
   want.backward(g.to(at::kDouble));
-  EXPECT_LT(relative_error(y, want), kTolerance);
-  EXPECT_LT(relative_error(g_x, x.grad()), kTolerance);
-  EXPECT_LT(p.gradient_error(), kTolerance);
+  EXPECT_LT(relative_error(y, want), kLayerTolerance);
+  EXPECT_LT(relative_error(g_x, x.grad()), kLayerTolerance);
+  EXPECT_LT(p.gradient_error(), kLayerTolerance);
 }
 
 TEST_P(Blocks, ResidualAroundFeedForwardAgreesForPreAndPostNorm) {
@@ -79,10 +79,10 @@ TEST_P(Blocks, ResidualAroundFeedForwardAgreesForPreAndPostNorm) {
     };
     const at::Tensor want = pre ? x + body(normed(x)) : normed(x + body(x));
     want.backward(g.to(at::kDouble));
-    EXPECT_LT(relative_error(y, want), kTolerance) << pre << keep;
-    EXPECT_LT(relative_error(g_x, x.grad()), kTolerance) << pre << keep;
-    EXPECT_LT(p.gradient_error(), kTolerance) << pre << keep;
-    EXPECT_LT(norm.gradient_error(), kTolerance) << pre << keep;
+    EXPECT_LT(relative_error(y, want), kLayerTolerance) << pre << keep;
+    EXPECT_LT(relative_error(g_x, x.grad()), kLayerTolerance) << pre << keep;
+    EXPECT_LT(p.gradient_error(), kLayerTolerance) << pre << keep;
+    EXPECT_LT(norm.gradient_error(), kLayerTolerance) << pre << keep;
   }
 }
 

@@ -36,14 +36,14 @@ INSTANTIATE_TEST_SUITE_P(Products, Rowwise,
                          });
 
 TEST_P(Rowwise, ARowIsTheSameBitsAloneBesideOthersAndAnywhere) {
-  constexpr std::int64_t kRows = 150;
+  constexpr std::int64_t kManyRows = 150;
   std::mt19937 random(3);
   for (const auto& [k, n] : {std::pair{1L, 1L}, {7L, 5L}, {16L, 16L}, {96L, 33L}, {300L, 67L}}) {
-    const at::Tensor x = normal({kRows, k}, 1).to(type), weight = normal({n, k}, 2).to(type),
+    const at::Tensor x = normal({kManyRows, k}, 1).to(type), weight = normal({n, k}, 2).to(type),
                      bias = normal({n}, 3).to(type);
     const at::Tensor all = gemm.forward(x, weight, bias);
     for (const std::int64_t count : {1, 2, 3, 5, 31, 32, 33, 100}) {
-      std::vector<std::int64_t> rows(kRows);
+      std::vector<std::int64_t> rows(kManyRows);
       std::iota(rows.begin(), rows.end(), 0);
       std::shuffle(rows.begin(), rows.end(), random);
       rows.resize(static_cast<std::size_t>(count));

@@ -20,7 +20,7 @@ using Json = nlohmann::json;
 using Lines = std::vector<std::string>;
 
 // The file has six decimals; both sides compute in fp64.
-constexpr double kTolerance = 2e-6;
+constexpr double kScoreTolerance = 2e-6;
 
 const Json& golden() {
   static const Json json = [] {
@@ -86,7 +86,8 @@ TEST(GoldenScores, BleuIsSacrebleusForEachTokenizerAndSmoothing) {
                                 named(kSmoothings, kind.substr(space + 1)),
                                 {}};
       const Bleu bleu = corpus_bleu(group.hypotheses, group.references, options);
-      EXPECT_NEAR(bleu.value, wanted[0].get<double>(), kTolerance) << group.name << ", " << kind;
+      EXPECT_NEAR(bleu.value, wanted[0].get<double>(), kScoreTolerance)
+          << group.name << ", " << kind;
       EXPECT_EQ(details(bleu), wanted[1].get<std::string>()) << group.name << ", " << kind;
       EXPECT_EQ(without_version(signature(options)), wanted[2].get<std::string>());
     }
@@ -100,7 +101,7 @@ TEST(GoldenScores, ChrfIsSacrebleusForEachWordOrder) {
       const Json& wanted = group.scores->at("chrf")[static_cast<std::size_t>(order)];
       const ChrfOptions options{order};
       EXPECT_NEAR(corpus_chrf(group.hypotheses, group.references, options), wanted[0].get<double>(),
-                  kTolerance)
+                  kScoreTolerance)
           << group.name << ", words up to " << order;
       EXPECT_EQ(name_of(options), wanted[1].get<std::string>());
       EXPECT_EQ(without_version(signature(options)), wanted[2].get<std::string>());
@@ -109,9 +110,9 @@ TEST(GoldenScores, ChrfIsSacrebleusForEachWordOrder) {
 }
 
 void expect_near(const RougeScore& score, const Json& wanted, const std::string& where) {
-  EXPECT_NEAR(score.precision, wanted[0].get<double>(), kTolerance) << where << ", precision";
-  EXPECT_NEAR(score.recall, wanted[1].get<double>(), kTolerance) << where << ", recall";
-  EXPECT_NEAR(score.f, wanted[2].get<double>(), kTolerance) << where << ", F";
+  EXPECT_NEAR(score.precision, wanted[0].get<double>(), kScoreTolerance) << where << ", precision";
+  EXPECT_NEAR(score.recall, wanted[1].get<double>(), kScoreTolerance) << where << ", recall";
+  EXPECT_NEAR(score.f, wanted[2].get<double>(), kScoreTolerance) << where << ", F";
 }
 
 TEST(GoldenScores, RougeIsRougeScoresByWordsAndByCharacters) {

@@ -23,9 +23,9 @@ Floats values(std::uint64_t seed, std::size_t count, double scale) {
   return out;
 }
 
-struct State {
+struct AdamStates {
   Floats p, m, v;
-  explicit State(std::size_t n) : p(values(1, n, 0.5)), m(n, 0.0F), v(n, 0.0F) {}
+  explicit AdamStates(std::size_t n) : p(values(1, n, 0.5)), m(n, 0.0F), v(n, 0.0F) {}
 };
 
 OptimizerStep step_of(config::OptimizerKind kind, double decay, std::int64_t step) {
@@ -91,7 +91,7 @@ class AdamKinds : public testing::TestWithParam<std::pair<config::OptimizerKind,
 // 8e-7.
 TEST_P(AdamKinds, TwentyStepsFollowTheFormula) {
   const auto [kind, decay] = GetParam();
-  State state(1000);
+  AdamStates state(1000);
   Doubles p(state.p.begin(), state.p.end()), m(1000, 0.0), v(1000, 0.0);
   for (std::int64_t step = 1; step <= 20; ++step) {
     const Floats g = values(100 + static_cast<std::uint64_t>(step), 1000,
@@ -108,7 +108,7 @@ TEST_P(AdamKinds, TwentyStepsFollowTheFormula) {
 // The same steps by LibTorch's own fused operator in fp64.
 TEST_P(AdamKinds, TwentyStepsFollowLibTorch) {
   const auto [kind, decay] = GetParam();
-  State state(512);
+  AdamStates state(512);
   at::Tensor p = at::from_blob(state.p.data(), {512}).to(at::kDouble);
   at::Tensor m = at::zeros_like(p), v = at::zeros_like(p), count = at::zeros({}, at::kFloat);
   for (std::int64_t step = 1; step <= 20; ++step) {
@@ -138,7 +138,7 @@ INSTANTIATE_TEST_SUITE_P(Optimizer, AdamKinds,
                                          std::pair{config::OptimizerKind::kAdamw, 0.1}));
 
 TEST(Optimizer, FirstStepOfAdamIsTheLearningRateAgainstTheGradientsSign) {
-  State state(64);
+  AdamStates state(64);
   const Floats before = state.p;
   const Floats g = values(7, 64, 1.0);
   update(step_of(config::OptimizerKind::kAdam, 0.0, 1), state.p.data(), g.data(), state.m.data(),
@@ -153,7 +153,7 @@ TEST(Optimizer, FirstStepOfAdamIsTheLearningRateAgainstTheGradientsSign) {
 TEST(Optimizer, AZeroGradientFromTheStartMovesNothing) {
   for (const auto kind :
        {config::OptimizerKind::kAdam, config::OptimizerKind::kAdamw, config::OptimizerKind::kSgd}) {
-    State state(48);
+    AdamStates state(48);
     const Floats before = state.p;
     const Floats g(48, 0.0F);
     update(step_of(kind, 0.0, 1), state.p.data(), g.data(), state.m.data(), state.v.data(), 48);
@@ -163,7 +163,7 @@ TEST(Optimizer, AZeroGradientFromTheStartMovesNothing) {
 
 TEST(Optimizer, SgdFollowsTheFormulaAndTouchesNoMoments) {
   for (const double decay : {0.0, 0.1}) {
-    State state(333);
+    AdamStates state(333);
     const Floats before = state.p;
     const Floats g = values(9, 333, 2.0);
     update(step_of(config::OptimizerKind::kSgd, decay, 5), state.p.data(), g.data(), nullptr,
@@ -193,7 +193,7 @@ void sgd_in_fp64(const OptimizerStep& s, bool nesterov, Doubles& p, const Floats
 TEST(Optimizer, SgdWithMomentumFollowsTheFormula) {
   for (const bool nesterov : {false, true}) {
     for (const double decay : {0.0, 0.1}) {
-      State state(500);
+      AdamStates state(500);
       Doubles p(state.p.begin(), state.p.end()), buffer(500, 0.0);
       for (std::int64_t step = 1; step <= 20; ++step) {
         OptimizerStep s = step_of(config::OptimizerKind::kSgdMomentum, decay, step);

@@ -57,7 +57,7 @@ std::vector<Floats> contributions(std::int64_t slots, std::int64_t count) {
   return out;
 }
 
-bool same_bits(const Floats& a, const Floats& b) {
+bool same_float_bits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
@@ -88,7 +88,7 @@ TEST(SlotTree, BitsAreThoseOfTheTreeOverSlotNumbersForEveryRankCount) {
     const auto values = contributions(slots, 1500);  // two cache blocks, the second one broken
     const Floats expected = tree_sum(values);
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks) {
-      EXPECT_TRUE(same_bits(run_tree(values, ranks, {1500}), expected))
+      EXPECT_TRUE(same_float_bits(run_tree(values, ranks, {1500}), expected))
           << slots << " slots, " << ranks << " ranks";
     }
   }
@@ -98,7 +98,7 @@ TEST(SlotTree, ManySlotsAndManyRanksGiveTheSameBits) {
   const auto values = contributions(203, 40);
   const Floats expected = tree_sum(values);
   for (const std::int64_t ranks : {1, 7, 12, 16, 31, 64, 100, 202, 203, 300}) {
-    EXPECT_TRUE(same_bits(run_tree(values, ranks, {40}), expected)) << ranks << " ranks";
+    EXPECT_TRUE(same_float_bits(run_tree(values, ranks, {40}), expected)) << ranks << " ranks";
   }
 }
 
@@ -108,7 +108,7 @@ TEST(SlotTree, TheOrderOfTheTestValuesMatters) {
   for (std::size_t s = 1; s < values.size(); ++s) {
     for (std::size_t i = 0; i < in_turn.size(); ++i) in_turn[i] += values[s][i];
   }
-  EXPECT_FALSE(same_bits(in_turn, tree_sum(values)));
+  EXPECT_FALSE(same_float_bits(in_turn, tree_sum(values)));
 }
 
 TEST(SlotTree, UnitsAtTheirOffsetsDoNotDisturbOneAnother) {
@@ -116,7 +116,7 @@ TEST(SlotTree, UnitsAtTheirOffsetsDoNotDisturbOneAnother) {
     const auto values = contributions(slots, 4096);
     const Floats expected = tree_sum(values);
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks) {
-      EXPECT_TRUE(same_bits(run_tree(values, ranks, {256, 1280, 1024, 512, 1024}), expected))
+      EXPECT_TRUE(same_float_bits(run_tree(values, ranks, {256, 1280, 1024, 512, 1024}), expected))
           << slots << " slots, " << ranks << " ranks";
     }
   }
@@ -137,7 +137,7 @@ TEST(SlotTree, TheResultMayReplaceAnyPieceOfTheLastRound) {
           (void)tree.add<float>(first, pieces, 0, 1500,
                                 values[static_cast<std::size_t>(target)].data());
         }
-        EXPECT_TRUE(same_bits(values[static_cast<std::size_t>(target)], expected))
+        EXPECT_TRUE(same_float_bits(values[static_cast<std::size_t>(target)], expected))
             << slots << " slots, " << ranks << " ranks, into " << target;
       }
     }
@@ -159,7 +159,7 @@ TEST(SlotTree, PiecesMayBeOverwrittenBetweenRounds) {
     a.assign(300, -1e30F);
     b.assign(300, -1e30F);
   }
-  EXPECT_TRUE(same_bits(out, tree_sum(values)));
+  EXPECT_TRUE(same_float_bits(out, tree_sum(values)));
 }
 
 TEST(SlotTree, ATreeIsUsedAgainForTheNextStep) {
@@ -173,7 +173,7 @@ TEST(SlotTree, ATreeIsUsedAgainForTheNextStep) {
         pieces.push_back(values[static_cast<std::size_t>(s)].data());
       (void)tree.add<float>(first, pieces, 0, 64, out.data());
     }
-    EXPECT_TRUE(same_bits(out, tree_sum(values))) << "step " << step;
+    EXPECT_TRUE(same_float_bits(out, tree_sum(values))) << "step " << step;
   }
 }
 
@@ -233,7 +233,7 @@ TEST(SlotTree, SumsOfWholeSubtreesMayComeInTheirSlotsPlace) {
           (void)tree.add<float>(first, std::span<const SlotTree::Leaf>(leaves), 0, 1500,
                                 out.data());
         }
-        EXPECT_TRUE(same_bits(out, expected))
+        EXPECT_TRUE(same_float_bits(out, expected))
             << slots << " slots, " << ranks << " ranks, blocks of " << widest;
       }
     }

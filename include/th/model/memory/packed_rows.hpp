@@ -21,7 +21,7 @@ struct AttentionGroup {
 /// What a model's attentions make of sentences: which keys a query sees, and every how many encoder
 /// states cross attention sees one.
 struct AttentionCuts {
-  runtime::ScoreRule encoder, decoder, cross;
+  runtime::ScoreRule encoder{}, decoder{}, cross{};
   std::int64_t memory_step = 1;
 };
 

@@ -15,7 +15,7 @@ namespace th::data {
 namespace {
 
 using config::TokenizerKind;
-using Ids = std::vector<std::int32_t>;
+using PieceIds = std::vector<std::int32_t>;
 using test::section_of;
 using test::trained;
 using test::walk_of;
@@ -44,7 +44,7 @@ TEST_P(Pieces, OurSegmentationIsSentencePiecesOwn) {
     ASSERT_EQ(tokenizer->size(), data.vocab_size);
     std::size_t unknown = 0;
     for (const std::string& line : test::hard_lines()) {
-      const Ids ids = tokenizer->encode(line);
+      const PieceIds ids = tokenizer->encode(line);
       EXPECT_EQ(tokenizer->segment(line, 0, 1), ids) << line;
       unknown += static_cast<std::size_t>(std::count(ids.begin(), ids.end(), kUnknown));
     }
@@ -77,11 +77,11 @@ TEST_P(Pieces, AnyTextComesBackThroughBytes) {
     return static_cast<std::int32_t>(std::find(tokens.begin(), tokens.end(), token) -
                                      tokens.begin());
   };
-  EXPECT_EQ(tokenizer->decode(Ids{kBegin, id_of("<0x41>"), id_of("<0x0A>"), kPad, id_of("<0x42>"),
-                                  kEnd, id_of("<0x43>")}),
+  EXPECT_EQ(tokenizer->decode(PieceIds{kBegin, id_of("<0x41>"), id_of("<0x0A>"), kPad,
+                                       id_of("<0x42>"), kEnd, id_of("<0x43>")}),
             "A B");
-  EXPECT_THROW(static_cast<void>(tokenizer->decode(Ids{500})), DataError);
-  EXPECT_THROW(static_cast<void>(tokenizer->decode(Ids{-1})), DataError);
+  EXPECT_THROW(static_cast<void>(tokenizer->decode(PieceIds{500})), DataError);
+  EXPECT_THROW(static_cast<void>(tokenizer->decode(PieceIds{-1})), DataError);
 }
 
 TEST_P(Pieces, TrainingGivesTheSameBytesAgain) {
@@ -103,7 +103,7 @@ TEST_P(Pieces, UserSymbolsAreWholeAndCaseIsFolded) {
   EXPECT_EQ(tokenizer->tokens()[4], "<2de>");
   EXPECT_EQ(tokenizer->tokens()[5], "<2fr>");
   for (const double amount : {0.0, 0.3, 1.0}) {
-    const Ids ids = tokenizer->sample("<2fr> TWENTY<2de>", amount, 3);
+    const PieceIds ids = tokenizer->sample("<2fr> TWENTY<2de>", amount, 3);
     EXPECT_EQ(std::count(ids.begin(), ids.end(), 5), 1) << amount;
     EXPECT_EQ(ids.back(), 4) << amount;
     EXPECT_EQ(tokenizer->decode(ids), "<2fr> twenty<2de>");
@@ -166,7 +166,7 @@ TEST_F(UserModel, SpecialSymbolsAreMappedToOurIds) {
   sentencepiece::SentencePieceProcessor own;
   ASSERT_TRUE(own.Load(path_.string()).ok());
   for (const std::string& line : test::hard_lines()) {
-    Ids want;
+    PieceIds want;
     for (const int id : own.EncodeAsIds(line)) want.push_back(id == 0 ? kUnknown : id + 1);
     EXPECT_EQ(tokenizer->encode(line), want) << line;
     EXPECT_EQ(tokenizer->decode(want), own.DecodeIds(own.EncodeAsIds(line)));

@@ -37,11 +37,11 @@ TEST(Tokenizer, DecodeAndDamagedLists) {
 
 TEST(Tokenizer, CutsKeepEnd) {
   const WordTokenizer tokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "y"});
-  using Ids = std::vector<std::int32_t>;
-  EXPECT_EQ(encode_source(tokenizer, "x y x", 4), (Ids{4, 5, 4, 3}));
-  EXPECT_EQ(encode_source(tokenizer, "x y x", 3), (Ids{4, 5, 3}));
-  EXPECT_EQ(encode_target(tokenizer, "x y x", 5), (Ids{2, 4, 5, 4, 3}));
-  EXPECT_EQ(encode_target(tokenizer, "x y x", 4), (Ids{2, 4, 5, 3}));
+  using WordIds = std::vector<std::int32_t>;
+  EXPECT_EQ(encode_source(tokenizer, "x y x", 4), (WordIds{4, 5, 4, 3}));
+  EXPECT_EQ(encode_source(tokenizer, "x y x", 3), (WordIds{4, 5, 3}));
+  EXPECT_EQ(encode_target(tokenizer, "x y x", 5), (WordIds{2, 4, 5, 4, 3}));
+  EXPECT_EQ(encode_target(tokenizer, "x y x", 4), (WordIds{2, 4, 5, 3}));
 }
 
 TEST(Tokenizer, BytesGiveTheTokenizerAgain) {

@@ -20,7 +20,7 @@ using test::same_bits;
 
 // fp32 chains of four products with sums of up to 48 terms and a softmax, relative to the largest
 // element.
-constexpr double kTolerance = 5e-6;
+constexpr double kAttentionTolerance = 5e-6;
 constexpr std::int64_t kWidth = 24, kHeads = 3;
 
 struct Case {
@@ -165,15 +165,15 @@ TEST_P(AttentionBlocks, ForwardAndEveryGradientAgreeWithLibTorch) {
   const at::Tensor x = leaf(problem.x), memory = c.cross ? leaf(problem.memory) : x;
   const at::Tensor want = oracle(problem, x, memory);
   want.backward(problem.g.to(at::kDouble));
-  EXPECT_LT(relative_error(problem.y, want), kTolerance);
-  EXPECT_LT(relative_error(problem.g_x, x.grad()), kTolerance);
+  EXPECT_LT(relative_error(problem.y, want), kAttentionTolerance);
+  EXPECT_LT(relative_error(problem.g_x, x.grad()), kAttentionTolerance);
   if (c.cross) {
     EXPECT_LT(
         relative_error(problem.g_memory, memory.grad() + static_cast<double>(Problem::kBefore)),
-        kTolerance)
+        kAttentionTolerance)
         << "added to what is there";
   }
-  EXPECT_LT(problem.p.gradient_error(), kTolerance);
+  EXPECT_LT(problem.p.gradient_error(), kAttentionTolerance);
 }
 
 TEST_P(AttentionBlocks, KeepsOrComputesAgainWithTheSameBits) {
@@ -269,8 +269,8 @@ TEST_F(AttentionMasks, AGroupIsAsIfItWereAlone) {
   const AttentionRows rows_of_x{x, {}, site};
   const at::Tensor y = Attention().forward(context_, all.p.span(), rows_of_x, tape);
   const at::Tensor g_x = Attention().backward(context_, all.p.span(), g, rows_of_x, tape, nullptr);
-  EXPECT_LT(relative_error(y, all.y.narrow(0, first, rows)), kTolerance);
-  EXPECT_LT(relative_error(g_x, all.g_x.narrow(0, first, rows)), kTolerance);
+  EXPECT_LT(relative_error(y, all.y.narrow(0, first, rows)), kAttentionTolerance);
+  EXPECT_LT(relative_error(g_x, all.g_x.narrow(0, first, rows)), kAttentionTolerance);
 }
 
 TEST_F(AttentionMasks, LaterTokensDoNotChangeEarlierOnes) {

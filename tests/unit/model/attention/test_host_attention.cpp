@@ -1,35 +1,23 @@
 // Attention of the host in one kernel against the formulas in fp64, and its bits: the same for
 // every tile, thread count and company.
-#include "gpu/kernels/attention_exam.hpp"
+#include "host_exam.hpp"
 #include "th/base/build_info.hpp"
-#include "th/model/ops/host_ops.hpp"
-
-#include <ATen/Parallel.h>
 
 namespace th::model {
 namespace {
 
-using Case = reference::AttentionCase;
-using Offsets = std::vector<std::int64_t>;
-
-/// All results of one case, by the ops of one instruction set.
-template <typename T>
-std::vector<T> run(const Case& c, const runtime::OpTable<T>& ops, double tolerance) {
-  const reference::AttentionExam<T, reference::HostMemory> exam(c, 5);
-  return exam.compare(ops, tolerance,
-                      at::get_num_threads() * runtime::host_attention_scratch(
-                                                  c.rule, exam.queries(), exam.keys(), c.width));
-}
-
-constexpr runtime::ScoreRule kFull{runtime::ScoreRule::Kind::kFull},
-    kCausal{runtime::ScoreRule::Kind::kCausal};
+using HostCase = reference::AttentionCase;
+using test::attention_results;
+using test::kCausal;
+using test::kFull;
+using test::Offsets;
 
 /// Around the queries that are taken at a time (48), tiles of 6 and 8 rows, vectors of 8 and 16.
 const Offsets kShort{0, 1, 8, 21, 37, 53}, kOther{0, 16, 17, 40, 45, 56},
     kLong{0, 47, 95, 144, 274}, kLongOther{0, 130, 163, 180, 229};
 
-std::vector<Case> cases() {
-  std::vector<Case> out;
+std::vector<HostCase> cases() {
+  std::vector<HostCase> out;
   for (const float rate : {0.0F, 0.2F}) {
     for (const std::int64_t width : {8, 16, 24, 64}) {
       for (const runtime::ScoreRule rule : {kFull, kCausal}) {
@@ -60,29 +48,32 @@ using Elements = testing::Types<float, Bf16, Fp16>;
 TYPED_TEST_SUITE(HostAttention, Elements);
 
 TYPED_TEST(HostAttention, IsThatOfTheFormulasWithTheSameBitsForEveryTile) {
-  for (const Case& c : cases()) {
+  for (const HostCase& c : cases()) {
     SCOPED_TRACE(testing::Message()
                  << c.heads << " heads of " << c.width << ", " << reference::name_of(c.rule)
                  << ", dropout " << c.rate << ", " << c.query_offsets.back() << " rows");
-    const std::vector<TypeParam> narrow = run(c, *host_ops_of<TypeParam>("avx2"), this->kTolerance);
+    const std::vector<TypeParam> narrow =
+        attention_results(c, *host_ops_of<TypeParam>("avx2"), this->kTolerance);
     if (const auto* wide = host_ops_of<TypeParam>("avx512"))
-      reference::expect_same_bits(run(c, *wide, this->kTolerance), narrow, "wide tiles");
+      reference::expect_same_bits(attention_results(c, *wide, this->kTolerance), narrow,
+                                  "wide tiles");
   }
 }
 
 TYPED_TEST(HostAttention, HasTheSameBitsForAnyNumberOfThreads) {
-  const Case c{kLong, kLongOther, 3, 24, kFull, 0.2F};
-  const std::vector<TypeParam> one = run(c, host_ops<TypeParam>(), this->kTolerance);
+  const HostCase c{kLong, kLongOther, 3, 24, kFull, 0.2F};
+  const std::vector<TypeParam> one = attention_results(c, host_ops<TypeParam>(), this->kTolerance);
   const int before = at::get_num_threads();
   at::set_num_threads(3);
-  const std::vector<TypeParam> three = run(c, host_ops<TypeParam>(), this->kTolerance);
+  const std::vector<TypeParam> three =
+      attention_results(c, host_ops<TypeParam>(), this->kTolerance);
   at::set_num_threads(before);
   reference::expect_same_bits(three, one, "three threads");
 }
 
 TYPED_TEST(HostAttention, WritesZeroGradientsOfKeysThatNobodyAskedFor) {
-  const Case c{{0, 3, 3, 7}, {0, 2, 9, 12}, 2, 16, kFull, 0.0F};
-  (void)run(c, host_ops<TypeParam>(), this->kTolerance);  // the formulas say zero
+  const HostCase c{{0, 3, 3, 7}, {0, 2, 9, 12}, 2, 16, kFull, 0.0F};
+  (void)attention_results(c, host_ops<TypeParam>(), this->kTolerance);  // the formulas say zero
 }
 
 }  // namespace

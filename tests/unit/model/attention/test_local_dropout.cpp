@@ -14,7 +14,7 @@ using test::RecordingSource;
 using test::relative_error;
 
 /// fp32 chains of three layers, relative to the largest element.
-constexpr double kTolerance = 1e-5;
+constexpr double kLocalTolerance = 1e-5;
 
 /// Losses and gradients of one batch.
 struct Result {
@@ -38,14 +38,14 @@ Result run(const config::ModelSection& section, const data::Batch& batch, bool f
 /// Sentences in several groups of lengths, the long ones of several blocks.
 data::Batch long_batch() { return test::make_batch({3, 9, 40, 161, 200}, {5, 6, 70, 130, 180}); }
 
-struct Kind {
+struct LocalKind {
   std::int64_t window, downsample;
 };
-constexpr Kind kKinds[] = {{20, 1}, {70, 3}};
+constexpr LocalKind kKinds[] = {{20, 1}, {70, 3}};
 
 TEST(LocalDropout, ProductsDrawWhatTheKernelDraws) {
   if (!host_ops<float>().has<op::Attention<float>>()) GTEST_SKIP() << "no attention in one kernel";
-  for (const Kind& kind : kKinds) {
+  for (const LocalKind& kind : kKinds) {
     config::ModelSection m = test::small_section();
     m.encoder_attention = m.decoder_attention = m.cross_attention = config::Attention::kLocal;
     m.attention_window = kind.window;
@@ -55,8 +55,9 @@ TEST(LocalDropout, ProductsDrawWhatTheKernelDraws) {
     EXPECT_GT(relative_error(kernel.gradients, none.gradients.to(at::kDouble)), 0.01);
     for (const bool keep_cheap : {false, true}) {
       const Result products = run(m, batch, false, keep_cheap, 0.3);
-      EXPECT_NEAR(products.loss, kernel.loss, kTolerance * kernel.loss);
-      EXPECT_LT(relative_error(products.gradients, kernel.gradients.to(at::kDouble)), kTolerance)
+      EXPECT_NEAR(products.loss, kernel.loss, kLocalTolerance * kernel.loss);
+      EXPECT_LT(relative_error(products.gradients, kernel.gradients.to(at::kDouble)),
+                kLocalTolerance)
           << "window " << kind.window;
     }
   }

@@ -3,19 +3,18 @@
 // sentences that are taken whole and for those in blocks.
 #include <cmath>
 
-#include "gpu/kernels/attention_exam.hpp"
+#include "host_exam.hpp"
 #include "th/base/vector_math.hpp"
-#include "th/model/ops/host_ops.hpp"
-
-#include <ATen/Parallel.h>
 
 namespace th::model {
 namespace {
 
 using reference::AttentionCase;
 using runtime::ScoreRule;
-using Kind = ScoreRule::Kind;
-using Offsets = std::vector<std::int64_t>;
+using test::attention_results;
+using test::kCausal;
+using test::kFull;
+using test::Offsets;
 
 constexpr float kSlopes[] = {0.25F, 0.0625F};
 
@@ -25,21 +24,12 @@ ScoreRule biased(ScoreRule rule) {
 }
 
 /// Rules of all kinds, some with a bias.
-const ScoreRule kFull{Kind::kFull}, kCausal{Kind::kCausal}, kWindow{Kind::kLocal, 70, 70},
-    kBehind{Kind::kLocal, 70, 0},
-    kAcross{Kind::kLocalCross, 90, 90, 3, 5 * ScoreRule::kRatioUnit / 4};
+const ScoreRule kWindow{ScoreRule::Kind::kLocal, 70, 70}, kBehind{ScoreRule::Kind::kLocal, 70, 0},
+    kAcross{ScoreRule::Kind::kLocalCross, 90, 90, 3, 5 * ScoreRule::kRatioUnit / 4};
 
 std::vector<ScoreRule> rules() {
   return {kFull,   kCausal,       kWindow,         kBehind,
           kAcross, biased(kFull), biased(kCausal), biased(kWindow)};
-}
-
-template <typename T>
-std::vector<T> run(const AttentionCase& c, const runtime::OpTable<T>& ops, double tolerance) {
-  const reference::AttentionExam<T, reference::HostMemory> exam(c, 5);
-  return exam.compare(ops, tolerance,
-                      at::get_num_threads() * runtime::host_attention_scratch(
-                                                  c.rule, exam.queries(), exam.keys(), c.width));
 }
 
 std::string words(const AttentionCase& c) {
@@ -67,9 +57,9 @@ TYPED_TEST_SUITE(LongAttention, Elements);
 template <typename T>
 void examine(const AttentionCase& c, double tolerance) {
   SCOPED_TRACE(words(c));
-  const std::vector<T> narrow = run(c, *host_ops_of<T>("avx2"), tolerance);
+  const std::vector<T> narrow = attention_results(c, *host_ops_of<T>("avx2"), tolerance);
   if (const auto* wide = host_ops_of<T>("avx512"))
-    reference::expect_same_bits(run(c, *wide, tolerance), narrow, "wide tiles");
+    reference::expect_same_bits(attention_results(c, *wide, tolerance), narrow, "wide tiles");
 }
 
 TYPED_TEST(LongAttention, IsThatOfTheFormulasForAllRules) {
@@ -86,15 +76,18 @@ TYPED_TEST(LongAttention, IsThatOfTheFormulasForAllRules) {
 TYPED_TEST(LongAttention, HasTheSameBitsForAnyNumberOfThreadsAndAnyCompany) {
   const AttentionCase alone{{0, 290}, {0, 310}, 2, 16, kFull, 0.0F},
       together{{0, 290, 297, 700}, {0, 310, 330, 770}, 2, 16, kFull, 0.0F};
-  const std::vector<TypeParam> one = run(together, host_ops<TypeParam>(), this->kTolerance);
+  const std::vector<TypeParam> one =
+      attention_results(together, host_ops<TypeParam>(), this->kTolerance);
   const int before = at::get_num_threads();
   at::set_num_threads(3);
-  const std::vector<TypeParam> three = run(together, host_ops<TypeParam>(), this->kTolerance);
+  const std::vector<TypeParam> three =
+      attention_results(together, host_ops<TypeParam>(), this->kTolerance);
   at::set_num_threads(before);
   reference::expect_same_bits(three, one, "three threads");
   // Random numbers begin alike, so the first sentence's queries are those of `alone`; so are its
   // keys.
-  std::vector<TypeParam> first = run(alone, host_ops<TypeParam>(), this->kTolerance), same = one;
+  std::vector<TypeParam> first = attention_results(alone, host_ops<TypeParam>(), this->kTolerance),
+                         same = one;
   first.resize(290 * 32);
   same.resize(290 * 32);
   reference::expect_same_bits(same, first, "in company");
@@ -215,7 +208,7 @@ TEST_F(LongAttentionOfFloats, KeepsOneOrderOfSumsAtEveryLength) {
                            reference::random_elements<float>(c.query_offsets.back() * c.width, 5),
                            reference::random_elements<float>(c.key_offsets.back() * 2 * c.width, 6),
                            reference::random_elements<float>(c.query_offsets.back() * c.width, 7));
-    reference::expect_same_bits(run(c, host_ops<float>(), 1e-5), plain.results(),
+    reference::expect_same_bits(attention_results(c, host_ops<float>(), 1e-5), plain.results(),
                                 "the plain order");
   }
 }

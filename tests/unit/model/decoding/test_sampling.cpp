@@ -60,13 +60,13 @@ void expect_distribution(const std::map<std::int32_t, std::int64_t>& counts,
   EXPECT_LT(sum, chi_square_limit(static_cast<double>(cells - 1))) << name;
 }
 
-struct Kind {
+struct SamplingKind {
   std::string name;
   double temperature = 1;
   std::int64_t top_k = 0;
   double top_p = 1;
 };
-std::vector<Kind> kinds() {
+std::vector<SamplingKind> kinds() {
   return {{"all"},
           {"temperature", 0.5},
           {"hot", 3.0},
@@ -80,7 +80,8 @@ std::vector<Kind> kinds() {
 
 /// By the definition: softmax(logits / temperature) in fp64 over the ids that are not barred, cut
 /// to the top_k likeliest, then to the fewest that hold top_p.
-std::map<std::int32_t, double> distribution_of(const std::vector<float>& logits, const Kind& kind,
+std::map<std::int32_t, double> distribution_of(const std::vector<float>& logits,
+                                               const SamplingKind& kind,
                                                const std::set<std::int32_t>& barred) {
   std::vector<std::pair<double, std::int32_t>> all;  // (-weight, id): sorting puts likely ids first
   for (std::size_t v = 0; v < logits.size(); ++v) {
@@ -106,7 +107,7 @@ std::map<std::int32_t, double> distribution_of(const std::vector<float>& logits,
   return out;
 }
 
-SearchOptions options_of(const Kind& kind) {
+SearchOptions options_of(const SamplingKind& kind) {
   SearchOptions options{.sampling = true};
   options.temperature = kind.temperature;
   options.top_k = kind.top_k;
@@ -121,7 +122,7 @@ TEST(DrawDistribution, HasTheFrequenciesOfItsDefinition) {
   std::copy(logits.begin(), logits.end(), row.data_ptr<float>());
   const StepScores scores(row);
   const Ids barred{0, 2, 3, 17, 140};
-  for (const Kind& kind : kinds()) {
+  for (const SamplingKind& kind : kinds()) {
     const DrawDistribution distribution(scores, 0, options_of(kind), barred);
     const auto want = distribution_of(logits, kind, {barred.begin(), barred.end()});
     ASSERT_EQ(distribution.size(), std::ssize(want)) << kind.name;
@@ -192,7 +193,8 @@ TEST(Sampling, TranslationsHaveTheFrequenciesOfTheModel) {
   one.append(Ids{4, 9, 5, 3}, Ids{data::kBegin, data::kEnd});
   const at::Tensor first = model.logits(source, one).to(at::kFloat).contiguous();
   const std::vector<float> logits(first.data_ptr<float>(), first.data_ptr<float>() + first.size(1));
-  for (const Kind& kind : {Kind{"all"}, Kind{"top_k", 0.8, 6}, Kind{"top_p", 1.5, 0, 0.6}}) {
+  for (const SamplingKind& kind :
+       {SamplingKind{"all"}, SamplingKind{"top_k", 0.8, 6}, SamplingKind{"top_p", 1.5, 0, 0.6}}) {
     SearchOptions options = options_of(kind);
     options.beam = options.best = kDraws / 100;
     options.max_length = 1;

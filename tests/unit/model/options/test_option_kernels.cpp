@@ -17,7 +17,7 @@ using test::normal;
 using test::relative_error;
 using test::same_bits;
 
-constexpr double kTolerance = 1e-6;
+constexpr double kOptionTolerance = 1e-6;
 
 at::Tensor torch_activation(ActivationKind kind, const at::Tensor& z) {
   return kind == ActivationKind::kGelu ? at::gelu(z) : at::silu(z);
@@ -48,7 +48,7 @@ TEST_P(Activations, ValuesAgreeWithLibTorchOverTheWholeRange) {
   const at::Tensor error = (y.to(at::kDouble) - want).abs();
   // exp(-x^2 / 2) has the three roundings of its argument, 72 at -12: 72 * 1.8e-7 of itself.
   EXPECT_LT((error / (want.abs() + 1e-30)).max().item<double>(), 2e-5);
-  EXPECT_LT((error / (want.abs() + 1e-3)).max().item<double>(), kTolerance);
+  EXPECT_LT((error / (want.abs() + 1e-3)).max().item<double>(), kOptionTolerance);
 }
 
 TEST_P(Activations, ExtremesStayWhatTheyShouldBe) {
@@ -95,10 +95,10 @@ TEST_P(Activations, ForwardAndBackwardAgreeWithAndWithoutAGateAndDropout) {
       at::Tensor want = torch_activation(GetParam(), zd) * test::factors({9, 37}, dropout);
       if (gated) want = want * upd;
       want.backward(g.to(at::kDouble));
-      EXPECT_LT(relative_error(y, want), kTolerance) << gated << rate;
-      EXPECT_LT(relative_error(g_z, zd.grad()), kTolerance) << gated << rate;
+      EXPECT_LT(relative_error(y, want), kOptionTolerance) << gated << rate;
+      EXPECT_LT(relative_error(g_z, zd.grad()), kOptionTolerance) << gated << rate;
       if (!gated) continue;
-      EXPECT_LT(relative_error(g_up, upd.grad()), kTolerance) << rate;
+      EXPECT_LT(relative_error(g_up, upd.grad()), kOptionTolerance) << rate;
     }
   }
 }
@@ -135,10 +135,11 @@ TEST(RmsNorm, ForwardAndBackwardAgreeWithTheFormula) {
       const at::Tensor xd = leaf(x), gammad = leaf(gamma);
       const at::Tensor want = rms_norm(xd, gammad, static_cast<double>(eps));
       want.backward(g.to(at::kDouble));
-      EXPECT_LT(relative_error(y, want), kTolerance) << d;
+      EXPECT_LT(relative_error(y, want), kOptionTolerance) << d;
       // In one column the two terms of g_x cancel but for eps: the error is judged by their size.
       const double term = (rstd.unsqueeze(1) * g * gamma).abs().max().item<double>();
-      EXPECT_LT((g_x.to(at::kDouble) - xd.grad()).abs().max().item<double>(), kTolerance * term)
+      EXPECT_LT((g_x.to(at::kDouble) - xd.grad()).abs().max().item<double>(),
+                kOptionTolerance * term)
           << d;
       EXPECT_LT(relative_error(g_gamma, before.to(at::kDouble) + gammad.grad()), 2e-6) << d;
     }
@@ -175,9 +176,9 @@ TEST(RmsNorm, GroupsOfColumnsInPlaceAreNormsOfTheirOwn) {
   const at::Tensor want = rms_norm(x, gammad, 1e-5);
   want.backward(g.select(1, 1).to(at::kDouble));
   EXPECT_TRUE(same_bits(kept, packed.select(1, 1)));
-  EXPECT_LT(relative_error(y.select(1, 1), want), kTolerance);
-  EXPECT_LT(relative_error(g_x.select(1, 1), x.grad()), kTolerance);
-  EXPECT_LT(relative_error(g_gamma, gammad.grad()), kTolerance);
+  EXPECT_LT(relative_error(y.select(1, 1), want), kOptionTolerance);
+  EXPECT_LT(relative_error(g_x.select(1, 1), x.grad()), kOptionTolerance);
+  EXPECT_LT(relative_error(g_gamma, gammad.grad()), kOptionTolerance);
   for (const std::int64_t other : {0, 2}) {
     EXPECT_TRUE(same_bits(y.select(1, other), packed.select(1, other)));
     EXPECT_TRUE(same_bits(g_x.select(1, other), g.select(1, other)));
@@ -198,7 +199,7 @@ TEST(LayerNorm, EpsIsThatOfTheOperands) {
                                .eps = 0.5F});
   EXPECT_LT(relative_error(y, at::layer_norm(x.to(at::kDouble), {32}, gamma.to(at::kDouble),
                                              beta.to(at::kDouble), 0.5)),
-            kTolerance);
+            kOptionTolerance);
 }
 
 TEST(PositionsBackward, AddsEachSentencesRowsAtTheirPlaces) {
@@ -220,7 +221,7 @@ TEST(PositionsBackward, AddsEachSentencesRowsAtTheirPlaces) {
     const std::int64_t length = offsets[b + 1] - offsets[b];
     want.narrow(0, 0, length).add_(dropped.narrow(0, offsets[b], length));
   }
-  EXPECT_LT(relative_error(table, want), kTolerance);
+  EXPECT_LT(relative_error(table, want), kOptionTolerance);
   EXPECT_TRUE(same_bits(table.narrow(0, 5, 2), before.narrow(0, 5, 2)));
 }
 

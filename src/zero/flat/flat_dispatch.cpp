@@ -1,6 +1,6 @@
 #include "th/base/build_info.hpp"
 #include "th/zero/flat_kernels.hpp"
-#include "zero/flat_tables.hpp"
+#include "zero/flat/flat_tables.hpp"
 
 namespace th::zero {
 

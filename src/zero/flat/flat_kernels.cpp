@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "th/zero/flat_layout.hpp"
-#include "zero/flat_tables.hpp"
+#include "zero/flat/flat_tables.hpp"
 
 // The loops for one instruction set, TH_ISA (cmake/ThIsa.cmake).
 namespace th::zero::TH_ISA {
