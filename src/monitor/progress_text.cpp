@@ -52,9 +52,9 @@ std::string progress_bar(const Standing& s) {
   if (all > 0) {
     const double share = std::clamp(done / all, 0.0, 1.0);
     const int filled = static_cast<int>(share * kWidth);
-    bar = "[" + std::string(static_cast<std::size_t>(filled), '#') +
-          std::string(static_cast<std::size_t>(kWidth - filled), '-') + "] " +
-          fixed(std::floor(100 * share), 0) + " % ";
+    bar.append("[").append(static_cast<std::size_t>(filled), '#');
+    bar.append(static_cast<std::size_t>(kWidth - filled), '-').append("] ");
+    bar.append(fixed(std::floor(100 * share), 0)).append(" % ");
   }
   return bar + "epoch " + std::to_string(s.epoch) + ", step " + place_in_epoch(s) + ", " +
          numbers(s);

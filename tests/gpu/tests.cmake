@@ -15,6 +15,7 @@ add_library(th_cpu_reference STATIC ${zero}/engine_buffers.cpp ${zero}/state_lay
 target_include_directories(th_cpu_reference PUBLIC ${CMAKE_SOURCE_DIR}/src)
 target_link_libraries(th_cpu_reference PUBLIC th_config th_layout th_ledger)
 th_apply_options(th_cpu_reference)
+th_use_unity(th_cpu_reference)
 set(gpu_mpi_environment OMP_NUM_THREADS=1
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none)
@@ -97,6 +98,7 @@ if(TH_CUDA)
   target_link_libraries(th_fake_cuda PRIVATE MPI::MPI_CXX)
   target_link_options(th_fake_cuda PRIVATE LINKER:--no-undefined)
   th_apply_options(th_fake_cuda)
+  th_use_unity(th_fake_cuda)
 
   # th_add_gpu_test(name RANKS program) adds a test that is skipped without a device; it runs
   # without mpirun where RANKS is 0. tools/gpu_check.sh reads the same list.

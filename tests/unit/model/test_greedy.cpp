@@ -23,7 +23,9 @@ Ids decode_alone(Transformer& model, RecordingSource& source, const data::Batch&
   Ids out;
   const Ids source_ids(batch.source.begin(), batch.source.end());
   while (std::ssize(out) < limit) {
-    Ids target{data::kBegin};
+    Ids target;
+    target.reserve(out.size() + 2);
+    target.push_back(data::kBegin);
     target.insert(target.end(), out.begin(), out.end());
     target.push_back(data::kEnd);
     data::Batch prefix;
