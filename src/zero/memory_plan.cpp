@@ -9,6 +9,7 @@
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/zero/decoding_source.hpp"
 #include "th/zero/whole_matrices.hpp"
+#include "th/zero/whole_update.hpp"
 #include "zero/sizes.hpp"
 
 #include <algorithm>
@@ -260,10 +261,11 @@ class PlanBuilder {
     if (request_.saves && slices > 0)
       host_phase("final", MemoryClass::kCheckpointStaging, slices * unit_staging);
     host_phase("update", MemoryClass::kCommunication, buffers_.records_at_end() * kDouble);
-    const std::int64_t matrices =
-        whole_matrix_floats(config_, whole_matrices(config_, layout_), request_.rank) * kFloat;
-    if (matrices >= static_cast<std::int64_t>(runtime::MemoryLedger::kSmallest))
-      host_phase("whole tensors", MemoryClass::kCommunication, matrices);
+    const auto matrices = whole_matrices(config_, layout_);
+    const std::int64_t whole = whole_matrix_floats(config_, matrices, request_.rank) * kFloat;
+    if (whole >= static_cast<std::int64_t>(runtime::MemoryLedger::kSmallest))
+      host_phase("whole tensors", MemoryClass::kCommunication,
+                 whole + WholeUpdate::product_bytes(config_, matrices, request_.rank));
     if (request_.saves && !config_.checkpoint.async)
       host_phase("checkpoint", MemoryClass::kCheckpointStaging, unit_staging);
     if (request_.training.empty()) return;

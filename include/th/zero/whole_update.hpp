@@ -27,6 +27,11 @@ class WholeUpdate {
   [[nodiscard]] static std::unique_ptr<WholeUpdate> make(const config::RunConfig& config,
                                                          const FlatLayout& layout,
                                                          std::int64_t rank, StateStore& store);
+  /// Bytes that a rank's update takes beside whole_matrix_floats(): what the library of products
+  /// asks for, which depends on the processor.
+  [[nodiscard]] static std::int64_t product_bytes(
+      const config::RunConfig& config, const std::vector<std::vector<WholeMatrix>>& matrices,
+      std::int64_t rank);
   virtual ~WholeUpdate() = default;
   WholeUpdate(const WholeUpdate&) = delete;
   WholeUpdate& operator=(const WholeUpdate&) = delete;

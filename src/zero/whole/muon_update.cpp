@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "th/base/hash.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 #include "zero/whole/orthogonalize.hpp"
 
 namespace th::zero {
@@ -56,6 +57,7 @@ void MuonUpdate::prepare(std::size_t /*arrival*/, const StateStore::Slice& shard
 }
 
 void MuonUpdate::compute(std::int64_t unit) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);  // as the matrices
   for_own(unit, [&](const WholeMatrix& matrix, std::int64_t before) {
     float* x = own(0) + before;
     const std::int64_t high = std::max(matrix.rows, matrix.columns),

@@ -42,14 +42,16 @@ void orthogonalize(const model::Gemm& gemm, float* x, std::int64_t rows, std::in
                    product = tensor(scratch.product, rows, columns),
                    square = tensor(scratch.square, columns, columns);
   at::Tensor gram = tensor(scratch.gram, columns, columns);
-  const auto scale = static_cast<float>(1.0 / std::max(norm_of(x, count), 1e-7));
-  for (std::int64_t i = 0; i < count; ++i) x[i] *= scale;
+  if (gemm.computes()) {
+    const auto scale = static_cast<float>(1.0 / std::max(norm_of(x, count), 1e-7));
+    for (std::int64_t i = 0; i < count; ++i) x[i] *= scale;
+  }
   for (int iteration = 0; iteration < kIterations; ++iteration) {
     gemm.weight_gradient(x_RC, x_RC, gram, model::Write::kSet);
     gemm.input_gradient(gram, gram, square);
-    combine(kB, scratch.gram, kC, scratch.square, small);
+    if (gemm.computes()) combine(kB, scratch.gram, kC, scratch.square, small);
     gemm.input_gradient(x_RC, square, product);
-    combine(1.0F, scratch.product, kA, x, count);
+    if (gemm.computes()) combine(1.0F, scratch.product, kA, x, count);
   }
 }
 

@@ -5,6 +5,7 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "zero/whole/adafactor_update.hpp"
 #include "zero/whole/muon_update.hpp"
+#include "zero/whole/orthogonalize.hpp"
 
 namespace th::zero {
 
@@ -42,6 +43,22 @@ std::unique_ptr<WholeUpdate> WholeUpdate::make(const config::RunConfig& config,
   if (config.optimizer.name == config::OptimizerKind::kAdafactor)
     return std::make_unique<AdafactorUpdate>(config, layout, rank, store);
   return nullptr;
+}
+
+std::int64_t WholeUpdate::product_bytes(const config::RunConfig& config,
+                                        const std::vector<std::vector<WholeMatrix>>& matrices,
+                                        std::int64_t rank) {
+  if (config.optimizer.name != config::OptimizerKind::kMuon) return 0;
+  const model::Gemm gemm(model::resolve_gemm(config.run.gemm), model::Arithmetic::kShapesOnly);
+  runtime::MemoryLedger ledger;
+  const runtime::PlanningScope planning(ledger);
+  for (const std::vector<WholeMatrix>& unit : matrices) {
+    for (const WholeMatrix& m : unit) {
+      if (m.owner == rank)
+        orthogonalize(gemm, nullptr, std::max(m.rows, m.columns), std::min(m.rows, m.columns), {});
+    }
+  }
+  return ledger.at_peak().total();
 }
 
 void WholeUpdate::take(std::size_t arrival, std::int64_t unit,
