@@ -1,11 +1,14 @@
-// mpirun -np N bench_step [DECK] [section.key=value]…: the whole optimizer step by ZeRO stage and
-// by gradient checkpointing, in turn, in tokens/s, with ratios of neighbours in time: each stage to
-// forward + backward alone (no communication, no update), stage 0 to the step's matrix products
-// alone by oneDNN, and each kind of gradient checkpointing to none. One slot a rank. Default deck:
-// inputs/benchmark.in (about 4 GiB a rank).
+// mpirun -np N bench_step [--limit] [DECK] [section.key=value]…: the whole optimizer step by ZeRO
+// stage and by gradient checkpointing, in turn, in tokens/s, with ratios of neighbours in time:
+// each stage to forward + backward alone (no communication, no update), stage 0 to the step's
+// matrix products alone by oneDNN, and each kind of gradient checkpointing to none. One slot a
+// rank. Default deck: inputs/benchmark.in (about 4 GiB a rank). --limit: stage 0 beside the
+// products alone, for steps that take long.
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "bench_deck.hpp"
 #include "model_products.hpp"
@@ -108,10 +111,11 @@ class Products {
 /// checkpointing, and this rank's batches.
 class StepBench {
  public:
-  StepBench(config::RunConfig config, runtime::Collectives& collectives,
+  StepBench(config::RunConfig config, bool limit_alone, runtime::Collectives& collectives,
             const runtime::Communicator& node)
       : collectives_(collectives),
         config_(std::move(config)),
+        limit_alone_(limit_alone),
         products_(config_),
         robin_([this] { collectives_.barrier(); }, collectives.rank() == 0) {
     const std::int64_t ranks = collectives.size();
@@ -127,9 +131,12 @@ class StepBench {
           model::host_compute(config_.run));
     };
     plain_ = model_of(GradientCheckpointing::kNone);
-    for (std::size_t k = 0; k < std::size(kKinds); ++k) recomputing_[k] = model_of(kKinds[k].first);
-    local_ = std::make_unique<LocalSource>(*plain_, config_);
-    for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
+    if (!limit_alone_) {
+      for (std::size_t k = 0; k < std::size(kKinds); ++k)
+        recomputing_[k] = model_of(kKinds[k].first);
+      local_ = std::make_unique<LocalSource>(*plain_, config_);
+    }
+    for (std::size_t stage = 0; stage < (limit_alone_ ? 1 : engines_.size()); ++stage) {
       config::RunConfig staged = config_;
       staged.zero.stage = static_cast<std::int64_t>(stage);
       engines_[stage] = std::make_unique<zero::ZeroEngine>(staged, *plain_, collectives, ranks);
@@ -137,6 +144,11 @@ class StepBench {
   }
 
   void run() {
+    if (limit_alone_) {
+      robin_.add(kProducts, [this] { products_.run(); });
+      robin_.add(kStage0, [this] { step(*plain_, *engines_[0]); });
+      return robin_.run(kRounds);
+    }
     robin_.add(kAlone, [this] {
       const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
       plain_->train_slot(
@@ -170,6 +182,7 @@ class StepBench {
                    bench::ratio(tokens, seconds), value, of);
     };
     row("matrix products alone, oneDNN", robin_.median(kProducts) * all_of_linear, 1, "");
+    if (limit_alone_) return row_of_limit(row, all_of_linear);
     row("forward + backward alone", robin_.median(kAlone),
         robin_.beside(kProducts, kAlone) * all_of_linear, "the speed of the products");
     for (std::size_t stage = 0; stage < engines_.size(); ++stage) {
@@ -177,8 +190,7 @@ class StepBench {
       row(name, robin_.median(name), bench::ratio(1, robin_.beside(name, kAlone)),
           "the speed of forward + backward alone");
     }
-    row(kStage0, robin_.median(kStage0), robin_.beside(kProducts, kStage0) * all_of_linear,
-        "the speed of the products (GEMM limit)");
+    row_of_limit(row, all_of_linear);
     for (const auto& [kind, name] : kKinds) {
       const double time = robin_.beside(name, kStage0);
       const double limit = kind == GradientCheckpointing::kSelective ? kSelectiveLimit
@@ -196,6 +208,11 @@ class StepBench {
   }
 
  private:
+  template <typename Row>
+  void row_of_limit(const Row& row, double all_of_linear) const {
+    row(kStage0, robin_.median(kStage0), robin_.beside(kProducts, kStage0) * all_of_linear,
+        "the speed of the products (GEMM limit)");
+  }
   void step(model::Transformer& model, zero::ZeroEngine& engine) {
     (void)train::run_step(config_, model, engine, batches_, steps_,
                           {config_.optimizer.lr, steps_ + 1});
@@ -204,6 +221,7 @@ class StepBench {
 
   runtime::Collectives& collectives_;
   config::RunConfig config_;
+  bool limit_alone_;
   Products products_;
   bench::RoundRobin robin_;
   data::StepBatches batches_;
@@ -223,6 +241,11 @@ int main(int argc, char** argv) {
     const auto collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
     const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
     bench::RoundRobin::initialize(argc, argv, collectives->rank() == 0);
+    const bool limit_alone = argc > 1 && std::string_view(argv[1]) == "--limit";
+    if (limit_alone) {
+      std::rotate(argv + 1, argv + 2, argv + argc);
+      --argc;
+    }
     config::RunConfig config = bench::deck_of(argc, argv).config;
     if (config.data.synthetic == config::Synthetic::kNone)
       throw DeckError(
@@ -236,7 +259,7 @@ int main(int argc, char** argv) {
                   overlap.overlap == config::Overlap::kOn ? "on" : "off", overlap.reason.c_str());
     }
     c10::InferenceMode no_grad;
-    StepBench bench(config, *collectives, node);
+    StepBench bench(config, limit_alone, *collectives, node);
     bench.run();
     bench.report();
     collectives->barrier();
