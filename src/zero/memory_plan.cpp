@@ -3,6 +3,7 @@
 #include "th/base/error.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
+#include "th/model/decoding/search_options.hpp"
 #include "th/model/memory/batch_copies.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
@@ -97,7 +98,7 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
     if (pass == Pass::kEvaluation && apart) model.evaluate(source, batch);
     if (pass == Pass::kEvaluation && !apart) (void)model.sentence_losses(source, batch);
     if (pass == Pass::kDecoding)
-      model::plan_decoding(model, source, batch, request.config.decode.beam);
+      model::plan_decoding(model, source, batch, model::search_options(request.config.decode));
     most = std::max(most, ledger.at_peak().total());
   }
   return most + model.constant_bytes();
@@ -143,6 +144,12 @@ const MemoryPlan::Phase& MemoryPlan::host_peak() const {
   return *std::max_element(phases.begin(), phases.end(), [](const Phase& a, const Phase& b) {
     return a.host.total() < b.host.total();
   });
+}
+
+const MemoryPlan::Phase* MemoryPlan::find(std::string_view name) const {
+  const auto found = std::find_if(phases.begin(), phases.end(),
+                                  [&](const Phase& phase) { return phase.name == name; });
+  return found == phases.end() ? nullptr : &*found;
 }
 
 const MemoryPlan::Phase& MemoryPlan::peak() const {

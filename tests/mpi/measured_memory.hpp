@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <gtest/gtest.h>
 #include <mpi.h>
 
 #include <algorithm>
@@ -11,13 +12,14 @@
 
 #include "th/base/hash.hpp"
 #include "th/model/blocks/transformer.hpp"
+#include "th/model/memory/torch_memory.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/zero/engine.hpp"
 #include "th/zero/memory_plan.hpp"
 
 // One optimizer step of a model on random ids: the memory that it takes by the ledger, and the plan
-// of it.
+// of it. What the tests of plans share.
 namespace th_test {
 
 using th::config::GradientCheckpointing;
@@ -25,6 +27,18 @@ using th::runtime::MemoryClass;
 using th::runtime::MemoryLedger;
 using th::runtime::MemoryUse;
 using th::runtime::TransportChoice;
+
+/// Tests that look at the ledger: testing::Test, or one with a parameter.
+template <typename Base>
+class OnTheLedger : public Base {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "the address sanitizer keeps its own operator new";
+#endif
+    th::model::observe_torch_memory();
+  }
+};
 
 constexpr std::int64_t kVocabulary = 1000, kLongest = 64;
 
@@ -47,13 +61,13 @@ inline th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointi
   return c;
 }
 
-inline th::data::Batch make_batch(const Size& size) {
+inline th::data::Batch make_batch(const Size& size, std::int64_t vocabulary = kVocabulary) {
   th::data::Batch b;
   b.sentences = size.sentences;
   b.source_length = b.target_length = size.length;
   for (std::int64_t i = 0; i < size.sentences * size.length; ++i) {
-    b.source.push_back(4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) %
-                                                     (kVocabulary - 4)));
+    b.source.push_back(
+        4 + static_cast<std::int64_t>(th::mix64(static_cast<std::uint64_t>(i)) % (vocabulary - 4)));
   }
   b.target_in = b.target_out = b.source;
   b.source_lengths.assign(static_cast<std::size_t>(size.sentences),

@@ -10,44 +10,18 @@
 #include "mpi_test.hpp"
 #include "th/base/error.hpp"
 #include "th/model/decoding/decoding.hpp"
-#include "th/model/memory/torch_memory.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 
 namespace {
 
-using th::config::GradientCheckpointing;
-using th::runtime::MemoryClass;
-using th::runtime::MemoryLedger;
-using th::runtime::MemoryUse;
-using th::runtime::TransportChoice;
-using th_test::kDeep;
-using th_test::kLongest;
-using th_test::kSizes;
-using th_test::kVocabulary;
-using th_test::make_batch;
-using th_test::make_config;
-using th_test::measure;
-using th_test::plan;
-using th_test::plan_request;
-using th_test::ranks;
-using th_test::record_bytes;
-using th_test::Size;
-using th_test::slots_of_a_step;
+using namespace th_test;
 
 constexpr double kTolerance = 0.05;  // of the total, what issue and contract ask for
 constexpr GradientCheckpointing kKinds[] = {
     GradientCheckpointing::kNone, GradientCheckpointing::kSelective, GradientCheckpointing::kFull,
     GradientCheckpointing::kSqrt};
 
-class MemoryPlanTest : public testing::Test {
- protected:
-  void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__)
-    GTEST_SKIP() << "the address sanitizer keeps its own operator new";
-#endif
-    th::model::observe_torch_memory();
-  }
-};
+using MemoryPlanTest = OnTheLedger<testing::Test>;
 
 TEST_F(MemoryPlanTest, GrowthOfTheProcessIsWithinTenPercentOfTheLedger) {
   // The first test of its process, because it looks at the process: anonymous memory and own
@@ -215,7 +189,7 @@ TEST_F(MemoryPlanTest, MessagesTakeAReceiveBufferThatIsPlanned) {
 }
 
 TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheByte) {
-  for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
+  for (const std::vector<int>& nodes : node_placements(ranks())) {
     for (const std::int64_t stage : {0, 2, 3}) {
       const th::config::RunConfig config =
           make_config(stage, GradientCheckpointing::kFull, kSizes[0]);

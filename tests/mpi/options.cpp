@@ -58,15 +58,7 @@ RunConfig small_config(std::int64_t stage, GradientCheckpointing kind, Set set) 
   return c;
 }
 
-class OptionSets : public testing::TestWithParam<Set> {
- protected:
-  void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__)
-    GTEST_SKIP() << "the address sanitizer keeps its own operator new";
-#endif
-    th::model::observe_torch_memory();
-  }
-};
+class OptionSets : public th_test::OnTheLedger<testing::TestWithParam<Set>> {};
 std::string name_of(const testing::TestParamInfo<Set>& info) {
   constexpr const char* kNames[] = {"today", "marian", "tied_embeddings", "tied_decoder"};
   return kNames[static_cast<std::size_t>(info.param)];

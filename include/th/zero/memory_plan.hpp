@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "th/config/run_config.hpp"
@@ -65,6 +66,8 @@ struct MemoryPlan {
   std::int64_t once_a_node =
       0;  ///< of every phase's bytes: what the ranks of a node have together, once (OnceANode)
   [[nodiscard]] const Phase& peak() const;
+  /// Null where it does not occur.
+  [[nodiscard]] const Phase* find(std::string_view name) const;
   /// Beside a device with memory of its own: the phase that takes most of the host's.
   [[nodiscard]] const Phase& host_peak() const;
   /// The part of a node's memory that one of `ranks_here` ranks there stands for, which counts

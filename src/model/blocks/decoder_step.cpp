@@ -13,10 +13,17 @@ namespace th::model {
 namespace {
 
 /// The row of the cache that has key `key` of a sentence whose states are the rows from `first` on.
-std::int64_t place_of(const DecodingRows& rows, std::size_t sentence, std::int64_t first,
+std::int64_t place_of(const DecodingRows& rows, std::int64_t sentence, std::int64_t first,
                       std::int64_t key) {
   if (rows.kept_keys == 0) return first + key;
-  return static_cast<std::int64_t>(sentence) * rows.kept_keys + key % rows.kept_keys;
+  return sentence * rows.kept_keys + key % rows.kept_keys;
+}
+
+/// Room for the keys that one query sees.
+template <typename T>
+const T** pairs_of(const DecodingRows& rows) {
+  static_assert(sizeof(const T*) == sizeof(std::int64_t));
+  return reinterpret_cast<const T**>(rows.pairs.data_ptr<std::int64_t>());
 }
 
 }  // namespace
@@ -100,9 +107,8 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
   const at::Tensor qkv = self_attention_.query_key_value(p).forward(c, x_RD);
   self_attention_.normalize(c, p, qkv, 0, Attention::Part::kQueries, nullptr);
   self_attention_.normalize(c, p, qkv, width, Attention::Part::kKeys, nullptr);
-  const std::vector<std::int32_t> places(static_cast<std::size_t>(count),
-                                         static_cast<std::int32_t>(rows.step));
-  Attention::rotate(c, self_rules_, places.data(), qkv, runtime::RotationRule::Direction::kForward);
+  Attention::rotate(c, self_rules_, rows.places.const_data_ptr<std::int32_t>(), qkv,
+                    runtime::RotationRule::Direction::kForward);
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(qkv, [&]<typename T>(const Kernels<T>& k) {
     T* kept = k.elements(cache.self);
@@ -112,26 +118,22 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
                   static_cast<std::size_t>(pair) * sizeof(T));
     }
     const runtime::PositionRange keys = self_rules_.scores.keys(rows.step, rows.step + 1);
-    const std::int64_t head_width = width / c.heads;
-    std::vector<float> scratch(
-        static_cast<std::size_t>(attend_scratch(keys.end - keys.begin, c.heads, head_width)));
-    std::vector<const T*> pairs(static_cast<std::size_t>(keys.end - keys.begin));
+    const T** pairs = pairs_of<T>(rows);
     for (std::int64_t r = 0; r < count; ++r) {
-      const std::vector<std::int32_t>& line = rows.lineage[static_cast<std::size_t>(r)];
-      for (std::int64_t t = keys.begin; t < keys.end; ++t)
-        pairs[static_cast<std::size_t>(t - keys.begin)] =
-            kept + (t % rows.kept_steps * rows.capacity +
-                    line[static_cast<std::size_t>(t - rows.first_step())]) *
-                       pair;
+      const std::int32_t* of_steps = rows.line(rows.step, r) + 1;
+      for (std::int64_t t = keys.begin; t < keys.end; ++t) {
+        const std::int64_t place = t % rows.kept_steps;
+        pairs[t - keys.begin] = kept + (place * rows.capacity + of_steps[place]) * pair;
+      }
       attend_one(AttendOne<T>{.query = k.elements(qkv) + r * 3 * width,
-                              .pairs = pairs.data(),
+                              .pairs = pairs,
                               .first_key = keys.begin,
-                              .keys = std::ssize(pairs),
+                              .keys = keys.end - keys.begin,
                               .heads = c.heads,
-                              .width = head_width,
+                              .width = width / c.heads,
                               .rule = self_rules_.scores,
                               .position = rows.step,
-                              .scratch = scratch.data(),
+                              .scratch = fp32(rows.scratch),
                               .out = k.elements(out) + r * width});
     }
   });
@@ -142,33 +144,30 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
                                     const at::Tensor& x_RD, LayerCache& cache) const {
   if (rows.kept_keys > 0) move_on(rows, p, cache);
   const PassContext& c = rows.pass.context;
-  const std::int64_t count = x_RD.size(0), width = x_RD.size(1), head_width = width / c.heads;
+  const std::int64_t count = x_RD.size(0), width = x_RD.size(1);
   const at::Tensor query = cross_attention_.query(p).forward(c, x_RD);
   cross_attention_.normalize(c, p, query, 0, Attention::Part::kQueries, nullptr);
   at::Tensor out = model::empty({count, width}, x_RD.options());
   c.run(query, [&]<typename T>(const Kernels<T>& k) {
     const T* kept = k.elements(cache.cross);
     const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
-    std::vector<float> scratch(static_cast<std::size_t>(attend_scratch(
-        rows.kept_keys > 0 ? rows.kept_keys : rows.pass.batch.source_length, c.heads, head_width)));
-    std::vector<const T*> pairs;
+    const T** pairs = pairs_of<T>(rows);
     for (std::int64_t r = 0; r < count; ++r) {
-      const auto sentence = static_cast<std::size_t>(rows.sentence[static_cast<std::size_t>(r)]);
-      const std::int64_t first = offsets[sentence];
-      const runtime::PositionRange keys =
-          cross_rules_.scores.keys(rows.step, offsets[sentence + 1] - first);
-      pairs.clear();
+      const std::int64_t sentence = rows.line(rows.step, r)[0];
+      const std::int64_t first = offsets[static_cast<std::size_t>(sentence)];
+      const runtime::PositionRange keys = cross_rules_.scores.keys(
+          rows.step, offsets[static_cast<std::size_t>(sentence + 1)] - first);
       for (std::int64_t s = keys.begin; s < keys.end; ++s)
-        pairs.push_back(kept + place_of(rows, sentence, first, s) * 2 * width);
+        pairs[s - keys.begin] = kept + place_of(rows, sentence, first, s) * 2 * width;
       attend_one(AttendOne<T>{.query = k.elements(query) + r * width,
-                              .pairs = pairs.data(),
+                              .pairs = pairs,
                               .first_key = keys.begin,
-                              .keys = std::ssize(pairs),
+                              .keys = std::max<std::int64_t>(0, keys.end - keys.begin),
                               .heads = c.heads,
-                              .width = head_width,
+                              .width = width / c.heads,
                               .rule = cross_rules_.scores,
                               .position = rows.step,
-                              .scratch = scratch.data(),
+                              .scratch = fp32(rows.scratch),
                               .out = k.elements(out) + r * width});
     }
   });

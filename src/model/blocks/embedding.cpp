@@ -129,9 +129,11 @@ at::Tensor Embedding::backward(Pass& pass, const ParameterSpan& p, const at::Ten
 at::Tensor Embedding::step(const DecodingRows& rows, const ParameterSpan& p, const at::Tensor&,
                            LayerCache&) const {
   const PassContext& c = rows.pass.context;
-  const std::vector<std::int32_t> places(rows.ids.size(), static_cast<std::int32_t>(rows.step));
   const at::Tensor y =
-      embed(c, p, {rows.ids.data(), places.data(), std::ssize(rows.ids), rows.step + 1}, {});
+      embed(c, p,
+            {rows.ids.const_data_ptr<std::int64_t>(), rows.places.const_data_ptr<std::int32_t>(),
+             rows.count, rows.step + 1},
+            {});
   if (!norm_.exists()) return y;
   NormTape tape;
   return norm_.forward(c, p, y, tape);

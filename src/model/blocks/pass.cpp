@@ -1,6 +1,9 @@
 #include "model/blocks/pass.hpp"
 
+#include "model/ops/decoding_kernels.hpp"
 #include "th/model/memory/tensors.hpp"
+
+#include <algorithm>
 
 namespace th::model {
 
@@ -66,6 +69,16 @@ AttentionSite Pass::site(AttentionPlace place, const AttentionRules& rules, Drop
   out.query_rows = batch.source_tokens;
   out.places = arrays.source_places;
   return out;
+}
+
+void DecodingRows::make_room(std::int64_t longest, std::int64_t width) {
+  const std::int64_t heads = pass.context.heads;
+  const std::int64_t keys = std::max(kept_steps, kept_keys > 0 ? kept_keys : longest);
+  ids = model::empty({capacity}, at::kLong);
+  places = model::empty({capacity}, at::kInt);
+  lines = model::empty({2, capacity, 1 + kept_steps}, at::kInt);
+  scratch = model::empty({attend_scratch(keys, heads, width / heads)}, at::kFloat);
+  pairs = model::empty({keys}, at::kLong);
 }
 
 }  // namespace th::model

@@ -33,7 +33,8 @@ struct Pass {
   PassContext context;
   BatchCopies* copies =
       nullptr;  ///< to a device with memory of its own, where anything is computed
-  PackedRows rows{batch, places(), context.cuts};
+  PackedRows::Sides sides = PackedRows::Sides::kBoth;
+  PackedRows rows{batch, places(), context.cuts, sides};
   BatchArrays arrays = context.memory == ComputeDevice::Memory::kHost ? host_arrays(batch, rows)
                        : copies != nullptr                            ? copies->take(batch, rows)
                                                                       : BatchArrays();
@@ -73,21 +74,30 @@ struct LayerCache {
   return rule.keys(step, std::numeric_limits<std::int32_t>::max());
 }
 
-/// The rows of one step of decoding: R live hypotheses, each at the same position.
+/// The rows of one step of decoding: R live hypotheses, each at the same position. There is room
+/// for the most rows and keys from the first step on, so that memory does not depend on what is
+/// found.
 struct DecodingRows {
   const Pass& pass;
   std::int64_t capacity = 0, steps = 0;  ///< most rows of a step, most steps
   std::int64_t kept_steps = 0;           ///< steps that a query sees at most
   std::int64_t kept_keys = 0;  ///< encoder states of a sentence that one sees; 0: the rule is full
   std::int64_t step = 0;       ///< this one, the position of every row
-  std::vector<std::int64_t> ids{};       ///< decoder inputs [R]
-  std::vector<std::int64_t> sentence{};  ///< of each row
-  /// Of each row, the row that it was in each step that is kept, this one included.
-  std::vector<std::vector<std::int32_t>> lineage{};
+  std::int64_t count = 0;      ///< R
+  at::Tensor ids{};            ///< decoder inputs, int64 [capacity]
+  at::Tensor places{};         ///< this step, int32 [capacity]
+  /// Int32 [2, capacity, 1 + kept steps], those of even and those of odd steps: of each row its
+  /// sentence, then the row that it was in each step that is kept, this one included: step t in
+  /// place 1 + t % kept steps.
+  at::Tensor lines{};
+  at::Tensor scratch{};  ///< attend_scratch() floats of the most keys that a query sees
+  at::Tensor pairs{};    ///< room for their addresses, int64 [most keys]
 
-  /// The first step that is kept.
-  [[nodiscard]] std::int64_t first_step() const noexcept {
-    return step < kept_steps ? 0 : step + 1 - kept_steps;
+  /// Takes all of that. `longest`: the longest sentence's encoder states that cross attention sees.
+  void make_room(std::int64_t longest, std::int64_t width);
+  /// The line of a row of step `of`, this one or the one before.
+  [[nodiscard]] std::int32_t* line(std::int64_t of, std::int64_t row) const {
+    return lines.data_ptr<std::int32_t>() + (of % 2 * capacity + row) * (1 + kept_steps);
   }
 };
 

@@ -22,6 +22,7 @@ struct BatchSearch::State {
   State(std::unique_ptr<StepDecoder> by, std::int64_t count, std::int64_t longest_,
         const SearchOptions& given, std::span<const SentenceOptions> sentences)
       : options(given), longest(longest_), rules(options), decoder(std::move(by)) {
+    searches.reserve(static_cast<std::size_t>(count));
     for (std::int64_t b = 0; b < count; ++b) {
       searches.emplace_back(rules,
                             sentences.empty()
@@ -81,8 +82,12 @@ bool BatchSearch::done() const {
 void BatchSearch::step() {
   c10::InferenceMode no_grad;
   State& s = *state_;
+  std::size_t rows = 0;
+  for (const SentenceSearch& search : s.searches) rows += search.live().size();
   std::vector<std::int32_t> ids;
   std::vector<std::int64_t> parents;
+  ids.reserve(rows);
+  parents.reserve(rows);
   for (const SentenceSearch& search : s.searches) {
     for (const SentenceSearch::Live& hypothesis : search.live()) {
       ids.push_back(hypothesis.ids.empty() ? data::kBegin : hypothesis.ids.back());
@@ -94,14 +99,14 @@ void BatchSearch::step() {
   const StepScores scores(logits);
   std::int64_t first = 0;
   for (SentenceSearch& search : s.searches) {
-    const std::int64_t rows = std::ssize(search.live());
-    if (rows == 0) continue;
+    const std::int64_t count = std::ssize(search.live());
+    if (count == 0) continue;
     if (s.length < s.longest) {
       search.advance(scores, first);
     } else {
       search.end_all(scores, first);
     }
-    first += rows;
+    first += count;
   }
   ++s.length;
 }

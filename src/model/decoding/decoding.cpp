@@ -2,12 +2,13 @@
 
 #include "model/blocks/output.hpp"
 #include "model/blocks/stack.hpp"
+#include "model/decoding/sentence_search.hpp"
 #include "model/decoding/step_scores.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <cstddef>
 #include <utility>
 
 namespace th::model {
@@ -15,7 +16,8 @@ namespace th::model {
 /// The walk through the units, and what the rows and layers keep.
 struct IncrementalDecoder::State {
   State(const Transformer& model, ParameterSource& source, const data::Batch& batch)
-      : pass{.batch = batch, .context = model.inference()}, walk(source, &pass) {}
+      : pass{.batch = batch, .context = model.inference(), .sides = PackedRows::Sides::kSource},
+        walk(source, &pass) {}
 
   Pass pass;
   UnitWalk walk;
@@ -35,16 +37,17 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   s.rows.steps = steps;
   const AttentionCuts& cuts = s.pass.context.cuts;
   s.rows.kept_steps = cuts.decoder.local() ? std::min(steps, cuts.decoder.before + 1) : steps;
+  const std::span<const std::int32_t> lengths = s.pass.rows.memory_lengths();
+  const std::int64_t longest =
+      lengths.empty() ? 1 : std::max(1, *std::max_element(lengths.begin(), lengths.end()));
   if (cuts.cross.local()) {
-    const std::span<const std::int32_t> lengths = s.pass.rows.memory_lengths();
-    const std::int64_t longest =
-        lengths.empty() ? 1 : std::max(1, *std::max_element(lengths.begin(), lengths.end()));
     s.rows.kept_keys =
         std::min(longest, (cuts.cross.before + cuts.cross.after) / cuts.cross.step + 1);
   }
   s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
   if (model.shared_unit() >= 0) s.walk.hold_forward(model.shared_unit());
   s.pass.memory = s.pass.take_memory(model.encoder().forward(s.walk, nullptr));
+  s.rows.make_room(longest, s.pass.memory.size(1));
   model.decoder().prepare(s.walk, &s.rows, s.caches);
   if (s.rows.kept_keys == 0) s.pass.memory = at::Tensor();
   for (LayerCache& cache : s.caches) {
@@ -64,7 +67,11 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
   ensure(rows == std::ssize(parents) && rows <= s.rows.capacity && s.rows.step < s.rows.steps,
          "IncrementalDecoder: a step of another size than planned");
   follow(parents);
-  s.rows.ids.assign(ids.begin(), ids.end());
+  if (s.pass.context.gemm->computes()) {
+    std::copy(ids.begin(), ids.end(), s.rows.ids.data_ptr<std::int64_t>());
+    std::fill_n(s.rows.places.data_ptr<std::int32_t>(), rows,
+                static_cast<std::int32_t>(s.rows.step));
+  }
   const at::Tensor x = model_.decoder().step(s.walk, &s.rows, s.caches);
   at::Tensor logits;
   s.walk.forward(model_.output_unit(), [&](const ParameterSpan& p) {
@@ -106,39 +113,49 @@ bool IncrementalDecoder::skip_to_most_keys() {
 void IncrementalDecoder::follow(std::span<const std::int64_t> parents) {
   DecodingRows& rows = state_->rows;
   const bool first = rows.step == 0;
-  const std::size_t before =
-      first ? static_cast<std::size_t>(rows.pass.batch.sentences) : rows.sentence.size();
-  std::vector<std::int64_t> sentence;
-  std::vector<std::vector<std::int32_t>> lineage;
-  for (const std::int64_t parent : parents) {
-    const auto p = static_cast<std::size_t>(parent);
-    ensure(p < before, "IncrementalDecoder: a row continues none");
-    std::vector<std::int32_t> line;
-    line.reserve(static_cast<std::size_t>(std::min(rows.step + 1, rows.kept_steps)));
-    if (!first) {
-      const std::vector<std::int32_t>& of_parent = rows.lineage[p];
-      const bool forgets = std::ssize(of_parent) == rows.kept_steps;
-      line.assign(of_parent.begin() + (forgets ? 1 : 0), of_parent.end());
+  const std::int64_t before = first ? rows.pass.batch.sentences : rows.count;
+  for (const std::int64_t parent : parents)
+    ensure(parent >= 0 && parent < before, "IncrementalDecoder: a row continues none");
+  rows.count = std::ssize(parents);
+  if (!rows.pass.context.gemm->computes()) return;
+  const std::int64_t kept = std::min(rows.step, rows.kept_steps);
+  for (std::int64_t r = 0; r < rows.count; ++r) {
+    const std::int64_t parent = parents[static_cast<std::size_t>(r)];
+    std::int32_t* line = rows.line(rows.step, r);
+    if (first) {
+      line[0] = static_cast<std::int32_t>(parent);
+    } else {
+      std::copy_n(rows.line(rows.step - 1, parent), 1 + kept, line);
     }
-    line.push_back(static_cast<std::int32_t>(lineage.size()));
-    sentence.push_back(first ? parent : rows.sentence[p]);
-    lineage.push_back(std::move(line));
+    line[1 + rows.step % rows.kept_steps] = static_cast<std::int32_t>(r);
   }
-  rows.sentence = std::move(sentence);
-  rows.lineage = std::move(lineage);
 }
 
 void plan_decoding(const Transformer& model, ParameterSource& source, const data::Batch& batch,
-                   std::int64_t beam) {
+                   const SearchOptions& options) {
   const std::int64_t longest = std::min(batch.target_length, model.longest() - 1);
-  IncrementalDecoder decoder(model, source, batch, beam, longest + 1);
-  std::vector<std::int64_t> parents(static_cast<std::size_t>(batch.sentences * beam));
-  for (std::size_t r = 0; r < parents.size(); ++r) parents[r] = static_cast<std::int64_t>(r) / beam;
-  const std::vector<std::int32_t> ids(parents.size(), data::kBegin);
-  (void)block_maxima_of(decoder.step(ids, parents));
-  if (!decoder.skip_to_most_keys()) return;
-  std::iota(parents.begin(), parents.end(), 0);
-  (void)block_maxima_of(decoder.step(ids, parents));
+  IncrementalDecoder decoder(model, source, batch, options.beam, longest + 1);
+  using Bytes = runtime::PlannedVector<std::byte>;
+  Bytes searches{Bytes::allocator_type(true)};
+  searches.reserve(static_cast<std::size_t>(batch.sentences) * sizeof(SentenceSearch));
+  const auto take = [&](std::int64_t of_each) {
+    using Ids = runtime::PlannedVector<std::int32_t>;
+    using Parents = runtime::PlannedVector<std::int64_t>;
+    const auto rows = static_cast<std::size_t>(batch.sentences * of_each);
+    const Ids ids(rows, data::kBegin, Ids::allocator_type(true));
+    Parents parents(rows, 0, Parents::allocator_type(true));
+    for (std::size_t r = 0; r < rows; ++r) parents[r] = static_cast<std::int64_t>(r) / of_each;
+    const at::Tensor logits = decoder.step(ids, parents);
+    const ScoreRoom scores(logits);
+    const SentenceSearch::Bytes each = SentenceSearch::bytes(options, logits.size(1), longest);
+    Bytes search{Bytes::allocator_type(true)};
+    search.reserve(static_cast<std::size_t>(batch.sentences * each.kept + each.of_step));
+  };
+  // First each sentence is one row; then all rows are there, where most keys are made beside them.
+  take(1);
+  if (longest < 1) return;
+  (void)decoder.skip_to_most_keys();
+  take(options.beam);
 }
 
 }  // namespace th::model

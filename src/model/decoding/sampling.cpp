@@ -40,6 +40,15 @@ DrawDistribution::DrawDistribution(const StepScores& scores, std::int64_t row,
   }
 }
 
+std::int64_t DrawDistribution::bytes(const SearchOptions& options, std::int64_t vocabulary) {
+  const std::int64_t blocks = (vocabulary + kBlock - 1) / kBlock;
+  const std::int64_t chosen = options.top_k > 0   ? std::min(options.top_k, vocabulary)
+                              : options.top_p < 1 ? vocabulary
+                                                  : 1;
+  return best_bytes(vocabulary, chosen) +
+         runtime::counted(std::max(blocks, chosen) * static_cast<std::int64_t>(sizeof(double)));
+}
+
 double DrawDistribution::weight(const Logit& logit) const {
   const float x = (logit.value - top_) * inverse_temperature_;
   return x < -87.0F ? 0.0 : static_cast<double>(exp_fixed(x));
@@ -61,6 +70,7 @@ std::size_t DrawDistribution::holding(const std::vector<Logit>& logits, double m
 }
 
 void DrawDistribution::sum_all() {
+  sums_.reserve(static_cast<std::size_t>((scores_.vocabulary() + kBlock - 1) / kBlock));
   double sum = 0;
   for (std::int64_t begin = 0; begin < scores_.vocabulary(); begin += kBlock) {
     const std::vector<Logit> ids = part(begin, begin + kBlock);
@@ -78,6 +88,7 @@ void DrawDistribution::choose_likeliest(const SearchOptions& options) {
     mass = options.top_p * sums_.back();
   }
   for (std::int64_t count = options.top_k > 0 ? options.top_k : kFirst;; count *= kGrowth) {
+    chosen_ = {};  // before there are others
     chosen_ = scores_.best(row_, count, barred_);
     std::sort(chosen_.begin(), chosen_.end(), likelier);
     if (options.top_k > 0 || count >= scores_.vocabulary() ||
@@ -90,7 +101,8 @@ void DrawDistribution::choose_likeliest(const SearchOptions& options) {
     mass = options.top_p * sum;
   }
   if (options.top_p < 1) chosen_.resize(std::min(chosen_.size(), holding(chosen_, mass)));
-  sums_.clear();
+  sums_ = {};
+  sums_.reserve(chosen_.size());
   double sum = 0;
   for (const Logit& logit : chosen_) sums_.push_back(sum += weight(logit));
   size_ = std::ssize(chosen_);

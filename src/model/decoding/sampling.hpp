@@ -28,6 +28,8 @@ class DrawDistribution {
   /// `barred` ascends and leaves at least one id. All are used until the distribution's end.
   DrawDistribution(const StepScores& scores, std::int64_t row, const SearchOptions& options,
                    std::span<const std::int32_t> barred);
+  /// The most that a distribution takes, of what a ledger counts.
+  [[nodiscard]] static std::int64_t bytes(const SearchOptions& options, std::int64_t vocabulary);
   /// The id at u in [0, 1): by the inverse of the running sum of probability, in fp64, over the ids
   /// in their order; where neither top_k nor top_p chooses, that is by id.
   [[nodiscard]] std::int32_t at(double u) const;

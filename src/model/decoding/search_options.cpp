@@ -27,17 +27,22 @@ std::vector<std::vector<std::int32_t>> forbidden_sequences(const std::vector<std
   return sequences;
 }
 
-SearchOptions search_options(const config::DecodeSection& decode, std::uint64_t seed,
-                             const data::Tokenizer& target) {
+SearchOptions search_options(const config::DecodeSection& decode) {
   SearchOptions options{decode.beam, decode.length_penalty, decode.max_length, 1};
   options.length_normalization = decode.length_normalization;
   options.min_length = decode.min_length;
   options.no_repeat_ngram = decode.no_repeat_ngram;
-  options.forbidden = forbidden_sequences(decode.forbidden_words, target, "decode.forbidden_words");
   options.sampling = decode.sampling;
   options.temperature = decode.temperature;
   options.top_k = decode.top_k;
   options.top_p = decode.top_p;
+  return options;
+}
+
+SearchOptions search_options(const config::DecodeSection& decode, std::uint64_t seed,
+                             const data::Tokenizer& target) {
+  SearchOptions options = search_options(decode);
+  options.forbidden = forbidden_sequences(decode.forbidden_words, target, "decode.forbidden_words");
   options.seed = seed;
   return options;
 }

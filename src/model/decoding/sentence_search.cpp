@@ -19,6 +19,34 @@ SentenceSearch::SentenceSearch(const SearchRules& rules, SentenceOptions sentenc
   ensure(std::ssize(sentence_.prefix) <= longest, "SentenceSearch: a prefix above the longest");
 }
 
+namespace {
+
+/// `ids` and one more, in room for just these.
+std::vector<std::int32_t> continued(const std::vector<std::int32_t>& ids, std::int32_t id) {
+  std::vector<std::int32_t> out;
+  out.reserve(ids.size() + 1);
+  out.insert(out.end(), ids.begin(), ids.end());
+  out.push_back(id);
+  return out;
+}
+
+}  // namespace
+
+SentenceSearch::Bytes SentenceSearch::bytes(const SearchOptions& options, std::int64_t vocabulary,
+                                            std::int64_t longest) {
+  const auto block = [](std::int64_t count, std::size_t size) {
+    return runtime::counted(count * static_cast<std::int64_t>(size));
+  };
+  const std::int64_t ids = block(longest, sizeof(std::int32_t));
+  const std::int64_t live = block(options.beam, sizeof(Live)) + options.beam * ids;
+  const std::int64_t kept =
+      live + block(2 * (options.best + 1), sizeof(Hypothesis)) + (options.best + 1) * ids;
+  if (options.sampling) return {kept, live + DrawDistribution::bytes(options, vocabulary)};
+  const std::int64_t count = std::min(2 * options.beam, vocabulary);
+  return {kept,
+          live + block(options.beam * count, sizeof(Candidate)) + best_bytes(vocabulary, count)};
+}
+
 void SentenceSearch::advance(const StepScores& scores, std::int64_t first) {
   if (live_[0].ids.size() < sentence_.prefix.size()) {
     follow_prefix(scores, first);
@@ -55,6 +83,7 @@ std::int64_t SentenceSearch::draws_of_each() const {
 
 void SentenceSearch::draw(const StepScores& scores, std::int64_t first) {
   std::vector<Live> next;
+  next.reserve(static_cast<std::size_t>(options_.beam));
   for (std::size_t h = 0; h < live_.size(); ++h) {
     const Live& from = live_[h];
     const std::int64_t row = first + static_cast<std::int64_t>(h);
@@ -69,8 +98,7 @@ void SentenceSearch::draw(const StepScores& scores, std::int64_t first) {
         finish(from.ids, log_prob);
         continue;
       }
-      next.push_back({from.ids, log_prob, row, number});
-      next.back().ids.push_back(id);
+      next.push_back({continued(from.ids, id), log_prob, row, number});
     }
   }
   live_ = std::move(next);
@@ -80,6 +108,7 @@ void SentenceSearch::draw(const StepScores& scores, std::int64_t first) {
 void SentenceSearch::search(const StepScores& scores, std::int64_t first) {
   const std::vector<Candidate> candidates = best_candidates(scores, first);
   std::vector<Live> next;
+  next.reserve(static_cast<std::size_t>(options_.beam));
   for (std::size_t i = 0; i < candidates.size() && std::ssize(next) < options_.beam; ++i) {
     const Candidate& c = candidates[i];
     const Live& from = live_[c.from];
@@ -87,8 +116,8 @@ void SentenceSearch::search(const StepScores& scores, std::int64_t first) {
       if (static_cast<std::int64_t>(i) < options_.beam) finish(from.ids, c.log_prob);
       continue;
     }
-    next.push_back({from.ids, c.log_prob, first + static_cast<std::int64_t>(c.from), 0});
-    next.back().ids.push_back(c.id);
+    next.push_back(
+        {continued(from.ids, c.id), c.log_prob, first + static_cast<std::int64_t>(c.from), 0});
   }
   live_ = std::move(next);
   if (options_.beam == 1 && !finished_.empty()) live_.clear();
@@ -103,6 +132,7 @@ std::vector<SentenceSearch::Candidate> SentenceSearch::best_candidates(const Ste
   // N + the number of live hypotheses: with one end each, N of them do not end.
   const std::int64_t count = options_.beam + std::ssize(live_);
   std::vector<Candidate> all;
+  all.reserve(live_.size() * static_cast<std::size_t>(std::min(count, scores.vocabulary())));
   for (std::size_t h = 0; h < live_.size(); ++h) {
     const std::int64_t row = first + static_cast<std::int64_t>(h);
     const std::vector<std::int32_t> barred = rules_.barred_after(live_[h].ids, scores.vocabulary());

@@ -23,6 +23,13 @@ class SentenceSearch {
   /// of the sentence in its batch.
   SentenceSearch(const SearchRules& rules, SentenceOptions sentence, std::int64_t longest,
                  std::int64_t place);
+  /// The most that the search for one sentence keeps, and takes beside that while it takes a step,
+  /// of what a ledger counts: but for thousands of ids that are barred, or forced.
+  struct Bytes {
+    std::int64_t kept, of_step;
+  };
+  [[nodiscard]] static Bytes bytes(const SearchOptions& options, std::int64_t vocabulary,
+                                   std::int64_t longest);
   [[nodiscard]] const std::vector<Live>& live() const noexcept { return live_; }
   /// Best first. After the search.
   [[nodiscard]] std::vector<Hypothesis> finished() && { return std::move(finished_); }

@@ -8,6 +8,7 @@
 
 #include "model/ops/decoding_kernels.hpp"
 #include "th/data/batch.hpp"
+#include "th/runtime/memory/planned_vector.hpp"
 
 namespace th::model {
 
@@ -21,8 +22,12 @@ struct Logit {
   return a.value > b.value || (a.value == b.value && a.id < b.id);
 }
 
-/// Memory for the largest logits of blocks, which a search holds beside a step's logits.
-[[nodiscard]] at::Tensor block_maxima_of(const at::Tensor& logits);
+/// What a search holds beside a step's logits [R, V]; a plan counts it.
+struct ScoreRoom {
+  explicit ScoreRoom(const at::Tensor& logits);
+  at::Tensor maxima;                           ///< the largest logits of blocks, fp32 [R, blocks]
+  runtime::PlannedVector<RowNormalizer> rows;  ///< room for R
+};
 
 /// A step's logits [R, V], any element type, with what a search asks of them. The tensor is looked
 /// at until the scores' end.
@@ -35,7 +40,7 @@ class StepScores {
   [[nodiscard]] double log_probability(std::int64_t row, std::int64_t id) const;
   /// The first `count` ids of a row in the order of choice, without those of `barred`, which
   /// ascend; fewer where there are not so many. Themselves in no order. Looks at the largest logits
-  /// of blocks first, and only into blocks that may hold one of them.
+  /// of blocks first, and only into blocks that may hold one of them; takes best_bytes().
   [[nodiscard]] std::vector<Logit> best(std::int64_t row, std::int64_t count,
                                         std::span<const std::int32_t> barred) const;
   /// All ids of [begin, end) of a row without those of `barred`, which ascend, by id, appended.
@@ -45,9 +50,11 @@ class StepScores {
  private:
   const at::Tensor& logits_;
   std::int64_t vocabulary_, blocks_;
-  std::vector<RowNormalizer> rows_;
-  at::Tensor maxima_;  ///< [R, blocks]; a plan counts it (decoding.cpp)
+  ScoreRoom room_;
 };
+
+/// The most that StepScores::best() takes, of what a ledger counts.
+[[nodiscard]] std::int64_t best_bytes(std::int64_t vocabulary, std::int64_t count);
 
 /// log p of a batch's targets, a sentence: the sum over its labels, whose rows of logits follow
 /// each other.

@@ -19,6 +19,11 @@ Planned<std::int64_t> offsets_of(std::span<const std::int32_t> lengths, bool pla
   return offsets;
 }
 
+std::span<const std::int32_t> targets_of(const data::Batch& batch, PackedRows::Sides sides) {
+  if (sides == PackedRows::Sides::kSource) return {};
+  return batch.target_lengths;
+}
+
 at::Tensor places_of(std::span<const std::int32_t> lengths, std::int64_t rows,
                      PackedRows::Places kind) {
   if (kind == PackedRows::Places::kLeftOut) return {};
@@ -36,27 +41,37 @@ void write_places(std::span<const std::int32_t> lengths, std::int32_t* to) {
   }
 }
 
-PackedRows::PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts)
+PackedRows::PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts,
+                       Sides sides)
     : planned_(places == Places::kShapesOnly),
       source_offsets_(offsets_of(batch.source_lengths, planned_)),
-      target_offsets_(offsets_of(batch.target_lengths, planned_)),
+      target_offsets_(offsets_of(targets_of(batch, sides), planned_)),
       memory_rows_(runtime::PlannedAllocator<std::int64_t>(planned_)),
       memory_lengths_(batch.source_lengths.begin(), batch.source_lengths.end(),
                       runtime::PlannedAllocator<std::int32_t>(planned_)),
       source_places_(places_of(batch.source_lengths, batch.source_tokens, places)),
-      target_places_(places_of(batch.target_lengths, batch.target_tokens, places)) {
+      target_places_(places_of(targets_of(batch, sides),
+                               sides == Sides::kBoth ? batch.target_tokens : 0, places)) {
   const std::int64_t step = cuts.memory_step;
   if (step > 1) thin_memory(step);
+  make_groups(batch, step, sides);
+  source_blocks_ = attention_blocks(cuts.encoder, source_offsets_, source_offsets_, planned_);
+  if (sides == Sides::kSource) return;
+  target_blocks_ = attention_blocks(cuts.decoder, target_offsets_, target_offsets_, planned_);
+  cross_blocks_ = attention_blocks(cuts.cross, target_offsets_, memory_offsets(), planned_);
+}
+
+void PackedRows::make_groups(const data::Batch& batch, std::int64_t step, Sides sides) {
+  const bool both = sides == Sides::kBoth;
+  const std::vector<std::int32_t> none(both ? 0 : batch.source_lengths.size(), 0);
   for (const data::SentenceGroup& g :
-       data::sentence_groups(batch.source_lengths, batch.target_lengths)) {
+       data::sentence_groups(batch.source_lengths, both ? batch.target_lengths : none)) {
     source_groups_.push_back({g.first, g.sentences, g.source_length, g.source_length});
+    if (!both) continue;
     target_groups_.push_back({g.first, g.sentences, g.target_length, g.target_length});
     cross_groups_.push_back(
         {g.first, g.sentences, g.target_length, (g.source_length + step - 1) / step});
   }
-  source_blocks_ = attention_blocks(cuts.encoder, source_offsets_, source_offsets_, planned_);
-  target_blocks_ = attention_blocks(cuts.decoder, target_offsets_, target_offsets_, planned_);
-  cross_blocks_ = attention_blocks(cuts.cross, target_offsets_, memory_offsets(), planned_);
 }
 
 void PackedRows::thin_memory(std::int64_t step) {

@@ -56,14 +56,25 @@ class RowwiseProducts final : public Products {
     ensure(write == Write::kSet, "RowwiseProducts: results are set, never added to");
     if (is_linear(a, b, c) && row_kernels() != nullptr)
       return multiply_linear(a, b, bias, c, arithmetic);
-    for (std::int64_t row = 0; row < a.size(0); row += kBlock)
-      multiply_block(a, b, bias, c, {row, std::min(kBlock, a.size(0) - row)}, arithmetic);
+    // Taken where no block is cut too: a decoding whose rows become fewer never takes more.
+    const Room room{model::empty({kBlock, a.size(1)}, a.options()),
+                    model::empty({kBlock, c.size(1)}, c.options())};
+    for (std::int64_t row = 0; row < a.size(0); row += kBlock) {
+      const std::int64_t count = std::min(kBlock, a.size(0) - row);
+      const at::Tensor from = a.narrow(0, row, count), to = c.narrow(0, row, count);
+      if (count == kBlock) {
+        library_->multiply(from, b, bias, to, Write::kSet, arithmetic);
+      } else {
+        multiply_cut(from, b, bias, to, room, arithmetic);
+      }
+    }
   }
   [[nodiscard]] std::string name() const override { return library_->name(); }
 
  private:
-  struct Rows {
-    std::int64_t first, count;
+  /// A whole block of rows and of their result, for one that is cut.
+  struct Room {
+    at::Tensor rows, result;
   };
 
   void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
@@ -101,19 +112,15 @@ class RowwiseProducts final : public Products {
     row_kernels()->make_panels(rows);
     return panels;
   }
-  void multiply_block(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
-                      const at::Tensor& c, Rows rows, Arithmetic arithmetic) {
-    const at::Tensor from = a.narrow(0, rows.first, rows.count),
-                     to = c.narrow(0, rows.first, rows.count);
-    if (rows.count == kBlock) return library_->multiply(from, b, bias, to, Write::kSet, arithmetic);
-    const at::Tensor padded = model::empty({kBlock, a.size(1)}, a.options()),
-                     result = model::empty({kBlock, c.size(1)}, c.options());
+  void multiply_cut(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                    const at::Tensor& c, const Room& room, Arithmetic arithmetic) {
+    const std::int64_t count = a.size(0);
     if (arithmetic == Arithmetic::kCompute) {
-      padded.narrow(0, 0, rows.count).copy_(from);
-      padded.narrow(0, rows.count, kBlock - rows.count).zero_();
+      room.rows.narrow(0, 0, count).copy_(a);
+      room.rows.narrow(0, count, kBlock - count).zero_();
     }
-    library_->multiply(padded, b, bias, result, Write::kSet, arithmetic);
-    if (arithmetic == Arithmetic::kCompute) to.copy_(result.narrow(0, 0, rows.count));
+    library_->multiply(room.rows, b, bias, room.result, Write::kSet, arithmetic);
+    if (arithmetic == Arithmetic::kCompute) c.copy_(room.result.narrow(0, 0, count));
   }
 
   std::shared_ptr<Products> library_;

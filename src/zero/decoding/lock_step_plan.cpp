@@ -5,17 +5,6 @@
 // How many sentences ranks decode together in lock step.
 namespace th::zero {
 
-namespace {
-
-const MemoryPlan::Phase* phase_of(const MemoryPlan& plan, const char* name) {
-  const auto found =
-      std::find_if(plan.phases.begin(), plan.phases.end(),
-                   [&](const MemoryPlan::Phase& phase) { return phase.name == name; });
-  return found == plan.phases.end() ? nullptr : &*found;
-}
-
-}  // namespace
-
 std::vector<BatchShape> parts_of(const std::vector<BatchShape>& shapes, std::int64_t most) {
   if (most == 0) return shapes;
   std::vector<BatchShape> parts;
@@ -41,8 +30,7 @@ std::int64_t sentences_in_lock_step(const PlanRequest& request) {
   for (; most > 1; most = (most + 1) / 2) {
     tried.decoded_together = most;
     const MemoryPlan plan = plan_memory(tried);
-    const MemoryPlan::Phase *decoding = phase_of(plan, "decoding"),
-                            *training = phase_of(plan, "training");
+    const MemoryPlan::Phase *decoding = plan.find("decoding"), *training = plan.find("training");
     if (decoding == nullptr || training == nullptr ||
         decoding->use.total() <= training->use.total())
       break;

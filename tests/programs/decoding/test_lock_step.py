@@ -105,6 +105,8 @@ class LockStep(th_run.ProgramTest):
         sharded, phase = peaks(text)
         self.assertEqual(phase, "training", "decoding is no peak of its own")
         self.assertEqual((float(said[1]), said[2]), (sharded, phase))
+        decoding = float(re.search(r"(?m)^  its decoding +([0-9.]+)$", text)[1])
+        self.assertLessEqual(decoding, sharded)
         self.assertLess(sharded, 0.8 * whole)
 
     def test_without_effect_it_is_a_warning(self):

@@ -3,7 +3,9 @@
 
 #include "small_model.hpp"
 #include "th/model/decoding/decoding.hpp"
+#include "th/model/memory/tensors.hpp"
 #include "th/model/memory/torch_memory.hpp"
+#include "th/model/products/gemm.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 
 #include <ATen/Parallel.h>
@@ -46,7 +48,7 @@ std::int64_t planned_bytes(const TransformerSpec& spec, std::int64_t steps) {
   const runtime::PlanningScope planning(ledger);
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   ledger.restart();
-  plan_decoding(model, source, batch, 2);
+  plan_decoding(model, source, batch, {.beam = 2});
   return ledger.at_peak().total();
 }
 
@@ -56,7 +58,10 @@ TEST_F(DecodingMemory, TheCacheForgetsWhatNoQuerySees) {
   EXPECT_EQ(planned_bytes(spec, 500), planned_bytes(spec, 2500));
   const std::int64_t local = planned_bytes(spec, 500);
   spec.model.cross_attention = spec.model.decoder_attention = config::Attention::kFull;
-  const std::int64_t step = spec.model.num_decoder_layers * 2 * 2 * spec.model.d_model * 4;
+  // Of two rows keys and values, their places in both tables of rows, and of one row's attention a
+  // score of each head and an address.
+  const std::int64_t step = spec.model.num_decoder_layers * 2 * 2 * spec.model.d_model * 4 +
+                            2 * 2 * 4 + spec.model.num_heads * 4 + 8;
   // The encoder's attention takes up to 600 steps' bytes for itself, before there is a cache.
   EXPECT_EQ(planned_bytes(spec, 2500) - planned_bytes(spec, 1500), 1000 * step);
   EXPECT_LT(local, planned_bytes(spec, 1500) - 400 * step);
@@ -73,7 +78,7 @@ std::int64_t bytes_of_steps(const TransformerSpec& spec, const data::Batch& batc
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   ledger.restart();
   if (by_plan) {
-    plan_decoding(model, source, batch, 1);
+    plan_decoding(model, source, batch, {.beam = 1});
   } else {
     IncrementalDecoder decoder(model, source, batch, 1, steps + 1);
     std::vector<std::int64_t> parents(static_cast<std::size_t>(batch.sentences));
@@ -103,6 +108,31 @@ TEST_F(DecodingMemory, ThePlanKnowsTheStepThatMakesMostKeys) {
     if (ratio > 1) {
       spec.source_per_target = 1;
       EXPECT_GT(planned, bytes_of_steps(spec, batch, 12, true)) << "the keys are the peak";
+    }
+  }
+}
+
+/// Bytes at the peak of a product of so many rows, by the plan.
+std::int64_t product_bytes(at::ScalarType type, std::int64_t rows) {
+  const Gemm gemm = Gemm(GemmLibrary::kOnednn, Arithmetic::kShapesOnly).rowwise();
+  observe_torch_memory();
+  runtime::MemoryLedger ledger;
+  const runtime::PlanningScope planning(ledger);
+  const at::TensorOptions options = at::TensorOptions().dtype(type);
+  ledger.restart();
+  const at::Tensor x = model::empty({rows, 24}, options);
+  (void)gemm.forward(x, model::empty({100, 24}, options), model::empty({100}, options));
+  return ledger.at_peak().total();
+}
+
+/// So a plan of all rows holds while they become fewer.
+TEST_F(DecodingMemory, FewerRowsOfAProductNeverTakeMore) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    std::int64_t before = 0;
+    for (std::int64_t rows = 1; rows <= 70; ++rows) {
+      const std::int64_t bytes = product_bytes(type, rows);
+      EXPECT_GT(bytes, before) << rows << " rows of " << type;
+      before = bytes;
     }
   }
 }

@@ -163,9 +163,12 @@ class BatchSearch {
 [[nodiscard]] std::vector<double> score_targets(Transformer& model, ParameterSource& source,
                                                 const data::Batch& batch);
 
-/// What translate() takes at its peak, for a plan: a model with Arithmetic::kShapesOnly, the
-/// batch's sizes, target_length as max_length.
+/// Takes what translate() takes at its peak, for a plan: a model with Arithmetic::kShapesOnly, the
+/// batch's sizes, target_length as max_length. To the byte where no hypothesis ends before the
+/// last step but one, none is forced, and the search's own lists are below what a ledger counts:
+/// all below a beam of 256, a vocabulary of 2^17 and translations of 4,000 ids, without top_p.
+/// Else no less, but for forbidden sequences by the thousand.
 void plan_decoding(const Transformer& model, ParameterSource& source, const data::Batch& batch,
-                   std::int64_t beam);
+                   const SearchOptions& options);
 
 }  // namespace th::model

@@ -10,6 +10,8 @@
 
 namespace th::model {
 
+/// What of a deck's search its text alone says: all but the forbidden words, with the seed 1.
+[[nodiscard]] SearchOptions search_options(const config::DecodeSection& decode);
 /// The search that a deck asks for: one translation a sentence. Throws DeckError where a forbidden
 /// word is outside the target vocabulary.
 [[nodiscard]] SearchOptions search_options(const config::DecodeSection& decode, std::uint64_t seed,

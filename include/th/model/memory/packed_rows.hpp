@@ -47,7 +47,11 @@ class PackedRows {
  public:
   /// What becomes of the places: made, made room for (a plan), or left to write_places.
   enum class Places { kMade, kShapesOnly, kLeftOut };
-  PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts = {});
+  /// Whose rows: both, or the sources' alone, where targets are yet to be found. Then there are no
+  /// target rows, groups or blocks, whatever targets the batch has.
+  enum class Sides { kBoth, kSource };
+  PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts = {},
+             Sides sides = Sides::kBoth);
 
   /// B+1 entries.
   [[nodiscard]] std::span<const std::int64_t> source_offsets() const noexcept {
@@ -88,6 +92,8 @@ class PackedRows {
 
  private:
   void thin_memory(std::int64_t step);
+  /// Without lengths of targets they are 0.
+  void make_groups(const data::Batch& batch, std::int64_t step, Sides sides);
 
   using Places64 = runtime::PlannedVector<std::int64_t>;
 

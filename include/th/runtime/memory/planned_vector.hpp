@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -42,6 +43,11 @@ class PlannedAllocator {
  private:
   bool counts_;
 };
+
+/// `bytes`, or 0 of a block that is too small to be counted.
+[[nodiscard]] constexpr std::int64_t counted(std::int64_t bytes) noexcept {
+  return bytes < static_cast<std::int64_t>(MemoryLedger::kSmallest) ? 0 : bytes;
+}
 
 template <typename T>
 using PlannedVector = std::vector<T, PlannedAllocator<T>>;
