@@ -96,7 +96,7 @@ def commands(words, model, kind, peer_kind):
     ]
     python = peer_python()
     return (
-        lambda path: [*ours, "--input", path, "--output", path.with_suffix(".ours")],
+        lambda path: [*ours, "--input", path, "--output", path.with_suffix(".ours"), "--anew"],
         lambda path: [
             *(python, "-c", PEER, model, path, path.with_suffix(".theirs"), peer_kind),
             *(words.threads, words.beam, words.batch, words.length, path),

@@ -21,9 +21,9 @@
 namespace {
 
 constexpr const char* kUsage =
-    "usage: th_corpus numbers --pairs N --seed S --output DIR\n"
-    "       th_corpus records --pairs N --seed S --output DIR [--windows W]\n"
-    "       th_corpus encode DECK [section.key=value]... [--verify]\n"
+    "usage: th_corpus numbers --pairs N --seed S --output DIR [--force]\n"
+    "       th_corpus records --pairs N --seed S --output DIR [--windows W] [--force]\n"
+    "       th_corpus encode DECK [section.key=value]... [--verify] [--force]\n"
     "numbers writes numbers.{train,valid,test}.{en,fr} below DIR: English to French numbers, dates "
     "and clock times, one sentence a line.\n"
     "records writes records.{train,valid,test}.{source,target}: documents about shipments and "
@@ -37,7 +37,13 @@ constexpr const char* kUsage =
     "encode writes the index of the deck's corpus below data.index_dir (run.output_dir with .index "
     "behind it, unless given), from which runs start at once.\n"
     "  --verify      reads the files and the index that is there, and says what differs: exit 1\n"
+    "  --force       replaces files of these names that hold something else, and with encode what "
+    "lies in the index's place and is none\n"
     "  --help, --version\n";
+
+[[noreturn]] void refuse_words(const std::string& what) {
+  throw th::DeckError("th_corpus: " + what + "; th_corpus --help shows what can be said");
+}
 
 template <class T>
 T parse_number(std::string_view option, std::string_view text) {
@@ -54,49 +60,54 @@ struct Options {
   std::optional<std::uint64_t> seed;
   std::optional<std::int64_t> windows;
   std::string output;
+  bool force = false;
 };
 
 Options parse_options(int count, char** words) {
   const bool records = std::string_view(words[1]) == "records";
   Options options;
-  for (int i = 2; i < count; i += 2) {
-    const std::string_view name = words[i];
+  for (int i = 2; i < count;) {
+    const std::string_view name = words[i++];
+    if (name == "--force") {
+      options.force = true;
+      continue;
+    }
     const bool windows = records && name == "--windows";
     if (!windows && name != "--pairs" && name != "--seed" && name != "--output")
-      throw th::DeckError("th_corpus: unknown option " + std::string(name) + "\n" + kUsage);
-    if (i + 1 == count)
-      throw th::DeckError("th_corpus: " + std::string(name) + " lacks its value\n" + kUsage);
-    if (name == "--pairs") options.pairs = parse_number<std::int64_t>(name, words[i + 1]);
-    if (name == "--seed") options.seed = parse_number<std::uint64_t>(name, words[i + 1]);
-    if (windows) options.windows = parse_number<std::int64_t>(name, words[i + 1]);
-    if (name == "--output") options.output = words[i + 1];
+      refuse_words("unknown option " + std::string(name) + " of " + words[1]);
+    if (i == count) refuse_words(std::string(name) + " lacks its value");
+    const char* const value = words[i++];
+    if (name == "--pairs") options.pairs = parse_number<std::int64_t>(name, value);
+    if (name == "--seed") options.seed = parse_number<std::uint64_t>(name, value);
+    if (windows) options.windows = parse_number<std::int64_t>(name, value);
+    if (name == "--output") options.output = value;
   }
   if (!options.pairs || !options.seed || options.output.empty())
-    throw th::DeckError(std::string("th_corpus: --pairs, --seed and --output are all needed\n") +
-                        kUsage);
+    refuse_words("--pairs, --seed and --output are all needed");
   return options;
 }
 
 /// Writes the index of a deck's corpus, or compares it with the files.
 int encode(int count, char** words) {
-  bool verify = false;
+  bool verify = false, force = false;
   std::string deck_path;
   std::vector<std::string> overrides;
   for (int i = 2; i < count; ++i) {
     const std::string_view word = words[i];
     if (word == "--verify")
       verify = true;
+    else if (word == "--force")
+      force = true;
     else if (word.find('=') != std::string::npos)
       overrides.emplace_back(word);
     else if (word.starts_with("-"))
-      throw th::DeckError("th_corpus: unknown option " + std::string(word) + "\n" + kUsage);
+      refuse_words("unknown option " + std::string(word) + " of encode");
     else if (!deck_path.empty())
-      throw th::DeckError("th_corpus: more than one deck: " + deck_path + " and " +
-                          std::string(word));
+      refuse_words("more than one deck: " + deck_path + " and " + std::string(word));
     else
       deck_path = word;
   }
-  if (deck_path.empty()) throw th::DeckError(std::string("th_corpus: no deck given\n") + kUsage);
+  if (deck_path.empty()) refuse_words("no deck given");
   const th::config::LoadedDeck deck = th::config::load_deck(deck_path, overrides);
   for (const std::string& warning : deck.warnings)
     std::fprintf(stderr, "th_corpus: warning: %s\n", warning.c_str());
@@ -106,6 +117,7 @@ int encode(int count, char** words) {
   const bool joint = th::config::joint_vocabulary(deck.config);
   const th::data::TokenizerPair given = th::io::given_tokenizers(deck.config);
   const std::string& output = deck.config.run.output_dir;
+  if (!verify && !force) th::data::require_no_other_file(th::data::index_path(data, output));
   const std::vector<std::string> lines = verify ? th::data::verify_index(data, joint, output, given)
                                                 : th::data::write_index(data, joint, output, given);
   for (const std::string& line : lines) std::printf("%s\n", line.c_str());
@@ -119,24 +131,26 @@ int encode(int count, char** words) {
 
 int run(int count, char** words) {
   const std::string_view command = count > 1 ? words[1] : "";
-  if (command == "encode") return encode(count, words);
   const bool help = std::any_of(words + 1, words + count, [](const char* word) {
     return std::string_view(word) == "--help";
   });
   if (help) return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
   if (command == "--version")
     return std::printf("th_corpus %s\n", th::build_line().c_str()) < 0 ? 1 : 0;
+  if (command == "encode") return encode(count, words);
   if (command != "numbers" && command != "records")
-    throw th::DeckError("th_corpus: no command '" + std::string(command) + "'\n" + kUsage);
+    refuse_words(command.empty()
+                     ? "no command is given; numbers, records or encode"
+                     : "no command '" + std::string(command) + "'; numbers, records or encode");
   const Options options = parse_options(count, words);
   th::data::MadeCorpus corpus;
   if (command == "numbers") {
     corpus = th::data::make_number_corpus(*options.pairs, *options.seed);
-    th::data::write_number_corpus(corpus, options.output);
+    th::data::write_number_corpus(corpus, options.output, options.force);
   } else {
     corpus =
         th::data::make_record_corpus(*options.pairs, *options.seed, options.windows.value_or(1));
-    th::data::write_record_corpus(corpus, options.output);
+    th::data::write_record_corpus(corpus, options.output, options.force);
   }
   std::printf("%s: %zu train, %zu valid, %zu test pairs\n", options.output.c_str(),
               corpus.train.size(), corpus.valid.size(), corpus.test.size());

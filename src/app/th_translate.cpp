@@ -1,4 +1,3 @@
-#include "app/deal/messages.hpp"
 #include "app/deal/ranks.hpp"
 #include "app/serve/server.hpp"
 #include "app/translate/job.hpp"
@@ -22,7 +21,7 @@ const char* environment(const char* name) { return std::getenv(name); }
 
 /// What happened to a rank alone ends them all.
 int end_all(const std::string& error) {
-  const auto [code, text] = th::app::unpacked_error(error);
+  const auto [code, text] = th::unpacked_error(error);
   std::cerr << "th_translate: " + text + "\n" << std::flush;
   MPI_Abort(MPI_COMM_WORLD, code);
   return code;
@@ -75,7 +74,7 @@ int main(int argc, char** argv) {
     code = static_cast<int>(error.exit_code());
     text = error.what();
   } catch (const std::exception&) {
-    std::tie(code, text) = th::app::unpacked_error(th::app::current_error());
+    std::tie(code, text) = th::unpacked_error(th::app::current_error());
   }
   // Every rank of a launch fails alike here: one of them speaks.
   if (th::runtime::launcher_rank(environment) == 0) std::cerr << "th_translate: " << text << "\n";

@@ -57,8 +57,7 @@ class ByteSource::Raw {
     file_ = FileDescriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat about {};
     if (file_.get() < 0 || ::fstat(file_.get(), &about) != 0)
-      throw DataError(name_ + ": can't be read: " + std::strerror(errno) +
-                      "; check the path in the deck");
+      throw DataError(name_ + ": can't be read: " + std::strerror(errno) + "; check the path");
     waits_ = !S_ISREG(about.st_mode);
     while (end_ < kLongestMagic && more()) {
     }
@@ -99,8 +98,7 @@ class ByteSource::Raw {
         return got > 0;
       }
       if (errno != EINTR && errno != EAGAIN)
-        throw DataError(name_ + ": can't be read: " + std::strerror(errno) +
-                        "; check the path in the deck");
+        throw DataError(name_ + ": can't be read: " + std::strerror(errno));
     }
   }
   /// Until there is something to read; false where the writer has closed the pipe.

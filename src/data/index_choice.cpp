@@ -3,12 +3,16 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <utility>
 
+#include "data/index/index_layout.hpp"
 #include "th/base/error.hpp"
 #include "th/base/file_descriptor.hpp"
 #include "th/data/dataset.hpp"
@@ -98,6 +102,17 @@ std::string index_path(const config::DataSection& data, const std::string& outpu
   const std::string beside = output_dir.substr(0, output_dir.find_last_not_of('/') + 1) + ".index";
   const std::string folder = data.index_dir.empty() ? beside : data.index_dir;
   return (fs::path(folder) / "corpus.index").string();
+}
+
+void require_no_other_file(const std::string& index) {
+  if (!fs::exists(index)) return;
+  std::array<char, kIndexMagic.size()> begin{};
+  std::ifstream(index, std::ios::binary).read(begin.data(), std::ssize(begin));
+  // The last one is the version's.
+  if (std::equal(begin.begin(), begin.end() - 1, kIndexMagic.begin())) return;
+  throw DeckError(index +
+                  ": is there and no index of th_corpus; give another folder by data.index_dir, or "
+                  "--force replaces it");
 }
 
 std::vector<std::string> write_index(const config::DataSection& data, bool joint_vocabulary,

@@ -1,29 +1,22 @@
 #include "th/train/agreement.hpp"
 
 #include "th/base/error.hpp"
-
-#include <new>
-#include <string>
+#include "th/base/packed_error.hpp"
 
 namespace th::train {
 
-void run_agreed(runtime::Collectives& collectives, const std::function<void()>& body) {
-  std::string failure;  // exit code, a space, the message
+void run_agreed(runtime::Collectives& collectives, const std::function<void()>& body,
+                const std::string& out_of_memory) {
+  std::string failure;
   try {
     body();
-  } catch (const Error& error) {
-    failure = std::to_string(static_cast<int>(error.exit_code())) + " " + error.what();
-  } catch (const std::bad_alloc&) {
-    failure = std::to_string(static_cast<int>(ExitCode::kMemory)) + " out of memory on rank " +
-              std::to_string(collectives.rank()) + "; th_app DECK --plan shows what the run takes";
-  } catch (const std::exception& error) {
-    failure = std::to_string(static_cast<int>(ExitCode::kDiffers)) + " " + error.what();
+  } catch (const std::exception&) {
+    failure = packed_current_error(" on rank " + std::to_string(collectives.rank()), out_of_memory);
   }
-  for (const std::string& text : collectives.gather_texts(failure)) {
-    if (text.empty()) continue;
-    const auto space = text.find(' ');
-    throw Error(static_cast<ExitCode>(std::stoi(text.substr(0, space))), text.substr(space + 1),
-                Error::Thrown::kEverywhere);
+  for (const std::string& packed : collectives.gather_texts(failure)) {
+    if (packed.empty()) continue;
+    const auto [code, text] = unpacked_error(packed);
+    throw Error(static_cast<ExitCode>(code), text, Error::Thrown::kEverywhere);
   }
 }
 

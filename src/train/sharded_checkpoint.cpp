@@ -12,17 +12,25 @@
 
 namespace th::train {
 
+namespace {
+
+/// For th_app and th_translate alike.
+constexpr const char* kMoreRanks = "more ranks hold less each";
+
+}  // namespace
+
 std::unique_ptr<zero::ShardedSource> load_sharded(const io::CheckpointReader& reader,
                                                   const std::string& what,
                                                   const config::RunConfig& config,
                                                   const model::Transformer& model,
                                                   runtime::Collectives& collectives) {
-  run_agreed(collectives, [&] {
-    reader.require_same_tensors(zero::FlatLayout(model.units(), collectives.size()));
-  });
+  run_agreed(
+      collectives,
+      [&] { reader.require_same_tensors(zero::FlatLayout(model.units(), collectives.size())); },
+      kMoreRanks);
   auto source = std::make_unique<zero::ShardedSource>(config, model, collectives);
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
-  run_agreed(collectives, [&] {
+  const auto read = [&] {
     const zero::FlatLayout& layout = source->layout();
     io::ShardReader shard(reader, layout, collectives.rank());
     std::int64_t largest = 0;
@@ -40,7 +48,8 @@ std::unique_ptr<zero::ShardedSource> load_sharded(const io::CheckpointReader& re
       shard.read_unit(what, unit, slice);
       source->write_unit(unit, slice);
     }
-  });
+  };
+  run_agreed(collectives, read, kMoreRanks);
   source->written();
   return source;
 }

@@ -39,9 +39,12 @@ LockStep::Next LockStep::look(bool live, const std::exception_ptr& failure) {
     any_failed = any_failed || all[r + 1] != 0;
   }
   if (any_failed) {
-    run_agreed(collectives_, [&] {
-      if (failure) std::rethrow_exception(failure);
-    });
+    run_agreed(
+        collectives_,
+        [&] {
+          if (failure) std::rethrow_exception(failure);
+        },
+        "a smaller batch takes less");
   }
   if (!any_live) return Next::kEnd;
   return stop_ && stop_() ? Next::kStop : Next::kSteps;

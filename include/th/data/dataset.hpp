@@ -56,6 +56,8 @@ struct Dataset {
 /// The file in which `th_corpus encode` writes a deck's index.
 [[nodiscard]] std::string index_path(const config::DataSection& data,
                                      const std::string& output_dir);
+/// Throws DeckError where something lies at an index's path that is none (a damaged one is one).
+void require_no_other_file(const std::string& index);
 /// Encodes all parts of the deck into index_path(), in place of what was there; runs that use that
 /// keep it. Returns what became of each part. Throws DataError, also where another process writes
 /// it.

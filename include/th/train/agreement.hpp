@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "th/runtime/transport/collectives.hpp"
 
@@ -8,7 +9,9 @@ namespace th::train {
 
 /// Runs `body`, which must not call collectives, on every rank; an Error of any rank becomes the
 /// same Error on all of them (the lowest failing rank's, with its exit code), so that one rank
-/// reports it and all leave with one code. Collective.
-void run_agreed(runtime::Collectives& collectives, const std::function<void()>& body);
+/// reports it and all leave with one code. `out_of_memory`: the way out that is told where memory
+/// was too little. Collective.
+void run_agreed(runtime::Collectives& collectives, const std::function<void()>& body,
+                const std::string& out_of_memory = "th_app DECK --plan shows what the run takes");
 
 }  // namespace th::train

@@ -53,16 +53,6 @@ bool Outbox::progress() {
   return sent_.empty();
 }
 
-std::string packed_error(int code, const std::string& text) {
-  return std::to_string(code) + " " + text;
-}
-
-std::pair<int, std::string> unpacked_error(const std::string& bytes) {
-  const std::size_t blank = bytes.find(' ');
-  ensure(blank != std::string::npos, "a message between ranks is damaged");
-  return {std::stoi(bytes.substr(0, blank)), bytes.substr(blank + 1)};
-}
-
 void nap() { std::this_thread::sleep_for(std::chrono::microseconds(500)); }
 
 }  // namespace th::app

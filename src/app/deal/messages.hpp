@@ -3,7 +3,6 @@
 #include <list>
 #include <optional>
 #include <string>
-#include <utility>
 
 #include "th/runtime/transport/mpi.hpp"
 
@@ -44,10 +43,6 @@ class Outbox {
   const runtime::Communicator& world_;
   std::list<Sent> sent_;  ///< MPI reads the bytes where they are
 };
-
-/// An exit code and a text as bytes.
-[[nodiscard]] std::string packed_error(int code, const std::string& text);
-[[nodiscard]] std::pair<int, std::string> unpacked_error(const std::string& bytes);
 
 /// A short sleep of a rank that has nothing to do.
 void nap();

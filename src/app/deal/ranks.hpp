@@ -1,16 +1,15 @@
 #pragma once
 
-#include <functional>
-#include <string>
+#include "th/base/packed_error.hpp"
 
-#include "th/runtime/transport/mpi.hpp"
+#include <string>
 
 namespace th::app {
 
-/// work() on every rank. Where it threw on any of them, all throw the error of the lowest of those
-/// (Error::Thrown::kEverywhere). Collective.
-void run_on_all(const runtime::Communicator& world, const std::function<void()>& work);
+/// What a rank of th_translate may do where memory is too little.
+inline const std::string kLessMemory = "a smaller --batch or --batch-tokens takes less";
+
 /// The code and the text of the exception that is being handled, as packed_error() has them.
-[[nodiscard]] std::string current_error();
+[[nodiscard]] inline std::string current_error() { return packed_current_error("", kLessMemory); }
 
 }  // namespace th::app

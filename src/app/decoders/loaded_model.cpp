@@ -111,7 +111,7 @@ bool LoadedModel::is_too_large(runtime::Collectives& collectives) const {
 
 void LoadedModel::load_sharded(runtime::Collectives& collectives) {
   sharded_ = train::load_sharded(reader_, group_, config_, *model_, collectives);
-  train::run_agreed(collectives, [&] {
+  const auto read = [&] {
     if (collectives.rank() != 0) return;
     // As load() has it, through the largest unit.
     const zero::FlatLayout whole(model_->units(), 1);
@@ -123,7 +123,8 @@ void LoadedModel::load_sharded(runtime::Collectives& collectives) {
       all.read_unit(group_, unit, values);
       crc_ = crc32c(std::as_bytes(values), crc_);
     }
-  });
+  };
+  train::run_agreed(collectives, read, "more ranks hold less each");
 }
 
 void LoadedModel::make_room(std::int64_t longest) {

@@ -40,8 +40,8 @@ std::string difference_text(const io::Difference& d) {
   std::string text = "largest difference " + number_text(d.largest, 9) + ", " +
                      plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) + " of " +
                      plural(d.count, "element");
-  if (d.one_sided_nan > 0)
-    text += ", " + std::to_string(d.one_sided_nan) + " NaN on one side alone";
+  if (d.nan_in_a > 0) text += ", " + std::to_string(d.nan_in_a) + " NaN in A alone";
+  if (d.nan_in_b > 0) text += ", " + std::to_string(d.nan_in_b) + " NaN in B alone";
   return text;
 }
 
@@ -68,27 +68,38 @@ class Comparison {
     for (const auto& [name, entry] : left) {
       const auto other = right.find(name);
       if (other == right.end())
-        only(name, entry, "only_in_a", a_.folder());
+        only_in_a_ += only(name, entry, "only_in_a", a_.folder());
       else if (!entry.is_alias || !other->second.is_alias)
         both(name, entry, other->second);
     }
     for (const auto& [name, entry] : right) {
-      if (!left.contains(name)) only(name, entry, "only_in_b", b_.folder());
+      if (!left.contains(name)) only_in_b_ += only(name, entry, "only_in_b", b_.folder());
     }
-    const std::string verdict =
-        differing_ == 0 ? "the same"
-                        : std::to_string(differing_) + (differing_ == 1 ? " differs" : " differ");
     const Json json = {{"same", differing_ == 0}, {"a", a_.folder()},
                        {"b", b_.folder()},        {"compared", compared_},
-                       {"differing", differing_}, {"differences", rows_}};
+                       {"differing", differing_}, {"only_in_a", only_in_a_},
+                       {"only_in_b", only_in_b_}, {"vocabularies", vocabularies_},
+                       {"differences", rows_}};
     answer(request_,
            a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") +
-               " compared, " + verdict,
+               " compared, " + verdict(),
            json_text(json));
     return differing_ == 0 ? 0 : 1;
   }
 
  private:
+  /// "the same", or what is not, each kind by itself.
+  [[nodiscard]] std::string verdict() const {
+    if (differing_ == 0) return "the same";
+    const std::int64_t compared = differing_ - only_in_a_ - only_in_b_ - vocabularies_;
+    std::string text = std::to_string(compared) + (compared == 1 ? " differs" : " differ");
+    if (only_in_a_ > 0) text += ", " + std::to_string(only_in_a_) + " in A alone";
+    if (only_in_b_ > 0) text += ", " + std::to_string(only_in_b_) + " in B alone";
+    if (vocabularies_ > 0)
+      text += vocabularies_ == 1 ? ", a vocabulary differs" : ", both vocabularies differ";
+    return text;
+  }
+
   void add(Json row, const std::string& text) {
     ++differing_;
     if (request_.json)
@@ -100,13 +111,16 @@ class Comparison {
   void vocabulary(const std::string& side, const data::SavedTokenizer& a,
                   const data::SavedTokenizer& b) {
     const std::string text = io::tokenizer_difference(a, "A", b, "B");
-    if (!text.empty())
-      add({{"name", "vocabulary/" + side}, {"kind", "vocabulary"}, {"text", text}}, text);
+    if (text.empty()) return;
+    ++vocabularies_;
+    add({{"name", "vocabulary/" + side}, {"kind", "vocabulary"}, {"text", text}}, text);
   }
 
-  void only(const std::string& name, const TensorEntry& entry, const std::string& kind,
-            const std::string& folder) {
+  /// One tensor more on that side.
+  int only(const std::string& name, const TensorEntry& entry, const std::string& kind,
+           const std::string& folder) {
     add({{"name", name}, {"kind", kind}, {"shape", entry.spec->shape}}, "only in " + folder);
+    return 1;
   }
 
   void both(const std::string& name, const TensorEntry& left, const TensorEntry& right) {
@@ -128,7 +142,9 @@ class Comparison {
          {"ulps", d.ulps},
          {"differing", d.differing},
          {"count", d.count},
-         {"one_sided_nan", d.one_sided_nan}},
+         {"one_sided_nan", d.nan_in_a + d.nan_in_b},
+         {"nan_in_a", d.nan_in_a},
+         {"nan_in_b", d.nan_in_b}},
         difference_text(d));
   }
 
@@ -136,7 +152,8 @@ class Comparison {
   const io::CheckpointReader& b_;
   const InspectRequest& request_;
   Json rows_ = Json::array();
-  std::int64_t compared_ = 0, differing_ = 0;
+  std::int64_t compared_ = 0, differing_ = 0;  ///< differing of all kinds, those below too
+  std::int64_t only_in_a_ = 0, only_in_b_ = 0, vocabularies_ = 0;
 };
 
 }  // namespace

@@ -99,7 +99,6 @@ void Connections::take_lines(std::uint64_t number, Client& client) {
 
 void Connections::handle(std::uint64_t number, Client& client, std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.empty()) return;
   if (line.size() > kLongestRequest) {
     client.out += error_line(
         "null", "the request has more than " + std::to_string(kLongestRequest) + " bytes");

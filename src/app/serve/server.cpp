@@ -8,8 +8,10 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <map>
 #include <thread>
 
 namespace th::app {
@@ -22,37 +24,97 @@ constexpr std::int64_t kBytesOfTranslation = 1 << 20;  // of the texts that are 
 /// Translates requests that came in, whoever sent them.
 class Worker {
  public:
+  using Answers = std::vector<RequestQueue::Answer>;
   Worker(ChunkTranslator& translator, const LoadedModel& model)
-      : translator_(translator), model_(model) {}
+      : translator_(translator), model_(model), most_(translator.plan().options) {}
 
-  [[nodiscard]] std::vector<RequestQueue::Answer> answers(
-      const std::vector<ServedRequest>& requests) {
-    std::vector<Ids> sources(requests.size());
-    std::vector<model::SentenceOptions> sentences(requests.size());
-    std::vector<std::string> warnings(requests.size());
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      sentences[i].number = requests[i].number;
-      if (data::is_white(requests[i].text)) continue;
-      const ChunkTranslator::Source source = translator_.source_of(requests[i].text);
-      sources[i] = source.ids;
-      if (source.cut) warnings[i] = "the text was cut to the positions that the model learned";
+  [[nodiscard]] Answers answers(const std::vector<ServedRequest>& requests) {
+    Answers all;
+    std::map<RequestedSearch, std::vector<const ServedRequest*>> alike;
+    for (const ServedRequest& request : requests) {
+      const std::string why = why_not(request);
+      if (why.empty())
+        alike[request.search].push_back(&request);
+      else
+        all.push_back({request.client, error_line(request.id, why)});
     }
-    std::vector<RequestQueue::Answer> all;
-    const auto hypotheses = translator_.decode(sources, sentences, [] { return false; });
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      const auto& found = (*hypotheses)[i];
-      const std::string text =
-          found.empty() ? "" : model_.tokenizers().target->decode(found.front().ids);
-      all.push_back(
-          {requests[i].client,
-           answer_line(requests[i], text, found.empty() ? 0 : found.front().score, warnings[i])});
-    }
+    for (const auto& [search, group] : alike) translate(group, options_of(search), all);
     return all;
   }
 
  private:
+  [[nodiscard]] model::SearchOptions options_of(const RequestedSearch& asked) const {
+    model::SearchOptions options = most_;
+    options.best = std::max<std::int64_t>(1, asked.n_best);
+    if (most_.sampling)
+      options.beam = options.best;
+    else if (asked.beam > 0)
+      options.beam = asked.beam;
+    if (asked.max_length > 0) options.max_length = asked.max_length;
+    if (asked.min_length > 0) options.min_length = asked.min_length;
+    return options;
+  }
+  /// Why a request can't be met; empty where it can.
+  [[nodiscard]] std::string why_not(const ServedRequest& request) const {
+    const RequestedSearch& asked = request.search;
+    const model::SearchOptions options = options_of(asked);
+    const auto above = [](const char* name, std::int64_t value, std::int64_t most,
+                          const std::string& whose) {
+      return "\"" + std::string(name) + "\" " + std::to_string(value) + " is above " +
+             std::to_string(most) + ", " + whose;
+    };
+    if (most_.sampling && asked.beam > 1) return "\"beam\" searches, and this server draws";
+    if (asked.beam > most_.beam)
+      return above("beam", asked.beam, most_.beam, "the server's --beam");
+    const std::int64_t most = most_.sampling ? most_.best : options.beam;
+    if (asked.n_best > most)
+      return above("n_best", asked.n_best, most,
+                   most_.sampling ? "the server's --n-best" : "the beam");
+    if (asked.max_length > most_.max_length)
+      return above("max_length", asked.max_length, most_.max_length, "the server's --max-length");
+    if (options.min_length > options.max_length)
+      return above("min_length", options.min_length, options.max_length, "the longest translation");
+    try {
+      (void)prefix_of(request, options);
+    } catch (const DeckError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  [[nodiscard]] Ids prefix_of(const ServedRequest& request,
+                              const model::SearchOptions& options) const {
+    LongestPrefix longest = translator_.plan().longest_prefix;
+    if (options.max_length < longest.ids)
+      longest = {options.max_length,
+                 "the longest translation, " + std::to_string(options.max_length) + " ids"};
+    return prefix_ids(*model_.tokenizers().target, request.prefix, "", longest);
+  }
+  /// The answers of requests that are searched for alike.
+  void translate(const std::vector<const ServedRequest*>& requests,
+                 const model::SearchOptions& options, Answers& answers) {
+    std::vector<Ids> sources(requests.size());
+    std::vector<model::SentenceOptions> sentences(requests.size());
+    std::vector<std::string> warnings(requests.size());
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      sentences[i] = {requests[i]->number, prefix_of(*requests[i], options)};
+      if (data::is_white(requests[i]->text)) continue;
+      const ChunkTranslator::Source source = translator_.source_of(requests[i]->text);
+      sources[i] = source.ids;
+      if (source.cut) warnings[i] = "the text was cut to the positions that the model learned";
+    }
+    const auto hypotheses = translator_.decode(sources, sentences, options, [] { return false; });
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      std::vector<ServedText> texts;
+      for (const model::Hypothesis& one : (*hypotheses)[i])
+        texts.push_back({model_.tokenizers().target->decode(one.ids), one.score});
+      if (texts.empty()) texts.emplace_back();  // without words there is nothing to translate
+      answers.push_back({requests[i]->client, answer_line(*requests[i], texts, warnings[i])});
+    }
+  }
+
   ChunkTranslator& translator_;
   const LoadedModel& model_;
+  model::SearchOptions most_;  ///< what the server was started with
 };
 
 /// The answers of requests; where one of several can't be translated, of each alone.

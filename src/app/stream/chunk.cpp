@@ -25,6 +25,8 @@ std::string packed(const ChunkResult& result) {
   for (const std::int64_t line : result.cut) put(bytes, line);
   put(bytes, result.sentences);
   put(bytes, result.fewer);
+  put(bytes, result.source_tokens);
+  put(bytes, result.target_tokens);
   return bytes;
 }
 
@@ -53,6 +55,8 @@ ChunkResult unpacked_result(std::string_view bytes) {
   for (std::int64_t i = 0; i < cut; ++i) result.cut.push_back(from.number<std::int64_t>());
   result.sentences = from.number<std::int64_t>();
   result.fewer = from.number<std::int64_t>();
+  result.source_tokens = from.number<std::int64_t>();
+  result.target_tokens = from.number<std::int64_t>();
   return result;
 }
 

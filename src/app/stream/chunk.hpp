@@ -34,6 +34,8 @@ struct ChunkResult {
   std::vector<std::int64_t> cut;  ///< numbers, from 1, of the lines that were cut
   std::int64_t sentences = 0;     ///< that were decoded
   std::int64_t fewer = 0;         ///< of those, with fewer hypotheses than were asked for
+  /// Without begin and end; of the targets all that were decoded, or scored.
+  std::int64_t source_tokens = 0, target_tokens = 0;
 };
 
 /// Whether the work has to be given up.

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <iostream>
@@ -33,10 +34,20 @@ ChunkNote note_of(const Chunk& chunk) {
   return note;
 }
 
+int told_invalid_lines(const JobProgress& progress) {
+  if (progress.invalid == 0) return static_cast<int>(ExitCode::kCompleted);
+  std::cerr << "th_translate: error: " + std::to_string(progress.invalid) + " of " +
+                   std::to_string(progress.lines) +
+                   " lines are no text; their translations are empty lines\n"
+            << std::flush;
+  return static_cast<int>(ExitCode::kData);
+}
+
 ChunkWriter::ChunkWriter(const Plan& plan)
     : plan_(plan),
-      journal_(plan.identity ? std::optional<Journal>(std::in_place, plan.output, *plan.identity)
-                             : std::nullopt),
+      journal_(plan.identity
+                   ? std::optional<Journal>(std::in_place, plan.output, *plan.identity, plan.anew)
+                   : std::nullopt),
       output_(plan.output),
       terminal_(true, stderr) {
   if (journal_)
@@ -75,6 +86,8 @@ void ChunkWriter::write(const ChunkNote& note, const ChunkResult& result) {
   }
   sentences_ += result.sentences;
   fewer_ += result.fewer;
+  source_tokens_ += result.source_tokens;
+  target_tokens_ += result.target_tokens;
   record(milliseconds(200));
   show_progress(note);
 }
@@ -129,13 +142,26 @@ int ChunkWriter::finish(bool stopped) {
   }
   if (journal_) {
     output_.sync();
-    journal_->remove();
+    journal_->finish(progress_);
   }
   terminal_.clear();
-  if (progress_.invalid == 0) return static_cast<int>(ExitCode::kCompleted);
-  tell("error: " + std::to_string(progress_.invalid) + " of " + std::to_string(progress_.lines) +
-       " lines are no text; their translations are empty lines");
-  return static_cast<int>(ExitCode::kData);
+  if (!plan_.output.empty()) tell(summary_text());
+  return told_invalid_lines(progress_);
+}
+
+std::string ChunkWriter::summary_text() const {
+  const double time = std::max(1e-9, std::chrono::duration<double>(Clock::now() - begun_).count());
+  const std::int64_t lines = progress_.lines - first_lines_;
+  std::array<char, 256> text{};
+  std::snprintf(text.data(), text.size(),
+                "%lld lines, %lld source and %lld target tokens in %.1f s (%.1f lines/s, %.0f "
+                "target tokens/s)",
+                static_cast<long long>(lines), static_cast<long long>(source_tokens_),
+                static_cast<long long>(target_tokens_), time, static_cast<double>(lines) / time,
+                static_cast<double>(target_tokens_) / time);
+  std::string all = plan_.output + " is complete: ";
+  if (first_lines_ > 0) all += std::to_string(first_lines_) + " lines of before, and ";
+  return all + text.data();
 }
 
 }  // namespace th::app

@@ -23,6 +23,10 @@ struct ChunkNote {
 };
 [[nodiscard]] ChunkNote note_of(const Chunk& chunk);
 
+/// Says how many lines are no text, where there are any; the exit code of a job whose lines are all
+/// written.
+[[nodiscard]] int told_invalid_lines(const JobProgress& progress);
+
 /// Writes results in the order of the input, keeps the journal, and tells of progress and of lines
 /// that were not translated as they are. Of rank 0 alone.
 class ChunkWriter {
@@ -30,6 +34,7 @@ class ChunkWriter {
   struct Plan {
     std::string output;                   ///< a path; empty: standard output
     std::optional<JobIdentity> identity;  ///< with a journal
+    bool anew = false;                    ///< whatever the journal tells of
     std::string cut_to;                   ///< "the 100 positions that the model learned (…)"
     std::int64_t input_bytes = 0;         ///< of a plain file; 0: not known
     /// What is said of lines with fewer hypotheses than were asked for, and of all; may be empty.
@@ -42,7 +47,8 @@ class ChunkWriter {
   /// The next chunk. Throws DataError where it can't be written, OutputClosed.
   void write(const ChunkNote& note, const ChunkResult& result);
   /// Nothing more will come. `stopped`: before the end, and the journal stays. Tells of lines that
-  /// were cut or are no text; the job's exit code.
+  /// were cut or are no text, and where the output is a file of lines, tokens and time; the job's
+  /// exit code.
   [[nodiscard]] int finish(bool stopped);
   /// What has to be said is said past the line of progress.
   void tell(const std::string& message);
@@ -52,16 +58,19 @@ class ChunkWriter {
   void tell_of(const ChunkNote& note);
   void show_progress(const ChunkNote& note);
   [[nodiscard]] std::string rate_text(const ChunkNote& note) const;
+  /// "o: 200 lines, … in 3.1 s (…)".
+  [[nodiscard]] std::string summary_text() const;
   void record(Clock::duration at_least);
 
   Plan plan_;
   std::optional<Journal> journal_;  // is there before the output is
   OutputFile output_;
   JobProgress progress_;
-  std::int64_t first_lines_ = 0;            ///< of an earlier job
-  std::int64_t told_ = 0;                   ///< lines with faults that were told
-  std::vector<std::int64_t> cut_;           ///< the first lines that were cut
-  std::int64_t sentences_ = 0, fewer_ = 0;  ///< of this job, as in ChunkResult
+  std::int64_t first_lines_ = 0;   ///< of an earlier job
+  std::int64_t told_ = 0;          ///< lines with faults that were told
+  std::vector<std::int64_t> cut_;  ///< the first lines that were cut
+  /// Of this job, as in ChunkResult.
+  std::int64_t sentences_ = 0, fewer_ = 0, source_tokens_ = 0, target_tokens_ = 0;
   th::monitor::Progress terminal_;
   Clock::time_point begun_ = Clock::now(), shown_ = begun_, recorded_ = begun_;
 };

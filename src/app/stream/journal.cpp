@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -55,19 +56,76 @@ std::string all_of(int file, const std::string& path) {
   }
 }
 
+std::string done_path(const std::string& output) { return output + ".done"; }
+
+/// The bytes of F.done; empty where there is none.
+std::string done_text(const std::string& path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file.get() < 0 ? "" : all_of(file.get(), path);
+}
+
+/// Whether a file's text begins with the line of a job, or with a part of one where a job was
+/// killed.
+bool is_ours(const std::string& text) {
+  constexpr std::string_view kBegin = R"({"arithmetic":")";  // by line_of(): members are sorted
+  return kBegin.starts_with(text.substr(0, kBegin.size()));
+}
+
+/// done_path(), where nothing is there or the record of a job.
+std::string own_done_path(const std::string& output) {
+  std::string path = done_path(output);
+  if (!is_ours(done_text(path)))
+    throw DeckError(path + " is no record of th_translate, which writes one there; move it away");
+  return path;
+}
+
+bool has_bytes(const OutputFile& output, const JobProgress& progress) {
+  std::uint32_t crc = 0;
+  return output.size() == progress.output_bytes && output.read_on(0, progress.output_bytes, crc) &&
+         crc == progress.output_crc;
+}
+
 }  // namespace
 
-Journal::Journal(const std::string& output, const JobIdentity& identity)
-    : path_(output + ".journal"), file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+std::optional<JobProgress> finished_before(const std::string& output, const JobIdentity& identity) {
+  const std::string text = done_text(done_path(output));
+  const std::size_t end = text.find('\n');
+  if (end == std::string::npos || ::access((output + ".journal").c_str(), F_OK) == 0 ||
+      ::access(output.c_str(), F_OK) != 0)
+    return std::nullopt;
+  try {
+    const json kept = json::parse(text.substr(0, end));
+    const bool same = kept.at("th_translate") == kVersion && kept.at("input") == identity.input &&
+                      kept.at("model") == identity.model && kept.at("options") == identity.options;
+    if (!same) return std::nullopt;
+    const JobProgress progress = progress_of(text.substr(end + 1));
+    if (has_bytes(OutputFile(output), progress)) return progress;
+    throw DeckError(output + " is not what " + done_path(output) +
+                    " tells of: it was changed after this job had written it; --anew translates "
+                    "again in its place, or name another output");
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
+Journal::Journal(const std::string& output, const JobIdentity& identity, bool anew)
+    : path_(output + ".journal"),
+      done_(own_done_path(output)),
+      job_(identity),
+      file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (file_.get() < 0) throw DataError(path_ + ": can't be written: " + std::strerror(errno));
   if (::flock(file_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
     throw DeckError(output + ": another th_translate writes it (" + path_ +
                     " is locked); wait for its end, or name another file");
-  read(identity);
+  if (!anew)
+    read(identity);
+  else if (!is_ours(all_of(file_.get(), path_)))
+    throw DeckError(path_ + " is no journal of th_translate; move it away");
   if (head_ > 0) return;
+  ::unlink(done_.c_str());
   cut(0);
   const std::string line = line_of(identity);
-  append(line);
+  append(file_, path_, line);
   head_ = std::ssize(line);
 }
 
@@ -139,17 +197,26 @@ void Journal::cut(std::int64_t bytes) {
     throw DataError(path_ + ": can't be written: " + std::strerror(errno));
 }
 
-void Journal::append(const std::string& line) {
-  for (std::string_view rest = line; !rest.empty();) {
-    const ssize_t put = ::write(file_.get(), rest.data(), rest.size());
+void Journal::append(const FileDescriptor& file, const std::string& path,
+                     const std::string& lines) {
+  for (std::string_view rest = lines; !rest.empty();) {
+    const ssize_t put = ::write(file.get(), rest.data(), rest.size());
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) throw DataError(path_ + ": can't be written: " + std::strerror(errno));
+    if (put < 0) throw DataError(path + ": can't be written: " + std::strerror(errno));
     rest.remove_prefix(static_cast<std::size_t>(put));
   }
 }
 
-void Journal::add(const JobProgress& progress) { append(line_of(progress)); }
+void Journal::add(const JobProgress& progress) { append(file_, path_, line_of(progress)); }
 
-void Journal::remove() { ::unlink(path_.c_str()); }
+void Journal::finish(const JobProgress& progress) {
+  if (!job_.streams) {
+    const FileDescriptor done(
+        ::open(done_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (done.get() < 0) throw DataError(done_ + ": can't be written: " + std::strerror(errno));
+    append(done, done_, line_of(job_) + line_of(progress));
+  }
+  ::unlink(path_.c_str());
+}
 
 }  // namespace th::app

@@ -100,12 +100,19 @@ class LineSource::Bytes {
       if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (got < 0) throw DataError(name_ + ": can't be read: " + std::strerror(errno));
       if (first_ && got >= 2 && std::string_view(block.data(), 2) == "\x1F\x8B")
-        throw DataError(name_ +
-                        ": is packed by gzip and comes through a pipe; unpack it, for example "
-                        "with gunzip -c, or name the file with --input");
+        throw DataError(name_ + ": is packed by gzip, and " + why_not_unpacked());
       first_ = false;
       return static_cast<std::size_t>(got);
     }
+  }
+
+  /// Of gzip that is no file by a name.
+  [[nodiscard]] std::string why_not_unpacked() const {
+    struct stat about {};
+    if (::fstat(stream_, &about) == 0 && S_ISREG(about.st_mode))
+      return "standard input is read as plain text; name the file with --input";
+    return "comes through a pipe; unpack it, for example with gunzip -c, or name the file with "
+           "--input";
   }
 
   std::string name_;

@@ -19,16 +19,19 @@ std::optional<ChunkResult> ChunkTranslator::summarize(const Chunk& chunk, const 
     documents.ids.push_back(
         empty ? Ids() : data::encode_source(*tokenizers.source, line.text, data::kUncut));
     result.sentences += empty ? 0 : 1;
+    result.source_tokens += empty ? 0 : std::ssize(documents.ids.back()) - 1;
   }
   const auto summarize = [&](const data::Sources& sources) {
     std::vector<model::SentenceOptions> sentences;
     for (const std::uint64_t number : sources.numbers)
       sentences.push_back({.number = number, .prefix = {}});
-    const auto hypotheses = decode(sources.ids, sentences, stop);
+    const auto hypotheses = decode(sources.ids, sentences, plan_.options, stop);
     if (!hypotheses) return std::optional<std::vector<std::string>>();
     std::vector<std::string> texts;
-    for (const std::vector<model::Hypothesis>& best : *hypotheses)
+    for (const std::vector<model::Hypothesis>& best : *hypotheses) {
+      result.target_tokens += std::ssize(best.at(0).ids);
       texts.push_back(tokenizers.target->decode(best.at(0).ids));
+    }
     return std::optional(std::move(texts));
   };
   const auto texts =

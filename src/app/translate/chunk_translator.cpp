@@ -1,8 +1,8 @@
 #include "app/translate/chunk_translator.hpp"
 
-#include "app/translate/decoding_options.hpp"
 #include "th/base/error.hpp"
 #include "th/data/text.hpp"
+#include "th/data/tokenizer/words.hpp"
 #include "th/model/decoding/alignment.hpp"
 
 #include <algorithm>
@@ -44,7 +44,7 @@ Ids framed(const Ids& ids) {
 }
 
 /// "0-0 1-2", of the target tokens that look at a source token.
-std::string pairs_text(const std::vector<std::int32_t>& sources) {
+std::string pairs_text(const Ids& sources) {
   std::string text;
   for (std::size_t t = 0; t < sources.size(); ++t) {
     if (sources[t] < 0) continue;
@@ -52,6 +52,23 @@ std::string pairs_text(const std::vector<std::int32_t>& sources) {
     text.append(std::to_string(sources[t])).append("-").append(std::to_string(t));
   }
   return text;
+}
+
+/// The words of a translation, `text`, with the source word that it looks at in each unknown one's
+/// place.
+std::string with_source_words(const std::string& text, const Ids& ids, const std::string& source,
+                              const Ids& aligned) {
+  std::vector<std::string_view> words = data::split_words(text);
+  const std::vector<std::string_view> of_source = data::split_words(source);
+  ensure(words.size() == ids.size(), "words of a translation are not its ids");
+  std::string replaced;
+  for (std::size_t t = 0; t < words.size(); ++t) {
+    const std::int32_t at = t < aligned.size() ? aligned[t] : -1;
+    if (ids[t] == data::kUnknown && at >= 0 && at < std::ssize(of_source))
+      words[t] = of_source[static_cast<std::size_t>(at)];
+    replaced.append(t > 0 ? " " : "").append(words[t]);
+  }
+  return replaced;
 }
 
 }  // namespace
@@ -105,7 +122,7 @@ std::vector<std::span<const std::size_t>> ChunkTranslator::batches(
 
 std::optional<std::vector<std::vector<model::Hypothesis>>> ChunkTranslator::decode(
     const std::vector<Ids>& sources, const std::vector<model::SentenceOptions>& sentences,
-    const Stop& stop) {
+    const model::SearchOptions& options, const Stop& stop) {
   decoder_.make_room(longest_of(sources));
   std::vector<std::vector<model::Hypothesis>> all(sources.size());
   const std::vector<std::int64_t> lengths = lengths_of(sources);
@@ -119,7 +136,7 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> ChunkTranslator::deco
       task.sentences.push_back(sentences[place]);
     }
   }
-  auto results = decoder_.translate_all(tasks, plan_.options, stop);
+  auto results = decoder_.translate_all(tasks, options, stop);
   if (!results) return std::nullopt;
   for (std::size_t t = 0; t < cut.size(); ++t) {
     for (std::size_t i = 0; i < cut[t].size(); ++i) all[cut[t][i]] = std::move((*results)[t][i]);
@@ -127,7 +144,7 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> ChunkTranslator::deco
   return all;
 }
 
-std::vector<std::vector<std::string>> ChunkTranslator::alignments(
+std::vector<std::vector<Ids>> ChunkTranslator::align(
     const std::vector<Ids>& sources,
     const std::vector<std::vector<model::Hypothesis>>& hypotheses) {
   struct Pair {
@@ -135,11 +152,12 @@ std::vector<std::vector<std::string>> ChunkTranslator::alignments(
   };
   std::vector<Pair> pairs;
   std::vector<std::int64_t> lengths;
-  std::vector<std::vector<std::string>> all(sources.size());
+  std::vector<std::vector<Ids>> all(sources.size());
   std::int64_t longest = 0;
   for (std::size_t line = 0; line < sources.size(); ++line) {
     all[line].resize(hypotheses[line].size());
     for (std::size_t h = 0; h < hypotheses[line].size(); ++h) {
+      if (!plan_.alignment && !has_unknown(hypotheses[line][h].ids)) continue;
       const std::int64_t written = std::ssize(hypotheses[line][h].ids);
       pairs.push_back({line, h});
       lengths.push_back(std::ssize(sources[line]) + written);
@@ -153,35 +171,33 @@ std::vector<std::vector<std::string>> ChunkTranslator::alignments(
     for (const std::size_t p : places)
       batch.append(sources[pairs[p].line],
                    framed(hypotheses[pairs[p].line][pairs[p].hypothesis].ids));
-    const auto aligned = model::align_targets(model_.model(), model_.parameters(), batch);
+    auto aligned = model::align_targets(model_.model(), model_.parameters(), batch);
     for (std::size_t i = 0; i < places.size(); ++i) {
       const Pair& pair = pairs[places[i]];
-      all[pair.line][pair.hypothesis] = pairs_text(aligned[i]);
+      all[pair.line][pair.hypothesis] = std::move(aligned[i]);
     }
   }
   return all;
 }
 
-std::string ChunkTranslator::text_of(std::int64_t number,
+std::string ChunkTranslator::text_of(std::int64_t number, const std::string& source,
                                      const std::vector<model::Hypothesis>& hypotheses,
-                                     std::span<const std::string> alignments) const {
+                                     std::span<const Ids> aligned) const {
   std::string text;
   for (std::size_t h = 0; h < hypotheses.size(); ++h) {
     if (plan_.numbered)
       text += std::to_string(number) + "\t" + number_text(hypotheses[h].score) + "\t";
-    text += model_.tokenizers().target->decode(hypotheses[h].ids);
-    if (plan_.alignment) text += "\t" + alignments[h];
+    const Ids& ids = hypotheses[h].ids;
+    const std::string words = model_.tokenizers().target->decode(ids);
+    const bool replaces = plan_.replace_unknown && has_unknown(ids);
+    text += replaces ? with_source_words(words, ids, source, aligned[h]) : words;
+    if (plan_.alignment) text += "\t" + pairs_text(aligned[h]);
     text += "\n";
   }
   if (!hypotheses.empty()) return text;
   // Without words there is nothing to translate.
   text = plan_.numbered ? std::to_string(number) + "\t0\t" : "";
   return text + (plan_.alignment ? "\t\n" : "\n");
-}
-
-std::int64_t ChunkTranslator::longest_prefix() const {
-  const std::int64_t learned = model_.learned(), longest = plan_.options.max_length;
-  return learned == 0 ? longest : std::min(longest, learned - 1);
 }
 
 std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const Stop& stop) {
@@ -196,18 +212,22 @@ std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const 
     if (!line.fault.empty() || data::is_white(line.text)) continue;
     sources[i] = source_ids(chunk, i, result);
     if (!plan_.prefix_name.empty())
-      sentences[i].prefix = prefix_ids(*model_.tokenizers().target, line.beside, plan_.prefix_name,
-                                       sentences[i].number, longest_prefix());
+      sentences[i].prefix =
+          prefix_ids(*model_.tokenizers().target, line.beside,
+                     line_place(plan_.prefix_name, sentences[i].number), plan_.longest_prefix);
   }
-  const auto hypotheses = decode(sources, sentences, stop);
+  const auto hypotheses = decode(sources, sentences, plan_.options, stop);
   if (!hypotheses) return std::nullopt;
-  std::vector<std::vector<std::string>> aligned(sources.size());
-  if (plan_.alignment) aligned = alignments(sources, *hypotheses);
+  std::vector<std::vector<Ids>> aligned(sources.size());
+  if (plan_.alignment || plan_.replace_unknown) aligned = align(sources, *hypotheses);
   for (std::size_t i = 0; i < sources.size(); ++i) {
-    result.text +=
-        text_of(static_cast<std::int64_t>(sentences[i].number), (*hypotheses)[i], aligned[i]);
+    result.text += text_of(static_cast<std::int64_t>(sentences[i].number), chunk.lines[i].text,
+                           (*hypotheses)[i], aligned[i]);
     if (sources[i].empty()) continue;
     ++result.sentences;
+    result.source_tokens += std::ssize(sources[i]) - 1;
+    for (const model::Hypothesis& hypothesis : (*hypotheses)[i])
+      result.target_tokens += std::ssize(hypothesis.ids);
     if (std::ssize((*hypotheses)[i]) < plan_.options.best) ++result.fewer;
   }
   return result;
@@ -223,6 +243,8 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
     targets.push_back(
         data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside, data::kUncut));
     lengths.push_back(std::ssize(sources.back()) + std::ssize(targets.back()));
+    result.source_tokens += std::ssize(sources.back()) - 1;
+    result.target_tokens += std::ssize(targets.back()) - 2;
     // Without begin and end:
     if (const std::string why = model_.too_long(std::ssize(targets.back()) - 2); !why.empty())
       throw DataError("line " + std::to_string(chunk.first_line + std::ssize(sources)) +

@@ -9,6 +9,7 @@
 #include "app/decoders/batch_decoder.hpp"
 #include "app/decoders/loaded_model.hpp"
 #include "app/stream/chunk.hpp"
+#include "app/translate/prefixes.hpp"
 #include "th/config/summarization.hpp"
 
 namespace th::app {
@@ -21,8 +22,10 @@ struct TranslatorPlan {
   std::int64_t batch_tokens = 0;  ///< source ids of a batch in its place
   bool numbered = false;          ///< --n-best: LINE<TAB>SCORE<TAB>TEXT
   bool alignment = false;
+  bool replace_unknown = false;  ///< of word vocabularies: <unk> by the source word it looks at
   model::SearchOptions options;
   std::string prefix_name;  ///< of the file of prefixes; empty: lines have none
+  LongestPrefix longest_prefix{};
   std::optional<config::SummaryWindow> window{};  ///< of --hierarchical
 };
 
@@ -45,23 +48,25 @@ class ChunkTranslator {
   /// target that the model has no positions for.
   [[nodiscard]] std::optional<ChunkResult> score(const Chunk& chunk, const Stop& stop);
   /// The hypotheses of sources, which end with kEnd, in their order; none of an empty one.
-  /// `sentences`: one a source. Empty where stop() said so.
+  /// `sentences`: one a source. Empty where stop() said so. `options`: those of the plan, or with a
+  /// smaller beam and shorter translations.
   [[nodiscard]] std::optional<std::vector<std::vector<model::Hypothesis>>> decode(
       const std::vector<Ids>& sources, const std::vector<model::SentenceOptions>& sentences,
-      const Stop& stop);
+      const model::SearchOptions& options, const Stop& stop);
+  [[nodiscard]] const TranslatorPlan& plan() const noexcept { return plan_; }
 
  private:
   /// ChunkWork of --hierarchical.
   [[nodiscard]] std::optional<ChunkResult> summarize(const Chunk& chunk, const Stop& stop);
   /// The same of a chunk's line; the result gets its number where it was cut.
   [[nodiscard]] Ids source_ids(const Chunk& chunk, std::size_t line, ChunkResult& result) const;
-  /// Ids of the longest translation.
-  [[nodiscard]] std::int64_t longest_prefix() const;
-  [[nodiscard]] std::string text_of(std::int64_t number,
+  /// Of a line's hypotheses.
+  [[nodiscard]] std::string text_of(std::int64_t number, const std::string& source,
                                     const std::vector<model::Hypothesis>& hypotheses,
-                                    std::span<const std::string> alignments) const;
-  /// The columns of --alignment, of all hypotheses of all lines.
-  [[nodiscard]] std::vector<std::vector<std::string>> alignments(
+                                    std::span<const Ids> aligned) const;
+  /// Of each hypothesis of each line the source tokens that its tokens look at, as
+  /// model::align_targets() has them; nothing where they are not needed.
+  [[nodiscard]] std::vector<std::vector<Ids>> align(
       const std::vector<Ids>& sources,
       const std::vector<std::vector<model::Hypothesis>>& hypotheses);
   /// Of sorted places, cut into batches.

@@ -79,17 +79,24 @@ const std::array kKeyed{
 };
 #undef KEYED
 
-/// The options given that a search does not look at.
-std::vector<std::string> idle_options(const DecodingOverrides& o, bool samples) {
+/// The options given that a search does not look at. `d`: what they and the deck make together;
+/// `shows_scores`: the penalty is seen though it chooses nothing.
+std::vector<std::string> idle_options(const DecodingOverrides& o, const config::DecodeSection& d,
+                                      bool shows_scores) {
   std::vector<std::string> warnings;
   const auto idle = [&](bool given, const char* option, const char* why) {
     if (given) warnings.push_back(std::string(option) + " has no effect: " + why);
   };
-  if (samples) {
-    const char* why = "draws are not compared";
+  const bool compares = !d.sampling && (d.beam > 1 || shows_scores);
+  if (!compares) {
+    const char* why =
+        d.sampling ? "draws are not compared" : "with a beam of 1 nothing is compared";
     idle(o.length_penalty.has_value(), "--length-penalty", why);
     idle(o.length_normalization.has_value(), "--length-normalization", why);
-  } else {
+  } else if (d.length_penalty == 0) {
+    idle(o.length_normalization.has_value(), "--length-normalization", "the length penalty is 0");
+  }
+  if (!d.sampling) {
     const char* why = "nothing is drawn without --sampling";
     idle(o.temperature.has_value(), "--temperature", why);
     idle(o.top_k.has_value(), "--top-k", why);
@@ -184,7 +191,7 @@ void check_decoding(const DecodingOverrides& o) {
 }
 
 ResolvedSearch resolve_search(const RunConfig& deck, const DecodingOverrides& overrides,
-                              const data::Tokenizer& target) {
+                              const data::Tokenizer& target, bool shows_scores) {
   check_decoding(overrides);
   config::DecodeSection decode = merged(deck.decode, overrides);
   check_merged(decode, deck, overrides);
@@ -194,7 +201,7 @@ ResolvedSearch resolve_search(const RunConfig& deck, const DecodingOverrides& ov
   const std::int64_t best = overrides.best.value_or(1);
   ResolvedSearch search{
       model::search_options(decode, overrides.seed.value_or(deck.run.seed), target),
-      idle_options(overrides, decode.sampling)};
+      idle_options(overrides, decode, shows_scores)};
   if (overrides.forbid)
     search.options.forbidden = model::forbidden_sequences(*overrides.forbid, target, "--forbid");
   if (decode.sampling) {
@@ -206,20 +213,6 @@ ResolvedSearch resolve_search(const RunConfig& deck, const DecodingOverrides& ov
   }
   search.options.best = best;
   return search;
-}
-
-std::vector<std::int32_t> prefix_ids(const data::Tokenizer& target, std::string_view line,
-                                     const std::string& file, std::uint64_t number,
-                                     std::int64_t max_length) {
-  const std::string place = file + ":" + std::to_string(number + 1) + ": ";
-  std::vector<std::int32_t> ids = target.encode(line);
-  require(std::find(ids.begin(), ids.end(), data::kUnknown) == ids.end(),
-          place + "the prefix '" + std::string(line) +
-              "' has a word outside the target vocabulary; allowed words that it has");
-  require(std::ssize(ids) <= max_length, place + "a prefix of " + std::to_string(ids.size()) +
-                                             " ids is longer than the longest translation, " +
-                                             std::to_string(max_length) + "; raise --max-length");
-  return ids;
 }
 
 std::string fewer_hypotheses(std::int64_t fewer, std::int64_t sentences, std::int64_t best) {

@@ -53,16 +53,10 @@ void check_decoding(const DecodingOverrides& overrides);
 /// unless --seed is given. Throws DeckError: options that contradict each other or the deck,
 /// --n-best above the beam, a shortest translation beyond the learned positions, a forbidden word
 /// that the vocabulary does not have. options.max_length is at most what learned positions allow.
+/// `shows_scores`: scores are written beside the texts, so that the length penalty is seen.
 [[nodiscard]] ResolvedSearch resolve_search(const config::RunConfig& deck,
                                             const DecodingOverrides& overrides,
-                                            const data::Tokenizer& target);
-
-/// Ids of one line of --prefix, for SentenceOptions::prefix; an empty line gives none. `number`:
-/// the line, from 0. Throws DeckError for a word outside the vocabulary and for more than
-/// `max_length` ids, both with file and line (from 1).
-[[nodiscard]] std::vector<std::int32_t> prefix_ids(const data::Tokenizer& target,
-                                                   std::string_view line, const std::string& file,
-                                                   std::uint64_t number, std::int64_t max_length);
+                                            const data::Tokenizer& target, bool shows_scores);
 
 /// What to say where `fewer` of `sentences` have fewer hypotheses than --n-best asks for; empty for
 /// none.

@@ -30,9 +30,9 @@ bool is_regular(const std::string& path) {
   return found && S_ISREG(found->st_mode);
 }
 
-/// "N bytes, CRC-32C X" of a regular file, else "a pipe".
+/// "N bytes, CRC-32C X" of a regular file, else "a stream".
 std::string bytes_identity(const std::string& path) {
-  if (!is_regular(path)) return "a pipe";
+  if (!is_regular(path)) return "a stream";
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::vector<char> block(1 << 20);
   std::int64_t size = 0;
@@ -76,6 +76,7 @@ std::string options_text(const Request& r) {
   Options options;
   options.add("score", r.score);
   options.add("alignment", r.alignment);
+  if (r.replace_unknown) options.add("replace-unknown", true);
   if (r.hierarchical) options.add("hierarchical", true);
   options.add("batch", r.batch);
   options.add("batch-tokens", r.batch_tokens);
@@ -113,7 +114,11 @@ std::optional<JobIdentity> identity_of(const Request& request, const std::string
   if (!keeps_journal(request.output)) return std::nullopt;
   std::string input = bytes_identity(request.input);
   if (request.score) input += "; target " + bytes_identity(request.target);
-  return JobIdentity{input, model, options_text(request), arithmetic};
+  const std::string& prefix = request.decoding.prefix;
+  const bool streams = !is_regular(request.input) ||
+                       (request.score && !is_regular(request.target)) ||
+                       (!prefix.empty() && !is_regular(prefix));
+  return JobIdentity{input, model, options_text(request), arithmetic, streams};
 }
 
 std::int64_t plain_bytes(const std::string& path) {
@@ -142,8 +147,7 @@ void require_same_line_count(const std::string& source, const std::string& targe
   }
   if (counts[0] != counts[1])
     throw DataError(source + " has " + std::to_string(counts[0]) + " lines and " + target +
-                    " has " + std::to_string(counts[1]) +
-                    "; a source and its target stand in the same line");
+                    " has " + std::to_string(counts[1]) + "; their lines go together");
 }
 
 }  // namespace th::app

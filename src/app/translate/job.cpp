@@ -10,12 +10,13 @@
 #include "th/base/error.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
+#include "th/train/agreement.hpp"
 
 #include <ATen/Parallel.h>
-#include <csignal>
 
 #include <algorithm>
 #include <csignal>
+#include <functional>
 #include <iostream>
 #include <optional>
 
@@ -31,9 +32,9 @@ void set_threads(std::int64_t count) { at::set_num_threads(static_cast<int>(coun
 
 /// The two ends of a job, on the rank that reads and writes.
 struct Ends {
-  Ends(const Request& request, const PreparedJob& job, std::int64_t ranks)
-      : writer({request.output, identity_of(request, job.model_identity(), job.arithmetic()),
-                job.cut_to(), plain_bytes(request.input),
+  Ends(const Request& request, const PreparedJob& job, std::int64_t ranks,
+       const std::optional<JobIdentity>& identity)
+      : writer({request.output, identity, request.anew, job.cut_to(), plain_bytes(request.input),
                 [best = job.best()](std::int64_t fewer, std::int64_t sentences) {
                   return fewer_hypotheses(fewer, sentences, best);
                 }}),
@@ -63,12 +64,32 @@ int finish(JobEnd end, ChunkWriter& writer, bool journal) {
   return 128 + (signal != 0 ? signal : SIGTERM);
 }
 
+/// Calls run(reader, writer) where the job is not done yet; the job's exit code.
+template <typename Run>
+int run_with_ends(const Request& request, const PreparedJob& job, std::int64_t ranks,
+                  const Run& run) {
+  const std::optional<JobIdentity> identity =
+      identity_of(request, job.model_identity(), job.arithmetic());
+  if (identity && !request.anew) {
+    if (const auto finished = finished_before(request.output, *identity)) {
+      say({request.output + " is complete: this job wrote its " + std::to_string(finished->lines) +
+           " lines before, and nothing is to be done; --anew translates them again"});
+      return told_invalid_lines(*finished);
+    }
+  }
+  Ends ends(request, job, ranks, identity);
+  const JobEnd end = run(ends.reader, ends.writer);
+  return finish(end, ends.writer, keeps_journal(request.output));
+}
+
 /// All that is refused before anything is loaded.
 void check_files(const Request& request) {
   require_other_file(request.output, request.input);
   require_other_file(request.output, request.target);
   require_other_file(request.output, request.decoding.prefix);
   if (request.score) require_same_line_count(request.input, request.target);
+  const std::string& prefix = request.decoding.prefix;
+  if (!prefix.empty()) require_same_line_count(request.input, prefix);
 }
 
 /// The ranks of a job whose parameters are sharded over them.
@@ -82,17 +103,15 @@ int run_together(const Request& request, const runtime::Communicator& world, Pre
   int code = static_cast<int>(ExitCode::kDiffers);
   bool working = false;  // with the others
   try {
-    Ends ends(request, job, world.size());
-    const JobEnd end = lead_ranks(
-        world, ends.reader,
-        [&, work = job.work()](const Chunk& chunk, const Stop& stop) {
-          working = true;
-          std::optional<ChunkResult> result = work(chunk, stop);
-          working = false;
-          return result;
-        },
-        ends.writer);
-    code = finish(end, ends.writer, keeps_journal(request.output));
+    const ChunkWork watched = [&, work = job.work()](const Chunk& chunk, const Stop& stop) {
+      working = true;
+      std::optional<ChunkResult> result = work(chunk, stop);
+      working = false;
+      return result;
+    };
+    code = run_with_ends(request, job, world.size(), [&](ChunkReader& reader, ChunkWriter& writer) {
+      return lead_ranks(world, reader, watched, writer);
+    });
   } catch (const Error& error) {
     if (working && !is_everywhere(error)) throw;  // the others wait for this rank
     code = static_cast<int>(error.exit_code());
@@ -108,39 +127,48 @@ int run_alone(const Request& request) {
   check_files(request);
   set_threads(request.threads > 0 ? request.threads : own_cores());
   PreparedJob job(request);
+  job.check_prefixes(request);
   say(job.notes());
-  Ends ends(request, job, 1);
-  const JobEnd end = translate_alone(ends.reader, job.work(), ends.writer);
-  return finish(end, ends.writer, keeps_journal(request.output));
+  if (request.sharded == config::Sharded::kOn)
+    say({"warning: --sharded on has no effect: one process has all parameters"});
+  return run_with_ends(request, job, 1, [&](ChunkReader& reader, ChunkWriter& writer) {
+    return translate_alone(reader, job.work(), writer);
+  });
 }
 
 int run_on_ranks(const Request& request, const runtime::Communicator& world,
                  const runtime::Communicator& node) {
   const bool first = world.rank() == 0;
-  run_on_all(world, [&] {
+  auto collectives = runtime::make_mpi_collectives(world.get());
+  const auto on_all = [&](const std::function<void()>& work) {
+    train::run_agreed(*collectives, work, kLessMemory);
+  };
+  on_all([&] {
     if (first) check_files(request);
   });
   const std::int64_t cores = cores_of_rank(node);
   set_threads(request.threads > 0 ? request.threads : cores);
   std::optional<PreparedJob> job;
   const bool may_shard = request.sharded != config::Sharded::kOff && can_be_sharded(request);
-  run_on_all(world, [&] {
+  on_all([&] {
     using Parameters = PreparedJob::Parameters;
     job.emplace(request, may_shard ? Parameters::kLater : Parameters::kRead);
+    if (first) job->check_prefixes(request);
   });
   if (may_shard) {
-    const auto collectives = runtime::make_mpi_collectives(MPI_COMM_WORLD);
     if (request.sharded == config::Sharded::kOn || job->model().is_too_large(*collectives))
       return run_together(request, world, *job, *collectives);
-    run_on_all(world, [&] { job->load(); });
+    on_all([&] { job->load(); });
   }
+  collectives.reset();  // an error of one rank alone must not wait for the others on its way
   if (!first) return work_for_rank_0(world, job->work());
   say(job->notes());
   int code = static_cast<int>(ExitCode::kDiffers);
   try {
-    Ends ends(request, *job, world.size());
-    const JobEnd end = deal_chunks(world, ends.reader, job->work(), ends.writer);
-    code = finish(end, ends.writer, keeps_journal(request.output));
+    code =
+        run_with_ends(request, *job, world.size(), [&](ChunkReader& reader, ChunkWriter& writer) {
+          return deal_chunks(world, reader, job->work(), writer);
+        });
   } catch (const Error& error) {
     code = static_cast<int>(error.exit_code());
     std::cerr << "th_translate: " << error.what() << "\n";

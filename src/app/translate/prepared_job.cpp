@@ -43,9 +43,18 @@ PreparedJob::PreparedJob(const Request& request, Parameters parameters) : score_
     notes_.insert(notes_.end(), models_.back()->notes().begin(), models_.back()->notes().end());
   }
   const config::RunConfig& deck = model().config();
+  for (const data::Tokenizer* tokenizer :
+       {model().tokenizers().source.get(), model().tokenizers().target.get()}) {
+    require(!request.replace_unknown || tokenizer->kind() == config::TokenizerKind::kWord,
+            std::string("--replace-unknown is for vocabularies of words, and this model has ") +
+                data::kind_name(tokenizer->kind()));
+  }
   if (!score_) {
-    search_ = resolve_search(deck, request.decoding, *model().tokenizers().target);
+    const bool shows_scores = request.decoding.best || !request.serve.empty();
+    search_ = resolve_search(deck, request.decoding, *model().tokenizers().target, shows_scores);
     for (const std::string& warning : search_.warnings) notes_.push_back("warning: " + warning);
+    if (!request.serve.empty() && request.decoding.best && !search_.options.sampling)
+      notes_.emplace_back("warning: --n-best has no effect: a request's own is at most the beam");
     check_lengths(request);
     check_memory(request);
   }
@@ -55,8 +64,10 @@ PreparedJob::PreparedJob(const Request& request, Parameters parameters) : score_
       request.batch_tokens,
       request.decoding.best.has_value(),
       request.alignment,
+      request.replace_unknown,
       search_.options,
       request.decoding.prefix,
+      longest_prefix(),
       request.hierarchical ? std::optional(config::summary_window(deck)) : std::nullopt};
   if (parameters == Parameters::kRead) load();
 }
@@ -84,6 +95,24 @@ void PreparedJob::check_lengths(const Request& request) const {
     const std::string why = model->too_long(request.decoding.max_length.value_or(0));
     require(why.empty(), "--max-length: a target of " + why);
   }
+}
+
+LongestPrefix PreparedJob::longest_prefix() const {
+  const auto ids = [](std::int64_t count) { return std::to_string(count) + " ids"; };
+  LongestPrefix longest{search_.options.max_length, ""};
+  longest.text = "the longest translation, " + ids(longest.ids) + "; raise --max-length";
+  for (const auto& model : models_) {
+    if (model->learned() == 0 || model->learned() - 1 > longest.ids) continue;
+    longest.ids = model->learned() - 1;
+    longest.text = "the longest translation, " + ids(longest.ids) + ", for the model learned " +
+                   std::to_string(model->learned()) + " positions (data.max_length); shorten it";
+  }
+  return longest;
+}
+
+void PreparedJob::check_prefixes(const Request& request) const {
+  app::check_prefixes(request.decoding.prefix, *models_.front()->tokenizers().target,
+                      plan_.longest_prefix);
 }
 
 void PreparedJob::check_memory(const Request& request) const {

@@ -27,6 +27,8 @@ class PreparedJob {
   [[nodiscard]] ChunkWork work();
   /// What has to be said once on standard error.
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
+  /// Throws what app::check_prefixes() throws of --prefix.
+  void check_prefixes(const Request& request) const;
   [[nodiscard]] std::string model_identity() const;
   /// "avx512, mkl": instruction set and library of products.
   [[nodiscard]] std::string arithmetic() const;
@@ -40,6 +42,7 @@ class PreparedJob {
  private:
   void translate_with(std::unique_ptr<BatchDecoder> decoder);
   void check_lengths(const Request& request) const;
+  [[nodiscard]] LongestPrefix longest_prefix() const;
   void check_memory(const Request& request) const;
 
   bool score_;

@@ -58,16 +58,18 @@ std::vector<std::string> parts_of(const std::string& list) {
 
 void check_serving(const Request& r) {
   if (r.serve.empty()) return;
-  require(r.input.empty() && r.output.empty() && !r.score && !r.alignment &&
-              r.decoding.prefix.empty() && !r.decoding.best,
-          "--serve answers requests of a socket: --input, --output, --score, --alignment, --prefix "
-          "and --n-best contradict it");
+  require(!r.replace_unknown, "--serve and --replace-unknown contradict each other");
+  require(
+      r.input.empty() && r.output.empty() && !r.score && !r.alignment && r.decoding.prefix.empty(),
+      "--serve answers requests of a socket: --input, --output, --score, --alignment and "
+      "--prefix contradict it");
 }
 
 void check_summaries(const Request& r) {
   const std::pair<const char*, bool> others[] = {{"--score", r.score},
                                                  {"--n-best", r.decoding.best.has_value()},
                                                  {"--alignment", r.alignment},
+                                                 {"--replace-unknown", r.replace_unknown},
                                                  {"--prefix", !r.decoding.prefix.empty()},
                                                  {"--serve", !r.serve.empty()}};
   for (const auto& [option, given] : others)
@@ -85,11 +87,14 @@ void check(const Request& r) {
   require(!kind || *kind == "trained" || *kind == config::kAverageName,
           "--parameters is trained or ema");
   require(r.score || r.target.empty(), "--target is for --score alone");
+  require(!r.anew || !r.output.empty(), "--anew is for --output alone");
   require(!r.score || (!r.input.empty() && !r.target.empty()),
           "--score needs --input and --target");
   check_decoding(r.decoding);
   if (!r.score) return check_serving(r);
   require(!r.alignment, "--score takes the targets as they are: --alignment contradicts it");
+  require(!r.replace_unknown,
+          "--score takes the targets as they are: --replace-unknown contradicts it");
   std::string given;
   const std::vector<std::string> options = given_options(r.decoding);
   for (const std::string& option : options) given += (given.empty() ? "" : ", ") + option;
@@ -111,8 +116,8 @@ void take_sharded(const std::string& word, Request& r) {
           "--sharded " + word + ": not known; allowed auto, on, off");
   r.sharded = word == "auto" ? Sharded::kAuto : word == "on" ? Sharded::kOn : Sharded::kOff;
   require(r.sharded != Sharded::kOn || can_be_sharded(r),
-          "--sharded on contradicts --ensemble, --alignment, --hierarchical, --dtype int8 and "
-          "--serve, which take all parameters on one rank");
+          "--sharded on contradicts --ensemble, --alignment, --replace-unknown, --hierarchical, "
+          "--dtype int8 and --serve, which take all parameters on one rank");
 }
 
 po::options_description described(Request& request, Words& words) {
@@ -132,11 +137,16 @@ po::options_description described(Request& request, Words& words) {
       "source text, .gz is read too; without it standard input");
   add("output", po::value(&request.output),
       "a file for the translations, packed where it ends with .gz; OUTPUT.journal stands beside it "
-      "until it is complete, and a job that was killed goes on by it");
+      "until it is complete, and a job that was killed goes on by it; OUTPUT.done then says that "
+      "nothing is left to do");
+  add("anew", po::bool_switch(&request.anew),
+      "translate anew, though OUTPUT is complete or OUTPUT.journal tells how far it is");
   add("score", po::bool_switch(&request.score), "log probabilities of the lines of --target");
   add("target", po::value(&request.target), "target text of --score, .gz is read too");
   add("alignment", po::bool_switch(&request.alignment),
       "a last column S-T S-T …: which source token (from 0) each target token looks at most");
+  add("replace-unknown", po::bool_switch(&request.replace_unknown),
+      "in place of <unk> the source word that it looks at most; of vocabularies of words");
   add("hierarchical", po::bool_switch(&request.hierarchical),
       "lines are documents: one above the window of the deck (data.max_source_length) is "
       "summarized "
@@ -166,8 +176,8 @@ po::options_description described(Request& request, Words& words) {
 }  // namespace
 
 bool can_be_sharded(const Request& request) {
-  return request.checkpoints.size() == 1 && !request.alignment && !request.hierarchical &&
-         !request.choice.int8 && request.serve.empty();
+  return request.checkpoints.size() == 1 && !request.alignment && !request.replace_unknown &&
+         !request.hierarchical && !request.choice.int8 && request.serve.empty();
 }
 
 Request parse_request(int argc, char** argv) {

@@ -19,12 +19,13 @@ struct Request {
   std::int64_t batch = 32;        ///< sentences decoded together
   std::int64_t batch_tokens = 0;  ///< ids of the sources of a batch; 0: by sentences
   std::int64_t threads = 0;       ///< of a rank; 0: the cores that it may use
-  bool score = false, alignment = false, hierarchical = false;
+  bool score = false, alignment = false, replace_unknown = false, hierarchical = false;
+  bool anew = false;                                 ///< of --output: whatever an earlier job left
   config::Sharded sharded = config::Sharded::kAuto;  ///< parameters over the ranks of a launch
 };
 
-/// Whether one model's parameters can be sharded: an ensemble, alignments, int8 and the server take
-/// all of them on a rank.
+/// Whether one model's parameters can be sharded: an ensemble, alignments (of --replace-unknown
+/// too), int8 and the server take all of them on a rank.
 [[nodiscard]] bool can_be_sharded(const Request& request);
 
 /// Reads the command line. --help and --version print and end the process. Throws DeckError.

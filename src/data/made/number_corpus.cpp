@@ -84,8 +84,9 @@ NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed) {
   return corpus;
 }
 
-void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder) {
-  write_made_corpus(corpus, folder, {"numbers", "en", "fr"});
+void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder,
+                         bool force) {
+  write_made_corpus(corpus, folder, {"numbers", "en", "fr"}, force);
 }
 
 }  // namespace th::data

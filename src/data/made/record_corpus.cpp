@@ -100,8 +100,9 @@ MadeCorpus make_record_corpus(std::int64_t pairs, std::uint64_t seed, std::int64
   return corpus;
 }
 
-void write_record_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder) {
-  write_made_corpus(corpus, folder, {"records", "source", "target"});
+void write_record_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder,
+                         bool force) {
+  write_made_corpus(corpus, folder, {"records", "source", "target"}, force);
 }
 
 }  // namespace th::data

@@ -26,7 +26,8 @@ void compare(std::span<const float> a, std::span<const float> b, Difference& dif
     if (x == y) continue;
     ++difference.differing;
     if (std::isnan(a[i]) || std::isnan(b[i])) {
-      difference.one_sided_nan += std::isnan(a[i]) != std::isnan(b[i]) ? 1 : 0;
+      difference.nan_in_a += std::isnan(b[i]) ? 0 : 1;
+      difference.nan_in_b += std::isnan(a[i]) ? 0 : 1;
       continue;
     }
     difference.largest = std::max(difference.largest,

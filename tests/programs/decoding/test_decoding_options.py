@@ -139,24 +139,80 @@ class DecodingOptions(th_run.SharedRunTest):
             (("--no-sampling", "--beam", "2", "--n-best", "3"), "--n-best 3", "raise --beam"),
             (("--forbid", "un,,deux"), "--forbid", "words with commas"),
             (("--forbid", "zzzz"), "--forbid", "zzzz", "outside the target vocabulary"),
-            (("--prefix", "words"), "words:40", "outside the target vocabulary"),
-            (("--prefix", "long", "--max-length", "2"), "long:1", "longest translation"),
+            (("--prefix", "words"), "words:40", "the word 'zzz' is outside the target vocabulary"),
+            (
+                ("--prefix", "long", "--max-length", "2"),
+                "long:1: a prefix of 3 ids is longer than the longest translation, 2 ids",
+                "raise --max-length",
+            ),
             (("--score", "--target", "valid.fr", "--top-k", "2"), "--top-k", "--score"),
         )
         for options, *patterns in cases:
             result = self.translate("--input", "valid.en", *options, code=2)
             self.assert_one_message(result, "^th_translate: ", *patterns)
-        self.translate("--input", "valid.en", "--prefix", "few", code=3)
+            self.assertEqual(result.out, "", "it is refused before anything is written")
+        result = self.translate("--input", "valid.en", "--prefix", "few", code=3)
+        self.assert_one_message(result, "valid.en has 40 lines and few has 1")
+        self.assertEqual(result.out, "")
         self.translate("--input", "valid.en", "--prefix", "absent", code=3)
+
+    def test_words_of_a_prefix_are_named_and_lengths_are_those_that_there_are(self):
+        line = next(line for line in self.expected if len(set(line.split())) > 2).split()
+        word, other = list(dict.fromkeys(line))[:2]
+        first = (self.folder / "valid.en").read_text().split("\n")[0]
+        (self.folder / "one").write_text(first + "\n")
+        for prefix, pattern in (
+            (f"{word} yyy {other} zzz yyy", "the words 'yyy', 'zzz' are outside"),
+            ("a1 b2 c3 d4 e5", "the words 'a1', 'b2', 'c3' and 2 more are outside"),
+            (f"{word} </s> {other}", "the word '</s>' is outside"),
+            ("<pad>", "the word '<pad>' is outside"),
+        ):
+            (self.folder / "prefix").write_text(prefix + "\n")
+            result = self.translate("--input", "one", "--prefix", "prefix", code=2)
+            self.assert_one_message(result, "prefix:1: the prefix ", pattern)
+        search = ("--input", "one", "--prefix", "prefix", "--no-sampling")
+        (self.folder / "prefix").write_text(" ".join([word] * 5) + "\n")
+        whole = self.translate(*search, "--max-length", "5")
+        self.assertEqual(whole.out.split(), [word] * 5, "it is all of the translation")
+        piped = self.translate(*search[2:], text=(self.folder / "one").read_text())
+        self.assertTrue(piped.out.startswith(" ".join([word] * 5)), piped)
+        (self.folder / "prefix").write_text(" ".join([word] * 30) + "\n")
+        result = self.translate(*search, code=2)
+        self.assert_one_message(result, "30 ids is longer .* translation, 12 ids; raise --max-len")
+        self.train(
+            run__output_dir="short",
+            model__position="learned",
+            data__max_length=12,
+            decode__max_length=11,
+            train__max_steps=2,
+        )
+        result = self.program("th_translate", self.latest("short"), *search[:4], code=2)
+        learned = "the longest translation, 11 ids, for the model learned 12 positions"
+        self.assert_one_message(result, "prefix:1: a prefix of 30 ids is longer than", learned)
+        self.assertNotIn("raise", result.err)
 
     def test_options_without_effect_are_named(self):
         for options, name in (
             (("--length-penalty", "0.5"), "--length-penalty"),
             (("--no-sampling", "--top-k", "3"), "--top-k"),
             (("--no-sampling", "--seed", "3"), "--seed"),
+            (("--no-sampling", "--length-penalty", "0.5"), "--length-penalty"),
+            (("--no-sampling", "--length-normalization", "power"), "--length-normalization"),
+            (("--no-sampling", "--beam", "1", "--length-penalty", "2"), "--length-penalty"),
         ):
             result = self.translate("--input", "valid.en", *options)
             self.assert_one_message(result, "warning: ", name, "no effect")
+        for options in (
+            ("--beam", "2", "--length-penalty", "0.5"),
+            ("--n-best", "1", "--length-penalty", "0.5"),  # scores are shown
+        ):
+            result = self.translate("--input", "valid.en", "--no-sampling", *options)
+            self.assertNotIn("warning", result.err)
+        result = self.translate(
+            "--input", "valid.en", "--no-sampling", "--beam", "2", "--length-penalty", "0",
+            "--length-normalization", "power",
+        )  # fmt: skip
+        self.assert_one_message(result, "warning: --length-normalization has no effect", "is 0")
 
 
 class Ranks(th_run.ProgramTest):

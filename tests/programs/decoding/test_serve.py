@@ -102,6 +102,9 @@ class Serve(th_run.SharedRunTest):
         process = self.serve()
         client = self.client()
         cases = (
+            (b"\n", "the line is empty"),
+            (b"\r\n", "the line is empty"),
+            (b" \t\n", "the line is empty"),
             (b"nonsense\n", "no JSON object"),
             (b"[1]\n", "no JSON object"),
             (b'{"id":1,"text":"\xff"}\n', "no JSON object"),
@@ -122,6 +125,117 @@ class Serve(th_run.SharedRunTest):
         self.assertEqual(client.answer(), {"id": None, "text": "", "score": 0})
         self.client().raw(b'{"id":9,"text":"half')  # and away
         self.ends(process, signal.SIGINT)
+
+    def test_ids_come_back_as_they_were_sent(self):
+        process = self.serve()
+        client = self.client()
+        ids = (
+            b"18446744073709551616",
+            b"123456789012345678901234567890",
+            b"-9223372036854775809",
+            b"0.1000",
+            b'[1, {"id": 99999999999999999999}]',
+            '"}\\"\\u00e9é"'.encode(),
+        )
+        for sent in ids:
+            for text, member in ((b'"one"', b'"text":'), (b"7", b'"error":')):
+                client.raw(b'{"text": ' + text + b' ,"\\u0069d" : ' + sent + b" }\n")
+                line = client.file.readline()
+                self.assertTrue(line.startswith(b'{"id":' + sent + b"," + member), line)
+        client.raw(b'{"id":1,"text":"one","id":2}\n')
+        self.assertEqual(client.answer()["id"], 2)
+        self.ends(process)
+
+    def offline(self, *options):
+        rows = [[] for _ in self.lines]
+        text = "".join(f"{line}\n" for line in self.lines)
+        out = self.program("th_translate", self.latest(), *options, text=text).out
+        for line in out.splitlines():
+            number, score, translation = line.split("\t")
+            rows[int(number)].append({"score": float(score), "text": translation})
+        return rows
+
+    def test_a_request_has_a_search_of_its_own(self):
+        process = self.serve("--beam", 4, "--batch", 8)
+        client = self.client()
+        kinds = (
+            ({"n_best": 3}, ("--beam", 4, "--n-best", 3)),
+            ({"n_best": 1, "beam": 1, "max_length": 3}, ("--n-best", 1, "--max-length", 3)),
+            ({"n_best": 2, "beam": 2, "min_length": 9},
+             ("--beam", 2, "--n-best", 2, "--min-length", 9)),
+        )  # fmt: skip
+        expected = [self.offline(*options) for _, options in kinds]
+        for n, line in enumerate(self.lines[:90]):
+            client.send({"id": n, "text": line, **kinds[n % 3][0]})
+        for n, answer in client.answers(90).items():
+            self.assertEqual(answer["best"], expected[n % 3][n])
+            self.assertEqual(answer["text"], answer["best"][0]["text"])
+            self.assertEqual(answer["score"], answer["best"][0]["score"])
+        word = self.expected[0][0].split()[0]
+        client.send({"text": self.lines[1], "prefix": word})
+        answer = client.answer()
+        self.assertTrue(answer["text"].startswith(word), answer)
+        self.assertNotIn("best", answer)
+        for members, patterns in (
+            ({"beam": 5}, ("beam", "above 4", "--beam")),
+            ({"n_best": 5}, ("n_best", "above 4")),
+            ({"n_best": 3, "beam": 2}, ("n_best", "above 2")),
+            ({"max_length": 21}, ("max_length", "above 20", "--max-length")),
+            ({"max_length": 3, "min_length": 4}, ("min_length", "above 3")),
+            ({"n_best": 0}, ("n_best", "from 1")),
+            ({"n_best": 1.5}, ("n_best", "from 1")),
+            ({"beam": -1}, ("beam", "from 1")),
+            ({"beam": 1 << 63}, ("beam", "from 1")),
+            ({"prefix": "zzz"}, ("'zzz'", "outside the target vocabulary")),
+            ({"prefix": f"{word} {word}", "max_length": 1}, ("a prefix of 2 ids", "1 ids")),
+            ({"prefix": 1}, ("prefix", "strings")),
+            ({"nbest": 2}, ('"nbest" is not known', '"n_best"')),
+        ):
+            client.send({"id": 1, "text": self.lines[0], **members})
+            answer = client.answer()
+            for pattern in patterns:
+                self.assertIn(pattern, answer.get("error", ""), members)
+        self.ends(process)
+
+    def test_a_server_that_draws_gives_lists_up_to_its_own(self):
+        process = self.serve("--sampling", "--n-best", 3, "--seed", 5)
+        client = self.client()
+        expected = self.offline("--sampling", "--n-best", 2, "--seed", 5)
+        for n, line in enumerate(self.lines[:20]):
+            client.send({"id": n, "number": n, "text": line, "n_best": 2})
+        for n, answer in client.answers(20).items():
+            self.assertEqual(answer["best"], expected[n])
+        client.send({"text": "one", "n_best": 4}, {"text": "one", "beam": 2})
+        self.assertIn("above 3", client.answer()["error"])
+        self.assertIn("draws", client.answer()["error"])
+        self.ends(process)
+
+    def test_the_client_of_tools_gives_what_th_translate_gives(self):
+        process = self.serve("--beam", 3)
+        script = [str(th_run.SOURCE / "tools" / "translate_client.py"), str(self.path)]
+
+        def client(*options, code=0):
+            text = "".join(f"{line}\n" for line in [*self.lines, "", "one"])
+            done = subprocess.run(
+                [*script, *options], input=text, capture_output=True, text=True, cwd=self.folder
+            )
+            self.assertEqual(done.returncode, code, done)
+            return done
+
+        offline = self.offline("--beam", 3, "--n-best", 2)
+        rows = client("--n-best", "2").stdout.splitlines()
+        self.assertEqual(
+            [row.split("\t") for row in rows[: 2 * len(self.lines)]],
+            [[str(n), str(one["score"]), one["text"]] for n, r in enumerate(offline) for one in r],
+        )
+        greedy = client("--beam", "1").stdout.splitlines()
+        self.assertEqual(greedy[: len(self.lines)], [text for text, _ in self.expected])
+        self.assertEqual((len(greedy), greedy[-2]), (len(self.lines) + 2, ""))
+        refused = client("--beam", "9", code=1)
+        self.assertIn('line 1: "beam" 9 is above 3', refused.stderr)
+        self.ends(process)
+        gone = client(code=1)
+        self.assertIn("translate_client.py: ", gone.stderr)
 
     def test_a_full_queue_says_busy_and_a_stop_loses_nothing_that_was_accepted(self):
         process = self.serve("--beam", 4, "--batch", 1)

@@ -67,7 +67,7 @@ class Jobs(Job):
 
     def test_stopped_by_a_signal_it_keeps_the_journal_and_goes_on(self):
         for number, ranks in ((signal.SIGTERM, 0), (signal.SIGUSR1, 0), (signal.SIGUSR1, 2)):
-            process = self.job(ranks=ranks)
+            process = self.job("--anew", ranks=ranks)
             self.wait_for_output(process)
             process.send_signal(number)
             _, err = self.end_of(process, 75)
@@ -124,6 +124,62 @@ class Jobs(Job):
         (self.folder / "o").write_bytes(kept[0])
         (self.folder / "o.journal").write_bytes(other)
         self.assert_one_message(self.goes_on(), "warning: the lines so far were made by abacus")
+
+    def test_a_job_that_is_done_is_not_done_again_unless_it_is_told_to(self):
+        self.write("few", self.lines[:90])
+        expected = self.translate("--input", "few").out.encode()
+        words = ("--input", "few", "--output", "o", "--threads", 1)
+
+        def works(*options, ranks, lines=90):
+            result = self.translate(*words, *options, ranks=ranks)
+            self.assert_one_message(result, f"o is complete: {lines} lines, .* tokens/s")
+            self.assertEqual(self.bytes_of("o"), expected)
+
+        for ranks in (0, 2):
+            works(ranks=ranks)
+            (self.folder / "o").touch()
+            written = (self.folder / "o").stat().st_mtime_ns
+            again = self.translate(*words, ranks=2 - ranks)
+            self.assert_one_message(again, "o is complete: this job wrote its 90 lines", "--anew")
+            self.assertNotIn("tokens/s", again.err)
+            self.assertEqual((self.folder / "o").stat().st_mtime_ns, written)
+            self.assertEqual(self.bytes_of("o"), expected)
+            works("--anew", ranks=ranks)
+            (self.folder / "o").write_bytes(expected[:-1])
+            refused = self.translate(*words, ranks=ranks, code=2)
+            self.assert_one_message(refused, "o is not what o.done tells of", "--anew")
+            self.assertEqual(self.bytes_of("o"), expected[:-1])
+            works("--anew", ranks=ranks)
+            (self.folder / "o").unlink()
+        self.translate(*words)
+        self.write("other", self.lines[:40])
+        other = ("--input", "other", "--output", "o", "--threads", 1)
+        self.assertIn("40 lines, ", self.translate(*other).err)
+        self.assertEqual(self.bytes_of("o").count(b"\n"), 40)
+        self.assertIn("wrote its 40 lines before", self.translate(*other).err)
+        self.assertIn("40 lines, ", self.translate(*other, "--beam", 2).err, "other options")
+
+    def test_a_job_that_is_done_keeps_its_code_and_pipes_are_translated_anew(self):
+        (self.folder / "bad").write_bytes(b"one\n\xff\n")
+        words = ("--input", "bad", "--output", "o")
+        first = self.translate(*words, code=3)
+        again = self.translate(*words, code=3)
+        for result in (first, again):
+            self.assert_one_message(result, "error: 1 of 2 lines are no text")
+        self.assertIn("wrote its 2 lines before", again.err)
+        (self.folder / "o.done").write_text("a diary\n")
+        refused = self.translate(*words, "--anew", code=2)
+        self.assert_one_message(refused, "o.done is no record of th_translate")
+        self.assertEqual((self.folder / "o.done").read_text(), "a diary\n")
+        self.assertFalse((self.folder / "o.journal").exists())
+        (self.folder / "o.done").unlink()
+        (self.folder / "o.journal").write_text("a diary\n")
+        refused = self.translate(*words, "--anew", code=2)
+        self.assert_one_message(refused, "o.journal is no journal of th_translate")
+        self.assertEqual((self.folder / "o.journal").read_text(), "a diary\n")
+        for _ in range(2):
+            self.assertIn("tokens/s", self.translate("--output", "p", text="one\n").err)
+            self.assertFalse((self.folder / "p.done").exists())
 
     def test_input_from_a_pipe_goes_on_where_its_lines_are_the_same(self):
         self.stopped_job()

@@ -57,7 +57,34 @@ class Streams(Job):
         process = self.popen(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _, err = process.communicate(packed, timeout=th_run.LIMIT_S)
         self.assertEqual(process.returncode, 3)
-        self.assertIn("gunzip", err.decode())
+        self.assertIn("comes through a pipe; unpack it, for example with gunzip -c", err.decode())
+        with open(self.folder / "in.gz", "rb") as file:
+            process = self.popen(stdin=file, stdout=subprocess.PIPE)
+            _, err = process.communicate(timeout=th_run.LIMIT_S)
+        self.assertEqual(process.returncode, 3)
+        self.assertIn("read as plain text; name the file with --input", err.decode())
+        self.assertNotIn("pipe", err.decode())
+
+    def test_a_job_with_an_output_file_ends_with_a_line_of_its_sums(self):
+        self.write("in", [*self.lines[:50], ""])
+        words = ("--input", "in", "--threads", 1)
+        texts = self.translate(*words).out
+        counted = (
+            r"^th_translate: {}: 51 lines, "
+            + f"{sum(len(line.split()) for line in self.lines[:50])} source and "
+            + f"{len(texts.split())} target tokens in "
+            + r"[0-9]+\.[0-9] s \([0-9.]+ lines/s, [0-9]+ target tokens/s\)$"
+        )
+        for ranks in (0, 2):
+            result = self.translate(*words, "--output", f"out{ranks}", ranks=ranks)
+            self.assert_one_message(result, counted.format(f"out{ranks} is complete"))
+            self.assertEqual(self.bytes_of(f"out{ranks}").decode(), texts)
+        shared = ("--sharded", "on", "--output", "shared")
+        result = self.translate(*words, *shared, ranks=2)
+        self.assert_one_message(result, counted.format("shared is complete"))
+        self.assertNotIn("tokens/s", self.translate(*words).err)
+        alone = self.translate(*words, "--sharded", "on")
+        self.assert_one_message(alone, "warning: --sharded on has no effect", "one process")
 
     def peak_kib(self, name):
         process = self.popen("--input", name, stdout=subprocess.DEVNULL)
@@ -126,6 +153,43 @@ class Streams(Job):
             self.assertTrue(all(0 <= int(s) < len(source) for s, _ in pairs), pairs)
         self.assertEqual(columns[1], ["", ""])
 
+    def test_unknown_words_are_replaced_by_those_of_the_source(self):
+        self.train_on_numbers(
+            schedule__warmup_steps=30,
+            train__max_steps=40,
+            decode__max_length=12,
+            data__vocab_size=30,
+            run__output_dir="few",
+        )
+        lines = self.lines[:30]
+        self.write("in", [*lines, ""])
+        model = self.latest("few")
+        words = ("--input", "in", "--beam", 2)
+        aligned = self.program("th_translate", model, *words, "--alignment").out
+        expected, replaced = [], 0
+        for source, row in zip([*lines, ""], aligned.splitlines()):
+            text, pairs = row.split("\t")
+            target = text.split()
+            for pair in pairs.split():
+                s, t = map(int, pair.split("-"))
+                if target[t] == "<unk>":
+                    target[t] = source.split()[s]
+                    replaced += 1
+            expected.append(" ".join(target))
+        self.assertGreater(replaced, 5)
+        for ranks in (0, 2):
+            result = self.program("th_translate", model, *words, "--replace-unknown", ranks=ranks)
+            self.assertEqual(result.out.splitlines(), expected)
+        keys = {"data__tokenizer": "bpe", "data__vocab_size": 420}
+        self.train(train__max_steps=1, run__output_dir="pieces", **keys)
+        refused = self.program(
+            "th_translate", self.latest("pieces"), "--replace-unknown", text="", code=2
+        )
+        self.assert_one_message(refused, "--replace-unknown", "bpe")
+        for other in (["--hierarchical"], ["--sharded", "on"], ["--serve", "socket"]):
+            refused = self.translate("--replace-unknown", *other, text="", code=2)
+            self.assert_one_message(refused, "--replace-unknown", other[0])
+
     def test_scores_of_pairs_are_the_same_at_every_rank_count(self):
         target = (self.folder / "train.fr").read_text().splitlines()
         self.write("in", self.lines)
@@ -151,6 +215,7 @@ class Streams(Job):
             (["--dtype", "int3"], "int3"),
             (["--input", "in", "--output", "in"], "which is read"),
             (["--target", "in"], "--score"),
+            (["--anew"], "--output"),
         )
         self.write("in", self.lines[:2])
         for options, pattern in cases:
@@ -160,6 +225,10 @@ class Streams(Job):
         self.assert_one_message(result, "--batch 0")
         result = self.translate("--input", "absent", code=3, ranks=2)
         self.assert_one_message(result, "absent")
+        self.assertNotIn("deck", result.err)
+        result = self.program("th_score", "--metric", "exact", "--target", "absent", code=3)
+        self.assertIn("absent", result.err)
+        self.assertNotIn("deck", result.err)
         help_text = self.program("th_translate", "-h", text="").out
         for option in ("--ensemble", "--batch-tokens", "--serve", "--beam"):
             self.assertIn(option, help_text)

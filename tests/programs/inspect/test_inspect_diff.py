@@ -118,6 +118,16 @@ class Diff(th_run.SharedRunTest):
             (shape["kind"], shape["shape_a"], shape["shape_b"]), ("shape", [128, 64], [96, 64])
         )
         self.assertEqual(rows["encoder.layers.1.norm1.bias"]["kind"], "only_in_b")
+        seen = self.diff("out", "other", "--json", code=1)
+        kinds = [row["kind"] for row in seen["differences"]]
+        a, b, shared = (kinds.count(kind) for kind in ("only_in_a", "only_in_b", "values"))
+        shared += kinds.count("shape")
+        self.assertEqual((seen["only_in_a"], seen["only_in_b"], seen["vocabularies"]), (a, b, 0))
+        self.assertTrue(min(a, b, shared) > 0 and a != b, kinds)
+        self.assertRegex(
+            self.diff("out", "other", code=1),
+            rf" compared, {shared} differ, {a} in A alone, {b} in B alone\n\Z",
+        )
         self.assertEqual(rows["exp_avg/encoder.norm.weight"]["kind"], "only_in_a")
         (self.folder / "train.en").write_text(
             (self.folder / "train.en").read_text().replace("january", "jan")
@@ -126,6 +136,12 @@ class Diff(th_run.SharedRunTest):
         self.assertRegex(
             self.diff("other", "words", code=1),
             r"(?m)^vocabulary/source: .* differ, the first at id \d+: '",
+        )
+        seen = self.diff("other", "words", "--json", code=1)
+        named = [row["name"] for row in seen["differences"] if row["kind"] == "vocabulary"]
+        self.assertEqual((seen["vocabularies"], named), (1, ["vocabulary/source"]))
+        self.assertRegex(
+            self.diff("other", "words", code=1), r" alone, a vocabulary differs\n\Z"
         )
 
     def test_tied_and_untied_are_compared_under_each_name(self):

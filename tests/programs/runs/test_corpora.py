@@ -127,6 +127,7 @@ class Corpora(th_run.ProgramTest):
             with self.subTest(words):
                 result = self.program("th_corpus", *words, "run.output_dir=x", code=code)
                 self.assertRegex(result.err.splitlines()[0], pattern)
+                self.assertNotIn("usage", result.err)
                 self.assertFalse((self.folder / "x.index" / "corpus.index").exists())
 
     def test_filters_are_told_for_each_part(self):

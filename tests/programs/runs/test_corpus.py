@@ -77,7 +77,9 @@ class Corpus(th_run.ProgramTest):
             (["numbers", "--pairs", "ten", "--seed", "1", "--output", "x"], "--pairs ten"),
             (["numbers", "--pairs", "12", "--seed", "1", "--output", "x"], "12"),
             (["numbers", "--pairs", "300", "--output", "x"], "--seed"),
-            (["letters"], "letters"),
+            (["letters"], "letters.*numbers, records or encode.*--help"),
+            ([], "no command is given"),
+            (["numbers", "--force", "--pairs", "300"], "--seed"),
             (["numbers", "--pears", "300"], "--pears"),
             (["numbers", "--pairs"], "--pairs lacks"),
             (["numbers", "--windows", "2"], "--windows"),
@@ -87,7 +89,8 @@ class Corpus(th_run.ProgramTest):
         ):
             with self.subTest(words):
                 result = self.program("th_corpus", *words, code=2)
-                self.assertRegex(result.err.splitlines()[0], pattern)
+                self.assertRegex(result.err, pattern)
+                self.assertEqual(len(result.err.splitlines()), 1, result)
                 self.assertFalse((self.folder / "x").exists())
         (self.folder / "file").write_text("in the way")
         self.assertIn(
@@ -104,7 +107,39 @@ class Corpus(th_run.ProgramTest):
                 code=3,
             ).err,
         )
-        self.assertIn("--pairs", self.program("th_corpus", "--help").out)
+        for words in (["--help"], ["encode", "--help"], ["numbers", "--pairs", "--help"]):
+            self.assertIn("--pairs", self.program("th_corpus", *words).out)
+
+    def test_what_it_did_not_write_is_not_replaced_without_force(self):
+        first = self.make(300, 7, "a")
+        self.assertEqual(self.make(300, 7, "a"), first, "the same corpus is there already")
+        (self.folder / "a" / "notes").write_text("mine")
+        (self.folder / "a" / "numbers.valid.fr").write_text("mine too\n")
+        words = ("numbers", "--pairs", 300, "--seed", 7, "--output", "a")
+        mine = th_run.tree(self.folder / "a")
+        result = self.program("th_corpus", *words, code=2)
+        self.assert_one_message(result, "a/numbers.valid.fr: is there", "--force")
+        self.assertEqual(len(result.err.splitlines()), 1)
+        result = self.program("th_corpus", *words[:3], "--seed", 8, *words[5:], code=2)
+        self.assert_one_message(result, "a/numbers.train.en: is there", "--force")
+        self.assertEqual(th_run.tree(self.folder / "a"), mine, "nothing was written")
+        self.program("th_corpus", *words, "--force")
+        self.assertEqual(th_run.tree(self.folder / "a"), {**first, "notes": b"mine"})
+        self.program("th_corpus", "records", *words[1:])  # beside it, under other names
+        self.assertEqual(len(th_run.tree(self.folder / "a")), 13)
+
+    def test_an_index_takes_no_other_files_place(self):
+        deck = ("encode", th_run.DECK, *self.overrides({}))
+        path = self.folder / "out.index" / "corpus.index"
+        path.parent.mkdir()
+        path.write_text("mine")
+        result = self.program("th_corpus", *deck, code=2)
+        self.assert_one_message(result, "corpus.index: is there and no index", "--force")
+        self.assertEqual(path.read_text(), "mine")
+        self.program("th_corpus", *deck, "--force")
+        path.write_bytes(path.read_bytes()[:-100])  # one that is damaged is an index
+        self.program("th_corpus", *deck)
+        self.program("th_corpus", *deck, "--verify")
 
 
 if __name__ == "__main__":

@@ -84,10 +84,14 @@ class JobScripts(th_run.ProgramTest):
         words = (self.latest(), "valid.en", "valid.out")
         expected = self.program("th_translate", self.latest(), "--input", "valid.en").out
         for launch in ("srun --mpi=pmix", "mpirun"):
-            done = self.translate_job(*words, LAUNCH=launch)
+            done = self.translate_job(*words, "--anew", LAUNCH=launch)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             self.assertIn("2 ranks, 1 CPUs a rank", done.stdout)
+            self.assertIn("40 lines, ", done.stderr)
             self.assertEqual((self.folder / "valid.out").read_text(), expected)
+        again = self.translate_job(*words, "--anew", LAUNCH="mpirun", SLURM_RESTART_COUNT="1")
+        self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
+        self.assertIn("wrote its 40 lines before", again.stderr)
         done = self.translate_job(self.latest(), "absent.en", "out.fr")
         self.assertEqual(done.returncode, 3, done.stdout + done.stderr)
         self.assertEqual(self.translate_job(self.latest()).returncode, 2)

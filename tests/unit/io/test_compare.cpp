@@ -37,7 +37,11 @@ TEST(Compare, LargestOfSeveralCallsAndNanOnOneSide) {
   compare(std::vector<float>{-4.0F}, std::vector<float>{4.0F}, d);
   EXPECT_EQ(d.count, 3);
   EXPECT_EQ(d.differing, 3);
-  EXPECT_EQ(d.one_sided_nan, 1);
+  EXPECT_EQ(d.nan_in_a, 1);
+  EXPECT_EQ(d.nan_in_b, 0);
+  compare(std::vector<float>{2.0F, NAN, 1.0F}, std::vector<float>{NAN, NAN, NAN}, d);
+  EXPECT_EQ(d.nan_in_a, 1);
+  EXPECT_EQ(d.nan_in_b, 2);
   EXPECT_EQ(d.largest, 8.0);
 }
 

@@ -25,9 +25,10 @@ struct CorpusNames {
   const char* target;
 };
 
-/// Writes the six files below `folder`, which is made where it is missing. Throws DataError when a
-/// file can't be written.
+/// Writes the six files below `folder`, which is made where it is missing; those that are there
+/// already are left. Throws DataError when a file can't be written; without `force` DeckError, and
+/// nothing is written, where a file of these names holds something else.
 void write_made_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder,
-                       const CorpusNames& names);
+                       const CorpusNames& names, bool force);
 
 }  // namespace th::data

@@ -55,7 +55,8 @@ using NumberCorpus = MadeCorpus;
 [[nodiscard]] NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed);
 
 /// Writes numbers.{train,valid,test}.{en,fr} below `folder`, which is made where it is missing.
-/// Throws DataError when a file can't be written.
-void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder);
+/// As write_made_corpus().
+void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder,
+                         bool force = false);
 
 }  // namespace th::data

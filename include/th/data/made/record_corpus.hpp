@@ -35,6 +35,7 @@ inline constexpr std::int64_t kMostRecordWindows = 8;
                                             std::int64_t windows);
 
 /// Writes records.{train,valid,test}.{source,target} below `folder` (made_corpus.hpp).
-void write_record_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder);
+void write_record_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder,
+                         bool force = false);
 
 }  // namespace th::data

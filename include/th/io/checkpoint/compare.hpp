@@ -15,8 +15,9 @@ struct Difference {
   /// Largest number of fp32 steps between two values, of pairs without a NaN; +0 and -0 are 0 steps
   /// apart.
   std::int64_t ulps = 0;
-  std::int64_t differing = 0;      ///< elements whose bits differ
-  std::int64_t one_sided_nan = 0;  ///< elements that are NaN on one side alone
+  std::int64_t differing = 0;  ///< elements whose bits differ
+  std::int64_t nan_in_a = 0;   ///< elements that are NaN in a alone
+  std::int64_t nan_in_b = 0;   ///< in b alone
   std::int64_t count = 0;
 };
 
