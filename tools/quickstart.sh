@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # tools/quickstart.sh: installs what is missing, builds the programs, trains the shipped translator
 # with 8 ranks (ZeRO stage 2), and shows what it learned.
-# Takes five to six minutes on a new machine with 2 cores, one when all is there. It takes no
+# Takes about four minutes on a new machine with 2 cores, one when all is there. It takes no
 # question and may be called again; an earlier run's folder is kept as runs/stage2.1, .2, …
 #   TH_RANKS=N   ranks (default 8; the numbers are the same bits for every N up to 8)
 set -euo pipefail
