@@ -38,7 +38,7 @@ class LongHead {
     pitch_ = runtime::score_pitch(in.rule, queries_, keys_);
     p_ = scratch_.take(most_ * pitch_);
     q_ = scratch_.take(most_ * width_);
-    result_ = scratch_.take(most_ * width_);
+    room_of_results_ = scratch_.take(most_ * width_);
     row_ = scratch_.take(kPanel * width_);
     keys_across_ = scratch_.take(padded_ * width_);
   }
@@ -51,10 +51,10 @@ class LongHead {
     for (std::int64_t first = 0; first < queries_; first += most_) {
       const ScoreRows s = scores(first);
       probabilities(s, p_, p_, in_.dropout, in_.scale);
-      if (s.columns == 0) std::fill(result_, result_ + s.rows * width_, 0.0F);
+      begin_results(s, out + (query_row_ + first) * stride + column_, stride);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         times_keys(s, block(s, at), p_ + at, values);
-      store(result_, s.rows, out + (query_row_ + first) * stride + column_, stride);
+      end_results(s, out + (query_row_ + first) * stride + column_, stride);
     }
   }
 
@@ -68,24 +68,32 @@ class LongHead {
       const ScoreRows s = scores(first);
       sets_sums_ = first == 0 && s.first_key == 0 && s.columns == padded_;
       if (first == 0 && !sets_sums_) clear_sums();
+      if (direct_ && sets_sums_ && s.rows == queries_) sum_where_rows_lie(o);
       probabilities(s, p_, p_, Dropout{}, in_.scale);
       take_gradients(s, o.g);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         gradients_of_probabilities(s, block(s, at));
       row_dots(s);
-      if (s.columns == 0) std::fill(result_, result_ + s.rows * width_, 0.0F);
+      T* to = o.g_q + (query_row_ + first) * in_.q_stride + column_;
+      begin_results(s, to, in_.q_stride);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         gradients_of_scores(s, block(s, at));
-      store(result_, s.rows, o.g_q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride);
+      end_results(s, to, in_.q_stride);
     }
-    store_panels(sum_k_, o.g_k);
-    store_panels(sum_v_, o.g_v);
+    if (sum_k_.row != kPanel) return;
+    store_panels(sum_k_.data, o.g_k);
+    store_panels(sum_v_.data, o.g_v);
   }
 
  private:
   /// Columns [at, at + columns) of the scores, whose first is key `key`.
   struct Block {
     std::int64_t at, columns, key;
+  };
+  /// Element (r, c) lies at data + r * row + c / 16 * panel + c % 16.
+  struct Sums {
+    float* data;
+    std::int64_t row, panel;
   };
   [[nodiscard]] static Block block(const ScoreRows& s, std::int64_t at) {
     return {at, std::min(kAttentionKeys, s.columns - at), s.first_key + at};
@@ -101,8 +109,8 @@ class LongHead {
   void take_memory_of_gradients() {
     values_across_ = scratch_.take(padded_ * width_);
     k_ = scratch_.take(padded_ * width_);
-    sum_k_ = scratch_.take(padded_ * width_);
-    sum_v_ = scratch_.take(padded_ * width_);
+    sum_k_ = {scratch_.take(padded_ * width_), kPanel, kPanel * padded_};
+    sum_v_ = {scratch_.take(padded_ * width_), kPanel, kPanel * padded_};
     g_scores_ = scratch_.take(most_ * pitch_);
     dropped_ = scratch_.take(most_ * kDroppedPitch);
     q_panels_ = scratch_.take(most_ * width_);
@@ -111,8 +119,24 @@ class LongHead {
   }
 
   void clear_sums() const {
-    std::fill(sum_k_, sum_k_ + padded_ * width_, 0.0F);
-    std::fill(sum_v_, sum_v_ + padded_ * width_, 0.0F);
+    std::fill(sum_k_.data, sum_k_.data + padded_ * width_, 0.0F);
+    std::fill(sum_v_.data, sum_v_.data + padded_ * width_, 0.0F);
+  }
+  /// The only block of queries sets the gradients of keys and values in their own rows.
+  void sum_where_rows_lie(const op::AttentionBackward<T>& o) {
+    const std::int64_t at = key_row_ * in_.kv_stride + column_;
+    sum_k_ = {reinterpret_cast<float*>(o.g_k + at), in_.kv_stride, kPanel};
+    sum_v_ = {reinterpret_cast<float*>(o.g_v + at), in_.kv_stride, kPanel};
+  }
+  /// Where a block's results are summed: in their own rows, if that takes one block of keys.
+  void begin_results(const ScoreRows& s, T* to, std::int64_t stride) {
+    const bool at_once = direct_ && s.columns > 0 && s.columns <= kAttentionKeys;
+    result_ = at_once ? Sums{reinterpret_cast<float*>(to), stride, kPanel}
+                      : Sums{room_of_results_, width_, kPanel};
+    if (s.columns == 0) std::fill(result_.data, result_.data + s.rows * width_, 0.0F);
+  }
+  void end_results(const ScoreRows& s, T* to, std::int64_t stride) const {
+    if (result_.data == room_of_results_) store(room_of_results_, s.rows, to, stride);
   }
   [[nodiscard]] const T* of_keys(const T* x) const {
     return x + key_row_ * in_.kv_stride + column_;
@@ -229,7 +253,7 @@ class LongHead {
       const runtime::PositionRange seen = s.seen(t);
       const float* p = p_ + t * pitch_ + seen.begin;
       const float* g = g_scores_ + t * pitch_ + seen.begin;
-      dots_[t] = lane_sum(seen.end - seen.begin, [&](std::int64_t i) { return p[i] * g[i]; });
+      dots_[t] = RowOf<kTile.lanes>::dot(p, g, seen.end - seen.begin);
     }
   }
   /// A block's part in the gradients of queries, and those of its keys.
@@ -271,7 +295,7 @@ class LongHead {
               .first_key = b.key,
               .count = keys_});
   }
-  /// result_ [queries, width] += p [queries, columns of b] times the keys' panels x; the first
+  /// result_ += p [queries, columns of b] times the keys' panels x; the first
   /// block sets it.
   void times_keys(const ScoreRows& s, const Block& b, const float* p, const float* x) const {
     multiply({.a = p,
@@ -280,8 +304,8 @@ class LongHead {
               .b = x + b.key * kPanel,
               .b_stride = kPanel,
               .b_panel = kPanel * padded_,
-              .c = result_,
-              .c_stride = width_,
+              .c = result_.data,
+              .c_stride = result_.row,
               .rows = s.rows,
               .columns = width_,
               .steps = std::min(b.columns, keys_ - b.key),
@@ -292,18 +316,18 @@ class LongHead {
               .count = keys_,
               .write = b.at == 0 ? Write::kSet : Write::kAdd});
   }
-  /// The keys' panels c += the transpose of p [queries, columns of b] times the queries' panels x.
+  /// c += the transpose of p [queries, columns of b] times the queries' panels x.
   void add_over_queries(const ScoreRows& s, const Block& b, const Rows& p, const float* x,
-                        float* c) const {
+                        const Sums& c) const {
     multiply({.a = p.data,
               .a_row = 1,
               .a_step = p.stride,
               .b = x,
               .b_stride = kPanel,
               .b_panel = kPanel * most_,
-              .c = c + b.key * kPanel,
-              .c_stride = kPanel,
-              .c_panel = kPanel * padded_,
+              .c = c.data + b.key * c.row,
+              .c_stride = c.row,
+              .c_panel = c.panel,
               .rows = std::min(b.columns, keys_ - b.key),
               .columns = width_,
               .steps = s.rows,
@@ -328,9 +352,9 @@ class LongHead {
   std::int64_t padded_ = 0, pitch_ = 0;  ///< keys in whole panels; floats of a row of scores
   float *p_ = nullptr, *g_scores_ = nullptr, *dropped_ = nullptr;
   float *q_ = nullptr, *q_panels_ = nullptr, *g_ = nullptr, *g_panels_ = nullptr;
-  float *result_ = nullptr, *row_ = nullptr;
+  float *room_of_results_ = nullptr, *row_ = nullptr;
   float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
-  float *sum_k_ = nullptr, *sum_v_ = nullptr;
+  Sums result_{}, sum_k_{}, sum_v_{};
   bool sets_sums_ = false;  ///< the block of queries is the first of all for every key
   float dots_[runtime::kMostQueriesOfBlock] = {};
 };
