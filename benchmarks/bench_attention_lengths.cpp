@@ -15,6 +15,8 @@
 #include "model/sublayers/attention_in_one_kernel.hpp"
 #include "model/sublayers/attention_of_products.hpp"
 #include "round_robin.hpp"
+#include "th/model/memory/torch_memory.hpp"
+#include "th/runtime/memory/memory_ledger.hpp"
 
 namespace {
 
@@ -162,6 +164,10 @@ void measure(std::int64_t length) {
 
 int main(int argc, char** argv) {
   th::bench::RoundRobin::initialize(argc, argv, true);
+  // Memory as in training, where activations are in pages of 2 MiB that stay with the process:
+  // fresh pages of 4 KiB for each call's result would be measured with long sentences.
+  observe_torch_memory();
+  const th::runtime::MemoryScope activations(th::runtime::MemoryClass::kActivations);
   const c10::InferenceMode no_grad;
   at::set_num_threads(1);
   std::vector<std::int64_t> lengths;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "model/ops/attention_tiles.hpp"
 #include "model/ops/host_elements.hpp"
 #include "model/ops/row_math.hpp"
 #include "model/ops/vectors.hpp"
@@ -35,58 +36,194 @@ struct ScoreRows {
   for (std::int64_t i = seen.end; i < columns; ++i) row[i] = 0.0F;
 }
 
-/// Exponentials that are taken together.
-inline constexpr int kExponentials = 64;
+/// A row in vectors of Lanes floats: what softmax_row() and lane_sum() say, operation for
+/// operation. Rows that are no whole blocks of 16 are read up to the block's
+/// end, so there must be memory; what is read there counts as nothing.
+template <int Lanes>
+struct RowOf {
+  using Of = VectorOf<Lanes>;
+  using Vector = typename Of::Type;
+  using Integers = typename Of::Integers;
+  static constexpr int kOfBlock = kLanes / Lanes;  ///< vectors of a block of 16
+  static constexpr int kAtOnce = 4 / kOfBlock;     ///< blocks that are taken together
 
-/// In place: the exponentials of a softmax of scale * n scores. Returns 1 / their sum, 0 of none.
-/// The order of sums is that of softmax_row(); a positive scale rounds the largest score to the
-/// largest.
-[[gnu::always_inline]] static inline float exponentials(float* s, std::int64_t n, float scale) {
-  if (n <= 0) return 0.0F;
-  const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
-  float last[kLanes], lanes[kLanes] = {};
-  float top = row_maximum(s, whole);
-  if (rest > 0) {
-    for (int l = 0; l < kLanes; ++l)
-      last[l] = l < rest ? s[whole + l] : -std::numeric_limits<float>::infinity();
-    top = larger(top, row_maximum(last, kLanes));
+  /// 16 lanes.
+  struct Block {
+    Vector part[kOfBlock];
+  };
+
+  [[gnu::always_inline]] static inline Vector all(float x) { return Vector{} + x; }
+  [[gnu::always_inline]] static inline Block load(const float* from) {
+    Block out;
+    for (int v = 0; v < kOfBlock; ++v) out.part[v] = Of::load(from + v * Lanes);
+    return out;
   }
-  top *= scale;
-  std::int64_t i = 0;
-  for (; i + kExponentials <= whole; i += kExponentials) {
-    float rest_of[kExponentials];
-    std::uint32_t power_of[kExponentials];
-    for (int l = 0; l < kExponentials; ++l) {
-      const ExpParts parts = exp_parts(s[i + l] * scale - top);
-      rest_of[l] = parts.rest;
-      power_of[l] = parts.power;
-    }
-    for (int l = 0; l < kExponentials; ++l) s[i + l] = exp_of({rest_of[l], power_of[l]});
-    for (int block = 0; block < kExponentials; block += kLanes) {
-      for (int l = 0; l < kLanes; ++l) lanes[l] += s[i + block + l];
-    }
+  [[gnu::always_inline]] static inline void store(float* to, const Block& from) {
+    for (int v = 0; v < kOfBlock; ++v) Of::store(to + v * Lanes, from.part[v]);
   }
-  for (; i < whole; i += kLanes) {
-    for (int l = 0; l < kLanes; ++l) {
-      const float e = exp_fixed(s[i + l] * scale - top);
-      s[i + l] = e;
-      lanes[l] += e;
+  /// The first `count` lanes of x, `other` in those behind them.
+  [[gnu::always_inline]] static inline Block first(Block x, std::int64_t count, float other) {
+    for (int v = 0; v < kOfBlock; ++v) {
+      Integers lane;
+      for (int l = 0; l < Lanes; ++l) lane[l] = v * Lanes + l;
+      x.part[v] = lane < static_cast<std::int32_t>(count) ? x.part[v] : all(other);
     }
+    return x;
   }
-  if (rest > 0) {
-    for (int l = 0; l < kLanes; ++l) {
-      const float e = exp_fixed(last[l] * scale - top);
-      last[l] = l < rest ? e : 0.0F;
-      lanes[l] += last[l];
+  [[gnu::always_inline]] static inline void store_first(const Block& x, std::int64_t count,
+                                                        float* to) {
+    float values[kLanes];
+    store(values, x);
+    for (int l = 0; l < count; ++l) to[l] = values[l];
+  }
+  /// All lanes in one by halves, as join_lanes().
+  template <typename Join>
+  [[gnu::always_inline]] static inline float joined(const Block& x, Join join) {
+    VectorOf<8>::Type eight;
+    if constexpr (kOfBlock == 2) {
+      eight = join(x.part[0], x.part[1]);
+    } else {
+      eight = join(__builtin_shufflevector(x.part[0], x.part[0], 0, 1, 2, 3, 4, 5, 6, 7),
+                   __builtin_shufflevector(x.part[0], x.part[0], 8, 9, 10, 11, 12, 13, 14, 15));
     }
-    for (int l = 0; l < rest; ++l) s[whole + l] = last[l];
+    const VectorOf<4>::Type four = join(__builtin_shufflevector(eight, eight, 0, 1, 2, 3),
+                                        __builtin_shufflevector(eight, eight, 4, 5, 6, 7));
+    const VectorOf<4>::Type two = join(four, __builtin_shufflevector(four, four, 2, 3, 2, 3));
+    return join(two, __builtin_shufflevector(two, two, 1, 1, 1, 1))[0];
   }
-  return 1.0F / sum_lanes(lanes);
-}
+
+  struct Larger {
+    template <typename V>
+    [[gnu::always_inline]] inline V operator()(V value, V top) const {
+      return value > top ? value : top;
+    }
+  };
+  struct Sum {
+    template <typename V>
+    [[gnu::always_inline]] inline V operator()(V a, V b) const {
+      return a + b;
+    }
+  };
+  [[gnu::always_inline]] static inline void add(Block& to, const Block& x) {
+    for (int v = 0; v < kOfBlock; ++v) to.part[v] += x.part[v];
+  }
+
+  /// exp_fixed() of x * scale - top for `Blocks` blocks, each step for all of them.
+  template <int Blocks>
+  [[gnu::always_inline]] static inline void exp(Block (&x)[Blocks], float scale, float top) {
+    Vector rest[Blocks * kOfBlock];
+    Integers power[Blocks * kOfBlock];
+#pragma GCC unroll 4
+    for (int i = 0; i < Blocks * kOfBlock; ++i) {
+      const Parts parts = exp_parts_of(x[i / kOfBlock].part[i % kOfBlock] * scale - top);
+      rest[i] = parts.rest;
+      power[i] = parts.power;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < Blocks * kOfBlock; ++i)
+      x[i / kOfBlock].part[i % kOfBlock] = exp_of_parts(rest[i], power[i]);
+  }
+
+  /// In place: the exponentials of a softmax of scale * n scores, in a row that has `room` floats
+  /// from the first of them on; zeros may be written behind them. Returns 1 / their sum, 0 of none.
+  /// The order of sums is that of softmax_row(); a positive scale rounds the largest score to the
+  /// largest.
+  [[gnu::always_inline]] static inline float exponentials(float* s, std::int64_t n,
+                                                          std::int64_t room, float scale) {
+    if (n <= 0) return 0.0F;
+    const std::int64_t whole = n / kLanes * kLanes, rest = n - whole;
+    constexpr float kNone = -std::numeric_limits<float>::infinity();
+    const Block last = rest > 0 ? first(load(s + whole), rest, kNone) : filled(kNone);
+    const float top = largest(s, whole, last) * scale;
+    Block sums = {};
+    std::int64_t i = 0;
+    for (; i + kAtOnce * kLanes <= whole; i += kAtOnce * kLanes) {
+      Block x[kAtOnce];
+      for (int b = 0; b < kAtOnce; ++b) x[b] = load(s + i + b * kLanes);
+      exp(x, scale, top);
+      for (int b = 0; b < kAtOnce; ++b) {
+        store(s + i + b * kLanes, x[b]);
+        add(sums, x[b]);
+      }
+    }
+    for (; i < n; i += kLanes) {
+      Block x[1] = {i < whole ? load(s + i) : last};
+      exp(x, scale, top);
+      if (i == whole) x[0] = first(x[0], rest, 0.0F);
+      add(sums, x[0]);
+      if (i + kLanes <= room) {
+        store(s + i, x[0]);
+      } else {
+        store_first(x[0], rest, s + i);
+      }
+    }
+    return 1.0F / joined(sums, Sum{});
+  }
+
+  /// The sum of n products, in the order of lane_sum().
+  [[gnu::always_inline]] static inline float dot(const float* a, const float* b, std::int64_t n) {
+    Block lanes = {};
+    std::int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) add(lanes, product(a + i, b + i));
+    if (i < n) add(lanes, first(product(a + i, b + i), n - i, 0.0F));
+    return joined(lanes, Sum{});
+  }
+
+ private:
+  struct Parts {
+    Vector rest;
+    Integers power;
+  };
+  /// exp_parts() and exp_of() (th/base/vector_math.hpp) of vectors.
+  [[gnu::always_inline]] static inline Parts exp_parts_of(Vector x) {
+    x = x < -87.0F ? all(-87.0F) : x;
+    const Vector n = (x * 1.44269504088896341F + 12582912.0F) - 12582912.0F;
+    return {(x - n * 0.693359375F) - n * -2.12194440e-4F,
+            (__builtin_convertvector(n, Integers) + 127) << 23};
+  }
+  [[gnu::always_inline]] static inline Vector exp_of_parts(Vector r, Integers power) {
+    Vector p = all(1.9875691500e-4F);
+    p = p * r + 1.3981999507e-3F;
+    p = p * r + 8.3334519073e-3F;
+    p = p * r + 4.1665795894e-2F;
+    p = p * r + 1.6666665459e-1F;
+    p = p * r + 5.0000001201e-1F;
+    return (p * r * r + r + 1.0F) * reinterpret_cast<Vector>(power);
+  }
+  [[gnu::always_inline]] static inline Block filled(float x) {
+    Block out;
+    for (int v = 0; v < kOfBlock; ++v) out.part[v] = all(x);
+    return out;
+  }
+  [[gnu::always_inline]] static inline Block product(const float* a, const float* b) {
+    Block out = load(a);
+    const Block other = load(b);
+    for (int v = 0; v < kOfBlock; ++v) out.part[v] *= other.part[v];
+    return out;
+  }
+  /// The largest of whole blocks and of `top`; what is not a number is passed over.
+  [[gnu::always_inline]] static inline float largest(const float* s, std::int64_t whole,
+                                                     Block top) {
+    Block other = top;
+    std::int64_t i = 0;
+    for (; i + 2 * kLanes <= whole; i += 2 * kLanes) {
+      const Block x = load(s + i), y = load(s + i + kLanes);
+      for (int v = 0; v < kOfBlock; ++v) {
+        top.part[v] = Larger{}(x.part[v], top.part[v]);
+        other.part[v] = Larger{}(y.part[v], other.part[v]);
+      }
+    }
+    for (int v = 0; v < kOfBlock; ++v) {
+      if (i < whole) top.part[v] = Larger{}(Of::load(s + i + v * Lanes), top.part[v]);
+      top.part[v] = Larger{}(top.part[v], other.part[v]);
+    }
+    return joined(top, Larger{});
+  }
+};
 
 /// In place: exponentials of what a row's query sees of scale * scores + bias, zeros elsewhere.
 /// Returns 1 / their sum.
-template <typename Scores>
+template <int Lanes, typename Scores>
 [[gnu::always_inline]] static inline float row_exponentials(const Scores& s, std::int64_t t,
                                                             float* row, float scale) {
   const runtime::PositionRange seen = s.seen(t);
@@ -96,7 +233,8 @@ template <typename Scores>
     for (std::int64_t i = seen.begin; i < seen.end; ++i)
       row[i] = row[i] * scale + s.rule.bias(s.head, s.first + t, s.first_key + i);
   }
-  const float inverse = exponentials(row + seen.begin, seen.end - seen.begin, factor);
+  const float inverse = RowOf<Lanes>::exponentials(row + seen.begin, seen.end - seen.begin,
+                                                   s.columns - seen.begin, factor);
   clear_unseen(row, seen, s.columns);
   return inverse;
 }
@@ -120,7 +258,7 @@ template <typename Scores>
 /// In place: softmax of scale * scores + bias, zeros where a query sees nothing; into `dropped`
 /// with their draws, which may be the same array. A few rows at a time, so that no row waits for
 /// the sum of the row before. A template: the baseline has none of these.
-template <typename Scores>
+template <int Lanes = kTile.lanes, typename Scores>
 [[gnu::noinline, gnu::flatten]] static void probabilities(const Scores& s, float* p, float* dropped,
                                                           Dropout dropout, float scale) {
   constexpr std::int64_t kRows = 4;
@@ -129,7 +267,7 @@ template <typename Scores>
     const std::int64_t end = std::min(first + kRows, s.rows);
     float inverse[kRows];
     for (std::int64_t t = first; t < end; ++t)
-      inverse[t - first] = row_exponentials(s, t, p + t * s.stride, scale);
+      inverse[t - first] = row_exponentials<Lanes>(s, t, p + t * s.stride, scale);
     for (std::int64_t t = first; t < end; ++t) {
       float* row = p + t * s.stride;
       const float factor = inverse[t - first];
@@ -145,7 +283,7 @@ template <typename Scores>
 
 /// In place: the gradient of the scores before their scale, times the scale, from that of the
 /// dropped probabilities.
-template <typename Scores>
+template <int Lanes = kTile.lanes, typename Scores>
 [[gnu::noinline, gnu::flatten]] static void probabilities_backward(const Scores& s, const float* p,
                                                                    float* g, Dropout dropout,
                                                                    float scale) {
@@ -158,9 +296,7 @@ template <typename Scores>
     if (dropout.rate != 0.0F) {
       for (std::int64_t i = seen.begin; i < seen.end; ++i) gr[i] *= draws.factor(place + i);
     }
-    const float dot = lane_sum(seen.end - seen.begin, [&](std::int64_t i) {
-      return pr[seen.begin + i] * gr[seen.begin + i];
-    });
+    const float dot = RowOf<Lanes>::dot(pr + seen.begin, gr + seen.begin, seen.end - seen.begin);
     for (std::int64_t i = seen.begin; i < seen.end; ++i) gr[i] = pr[i] * (gr[i] - dot) * scale;
     clear_unseen(gr, seen, s.columns);
   }

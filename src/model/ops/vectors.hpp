@@ -1,11 +1,14 @@
 #pragma once
 
+#include <cstdint>
+
 namespace th::model::TH_ISA {
 
 /// Vectors of `Lanes` floats, and how they are read and written at any address.
 template <int Lanes>
 struct VectorOf {
   typedef float Type __attribute__((vector_size(Lanes * sizeof(float))));
+  typedef std::int32_t Integers __attribute__((vector_size(Lanes * sizeof(float))));
   typedef float AtAnyAddress
       __attribute__((vector_size(Lanes * sizeof(float)), aligned(sizeof(float)), may_alias));
 

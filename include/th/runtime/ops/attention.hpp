@@ -95,13 +95,28 @@ inline constexpr std::int64_t kMostQueriesOfBlock = 96;
   return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
 }
 
+/// Keys that the host lays out beyond those that a block of queries sees, under a local rule: then
+/// it slides on, and what stays is copied.
+inline constexpr std::int64_t kKeysAhead = 1024;
+
+/// Keys of a long sentence that the host lays out at a time: all, in whole panels of 16, but under
+/// a local rule no more than stay in the caches.
+[[nodiscard]] constexpr std::int64_t keys_held(ScoreRule rule, std::int64_t queries,
+                                               std::int64_t keys) {
+  const std::int64_t all = whole_lanes(keys);
+  if (!rule.local()) return all;
+  const std::int64_t few = score_pitch(rule, queries, keys) + kKeysAhead;
+  return few < all ? few : all;
+}
+
 /// Floats for a long sentence and head: keys, both ways, values transposed and two sums, in panels;
 /// probabilities and gradients of a block of queries, draws of a block of keys; rows.
 [[nodiscard]] constexpr std::int64_t long_attention_scratch(ScoreRule rule, std::int64_t queries,
                                                             std::int64_t keys, std::int64_t width) {
   const std::int64_t w = whole_lanes(width);
-  return 5 * whole_lanes(keys) * w + 2 * queries_of_block(keys) * score_pitch(rule, queries, keys) +
-         kMostQueriesOfBlock * (kAttentionKeys + 16 + 5 * w) + 16 * w;
+  return 5 * keys_held(rule, queries, keys) * w +
+         2 * queries_of_block(keys) * score_pitch(rule, queries, keys) +
+         kMostQueriesOfBlock * (kAttentionKeys + 16 + 3 * w) + 16 * w;
 }
 
 /// Floats that one thread of the host takes for any sentence and head of up to `queries` queries
