@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -10,6 +11,7 @@
 #include "app/decoders/loaded_model.hpp"
 #include "app/stream/chunk.hpp"
 #include "th/config/summarization.hpp"
+#include "th/data/shortlist/shortlist.hpp"
 
 namespace th::app {
 
@@ -23,7 +25,8 @@ struct TranslatorPlan {
   bool alignment = false;
   model::SearchOptions options;
   std::string prefix_name;  ///< of the file of prefixes; empty: lines have none
-  std::optional<config::SummaryWindow> window{};  ///< of --hierarchical
+  std::optional<config::SummaryWindow> window{};       ///< of --hierarchical
+  std::shared_ptr<const data::Shortlist> shortlist{};  ///< null: all ids are candidates
 };
 
 /// Translates chunks, or scores them: lines to ids, batches of like length over all of the chunk,

@@ -84,6 +84,8 @@ struct DecodingRows {
   std::vector<std::int64_t> sentence{};  ///< of each row
   /// Of each row, the row that it was in each step that is kept, this one included.
   std::vector<std::vector<std::int32_t>> lineage{};
+  /// By sentence, the ids that logits are asked of; empty: all.
+  std::vector<std::span<const std::int32_t>> candidates{};
 
   /// The first step that is kept.
   [[nodiscard]] std::int64_t first_step() const noexcept {

@@ -21,16 +21,21 @@ struct IncrementalDecoder::State {
   UnitWalk walk;
   DecodingRows rows{.pass = pass};
   std::vector<LayerCache> caches;
+  std::vector<Candidates> candidates;
 };
 
 IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource& source,
                                        const data::Batch& batch, std::int64_t rows_per_sentence,
-                                       std::int64_t steps)
+                                       std::int64_t steps, std::vector<Candidates> candidates)
     : model_(model), state_(std::make_unique<State>(model, source, batch)) {
+  ensure(candidates.empty() || std::ssize(candidates) == batch.sentences,
+         "IncrementalDecoder: candidates of other sentences than the batch's");
   ensure(steps <= model.longest(), "IncrementalDecoder: more steps than positions");
   ensure(model.device().memory == ComputeDevice::Memory::kHost,
          "IncrementalDecoder: decoding is the host's");
   State& s = *state_;
+  s.candidates = std::move(candidates);
+  for (const Candidates& of_sentence : s.candidates) s.rows.candidates.emplace_back(*of_sentence);
   s.rows.capacity = batch.sentences * rows_per_sentence;
   s.rows.steps = steps;
   const AttentionCuts& cuts = s.pass.context.cuts;
@@ -57,7 +62,7 @@ IncrementalDecoder::~IncrementalDecoder() {
   if (model_.shared_unit() >= 0) state_->walk.release_forward();
 }
 
-at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
+StepLogits IncrementalDecoder::step(std::span<const std::int32_t> ids,
                                     std::span<const std::int64_t> parents) {
   State& s = *state_;
   const auto rows = std::ssize(ids);
@@ -72,7 +77,11 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
     logits = model_.output().step(s.rows, p, x, none);
   });
   ++s.rows.step;
-  return logits;
+  if (s.rows.candidates.empty()) return logits;
+  std::vector<std::span<const std::int32_t>> of_rows;
+  for (const std::int64_t sentence : s.rows.sentence)
+    of_rows.push_back(s.rows.candidates[static_cast<std::size_t>(sentence)]);
+  return {std::move(logits), std::move(of_rows)};
 }
 
 std::int64_t IncrementalDecoder::keys_of_step(std::int64_t step) const {
@@ -135,10 +144,10 @@ void plan_decoding(const Transformer& model, ParameterSource& source, const data
   std::vector<std::int64_t> parents(static_cast<std::size_t>(batch.sentences * beam));
   for (std::size_t r = 0; r < parents.size(); ++r) parents[r] = static_cast<std::int64_t>(r) / beam;
   const std::vector<std::int32_t> ids(parents.size(), data::kBegin);
-  (void)block_maxima_of(decoder.step(ids, parents));
+  (void)block_maxima_of(decoder.step(ids, parents).values);
   if (!decoder.skip_to_most_keys()) return;
   std::iota(parents.begin(), parents.end(), 0);
-  (void)block_maxima_of(decoder.step(ids, parents));
+  (void)block_maxima_of(decoder.step(ids, parents).values);
 }
 
 }  // namespace th::model

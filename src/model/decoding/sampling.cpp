@@ -62,7 +62,7 @@ std::size_t DrawDistribution::holding(const std::vector<Logit>& logits, double m
 
 void DrawDistribution::sum_all() {
   double sum = 0;
-  for (std::int64_t begin = 0; begin < scores_.vocabulary(); begin += kBlock) {
+  for (std::int64_t begin = 0; begin < scores_.columns(row_); begin += kBlock) {
     const std::vector<Logit> ids = part(begin, begin + kBlock);
     for (const Logit& logit : ids) sum += weight(logit);
     size_ += std::ssize(ids);
@@ -80,7 +80,7 @@ void DrawDistribution::choose_likeliest(const SearchOptions& options) {
   for (std::int64_t count = options.top_k > 0 ? options.top_k : kFirst;; count *= kGrowth) {
     chosen_ = scores_.best(row_, count, barred_);
     std::sort(chosen_.begin(), chosen_.end(), likelier);
-    if (options.top_k > 0 || count >= scores_.vocabulary() ||
+    if (options.top_k > 0 || count >= scores_.columns(row_) ||
         holding(chosen_, mass) <= chosen_.size())
       break;
   }

@@ -21,32 +21,62 @@ struct Logit {
   return a.value > b.value || (a.value == b.value && a.id < b.id);
 }
 
-/// Memory for the largest logits of blocks, which a search holds beside a step's logits.
+/// Memory for the largest logits of blocks of [R, V], which a search holds beside a step's logits.
 [[nodiscard]] at::Tensor block_maxima_of(const at::Tensor& logits);
 
-/// A step's logits [R, V], any element type, with what a search asks of them. The tensor is looked
-/// at until the scores' end.
+/// Where the rows of logits stand among all of them.
+class RowPlaces {
+ public:
+  /// `values` [R, V]; or, where there are `ids`, those of each row's, row after row.
+  RowPlaces(const at::Tensor& values, std::span<const std::span<const std::int32_t>> ids);
+  [[nodiscard]] std::int64_t size() const noexcept { return std::ssize(first_) - 1; }
+  [[nodiscard]] std::int64_t first(std::int64_t row) const {
+    return first_[static_cast<std::size_t>(row)];
+  }
+  [[nodiscard]] std::int64_t columns(std::int64_t row) const { return first(row + 1) - first(row); }
+
+ private:
+  std::vector<std::int64_t> first_;  ///< of each row, and the end
+};
+
+/// A step's logits with what a search asks of them: of all ids, or of each row's own. A row's logit
+/// stands in a column: of all ids its id is the column, of its own the place among them.
 class StepScores {
  public:
   /// Throws NumericsError for logits that are not finite.
-  explicit StepScores(const at::Tensor& logits);
-  [[nodiscard]] std::int64_t vocabulary() const noexcept { return vocabulary_; }
-  /// Natural logarithm, over all ids.
+  explicit StepScores(StepLogits logits);
+  /// Logits of a row.
+  [[nodiscard]] std::int64_t columns(std::int64_t row) const { return places_.columns(row); }
+  /// The ids of a row's columns, ascending; empty: all ids below columns().
+  [[nodiscard]] std::span<const std::int32_t> ids(std::int64_t row) const {
+    return logits_.ids.empty() ? std::span<const std::int32_t>()
+                               : logits_.ids[static_cast<std::size_t>(row)];
+  }
+  /// Natural logarithm, over the row's ids, of which it must be one.
   [[nodiscard]] double log_probability(std::int64_t row, std::int64_t id) const;
   /// The first `count` ids of a row in the order of choice, without those of `barred`, which
   /// ascend; fewer where there are not so many. Themselves in no order. Looks at the largest logits
   /// of blocks first, and only into blocks that may hold one of them.
   [[nodiscard]] std::vector<Logit> best(std::int64_t row, std::int64_t count,
                                         std::span<const std::int32_t> barred) const;
-  /// All ids of [begin, end) of a row without those of `barred`, which ascend, by id, appended.
+  /// The ids of a row's columns [begin, end) without those of `barred`, which ascend, by id,
+  /// appended.
   void append(std::int64_t row, std::int64_t begin, std::int64_t end,
               std::span<const std::int32_t> barred, std::vector<Logit>& out) const;
 
  private:
-  const at::Tensor& logits_;
-  std::int64_t vocabulary_, blocks_;
+  /// Those of `ids`, which ascend, that a row has, as columns; `memory` is for them.
+  [[nodiscard]] std::span<const std::int32_t> columns_of(std::int64_t row,
+                                                         std::span<const std::int32_t> ids,
+                                                         std::vector<std::int32_t>& memory) const;
+  /// Columns, from number `from` on, become ids.
+  void name_ids(std::int64_t row, std::vector<Logit>& columns, std::size_t from) const;
+
+  StepLogits logits_;
+  RowPlaces places_;
   std::vector<RowNormalizer> rows_;
-  at::Tensor maxima_;  ///< [R, blocks]; a plan counts it (decoding.cpp)
+  std::vector<std::int64_t> first_block_;  ///< of each row
+  at::Tensor maxima_;                      ///< of all blocks; a plan counts it (decoding.cpp)
 };
 
 /// log p of a batch's targets, a sentence: the sum over its labels, whose rows of logits follow
