@@ -8,6 +8,7 @@
 
 #include "model/ops/decoding_kernels.hpp"
 #include "th/data/batch.hpp"
+#include "th/model/decoding/decoding.hpp"
 
 namespace th::model {
 

@@ -90,7 +90,9 @@ TEST(WordTranslations, AreThoseOfModel1OverTheWholeTable) {
         ++found;
       }
       EXPECT_NEAR(sum, 1, 1e-5);
-      if (iterations == 6) EXPECT_EQ(row.at(0).id, e + 8);
+      if (iterations == 6) {
+        EXPECT_EQ(row.at(0).id, e + 8);
+      }
     }
     EXPECT_GT(found, kSources);
     for (std::size_t e = 0; e < 4; ++e) EXPECT_TRUE(got[e].empty());
@@ -219,8 +221,8 @@ TEST_F(ShortlistTest, LinesThatAreNoneAreNamed) {
   const std::string format = "th_shortlist 2\n";
   EXPECT_NE(fault_of(sealed(format + body().substr(format.size()))).find("format 2"),
             std::string::npos);
-  for (const std::string line : {"4\t5\n", "6\t3\n", "6\t10\n", "7\t4\n", "6\t4  5\n", "6 4\t5\n",
-                                 "first 4\n", "\n", "6\t4"}) {
+  for (const std::string line :
+       {"4\t5\n", "6\t3\n", "6\t10\n", "7\t4\n", "6\t4  5\n", "6 4\t5\n", "first 4\n", "\n"}) {
     const std::string fault = fault_of(sealed(body() + line));
     EXPECT_NE(fault.find(":7: is no line of a shortlist"), std::string::npos) << line << fault;
   }
