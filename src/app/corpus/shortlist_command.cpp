@@ -160,7 +160,7 @@ std::string coverage_text(const data::Shortlist& shortlist, const data::IdPairs&
   return text.data();
 }
 
-void write_file(const std::string& path, const std::string& text) {
+void write_shortlist(const std::string& path, const std::string& text) {
   try {
     io::OutputFile file(path, io::Existing::kReplace);
     file.write(std::as_bytes(std::span(text)));
@@ -188,7 +188,7 @@ int make_shortlist(const std::vector<std::string>& words, const char* usage) {
                     ": no pair of its training text has words that the vocabularies know");
   const data::Shortlist shortlist(data::learn_shortlist(pairs, tokenizers, request.options),
                                   tokenizers);
-  write_file(request.output, shortlist.text());
+  write_shortlist(request.output, shortlist.text());
   std::printf("%s: learned from %lld pairs; %s\n", request.output.c_str(),
               static_cast<long long>(pairs.size()),
               coverage_text(shortlist, pairs, tokenizers.target->size()).c_str());

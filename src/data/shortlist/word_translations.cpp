@@ -9,11 +9,11 @@ namespace th::data {
 
 namespace {
 
-bool is_special(std::int32_t id) { return id <= kEnd; }
+bool is_special_id(std::int32_t id) { return id <= kEnd; }
 
 void append_words(std::span<const std::int32_t> ids, std::vector<std::int32_t>& out) {
   std::copy_if(ids.begin(), ids.end(), std::back_inserter(out),
-               [](std::int32_t id) { return !is_special(id); });
+               [](std::int32_t id) { return !is_special_id(id); });
 }
 
 /// The pairs that each source id stands in, ascending, as often as it does.
