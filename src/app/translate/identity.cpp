@@ -99,6 +99,7 @@ std::string options_text(const Request& r) {
   options.add("seed", d.seed);
   if (d.sampling) options.add("sampling", true);
   if (d.no_sampling) options.add("no-sampling", true);
+  if (!r.shortlist.empty()) options.add("shortlist", bytes_identity(r.shortlist));
   if (!d.prefix.empty()) options.add("prefix", bytes_identity(d.prefix));
   return options.text();
 }

@@ -104,7 +104,7 @@ double error_of_steps(Transformer& model, RecordingSource& source) {
     }
     sentences = next_sentences;
     prefixes = next;
-    const at::Tensor got = decoder.step(inputs, parents[step]);
+    const at::Tensor got = decoder.step(inputs, parents[step]).values;
     const auto length = static_cast<std::int64_t>(step) + 1;
     const at::Tensor whole = model.logits(source, prefix_batch(batch, sentences, prefixes));
     const at::Tensor want = whole.reshape({-1, length, whole.size(1)}).select(1, length - 1);
