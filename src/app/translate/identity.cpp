@@ -118,7 +118,8 @@ std::optional<JobIdentity> identity_of(const Request& request, const std::string
   const std::string& prefix = request.decoding.prefix;
   const bool streams = !is_regular(request.input) ||
                        (request.score && !is_regular(request.target)) ||
-                       (!prefix.empty() && !is_regular(prefix));
+                       (!prefix.empty() && !is_regular(prefix)) ||
+                       (!request.shortlist.empty() && !is_regular(request.shortlist));
   return JobIdentity{input, model, options_text(request), arithmetic, streams};
 }
 

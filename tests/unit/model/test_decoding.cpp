@@ -121,7 +121,7 @@ TEST_P(Decoding, StepsAgreeWithTheWholePrefix) {
 }
 
 /// Kinds of attention and of positions, with windows shorter than the steps.
-std::vector<TransformerSpec> kinds() {
+std::vector<TransformerSpec> decoding_kinds() {
   using config::Attention;
   std::vector<TransformerSpec> all;
   const auto add = [&](const auto& change, double ratio = 1) {
@@ -149,7 +149,7 @@ std::vector<TransformerSpec> kinds() {
 
 TEST(DecodingOfKinds, StepsAgreeWithTheWholePrefix) {
   int number = 0;
-  for (const TransformerSpec& spec : kinds()) {
+  for (const TransformerSpec& spec : decoding_kinds()) {
     Transformer model(spec, GemmLibrary::kOnednn);
     RecordingSource source(model);
     EXPECT_LT(error_of_steps(model, source), 1e-5) << number++;
