@@ -1,4 +1,5 @@
-// th_corpus: makes the project's own parallel corpora, and the index of a deck's corpus.
+// th_corpus: makes the project's own parallel corpora, the index of a deck's corpus, and the
+// shortlist of a model.
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/corpus/shortlist_command.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
@@ -24,6 +26,8 @@ constexpr const char* kUsage =
     "usage: th_corpus numbers --pairs N --seed S --output DIR [--force]\n"
     "       th_corpus records --pairs N --seed S --output DIR [--windows W] [--force]\n"
     "       th_corpus encode DECK [section.key=value]... [--verify] [--force]\n"
+    "       th_corpus shortlist CHECKPOINT|DECK --output F [--first N] [--best N] [--threshold P] "
+    "[--iterations N] [--pairs N] [section.key=value]... [--force]\n"
     "numbers writes numbers.{train,valid,test}.{en,fr} below DIR: English to French numbers, dates "
     "and clock times, one sentence a line.\n"
     "records writes records.{train,valid,test}.{source,target}: documents about shipments and "
@@ -37,8 +41,16 @@ constexpr const char* kUsage =
     "encode writes the index of the deck's corpus below data.index_dir (run.output_dir with .index "
     "behind it, unless given), from which runs start at once.\n"
     "  --verify      reads the files and the index that is there, and says what differs: exit 1\n"
-    "  --force       replaces files of these names that hold something else, and with encode what "
-    "lies in the index's place and is none\n"
+    "shortlist learns which target words translate which source words from the training text of a "
+    "checkpoint's deck, or of a deck, for th_translate --shortlist F (docs/shortlist.md).\n"
+    "  --output F      the file, in place of a shortlist that is there\n"
+    "  --first N       the N most frequent target tokens are candidates always; 100 unless given\n"
+    "  --best N        so many translations of each source token, 1 to 1024; 100 unless given\n"
+    "  --threshold P   no translation of less probability; 0 unless given\n"
+    "  --iterations N  of IBM model 1; 5 unless given\n"
+    "  --pairs N       at most so many pairs, evenly spaced over the text; 1000000 unless given\n"
+    "  --force       replaces files of these names that hold something else, and with encode and "
+    "shortlist what lies in the index's or the list's place and is none\n"
     "  --help, --version\n";
 
 [[noreturn]] void refuse_words(const std::string& what) {
@@ -138,10 +150,12 @@ int run(int count, char** words) {
   if (command == "--version")
     return std::printf("th_corpus %s\n", th::build_line().c_str()) < 0 ? 1 : 0;
   if (command == "encode") return encode(count, words);
+  if (command == "shortlist")
+    return th::app::make_shortlist(std::vector<std::string>(words + 2, words + count));
   if (command != "numbers" && command != "records")
-    refuse_words(command.empty()
-                     ? "no command is given; numbers, records or encode"
-                     : "no command '" + std::string(command) + "'; numbers, records or encode");
+    refuse_words(
+        (command.empty() ? "no command is given" : "no command '" + std::string(command) + "'") +
+        "; numbers, records, encode or shortlist");
   const Options options = parse_options(count, words);
   th::data::MadeCorpus corpus;
   if (command == "numbers") {

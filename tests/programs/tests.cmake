@@ -14,7 +14,7 @@ if(TARGET th_app)
   set(th_program_tests_alone
     corpus decoding decoding_options export_ctranslate2 fetch_corpus finished golden_checkpoint
     h5py import_marian import_marianmt inspect inspect_average inspect_diff inspect_export
-    inspect_import one_translation pytorch score score_curve serve tensorboard translate)
+    inspect_import one_translation pytorch score score_curve serve shortlist tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks shared_memory)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}

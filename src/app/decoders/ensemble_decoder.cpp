@@ -21,7 +21,8 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> EnsembleDecoder::tran
   const std::vector<model::EnsembleMember> models = members();
   std::int64_t longest = options.max_length;
   for (const auto& member : models) longest = std::min(longest, member.model.longest() - 1);
-  model::BatchSearch search(model::make_ensemble(models, batch, options.beam, longest + 1),
+  model::BatchSearch search(model::make_ensemble(models, batch, options.beam, longest + 1,
+                                                 model::candidates_of(sentences)),
                             batch.sentences, longest, options, sentences);
   return finish_search(search, stop);
 }

@@ -133,7 +133,10 @@ std::optional<std::vector<std::vector<model::Hypothesis>>> ChunkTranslator::deco
     BatchDecoder::Task& task = tasks.emplace_back();
     for (const std::size_t place : places) {
       task.batch.append(sources[place], {});
-      task.sentences.push_back(sentences[place]);
+      model::SentenceOptions& sentence = task.sentences.emplace_back(sentences[place]);
+      if (plan_.shortlist)
+        sentence.candidates = std::make_shared<const Ids>(
+            plan_.shortlist->candidates(sources[place], sentence.prefix));
     }
   }
   auto results = decoder_.translate_all(tasks, options, stop);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include "app/stream/chunk.hpp"
 #include "app/translate/prefixes.hpp"
 #include "th/config/summarization.hpp"
+#include "th/data/shortlist/shortlist.hpp"
 
 namespace th::app {
 
@@ -26,7 +28,8 @@ struct TranslatorPlan {
   model::SearchOptions options;
   std::string prefix_name;  ///< of the file of prefixes; empty: lines have none
   LongestPrefix longest_prefix{};
-  std::optional<config::SummaryWindow> window{};  ///< of --hierarchical
+  std::optional<config::SummaryWindow> window{};       ///< of --hierarchical
+  std::shared_ptr<const data::Shortlist> shortlist{};  ///< null: all ids are candidates
 };
 
 /// Translates chunks, or scores them: lines to ids, batches of like length over all of the chunk,

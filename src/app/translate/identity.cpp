@@ -99,6 +99,7 @@ std::string options_text(const Request& r) {
   options.add("seed", d.seed);
   if (d.sampling) options.add("sampling", true);
   if (d.no_sampling) options.add("no-sampling", true);
+  if (!r.shortlist.empty()) options.add("shortlist", bytes_identity(r.shortlist));
   if (!d.prefix.empty()) options.add("prefix", bytes_identity(d.prefix));
   return options.text();
 }
@@ -117,7 +118,8 @@ std::optional<JobIdentity> identity_of(const Request& request, const std::string
   const std::string& prefix = request.decoding.prefix;
   const bool streams = !is_regular(request.input) ||
                        (request.score && !is_regular(request.target)) ||
-                       (!prefix.empty() && !is_regular(prefix));
+                       (!prefix.empty() && !is_regular(prefix)) ||
+                       (!request.shortlist.empty() && !is_regular(request.shortlist));
   return JobIdentity{input, model, options_text(request), arithmetic, streams};
 }
 

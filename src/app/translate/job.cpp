@@ -87,6 +87,7 @@ void check_files(const Request& request) {
   require_other_file(request.output, request.input);
   require_other_file(request.output, request.target);
   require_other_file(request.output, request.decoding.prefix);
+  require_other_file(request.output, request.shortlist);
   if (request.score) require_same_line_count(request.input, request.target);
   const std::string& prefix = request.decoding.prefix;
   if (!prefix.empty()) require_same_line_count(request.input, prefix);

@@ -69,6 +69,9 @@ PreparedJob::PreparedJob(const Request& request, Parameters parameters) : score_
       request.decoding.prefix,
       longest_prefix(),
       request.hierarchical ? std::optional(config::summary_window(deck)) : std::nullopt};
+  if (!request.shortlist.empty())
+    plan_.shortlist = std::make_shared<const data::Shortlist>(data::Shortlist::read(
+        request.shortlist, model().tokenizers(), request.checkpoints.front()));
   if (parameters == Parameters::kRead) load();
 }
 

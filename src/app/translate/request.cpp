@@ -90,6 +90,8 @@ void check(const Request& r) {
   require(!r.anew || !r.output.empty(), "--anew is for --output alone");
   require(!r.score || (!r.input.empty() && !r.target.empty()),
           "--score needs --input and --target");
+  require(!r.score || r.shortlist.empty(),
+          "--score gives probabilities over the whole vocabulary: --shortlist contradicts it");
   check_decoding(r.decoding);
   if (!r.score) return check_serving(r);
   require(!r.alignment, "--score takes the targets as they are: --alignment contradicts it");
@@ -159,6 +161,9 @@ po::options_description described(Request& request, Words& words) {
   add("ensemble", po::value(&words.ensemble)->composing(),
       "further checkpoints of the same vocabularies, with commas or the option again: the mean of "
       "their probabilities decides");
+  add("shortlist", po::value(&request.shortlist),
+      "a file of th_corpus shortlist: of each sentence only the words that its own may become are "
+      "looked at, and probability is over those");
   add("sharded", po::value(&words.sharded),
       "below mpirun: the ranks share the parameters, each a part, and decode in lock step: auto "
       "(where no rank can hold all of them), on, off");

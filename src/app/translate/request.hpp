@@ -14,6 +14,7 @@ namespace th::app {
 struct Request {
   std::vector<std::string> checkpoints;  ///< the first, and those that make an ensemble with it
   std::string input, target, output, serve;
+  std::string shortlist;  ///< a file of th_corpus shortlist; empty: all ids have logits
   ParameterChoice choice;
   DecodingOverrides decoding;
   std::int64_t batch = 32;        ///< sentences decoded together

@@ -19,7 +19,7 @@ namespace {
 using Shared = std::shared_ptr<const Tokenizer>;
 
 // First line of a tokenizer in bytes.
-constexpr std::string_view kWords = "th_words 1\n", kPieces = "th_pieces 1\n";
+constexpr std::string_view kWordsHead = "th_words 1\n", kPiecesHead = "th_pieces 1\n";
 
 Shared make_words(const config::DataSection& data, std::span<const TextWalk> texts,
                   const std::string& name) {
@@ -93,20 +93,20 @@ Shared read_model(const std::filesystem::path& path) {
 }
 
 std::string tokenizer_bytes(const Tokenizer& tokenizer) {
-  if (!tokenizer.model().empty()) return std::string(kPieces) + tokenizer.model();
-  std::string bytes(kWords);
+  if (!tokenizer.model().empty()) return std::string(kPiecesHead) + tokenizer.model();
+  std::string bytes(kWordsHead);
   for (const std::string& token : tokenizer.tokens()) bytes += token + '\n';
   return bytes;
 }
 
 Shared tokenizer_from(std::string_view bytes) {
-  if (bytes.starts_with(kPieces))
-    return std::make_shared<const SentencePieceTokenizer>(std::string(bytes.substr(kPieces.size())),
-                                                          "the index's tokenizer");
-  if (!bytes.starts_with(kWords))
+  if (bytes.starts_with(kPiecesHead))
+    return std::make_shared<const SentencePieceTokenizer>(
+        std::string(bytes.substr(kPiecesHead.size())), "the index's tokenizer");
+  if (!bytes.starts_with(kWordsHead))
     throw DataError("the index's tokenizer: its bytes are damaged; remove the index");
   std::vector<std::string> tokens;
-  for (std::string_view rest = bytes.substr(kWords.size()); !rest.empty();) {
+  for (std::string_view rest = bytes.substr(kWordsHead.size()); !rest.empty();) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
     tokens.emplace_back(rest.substr(0, end));
     rest.remove_prefix(std::min(end + 1, rest.size()));

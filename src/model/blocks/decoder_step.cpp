@@ -153,7 +153,7 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
     const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
     const T** pairs = pairs_of<T>(rows);
     for (std::int64_t r = 0; r < count; ++r) {
-      const std::int64_t sentence = rows.line(rows.step, r)[0];
+      const std::int64_t sentence = rows.sentence(r);
       const std::int64_t first = offsets[static_cast<std::size_t>(sentence)];
       const runtime::PositionRange keys = cross_rules_.scores.keys(
           rows.step, offsets[static_cast<std::size_t>(sentence + 1)] - first);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace th::model {
 
@@ -31,7 +32,15 @@ at::Tensor Output::forward(const Pass& pass, const ParameterSpan& p, const at::T
 at::Tensor Output::step(const DecodingRows& rows, const ParameterSpan& p, const at::Tensor& x_RD,
                         LayerCache&) const {
   NormTape tape;
-  return logits(rows.pass, p, x_RD, tape);
+  if (rows.candidates.empty()) return logits(rows.pass, p, x_RD, tape);
+  std::vector<ChosenRows> groups;
+  for (std::int64_t r = 0; r < rows.count; ++r) {
+    if (r == 0 || rows.sentence(r) != rows.sentence(r - 1))
+      groups.push_back({r, 0, rows.candidates_of_row(r)});
+    ++groups.back().count;
+  }
+  return rows.pass.context.gemm->forward_chosen(
+      normed(rows.pass, p, x_RD, tape), weight(rows.pass, p), p.values[unit_.bias.first], groups);
 }
 
 void Output::loss_slices(const Pass& pass, const ParameterSpan& p, const at::Tensor& hidden_MD,

@@ -30,6 +30,7 @@ class Output final : public Block {
   /// Throws InternalError: the gradient of the logits is the loss' (backward_of_loss).
   [[nodiscard]] at::Tensor backward(Pass& pass, const ParameterSpan& p, const at::Tensor& g_MV,
                                     const Tape& tape) const override;
+  /// Logits [R, V], or those of each row's candidates, row after row, fp32.
   [[nodiscard]] at::Tensor step(const DecodingRows& rows, const ParameterSpan& p,
                                 const at::Tensor& x_RD, LayerCache& cache) const override;
   [[nodiscard]] double products(const PassSizes& sizes) const override;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "model/sublayers/attention.hpp"
@@ -92,12 +93,19 @@ struct DecodingRows {
   at::Tensor lines{};
   at::Tensor scratch{};  ///< attend_scratch() floats of the most keys that a query sees
   at::Tensor pairs{};    ///< room for their addresses, int64 [most keys]
+  /// By sentence, the ids that logits are asked of; empty: all.
+  std::vector<std::span<const std::int32_t>> candidates{};
 
   /// Takes all of that. `longest`: the longest sentence's encoder states that cross attention sees.
   void make_room(std::int64_t longest, std::int64_t width);
   /// The line of a row of step `of`, this one or the one before.
   [[nodiscard]] std::int32_t* line(std::int64_t of, std::int64_t row) const {
     return lines.data_ptr<std::int32_t>() + (of % 2 * capacity + row) * (1 + kept_steps);
+  }
+  /// Of a row of this step.
+  [[nodiscard]] std::int64_t sentence(std::int64_t row) const { return line(step, row)[0]; }
+  [[nodiscard]] std::span<const std::int32_t> candidates_of_row(std::int64_t row) const {
+    return candidates[static_cast<std::size_t>(sentence(row))];
   }
 };
 

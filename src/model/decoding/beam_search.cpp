@@ -18,6 +18,16 @@ double length_penalty(std::int64_t length, double alpha, config::LengthNormaliza
   return std::pow(kind == config::LengthNormalization::kPower ? ids : (5.0 + ids) / 6.0, alpha);
 }
 
+std::vector<Candidates> candidates_of(std::span<const SentenceOptions> sentences) {
+  std::vector<Candidates> all;
+  for (const SentenceOptions& sentence : sentences) {
+    if (sentence.candidates != nullptr) all.push_back(sentence.candidates);
+  }
+  ensure(all.empty() || all.size() == sentences.size(),
+         "candidates_of: some sentences of a batch have candidates, and some don't");
+  return all;
+}
+
 struct BatchSearch::State {
   State(std::unique_ptr<StepDecoder> by, std::int64_t count, std::int64_t longest_,
         const SearchOptions& given, std::span<const SentenceOptions> sentences)
@@ -58,10 +68,12 @@ std::int64_t longest_translation(const Transformer& model, const SearchOptions& 
 }
 
 std::unique_ptr<StepDecoder> make_decoder(const Transformer& model, ParameterSource& source,
-                                          const data::Batch& batch, const SearchOptions& options) {
+                                          const data::Batch& batch, const SearchOptions& options,
+                                          std::span<const SentenceOptions> sentences) {
   c10::InferenceMode no_grad;
   return std::make_unique<IncrementalDecoder>(model, source, batch, options.beam,
-                                              longest_translation(model, options) + 1);
+                                              longest_translation(model, options) + 1,
+                                              candidates_of(sentences));
 }
 
 }  // namespace
@@ -69,7 +81,7 @@ std::unique_ptr<StepDecoder> make_decoder(const Transformer& model, ParameterSou
 BatchSearch::BatchSearch(const Transformer& model, ParameterSource& source,
                          const data::Batch& batch, const SearchOptions& options,
                          std::span<const SentenceOptions> sentences)
-    : BatchSearch(make_decoder(model, source, batch, options), batch.sentences,
+    : BatchSearch(make_decoder(model, source, batch, options, sentences), batch.sentences,
                   longest_translation(model, options), options, sentences) {}
 
 BatchSearch::~BatchSearch() = default;
@@ -95,8 +107,7 @@ void BatchSearch::step() {
     }
   }
   ensure(!ids.empty(), "BatchSearch: a step after the last");
-  const at::Tensor logits = s.decoder->step(ids, parents);
-  const StepScores scores(logits);
+  const StepScores scores(s.decoder->step(ids, parents));
   std::int64_t first = 0;
   for (SentenceSearch& search : s.searches) {
     const std::int64_t count = std::ssize(search.live());
@@ -129,8 +140,7 @@ std::vector<std::vector<Hypothesis>> translate(const Transformer& model, Paramet
 
 std::vector<double> score_targets(Transformer& model, ParameterSource& source,
                                   const data::Batch& batch) {
-  const at::Tensor logits = model.logits(source, batch);
-  return target_scores(StepScores(logits), batch);
+  return target_scores(StepScores(model.logits(source, batch)), batch);
 }
 
 }  // namespace th::model

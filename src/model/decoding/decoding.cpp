@@ -23,16 +23,23 @@ struct IncrementalDecoder::State {
   UnitWalk walk;
   DecodingRows rows{.pass = pass};
   std::vector<LayerCache> caches;
+  std::vector<Candidates> candidates;
 };
 
 IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource& source,
                                        const data::Batch& batch, std::int64_t rows_per_sentence,
-                                       std::int64_t steps)
+                                       std::int64_t steps, std::vector<Candidates> candidates)
     : model_(model), state_(std::make_unique<State>(model, source, batch)) {
+  ensure(candidates.empty() || std::ssize(candidates) == batch.sentences,
+         "IncrementalDecoder: candidates of other sentences than the batch's");
   ensure(steps <= model.longest(), "IncrementalDecoder: more steps than positions");
   ensure(model.device().memory == ComputeDevice::Memory::kHost,
          "IncrementalDecoder: decoding is the host's");
   State& s = *state_;
+  ensure(candidates.empty() || s.pass.context.gemm->computes(),
+         "IncrementalDecoder: a plan knows no candidates");
+  s.candidates = std::move(candidates);
+  for (const Candidates& of_sentence : s.candidates) s.rows.candidates.emplace_back(*of_sentence);
   s.rows.capacity = batch.sentences * rows_per_sentence;
   s.rows.steps = steps;
   const AttentionCuts& cuts = s.pass.context.cuts;
@@ -60,7 +67,7 @@ IncrementalDecoder::~IncrementalDecoder() {
   if (model_.shared_unit() >= 0) state_->walk.release_forward();
 }
 
-at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
+StepLogits IncrementalDecoder::step(std::span<const std::int32_t> ids,
                                     std::span<const std::int64_t> parents) {
   State& s = *state_;
   const auto rows = std::ssize(ids);
@@ -78,8 +85,11 @@ at::Tensor IncrementalDecoder::step(std::span<const std::int32_t> ids,
     LayerCache none;
     logits = model_.output().step(s.rows, p, x, none);
   });
+  std::vector<std::span<const std::int32_t>> of_rows;
+  for (std::int64_t r = 0; r < rows && !s.rows.candidates.empty(); ++r)
+    of_rows.push_back(s.rows.candidates_of_row(r));
   ++s.rows.step;
-  return logits;
+  return {std::move(logits), std::move(of_rows)};
 }
 
 std::int64_t IncrementalDecoder::keys_of_step(std::int64_t step) const {
@@ -145,8 +155,8 @@ void plan_decoding(const Transformer& model, ParameterSource& source, const data
     const Ids ids(rows, data::kBegin, Ids::allocator_type(true));
     Parents parents(rows, 0, Parents::allocator_type(true));
     for (std::size_t r = 0; r < rows; ++r) parents[r] = static_cast<std::int64_t>(r) / of_each;
-    const at::Tensor logits = decoder.step(ids, parents);
-    const ScoreRoom scores(logits);
+    const at::Tensor logits = decoder.step(ids, parents).values;
+    const ScoreRoom scores(RowPlaces(logits, {}));
     const SentenceSearch::Bytes each = SentenceSearch::bytes(options, logits.size(1), longest);
     Bytes search{Bytes::allocator_type(true)};
     search.reserve(static_cast<std::size_t>(batch.sentences * each.kept + each.of_step));

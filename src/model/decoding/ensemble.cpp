@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace th::model {
 
@@ -26,15 +27,16 @@ void add_log(double value, double& best, double& sum) {
   best = value;
 }
 
-/// Row `row` of the logarithms of the mean of probabilities, of logits [R, V] of each model.
-void write_mean(std::span<const at::Tensor> logits, std::int64_t row, float* out) {
-  const std::int64_t columns = logits.front().size(1);
+/// The logarithms of the mean of probabilities of a row, whose logits are so many elements of each
+/// model's from `first` on.
+void write_mean(std::span<const at::Tensor> logits, std::int64_t first, std::int64_t columns,
+                float* out) {
   std::vector<double> best(static_cast<std::size_t>(columns), -INFINITY), sum(best.size(), 0.0);
   std::vector<float> maxima(static_cast<std::size_t>(logit_blocks(columns)));
   for (const at::Tensor& of_model : logits) {
     with_element(of_model, [&](auto element) {
       using T = decltype(element);
-      const T* x = elements<T>(of_model) + row * columns;
+      const T* x = elements<T>(of_model) + first;
       const RowNormalizer normalizer = normalizer_of(x, columns, maxima.data());
       if (!normalizer.finite)
         throw NumericsError(
@@ -49,29 +51,38 @@ void write_mean(std::span<const at::Tensor> logits, std::int64_t row, float* out
     out[v] = static_cast<float>(best[v] + std::log(sum[v]) - models);
 }
 
-at::Tensor mean_of(std::span<const at::Tensor> logits) {
-  const std::int64_t rows = logits.front().size(0), columns = logits.front().size(1);
-  at::Tensor mean = model::empty({rows, columns}, at::kFloat);
+/// Of logits of the same ids.
+StepLogits mean_of(std::span<const at::Tensor> logits,
+                   std::vector<std::span<const std::int32_t>> ids) {
+  const RowPlaces rows(logits.front(), ids);
+  at::Tensor mean = model::empty(logits.front().sizes(), at::kFloat);
   float* out = mean.data_ptr<float>();
-  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) write_mean(logits, r, out + r * columns);
+  at::parallel_for(0, rows.size(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      write_mean(logits, rows.first(r), rows.columns(r), out + rows.first(r));
   });
-  return mean;
+  return {std::move(mean), std::move(ids)};
 }
 
 class Ensemble final : public StepDecoder {
  public:
   Ensemble(std::span<const EnsembleMember> members, const data::Batch& batch,
-           std::int64_t rows_per_sentence, std::int64_t steps) {
+           std::int64_t rows_per_sentence, std::int64_t steps,
+           const std::vector<Candidates>& candidates) {
     for (const EnsembleMember& member : members)
-      decoders_.push_back(std::make_unique<IncrementalDecoder>(member.model, member.source, batch,
-                                                               rows_per_sentence, steps));
+      decoders_.push_back(std::make_unique<IncrementalDecoder>(
+          member.model, member.source, batch, rows_per_sentence, steps, candidates));
   }
-  [[nodiscard]] at::Tensor step(std::span<const std::int32_t> ids,
+  [[nodiscard]] StepLogits step(std::span<const std::int32_t> ids,
                                 std::span<const std::int64_t> parents) override {
     std::vector<at::Tensor> logits;
-    for (const auto& decoder : decoders_) logits.push_back(decoder->step(ids, parents));
-    return mean_of(logits);
+    std::vector<std::span<const std::int32_t>> of_rows;
+    for (const auto& decoder : decoders_) {
+      StepLogits of_model = decoder->step(ids, parents);
+      logits.push_back(std::move(of_model.values));
+      of_rows = std::move(of_model.ids);
+    }
+    return mean_of(logits, std::move(of_rows));
   }
 
  private:
@@ -82,10 +93,11 @@ class Ensemble final : public StepDecoder {
 
 std::unique_ptr<StepDecoder> make_ensemble(std::span<const EnsembleMember> members,
                                            const data::Batch& batch, std::int64_t rows_per_sentence,
-                                           std::int64_t steps) {
+                                           std::int64_t steps,
+                                           const std::vector<Candidates>& candidates) {
   ensure(!members.empty(), "make_ensemble: no models");
   c10::InferenceMode no_grad;
-  return std::make_unique<Ensemble>(members, batch, rows_per_sentence, steps);
+  return std::make_unique<Ensemble>(members, batch, rows_per_sentence, steps, candidates);
 }
 
 std::vector<double> score_targets(std::span<const EnsembleMember> members,
@@ -94,8 +106,7 @@ std::vector<double> score_targets(std::span<const EnsembleMember> members,
   std::vector<at::Tensor> logits;
   for (const EnsembleMember& member : members)
     logits.push_back(member.model.logits(member.source, batch));
-  const at::Tensor mean = mean_of(logits);
-  return target_scores(StepScores(mean), batch);
+  return target_scores(StepScores(mean_of(logits, {})), batch);
 }
 
 }  // namespace th::model

@@ -70,9 +70,9 @@ std::size_t DrawDistribution::holding(const std::vector<Logit>& logits, double m
 }
 
 void DrawDistribution::sum_all() {
-  sums_.reserve(static_cast<std::size_t>((scores_.vocabulary() + kBlock - 1) / kBlock));
+  sums_.reserve(static_cast<std::size_t>((scores_.columns(row_) + kBlock - 1) / kBlock));
   double sum = 0;
-  for (std::int64_t begin = 0; begin < scores_.vocabulary(); begin += kBlock) {
+  for (std::int64_t begin = 0; begin < scores_.columns(row_); begin += kBlock) {
     const std::vector<Logit> ids = part(begin, begin + kBlock);
     for (const Logit& logit : ids) sum += weight(logit);
     size_ += std::ssize(ids);
@@ -91,7 +91,7 @@ void DrawDistribution::choose_likeliest(const SearchOptions& options) {
     chosen_ = {};  // before there are others
     chosen_ = scores_.best(row_, count, barred_);
     std::sort(chosen_.begin(), chosen_.end(), likelier);
-    if (options.top_k > 0 || count >= scores_.vocabulary() ||
+    if (options.top_k > 0 || count >= scores_.columns(row_) ||
         holding(chosen_, mass) <= chosen_.size())
       break;
   }

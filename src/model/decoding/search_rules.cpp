@@ -45,8 +45,9 @@ SearchRules::SearchRules(const SearchOptions& options)
   sort_once(always_);
 }
 
-std::vector<std::int32_t> SearchRules::barred_after(std::span<const std::int32_t> ids,
-                                                    std::int64_t vocabulary) const {
+std::vector<std::int32_t> SearchRules::barred_after(
+    std::span<const std::int32_t> ids, std::int64_t vocabulary,
+    std::span<const std::int32_t> candidates) const {
   std::vector<std::int32_t> barred = always_;
   if (!more_) return barred;
   if (std::ssize(ids) < options_.min_length) barred.push_back(data::kEnd);
@@ -56,7 +57,10 @@ std::vector<std::int32_t> SearchRules::barred_after(std::span<const std::int32_t
   }
   if (options_.no_repeat_ngram > 0) append_repeats(ids, options_.no_repeat_ngram, barred);
   sort_once(barred);
-  if (std::ssize(barred) == vocabulary) std::erase(barred, data::kEnd);
+  const bool all = candidates.empty() ? std::ssize(barred) == vocabulary
+                                      : std::includes(barred.begin(), barred.end(),
+                                                      candidates.begin(), candidates.end());
+  if (all) std::erase(barred, data::kEnd);
   return barred;
 }
 

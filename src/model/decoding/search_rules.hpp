@@ -15,10 +15,11 @@ class SearchRules {
   /// `options` is used until the rules' end.
   explicit SearchRules(const SearchOptions& options);
   [[nodiscard]] const SearchOptions& options() const noexcept { return options_; }
-  /// The ids, of so many, that may not follow `ids`; they ascend. Where that would be all, the end
-  /// may come.
-  [[nodiscard]] std::vector<std::int32_t> barred_after(std::span<const std::int32_t> ids,
-                                                       std::int64_t vocabulary) const;
+  /// The ids, of so many, that may not follow `ids`; they ascend. Where that would be all, or all
+  /// of `candidates`, the end may come. `candidates`: ascending; empty: all ids.
+  [[nodiscard]] std::vector<std::int32_t> barred_after(
+      std::span<const std::int32_t> ids, std::int64_t vocabulary,
+      std::span<const std::int32_t> candidates = {}) const;
 
  private:
   const SearchOptions& options_;

@@ -70,8 +70,7 @@ void SentenceSearch::end_all(const StepScores& scores, std::int64_t first) {
 void SentenceSearch::follow_prefix(const StepScores& scores, std::int64_t first) {
   Live& only = live_[0];
   const std::int32_t id = sentence_.prefix[only.ids.size()];
-  ensure(id >= 0 && id < scores.vocabulary() && id != data::kEnd,
-         "SentenceSearch: a prefix outside the vocabulary");
+  ensure(id != data::kEnd, "SentenceSearch: the end in a prefix");
   only.log_prob += scores.log_probability(first, id);
   only.ids.push_back(id);
   only.parent = first;
@@ -87,7 +86,8 @@ void SentenceSearch::draw(const StepScores& scores, std::int64_t first) {
   for (std::size_t h = 0; h < live_.size(); ++h) {
     const Live& from = live_[h];
     const std::int64_t row = first + static_cast<std::int64_t>(h);
-    const std::vector<std::int32_t> barred = rules_.barred_after(from.ids, scores.vocabulary());
+    const std::vector<std::int32_t> barred =
+        rules_.barred_after(from.ids, scores.columns(row), scores.ids(row));
     const DrawDistribution distribution(scores, row, options_, barred);
     for (std::int64_t d = 0; d < draws_of_each(); ++d) {
       const std::int64_t number = from.draw + d;
@@ -132,10 +132,11 @@ std::vector<SentenceSearch::Candidate> SentenceSearch::best_candidates(const Ste
   // N + the number of live hypotheses: with one end each, N of them do not end.
   const std::int64_t count = options_.beam + std::ssize(live_);
   std::vector<Candidate> all;
-  all.reserve(live_.size() * static_cast<std::size_t>(std::min(count, scores.vocabulary())));
+  all.reserve(live_.size() * static_cast<std::size_t>(std::min(count, scores.columns(first))));
   for (std::size_t h = 0; h < live_.size(); ++h) {
     const std::int64_t row = first + static_cast<std::int64_t>(h);
-    const std::vector<std::int32_t> barred = rules_.barred_after(live_[h].ids, scores.vocabulary());
+    const std::vector<std::int32_t> barred =
+        rules_.barred_after(live_[h].ids, scores.columns(row), scores.ids(row));
     for (const Logit& logit : scores.best(row, count, barred))
       all.push_back({live_[h].log_prob + scores.log_probability(row, logit.id), h, logit.id});
   }

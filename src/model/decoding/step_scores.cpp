@@ -75,10 +75,10 @@ float maximum_without(const T* x, std::int64_t begin, std::int64_t end,
 
 }  // namespace
 
-ScoreRoom::ScoreRoom(const at::Tensor& logits)
-    : maxima(empty({logits.size(0), logit_blocks(logits.size(1))}, at::kFloat)),
+ScoreRoom::ScoreRoom(const RowPlaces& places)
+    : maxima(empty({places.first_block(places.size())}, at::kFloat)),
       rows(runtime::PlannedAllocator<RowNormalizer>(true)) {
-  rows.reserve(static_cast<std::size_t>(logits.size(0)));
+  rows.reserve(static_cast<std::size_t>(places.size()));
 }
 
 std::int64_t best_bytes(std::int64_t vocabulary, std::int64_t count) {
@@ -88,17 +88,26 @@ std::int64_t best_bytes(std::int64_t vocabulary, std::int64_t count) {
                                           static_cast<std::int64_t>(sizeof(Logit)));
 }
 
-StepScores::StepScores(const at::Tensor& logits)
-    : logits_(logits),
-      vocabulary_(logits.size(1)),
-      blocks_(logit_blocks(vocabulary_)),
-      room_(logits) {
-  const std::int64_t rows = logits.size(0);
-  with_element(logits, [&](auto element) {
+RowPlaces::RowPlaces(const at::Tensor& values, std::span<const std::span<const std::int32_t>> ids)
+    : rows_(ids.empty() ? values.size(0) : std::ssize(ids)) {
+  if (ids.empty()) {
+    columns_ = values.size(1);
+    return;
+  }
+  own_.push_back({0, 0});
+  for (const std::span<const std::int32_t> of_row : ids)
+    own_.push_back({own_.back().value + std::ssize(of_row),
+                    own_.back().block + logit_blocks(std::ssize(of_row))});
+  ensure(own_.back().value == values.numel(), "RowPlaces: logits of other ids than named");
+}
+
+StepScores::StepScores(StepLogits logits)
+    : logits_(std::move(logits)), places_(logits_.values, logits_.ids), room_(places_) {
+  with_element(logits_.values, [&](auto element) {
     using T = decltype(element);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      room_.rows.push_back(normalizer_of(elements<T>(logits) + r * vocabulary_, vocabulary_,
-                                         room_.maxima.data_ptr<float>() + r * blocks_));
+    for (std::int64_t r = 0; r < places_.size(); ++r) {
+      room_.rows.push_back(normalizer_of(elements<T>(logits_.values) + places_.first(r), columns(r),
+                                         room_.maxima.data_ptr<float>() + places_.first_block(r)));
       if (!room_.rows.back().finite)
         throw NumericsError(
             "decoding: the model's logits are not finite; the parameters have overflowed or are "
@@ -108,27 +117,56 @@ StepScores::StepScores(const at::Tensor& logits)
 }
 
 double StepScores::log_probability(std::int64_t row, std::int64_t id) const {
+  std::int64_t column = id;
+  if (const std::span<const std::int32_t> own = ids(row); !own.empty()) {
+    const auto found = std::lower_bound(own.begin(), own.end(), id);
+    column = found != own.end() && *found == id ? found - own.begin() : columns(row);
+  }
+  ensure(column >= 0 && column < columns(row), "StepScores: an id that has no logit");
   double value = 0;
-  with_element(logits_, [&](auto element) {
+  with_element(logits_.values, [&](auto element) {
     value = room_.rows[static_cast<std::size_t>(row)].log_probability(
-        to_float(elements<decltype(element)>(logits_)[row * vocabulary_ + id]));
+        to_float(elements<decltype(element)>(logits_.values)[places_.first(row) + column]));
   });
   return value;
 }
 
+std::span<const std::int32_t> StepScores::columns_of(std::int64_t row,
+                                                     std::span<const std::int32_t> of,
+                                                     std::vector<std::int32_t>& memory) const {
+  const std::span<const std::int32_t> own = ids(row);
+  if (own.empty()) return of;
+  for (const std::int32_t id : of) {
+    const auto found = std::lower_bound(own.begin(), own.end(), id);
+    if (found != own.end() && *found == id)
+      memory.push_back(static_cast<std::int32_t>(found - own.begin()));
+  }
+  return memory;
+}
+
+void StepScores::name_ids(std::int64_t row, std::vector<Logit>& columns, std::size_t from) const {
+  const std::span<const std::int32_t> own = ids(row);
+  if (own.empty()) return;
+  for (std::size_t i = from; i < columns.size(); ++i)
+    columns[i].id = own[static_cast<std::size_t>(columns[i].id)];
+}
+
 std::vector<Logit> StepScores::best(std::int64_t row, std::int64_t count,
-                                    std::span<const std::int32_t> barred) const {
-  ensure(barred.empty() || barred.back() < vocabulary_,
+                                    std::span<const std::int32_t> barred_ids) const {
+  const std::int64_t width = columns(row), blocks = logit_blocks(width);
+  std::vector<std::int32_t> memory;
+  const std::span<const std::int32_t> barred = columns_of(row, barred_ids, memory);
+  ensure(barred.empty() || barred.back() < width,
          "StepScores: an id outside the vocabulary is barred");
-  BestLogits out(count, vocabulary_);
-  with_element(logits_, [&](auto element) {
+  BestLogits best(count, width);
+  with_element(logits_.values, [&](auto element) {
     using T = decltype(element);
-    const T* x = elements<T>(logits_) + row * vocabulary_;
+    const T* x = elements<T>(logits_.values) + places_.first(row);
     const auto end_of = [&](std::int64_t block) {
-      return std::min((block + 1) * kLogitBlock, vocabulary_);
+      return std::min((block + 1) * kLogitBlock, width);
     };
-    const float* of_row = room_.maxima.data_ptr<float>() + row * blocks_;
-    std::vector<float> maxima(of_row, of_row + blocks_);
+    const float* of_row = room_.maxima.data_ptr<float>() + places_.first_block(row);
+    std::vector<float> maxima(of_row, of_row + blocks);
     std::int64_t last = -1;
     for (const std::int32_t id : barred) {
       if (id / kLogitBlock == last) continue;
@@ -139,17 +177,19 @@ std::vector<Logit> StepScores::best(std::int64_t row, std::int64_t count,
     // So many blocks have an id of at least the count-th largest maximum: no other id is among the
     // best.
     float least = std::numeric_limits<float>::lowest();
-    if (count < blocks_) {
+    if (count < blocks) {
       std::vector<float> order = maxima;
       std::nth_element(order.begin(), order.begin() + (count - 1), order.end(), std::greater<>());
       least = std::max(least, order[static_cast<std::size_t>(count - 1)]);
     }
-    for (std::int64_t b = 0; b < blocks_; ++b) {
+    for (std::int64_t b = 0; b < blocks; ++b) {
       if (maxima[static_cast<std::size_t>(b)] >= least)
-        append_from(x, b * kLogitBlock, end_of(b), least, barred, out);
+        append_from(x, b * kLogitBlock, end_of(b), least, barred, best);
     }
   });
-  return std::move(out).taken();
+  std::vector<Logit> out = std::move(best).taken();
+  name_ids(row, out, 0);
+  return out;
 }
 
 std::vector<double> target_scores(const StepScores& scores, const data::Batch& batch) {
@@ -164,11 +204,15 @@ std::vector<double> target_scores(const StepScores& scores, const data::Batch& b
 
 void StepScores::append(std::int64_t row, std::int64_t begin, std::int64_t end,
                         std::span<const std::int32_t> barred, std::vector<Logit>& out) const {
-  with_element(logits_, [&](auto element) {
+  const std::size_t before = out.size();
+  std::vector<std::int32_t> memory;
+  with_element(logits_.values, [&](auto element) {
     using T = decltype(element);
-    append_from(elements<T>(logits_) + row * vocabulary_, begin, std::min(end, vocabulary_),
-                std::numeric_limits<float>::lowest(), barred, out);
+    append_from(elements<T>(logits_.values) + places_.first(row), begin,
+                std::min(end, columns(row)), std::numeric_limits<float>::lowest(),
+                columns_of(row, barred, memory), out);
   });
+  name_ids(row, out, before);
 }
 
 }  // namespace th::model

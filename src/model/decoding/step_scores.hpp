@@ -8,6 +8,7 @@
 
 #include "model/ops/decoding_kernels.hpp"
 #include "th/data/batch.hpp"
+#include "th/model/decoding/decoding.hpp"
 #include "th/runtime/memory/planned_vector.hpp"
 
 namespace th::model {
@@ -22,34 +23,71 @@ struct Logit {
   return a.value > b.value || (a.value == b.value && a.id < b.id);
 }
 
-/// What a search holds beside a step's logits [R, V]; a plan counts it.
+/// Where the rows of logits, and the blocks of each, stand among all of them.
+class RowPlaces {
+ public:
+  /// `values` [R, V], for which nothing is allocated; or, where there are `ids`, those of each
+  /// row's, row after row.
+  RowPlaces(const at::Tensor& values, std::span<const std::span<const std::int32_t>> ids);
+  [[nodiscard]] std::int64_t size() const noexcept { return rows_; }
+  [[nodiscard]] std::int64_t first(std::int64_t row) const {
+    return own_.empty() ? row * columns_ : own_[static_cast<std::size_t>(row)].value;
+  }
+  [[nodiscard]] std::int64_t columns(std::int64_t row) const { return first(row + 1) - first(row); }
+  [[nodiscard]] std::int64_t first_block(std::int64_t row) const {
+    return own_.empty() ? row * logit_blocks(columns_) : own_[static_cast<std::size_t>(row)].block;
+  }
+
+ private:
+  struct Place {
+    std::int64_t value, block;
+  };
+  std::int64_t rows_, columns_ = 0;  ///< of [R, V]
+  std::vector<Place> own_;           ///< of rows with ids of their own, and the end
+};
+
+/// What a search holds beside a step's logits; a plan counts it.
 struct ScoreRoom {
-  explicit ScoreRoom(const at::Tensor& logits);
-  at::Tensor maxima;                           ///< the largest logits of blocks, fp32 [R, blocks]
+  explicit ScoreRoom(const RowPlaces& places);
+  at::Tensor maxima;                           ///< the largest logits of all rows' blocks, fp32
   runtime::PlannedVector<RowNormalizer> rows;  ///< room for R
 };
 
-/// A step's logits [R, V], any element type, with what a search asks of them. The tensor is looked
-/// at until the scores' end.
+/// A step's logits with what a search asks of them: of all ids, or of each row's own. A row's logit
+/// stands in a column: of all ids its id is the column, of its own the place among them.
 class StepScores {
  public:
   /// Throws NumericsError for logits that are not finite.
-  explicit StepScores(const at::Tensor& logits);
-  [[nodiscard]] std::int64_t vocabulary() const noexcept { return vocabulary_; }
-  /// Natural logarithm, over all ids.
+  explicit StepScores(StepLogits logits);
+  /// Logits of a row.
+  [[nodiscard]] std::int64_t columns(std::int64_t row) const { return places_.columns(row); }
+  /// The ids of a row's columns, ascending; empty: all ids below columns().
+  [[nodiscard]] std::span<const std::int32_t> ids(std::int64_t row) const {
+    return logits_.ids.empty() ? std::span<const std::int32_t>()
+                               : logits_.ids[static_cast<std::size_t>(row)];
+  }
+  /// Natural logarithm, over the row's ids, of which it must be one.
   [[nodiscard]] double log_probability(std::int64_t row, std::int64_t id) const;
   /// The first `count` ids of a row in the order of choice, without those of `barred`, which
   /// ascend; fewer where there are not so many. Themselves in no order. Looks at the largest logits
   /// of blocks first, and only into blocks that may hold one of them; takes best_bytes().
   [[nodiscard]] std::vector<Logit> best(std::int64_t row, std::int64_t count,
                                         std::span<const std::int32_t> barred) const;
-  /// All ids of [begin, end) of a row without those of `barred`, which ascend, by id, appended.
+  /// The ids of a row's columns [begin, end) without those of `barred`, which ascend, by id,
+  /// appended.
   void append(std::int64_t row, std::int64_t begin, std::int64_t end,
               std::span<const std::int32_t> barred, std::vector<Logit>& out) const;
 
  private:
-  const at::Tensor& logits_;
-  std::int64_t vocabulary_, blocks_;
+  /// Those of `ids`, which ascend, that a row has, as columns; `memory` is for them.
+  [[nodiscard]] std::span<const std::int32_t> columns_of(std::int64_t row,
+                                                         std::span<const std::int32_t> ids,
+                                                         std::vector<std::int32_t>& memory) const;
+  /// Columns, from number `from` on, become ids.
+  void name_ids(std::int64_t row, std::vector<Logit>& columns, std::size_t from) const;
+
+  StepLogits logits_;
+  RowPlaces places_;
   ScoreRoom room_;
 };
 

@@ -45,4 +45,17 @@ RowNormalizer normalizer_of(const Fp16* logits, std::int64_t vocabulary, float* 
   return tables().fp16.normalizer_of(logits, vocabulary, maxima);
 }
 
+template <>
+void chosen_dots(const ChosenDots<float>& operands) {
+  tables().fp32.chosen_dots(operands);
+}
+template <>
+void chosen_dots(const ChosenDots<Bf16>& operands) {
+  tables().bf16.chosen_dots(operands);
+}
+template <>
+void chosen_dots(const ChosenDots<Fp16>& operands) {
+  tables().fp16.chosen_dots(operands);
+}
+
 }  // namespace th::model

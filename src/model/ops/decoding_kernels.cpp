@@ -95,12 +95,50 @@ template <typename T>
   return {static_cast<double>(top), std::log(static_cast<double>(sum)), true};
 }
 
+/// The sums of x with N rows, each as lane_sum has it.
+template <int N, typename T>
+[[gnu::always_inline]] inline void dots(const T* x, const T* const (&rows)[N], std::int64_t inputs,
+                                        float (&sums)[N]) {
+  float lanes[N][kLanes] = {};
+  std::int64_t k = 0;
+  for (; k + kLanes <= inputs; k += kLanes) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      for (int l = 0; l < kLanes; ++l) lanes[n][l] += to_float(x[k + l]) * to_float(rows[n][k + l]);
+    }
+  }
+  for (int l = 0; k < inputs; ++k, ++l) {
+    for (int n = 0; n < N; ++n) lanes[n][l] += to_float(x[k]) * to_float(rows[n][k]);
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) sums[n] = sum_lanes(lanes[n]);
+}
+
+/// N outputs from number `i` on.
+template <int N, typename T>
+[[gnu::always_inline]] inline void dots_from(const ChosenDots<T>& o, std::int64_t i) {
+  const T* rows[N];
+  float sums[N];
+  for (int n = 0; n < N; ++n) rows[n] = o.weight + o.ids[i + n] * o.stride;
+  dots<N>(o.x, rows, o.inputs, sums);
+  for (int n = 0; n < N; ++n)
+    o.y[i + n] = o.bias != nullptr ? sums[n] + to_float(o.bias[o.ids[i + n]]) : sums[n];
+}
+
+template <typename T>
+[[gnu::flatten]] void chosen_dots(const ChosenDots<T>& given) {
+  const ChosenDots<T> o = given;
+  std::int64_t i = 0;
+  for (; i + 4 <= o.count; i += 4) dots_from<4>(o, i);
+  for (; i < o.count; ++i) dots_from<1>(o, i);
+}
+
 }  // namespace
 
 constinit const DecodingTables kDecodingTables{
-    {attend_one<float>, normalizer_of<float>},
-    {attend_one<Bf16>, normalizer_of<Bf16>},
-    {attend_one<Fp16>, normalizer_of<Fp16>},
+    {attend_one<float>, normalizer_of<float>, chosen_dots<float>},
+    {attend_one<Bf16>, normalizer_of<Bf16>, chosen_dots<Bf16>},
+    {attend_one<Fp16>, normalizer_of<Fp16>, chosen_dots<Fp16>},
 };
 
 }  // namespace th::model::TH_ISA

@@ -33,6 +33,21 @@ struct AttendOne {
 template <typename T>
 void attend_one(const AttendOne<T>& operands);
 
+/// Products of one row with chosen rows of a weight: y[i] = sum over k of x[k] weight[ids[i], k], +
+/// bias[ids[i]]. The sum is a fixed tree of lanes, so an element depends on its two rows alone.
+template <typename T>
+struct ChosenDots {
+  const T* x = nullptr;       ///< [K]
+  const T* weight = nullptr;  ///< rows `stride` elements apart
+  std::int64_t stride = 0, inputs = 0;
+  const T* bias = nullptr;            ///< by id, or null
+  const std::int32_t* ids = nullptr;  ///< [count]
+  std::int64_t count = 0;
+  float* y = nullptr;  ///< [count]
+};
+template <typename T>
+void chosen_dots(const ChosenDots<T>& operands);
+
 /// log p[v] of a row of logits is logits[v] - top - log_sum, natural logarithm.
 struct RowNormalizer {
   double top = 0, log_sum = 0;
@@ -57,6 +72,7 @@ template <typename T>
 struct DecodingKernels {
   void (*attend_one)(const AttendOne<T>& operands);
   RowNormalizer (*normalizer_of)(const T* logits, std::int64_t vocabulary, float* maxima);
+  void (*chosen_dots)(const ChosenDots<T>& operands);
 };
 struct DecodingTables {
   DecodingKernels<float> fp32;

@@ -1,5 +1,6 @@
 #include "th/model/products/gemm.hpp"
 
+#include "model/products/chosen_products.hpp"
 #include "model/products/products.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
@@ -118,6 +119,19 @@ at::Tensor Gemm::product(const at::Tensor& a, const at::Tensor& b, const at::Ten
 at::Tensor Gemm::forward(const at::Tensor& x_MK, const at::Tensor& weight_NK,
                          const at::Tensor& bias_N) const {
   return product(x_MK, weight_NK.t(), bias_N);
+}
+
+at::Tensor Gemm::forward_chosen(const at::Tensor& x_MK, const at::Tensor& weight_NK,
+                                const at::Tensor& bias_N,
+                                std::span<const ChosenRows> groups) const {
+  ensure(library_ != GemmLibrary::kCublas, "Gemm: chosen outputs are the host's");
+  at::Tensor y = model::empty({chosen_count(groups)}, at::TensorOptions().dtype(at::kFloat));
+  if (!computes()) return y;
+  float* out = y.data_ptr<float>();
+  const bool quantized = resident_ != nullptr && x_MK.scalar_type() == at::kFloat;
+  if (!quantized || !resident_->multiply_chosen(x_MK, weight_NK, bias_N, groups, out))
+    multiply_chosen(x_MK, weight_NK, bias_N, groups, out);
+  return y;
 }
 
 bool Gemm::adds_bias(at::ScalarType type) const { return type != at::kFloat || fp32_->adds_bias(); }

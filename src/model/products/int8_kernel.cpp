@@ -88,7 +88,40 @@ void columns_of(const Int8Product& p, std::int64_t column) {
   for (; row < p.rows; ++row) tile<1, P>(p, row, column);
 }
 
+/// N outputs from number `i` on.
+template <int N>
+void chosen_from(const ChosenInt8& p, std::int64_t i) {
+  __m512i sums[N];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) sums[n] = _mm512_setzero_si512();
+  for (std::int64_t k = 0; k < p.stride; k += 64) {
+    const __m512i left = _mm512_loadu_si512(p.x + k);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      const std::int8_t* row = p.weight + p.ids[i + n] * p.stride;
+      sums[n] = _mm512_dpbusd_epi32(sums[n], left, _mm512_loadu_si512(row + k));
+    }
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+    std::int32_t lanes[kLanes], all = 0;
+    _mm512_storeu_si512(lanes, sums[n]);
+    for (const std::int32_t lane : lanes) all += lane;
+    const std::int32_t id = p.ids[i + n];
+    const std::int32_t exact = all - p.weight_sums[id] * kInt8Zero;
+    const float value = static_cast<float>(exact) * (p.weight_scale[id] * p.x_scale);
+    p.y[i + n] = p.bias != nullptr ? value + p.bias[id] : value;
+  }
+}
+
 }  // namespace
+
+void multiply_chosen(const ChosenInt8& given) {
+  const ChosenInt8 p = given;
+  std::int64_t i = 0;
+  for (; i + 4 <= p.count; i += 4) chosen_from<4>(p, i);
+  for (; i < p.count; ++i) chosen_from<1>(p, i);
+}
 
 void multiply_int8(const Int8Product& p) {
   std::int64_t column = p.first;

@@ -53,10 +53,30 @@ struct Int8Row {
   float* scale = nullptr;
 };
 
+/// Weights of which only some outputs are asked lie row by row, each filled up with zeros to so
+/// many bytes of K inputs, and so are inputs, with anything.
+[[nodiscard]] constexpr std::int64_t int8_row_stride(std::int64_t inputs) {
+  return (inputs + 63) / 64 * 64;
+}
+/// y[i] = Int8Product's y[m, ids[i]] of one row of inputs.
+struct ChosenInt8 {
+  const std::uint8_t* x = nullptr;  ///< [stride], as quantize_row makes it
+  float x_scale = 0;
+  const std::int8_t* weight = nullptr;        ///< [N, stride]
+  const float* weight_scale = nullptr;        ///< [N]
+  const std::int32_t* weight_sums = nullptr;  ///< [N]
+  const float* bias = nullptr;                ///< [N], or null
+  std::int64_t stride = 0;                    ///< int8_row_stride(K)
+  const std::int32_t* ids = nullptr;          ///< [count]
+  std::int64_t count = 0;
+  float* y = nullptr;  ///< [count]
+};
+
 // int8_kernel.cpp is compiled for this namespace alone (cmake/ThIsa.cmake): AVX-512 with VNNI.
 namespace avx512_vnni {
 void multiply_int8(const Int8Product& product);
 void quantize_row(const Int8Row& row);
+void multiply_chosen(const ChosenInt8& product);
 }  // namespace avx512_vnni
 
 }  // namespace th::model

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "th/model/ops/kernel_set.hpp"
@@ -21,6 +22,13 @@ class Products {
   /// the product would allocate is allocated.
   virtual void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                         const at::Tensor& c, Write write, Arithmetic arithmetic) = 0;
+  /// Gemm::forward_chosen to y, where these products have a way of their own; false where they
+  /// don't, and nothing was done.
+  [[nodiscard]] virtual bool multiply_chosen(const at::Tensor& /*x*/, const at::Tensor& /*weight*/,
+                                             const at::Tensor& /*bias*/,
+                                             std::span<const ChosenRows> /*groups*/, float* /*y*/) {
+    return false;
+  }
   /// Whether the bias is part of the product, or added in a pass of its own.
   [[nodiscard]] virtual bool adds_bias() const { return true; }
   /// The library as the run's identity names it.

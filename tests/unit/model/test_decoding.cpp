@@ -104,7 +104,7 @@ double error_of_steps(Transformer& model, RecordingSource& source) {
     }
     sentences = next_sentences;
     prefixes = next;
-    const at::Tensor got = decoder.step(inputs, parents[step]);
+    const at::Tensor got = decoder.step(inputs, parents[step]).values;
     const auto length = static_cast<std::int64_t>(step) + 1;
     const at::Tensor whole = model.logits(source, prefix_batch(batch, sentences, prefixes));
     const at::Tensor want = whole.reshape({-1, length, whole.size(1)}).select(1, length - 1);
@@ -121,7 +121,7 @@ TEST_P(Decoding, StepsAgreeWithTheWholePrefix) {
 }
 
 /// Kinds of attention and of positions, with windows shorter than the steps.
-std::vector<TransformerSpec> kinds() {
+std::vector<TransformerSpec> decoding_kinds() {
   using config::Attention;
   std::vector<TransformerSpec> all;
   const auto add = [&](const auto& change, double ratio = 1) {
@@ -149,7 +149,7 @@ std::vector<TransformerSpec> kinds() {
 
 TEST(DecodingOfKinds, StepsAgreeWithTheWholePrefix) {
   int number = 0;
-  for (const TransformerSpec& spec : kinds()) {
+  for (const TransformerSpec& spec : decoding_kinds()) {
     Transformer model(spec, GemmLibrary::kOnednn);
     RecordingSource source(model);
     EXPECT_LT(error_of_steps(model, source), 1e-5) << number++;

@@ -16,14 +16,14 @@ using test::loss_of;
 using test::normal;
 using test::same_bits;
 
-constexpr std::int64_t kRows = 24;
+constexpr std::int64_t kSplitRows = 24;
 
 /// Calls `run(first, rows)` over several partitions of the rows; `result` holds what they wrote and
 /// must stay the same.
 void expect_independent_of_splits(const at::Tensor& result, const std::function<void()>& reset,
                                   const std::function<void(std::int64_t, std::int64_t)>& run) {
   reset();
-  run(0, kRows);
+  run(0, kSplitRows);
   const at::Tensor whole = result.clone();
   for (const std::vector<std::int64_t>& cuts :
        {std::vector<std::int64_t>{1}, {6}, {12}, {23}, {3, 9}, {6, 12, 18}, {1, 2, 3, 4, 5, 20}}) {
@@ -33,7 +33,7 @@ void expect_independent_of_splits(const at::Tensor& result, const std::function<
       run(at, cut - at);
       at = cut;
     }
-    run(at, kRows - at);
+    run(at, kSplitRows - at);
     EXPECT_TRUE(same_bits(result, whole)) << cuts.size() << " cuts, the first at " << cuts[0];
   }
 }
@@ -42,9 +42,9 @@ class RowSplits : public testing::TestWithParam<std::int64_t> {};
 
 TEST_P(RowSplits, LayerNorm) {
   const std::int64_t d = GetParam();
-  const at::Tensor x = normal({kRows, d}, 1), gamma = normal({d}, 2), beta = normal({d}, 3);
-  at::Tensor out = at::empty({kRows * d + 2 * kRows});
-  float *y = data(out), *mean = y + kRows * d, *rstd = mean + kRows;
+  const at::Tensor x = normal({kSplitRows, d}, 1), gamma = normal({d}, 2), beta = normal({d}, 3);
+  at::Tensor out = at::empty({kSplitRows * d + 2 * kSplitRows});
+  float *y = data(out), *mean = y + kSplitRows * d, *rstd = mean + kSplitRows;
   expect_independent_of_splits(
       out, [&] { out.fill_(-1); },
       [&](std::int64_t first, std::int64_t rows) {
@@ -61,10 +61,11 @@ TEST_P(RowSplits, LayerNorm) {
 
 TEST_P(RowSplits, LayerNormBackwardWithItsSums) {
   const std::int64_t d = GetParam();
-  const at::Tensor x = normal({kRows, d}, 4), g = normal({kRows, d}, 5), gamma = normal({d}, 6),
-                   mean = normal({kRows}, 7), rstd = normal({kRows}, 8);
-  at::Tensor out = at::empty({kRows * d + 2 * d});
-  float *g_x = data(out), *g_gamma = g_x + kRows * d, *g_beta = g_gamma + d;
+  const at::Tensor x = normal({kSplitRows, d}, 4), g = normal({kSplitRows, d}, 5),
+                   gamma = normal({d}, 6), mean = normal({kSplitRows}, 7),
+                   rstd = normal({kSplitRows}, 8);
+  at::Tensor out = at::empty({kSplitRows * d + 2 * d});
+  float *g_x = data(out), *g_gamma = g_x + kSplitRows * d, *g_beta = g_gamma + d;
   expect_independent_of_splits(
       out, [&] { out.fill_(0.1F); },
       [&](std::int64_t first, std::int64_t rows) {
@@ -83,8 +84,8 @@ TEST_P(RowSplits, LayerNormBackwardWithItsSums) {
 
 TEST_P(RowSplits, ColumnSumsAndBiases) {
   const std::int64_t d = GetParam();
-  const at::Tensor x = normal({kRows, d}, 9), bias = normal({d}, 10);
-  at::Tensor sums = at::empty({d}), h = at::empty({kRows, d});
+  const at::Tensor x = normal({kSplitRows, d}, 9), bias = normal({d}, 10);
+  at::Tensor sums = at::empty({d}), h = at::empty({kSplitRows, d});
   expect_independent_of_splits(
       sums, [&] { sums.fill_(0.1F); },
       [&](std::int64_t first, std::int64_t rows) {
@@ -101,9 +102,9 @@ TEST_P(RowSplits, ColumnSumsAndBiases) {
 
 TEST_P(RowSplits, Softmax) {
   const std::int64_t keys = GetParam();
-  const at::Tensor scores = normal({kRows, 2, 3, keys}, 11);
+  const at::Tensor scores = normal({kSplitRows, 2, 3, keys}, 11);
   std::vector<std::int32_t> lengths;
-  for (std::int64_t b = 0; b < kRows; ++b)
+  for (std::int64_t b = 0; b < kSplitRows; ++b)
     lengths.push_back(static_cast<std::int32_t>(1 + b % keys));
   at::Tensor p = at::empty_like(scores);
   for (const runtime::ScoreRule rule : {test::kFull, test::kCausal}) {
@@ -123,7 +124,8 @@ TEST_P(RowSplits, Softmax) {
 
 TEST_P(RowSplits, SoftmaxBackward) {
   const std::int64_t keys = GetParam();
-  const at::Tensor p = at::softmax(normal({kRows, keys}, 12), -1), g = normal({kRows, keys}, 13);
+  const at::Tensor p = at::softmax(normal({kSplitRows, keys}, 12), -1),
+                   g = normal({kSplitRows, keys}, 13);
   at::Tensor out = at::empty_like(g);
   expect_independent_of_splits(
       out, [&] { out.copy_(g); },
@@ -137,9 +139,9 @@ TEST_P(RowSplits, SoftmaxBackward) {
 
 TEST_P(RowSplits, CrossEntropyGradient) {
   const std::int64_t vocabulary = GetParam() + 1;
-  const at::Tensor logits = normal({kRows, vocabulary}, 14);
-  at::Tensor out = at::empty_like(logits), labels = at::empty({kRows}, at::kLong);
-  for (std::int64_t m = 0; m < kRows; ++m) labels.data_ptr<std::int64_t>()[m] = m % vocabulary;
+  const at::Tensor logits = normal({kSplitRows, vocabulary}, 14);
+  at::Tensor out = at::empty_like(logits), labels = at::empty({kSplitRows}, at::kLong);
+  for (std::int64_t m = 0; m < kSplitRows; ++m) labels.data_ptr<std::int64_t>()[m] = m % vocabulary;
   expect_independent_of_splits(
       out, [&] { out.copy_(logits); },
       [&](std::int64_t first, std::int64_t rows) {
@@ -154,9 +156,9 @@ TEST_P(RowSplits, CrossEntropyGradient) {
 
 TEST_P(RowSplits, EmbeddingBackward) {
   const std::int64_t d = GetParam();
-  const at::Tensor g = normal({kRows, d}, 15);
-  at::Tensor out = at::empty({5, d}), ids = at::empty({kRows}, at::kLong);
-  for (std::int64_t m = 0; m < kRows; ++m) ids.data_ptr<std::int64_t>()[m] = 1 + m * m % 4;
+  const at::Tensor g = normal({kSplitRows, d}, 15);
+  at::Tensor out = at::empty({5, d}), ids = at::empty({kSplitRows}, at::kLong);
+  for (std::int64_t m = 0; m < kSplitRows; ++m) ids.data_ptr<std::int64_t>()[m] = 1 + m * m % 4;
   expect_independent_of_splits(
       out, [&] { out.fill_(0.1F); },
       [&](std::int64_t first, std::int64_t rows) {
@@ -172,23 +174,24 @@ TEST_P(RowSplits, EmbeddingBackward) {
 /// The same work on buffers that begin `shift` floats after an aligned address.
 TEST_P(RowSplits, TheBuffersAddressDoesNotMatter) {
   const std::int64_t d = GetParam();
-  const at::Tensor x = normal({kRows * d}, 16), gamma = normal({d}, 17), beta = normal({d}, 18);
+  const at::Tensor x = normal({kSplitRows * d}, 16), gamma = normal({d}, 17),
+                   beta = normal({d}, 18);
   at::Tensor first_y;
   for (std::int64_t shift = 0; shift < 17; shift += 1) {
-    const at::Tensor moved = at::zeros({kRows * d + 32}), y = at::zeros({kRows * d + 32});
-    at::Tensor mean = at::empty({kRows}), rstd = at::empty({kRows});
-    moved.narrow(0, shift, kRows * d).copy_(x);
+    const at::Tensor moved = at::zeros({kSplitRows * d + 32}), y = at::zeros({kSplitRows * d + 32});
+    at::Tensor mean = at::empty({kSplitRows}), rstd = at::empty({kSplitRows});
+    moved.narrow(0, shift, kSplitRows * d).copy_(x);
     compute(op::LayerNorm<float>{.x = data(moved) + shift,
                                  .gamma = data(gamma),
                                  .beta = data(beta),
                                  .y = data(y) + shift,
                                  .mean = data(mean),
                                  .rstd = data(rstd),
-                                 .rows = kRows,
+                                 .rows = kSplitRows,
                                  .columns = d});
     compute(op::MaskedSoftmax<float>{
-        .scores = data(y) + shift, .batch = 1, .heads = 1, .queries = kRows, .keys = d});
-    const at::Tensor got = y.narrow(0, shift, kRows * d).clone();
+        .scores = data(y) + shift, .batch = 1, .heads = 1, .queries = kSplitRows, .keys = d});
+    const at::Tensor got = y.narrow(0, shift, kSplitRows * d).clone();
     if (shift == 0) first_y = got;
     EXPECT_TRUE(same_bits(got, first_y)) << shift;
   }

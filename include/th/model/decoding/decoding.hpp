@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -15,13 +16,28 @@
 // sentences, R rows: the live hypotheses of all sentences, D width, V target vocabulary.
 namespace th::model {
 
+/// The ids that a sentence's translation may have, ascending, each once; null: all.
+using Candidates = std::shared_ptr<const std::vector<std::int32_t>>;
+
+/// The logits of what follows R rows: [R, V]; or of each row those of some ids.
+struct StepLogits {
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  StepLogits(at::Tensor of_all) : values(std::move(of_all)) {}
+  StepLogits(at::Tensor chosen, std::vector<std::span<const std::int32_t>> of)
+      : values(std::move(chosen)), ids(std::move(of)) {}
+
+  at::Tensor values;  ///< [R, V] of any element type; of some ids fp32, row after row
+  /// By row, ascending; empty: all. They live as long as the decoder.
+  std::vector<std::span<const std::int32_t>> ids;
+};
+
 /// What gives a search its logits, a position at a time.
 class StepDecoder {
  public:
   virtual ~StepDecoder() = default;
   /// Row r continues row parents[r] of the step before, in the first step begins sentence
-  /// parents[r], with the decoder input ids[r]. Returns the logits [R, V] of what follows.
-  [[nodiscard]] virtual at::Tensor step(std::span<const std::int32_t> ids,
+  /// parents[r], with the decoder input ids[r]. Returns the logits of what follows.
+  [[nodiscard]] virtual StepLogits step(std::span<const std::int32_t> ids,
                                         std::span<const std::int64_t> parents) = 0;
 };
 
@@ -34,15 +50,17 @@ class IncrementalDecoder final : public StepDecoder {
  public:
   /// Encodes the batch's sources. At most `rows_per_sentence` * B rows a step and `steps` steps, at
   /// most model.longest(): memory is taken for all of them at once. `source` and `batch` are used
-  /// until the decoder's end.
+  /// until the decoder's end. `candidates`: by sentence; logits are of those of a row's sentence
+  /// alone. Empty: of all ids.
   IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch,
-                     std::int64_t rows_per_sentence, std::int64_t steps);
+                     std::int64_t rows_per_sentence, std::int64_t steps,
+                     std::vector<Candidates> candidates = {});
   ~IncrementalDecoder() override;
   IncrementalDecoder(const IncrementalDecoder&) = delete;
   IncrementalDecoder& operator=(const IncrementalDecoder&) = delete;
 
   /// Without data (Arithmetic::kShapesOnly) the same tensors come and go.
-  [[nodiscard]] at::Tensor step(std::span<const std::int32_t> ids,
+  [[nodiscard]] StepLogits step(std::span<const std::int32_t> ids,
                                 std::span<const std::int64_t> parents) override;
 
   /// For a plan, without data: goes on to the step to come that makes most keys of encoder states,
@@ -85,7 +103,13 @@ struct SentenceOptions {
   /// Ids that its translation begins with, at most options.max_length and without the end. No rule
   /// is asked about them; n-grams of theirs count for what follows.
   std::vector<std::int32_t> prefix = {};
+  /// Its ids alone have logits, and probability is over them. The end and those of the prefix are
+  /// among them. All sentences of a batch have candidates, or none has.
+  Candidates candidates = nullptr;
 };
+
+/// By sentence; empty where none has any.
+[[nodiscard]] std::vector<Candidates> candidates_of(std::span<const SentenceOptions> sentences);
 
 /// One translation: its ids without begin and end, log p of ids and end (natural logarithm), and
 /// log p divided by the length penalty; of a draw, log p itself.
@@ -118,7 +142,8 @@ struct Hypothesis {
 /// Padding and the begin symbol, which no text shows, are never chosen, nor what the options bar: a
 /// forbidden sequence's last id after the others, the end before min_length ids, the last id of an
 /// n-gram that was there. A hypothesis that nothing may follow ends, whatever its length. log p
-/// stays the model's own, over all tokens: it is what score_targets() gives for the same ids.
+/// stays the model's own, over all tokens: it is what score_targets() gives for the same ids. Of a
+/// sentence with candidates it is over those, whatever the other sentences of the batch have.
 ///
 /// With options.sampling the N hypotheses of a sentence are independent draws: the id at position t
 /// of draw d is that at u = hash(seed, number of the sentence, d, t) of the distribution that

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include <ATen/core/Tensor.h>
@@ -37,6 +39,14 @@ enum class WeightLife { kChange, kStay };
 
 class Products;
 
+/// Rows of a linear layer's input, and the outputs that are asked of each.
+struct ChosenRows {
+  std::int64_t first = 0, count = 0;
+  std::span<const std::int32_t> ids;  ///< ascending
+};
+/// Outputs of all rows.
+[[nodiscard]] std::int64_t chosen_count(std::span<const ChosenRows> groups);
+
 /// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M
 /// rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N]. Sums are fp32. bf16 goes through oneDNN
 /// where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened,
@@ -59,6 +69,12 @@ class Gemm {
   /// x W^T + bias -> [M,N]; bias [N], or undefined for none.
   [[nodiscard]] at::Tensor forward(const at::Tensor& x_MK, const at::Tensor& weight_NK,
                                    const at::Tensor& bias_N = {}) const;
+  /// The elements of x W^T + bias that are asked of each row, row after row of the groups: fp32
+  /// [chosen_count(groups)], of operands of any type. An element depends on its row of x and its
+  /// row of W alone. In int8 where forward() is. On a CPU.
+  [[nodiscard]] at::Tensor forward_chosen(const at::Tensor& x_MK, const at::Tensor& weight_NK,
+                                          const at::Tensor& bias_N,
+                                          std::span<const ChosenRows> groups) const;
   /// Whether the bias of a product of this type costs no pass over its result; else who reads the
   /// result next may add it.
   [[nodiscard]] bool adds_bias(at::ScalarType type) const;

@@ -56,7 +56,7 @@ class TableDecoder final : public StepDecoder {
                std::int64_t* rows = nullptr)
       : table_(table), sentences_(std::move(sentences)), counted_(rows) {}
 
-  at::Tensor step(std::span<const std::int32_t> ids,
+  StepLogits step(std::span<const std::int32_t> ids,
                   std::span<const std::int64_t> parents) override {
     std::vector<Row> next;
     for (std::size_t r = 0; r < ids.size(); ++r) {

@@ -36,11 +36,11 @@ TEST(Ensemble, StepsGiveTheLogarithmOfTheMeanOfProbabilities) {
   const auto decoder = make_ensemble(e.members, batch, 1, 2);
   const std::vector<std::int64_t> rows{0, 1, 2};
   const at::Tensor begin =
-      decoder->step(std::vector<std::int32_t>(3, data::kBegin), rows).to(at::kDouble);
+      decoder->step(std::vector<std::int32_t>(3, data::kBegin), rows).values.to(at::kDouble);
   std::vector<std::int32_t> words;
   for (std::size_t i = 1; i < batch.target_in.size(); i += 2)
     words.push_back(static_cast<std::int32_t>(batch.target_in[i]));
-  const at::Tensor next = decoder->step(words, rows).to(at::kDouble);
+  const at::Tensor next = decoder->step(words, rows).values.to(at::kDouble);
   const at::Tensor want = mean_probabilities(e.members, batch).reshape({3, 2, test::kVocabulary});
   // fp32 logits of three models: relative errors of 1e-5.
   EXPECT_TRUE(at::allclose(begin.exp(), want.select(1, 0), 1e-5, 1e-7));

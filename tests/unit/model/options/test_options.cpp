@@ -167,9 +167,9 @@ TEST_P(OptionModels, StepsOfDecodingAgreeWithTheWholePrefix) {
     for (std::int64_t b = 0; b < 3; ++b)
       ids.push_back(
           static_cast<std::int32_t>(batch.target_in[static_cast<std::size_t>(b * 6 + t)]));
-    EXPECT_LT(
-        relative_error(decoder.step(ids, std::vector<std::int64_t>{0, 1, 2}), whole.select(1, t)),
-        1e-5)
+    EXPECT_LT(relative_error(decoder.step(ids, std::vector<std::int64_t>{0, 1, 2}).values,
+                             whole.select(1, t)),
+              1e-5)
         << t;
   }
 }
