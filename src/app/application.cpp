@@ -233,7 +233,7 @@ int answer(const config::CommandLine& line) {
       print(version_text());
       break;
     case config::Action::kExplain:
-      print(config::explain(line.explain_key));
+      print(config::explain(line.explain_keys));
       break;
     case config::Action::kCheck:
       print(check_text(line, runtime::launched_ranks(environment)));

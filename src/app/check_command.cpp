@@ -77,6 +77,13 @@ std::vector<std::string> data_lines(const config::RunConfig& config, std::int64_
   return lines;
 }
 
+/// What --check can't tell without the data; empty: nothing.
+std::string unknown_length(const config::RunConfig& config) {
+  if (!train::ends_with_the_epochs(config)) return "";
+  return "note: the schedule's length was not checked: it is that of train.epochs, which --check "
+         "--data counts; schedule.total_steps would set it";
+}
+
 }  // namespace
 
 std::string check_text(const config::CommandLine& line, int launched_ranks) {
@@ -88,6 +95,8 @@ std::string check_text(const config::CommandLine& line, int launched_ranks) {
   for (const std::string& warning : missing_files(deck)) comment("warning: " + warning);
   if (line.reads_data) {
     for (const std::string& text : data_lines(deck.config, launched_ranks)) comment(text);
+  } else if (const std::string note = unknown_length(deck.config); !note.empty()) {
+    comment(note);
   }
   return out + config::resolved_text(deck);
 }

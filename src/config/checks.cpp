@@ -1,6 +1,7 @@
 #include "config/checks.hpp"
 
 #include "config/checker.hpp"
+#include "config/meanings.hpp"
 
 #include "th/config/metrics.hpp"
 #include "th/config/schema.hpp"
@@ -22,6 +23,11 @@ void check_attention(Checker& k, const ModelSection& model) {
       "rope turns pairs of a head's columns, and a head of model.d_model / model.num_heads = " +
           std::to_string(model.d_model / model.num_heads) +
           " columns has an odd one; allowed even widths of a head");
+  k.require(model.position != Position::kRope || model.rope_scaling != RopeScaling::kNtk ||
+                model.d_model != 2 * model.num_heads,
+            {"model.rope_scaling", "model.num_heads", "model.d_model"},
+            "ntk takes theta * s^(d/(d-2)), and a head of model.d_model / model.num_heads = 2 "
+            "columns makes that s^(2/0); allowed none, linear");
   k.warn(model.cross_attention == Attention::kLocal &&
              model.attention_window < model.cross_downsample - 1,
          {"model.attention_window", "model.cross_downsample"},
@@ -172,6 +178,11 @@ void check_tokenizer(Checker& k, const RunConfig& c) {
 
 void check_schedule(Checker& k, const RunConfig& c) {
   const ScheduleSection& s = c.schedule;
+  k.warn(s.name == ScheduleKind::kWarmupConstant && s.warmup_steps < 2,
+         {"schedule.warmup_steps", "schedule.name"},
+         std::to_string(s.warmup_steps) +
+             " warms up as 2 does, since DeepSpeed's WarmupLR takes max(2, n) steps; "
+             "schedule.name = constant has no warm-up");
   k.require(
       s.warmup_steps > 0 || (s.name != ScheduleKind::kNoam && s.name != ScheduleKind::kInverseSqrt),
       {"schedule.warmup_steps", "schedule.name"},
@@ -206,11 +217,15 @@ void check_optimizer(Checker& k, const OptimizerSection& optimizer) {
             {"optimizer.eps", "optimizer.name"},
             "is 0 in single precision, and a parameter without gradient would become 0/0; allowed "
             "from 1e-45");
-  k.require(optimizer.name != OptimizerKind::kSgd || optimizer.momentum > 0 ||
-                optimizer.nesterov != runtime::Nesterov::kTrue,
+  const bool reads_nesterov =
+      runtime::optimizer_reads(optimizer.name, &runtime::OptimizerSettings::nesterov);
+  const double momentum =
+      optimizer.momentum < 0 ? usual_momentum(optimizer.name) : optimizer.momentum;
+  k.require(!reads_nesterov || momentum > 0 || optimizer.nesterov != runtime::Nesterov::kTrue,
             {"optimizer.nesterov", "optimizer.momentum"},
-            "true needs a momentum to look ahead along, and sgd has none; allowed with "
-            "optimizer.momentum above 0");
+            std::string("true needs a momentum to look ahead along, and ") +
+                runtime::optimizer_name(optimizer.name) +
+                " has none; allowed with optimizer.momentum above 0");
 }
 
 /// Whether the run cannot fall back to the CPU.

@@ -40,8 +40,8 @@ po::options_description visible_options() {
                            "bits are the same, else 1")(
       "replay", po::value<std::string>()->value_name("FILE"),
       "run a step that a run has kept once more, at any rank count: its losses and gradients")(
-      "explain", po::value<std::string>()->implicit_value("")->value_name("[KEY]"),
-      "what a key, a section or every key of the deck means")(
+      "explain", po::value<std::string>()->implicit_value("")->value_name("[KEY]..."),
+      "what keys, sections, the keys that mention a word, or all keys of the deck mean")(
       "help,h", po::bool_switch(), "this text")("version", po::bool_switch(),
                                                 "build, libraries and devices");
   return options;
@@ -104,9 +104,9 @@ class CommandLineReader {
     if (line_.reads_data && line_.action != Action::kCheck && line_.action != Action::kHelp)
       problem("--data belongs to --check");
     if (line_.action == Action::kExplain && !line_.overrides.empty())
-      problem("--explain takes a key alone, without a value");
+      problem("--explain takes keys alone, without a value");
     if (line_.action == Action::kExplain)
-      take_explain_key(values["explain"].as<std::string>(), words);
+      take_explain_keys(values["explain"].as<std::string>(), words);
     else if (line_.action == Action::kReplay)
       take_replay(values["replay"].as<std::string>(), words);
     else if (line_.action != Action::kHelp && line_.action != Action::kVersion)
@@ -138,12 +138,9 @@ class CommandLineReader {
       line_.action = given.front().action;
   }
 
-  void take_explain_key(std::string key, const std::vector<std::string>& words) {
-    if (key.empty() && words.size() == 1)
-      key = words.front();
-    else if (!words.empty())
-      problem("--explain takes one key");
-    line_.explain_key = std::move(key);
+  void take_explain_keys(const std::string& key, const std::vector<std::string>& words) {
+    if (!key.empty()) line_.explain_keys.push_back(key);
+    line_.explain_keys.insert(line_.explain_keys.end(), words.begin(), words.end());
   }
 
   void take_replay(std::string path, const std::vector<std::string>& words) {
@@ -177,7 +174,7 @@ std::string help_text() {
   text << "Trains an encoder-decoder Transformer on many ranks from one deck.\n\nUsage: " << kUsage
        << "\n"
        << "       th_app --replay FILE [section.key=value]...\n"
-       << "       th_app --explain [KEY] | --help | --version\n\n"
+       << "       th_app --explain [KEY]... | --help | --version\n\n"
        << visible_options() << "\n"
        << "Any key of the deck can be given after it, as section.key=value or "
           "--section.key=value.\n\n"
@@ -185,7 +182,8 @@ std::string help_text() {
        << "  mpirun -np 8 th_app inputs/stage2.in\n"
        << "  mpirun -np 4 th_app inputs/stage3.in --train.epochs=2 --run.output_dir=/scratch/run1\n"
        << "  th_app inputs/base.in --check\n"
-       << "  th_app --explain zero.stage\n\n"
+       << "  th_app --explain zero.stage\n"
+       << "  th_app --explain muon schedule\n\n"
        << "Exit codes: 0 completed, 1 differs or internal error, 2 command line or deck, 3 data, 4 "
           "memory, 5 checkpoint,\n"
        << "6 numbers not finite, 7 communication, 75 stopped with a checkpoint saved (start "

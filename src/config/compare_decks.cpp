@@ -1,5 +1,8 @@
+#include "config/meanings.hpp"
+
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
+#include "th/config/schema.hpp"
 #include "th/config/state_names.hpp"
 
 #include <set>
@@ -9,23 +12,31 @@ namespace th::config {
 
 namespace {
 
-/// Whether texts of a key that differ mean the same: a value beside the default, which is another
-/// key's.
-bool means_the_same(const std::string& key, const RunConfig& a, const RunConfig& b) {
-  const auto same = [&](double ModelSection::*rate) {
-    const auto value = [rate](const ModelSection& m) { return m.*rate < 0 ? m.dropout : m.*rate; };
-    return value(a.model) == value(b.model);
-  };
-  const DataSection &x = a.data, &y = b.data;
-  const bool source = x.source_length() == y.source_length(),
-             target = x.target_length() == y.target_length();
-  if (key == "data.max_length") return source && target;
-  if (key == "data.max_source_length") return source;
-  if (key == "data.max_target_length") return target;
-  if (key == "model.attention_dropout") return same(&ModelSection::attention_dropout);
-  if (key == "model.activation_dropout") return same(&ModelSection::activation_dropout);
-  return false;
-}
+/// A deck's value of a key, and what it means where it is a word.
+class Meanings {
+ public:
+  explicit Meanings(const LoadedDeck& deck) : deck_(deck), meant_(with_meanings(deck.config)) {}
+
+  [[nodiscard]] std::string of(const std::string& key) const { return find_key(key)->get(meant_); }
+
+  /// The value as it is told: "auto, which is 0".
+  [[nodiscard]] std::string told(std::size_t entry) const {
+    const auto& [key, value, origin] = deck_.entries[entry];
+    const std::string meant = of(key);
+    const bool word = value == find_key(key)->default_value && meant != value;
+    return word ? value + ", which is " + meant : value;
+  }
+
+  /// Whether lines of both sides are cut alike, by data.max_length or keys of their own.
+  [[nodiscard]] bool cuts_as(const Meanings& other) const {
+    const DataSection &x = meant_.data, &y = other.meant_.data;
+    return x.source_length() == y.source_length() && x.target_length() == y.target_length();
+  }
+
+ private:
+  const LoadedDeck& deck_;
+  RunConfig meant_;
+};
 
 }  // namespace
 
@@ -67,18 +78,20 @@ std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck
     throw CheckpointError(std::string("this build can't read the checkpoint's own deck:\n") +
                           error.what());
   }
+  const Meanings meant_then(before), meant_now(given);
   std::vector<KeyDifference> out;
   for (std::size_t i = 0; i < given.entries.size(); ++i) {
     const ResolvedEntry& now = given.entries[i];
     const ResolvedEntry& then = before.entries[i];
     if (now.value == then.value || kExpected.contains(now.key)) continue;
-    if (means_the_same(now.key, before.config, given.config)) continue;
+    if (meant_now.of(now.key) == meant_then.of(now.key)) continue;
+    if (now.key == "data.max_length" && meant_now.cuts_as(meant_then)) continue;
     const bool model = now.key.rfind("model.", 0) == 0 && now.key != "model.gradient_checkpointing";
     // With another momentum the optimizer may keep other states.
     const bool states = now.key == "optimizer.momentum" &&
                         optimizer_rule(before.config) != optimizer_rule(given.config);
     const bool fatal = model || states || kFatal.contains(now.key);
-    out.push_back({now.key, then.value, now.value, fatal});
+    out.push_back({now.key, meant_then.told(i), meant_now.told(i), fatal});
   }
   return out;
 }

@@ -2,6 +2,7 @@
 
 #include "config/checks.hpp"
 #include "config/key_table.hpp"
+#include "config/nearest.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/schema.hpp"
@@ -230,7 +231,9 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
       wrong = is_number(key, text)   ? "is out of range"
               : key.type == "choice" ? "is not one of its values"
                                      : "is not a valid " + key.type;
-    problems.push_back(at + "'" + shown(text) + "' " + shown(wrong) + "; allowed " + key.allowed);
+    const std::string nearest = nearest_value(key, text);
+    problems.push_back(at + "'" + shown(text) + "' " + shown(wrong) + "; allowed " + key.allowed +
+                       (nearest.empty() ? "" : "; nearest " + nearest));
   } else if (is_absent(key, key.get(config))) {
     problems.push_back(at + "'" + shown(text) + "' is not part of this build; allowed " +
                        present_values(key));

@@ -1,8 +1,12 @@
 #include "config/checker.hpp"
+#include "config/meanings.hpp"
 
 #include "th/config/metrics.hpp"
 #include "th/config/schema.hpp"
 #include "th/config/state_names.hpp"
+
+#include <cstdint>
+#include <string>
 
 // Keys that have no effect in a run.
 namespace th::config {
@@ -20,13 +24,56 @@ void find_idle_of_schedule(Checker& k, ScheduleKind name) {
   k.idle_if(name != ScheduleKind::kWsd, {"schedule.decay_steps"}, "schedule.name is not wsd");
 }
 
+/// The longest line of a side that the model is trained on.
+struct LongestLine {
+  std::int64_t ids;
+  std::string key;  ///< which says so
+};
+LongestLine longest_line(const DataSection& data, bool source) {
+  if (data.synthetic != Synthetic::kNone) return {data.synthetic_length, "data.synthetic_length"};
+  const std::int64_t own = source ? data.max_source_length : data.max_target_length;
+  if (own == 0) return {data.max_length, "data.max_length"};
+  return {own, source ? "data.max_source_length" : "data.max_target_length"};
+}
+
+/// Local attention and thinned encoder states by the longest lines.
+void find_idle_reach(Checker& k, const RunConfig& c) {
+  const ModelSection& model = c.model;
+  const LongestLine source = longest_line(c.data, true), target = longest_line(c.data, false);
+  const auto told = [](const LongestLine& line) {
+    return "the longest line, " + std::to_string(line.ids) + " ids by " + line.key;
+  };
+  k.warn(model.cross_downsample > 1 && model.cross_downsample >= source.ids,
+         {"model.cross_downsample", source.key},
+         std::to_string(model.cross_downsample) + " is not below " + told(source) +
+             ": cross attention sees the first encoder state alone");
+  const auto is_full = [&](Attention attention, const LongestLine& line) {
+    return attention == Attention::kLocal && model.attention_window > 0 &&
+           model.attention_window >= line.ids - 1;
+  };
+  const bool encoder = is_full(model.encoder_attention, source),
+             decoder = is_full(model.decoder_attention, target);
+  const std::string places =
+      encoder && decoder ? "encoder and decoder" : (encoder ? "the encoder" : "the decoder");
+  const LongestLine& line = encoder ? source : target;
+  k.warn(encoder || decoder, {"model.attention_window", line.key},
+         std::to_string(model.attention_window) + " reaches across " + told(line) +
+             ": local attention of " + places + " is full attention in training");
+}
+
 void find_idle_of_model(Checker& k, const RunConfig& c) {
+  find_idle_reach(k, c);
   k.idle_if(!any_local(c.model), {"model.attention_window"}, "no attention is local");
   k.idle_if(c.model.position != Position::kRope,
             {"model.rope_theta", "model.rope_scaling", "model.rope_scaling_factor"},
             "model.position is not rope");
   k.idle_if(c.model.position == Position::kRope && c.model.rope_scaling == RopeScaling::kNone,
             {"model.rope_scaling_factor"}, "model.rope_scaling is none");
+  k.idle_if(c.model.position == Position::kRope && c.model.rope_scaling != RopeScaling::kNone &&
+                c.model.rope_scaling_factor == 1,
+            {"model.rope_scaling"}, "model.rope_scaling_factor is 1");
+  k.idle_if(c.model.position == Position::kRope && c.model.d_model == 2 * c.model.num_heads,
+            {"model.rope_theta"}, "a head has one pair of columns, of frequency 1");
   k.idle_if(c.model.position == Position::kLearned, {"model.position_layout"},
             "model.position is learned");
   k.idle_if(c.model.position == Position::kAlibi, {"model.position_layout"},
@@ -105,6 +152,9 @@ void find_idle(Checker& k, const RunConfig& c) {
             "a GPU's matrix products are cuBLAS's; the CPU's are those of decoding alone");
   k.idle_if(runtime::optimizer_states(optimizer_rule(c)).empty(), {"optimizer.state_dtype"},
             "the optimizer has no states");
+  k.idle_if(
+      c.optimizer.nesterov == runtime::Nesterov::kFalse && with_meanings(c).optimizer.momentum == 0,
+      {"optimizer.nesterov"}, "optimizer.momentum is 0");
   k.idle_if(c.zero.stage != 3,
             {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");

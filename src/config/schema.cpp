@@ -4,41 +4,12 @@
 #include "th/base/error.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <cctype>
+#include <set>
 
 namespace th::config {
 
 namespace {
-
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t up = row[j];
-      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = up;
-    }
-  }
-  return row[b.size()];
-}
-
-/// The words of a key in the order of the alphabet, so that head_num is near num_heads.
-std::string sorted_words(const std::string& name) {
-  std::vector<std::string> words(1);
-  for (const char c : name) {
-    if (c == '_' || c == '.')
-      words.emplace_back();
-    else
-      words.back() += c;
-  }
-  std::sort(words.begin(), words.end());
-  std::string out;
-  for (const std::string& word : words) out += word + "_";
-  return out;
-}
 
 std::string section_of(const Key& key) { return key.name.substr(0, key.name.find('.')); }
 
@@ -50,6 +21,43 @@ std::string absent_values(const Key& key) {
     out += (out.empty() ? "" : ", ") +
            (value == "*" ? std::string("another value than the default") : value);
   return out;
+}
+
+/// Whether `text` holds the word, in letters of any size; "_" and "." end a word as blanks do.
+bool holds_word(const std::string& text, const std::string& word) {
+  const auto letter = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  const auto same = [](char a, char b) {
+    return std::tolower(static_cast<unsigned char>(a)) ==
+           std::tolower(static_cast<unsigned char>(b));
+  };
+  for (auto at = text.begin(); at != text.end(); ++at) {
+    at = std::search(at, text.end(), word.begin(), word.end(), same);
+    if (at == text.end()) return false;
+    const auto end = at + static_cast<std::ptrdiff_t>(word.size());
+    if ((at == text.begin() || !letter(*(at - 1))) && (end == text.end() || !letter(*end)))
+      return true;
+  }
+  return false;
+}
+
+/// What --explain shows for a name: the key, the section's keys, all for an empty name, else those
+/// whose name, values or text hold it as a word.
+std::vector<const Key*> keys_of(const std::string& name) {
+  std::vector<const Key*> named, mentioned;
+  for (const Key& key : keys()) {
+    if (name.empty() || key.name == name || section_of(key) == name) named.push_back(&key);
+    if (!name.empty() &&
+        (holds_word(key.name, name) || holds_word(key.allowed, name) || holds_word(key.help, name)))
+      mentioned.push_back(&key);
+  }
+  return named.empty() ? mentioned : named;
+}
+
+std::string explained(const Key& key) {
+  const std::string absent = absent_values(key);
+  return key.name + " = " + key.default_value + "\n    " + key.type + ", " + key.allowed +
+         "\n    " + key.help + "\n" +
+         (absent.empty() ? "" : "    not part of this build: " + absent + "\n");
 }
 
 constexpr const char* kReferenceIntroduction =
@@ -110,35 +118,23 @@ const Key* find_key(const std::string& name) {
   return found == table.end() ? nullptr : &*found;
 }
 
-std::string nearest_key(const std::string& name) {
-  // No key is near that long; a line of a wrong file may be any length.
-  constexpr std::size_t kCompared = 80;
-  std::string nearest;
-  std::size_t least = std::string::npos;
-  const std::string asked = name.substr(0, kCompared);
-  for (const Key& key : keys()) {
-    const std::size_t distance =
-        std::min(edit_distance(asked, key.name),
-                 1 + edit_distance(sorted_words(asked), sorted_words(key.name)));
-    if (distance >= least) continue;
-    least = distance;
-    nearest = key.name;
+std::string explain(const std::vector<std::string>& names) {
+  std::string out, unknown;
+  std::set<std::string> told;
+  for (const std::string& name : names.empty() ? std::vector<std::string>{""} : names) {
+    const std::vector<const Key*> found = keys_of(name);
+    if (found.empty())
+      unknown +=
+          (unknown.empty() ? "" : "\n") + name + ": unknown key; nearest " + nearest_key(name);
+    for (const Key* key : found) {
+      if (told.insert(key->name).second) out += explained(*key);
+    }
   }
-  return nearest;
-}
-
-std::string explain(const std::string& name) {
-  std::string out;
-  for (const Key& k : keys()) {
-    if (!name.empty() && k.name != name && section_of(k) != name) continue;
-    out += k.name + " = " + k.default_value + "\n    " + k.type + ", " + k.allowed + "\n    " +
-           k.help + "\n";
-    const std::string absent = absent_values(k);
-    if (!absent.empty()) out += "    not part of this build: " + absent + "\n";
-  }
-  if (out.empty()) throw DeckError(name + ": unknown key; nearest " + nearest_key(name));
+  if (!unknown.empty()) throw DeckError(unknown);
   return out;
 }
+
+std::string explain(const std::string& name) { return explain(std::vector<std::string>{name}); }
 
 std::string deck_reference_markdown() {
   std::string out = kReferenceIntroduction;

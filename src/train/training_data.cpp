@@ -135,13 +135,23 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   return data;
 }
 
+namespace {
+
+bool schedule_ends(config::ScheduleKind name) {
+  return name == config::ScheduleKind::kCosine || name == config::ScheduleKind::kWarmupLinear ||
+         name == config::ScheduleKind::kWsd;
+}
+
+}  // namespace
+
+bool ends_with_the_epochs(const config::RunConfig& config) {
+  return schedule_ends(config.schedule.name) && config.schedule.total_steps == 0;
+}
+
 std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source) {
   // Epochs by token budget differ by a few steps, and each has to be laid out to be counted.
   constexpr std::int64_t kCounted = 1000;
-  const config::ScheduleKind name = config.schedule.name;
-  if (name != config::ScheduleKind::kCosine && name != config::ScheduleKind::kWarmupLinear &&
-      name != config::ScheduleKind::kWsd)
-    return 0;
+  if (!schedule_ends(config.schedule.name)) return 0;
   if (config.schedule.total_steps > 0) return config.schedule.total_steps;
   const bool alike = config.data.batch_tokens == 0 || !source.counts_quickly();
   const std::int64_t counted = alike ? 1 : std::min(config.train.epochs, kCounted);

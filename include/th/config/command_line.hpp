@@ -13,9 +13,10 @@ struct CommandLine {
   Action action = Action::kRun;
   std::string deck_path;               ///< set for run, check, plan and selfcheck
   std::vector<std::string> overrides;  ///< section.key=value, as given and in order
-  std::string explain_key;             ///< of --explain: a key, a section, or empty for all
-  bool reads_data = false;             ///< --check --data
-  std::string replay_path;             ///< of --replay
+  /// Of --explain: keys, sections or words; empty for all.
+  std::vector<std::string> explain_keys;
+  bool reads_data = false;  ///< --check --data
+  std::string replay_path;  ///< of --replay
 };
 
 /// Takes the command line apart; flags and overrides may stand before or after the deck. Throws

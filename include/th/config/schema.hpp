@@ -34,10 +34,14 @@ struct Key {
 [[nodiscard]] const std::vector<Key>& keys();
 /// Null where there is none.
 [[nodiscard]] const Key* find_key(const std::string& name);
-/// The known key with the smallest edit distance.
+/// The known key with the smallest edit distance, to its last words too (window: attention_window).
 [[nodiscard]] std::string nearest_key(const std::string& name);
-/// --explain: one key, or all of them where `name` is empty. Throws DeckError for an unknown key.
+/// --explain: a key, the keys of a section, those whose name, values or text hold the word `name`,
+/// or all where it is empty. Throws DeckError where there is none.
 [[nodiscard]] std::string explain(const std::string& name);
+/// The same for several names, each key once, or for all where there are none. Throws one DeckError
+/// for all unknown names, a line each.
+[[nodiscard]] std::string explain(const std::vector<std::string>& names);
 /// The text of docs/deck.md.
 [[nodiscard]] std::string deck_reference_markdown();
 

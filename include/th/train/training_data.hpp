@@ -37,8 +37,10 @@ struct TrainingData {
                                               std::int64_t ranks,
                                               const io::CheckpointReader* resumed = nullptr);
 
-/// The steps that cosine and warmup_linear reach their end in: schedule.total_steps, or those of
-/// all train.epochs; 0 for the other schedules, which have no end. Above a thousand epochs by
+/// Whether the schedule ends, and with train.epochs: how many steps those are, the data say.
+[[nodiscard]] bool ends_with_the_epochs(const config::RunConfig& config);
+/// The steps that cosine, warmup_linear and wsd reach their end in: schedule.total_steps, or those
+/// of all train.epochs; 0 for the other schedules, which have no end. Above a thousand epochs by
 /// data.batch_tokens the first thousand stand for all, of a corpus that is laid out in pieces the
 /// first.
 [[nodiscard]] std::int64_t schedule_steps(const config::RunConfig& config,

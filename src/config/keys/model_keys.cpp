@@ -29,7 +29,8 @@ void add_layers(std::vector<Key>& t) {
   t.push_back(choice_key("model.norm_kind", TH_AT(model.norm_kind),
                          Choices<NormKind>{{"layer", NormKind::kLayer}, {"rms", NormKind::kRms}},
                          "LayerNorm or RMSNorm"));
-  t.push_back(number_key("model.norm_eps", TH_AT(model.norm_eps), {.low = 0, .high = 1},
+  t.push_back(number_key("model.norm_eps", TH_AT(model.norm_eps),
+                         {.low = 0, .high = 1, .low_open = true},
                          "added to the variance or the mean square"));
   t.push_back(boolean_key("model.final_norm", TH_AT(model.final_norm),
                           "a norm behind the last layer of encoder and decoder"));
@@ -64,7 +65,8 @@ void add_positions(std::vector<Key>& t) {
   t.push_back(choice_key(
       "model.start", TH_AT(model.start),
       Choices<Start>{{"symbol", Start::kSymbol}, {"zero", Start::kZero}},
-      "first input of the decoder: the begin symbol's embedding, or zeros in its place"));
+      "what the decoder reads before its first word: symbol, the embedding of the begin symbol; "
+      "zero, a vector of zeros, as Marian. Both get the first position"));
 }
 
 void add_attentions(std::vector<Key>& t) {

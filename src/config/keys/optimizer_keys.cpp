@@ -49,8 +49,10 @@ void add_optimizer(std::vector<Key>& t) {
                                                      "decay of the first moment"));
   t.push_back(setting_key<&OptimizerSettings::beta2>("optimizer.beta2", below_1,
                                                      "decay of the second moment"));
-  t.push_back(setting_key<&OptimizerSettings::eps>("optimizer.eps", {.low = 0},
-                                                   "added to the denominator"));
+  t.push_back(
+      setting_key<&OptimizerSettings::eps>("optimizer.eps", {.low = 0},
+                                           "added to the denominator; above 0 where the optimizer "
+                                           "reads it"));
   t.push_back(setting_key<&OptimizerSettings::weight_decay>(
       "optimizer.weight_decay", {.low = 0},
       "L2 for adam and sgd, decoupled for adamw, adafactor and muon"));
@@ -68,13 +70,16 @@ void add_optimizer(std::vector<Key>& t) {
                          "counter"));
   t.push_back(setting_key<&OptimizerSettings::adam_lr>(
       "optimizer.adam_lr", {.low = 0},
-      "muon: rate of the tensors that adamw updates; 0: optimizer.lr"));
+      "muon: learning rate of the tensors that adamw updates (embeddings, output, "
+      "biases, norms); the schedule moves it as it moves optimizer.lr; 0: they take optimizer.lr"));
   t.push_back(read_by_rules<&OptimizerSettings::muon_scale>(
       choice_key("optimizer.muon_scale", TH_AT(optimizer.muon_scale),
                  Choices<MuonScale>{{"original", MuonScale::kOriginal},
                                     {"match_rms_adamw", MuonScale::kMatchRmsAdamw}},
-                 "muon: a matrix' step times sqrt(max(1, rows/columns)), or times 0.2 "
-                 "sqrt(max(rows, columns))")));
+                 "muon: what the step of a matrix is multiplied by. match_rms_adamw, 0.2 "
+                 "sqrt(max(rows, columns)), makes it as large as AdamW's, so a rate and a decay "
+                 "that suit adamw serve; original, sqrt(max(1, rows / columns)), wants a larger "
+                 "rate of its own, such as 0.02")));
   t.push_back(setting_key<&OptimizerSettings::beta2_decay>(
       "optimizer.beta2_decay", {.low = -8, .high = 0},
       "adafactor: at step t the second moment decays by 1 - t^beta2_decay"));

@@ -37,16 +37,19 @@ void add_schedule(std::vector<Key>& t) {
                                                {"warmup_constant", ScheduleKind::kWarmupConstant},
                                                {"wsd", ScheduleKind::kWsd}},
                          "learning rate schedule"));
-  t.push_back(integer_key("schedule.warmup_steps", TH_AT(schedule.warmup_steps), 0, kMost,
-                          "steps of warm-up"));
+  t.push_back(integer_key(
+      "schedule.warmup_steps", TH_AT(schedule.warmup_steps), 0, kMost,
+      "steps of warm-up; 0: none, but noam and inverse_sqrt need 1, and warmup_constant "
+      "takes 2 at least, as DeepSpeed's WarmupLR"));
   t.push_back(integer_key("schedule.total_steps", TH_AT(schedule.total_steps), 0, kMost,
                           "0: from train.epochs, never from max_steps"));
-  t.push_back(
-      choice_key("schedule.warmup_shape", TH_AT(schedule.warmup_shape),
-                 Choices<WarmupShape>{{"linear", WarmupShape::kLinear}, {"log", WarmupShape::kLog}},
-                 "warmup_constant: how the rate rises"));
+  t.push_back(choice_key(
+      "schedule.warmup_shape", TH_AT(schedule.warmup_shape),
+      Choices<WarmupShape>{{"linear", WarmupShape::kLinear}, {"log", WarmupShape::kLog}},
+      "warmup_constant: how the rate rises from schedule.min_lr to optimizer.lr: linear, by "
+      "the same amount each step; log, fast at first, then ever slower"));
   t.push_back(number_key("schedule.min_lr", TH_AT(schedule.min_lr), {.low = 0},
-                         "warmup_constant: the rate at its start"));
+                         "warmup_constant: the rate of the first step"));
   t.push_back(number_key("schedule.min_ratio", TH_AT(schedule.min_ratio), {.low = 0, .high = 1},
                          "least rate after the warm-up, as a part of the highest"));
   t.push_back(integer_key("schedule.decay_steps", TH_AT(schedule.decay_steps), 0, kMost,

@@ -51,10 +51,11 @@ std::string time_text(const Planner& planner) {
       ranks > 1 ? sent * static_cast<double>(here - 1) / static_cast<double>(ranks - 1) : 0;
   const double sending =
       planner.several_nodes() ? staying / probe.copy_bytes + crossing * here / link : sent / link;
-  std::string text = format(
-      "\nA step takes about %.2f s: %.2f s of products (%.0f GFLOP/s a thread measured here, 0.8 "
-      "of it reached), %.3f s of communication",
-      compute + update + sending, compute, probe.gemm_flops / 1e9, sending);
+  std::string text =
+      format("\nA step takes about %.2f s: %.2f s of products (%.0f GFLOP/s a thread ",
+             compute + update + sending, compute, probe.gemm_flops / 1e9);
+  text += measured_text(probe.core_share);
+  text += format(", 0.8 of it reached), %.3f s of communication", sending);
   if (plan.update_operations > 0)
     text += format(", %.2f s of the update of whole tensors (%.0f GFLOP of the busiest ranks)",
                    update, plan.update_operations / 1e9);

@@ -5,6 +5,7 @@
 #include "th/train/agreement.hpp"
 #include "th/train/lr_schedule.hpp"
 #include "th/train/trainer.hpp"
+#include "train/trainer/state_changes.hpp"
 
 #include <algorithm>
 #include <array>
@@ -94,6 +95,8 @@ void Trainer::resume() {
   log_.info("Resumed " + reader_->folder() + " at step " + std::to_string(state_.step) +
             " (written by " + std::to_string(reader_->info().world_size) + " ranks at stage " +
             std::to_string(reader_->info().zero_stage) + ").");
+  for (const std::string& change : state_changes(reader_->info(), config_, state_.loss_scale.scale))
+    log_.info(change);
   const bool tells_its_end = !finished() || !state_.exit.empty();
   saved_step_ = tells_its_end && reader_->folder().rfind(checkpoints_, 0) == 0 ? state_.step : -1;
   compare_rates();

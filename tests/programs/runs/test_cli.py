@@ -156,6 +156,37 @@ class CommandLine(th_run.ProgramTest):
         self.refused(th_run.DECK, "--data", patterns=("--data belongs to --check",))
         self.refused(th_run.DECK, "--plan", "--data", patterns=("--data belongs to --check",))
 
+    def test_check_with_data_counts_the_steps_of_a_schedule_that_the_run_would_refuse(self):
+        wsd = {"schedule__name": "wsd", "optimizer__lr": 0.001, "train__epochs": 3}
+        for more, patterns in (
+            (
+                {"schedule__warmup_steps": 2, "schedule__decay_steps": 1000},
+                ("schedule.decay_steps: 1000", "16 steps that train.epochs leaves"),
+            ),
+            (
+                {"schedule__warmup_steps": 18},
+                ("schedule.warmup_steps: 18", "18 steps of train.epochs"),
+            ),
+        ):
+            keys = self.overrides({**wsd, **more})
+            self.assert_one_message(self.app(th_run.DECK, *keys, code=2), "error: ", *patterns)
+            found = self.app(th_run.DECK, "--check", "--data", *keys, code=2)
+            self.assert_one_message(found, "error: ", *patterns)
+            passed = self.app(th_run.DECK, "--check", *keys)
+            self.assert_one_message(passed, "# note: the schedule's length was not checked")
+        # Nothing is left to check where the length is given, or there is none.
+        for more in ({"schedule__total_steps": 50, "schedule__warmup_steps": 2}, {}):
+            keys = self.overrides({**wsd, **more} if more else {})
+            self.assertNotIn("# note", self.app(th_run.DECK, "--check", *keys).out)
+
+    def test_a_refused_value_and_key_name_what_was_meant(self):
+        for words, nearest in (
+            (("model.activation=silu",), "nearest swish"),
+            (("model.final_norm=yes",), "nearest true"),
+            (("model.window=4",), "nearest model.attention_window"),
+        ):
+            self.refused(th_run.DECK, "--check", *words, patterns=(words[0].split("=")[0], nearest))
+
     def test_check_warns_of_files_that_are_not_there(self):
         keys = self.overrides({"valid__script": "score.sh", "data__valid_source": "none.en"})
         result = self.app(th_run.DECK, "--check", *keys)
@@ -203,6 +234,15 @@ class CommandLine(th_run.ProgramTest):
         )
         self.assertIn("zero.offload_optimizer", section)
         self.assertNotIn("comm.backend", section)
+
+    def test_explain_of_several_keys_and_of_a_word(self):
+        several = self.app("--explain", "zero.stage", "train.epochs").out
+        for key in ("zero.stage = 0", "train.epochs = 5"):
+            self.assertIn(key, several)
+        muon = self.app("--explain", "muon").out
+        for key in ("optimizer.name", "optimizer.muon_scale", "optimizer.adam_lr"):
+            self.assertIn(f"{key} = ", muon)
+        self.assertNotIn("zero.stage = ", muon)
 
     def test_explain_of_an_unknown_key_names_the_nearest(self):
         self.refused("--explain", "zero.stge", patterns=("zero.stge", "zero.stage"))
@@ -268,7 +308,7 @@ class CommandLine(th_run.ProgramTest):
             ).out,
         )
         self.refused(
-            "--explain", "run.seed", "run.seed=4", patterns=("--explain takes a key alone",)
+            "--explain", "run.seed", "run.seed=4", patterns=("--explain takes keys alone",)
         )
 
     def test_the_decks_batch_size_gives_way_with_a_warning(self):

@@ -103,12 +103,30 @@ class Optimizers(th_run.ProgramTest):
         ]
         self.assertLess(abs(sizes[1] / sizes[0] - 8 / 12), 0.05)
         # A run goes on with the other type, from the same values.
-        self.train(
+        out = self.train(
             run__output_dir="rounded",
             train__max_steps=3,
             checkpoint__resume="latest",
             checkpoint__async="false",
+        ).out
+        self.assertIn("states go on in fp32, from the checkpoint's bf16 values as they are.", out)
+
+    def test_a_resume_tells_what_it_drops_begins_and_rounds(self):
+        def told(step, **keys):
+            out = self.train(train__max_steps=step, checkpoint__resume="latest", **keys).out
+            return [sentence for sentence in sentences if sentence in out]
+
+        sentences = dropped, begun, rounded = (
+            "The checkpoint's moving average (ema/) is dropped, since train.ema_decay is 0.",
+            "The moving average begins with the parameters as they are: the checkpoint has none.",
+            "The optimizer's states are rounded from the checkpoint's fp32 to bf16, once.",
         )
+        self.assertEqual(told(1), [], "nothing is there to go on from")
+        self.assertEqual(told(2), [])
+        short = {"optimizer__state_dtype": "bf16"}
+        self.assertEqual(told(3, train__ema_decay=0.9, **short), [begun, rounded])
+        self.assertEqual(told(4, train__ema_decay=0.8, **short), [])
+        self.assertEqual(told(5, **short), [dropped])
 
     def test_muon_is_one_run(self):
         for keys in (MUON, {**MUON, **AVERAGE, "optimizer__state_dtype": "bf16"}):

@@ -19,6 +19,10 @@ inline const std::string kSound =
     "stage = 2\n"
     "\n";
 
+/// The same of random ids.
+inline const std::string kSynthetic =
+    "[data]\nsynthetic = random_ids\nvocab_size = 100\n[train]\nmax_steps = 5\n";
+
 using Overrides = std::vector<std::string>;
 
 inline LoadedDeck load(const std::string& text, const Overrides& overrides = {}) {

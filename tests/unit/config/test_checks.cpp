@@ -18,9 +18,6 @@ std::string problem(const std::string& text, const Overrides& overrides = {}) {
                                  (lines.empty() ? "" : ", first " + lines.front());
 }
 
-const std::string kSynthetic =
-    "[data]\nsynthetic = random_ids\nvocab_size = 100\n[train]\nmax_steps = 5\n";
-
 TEST(Checks, SoundDecksHaveNoWarning) {
   EXPECT_EQ(load(kSound).warnings, Lines());
   EXPECT_EQ(load(kSynthetic).warnings, Lines());
@@ -209,6 +206,33 @@ TEST(Checks, RotaryPositionsArePairsOfAHeadsColumns) {
       problems(kSound, {"model.d_model=36", "model.num_heads=6", "model.position=rope"}).empty());
 }
 
+TEST(Checks, ScalingByNtkNeedsMoreThanOnePair) {
+  const Overrides pairs{"model.position=rope", "model.rope_scaling=ntk",
+                        "model.rope_scaling_factor=2", "model.d_model=16"};
+  const auto with_heads = [&](const char* heads) {
+    Overrides words = pairs;
+    words.push_back(std::string("model.num_heads=") + heads);
+    return problems(kSound, words);
+  };
+  EXPECT_EQ(with_heads("8"),
+            Lines{"command line: model.rope_scaling: ntk takes theta * s^(d/(d-2)), and a head of "
+                  "model.d_model / model.num_heads = 2 columns makes that s^(2/0); allowed none, "
+                  "linear"});
+  EXPECT_EQ(with_heads("4"), Lines());
+}
+
+TEST(Checks, NesterovNeedsAMomentum) {
+  for (const std::string name : {"sgd", "muon"}) {
+    EXPECT_EQ(problem(kSound, {"optimizer.name=" + name, "optimizer.momentum=0",
+                               "optimizer.nesterov=true"}),
+              "command line: optimizer.nesterov: true needs a momentum to look ahead along, and " +
+                  name + " has none; allowed with optimizer.momentum above 0");
+    EXPECT_TRUE(problems(kSound, {"optimizer.name=" + name, "optimizer.momentum=0"}).empty());
+  }
+  EXPECT_TRUE(problems(kSound, {"optimizer.name=muon", "optimizer.nesterov=true"}).empty());
+  EXPECT_EQ(problems(kSound, {"optimizer.name=sgd", "optimizer.nesterov=true"}).size(), 1U);
+}
+
 TEST(Checks, FineTuningAndResumeOfAPathContradictEachOther) {
   EXPECT_EQ(problem(kSound, {"checkpoint.init_from=/a", "checkpoint.resume=/b"}),
             "command line: checkpoint.init_from: contradicts checkpoint.resume with a path; give "
@@ -274,94 +298,8 @@ TEST(Checks, OutsideTheRangeAndOfAnotherKindReadDifferently) {
   EXPECT_EQ(problem(kSound, {"model.norm=mid"}),
             "command line: model.norm: 'mid' is not one of its values; allowed pre, post");
   EXPECT_EQ(problem(kSound, {"checkpoint.async=1"}),
-            "command line: checkpoint.async: '1' is not a valid boolean; allowed true, false");
-}
-
-/// The keys that the warnings say have no effect.
-Lines idle(const std::string& text, const Overrides& overrides) {
-  Lines out;
-  for (const std::string& line : load(text, overrides).warnings) {
-    const auto end = line.find(" has no effect: ");
-    if (end == std::string::npos) continue;
-    const auto begin = line.rfind(' ', end - 1) + 1;
-    out.push_back(line.substr(begin, end - begin));
-  }
-  return out;
-}
-
-TEST(Warnings, NameTheLineAndTheReason) {
-  EXPECT_EQ(load(kSound + "profile.steps = 3").warnings,
-            (Lines{"a.in:7: profile.steps has no effect: profile.enabled is false"}));
-  EXPECT_EQ(load(kSound, {"schedule.total_steps=9"}).warnings,
-            (Lines{"command line: schedule.total_steps has no effect: only cosine, warmup_linear "
-                   "and wsd end"}));
-}
-
-TEST(Warnings, KeysWithoutEffectAreNamed) {
-  EXPECT_EQ(
-      idle(kSound, {"schedule.name=constant", "schedule.warmup_steps=3", "optimizer.lr=1e-3"}),
-      (Lines{"schedule.warmup_steps"}));
-  EXPECT_EQ(idle(kSound, {"optimizer.name=sgd", "optimizer.beta1=0.5", "optimizer.beta2=0.5",
-                          "optimizer.eps=1e-8", "optimizer.weight_decay=0.1"}),
-            (Lines{"optimizer.beta1", "optimizer.beta2", "optimizer.eps"}));
-  EXPECT_EQ(idle(kSound, {"optimizer.momentum=0.9", "optimizer.nesterov=true"}),
-            (Lines{"optimizer.momentum", "optimizer.nesterov"}));
-  EXPECT_EQ(idle(kSound, {"optimizer.name=sgd", "optimizer.momentum=0.9"}), Lines());
-  EXPECT_EQ(
-      idle(kSound, {"schedule.warmup_shape=log", "schedule.min_lr=1e-5", "schedule.decay_steps=3"}),
-      (Lines{"schedule.warmup_shape", "schedule.min_lr", "schedule.decay_steps"}));
-  EXPECT_EQ(idle(kSound, {"schedule.name=warmup_constant", "optimizer.lr=1e-3",
-                          "schedule.min_lr=1e-5", "schedule.min_ratio=0.1"}),
-            (Lines{"schedule.min_ratio"}));
-  EXPECT_EQ(idle(kSound,
-                 {"checkpoint.every_epochs=0", "checkpoint.keep_last=2", "checkpoint.async=false"}),
-            (Lines{"checkpoint.keep_last", "checkpoint.async"}));
-  EXPECT_EQ(idle(kSound, {"checkpoint.every_epochs=0", "checkpoint.every_steps=5",
-                          "checkpoint.keep_last=2"}),
-            Lines());
-  EXPECT_EQ(
-      idle(kSound, {"train.valid_every_steps=5", "decode.max_length=9", "data.synthetic_length=8"}),
-      (Lines{"data.synthetic_length", "train.valid_every_steps", "decode.max_length"}));
-  const Lines test_text{"data.test_source=/t", "data.test_target=/t", "decode.length_penalty=0.6"};
-  EXPECT_EQ(idle(kSound, test_text), (Lines{"decode.length_penalty"}));
-  EXPECT_EQ(idle(kSound, {test_text[0], test_text[1], test_text[2], "decode.beam=4"}), Lines());
-  EXPECT_EQ(idle(kSound, {test_text[2], "decode.beam=4"}),
-            (Lines{"decode.beam", "decode.length_penalty"}));
-  const Lines gathered{"zero.prefetch_units=2", "zero.persistence_threshold=1000",
-                       "zero.max_live_parameters=100000"};
-  const auto gathered_at = [&](const Lines& more) {
-    Lines all = gathered;
-    all.insert(all.end(), more.begin(), more.end());
-    return idle(kSound, all);
-  };
-  EXPECT_EQ(
-      gathered_at({"zero.stage=2"}),
-      (Lines{"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"}));
-  EXPECT_EQ(gathered_at({"zero.stage=3"}), Lines());
-  EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=on"}), Lines());
-  EXPECT_EQ(gathered_at({"zero.stage=3", "comm.overlap=off"}), (Lines{"zero.prefetch_units"}));
-  EXPECT_EQ(idle(kSound, {"model.attention_window=4", "model.rope_theta=500"}),
-            (Lines{"model.attention_window", "model.rope_theta"}));
-  EXPECT_EQ(idle(kSound, {"model.attention_window=4", "model.cross_attention=local"}), Lines());
-  EXPECT_EQ(idle(kSound, {"model.position=rope", "model.rope_scaling_factor=2"}),
-            (Lines{"model.rope_scaling_factor"}));
-  EXPECT_EQ(idle(kSynthetic, {"data.min_freq=3", "data.max_length=7", "data.valid_source=/v",
-                              "data.valid_target=/v", "data.synthetic_length=8"}),
-            (Lines{"data.valid_source", "data.valid_target", "data.min_freq", "data.max_length"}));
-}
-
-TEST(Warnings, RateThatWasMeantForNoamIsNamed) {
-  EXPECT_EQ(load(kSound + "schedule.name = cosine").warnings,
-            (Lines{"a.in:7: optimizer.lr: left at its default 1, which is a factor for noam; "
-                   "another schedule takes it as the rate itself"}));
-  EXPECT_EQ(load(kSound, {"schedule.name=cosine", "optimizer.lr=1"}).warnings, Lines());
-}
-
-TEST(Warnings, StepsThatLeaveNothingToTimeAreNamed) {
-  EXPECT_EQ(load(kSound, {"run.warmup_steps=5", "train.max_steps=5"}).warnings,
-            (Lines{"command line: run.warmup_steps: 5 leaves none of train.max_steps = 5 steps for "
-                   "tokens_per_second"}));
-  EXPECT_EQ(load(kSound, {"run.warmup_steps=4", "train.max_steps=5"}).warnings, Lines());
+            "command line: checkpoint.async: '1' is not a valid boolean; allowed true, false; "
+            "nearest true");
 }
 
 }  // namespace

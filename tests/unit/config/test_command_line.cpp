@@ -83,12 +83,13 @@ TEST(CommandLine, EachOptionIsItsAction) {
 }
 
 TEST(CommandLine, ExplainTakesAKeyInEveryForm) {
-  EXPECT_EQ(parse({"--explain"}).explain_key, "");
-  EXPECT_EQ(parse({"--explain", "zero.stage"}).explain_key, "zero.stage");
-  EXPECT_EQ(parse({"--explain=zero.stage"}).explain_key, "zero.stage");
-  EXPECT_EQ(parse({"--explain", "zero"}).explain_key, "zero");
-  EXPECT_EQ(first_line({"--explain", "zero.stage", "train.epochs"}),
-            "command line: --explain takes one key");
+  EXPECT_EQ(parse({"--explain"}).explain_keys, Lines());
+  EXPECT_EQ(parse({"--explain", "zero.stage"}).explain_keys, Lines{"zero.stage"});
+  EXPECT_EQ(parse({"--explain=zero.stage"}).explain_keys, Lines{"zero.stage"});
+  EXPECT_EQ(parse({"--explain", "zero"}).explain_keys, Lines{"zero"});
+  const Lines both{"zero.stage", "train.epochs"};
+  EXPECT_EQ(parse({"--explain", both[0], both[1]}).explain_keys, both);
+  EXPECT_EQ(parse({"--explain=zero.stage", both[1]}).explain_keys, both);
 }
 
 TEST(CommandLine, HelpWinsOverAnythingElse) {

@@ -1,6 +1,7 @@
 #include "th/config/schema.hpp"
 
 #include <gtest/gtest.h>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -250,6 +251,25 @@ TEST(NumberKey, LeavesOutAnOpenEnd) {
     EXPECT_FALSE(takes("decode.top_p", bad)) << bad;
 }
 
+TEST(NumberKey, EndOfItsRangeIsTakenOrItsTextSaysOtherwise) {
+  // What --explain allows alone is refused only together with another key, which is named, or by a
+  // condition that the key's text tells.
+  for (const Key& key : keys()) {
+    const auto from = key.allowed.rfind("from ");
+    if ((key.type != "integer" && key.type != "number") || from == std::string::npos) continue;
+    std::string least = key.allowed.substr(from + 5);
+    least = least.substr(0, least.find(' '));
+    for (const std::string& line : problems(kSound, {key.name + "=" + least})) {
+      bool other = key.help.find("above 0") != std::string::npos;
+      for (const Key& another : keys())
+        other = other || (another.name != key.name && line.find(another.name) != std::string::npos);
+      EXPECT_TRUE(other || line.find("noam") != std::string::npos) << line;
+    }
+  }
+  EXPECT_EQ(problems(kSound, {"model.norm_eps=0"}),
+            Lines{"command line: model.norm_eps: '0' is out of range; allowed above 0 to 1"});
+}
+
 TEST(WordsKey, TakesWordsWithCommas) {
   for (const char* good : {"", "oui", "oui,non", " oui , non merci", "<unk>"})
     EXPECT_TRUE(takes("decode.forbidden_words", good)) << good;
@@ -292,6 +312,41 @@ TEST(Explain, GivesAKeyASectionOrAll) {
   for (const char* change :
        {"ROUGE", "data.max_source_length = 400", "data.max_target_length = 100"})
     EXPECT_NE(task.find(change), std::string::npos) << change;
+}
+
+/// The keys that --explain shows.
+Lines shown(const Lines& names) {
+  Lines out;
+  std::istringstream in(explain(names));
+  for (std::string line; std::getline(in, line);) {
+    if (line[0] != ' ') out.push_back(line.substr(0, line.find(' ')));
+  }
+  return out;
+}
+
+TEST(Explain, FindsKeysThatMentionAWord) {
+  const Lines muon = shown({"muon"});
+  for (const char* key :
+       {"optimizer.name", "optimizer.muon_scale", "optimizer.adam_lr", "optimizer.momentum"})
+    EXPECT_NE(std::find(muon.begin(), muon.end(), key), muon.end()) << key;
+  EXPECT_EQ(std::find(muon.begin(), muon.end(), "zero.stage"), muon.end());
+  EXPECT_EQ(shown({"Muon"}), muon);
+  EXPECT_EQ(shown({"alibi"}), Lines{"model.position"});
+  EXPECT_THROW((void)explain("muo"), DeckError) << "a part of a word";
+}
+
+TEST(Explain, TakesSeveralNames) {
+  EXPECT_EQ(shown({"train.epochs", "run.seed", "train.epochs"}),
+            (Lines{"train.epochs", "run.seed"}));
+  EXPECT_EQ(shown({}).size(), keys().size());
+  try {
+    (void)explain(Lines{"zero.stag", "run.seed", "run.sed"});
+    FAIL() << "no error";
+  } catch (const DeckError& error) {
+    EXPECT_STREQ(error.what(),
+                 "zero.stag: unknown key; nearest zero.stage\nrun.sed: unknown key; nearest "
+                 "run.seed");
+  }
 }
 
 TEST(Explain, UnknownKeyIsADeckErrorWithTheNearest) {

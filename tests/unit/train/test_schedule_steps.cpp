@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "th/base/error.hpp"
 #include "th/data/loader.hpp"
@@ -47,6 +48,21 @@ TEST(ScheduleSteps, TooFewForTheScheduleAreAnErrorOfTheDeck) {
   config.schedule.decay_steps = 6;
   EXPECT_THROW(require_schedule_fits(config, 15), DeckError);
   EXPECT_NO_THROW(require_schedule_fits(config, 16));
+}
+
+TEST(ScheduleSteps, AreUnknownWithoutTheDataWhereTheEpochsEndTheSchedule) {
+  config::RunConfig config;
+  config.train.max_steps = 5;
+  for (const auto& [name, ends] : {std::pair(config::ScheduleKind::kNoam, false),
+                                   std::pair(config::ScheduleKind::kWarmupConstant, false),
+                                   std::pair(config::ScheduleKind::kCosine, true),
+                                   std::pair(config::ScheduleKind::kWsd, true)}) {
+    config.schedule.name = name;
+    EXPECT_EQ(ends_with_the_epochs(config), ends);
+    config.schedule.total_steps = 50;
+    EXPECT_FALSE(ends_with_the_epochs(config));
+    config.schedule.total_steps = 0;
+  }
 }
 
 TEST(SyntheticData, IsTheSameWhateverTheNumberOfSteps) {
