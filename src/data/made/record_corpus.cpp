@@ -53,7 +53,8 @@ SentencePair joined_headlines(const Record& record, Draws& draws) {
   std::string joined;
   for (std::int64_t begin = 0, end = 0; end < document.size(); begin += chunk - overlap) {
     end = std::min(begin + chunk, document.size());
-    joined += (begin > 0 ? " " : "") + headline(record, document.fields(begin, end - begin));
+    if (begin > 0) joined += ' ';
+    joined += headline(record, document.fields(begin, end - begin));
   }
   return {joined, headline(record, kAllFields)};
 }

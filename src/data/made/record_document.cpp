@@ -77,7 +77,8 @@ std::string headline(const Record& record, const FieldSet& fields) {
   std::string text;
   for (std::size_t field = 0; field < fields.size(); ++field) {
     if (!fields[field]) continue;
-    text += (text.empty() ? "" : " ") + with_value(kHeadlineParts[field], record.values[field]);
+    if (!text.empty()) text += ' ';
+    text += with_value(kHeadlineParts[field], record.values[field]);
   }
   return text.empty() ? kNoNews : text;
 }
