@@ -99,9 +99,9 @@ class Serve(th_run.SharedRunTest):
         self.ends(process)
 
     def test_a_shortlist_is_that_of_offline_whatever_a_request_asks_for(self):
-        self.program(
-            "th_corpus", "shortlist", self.latest(), "--output", "list", "--first", 3, "--best", 2
-        )
+        text = ("data.train_source=train.en", "data.train_target=train.fr")
+        sizes = ("--first", 3, "--best", 2)
+        self.program("th_corpus", "shortlist", self.latest(), *text, "--output", "list", *sizes)
         words = ("--shortlist", "list", "--beam", 3)
         text = "".join(f"{line}\n" for line in self.lines)
         out = self.program("th_translate", self.latest(), *words, "--n-best", 3, text=text).out
@@ -110,16 +110,18 @@ class Serve(th_run.SharedRunTest):
             number, score, translation = row.split("\t")
             best = expected.setdefault(number, [])
             best.append({"text": translation, "score": float(score)})
+        known = (word for translation, _ in self.expected for word in translation.split())
+        word = next(word for word in known if word != "<unk>")
         process = self.serve(*words)
         client = self.client()
         client.send(
             *({"id": n, "text": line, "n_best": 3} for n, line in enumerate(self.lines)),
             {"id": "short", "text": self.lines[0], "beam": 1, "max_length": 2},
-            {"id": "begun", "text": self.lines[0], "prefix": self.expected[1][0]},
+            {"id": "begun", "text": self.lines[0], "prefix": word},
         )
         found = client.answers(len(self.lines) + 2)
         self.assertLessEqual(len(found.pop("short")["text"].split()), 2)
-        self.assertIn("score", found.pop("begun"))
+        self.assertEqual(found.pop("begun")["text"].split()[0], word)
         self.assertEqual({n: found[n]["best"] for n in found}, dict(enumerate(expected.values())))
         self.ends(process)
 

@@ -121,23 +121,23 @@ class Shortlist(th_run.SharedRunTest):
 
     def test_a_job_is_of_its_list(self):
         self.make("list", *FEW)
-        self.make("other", "--first", 5, "--best", 4)
+        self.make("other", "--first", 0, "--best", 1)
         (self.folder / "in").write_text("".join(f"{line}\n" for line in self.lines))
-        words = ("--input", "in", "--output", "out", "--threads", 1, "--shortlist")
+        words = ("--input", "in", "--output", "o", "--threads", 1, "--shortlist")
         reference = self.translate("--input", "in", "--shortlist", "list").out
-        done, again = "out is complete: 100 lines, ", "out is complete: this job wrote its 100"
+        done, again = "o is complete: 100 lines, ", "o is complete: this job wrote its 100"
         for name, said in (("list", done), ("list", again), ("other", done), ("list", done)):
             self.assert_one_message(self.translate(*words, name), said)
-            self.assertEqual(self.read("out").decode() == reference, name == "list")
-        record = self.read("out.done")
+            self.assertEqual(self.read("o").decode() == reference, name == "list")
+        record = self.read("o.done")
         self.assertIn(b"shortlist=", record)
         # What a kill would have left: the journal, whose job is another by its list alone.
-        (self.folder / "out.done").rename(self.folder / "out.journal")
+        (self.folder / "o.done").rename(self.folder / "o.journal")
         for options in ((*words, "other"), words[:-1]):
             refused = self.translate(*options, code=2)
-            self.assert_one_message(refused, "out.journal", "its options")
-            self.assertEqual(self.read("out").decode(), reference)
-            self.assertEqual(self.read("out.journal"), record)
+            self.assert_one_message(refused, "o.journal", "its options")
+            self.assertEqual(self.read("o").decode(), reference)
+            self.assertEqual(self.read("o.journal"), record)
         self.translate(*words, "list", "--replace-unknown", "--anew")
 
     def test_a_packed_file_and_a_prefix_of_other_words(self):

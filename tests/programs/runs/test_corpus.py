@@ -77,7 +77,7 @@ class Corpus(th_run.ProgramTest):
             (["numbers", "--pairs", "ten", "--seed", "1", "--output", "x"], "--pairs ten"),
             (["numbers", "--pairs", "12", "--seed", "1", "--output", "x"], "12"),
             (["numbers", "--pairs", "300", "--output", "x"], "--seed"),
-            (["letters"], "letters.*numbers, records or encode.*--help"),
+            (["letters"], "letters.*numbers, records, encode or shortlist.*--help"),
             ([], "no command is given"),
             (["numbers", "--force", "--pairs", "300"], "--seed"),
             (["numbers", "--pears", "300"], "--pears"),
