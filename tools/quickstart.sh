@@ -61,5 +61,5 @@ mpirun -np "$ranks" build/bin/th_app inputs/stage2.in || {
 }
 show_held_out_lines
 echo "Seconds: $installed to install, $((built - installed)) to build, $((SECONDS - built)) to run"
-echo "Next: tensorboard --logdir runs/stage2/tensorboard;" \
+echo "Next: any TensorBoard with --logdir runs/stage2/tensorboard;" \
   "build/bin/th_inspect ls runs/stage2/checkpoints/$(cat runs/stage2/checkpoints/latest); README.md"

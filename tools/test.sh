@@ -6,13 +6,26 @@
 #                    measures, or keeps two cores busy, runs by itself
 # Takes about 45 minutes on 2 cores.
 set -euo pipefail
-case ${1:-} in
-  -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
-esac
+fail() { echo "test.sh: error: $*" >&2; exit 2; }
+selection=(-LE '^long$')
+options=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
+    --long) selection=() ;;
+    # ctest itself takes words that it does not know in silence.
+    -R|-E|-L|-LE|-FA|-FS|-FC|-I|-j|-O|--repeat|--timeout|--output-junit|--test-output-size-failed)
+      [ $# -gt 1 ] || fail "$1 wants a value (ctest --help)"
+      options+=("$1" "$2")
+      shift ;;
+    -V|-VV|-N|-Q|--progress|--rerun-failed|--stop-on-failure|--schedule-random)
+      options+=("$1") ;;
+    *) fail "unknown word '$1'; allowed: --long and options of ctest, such as -R REGEX" ;;
+  esac
+  shift
+done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-selection=(-LE '^long$')
-if [ "${1:-}" = --long ]; then selection=(); shift; fi
 bash tools/install_dependencies.sh \
   --with-tests --with-slurm --with-test-python --with-valgrind --with-patchelf
 bash tools/build.sh all
@@ -23,4 +36,5 @@ if [ -x .deps/venv/bin/python ]; then
 fi
 jobs=${TH_TEST_JOBS:-2}
 if [ -z "${TH_TEST_JOBS:-}" ] && [ "$(nproc)" -lt 2 ]; then jobs=1; fi
-ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" "${selection[@]}" "$@"
+ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" "${selection[@]}" \
+  "${options[@]}"

@@ -5,6 +5,7 @@
 #include "cuda/kernels/kernels.hpp"
 #include "cuda/transport/nccl_collectives.hpp"
 #include "cuda/transport/staged_collectives.hpp"
+#include "cuda_plugin_number.hpp"
 #include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 #include <algorithm>
@@ -53,7 +54,7 @@ TH_EXPORT th_cuda_make_device_fn th_cuda_make_device;
 TH_EXPORT th_cuda_tensors_fn th_cuda_tensors;
 TH_EXPORT th_cuda_kernels_fn th_cuda_kernels;
 
-int th_cuda_plugin_abi() { return th::runtime::kCudaPluginAbi; }
+int th_cuda_plugin_abi() { return th::generated::kCudaPluginAbi; }
 
 const char* th_cuda_plugin_version() {
   static const std::string text =

@@ -1,5 +1,9 @@
 # Rules on the source tree itself: layers, headers that stand alone, sizes, format.
 find_package(Python3 COMPONENTS Interpreter QUIET)
+add_test(NAME arch.plugin_abi COMMAND ${CMAKE_COMMAND} -DROOT=${CMAKE_SOURCE_DIR}
+  -DFOLDER=${CMAKE_CURRENT_BINARY_DIR}/plugin_abi
+  -P ${CMAKE_SOURCE_DIR}/tests/arch/check_plugin_abi.cmake)
+set_tests_properties(arch.plugin_abi PROPERTIES LABELS unit TIMEOUT 60)
 if(Python3_FOUND)
   # th_add_arch_test(name script ARGUMENTS …): tests/arch/<script> with the arguments.
   function(th_add_arch_test name script)

@@ -25,10 +25,10 @@ std::string unknown_to_ctranslate2(const ModelSection& m) {
     if (!given) return;
     text += (text.empty() ? "" : "\n") + option + ": CTranslate2 has no " + why;
   };
-  const auto local = config::Attention::kLocal;
-  refuse(m.encoder_attention == local, "model.encoder_attention = local", "local attention");
-  refuse(m.decoder_attention == local, "model.decoder_attention = local", "local attention");
-  refuse(m.cross_attention == local, "model.cross_attention = local", "local cross attention");
+  const auto full = config::Attention::kFull;
+  refuse(m.encoder_attention != full, "model.encoder_attention = local", "local attention");
+  refuse(m.decoder_attention != full, "model.decoder_attention = local", "local attention");
+  refuse(m.cross_attention != full, "model.cross_attention = local", "local cross attention");
   refuse(m.cross_downsample > 1, "model.cross_downsample = " + std::to_string(m.cross_downsample),
          "cross attention to every k-th encoder state");
   refuse(m.position == config::Position::kAlibi, "model.position = alibi", "ALiBi in encoders");

@@ -15,9 +15,8 @@
 namespace th::model::TH_ISA {
 
 /// Rows of scores, `stride` apart, of the queries from `first` on and the keys [first_key,
-/// first_key + columns) of `keys`; and where their draws begin: that of row t and key 0 at place +
-/// t
-/// * pitch.
+/// first_key + columns) of `keys`; and where their draws begin: those of
+/// row t at `place` and t times `pitch`.
 struct ScoreRows {
   std::int64_t rows, stride, columns, keys, first, first_key, head;
   runtime::ScoreRule rule;

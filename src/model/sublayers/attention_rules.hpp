@@ -15,7 +15,7 @@ struct AttentionRules {
   runtime::RotationRule rotation;
 };
 
-/// What rules read beside the deck: tables in the kernels' memory, as AttentionTables makes them,
+/// What rules read beside the deck: tables in the kernels' memory, as PositionTables makes them,
 /// and the ratio of source to target positions.
 struct RuleInputs {
   const float* slopes = nullptr;  ///< ScoreRule::slopes

@@ -1,5 +1,6 @@
 #include "th/runtime/plugin/cuda_plugin.hpp"
 
+#include "cuda_plugin_number.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 
@@ -80,9 +81,9 @@ void CudaPlugin::open(const std::string& path) {
     return at;
   };
   const int abi = reinterpret_cast<th_cuda_plugin_abi_fn*>(symbol("th_cuda_plugin_abi"))();
-  if (abi != kCudaPluginAbi) {
+  if (abi != generated::kCudaPluginAbi) {
     throw DeviceError(path + " is of another build: its interface is " + std::to_string(abi) +
-                      ", th_app's " + std::to_string(kCudaPluginAbi) +
+                      ", th_app's " + std::to_string(generated::kCudaPluginAbi) +
                       "; build th_app and it together");
   }
   const LedgerCalls calls = ledger_calls();

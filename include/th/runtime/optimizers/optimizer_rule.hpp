@@ -8,7 +8,7 @@
 ///
 ///   static constexpr const char* kName;        the deck's name of it
 ///   static constexpr std::array kStates;       names of its fp32 states, one value a parameter
-///   each static constexpr std::tuple kReads;        members of OptimizerSettings that it reads
+///   static constexpr std::tuple kReads;        members of OptimizerSettings that it reads, each
 ///   struct Factors;                            the numbers of one step, rounded to fp32 once
 ///   static Factors factors(const StepNumbers&);
 ///   static bool serves(const OptimizerSettings&);      only where rules share a name: whether this

@@ -10,12 +10,9 @@
 #include "th/runtime/transport/collectives.hpp"
 
 // What th_app and libth_cuda.so agree on. No CUDA types: the program is built without the toolkit's
-// headers and never links CUDA.
+// headers and never links CUDA. A number of the bytes of this header and of all that it includes
+// (cmake/ThPluginAbi.cmake) tells a plugin of other headers, which is refused.
 namespace th::runtime {
-
-/// Changes with every change to this header, to Collectives, Stream, Device or an op's operands: a
-/// plugin of another build is refused.
-inline constexpr int kCudaPluginAbi = 9;
 
 /// Most pieces in one sum over slots: ranks of a run.
 inline constexpr int kMaxTreePieces = 1024;

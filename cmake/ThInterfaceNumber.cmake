@@ -1,0 +1,35 @@
+# The number of a header and of all that it includes.
+
+# th_interface_files(variable folder header): `header` and what it includes from "…", all of them
+# paths below `folder`.
+function(th_interface_files variable folder header)
+  set(found ${header})
+  set(open ${header})
+  while(open)
+    list(POP_FRONT open file)
+    file(STRINGS ${folder}/${file} lines REGEX "^#include \"")
+    foreach(line IN LISTS lines)
+      string(REGEX REPLACE "^#include \"([^\"]+)\".*" "\\1" included "${line}")
+      if(NOT included IN_LIST found)
+        list(APPEND found ${included})
+        list(APPEND open ${included})
+      endif()
+    endforeach()
+  endwhile()
+  list(SORT found)
+  set(${variable} ${found} PARENT_SCOPE)
+endfunction()
+
+# th_interface_number(variable folder header): a positive number of 28 bits of all their bytes.
+function(th_interface_number variable folder header)
+  th_interface_files(files ${folder} ${header})
+  set(hashes "")
+  foreach(file IN LISTS files)
+    file(SHA256 ${folder}/${file} hash)
+    string(APPEND hashes "${file} ${hash}\n")
+  endforeach()
+  string(SHA256 hash "${hashes}")
+  string(SUBSTRING ${hash} 0 7 digits)
+  math(EXPR number "0x${digits}")
+  set(${variable} ${number} PARENT_SCOPE)
+endfunction()
