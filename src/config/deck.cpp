@@ -226,14 +226,7 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
                        "' has a # (a deck's comment), a control character or a blank at an end; "
                        "allowed paths without");
   } else if (!key.set(config, text)) {
-    std::string wrong = key.why ? key.why(text) : "";
-    if (wrong.empty())
-      wrong = is_number(key, text)   ? "is out of range"
-              : key.type == "choice" ? "is not one of its values"
-                                     : "is not a valid " + key.type;
-    const std::string nearest = nearest_value(key, text);
-    problems.push_back(at + "'" + shown(text) + "' " + shown(wrong) + "; allowed " + key.allowed +
-                       (nearest.empty() ? "" : "; nearest " + nearest));
+    problems.push_back(at + refusal(key, text));
   } else if (is_absent(key, key.get(config))) {
     problems.push_back(at + "'" + shown(text) + "' is not part of this build; allowed " +
                        present_values(key));
@@ -244,6 +237,17 @@ bool apply(const Key& key, const Given& value, const fs::path& folder, RunConfig
 }
 
 }  // namespace
+
+std::string refusal(const Key& key, const std::string& text) {
+  std::string wrong = key.why ? key.why(text) : "";
+  if (wrong.empty())
+    wrong = is_number(key, text)   ? "is out of range"
+            : key.type == "choice" ? "is not one of its values"
+                                   : "is not a valid " + key.type;
+  const std::string nearest = nearest_value(key, text);
+  return "'" + shown(text) + "' " + shown(wrong) + "; allowed " + key.allowed +
+         (nearest.empty() ? "" : "; nearest " + nearest);
+}
 
 LoadedDeck load_deck_text(const std::string& text, const std::string& display_name,
                           const std::string& folder, const std::vector<std::string>& overrides) {

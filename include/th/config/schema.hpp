@@ -34,6 +34,8 @@ struct Key {
 [[nodiscard]] const std::vector<Key>& keys();
 /// Null where there is none.
 [[nodiscard]] const Key* find_key(const std::string& name);
+/// What is wrong with a text that the key's `set` refuses: "'0' is out of range; allowed above 0".
+[[nodiscard]] std::string refusal(const Key& key, const std::string& text);
 /// The known key with the smallest edit distance, to its last words too (window: attention_window).
 [[nodiscard]] std::string nearest_key(const std::string& name);
 /// --explain: a key, the keys of a section, those whose name, values or text hold the word `name`,

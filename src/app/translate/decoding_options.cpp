@@ -26,10 +26,7 @@ RunConfig read_as(const std::string& option, const char* key_name, const std::st
   const config::Key* key = config::find_key(key_name);
   ensure(key != nullptr, "an option of decoding without a key");
   RunConfig config;
-  std::string wrong = key->why ? key->why(text) : "";
-  if (wrong.empty()) wrong = "is not one of its values";
-  require(key->set(config, text),
-          option + ": '" + text + "' " + wrong + "; allowed " + key->allowed);
+  require(key->set(config, text), option + ": " + config::refusal(*key, text));
   return config;
 }
 
