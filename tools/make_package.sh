@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tools/make_package.sh BUILD_FOLDER: what `ninja -C build package` calls when everything is built.
-# Makes BUILD_FOLDER/th_app_gpu and .tar.gz beside it: the programs, libth_cuda.so, the GPU tests,
+# Makes BUILD_FOLDER/th_app_gpu and .tar.gz beside it: th_app, libth_cuda.so, the GPU tests,
 # gpu_check.sh, and every shared library and Open MPI plugin that they load, except those of a
 # machine with a GPU and PyTorch: the C library, the NVIDIA driver, LibTorch and NCCL (both from
 # PyTorch's wheel). Needs patchelf.
@@ -56,7 +56,8 @@ unset package
 EOF
 }
 mkdir -p "$place"/{bin,lib,benchmarks}
-cp "$build"/bin/th_{app,translate} "$build"/bin/th_gpu_* "$place/bin/"
+# th_translate, th_inspect, th_corpus and th_score use no GPU.
+cp "$build"/bin/th_app "$build"/bin/th_gpu_* "$place/bin/"
 cp "$build/lib/libth_cuda.so" "$place/lib/"
 cp "$build/gpu_tests.txt" "$root"/tools/{gpu_check,gpu_stages,run_env}.sh "$root/LICENSE" "$place/"
 cp "$root"/benchmarks/peers/peer_{train,gpu}.py "$place/benchmarks/"
