@@ -5,7 +5,7 @@
 #include "cuda/kernels/kernels.hpp"
 #include "cuda/transport/nccl_collectives.hpp"
 #include "cuda/transport/staged_collectives.hpp"
-#include "cuda_plugin_number.hpp"
+#include "plugin_number.hpp"
 #include "th/runtime/plugin/cuda_plugin_abi.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 #include "th/runtime/plugin/cuda_plugin.hpp"
 
-#include "cuda_plugin_number.hpp"
+#include "plugin_number.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 
