@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "app/corpus/refuse_words.hpp"
 #include "app/corpus/shortlist_command.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
@@ -21,6 +22,8 @@
 #include "th/io/checkpoint/given_tokenizers.hpp"
 
 namespace {
+
+using th::app::refuse_words;
 
 constexpr const char* kUsage =
     "usage: th_corpus numbers --pairs N --seed S --output DIR [--force]\n"
@@ -52,10 +55,6 @@ constexpr const char* kUsage =
     "  --force       replaces files of these names that hold something else, and with encode and "
     "shortlist what lies in the index's or the list's place and is none\n"
     "  --help, --version\n";
-
-[[noreturn]] void refuse_words(const std::string& what) {
-  throw th::DeckError("th_corpus: " + what + "; th_corpus --help shows what can be said");
-}
 
 template <class T>
 T parse_number(std::string_view option, std::string_view text) {

@@ -9,6 +9,7 @@
 #include <span>
 #include <type_traits>
 
+#include "app/corpus/refuse_words.hpp"
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
 #include "th/data/dataset.hpp"
@@ -29,10 +30,6 @@ struct ShortlistRequest {
   std::int64_t pairs = 1'000'000;
   bool force = false;
 };
-
-[[noreturn]] void refuse_shortlist(const std::string& what) {
-  throw DeckError("th_corpus: " + what + "; th_corpus --help shows what can be said");
-}
 
 template <typename T>
 void read_number(const std::string& option, const std::string& text, T least, T most, T& place) {
@@ -64,7 +61,7 @@ void take_option(const std::string& name, const std::string& value, ShortlistReq
   } else if (name == "--pairs") {
     read_number<std::int64_t>(name, value, 1, kMostPairs, request.pairs);
   } else {
-    refuse_shortlist("unknown option " + name + " of shortlist");
+    refuse_words("unknown option " + name + " of shortlist");
   }
 }
 
@@ -80,16 +77,16 @@ ShortlistRequest parse_shortlist(const std::vector<std::string>& words) {
       request.force = true;
     } else if (word.starts_with("--")) {
       const bool joined = equals != std::string::npos;
-      if (!joined && i + 1 == words.size()) refuse_shortlist(word + " lacks its value");
+      if (!joined && i + 1 == words.size()) refuse_words(word + " lacks its value");
       take_option(word.substr(0, equals), joined ? word.substr(equals + 1) : words[++i], request);
     } else if (!request.from.empty()) {
-      refuse_shortlist("more than one checkpoint or deck: " + request.from + " and " + word);
+      refuse_words("more than one checkpoint or deck: " + request.from + " and " + word);
     } else {
       request.from = word;
     }
   }
   if (request.from.empty() || request.output.empty())
-    refuse_shortlist("a checkpoint or deck and --output are both needed");
+    refuse_words("a checkpoint or deck and --output are both needed");
   return request;
 }
 
