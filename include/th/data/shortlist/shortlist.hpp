@@ -12,7 +12,7 @@
 // decoding computes their logits alone. docs/shortlist.md has the file's format.
 namespace th::data {
 
-/// What a shortlist is made of.
+/// How many candidates a shortlist is made with, and how long its translations are learned.
 struct ShortlistOptions {
   std::int64_t first = 100;     ///< most frequent target ids, which are candidates of all sentences
   std::int64_t best = 100;      ///< likeliest translations of a source id
