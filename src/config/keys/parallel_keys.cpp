@@ -44,6 +44,10 @@ void add_comm(std::vector<Key>& t) {
       "of its ranks, and on GPUs with NCCL"));
   t.push_back(number_key("comm.timeout_seconds", TH_AT(comm.timeout_seconds), {.low = 1},
                          "the watchdog's limit"));
+  t.push_back(boolean_key("comm.check_order", TH_AT(comm.check_order),
+                          "compare what the ranks are about to call before every collective, and "
+                          "name the first that differs; for the search of a fault: it doubles the "
+                          "number of messages"));
 }
 
 }  // namespace th::config
