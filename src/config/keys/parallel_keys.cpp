@@ -46,8 +46,12 @@ void add_comm(std::vector<Key>& t) {
       "stream. auto: where every node has a core for it beside its ranks' compute threads, and on "
       "GPUs with NCCL."));
   t.push_back(number_key("comm.timeout_seconds", TH_AT(comm.timeout_seconds), {.low = 1},
-                         "The watchdog ends the run with exit 7 when a collective takes longer "
-                         "than this many seconds."));
+                         "The watchdog ends the run with exit 7 when a collective, or the reading "
+                         "of a batch, takes longer than this many seconds."));
+  t.push_back(boolean_key("comm.check_order", TH_AT(comm.check_order),
+                          "Compares what the ranks are about to call before every collective, and "
+                          "names the first rank whose call differs. For the search of a fault: "
+                          "the number of messages doubles."));
 }
 
 }  // namespace th::config
