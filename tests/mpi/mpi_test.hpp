@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "th/base/leave.hpp"
 #include "th/runtime/transport/mpi.hpp"
 
 namespace th_test {
@@ -30,12 +31,14 @@ inline std::vector<std::vector<int>> node_placements(int ranks) {
 
 /// main of an MPI test: only rank 0 reports passes, every rank reports failures; a failure on any
 /// rank fails all.
-#define TH_MPI_TEST_MAIN                                               \
-  int main(int argc, char** argv) {                                    \
-    th::runtime::MpiSession session(argc, argv);                       \
-    testing::InitGoogleTest(&argc, argv);                              \
-    const int failed = RUN_ALL_TESTS();                                \
-    int any = 0;                                                       \
-    MPI_Allreduce(&failed, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD); \
-    return any;                                                        \
+#define TH_MPI_TEST_MAIN                                                 \
+  int main(int argc, char** argv) {                                      \
+    int any = 0;                                                         \
+    {                                                                    \
+      th::runtime::MpiSession session(argc, argv);                       \
+      testing::InitGoogleTest(&argc, argv);                              \
+      const int failed = RUN_ALL_TESTS();                                \
+      MPI_Allreduce(&failed, &any, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD); \
+    }                                                                    \
+    th::leave(any);                                                      \
   }
