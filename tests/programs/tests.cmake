@@ -65,7 +65,7 @@ if(TARGET th_app)
   # Every pair of two options' values.
   th_add_long_program_test(option_value_pairs option_pairs --long)
   # Every link, rank count and moment of which a covering set runs otherwise.
-  foreach(name optimizers tokenizers translate_jobs)
+  foreach(name nodes optimizers tokenizers translate_jobs)
     th_add_long_program_test(${name}_long ${name} --long)
   endforeach()
   # Twenty million lines: time and memory of a start from their index.
