@@ -8,7 +8,7 @@ if(TARGET th_app)
   # One process at a time for most of it: half of a run of ranks is their start and end, and many
   # runs are of one process.
   set(th_program_tests
-    attention_kinds checkpoints choosing cli corpora corpus decoding decoding_options
+    attention_kinds benchmarks checkpoints choosing cli corpora corpus decoding decoding_options
     export_ctranslate2 fetch_corpus fine_tuning finished folder_troubles golden_checkpoint
     gpu_check gpu_run h5py import_marian import_marianmt inspect inspect_average inspect_diff
     inspect_export inspect_import job_scripts metrics model_options nodes one_translation
@@ -17,7 +17,7 @@ if(TARGET th_app)
     shortlist stop_signal summarization tensorboard tokenizers translate translate_jobs
     translate_streams troubles validation watching windows)
   # Clocks, and the names in /dev/shm:
-  set(th_program_tests_serial benchmarks shared_memory)
+  set(th_program_tests_serial shared_memory turns)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
     TH_BIN_DIR=${CMAKE_RUNTIME_OUTPUT_DIRECTORY} TH_MPIRUN=${MPIEXEC_EXECUTABLE}
     PYTHONPATH=${CMAKE_CURRENT_LIST_DIR})
@@ -32,7 +32,7 @@ if(TARGET th_app)
     file(GLOB script ${CMAKE_CURRENT_LIST_DIR}/*/test_${name}.py)
     add_test(NAME program.${name} COMMAND ${Python3_EXECUTABLE} ${script})
     set(labels program)
-    if(NOT name MATCHES "corpus|score_curve")
+    if(NOT name MATCHES "corpus|score_curve|turns")
       list(APPEND labels mpi)
     endif()
     if(name STREQUAL golden_checkpoint)
