@@ -22,7 +22,8 @@ fail() { printf 'build: error: %s\n' "$*" >&2; exit 1; }
 # The cores, but no more compilations than memory holds.
 jobs_here() {
   local cores memory
-  cores=$(nproc)
+  # nproc answers with OMP_NUM_THREADS where that is set, as run_env.sh does.
+  cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
   memory=$(awk '/^MemAvailable/ {print int($2 / 2097152)}' /proc/meminfo)
   if [ "$memory" -lt "$cores" ]; then cores=$memory; fi
   if [ "$cores" -lt 1 ]; then cores=1; fi

@@ -34,7 +34,9 @@ bash tools/build.sh all
 if [ -x .deps/venv/bin/python ]; then
   export TH_PYTHON=${TH_PYTHON:-$root/.deps/venv/bin/python}
 fi
-jobs=${TH_TEST_JOBS:-2}
-if [ -z "${TH_TEST_JOBS:-}" ] && [ "$(nproc)" -lt 2 ]; then jobs=1; fi
+# run_env.sh sets OMP_NUM_THREADS for the programs, and nproc answers with that where it is set.
+cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
+jobs=${TH_TEST_JOBS:-$((cores < 2 ? 1 : 2))}
+echo "test.sh: tests share $jobs of $cores cores"
 ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" "${selection[@]}" \
   "${options[@]}"

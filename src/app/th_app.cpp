@@ -1,5 +1,6 @@
 #include "application.hpp"
 #include "th/base/error.hpp"
+#include "th/base/leave.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/runtime/transport/launch.hpp"
 
@@ -7,9 +8,9 @@
 #include <cstdlib>
 #include <exception>
 
-// mpirun -np N th_app DECK [section.key=value]…: train an encoder-decoder Transformer. See --help
-// and docs/deck.md.
-int main(int argc, char** argv) {
+namespace {
+
+int act(int argc, char** argv) {
   // Before MPI and LibTorch: the default action of SIGUSR1 is death.
   th::runtime::StopSignals::install();
   try {
@@ -29,3 +30,9 @@ int main(int argc, char** argv) {
     return static_cast<int>(th::ExitCode::kDiffers);
   }
 }
+
+}  // namespace
+
+// mpirun -np N th_app DECK [section.key=value]…: train an encoder-decoder Transformer. See --help
+// and docs/deck.md.
+int main(int argc, char** argv) { th::leave(act(argc, argv)); }

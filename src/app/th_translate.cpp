@@ -3,6 +3,7 @@
 #include "app/translate/job.hpp"
 #include "app/translate/request.hpp"
 #include "th/base/error.hpp"
+#include "th/base/leave.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/runtime/transport/launch.hpp"
 
@@ -61,9 +62,7 @@ int run(int argc, char** argv) {
   return th::app::run_alone(request);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int act(int argc, char** argv) {
   th::runtime::StopSignals::install();
   std::signal(SIGPIPE, SIG_IGN);  // a write fails in its place
   int code = 0;
@@ -80,3 +79,7 @@ int main(int argc, char** argv) {
   if (th::runtime::launcher_rank(environment) == 0) std::cerr << "th_translate: " << text << "\n";
   return code;
 }
+
+}  // namespace
+
+int main(int argc, char** argv) { th::leave(act(argc, argv)); }

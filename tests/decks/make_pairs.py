@@ -185,6 +185,18 @@ def deck(number, row):
     return "\n".join(lines) + "\n"
 
 
+def keys_in(text):
+    """{section.key: value} of a deck that deck() made."""
+    keys, section = {}, ""
+    for line in text.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif not line.startswith("#"):
+            key, value = line.split(" = ", 1)
+            keys[f"{section}.{key}"] = value
+    return keys
+
+
 def main():
     found, covered = rows()
     wanted = {

@@ -13,7 +13,7 @@ if(TARGET th_app)
         $<TARGET_FILE:th_app> ${MPIEXEC_EXECUTABLE})
     # What a process of another test leaves in memory would count as this one's.
     set_tests_properties(fault.${case} PROPERTIES
-      LABELS fault TIMEOUT 150 PROCESSORS 2 RESOURCE_LOCK shared_memory)
+      LABELS fault TIMEOUT 150 RESOURCE_LOCK shared_memory)
   endforeach()
   # A rank is stopped for longer than the limit of three seconds, and nobody else may be.
   set_tests_properties(fault.hung_rank fault.hung_rank_overlap PROPERTIES RUN_SERIAL ON)

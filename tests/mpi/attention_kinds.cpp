@@ -107,7 +107,8 @@ TEST_P(AttentionKinds, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
     config.run.attention = std::get<1>(GetParam());
     return config;
   };
-  const Trace alone = run(MPI_COMM_SELF, config_of(0, GradientCheckpointing::kNone));
+  const Trace alone = th_test::made_by_rank_0<Trace>(
+      [&] { return run(MPI_COMM_SELF, config_of(0, GradientCheckpointing::kNone)); });
   const std::pair<std::int64_t, GradientCheckpointing> settings[] = {
       {0, GradientCheckpointing::kSelective},
       {1, GradientCheckpointing::kFull},

@@ -1,6 +1,10 @@
-// The same bits whatever the rank count, the stage and the recompute kind: every rank computes the
-// run alone as one rank, then all of them together, with dropout on.
+// The same bits whatever the rank count, the stage and the recompute kind: one rank computes the
+// run by itself, then all of them together, with dropout on.
 #include <gtest/gtest.h>
+
+#include <map>
+#include <tuple>
+#include <type_traits>
 
 #include "exact_run.hpp"
 #include "mpi_test.hpp"
@@ -43,11 +47,25 @@ int ranks() {
   return n;
 }
 
+/// What one rank computes of the model and its types by itself, at stage 0, without recomputation
+/// and overlap; made for the first test that asks. Collective.
+const Trace& of_one_rank(const th::config::RunConfig& config, std::int64_t slots = kSlots) {
+  const auto kind = std::tuple(config.model.tie_embeddings, config.precision.dtype,
+                               config.precision.reduce_dtype, slots);
+  static std::map<std::remove_const_t<decltype(kind)>, Trace> made;
+  const auto found = made.find(kind);
+  if (found != made.end()) return found->second;
+  th::config::RunConfig plain = make_config(0, GradientCheckpointing::kNone, false);
+  plain.model.tie_embeddings = config.model.tie_embeddings;
+  plain.precision = config.precision;
+  const auto make = [&] { return run(MPI_COMM_SELF, plain, slots); };
+  return made.emplace(kind, th_test::made_by_rank_0<Trace>(make)).first->second;
+}
+
 class Exactness : public testing::TestWithParam<bool> {};
 
 TEST_P(Exactness, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
-  const Trace alone =
-      run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, GetParam()), kSlots);
+  const Trace& alone = of_one_rank(make_config(0, GradientCheckpointing::kNone, GetParam()));
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
     for (const GradientCheckpointing recompute :
          {GradientCheckpointing::kNone, GradientCheckpointing::kSelective,
@@ -91,8 +109,7 @@ TEST_P(ShortPrecision, SameBitsAtEveryStageAndRecomputeKindAsOneRank) {
     return config;
   };
   for (const bool tied : {false, true}) {
-    const Trace alone =
-        run(MPI_COMM_SELF, with_precision(0, GradientCheckpointing::kNone, tied), kSlots);
+    const Trace& alone = of_one_rank(with_precision(0, GradientCheckpointing::kNone, tied));
     for (std::int64_t stage = 0; stage <= 3; ++stage) {
       for (const GradientCheckpointing recompute :
            {GradientCheckpointing::kNone, GradientCheckpointing::kSqrt}) {
@@ -140,8 +157,7 @@ TEST(Nodes, EveryPlacementOfRanksGivesTheBitsOfOneRank) {
   // 8 slots are whole subtrees of most nodes, 13 leave a ragged last round and nodes whose slots
   // are aligned in one round and not in the next.
   for (const std::int64_t slots : {std::int64_t{8}, std::int64_t{13}}) {
-    const Trace alone =
-        run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, true), slots);
+    const Trace& alone = of_one_rank(make_config(0, GradientCheckpointing::kNone, true), slots);
     for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
       for (const std::int64_t stage : {0, 2, 3}) {
         const Trace together =
@@ -158,7 +174,7 @@ TEST(Nodes, EveryPlacementOfRanksGivesTheBitsOfOneRank) {
 
 TEST(Nodes, LittleSharedMemoryChangesNoBit) {
   // What windows are refused at each size: all, those that all ranks have once, the large ones.
-  const Trace alone = run(MPI_COMM_SELF, make_config(0, GradientCheckpointing::kNone, true), 13);
+  const Trace& alone = of_one_rank(make_config(0, GradientCheckpointing::kNone, true), 13);
   std::vector<int> halves;
   for (int r = 0; r < ranks(); ++r) halves.push_back(r < ranks() / 2 ? 0 : 1);
   for (const char* room : {"0", "1200000", "1500000", "9000000", "12000000"}) {
@@ -183,7 +199,7 @@ TEST(Nodes, SumsOfSixteenBitGradientsLeaveANodeUnrounded) {
   th::config::RunConfig config = make_config(2, GradientCheckpointing::kNone, false);
   config.precision.dtype = th::config::Precision::kBf16;
   config.precision.reduce_dtype = th::config::ReduceDtype::kWorking;
-  const Trace alone = run(MPI_COMM_SELF, config, kSlots);
+  const Trace& alone = of_one_rank(config);
   for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
     const Trace together = run(MPI_COMM_WORLD, config, kSlots, TransportChoice::kBest, nodes);
     EXPECT_EQ(alone.numbers, together.numbers) << "nodes " << testing::PrintToString(nodes);
@@ -208,7 +224,7 @@ TEST_P(Overlap, CommunicationBesideComputeGivesTheBitsOfOneRankWithout) {
     th::config::RunConfig config = make_config(0, GradientCheckpointing::kNone, tied);
     config.precision.dtype = c.dtype;
     config.precision.reduce_dtype = c.reduced;
-    const Trace alone = run(MPI_COMM_SELF, config, kSlots);
+    const Trace& alone = of_one_rank(config);
     config.model.gradient_checkpointing = c.recompute;
     config.comm.overlap = th::config::Overlap::kOn;
     config.zero.stage = c.stage;
@@ -248,7 +264,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(OverlapOfNodes, MessagesOfTheCommunicationThreadGiveTheSameBits) {
   th::config::RunConfig config = make_config(3, GradientCheckpointing::kFull, false);
-  const Trace alone = run(MPI_COMM_SELF, config, 13);
+  const Trace& alone = of_one_rank(config, 13);
   config.comm.overlap = th::config::Overlap::kOn;
   for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
     for (const std::int64_t stage : {0, 3}) {

@@ -69,7 +69,8 @@ TEST_P(OptionSets, HaveTheBitsOfOneRankAtEveryStageAndKindOfRecomputation) {
   for (const auto dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
     RunConfig config = small_config(0, GradientCheckpointing::kNone, GetParam());
     config.precision.dtype = dtype;
-    const Trace alone = th_test::exact::run(MPI_COMM_SELF, config, kSlots);
+    const Trace alone = th_test::made_by_rank_0<Trace>(
+        [&] { return th_test::exact::run(MPI_COMM_SELF, config, kSlots); });
     for (std::int64_t stage = 0; stage <= 3; ++stage) {
       for (const GradientCheckpointing kind :
            {GradientCheckpointing::kNone, GradientCheckpointing::kSelective,

@@ -47,7 +47,7 @@ class Kept(th_run.ProgramTest):
         self.train(ranks=2, train__max_steps=5, checkpoint__every_steps=1, checkpoint__async="true")
         self.assertEqual(self.checkpoints(), self.checkpoints("whole"))
         self.assert_same_run("out", "whole")
-        self.assert_same_parameters("out", "whole")
+        self.assert_same_checkpoint("out", "whole")
 
     def test_run_that_ends_with_code_6_publishes_the_save_in_flight(self):
         self.train(
@@ -123,7 +123,7 @@ class Damaged(th_run.SharedRunTest):
         result = self.train(ranks=2, train__max_steps=STEPS, checkpoint__resume="latest")
         self.assert_one_message(result, "warning", named)
         self.assertRegex(result.out, "Resumed .*step_00000006 at step 6 ")
-        self.train(train__max_steps=STEPS, run__output_dir="whole")
+        self.train_once_for_all(train__max_steps=STEPS)
         self.assert_same_run("out", "whole")
         self.assertEqual(self.latest().name, f"step_{STEPS:08d}")
 

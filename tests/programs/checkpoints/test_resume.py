@@ -10,7 +10,7 @@ STEPS = 14  # two epochs of 6 steps and a third one's first 2
 class Resume(th_run.ProgramTest):
     def reference(self, **keys):
         """The uninterrupted run, one process, in the folder `whole`."""
-        self.train(run__output_dir="whole", train__max_steps=STEPS, zero__stage=0, **keys)
+        self.train_once_for_all(train__max_steps=STEPS, zero__stage=0, **keys)
         steps, epochs = self.bits("whole")
         self.assertEqual([step["step"] for step in steps], [str(s) for s in range(1, STEPS + 1)])
         self.assertEqual([epoch["epoch"] for epoch in epochs], ["0", "1"])
@@ -39,7 +39,7 @@ class Resume(th_run.ProgramTest):
         )
         self.train(zero__stage=0, train__max_steps=STEPS, checkpoint__resume="latest")
         self.assert_same_run("out", "whole")
-        self.assert_same_parameters("out", "whole")
+        self.assert_same_checkpoint("out", "whole")
         self.assertEqual(
             len(self.metrics(kind="summary")), 1, "the summaries of the earlier links are dropped"
         )
@@ -70,7 +70,7 @@ class Resume(th_run.ProgramTest):
         whole_steps, whole_epochs = self.bits("whole")
         self.assertEqual(steps, whole_steps[5:])
         self.assertEqual(epochs, whole_epochs, "epoch 0 has five of its six steps in the first run")
-        self.assert_same_parameters("out", "whole")
+        self.assert_same_checkpoint("out", "whole")
         self.assertEqual(
             th_run.tree(self.folder / "whole"), before, "the first run's folder was touched"
         )

@@ -67,7 +67,7 @@ class Faults(th_run.SharedRunTest):
 
     def assert_goes_on(self):
         self.train(ranks=2, train__max_steps=5, checkpoint__resume="latest")
-        self.train(run__output_dir="whole", train__max_steps=5)
+        self.train_once_for_all(train__max_steps=5)
         self.assert_same_run("out", "whole")
 
     def bytes_of_a_checkpoint(self):

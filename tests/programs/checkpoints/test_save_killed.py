@@ -63,7 +63,7 @@ class SaveKilled(th_run.ProgramTest):
         self.assertRegex(result.out, r"Resumed \S+/step_0000000[24] at step [24] ")
         self.assertNotIn("damaged", result.out + result.err)
         self.assert_same_run("out", "whole")
-        self.assert_same_parameters("out", "whole")
+        self.assert_same_checkpoint("out", "whole")
         self.assertEqual(
             self.checkpoints(), ["step_00000006"], "leftovers of the killed save are gone"
         )

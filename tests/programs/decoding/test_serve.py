@@ -47,10 +47,11 @@ class Serve(th_run.SharedRunTest):
     def setUp(self):
         super().setUp()
         self.lines = (self.folder / "train.en").read_text().splitlines()
-        text = "".join(f"{line}\n" for line in self.lines)
-        best = self.program("th_translate", self.latest(), "--n-best", 1, text=text).out
-        rows = [row.split("\t") for row in best.splitlines()]
-        self.expected = [(row[2], float(row[1])) for row in rows]
+        if not hasattr(type(self), "expected"):
+            text = "".join(f"{line}\n" for line in self.lines)
+            best = self.program("th_translate", self.latest(), "--n-best", 1, text=text).out
+            rows = [row.split("\t") for row in best.splitlines()]
+            type(self).expected = [(row[2], float(row[1])) for row in rows]
         self.path = self.folder / "socket"
 
     def serve(self, *options):

@@ -11,13 +11,15 @@ import time
 import th_run
 from translate_job import Job
 
+TIMES = 4  # so often the text stands in the input: enough pieces of output to be killed between
+
 
 class Jobs(Job):
     OPTIONS = ("--beam", 16, "--threads", 1)  # slow enough to be killed on its way
 
     def setUp(self):
         super().setUp()
-        self.write("in", self.lines * 6)
+        self.write("in", self.lines * TIMES)
         if not hasattr(type(self), "reference"):
             type(self).reference = self.translate("--input", "in", *self.OPTIONS).out.encode()
 
@@ -33,8 +35,8 @@ class Jobs(Job):
     def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(self):
         draws = random.Random(11)
         killed = 0
-        for attempt in range(4):
-            twice = all(self.killed_behind(records, draws) for records in (1, draws.randint(2, 4)))
+        for attempt in range(12 if th_run.LONG else 2):
+            twice = all(self.killed_behind(records, draws) for records in (1, draws.randint(2, 3)))
             if twice:
                 killed += 1
                 self.assertIn("goes on behind line", self.goes_on(ranks=2 * (attempt % 2)).err)
@@ -192,7 +194,7 @@ class Jobs(Job):
         process.kill()
         process.communicate()
         kept = self.bytes_of("o")
-        other = "".join(f"{line}\n" for line in self.lines[1:] * 6)
+        other = "".join(f"{line}\n" for line in self.lines[1:] * TIMES)
         result = self.translate("--output", "o", *self.OPTIONS, text=other, code=2)
         self.assert_one_message(result, "the first [0-9]+ lines of standard input")
         self.assertTrue(kept.startswith(self.bytes_of("o")))
@@ -210,7 +212,7 @@ class Jobs(Job):
         self.assertEqual(self.bytes_of("o"), self.reference)
 
     def test_lines_without_text_count_across_a_stop(self):
-        rows = [line.encode() for line in self.lines * 6]
+        rows = [line.encode() for line in self.lines * TIMES]
         rows[0] = b"\xff"
         (self.folder / "in").write_bytes(b"".join(row + b"\n" for row in rows))
         process = self.job()

@@ -11,6 +11,15 @@ import th_run
 
 STEPS = 8  # an epoch of 6 steps with its validation, and a third of the next
 FAKE = th_run.BIN.parent / "fake_cuda"
+# For what runs every stage and kind of recomputation.
+TINY = {
+    "model.d_model": 16,
+    "model.num_heads": 2,
+    "model.num_encoder_layers": 1,
+    "model.num_decoder_layers": 2,
+    "model.d_ff": 32,
+    "data.batch_size": 2,
+}
 
 
 class GpuRun(th_run.ProgramTest):
@@ -35,34 +44,44 @@ class GpuRun(th_run.ProgramTest):
         )
 
     def on_cpu(self, **keys):
-        return self.train(
-            run__output_dir="whole",
-            run__device="cpu",
-            run__attention="products",
-            train__max_steps=STEPS,
-            **keys,
+        for name in ("TH_FAKE_GPUS", "TH_FAKE_GPU_SUMS"):
+            self.environment.pop(name, None)
+        self.train_once_for_all(
+            run__device="cpu", run__attention="products", train__max_steps=STEPS, **keys
         )
+        self.environment["TH_FAKE_GPU_SUMS"] = "cpu"
+
+    def assert_device_memory_as_planned(self):
+        """To the byte, with the transport's buffers."""
+        summary = self.metrics(kind="summary")[0]
+        self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
 
     def assert_the_bits_of_the_cpu(self, cases, **keys):
         self.on_cpu(**keys)
         for ranks, gpus, more in cases:
             with self.subTest(ranks=ranks, gpus=gpus, **keys, **more):
-                result = self.gpu(gpus, ranks, **keys, **more)
-                self.assertIn("device     cuda:Fake-GPU", result.out)
+                out = self.gpu(gpus, ranks, **keys, **more).out
+                self.assertIn("device     cuda:Fake-GPU", out)
+                # MPI moves the tensors of this case; otherwise NCCL, which auto takes.
+                staged = more.get("comm__backend") == "mpi"
+                backend = "staged through pinned host memory, " if staged else "NCCL 2[.]"
+                self.assertRegex(out, rf"(?m)^backend +{backend}")
+                overlap = "off" if staged else "on"
+                self.assertIn(f"Communication beside compute: {overlap} (auto: ", out)
+                self.assert_device_memory_as_planned()
                 self.assert_same_run("out", "whole")
-                self.assert_same_parameters("out", "whole")
+                self.assert_same_checkpoint("out", "whole")
 
     def test_nccl_gives_the_bits_of_the_cpu(self):
         cases = [
             (1, 1, {"zero__stage": 0}),
             (2, 2, {"zero__stage": 1}),
             (3, 3, {"zero__stage": 2}),
-            (2, 2, {"zero__stage": 3}),
+            (2, 2, {"zero__stage": 3, "zero__prefetch_units": 2}),
             (3, 3, {"zero__stage": 0}),
             (1, 1, {"zero__stage": 3, "model__gradient_checkpointing": "full"}),
         ]
         self.assert_the_bits_of_the_cpu(cases)
-        self.assertRegex(self.gpu(2, 2).out, r"(?m)^backend +NCCL 2\.")
 
     def test_mpi_by_way_of_pinned_memory_gives_the_bits_of_the_cpu(self):
         cases = [
@@ -72,7 +91,8 @@ class GpuRun(th_run.ProgramTest):
             (3, 1, {"zero__stage": 3}),
             (2, 1, {"zero__stage": 0}),
         ]
-        self.assert_the_bits_of_the_cpu(cases, comm__backend="mpi")
+        mpi = {"comm__backend": "mpi"}
+        self.assert_the_bits_of_the_cpu([(*case[:2], {**case[2], **mpi}) for case in cases])
 
     def test_bf16_gives_the_bits_of_the_cpu(self):
         cases = [
@@ -91,7 +111,7 @@ class GpuRun(th_run.ProgramTest):
         both = {"zero__offload_optimizer": "true", "zero__offload_parameters": "true"}
         cases = [
             (2, 2, {"zero__stage": 0, "zero__offload_optimizer": "true"}),
-            (3, 3, {"zero__stage": 3, **both}),
+            (3, 3, {"zero__stage": 3, "zero__prefetch_units": 2, **both}),
             (2, 1, {"zero__stage": 3, "comm__backend": "mpi", **both}),
         ]
         self.assert_the_bits_of_the_cpu(cases)
@@ -139,7 +159,7 @@ class GpuRun(th_run.ProgramTest):
             with self.subTest(ranks=ranks, **keys):
                 self.gpu(gpus, ranks, **keys)
                 self.assert_same_run("out", "whole")
-        self.on_cpu(checkpoint__every_epochs=0, monitor__tensorboard="false")
+        self.on_cpu()
         losses = [
             [float(record["loss"]) for record in self.metrics(run, "step")]
             for run in ("out", "whole")
@@ -205,42 +225,17 @@ class GpuRun(th_run.ProgramTest):
                 planned, measured = re.search(rf"{kind} (\S+ \S+) / (\S+ \S+) \(", found).groups()
                 self.assertEqual(planned, measured, found)
 
-    def test_device_memory_is_planned_to_the_byte_with_the_transports_buffers(self):
-        both = {"zero__offload_optimizer": "true", "zero__offload_parameters": "true"}
-        for ranks, gpus, keys in (
-            (2, 2, {"zero__stage": 0}),
-            (3, 3, {"zero__stage": 3, "zero__prefetch_units": 2}),
-            (2, 2, {"zero__stage": 3, **both}),
-            (3, 1, {"zero__stage": 0, "comm__backend": "mpi", "precision__dtype": "bf16"}),
-            (2, 1, {"zero__stage": 3, "comm__backend": "mpi"}),
-        ):
-            with self.subTest(ranks=ranks, **keys):
-                overlap = "off" if "comm__backend" in keys else "on"
-                self.assertIn(
-                    f"Communication beside compute: {overlap} (auto: ",
-                    self.gpu(gpus, ranks, **keys).out,
-                )
-                summary = self.metrics(kind="summary")[0]
-                self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
-
     def test_selfcheck_compares_the_stages_on_the_gpu(self):
         self.environment["TH_FAKE_GPU_SUMS"] = "gpu"
-        words = self.overrides({"run__device": "cuda", "comm__backend": "mpi"})
+        words = self.overrides({"run__device": "cuda", "comm__backend": "mpi", **TINY})
         result = self.program("th_app", th_run.DECK, "--selfcheck", *words, ranks=2)
         self.assertIn("All stages and kinds of recomputation give the same bits.", result.out)
         self.assertNotIn("Offload has no effect", result.out)
 
     def test_the_script_that_compares_the_stages_on_a_gpu(self):
         self.environment["TH_FAKE_GPU_SUMS"] = "gpu"
-        small = [
-            "model.d_model=16",
-            "model.num_heads=2",
-            "model.num_encoder_layers=1",
-            "model.num_decoder_layers=2",
-            "model.d_ff=32",
-            "data.batch_size=2",
-        ]
-        script = [th_run.SOURCE / "tools" / "gpu_stages.sh", th_run.BIN.parent, *small]
+        words = [f"{key}={value}" for key, value in TINY.items()]
+        script = [th_run.SOURCE / "tools" / "gpu_stages.sh", th_run.BIN.parent, *words]
         done = subprocess.run(
             ["bash", *script],
             cwd=self.folder,
@@ -269,7 +264,7 @@ class GpuRun(th_run.ProgramTest):
         self.assert_one_message(
             result, "more ranks than GPUs: 2 ranks, 1 GPUs", r"comm\.backend=mpi"
         )
-        self.gpu(1, 2, comm__backend="mpi")
+        self.gpu(1, 2, comm__backend="mpi", train__max_steps=1)
 
     def test_what_is_missing_is_said_in_one_line(self):
         self.assert_one_message(self.gpu(0, 2, code=7), "no GPU is visible", "run.device=cpu")
@@ -297,25 +292,26 @@ class GpuRun(th_run.ProgramTest):
             "zero.offload_optimizer=true",
         )
         self.environment["TH_FAKE_GPU_BYTES"] = "1000000000"
-        self.gpu(2, 2)
+        self.gpu(2, 2, train__max_steps=1)
 
     def test_auto_takes_the_gpus_where_every_rank_can_have_one(self):
-        self.assertRegex(self.gpu(2, 2, run__device="auto").out, r"(?m)^device +cuda:Fake-GPU")
-        out = self.gpu(1, 2, run__device="auto").out
+        def device(gpus, ranks, **keys):
+            out = self.gpu(gpus, ranks, run__device="auto", train__max_steps=1, **keys).out
+            return re.search(r"(?m)^device +(.*)$", out)[1]
+
+        self.assertRegex(device(2, 2), "^cuda:Fake-GPU")
         self.assertRegex(
-            out,
-            r"(?m)^device +cpu, .*; run\.device=auto: .* has more ranks than GPUs: 2 ranks, 1 GPUs",
+            device(1, 2),
+            r"^cpu, .*; run\.device=auto: .* has more ranks than GPUs: 2 ranks, 1 GPUs",
         )
+        self.assertRegex(device(1, 2, comm__backend="mpi"), "^cuda:Fake-GPU")
         self.assertRegex(
-            self.gpu(1, 2, run__device="auto", comm__backend="mpi").out,
-            r"(?m)^device +cuda:Fake-GPU",
+            device(0, 1, zero__offload_optimizer="true"),
+            r"^cpu, .*; run\.device=auto: no GPU is visible",
         )
-        out = self.gpu(0, 1, run__device="auto", zero__offload_optimizer="true").out
-        self.assertRegex(out, r"(?m)^device +cpu, .*; run\.device=auto: no GPU is visible")
         self.environment["TH_FAKE_GPU_TENSORS"] = "cuda"
         self.assertRegex(
-            self.gpu(1, 1, run__device="auto").out,
-            r"(?m)^device +cpu, .*; run\.device=auto: run\.device=cuda needs LibTorch",
+            device(1, 1), r"^cpu, .*; run\.device=auto: run\.device=cuda needs LibTorch"
         )
 
 

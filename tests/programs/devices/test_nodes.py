@@ -66,20 +66,13 @@ class Nodes(th_run.ProgramTest):
             self.assertTrue(all(int(number) > 0 for number in summary["bytes_between_nodes"]))
 
     def test_what_crosses_between_nodes_is_planned(self):
-        for stage in range(4):
-            words = [
-                *self.overrides({**SYNTHETIC, "zero__stage": stage}),
-                "--plan",
-                "plan.ranks=4",
-                "plan.ranks_per_node=2",
-            ]
-            text = self.program("th_app", th_run.DECK, *words).out
-            planned = [
-                float(word)
-                for word in re.findall(
-                    r"[0-9]+\.[0-9]+", re.search(r"(?m)^between nodes +(.*)$", text).group(1)
-                )
-            ]
+        words = [*self.overrides(SYNTHETIC), "--plan", "plan.ranks=4", "plan.ranks_per_node=2"]
+        text = self.program("th_app", th_run.DECK, *words).out
+        row = re.search(r"(?m)^between nodes +(.*)$", text).group(1)
+        planned = [float(word) for word in re.findall(r"[0-9]+\.[0-9]+", row)]
+        self.assertEqual(len(planned), 4, "a number for each stage")
+        # Stage 1 sends what 2 sends here; mpi.state_bytes compares it to the byte.
+        for stage in range(4) if th_run.LONG else (0, 2, 3):
             crossed = []
             for steps in (2, 3):
                 _, summary = self.on(

@@ -13,7 +13,7 @@ STEPS = 8  # an epoch of 6 steps with its validation, and a third of the next
 
 class Overlap(th_run.ProgramTest):
     def test_the_same_run_with_and_without(self):
-        self.train(run__output_dir="whole", train__max_steps=STEPS, comm__overlap="off")
+        self.train_once_for_all(train__max_steps=STEPS, comm__overlap="off")
         cases = [
             (3, {"zero__stage": 0}),
             (2, {"zero__stage": 1}),
@@ -27,12 +27,12 @@ class Overlap(th_run.ProgramTest):
                 result = self.train(ranks=ranks, train__max_steps=STEPS, comm__overlap="on", **keys)
                 self.assertIn("Communication beside compute: on (as the deck says", result.out)
                 self.assert_same_run("out", "whole")
-                self.assert_same_parameters("out", "whole")
+                self.assert_same_checkpoint("out", "whole")
                 summary = self.metrics(kind="summary")[0]
                 self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
 
     def test_a_resume_may_change_it(self):
-        self.train(run__output_dir="whole", train__max_steps=STEPS, comm__overlap="off")
+        self.train_once_for_all(train__max_steps=STEPS, comm__overlap="off")
         self.train(ranks=2, train__max_steps=4, zero__stage=3, comm__overlap="on")
         result = self.train(
             ranks=3,

@@ -15,7 +15,7 @@ class Precision(th_run.ProgramTest):
         result = self.train(ranks=2, zero__stage=3, checkpoint__resume="latest", **keys)
         self.assertIn("Resumed", result.out)
         self.assert_same_run("out", "whole")
-        self.assert_same_parameters("out", "whole")
+        self.assert_same_checkpoint("out", "whole")
 
     def test_a_run_in_fp16_goes_on_with_its_loss_scale(self):
         keys = {

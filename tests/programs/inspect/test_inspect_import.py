@@ -143,7 +143,7 @@ class Import(th_run.SharedRunTest):
         self.assert_one_message(result, "imported from w.safetensors", "no probe loss to compare")
         self.assertEqual(len(self.metrics("whole", "step")), 5)
         self.assert_same_run("went_on", "whole")
-        self.assert_same_parameters("went_on", "whole")
+        self.assert_same_checkpoint("went_on", "whole")
         # What the run saves then is its own again: the next resume compares the probe.
         result = self.train(
             train__max_steps=STEPS + 6,

@@ -29,7 +29,7 @@ class Corpora(th_run.ProgramTest):
         }
 
     def test_the_same_pairs_in_other_files_are_the_same_run(self):
-        self.train(train__max_steps=7, run__output_dir="whole")
+        self.train_once_for_all(train__max_steps=7)
         files = self.cut_in_two()
         self.train(ranks=2, train__max_steps=7, run__output_dir="several", **files)
         self.assert_same_run("several", "whole")
@@ -48,14 +48,14 @@ class Corpora(th_run.ProgramTest):
         self.assert_same_run("table", "whole")
 
     def test_a_corpus_renamed_or_packed_goes_on(self):
-        self.train(train__max_steps=10, run__output_dir="whole")
-        self.train(train__max_steps=4)
+        self.train_once_for_all(train__max_steps=7)
+        self.train(train__max_steps=3)
         for side in ("en", "fr"):
             data = (self.folder / f"train.{side}").read_bytes()
             (self.folder / f"other.{side}.gz").write_bytes(gzip.compress(data))
         packed = {"data__train_source": "other.en.gz", "data__train_target": "other.fr.gz"}
-        self.train(ranks=2, train__max_steps=7, checkpoint__resume="latest", **packed)
-        self.train(train__max_steps=10, checkpoint__resume="latest", **self.cut_in_two())
+        self.train(ranks=2, train__max_steps=5, checkpoint__resume="latest", **packed)
+        self.train(train__max_steps=7, checkpoint__resume="latest", **self.cut_in_two())
         self.assert_same_run("out", "whole")
 
     def test_a_mixture_is_the_same_at_any_rank_count_and_across_a_resume(self):
@@ -86,7 +86,7 @@ class Corpora(th_run.ProgramTest):
         self.assert_one_message(refused, "error: ", "other lines than when the checkpoint")
 
     def test_an_index_gives_the_same_bits_and_is_told_when_it_is_stale(self):
-        self.train(train__max_steps=5, run__output_dir="whole")
+        self.train_once_for_all(train__max_steps=7)
         deck = self.overrides({"run__output_dir": "out"})
         idle = "data.byte_fallback=false"
         written = self.program("th_corpus", "encode", th_run.DECK, *deck, idle)
@@ -96,7 +96,7 @@ class Corpora(th_run.ProgramTest):
         self.program("th_corpus", "encode", th_run.DECK, *deck, "--verify")
         self.environment["TMPDIR"] = str(self.folder / "none")
         for ranks in (1, 3):
-            result = self.train(ranks=ranks, train__max_steps=5)
+            result = self.train(ranks=ranks, train__max_steps=7)
             self.assert_one_message(result, r"Training text: .*\(from .*out.index/corpus.index\)")
             self.assert_same_run("out", "whole")
         (self.folder / "valid.en").touch()  # the same lines at another time

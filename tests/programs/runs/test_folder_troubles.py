@@ -43,7 +43,13 @@ class Folders(th_run.ProgramTest):
         )
         self.wait_for_steps(process, 4)
         for resume in ("none", "latest"):
-            refused = self.train(ranks=2, code=2, train__max_steps=5, checkpoint__resume=resume)
+            refused = self.train(
+                ranks=2,
+                code=2,
+                train__max_steps=5,
+                checkpoint__resume=resume,
+                comm__timeout_seconds=4,  # it waits half of that for the other one's end
+            )
             self.assert_one_message(
                 refused,
                 "error: run.output_dir",

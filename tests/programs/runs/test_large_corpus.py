@@ -100,7 +100,7 @@ class LargeCorpus(th_run.ProgramTest):
 
 
 if __name__ == "__main__":
-    if "--long" not in sys.argv:
+    if not th_run.LONG:
         print("skipped: give --long")
         sys.exit(th_run.SKIP)
     sys.argv = sys.argv[:1]

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every optimizer, and the parameters' moving average, is one run at every rank count and stage,
-through checkpoints; its memory is what was planned; its checkpoints hold its states."""
+through checkpoints; its memory is what was planned; its checkpoints hold its states. With --long
+every chain has all links."""
 
 import shutil
 import struct
@@ -8,6 +9,12 @@ import struct
 import th_run
 
 STEPS = 8
+# The links of a chain: ranks, stage and the step at which it ends.
+EIGHT = [(3, 3, 2), (2, 2, 4), (8, 1, 6), (2, 0, STEPS)]
+FOUR = EIGHT if th_run.LONG else [(3, 3, 2), (2, 2, 4), (4, 1, 6), (2, 0, STEPS)]
+# For an optimizer that has a chain over all stages: states in shards, and whole.
+TWO = EIGHT if th_run.LONG else [(3, 3, 4), (2, 0, STEPS)]
+SHARDED = EIGHT if th_run.LONG else [(2, 1, 3), (3, 2, STEPS)]
 
 SGD = {
     "optimizer__name": "sgd",
@@ -41,24 +48,18 @@ def single(value):
 
 
 class Optimizers(th_run.ProgramTest):
-    def assert_same_checkpoint(self, run, reference):
-        """Every value of the last checkpoints, states too."""
-        self.program("th_inspect", "diff", self.latest(run), self.latest(reference))
-
     def assert_memory_as_planned(self, run="out"):
         summary = self.metrics(run, "summary")[0]
         for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
             self.assertEqual(planned, measured, "planned and measured bytes of a rank")
 
-    def chain(self, **keys):
+    def chain(self, links, **keys):
         """One run at one rank and stage 0, and the same in links at others."""
         self.train(run__output_dir="whole", train__max_steps=STEPS, **keys)
         losses = {step["loss"] for step in self.metrics("whole", "step")}
         self.assertEqual(len(losses), STEPS, "losses that do not change prove nothing")
         self.assert_memory_as_planned("whole")
-        for link, (ranks, stage, end) in enumerate(
-            [(3, 3, 2), (2, 2, 4), (8, 1, 6), (2, 0, STEPS)]
-        ):
+        for link, (ranks, stage, end) in enumerate(links):
             resume = {"checkpoint__resume": "latest"} if link > 0 else {}
             self.train(ranks=ranks, zero__stage=stage, train__max_steps=end, **resume, **keys)
             self.assert_memory_as_planned()
@@ -77,11 +78,11 @@ class Optimizers(th_run.ProgramTest):
         return [float(text) for text in shown.strip("[]\n").replace("],[", ",").split(",")]
 
     def test_sgd_with_momentum_is_one_run(self):
-        self.chain(**SGD)
+        self.chain(FOUR, **SGD)
         self.assertEqual(self.names("whole"), {"momentum_buffer"})
 
     def test_bf16_states_are_one_run(self):
-        self.chain(optimizer__state_dtype="bf16", **AVERAGE)
+        self.chain(FOUR, optimizer__state_dtype="bf16", **AVERAGE)
         self.train(run__output_dir="exact", train__max_steps=2)
         self.train(run__output_dir="rounded", train__max_steps=2, optimizer__state_dtype="bf16")
         exact, rounded = (
@@ -129,21 +130,27 @@ class Optimizers(th_run.ProgramTest):
         self.assertEqual(told(5, **short), [dropped])
 
     def test_muon_is_one_run(self):
-        for keys in (MUON, {**MUON, **AVERAGE, "optimizer__state_dtype": "bf16"}):
+        for links, keys in (
+            (EIGHT, MUON),
+            (TWO, {**MUON, **AVERAGE, "optimizer__state_dtype": "bf16"}),
+        ):
             with self.subTest(**keys):
-                self.chain(**keys)
+                self.chain(links, **keys)
                 shutil.rmtree(self.folder / "out")
                 shutil.rmtree(self.folder / "whole")
 
     def test_adafactor_is_one_run(self):
-        for keys in (ADAFACTOR, {**ADAFACTOR, **AVERAGE, "precision__dtype": "bf16"}):
+        for links, keys in (
+            (EIGHT, ADAFACTOR),
+            (TWO, {**ADAFACTOR, **AVERAGE, "precision__dtype": "bf16"}),
+        ):
             with self.subTest(**keys):
-                self.chain(**keys)
+                self.chain(links, **keys)
                 shutil.rmtree(self.folder / "out")
                 shutil.rmtree(self.folder / "whole")
 
     def test_muon_in_16_bits_is_one_run(self):
-        self.chain(precision__dtype="bf16", **MUON)
+        self.chain(SHARDED, precision__dtype="bf16", **MUON)
 
     def test_muon_orthogonalises_the_matrices_of_layers_and_no_others(self):
         for run, rate in (("out", 0.02), ("start", 0)):
@@ -193,7 +200,7 @@ class Optimizers(th_run.ProgramTest):
         self.assert_one_message(refused, "optimizer.momentum", "0.9")
 
     def test_the_average_is_one_run_and_is_what_validation_uses(self):
-        self.chain(**AVERAGE)
+        self.chain(EIGHT, **AVERAGE)
         self.assertEqual(self.names("whole"), {"exp_avg", "exp_avg_sq", "ema"})
         valid = [r["value"] for r in self.metrics("whole", "eval") if r["metric"] == "valid_loss"]
         self.train(run__output_dir="trained", train__max_steps=STEPS, train__valid_every_steps=4)

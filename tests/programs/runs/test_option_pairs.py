@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Combined options as whole runs: one rank against three and eight, over stages, kinds of
+"""Combined options as whole runs: one rank against three and two to eight, over stages, kinds of
 recomputation and a resume the same bits, and planned as measured. The decks are
-tests/decks/good/pairs_NN.in; with --long those that hold every pair of values."""
+tests/decks/good/pairs_NN.in; with --long those that hold every pair of values, all on eight ranks
+too."""
 
 import sys
 from pathlib import Path
@@ -17,6 +18,9 @@ WAYS = [  # ranks, stage, recomputation, the step at which the run is cut and re
     {"zero__stage": 3, "model__gradient_checkpointing": "sqrt"},
 ]
 STEPS = 5
+# Ranks that go on with a run, in turns: each with each of the ways in twelve decks. Models of all
+# options on eight ranks are tests/mpi/options.cpp and attention_kinds.cpp too.
+RANKS = [8] if th_run.LONG else [8, 2, 4, 2]
 
 
 class OptionPairs(th_run.ProgramTest):
@@ -48,36 +52,35 @@ class OptionPairs(th_run.ProgramTest):
         way = WAYS[number % len(WAYS)]
         self.run_keys(keys, 3, run__output_dir="three", train__max_steps=2, **way)
         way = WAYS[(number + 1) % len(WAYS)]
-        self.run_keys(keys, 8, run__output_dir="three", checkpoint__resume="latest", **way)
+        ranks = RANKS[number % len(RANKS)]
+        self.run_keys(keys, ranks, run__output_dir="three", checkpoint__resume="latest", **way)
         self.assert_same_run("three", "one")
         self.planned_as_measured("three")
         hypotheses = [(self.folder / run / "test.hyp").read_text() for run in ("one", "three")]
         self.assertEqual(*hypotheses)
 
-    def check_rows(self, rows):
+    def check_decks(self, decks):
         (self.folder / "empty.in").write_text("")
         for language in ("en", "fr"):
             lines = (self.folder / f"valid.{language}").read_text().splitlines(keepends=True)
             (self.folder / f"test.{language}").write_text("".join(lines[:8]))
-        for number, row in enumerate(rows):
-            keys = make_pairs.keys_of(row)
+        for number, keys in enumerate(decks):
             with self.subTest(number=number + 1, **keys):
                 self.check(number, keys)
 
     def test_every_pair_of_options(self):
-        self.check_rows(make_pairs.rows()[0])
+        decks = sorted(make_pairs.FOLDER.glob("pairs_*.in"))
+        self.assertEqual(len(decks), make_pairs.DECKS)
+        self.check_decks([make_pairs.keys_in(deck.read_text()) for deck in decks])
 
 
 class ValuePairs(OptionPairs):
-    """Rows until each pair of values is in one."""
+    """Decks until each pair of values is in one."""
 
     def test_every_pair_of_options(self):
-        self.check_rows(make_pairs.all_value_rows())
+        self.check_decks([make_pairs.keys_of(row) for row in make_pairs.all_value_rows()])
 
 
 if __name__ == "__main__":
-    every = "--long" in sys.argv
-    if every:
-        sys.argv.remove("--long")
-    del globals()["OptionPairs" if every else "ValuePairs"]
+    del globals()["OptionPairs" if th_run.LONG else "ValuePairs"]
     th_run.main()

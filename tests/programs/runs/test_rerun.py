@@ -16,7 +16,7 @@ class Rerun(th_run.ProgramTest):
         )
         self.assert_one_message(second, r"out is now in .*out\.1")
         self.assert_same_run("out", "out.1")
-        self.assert_same_parameters("out", "out.1")
+        self.assert_same_checkpoint("out", "out.1")
         self.train(ranks=2, train__max_steps=2)
         self.assertEqual(th_run.tree(self.folder / "out.1"), first)
         self.assertEqual(len(self.metrics("out.2", "step")), 8)

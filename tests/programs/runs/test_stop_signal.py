@@ -12,6 +12,7 @@ from pathlib import Path
 import th_run
 
 STOPPED = 75
+STEPS_OF_AN_EPOCH = 6
 
 
 def ranks_below(launcher):
@@ -52,11 +53,14 @@ class StopSignal(th_run.ProgramTest):
         return step
 
     def assert_resumes(self, step, ranks=0, **keys):
-        """Goes on for four steps, and compares with an uninterrupted run."""
-        end = {"train__epochs": 500, "train__max_steps": step + 4, **keys}
-        self.train(ranks=ranks, checkpoint__resume="latest", **end)
-        self.train(run__output_dir="whole", **end)
-        self.assert_same_run("out", "whole")
+        """Goes on for four steps, and compares with the beginning of an uninterrupted run."""
+        end = step + 4
+        resume = {"checkpoint__resume": "latest", "train__max_steps": end, **keys}
+        self.train(ranks=ranks, train__epochs=500, **resume)
+        # Most runs are stopped after a few steps, so that one of forty serves all tests.
+        self.train_once_for_all(train__epochs=500, train__max_steps=max(40, end))
+        steps, epochs = self.bits("whole")
+        self.assertEqual(self.bits("out"), (steps[:end], epochs[: end // STEPS_OF_AN_EPOCH]))
         self.assertEqual(self.metrics(kind="summary")[0]["exit"], "completed")
 
     def test_usr1_to_mpirun_as_slurm_sends_it(self):
@@ -119,11 +123,11 @@ class StopSignal(th_run.ProgramTest):
     def test_a_stop_in_validation_loses_neither_the_epoch_nor_its_record(self):
         for part in ("en", "fr"):
             lines = (self.folder / f"valid.{part}").read_text()
-            (self.folder / f"valid.{part}").write_text(lines * 40)
+            (self.folder / f"valid.{part}").write_text(lines * 20)
         keys = {"train__epochs": 2, "valid__metrics": "loss,bleu", "decode__beam": 6}
         process = self.start(ranks=2, **keys)
         self.wait_for_steps(process, 6)
-        time.sleep(0.2)
+        time.sleep(0.1)
         for pid in ranks_below(process.pid):
             os.kill(pid, signal.SIGTERM)
         self.assertEqual(process.wait(th_run.LIMIT_S), STOPPED, self.started_log())
@@ -185,7 +189,7 @@ class StopSignal(th_run.ProgramTest):
         self.train(code=STOPPED, checkpoint__resume="latest", **keys)
         self.train(ranks=3, code=STOPPED, zero__stage=3, checkpoint__resume="latest", **keys)
         self.train(ranks=2, checkpoint__resume="latest", **keys)  # its validation
-        self.train(train__max_steps=3, run__output_dir="whole")
+        self.train_once_for_all(train__max_steps=3)
         self.assert_same_run("out", "whole")
 
     def test_stopped_run_without_planned_checkpoints_still_leaves_one(self):
@@ -193,7 +197,7 @@ class StopSignal(th_run.ProgramTest):
         self.train(code=STOPPED, run__max_minutes=1e-6, **keys)
         self.assertEqual(self.checkpoints(), ["step_00000001"])
         self.train(checkpoint__resume="latest", **keys)
-        self.train(run__output_dir="whole", **keys)
+        self.train_once_for_all(train__max_steps=3)
         self.assert_same_run("out", "whole")
 
 
