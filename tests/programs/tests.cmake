@@ -5,16 +5,17 @@ if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    attention_kinds checkpoints choosing cli corpora fine_tuning folder_troubles gpu_check gpu_run
-    job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
-    plan precision profile replay rerun resume resume_proof resume_troubles save_faults save_killed
-    save_troubles stop_signal summarization tokenizers translate_jobs translate_sharded
-    translate_streams troubles validation watching windows)
+    attention_kinds checkpoints choosing cli corpora deepspeed2deck fine_tuning folder_troubles
+    gpu_check gpu_run job_scripts lock_step metrics model_options nodes optimizers option_pairs
+    output_folder overlap plan precision profile replay rerun resume resume_proof resume_troubles
+    save_faults save_killed save_troubles stop_signal summarization tokenizers translate_jobs
+    translate_sharded translate_streams troubles validation watching windows)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
-    corpus decoding decoding_options export_ctranslate2 fetch_corpus finished golden_checkpoint
-    h5py import_marian import_marianmt inspect inspect_average inspect_diff inspect_export
-    inspect_import one_translation pytorch score score_curve serve shortlist tensorboard translate)
+    corpus decoding decoding_options deepspeed_keys export_ctranslate2 fetch_corpus finished
+    golden_checkpoint h5py import_marian import_marianmt inspect inspect_average inspect_diff
+    inspect_export inspect_import one_translation pytorch score score_curve serve shortlist
+    tensorboard translate)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial benchmarks shared_memory)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}
