@@ -125,7 +125,7 @@ ZERO_FEATURES = {
     "mics_shard_size": "shards go over all ranks",
     "mics_hierarchical_params_gather": "shards go over all ranks",
     "log_trace_cache_warnings": "the order of units is fixed, there is no trace",
-    "enable_sanity_checks": "nearest run.audit_steps and comm.check_order",
+    "enable_sanity_checks": "nearest --selfcheck, which compares the bits of all stages",
     "leaf_module": "a unit is a layer, an embedding or the output",
     "zenflow": "updates wait for all gradients; nearest zero.offload_optimizer",
 }
