@@ -9,6 +9,7 @@ if(TARGET th_app)
   # runs are of one process.
   set(th_program_tests
     attention_kinds benchmarks checkpoints choosing cli corpora corpus decoding decoding_options
+    deepspeed2deck deepspeed_keys
     export_ctranslate2 fetch_corpus fine_tuning finished folder_troubles golden_checkpoint
     gpu_check gpu_run h5py import_marian import_marianmt inspect inspect_average inspect_diff
     inspect_export inspect_import job_scripts metrics model_options nodes one_translation
