@@ -5,8 +5,8 @@ if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET)
   # Several ranks at a time for most of the test:
   set(th_program_tests_mpi
-    attention_kinds checkpoints choosing cli corpora fine_tuning folder_troubles gpu_check gpu_run
-    job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
+    attention_kinds audit checkpoints choosing cli corpora fine_tuning folder_troubles gpu_check
+    gpu_run job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
     plan precision profile replay rerun resume resume_proof resume_troubles save_faults save_killed
     save_troubles stop_signal summarization tokenizers translate_jobs translate_sharded
     translate_streams troubles validation watching windows)
@@ -48,6 +48,11 @@ if(TARGET th_app)
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/checkpoints/test_save_killed.py
       --everywhere)
   set_tests_properties(program.save_killed_everywhere PROPERTIES
+    LABELS "long" TIMEOUT 7200 PROCESSORS 2 ENVIRONMENT "${program_environment}")
+  # A hundred flipped bits, and ten thousand audits of sound runs.
+  add_test(NAME program.audit_everywhere
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/observe/test_audit.py --long)
+  set_tests_properties(program.audit_everywhere PROPERTIES
     LABELS "long" TIMEOUT 7200 PROCESSORS 2 ENVIRONMENT "${program_environment}")
   # Twenty million lines: time and memory of a start from their index.
   add_test(NAME program.large_corpus

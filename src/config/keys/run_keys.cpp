@@ -43,6 +43,11 @@ void add_run(std::vector<Key>& t) {
                                            {"products", AttentionKernels::kProducts}},
                  "auto: attention in one kernel that keeps no scores, where there is one "
                  "(docs/architecture.md); products: matrix products, softmax and dropout apart"));
+  t.push_back(integer_key("run.audit_steps", TH_AT(run.audit_steps), 0, kMost,
+                          "every so many steps one micro-batch is computed by a second rank as "
+                          "well, and copies of the parameters are compared; a rank that differs is "
+                          "named, and the run ends with exit 7 before the update; 0: off "
+                          "(docs/audit.md)"));
 }
 
 }  // namespace th::config
