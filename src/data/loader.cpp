@@ -34,30 +34,35 @@ StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch
   step.source_tokens = step.target_tokens = micro_batches_ * tokens;
   step.padded_tokens = 2 * step.source_tokens;
   step.score_cells = step.padded_score_cells = 3 * step.source_tokens * data_.synthetic_length;
-  for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) {
-    const auto position =
-        static_cast<std::uint64_t>((epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + s);
-    const std::uint64_t key = hash_pair(mix64(seed_), position);
-    std::uint64_t counter = 0;
-    const auto fill = [&](std::vector<std::int64_t>& ids) {
-      ids.resize(static_cast<std::size_t>(tokens));
-      for (std::int64_t& id : ids)
-        id = 4 + static_cast<std::int64_t>(hash_pair(key, counter++) %
-                                           static_cast<std::uint64_t>(data_.vocab_size - 4));
-    };
-    Batch batch;
-    batch.sentences = data_.batch_size;
-    batch.source_length = batch.target_length = data_.synthetic_length;
-    batch.source_tokens = batch.target_tokens = tokens;
-    batch.source_lengths.assign(static_cast<std::size_t>(batch.sentences),
-                                static_cast<std::int32_t>(data_.synthetic_length));
-    batch.target_lengths = batch.source_lengths;
-    fill(batch.source);
-    fill(batch.target_in);
-    fill(batch.target_out);
-    step.rounds.push_back(std::move(batch));
-  }
+  for (std::int64_t s = rank_; s < micro_batches_; s += ranks_)
+    step.rounds.push_back(make_slot(epoch, step_in_epoch, s));
   return step;
+}
+
+Batch SyntheticSource::make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                 std::int64_t slot) const {
+  const std::int64_t tokens = data_.batch_size * data_.synthetic_length;
+  const auto position = static_cast<std::uint64_t>(
+      (epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + slot);
+  const std::uint64_t key = hash_pair(mix64(seed_), position);
+  std::uint64_t counter = 0;
+  const auto fill = [&](std::vector<std::int64_t>& ids) {
+    ids.resize(static_cast<std::size_t>(tokens));
+    for (std::int64_t& id : ids)
+      id = 4 + static_cast<std::int64_t>(hash_pair(key, counter++) %
+                                         static_cast<std::uint64_t>(data_.vocab_size - 4));
+  };
+  Batch batch;
+  batch.sentences = data_.batch_size;
+  batch.source_length = batch.target_length = data_.synthetic_length;
+  batch.source_tokens = batch.target_tokens = tokens;
+  batch.source_lengths.assign(static_cast<std::size_t>(batch.sentences),
+                              static_cast<std::int32_t>(data_.synthetic_length));
+  batch.target_lengths = batch.source_lengths;
+  fill(batch.source);
+  fill(batch.target_in);
+  fill(batch.target_out);
+  return batch;
 }
 
 BatchLoader::BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,

@@ -21,9 +21,14 @@ class StepSource {
  public:
   virtual ~StepSource() = default;
   [[nodiscard]] virtual StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const = 0;
+  /// The micro-batch of any slot of a step, whichever rank has it there.
+  [[nodiscard]] virtual Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                        std::int64_t slot) const = 0;
   [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
-  /// Shapes of this rank's slots in an epoch; none is within another one.
-  [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch) const = 0;
+  enum class SlotsOf { kThisRank, kAllRanks };
+  /// Shapes of those slots in an epoch; none is within another one.
+  [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch,
+                                                               SlotsOf whose) const = 0;
   /// Whether steps() of many epochs takes no time that a user waits for.
   [[nodiscard]] virtual bool counts_quickly() const { return true; }
 };
@@ -45,9 +50,12 @@ class CorpusSource final : public StepSource {
                std::int64_t ranks);
   ~CorpusSource() override;
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
+  [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                std::int64_t slot) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
   /// Of a corpus in pieces: of the first piece, for all.
-  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch) const override;
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch,
+                                                       SlotsOf whose) const override;
   [[nodiscard]] bool counts_quickly() const override { return pieces_ == 1 && !sampled_; }
   /// Pairs that each training file gives to an epoch, by data.train_weights or
   /// data.train_temperature; empty: every pair comes once.
@@ -95,8 +103,10 @@ class SyntheticSource final : public StepSource {
   SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed,
                   std::int64_t steps_per_epoch, std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
+  [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                std::int64_t slot) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t) const override { return steps_per_epoch_; }
-  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override {
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t, SlotsOf) const override {
     return {BatchShape::uniform(data_.batch_size, data_.synthetic_length, data_.synthetic_length)};
   }
 

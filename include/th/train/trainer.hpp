@@ -42,6 +42,8 @@
 
 namespace th::train {
 
+class Audit;
+
 /// A run of the loop: data, model, engine, checkpoints and reports, put together from a checked
 /// deck. All ranks make one and call run().
 class Trainer {
@@ -80,6 +82,7 @@ class Trainer {
   void open_checkpoint();
   void open_saver();
   void prepare_output();
+  void open_audit();
   /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the
   /// ranks of a node have.
   [[nodiscard]] zero::PlanRequest plan_engine(config::Overlap overlap, int ranks_of_node);
@@ -120,6 +123,8 @@ class Trainer {
   [[nodiscard]] data::StepBatches next_batches();
   /// All ranks have the same loss and norm, so each ends the run with this error. Collective.
   [[noreturn]] void give_up(const std::string& numerics);
+  /// An audit found a rank that differs: each ends the run with this error. Collective.
+  [[noreturn]] void end_by_audit(const std::string& found);
   /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else
   /// the end by give_up().
   void judge(std::int64_t step, double loss, const zero::StepResult& result);
@@ -220,6 +225,7 @@ class Trainer {
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::shared_ptr<void> engine_watch_;  ///< ends before the engine does
+  std::unique_ptr<Audit> audit_;
   std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<Validator> validator_;  ///< null: there is no validation text
   BestTracker tracker_;

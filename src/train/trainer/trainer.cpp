@@ -6,6 +6,7 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/audit/audit.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/lr_schedule.hpp"
 
@@ -70,7 +71,8 @@ int Trainer::run_to_the_end() {
   while (!finished() || epoch_end_due()) {
     const bool due = state_.validation_due;
     if (!due) train_one();
-    times_were_taken_ = !due;
+    // An audit gives one rank more to do.
+    times_were_taken_ = !due && !audit_->due(state_.step);
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
     stopped = epoch_ended ? !end_epoch() : (due || validates_now()) && !validate_in_between();
     if (stopped) break;
@@ -134,10 +136,12 @@ void Trainer::train_step() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kStep);
   watchdog_.enter("training", state_.step + 1);
   const data::StepBatches batches = next_batches();
+  if (audit_->due(state_.step + 1)) finish_steps();  // the audit waits, and may end the run
   const std::int64_t optimizer_step = state_.step - state_.skipped_steps + 1;
   const double lr = learning_rate(config_, total_steps_, optimizer_step);
-  enqueue_step(config_, *model_, *engine_, batches, state_.step,
-               {lr, optimizer_step, loss_scale_.scale()});
+  const std::string found =
+      audit_->enqueue_step(batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
+  if (!found.empty()) end_by_audit(found);
   ++state_.step;
   ++state_.step_in_epoch;
   under_way_.push_back({state_.step, lr, start, batches.source_tokens, batches.target_tokens,
@@ -209,6 +213,16 @@ void Trainer::give_up(const std::string& numerics) {
   saver_->finish();  // the checkpoint before it is the way out
   keep_bad_step();
   throw Error(ExitCode::kNumerics, numerics, Error::Thrown::kEverywhere);
+}
+
+void Trainer::end_by_audit(const std::string& found) {
+  try {
+    saver_->finish();             // the checkpoint before it is the way out
+  } catch (const Error& error) {  // what was found is told all the same
+    if (error.thrown() == Error::Thrown::kHere) throw;
+    warn(error.what());
+  }
+  throw Error(ExitCode::kCommunication, found, Error::Thrown::kEverywhere);
 }
 
 bool Trainer::skips(double loss, double grad_norm) const {
