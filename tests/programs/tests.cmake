@@ -8,7 +8,7 @@ if(TARGET th_app)
     attention_kinds checkpoints choosing cli corpora fine_tuning folder_troubles gpu_check gpu_run
     job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
     plan precision profile replay rerun resume resume_proof resume_troubles save_faults save_killed
-    save_troubles stop_signal summarization tokenizers translate_jobs translate_sharded
+    save_troubles stop_signal summarization tokenizers trace_rows translate_jobs translate_sharded
     translate_streams troubles validation watching windows)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
