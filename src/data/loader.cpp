@@ -66,13 +66,15 @@ Batch SyntheticSource::make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
 }
 
 BatchLoader::BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
-                         std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead)
+                         std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead,
+                         Notes notes)
     : source_(std::move(source)),
+      notes_(std::move(notes)),
       epoch_(epoch),
       step_(step_in_epoch),
       ahead_(std::max<std::int64_t>(1, ahead)) {
   while (step_ >= source_->steps(epoch_)) step_ -= source_->steps(epoch_++);
-  for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+  for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 BatchLoader::~BatchLoader() {
@@ -84,10 +86,14 @@ BatchLoader::~BatchLoader() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-BatchLoader::Result BatchLoader::prepare(std::int64_t epoch, std::int64_t step) const {
+BatchLoader::Result BatchLoader::prepare(const Place& place, std::int64_t worker) const {
+  using runtime::FlightRecord;
+  const FlightRecord::StepScope event(notes_.record, FlightRecord::What::kRead,
+                                      FlightRecord::On::kReading, notes_.first_step + place.number,
+                                      worker);
   Result result;
   try {
-    result.batches = source_->make(epoch, step);
+    result.batches = source_->make(place.epoch, place.step_in_epoch);
   } catch (...) {
     result.error = std::current_exception();
   }
@@ -100,15 +106,13 @@ void BatchLoader::advance() {
   ++epoch_;
 }
 
-void BatchLoader::work() {
+void BatchLoader::work(std::int64_t worker) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   std::unique_lock lock(mutex_);
   while (true) {
     room_.wait(lock, [this] { return stop_ || claimed_ < handed_ + ahead_; });
     if (stop_) return;
-    const std::int64_t number = claimed_++;
-    const std::int64_t epoch = epoch_;
-    const std::int64_t step = step_;
+    const Place place{epoch_, step_, claimed_++};
     std::exception_ptr error;
     try {
       advance();
@@ -116,10 +120,10 @@ void BatchLoader::work() {
       error = std::current_exception();
     }
     lock.unlock();
-    Result result = prepare(epoch, step);
+    Result result = prepare(place, worker);
     if (error) result.error = error;
     lock.lock();
-    results_.emplace(number, std::move(result));
+    results_.emplace(place.number, std::move(result));
     ready_.notify_one();
   }
 }
@@ -128,7 +132,7 @@ StepBatches BatchLoader::next() {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   Result result;
   if (threads_.empty()) {
-    result = prepare(epoch_, step_);
+    result = prepare({epoch_, step_, handed_++}, 0);
     advance();
   } else {
     std::unique_lock lock(mutex_);

@@ -13,6 +13,7 @@
 
 #include "th/data/batcher.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 
 namespace th::data {
 
@@ -121,10 +122,19 @@ class SyntheticSource final : public StepSource {
 /// without end.
 class BatchLoader {
  public:
+  /// Where it notes the time in which it makes each step ready, by the numbers of the run's steps:
+  /// the first one that it hands out is `first_step`. Null: nowhere.
+  struct Notes {
+    std::shared_ptr<runtime::FlightRecord> record;
+    std::int64_t first_step = 1;
+  };
   /// Starts at (epoch, step_in_epoch). `workers` 0: next() makes the step itself. At most `ahead`
   /// steps wait.
   BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
-              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4);
+              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead, Notes notes);
+  BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
+              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4)
+      : BatchLoader(std::move(source), epoch, step_in_epoch, workers, ahead, Notes()) {}
   /// Stops and joins the threads.
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
@@ -137,10 +147,15 @@ class BatchLoader {
     StepBatches batches;
     std::exception_ptr error;
   };
-  [[nodiscard]] Result prepare(std::int64_t epoch, std::int64_t step) const;
+  /// A step, by its place, of the steps that are handed out: its number, from 0.
+  struct Place {
+    std::int64_t epoch = 0, step_in_epoch = 0, number = 0;
+  };
+  [[nodiscard]] Result prepare(const Place& place, std::int64_t worker) const;
   void advance();
-  void work();
+  void work(std::int64_t worker);
   std::shared_ptr<const StepSource> source_;
+  Notes notes_;
   std::int64_t epoch_, step_, ahead_;
   std::int64_t claimed_ = 0, handed_ = 0;
   bool stop_ = false;

@@ -28,13 +28,14 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/observe/step_watch.hpp"
+#include "th/train/observe/verdict.hpp"
 #include "th/train/output_folder.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/sharded_decoding.hpp"
-#include "th/train/step_watch.hpp"
 #include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
 #include "th/train/validation.hpp"
@@ -147,12 +148,16 @@ class Trainer {
   /// TensorBoard's points of a step.
   void note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate,
                  double scale);
-  /// TensorBoard's point of a phase that began at `start`.
-  void note_seconds(const char* phase, Clock::time_point start);
+  /// TensorBoard's point of a phase that began at `start`; its seconds.
+  double note_seconds(const char* phase, Clock::time_point start);
+  /// Why the run took the time that it took, in the log, where it had enough steps to tell.
+  void say_verdict();
   /// Begins to look at the time of steps. Collective.
   void open_watch();
   /// What this rank's main thread has spent in collectives and in waiting for its communication.
   [[nodiscard]] double seconds_in_others() const;
+  /// What its communication thread has spent in collectives without that anybody waited.
+  [[nodiscard]] double seconds_beside() const;
   /// Takes the times that all ranks had in the last step.
   void watch_step(std::span<const StepTimes> ranks);
   /// Rank 0 prints what other ranks have warned of. Collective.
@@ -201,6 +206,8 @@ class Trainer {
   [[nodiscard]] bool validate_in_between();
   [[nodiscard]] bool translate_test_set();
   void write_summary(const std::string& exit, const std::string& reason);
+  /// The part of the positions in its batches that is padding.
+  [[nodiscard]] double padding() const;
   [[nodiscard]] bool saving() const;
   /// Of the memory that the tensors are in.
   [[nodiscard]] const runtime::MemoryLedger& ledger() const;
@@ -251,7 +258,8 @@ class Trainer {
   monitor::LinePace pace_;
   StepTimes times_;                ///< of this rank's last step
   bool times_were_taken_ = false;  ///< since the last border
-  std::vector<std::string> hosts_;
+  RunFacts facts_{config_};
+  TimeUse use_;  ///< of the steps behind run.warmup_steps
   std::unique_ptr<StragglerWatch> stragglers_;
   LossWatch losses_;
   Clock::time_point began_;  ///< the first step

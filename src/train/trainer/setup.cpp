@@ -7,6 +7,7 @@
 #include "th/monitor/log_tail.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
+#include "th/runtime/transport/free_cores.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/audit/audit.hpp"
 #include "th/train/evaluation.hpp"
@@ -107,6 +108,9 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
   open_data(node);
   watchdog_.enter("set-up", state_.step);
   const OverlapChoice overlap = resolve_overlap(config_, collectives_, node, device_.way());
+  facts_.overlap = overlap.overlap;
+  facts_.ranks_here = node.size();
+  facts_.cores_here = runtime::cores_of(node);
   zero::PlanRequest request = plan_engine(overlap.overlap, node.size());
   // Nothing can refuse the deck any more: an earlier run's folder is moved for a run that begins.
   prepare_output();

@@ -23,7 +23,8 @@ namespace {
 
 using monitor::fixed;
 
-constexpr std::int64_t kStepsInMemory = 6;  // four that wait, the one in the making, the one in use
+constexpr std::int64_t kStepsAhead = 4;                   // that wait
+constexpr std::int64_t kStepsInMemory = kStepsAhead + 2;  // and the one in the making, that in use
 
 }  // namespace
 
@@ -65,8 +66,9 @@ int Trainer::run() {
 }
 
 int Trainer::run_to_the_end() {
-  loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch,
-                                                config_.data.num_workers);
+  loader_ = std::make_unique<data::BatchLoader>(
+      source_, state_.epoch, state_.step_in_epoch, config_.data.num_workers, kStepsAhead,
+      data::BatchLoader::Notes{engine_->flight_record(), state_.step + 1});
   bool stopped = false, best = false;
   while (!finished() || epoch_end_due()) {
     const bool due = state_.validation_due;
@@ -272,14 +274,16 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
 }
 
 Trainer::Border Trainer::agree() {
-  const std::array<double, 8> mine{stop_.reason(longest_step_),
+  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kBorder);
+  const std::array<double, 9> mine{stop_.reason(longest_step_),
                                    runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0,
                                    saver_->busy() ? 1.0 : 0.0,
                                    note_failure_ ? 1.0 : 0.0,
                                    log_.holds() ? 1.0 : 0.0,
                                    times_.data,
                                    times_.compute,
-                                   times_.communication};
+                                   times_.communication,
+                                   times_.hidden};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
@@ -292,7 +296,7 @@ Trainer::Border Trainer::agree() {
     busy = busy || all[r + 2] != 0;
     border.note_failed = border.note_failed || all[r + 3] != 0;
     warned = warned || all[r + 4] != 0;
-    times.push_back({all[r + 5], all[r + 6], all[r + 7]});
+    times.push_back({all[r + 5], all[r + 6], all[r + 7], all[r + 8]});
   }
   if (times_were_taken_) watch_step(times);
   times_were_taken_ = false;
@@ -330,7 +334,7 @@ void Trainer::save() {
   memory_->saw_save();
   saver_->save(*engine_, checkpoint_info(state_), {tracker_.kept(), std::exchange(dropped_, {})});
   saved_step_ = state_.step;
-  note_seconds("checkpoint", start);
+  use_.checkpoints += note_seconds("checkpoint", start);
 }
 
 io::CheckpointInfo Trainer::checkpoint_info(const RunState& state) const {

@@ -212,6 +212,27 @@ TEST(BatchLoader, WaitsForRoomAndShutsDown) {
   for (int i = 0; i < 50; ++i) BatchLoader unused(source, 0, 0, 2, 2);
 }
 
+TEST(BatchLoader, NotesEachStepThatItMakesReadyByTheNumberOfTheRunsStep) {
+  using runtime::FlightRecord;
+  for (const std::int64_t workers : {0, 1, 3}) {
+    const auto record = std::make_shared<FlightRecord>();
+    {
+      BatchLoader loader(std::make_shared<CountingSource>(), 0, 2, workers, 2, {record, 41});
+      for (int i = 0; i < 10; ++i) static_cast<void>(loader.next());
+    }
+    std::set<std::int32_t> steps;
+    for (const FlightRecord::Event& event : record->events()) {
+      EXPECT_EQ(event.what, FlightRecord::What::kRead);
+      EXPECT_EQ(event.on, FlightRecord::On::kReading);
+      EXPECT_GE(event.end, event.begin);
+      EXPECT_TRUE(steps.insert(event.unit).second) << "each step once";
+    }
+    ASSERT_GE(steps.size(), 10U);
+    EXPECT_EQ(*steps.begin(), 41);
+    EXPECT_EQ(*steps.rbegin(), 40 + std::ssize(steps)) << "without a gap";
+  }
+}
+
 TEST(BatchLoader, ResumeGivesTheSameBatches) {
   const auto source = std::make_shared<CorpusSource>(make_corpus(60), section(4), 2, 5, 0, 1);
   BatchLoader whole(source, 0, 0, 2);
