@@ -18,7 +18,7 @@
 // words.
 //
 // An op is three files: this one (a struct and its place in the list below), the host's body
-// (src/model/ops) and the device's (src/cuda/kernels).
+// (src/model/ops) and the device's (src/cuda/kernels/bodies).
 namespace th::op {
 
 using Count = std::int64_t;
