@@ -9,7 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "data/tokenizer/piece_model.hpp"
+#include "data/tokenizer/sentencepiece/piece_model.hpp"
 
 namespace th::data {
 

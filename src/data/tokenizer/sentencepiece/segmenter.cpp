@@ -1,9 +1,9 @@
-#include "data/tokenizer/segmenter.hpp"
+#include "data/tokenizer/sentencepiece/segmenter.hpp"
 
 #include <algorithm>
 
-#include "data/tokenizer/bpe_segmenter.hpp"
-#include "data/tokenizer/unigram_segmenter.hpp"
+#include "data/tokenizer/sentencepiece/bpe_segmenter.hpp"
+#include "data/tokenizer/sentencepiece/unigram_segmenter.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "data/tokenizer/segmenter.hpp"
+#include "data/tokenizer/sentencepiece/segmenter.hpp"
 #include "th/data/tokenizer/tokenizer.hpp"
 
 namespace sentencepiece {

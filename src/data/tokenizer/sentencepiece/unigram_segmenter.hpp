@@ -1,6 +1,6 @@
 #pragma once
 
-#include "data/tokenizer/segmenter.hpp"
+#include "data/tokenizer/sentencepiece/segmenter.hpp"
 
 namespace th::data {
 

@@ -1,4 +1,4 @@
-#include "data/tokenizer/sentencepiece_tokenizer.hpp"
+#include "data/tokenizer/sentencepiece/sentencepiece_tokenizer.hpp"
 
 #include <sentencepiece_processor.h>
 

@@ -7,8 +7,8 @@
 #include <iterator>
 #include <utility>
 
-#include "data/tokenizer/piece_training.hpp"
-#include "data/tokenizer/sentencepiece_tokenizer.hpp"
+#include "data/tokenizer/sentencepiece/piece_training.hpp"
+#include "data/tokenizer/sentencepiece/sentencepiece_tokenizer.hpp"
 #include "data/tokenizer/word_tokenizer.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"

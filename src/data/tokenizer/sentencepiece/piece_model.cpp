@@ -1,4 +1,4 @@
-#include "data/tokenizer/piece_model.hpp"
+#include "data/tokenizer/sentencepiece/piece_model.hpp"
 
 #include <bit>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "data/tokenizer/piece_training.hpp"
+#include "data/tokenizer/sentencepiece/piece_training.hpp"
 
 #include <sentencepiece_trainer.h>
 

@@ -2,8 +2,8 @@
 
 #include <map>
 
-#include "data/tokenizer/piece_model.hpp"
-#include "data/tokenizer/sentencepiece_tokenizer.hpp"
+#include "data/tokenizer/sentencepiece/piece_model.hpp"
+#include "data/tokenizer/sentencepiece/sentencepiece_tokenizer.hpp"
 #include "th/base/error.hpp"
 
 namespace th::data {

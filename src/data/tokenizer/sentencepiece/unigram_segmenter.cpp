@@ -1,4 +1,4 @@
-#include "data/tokenizer/unigram_segmenter.hpp"
+#include "data/tokenizer/sentencepiece/unigram_segmenter.hpp"
 
 #include <algorithm>
 #include <cmath>

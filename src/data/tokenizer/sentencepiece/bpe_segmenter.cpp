@@ -1,4 +1,4 @@
-#include "data/tokenizer/bpe_segmenter.hpp"
+#include "data/tokenizer/sentencepiece/bpe_segmenter.hpp"
 
 #include <map>
 #include <queue>
