@@ -123,12 +123,9 @@ std::vector<std::vector<std::int32_t>> align_targets(const Transformer& model,
   c10::InferenceMode no_grad;
   Pass pass{.batch = batch, .context = model.inference()};
   UnitWalk walk(source, &pass);
-  const bool shared = model.shared_unit() >= 0;
-  if (shared) walk.hold_forward(model.shared_unit());
-  pass.memory = pass.take_memory(model.encoder().forward(walk, nullptr));
   Stack::Tapes tapes;
-  const at::Tensor last = model.decoder().forward(walk, &tapes);
-  if (shared) walk.release_forward();
+  const at::Tensor last = model.forward(walk, nullptr, &tapes);
+  walk.release_forward();
   const AttentionTape& tape = tapes.back().cross_attention;
   const AttentionCuts& cuts = pass.context.cuts;
   if (tape.q.dim() != 2 && cuts.cross.local())

@@ -1,6 +1,5 @@
 #include "th/model/decoding/decoding.hpp"
 
-#include "model/blocks/output.hpp"
 #include "model/blocks/stack.hpp"
 #include "model/decoding/sentence_search.hpp"
 #include "model/decoding/step_scores.hpp"
@@ -52,8 +51,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
         std::min(longest, (cuts.cross.before + cuts.cross.after) / cuts.cross.step + 1);
   }
   s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
-  if (model.shared_unit() >= 0) s.walk.hold_forward(model.shared_unit());
-  s.pass.memory = s.pass.take_memory(model.encoder().forward(s.walk, nullptr));
+  model.encode(s.walk, nullptr);
   s.rows.make_room(longest, s.pass.memory.size(1));
   model.decoder().prepare(s.walk, &s.rows, s.caches);
   if (s.rows.kept_keys == 0) s.pass.memory = at::Tensor();
@@ -63,9 +61,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   }
 }
 
-IncrementalDecoder::~IncrementalDecoder() {
-  if (model_.shared_unit() >= 0) state_->walk.release_forward();
-}
+IncrementalDecoder::~IncrementalDecoder() { state_->walk.release_forward(); }
 
 StepLogits IncrementalDecoder::step(std::span<const std::int32_t> ids,
                                     std::span<const std::int64_t> parents) {
@@ -79,12 +75,7 @@ StepLogits IncrementalDecoder::step(std::span<const std::int32_t> ids,
     std::fill_n(s.rows.places.data_ptr<std::int32_t>(), rows,
                 static_cast<std::int32_t>(s.rows.step));
   }
-  const at::Tensor x = model_.decoder().step(s.walk, &s.rows, s.caches);
-  at::Tensor logits;
-  s.walk.forward(model_.output_unit(), [&](const ParameterSpan& p) {
-    LayerCache none;
-    logits = model_.output().step(s.rows, p, x, none);
-  });
+  at::Tensor logits = model_.step(s.walk, &s.rows, s.caches);
   std::vector<std::span<const std::int32_t>> of_rows;
   for (std::int64_t r = 0; r < rows && !s.rows.candidates.empty(); ++r)
     of_rows.push_back(s.rows.candidates_of_row(r));
