@@ -19,43 +19,13 @@ const DecodingTables& tables() {
 
 }  // namespace
 
-template <>
-void attend_one(const AttendOne<float>& operands) {
-  tables().fp32.attend_one(operands);
-}
-template <>
-void attend_one(const AttendOne<Bf16>& operands) {
-  tables().bf16.attend_one(operands);
-}
-template <>
-void attend_one(const AttendOne<Fp16>& operands) {
-  tables().fp16.attend_one(operands);
+template <typename T>
+const DecodingOps<T>& decoding_ops() {
+  return tables().of<T>();
 }
 
-template <>
-RowNormalizer normalizer_of(const float* logits, std::int64_t vocabulary, float* maxima) {
-  return tables().fp32.normalizer_of(logits, vocabulary, maxima);
-}
-template <>
-RowNormalizer normalizer_of(const Bf16* logits, std::int64_t vocabulary, float* maxima) {
-  return tables().bf16.normalizer_of(logits, vocabulary, maxima);
-}
-template <>
-RowNormalizer normalizer_of(const Fp16* logits, std::int64_t vocabulary, float* maxima) {
-  return tables().fp16.normalizer_of(logits, vocabulary, maxima);
-}
-
-template <>
-void chosen_dots(const ChosenDots<float>& operands) {
-  tables().fp32.chosen_dots(operands);
-}
-template <>
-void chosen_dots(const ChosenDots<Bf16>& operands) {
-  tables().bf16.chosen_dots(operands);
-}
-template <>
-void chosen_dots(const ChosenDots<Fp16>& operands) {
-  tables().fp16.chosen_dots(operands);
-}
+template const DecodingOps<float>& decoding_ops<float>();
+template const DecodingOps<Bf16>& decoding_ops<Bf16>();
+template const DecodingOps<Fp16>& decoding_ops<Fp16>();
 
 }  // namespace th::model

@@ -31,7 +31,7 @@ void scores_of(const AttendOne<T>& o, const float* q, float* scores) {
 }
 
 template <typename T>
-[[gnu::flatten]] void attend_one(const AttendOne<T>& given) {
+[[gnu::flatten]] void compute(const AttendOne<T>& given) {
   const AttendOne<T> o = given;  // a copy, which no store below can change
   const std::int64_t columns = o.heads * o.width;
   const float scale = 1.0F / std::sqrt(static_cast<float>(o.width));
@@ -85,14 +85,15 @@ template <typename T>
 }
 
 template <typename T>
-[[gnu::flatten]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary,
-                                             float* maxima) {
+[[gnu::flatten]] void compute(const NormalizeRow<T>& given) {
+  const NormalizeRow<T> o = given;
   float check = 0;
-  const float top = block_maxima(logits, vocabulary, maxima, check);
-  if (!(check == 0.0F)) return {};
-  const float sum =
-      lane_sum(vocabulary, [&](std::int64_t v) { return exp_fixed(to_float(logits[v]) - top); });
-  return {static_cast<double>(top), std::log(static_cast<double>(sum)), true};
+  const float top = block_maxima(o.logits, o.vocabulary, o.maxima, check);
+  *o.out = {};
+  if (!(check == 0.0F)) return;
+  const float sum = lane_sum(
+      o.vocabulary, [&](std::int64_t v) { return exp_fixed(to_float(o.logits[v]) - top); });
+  *o.out = {static_cast<double>(top), std::log(static_cast<double>(sum)), true};
 }
 
 /// The sums of x with N rows, each as lane_sum has it.
@@ -126,19 +127,26 @@ template <int N, typename T>
 }
 
 template <typename T>
-[[gnu::flatten]] void chosen_dots(const ChosenDots<T>& given) {
+[[gnu::flatten]] void compute(const ChosenDots<T>& given) {
   const ChosenDots<T> o = given;
   std::int64_t i = 0;
   for (; i + 4 <= o.count; i += 4) dots_from<4>(o, i);
   for (; i < o.count; ++i) dots_from<1>(o, i);
 }
 
+/// The one adaptor between the tables' entries and the overloads above.
+struct DecodingBodies {
+  template <typename Operands>
+  static constexpr bool has = true;
+
+  template <typename Operands>
+  [[gnu::flatten]] static void run(const Operands& operands, void*) {
+    compute(operands);
+  }
+};
+
 }  // namespace
 
-constinit const DecodingTables kDecodingTables{
-    {attend_one<float>, normalizer_of<float>, chosen_dots<float>},
-    {attend_one<Bf16>, normalizer_of<Bf16>, chosen_dots<Bf16>},
-    {attend_one<Fp16>, normalizer_of<Fp16>, chosen_dots<Fp16>},
-};
+constinit const DecodingTables kDecodingTables = DecodingTables::all_of<DecodingBodies>();
 
 }  // namespace th::model::TH_ISA

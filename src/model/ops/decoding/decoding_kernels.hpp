@@ -3,10 +3,13 @@
 #include <cstdint>
 
 #include "th/base/half_float.hpp"
+#include "th/runtime/ops/op_table.hpp"
 #include "th/runtime/ops/score_rule.hpp"
 
 // Row kernels of decoding, for elements T: float, Bf16, Fp16. Arithmetic is fp32; each row's result
-// depends on the row alone, never on which rows stand beside it.
+// depends on the row alone, never on which rows stand beside it. A kernel is two files: this one (a
+// struct of operands, its place in the list below and what callers call) and its body
+// (decoding_kernels.cpp).
 namespace th::model {
 
 /// Floats of scratch that attend_one takes.
@@ -30,8 +33,6 @@ struct AttendOne {
   float* scratch = nullptr;   ///< attend_scratch() floats
   T* out = nullptr;           ///< [H*K]
 };
-template <typename T>
-void attend_one(const AttendOne<T>& operands);
 
 /// Products of one row with chosen rows of a weight: y[i] = sum over k of x[k] weight[ids[i], k], +
 /// bias[ids[i]]. The sum is a fixed tree of lanes, so an element depends on its two rows alone.
@@ -45,8 +46,6 @@ struct ChosenDots {
   std::int64_t count = 0;
   float* y = nullptr;  ///< [count]
 };
-template <typename T>
-void chosen_dots(const ChosenDots<T>& operands);
 
 /// log p[v] of a row of logits is logits[v] - top - log_sum, natural logarithm.
 struct RowNormalizer {
@@ -56,10 +55,6 @@ struct RowNormalizer {
     return (static_cast<double>(logit) - top) - log_sum;
   }
 };
-/// The normalizer, and on the way the largest logit of each block of kLogitBlock ids to `maxima`
-/// [logit_blocks(vocabulary)].
-template <typename T>
-[[nodiscard]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary, float* maxima);
 
 /// Ids whose largest logit a search looks at before it looks at theirs.
 inline constexpr std::int64_t kLogitBlock = 64;
@@ -67,18 +62,21 @@ inline constexpr std::int64_t kLogitBlock = 64;
   return (vocabulary + kLogitBlock - 1) / kLogitBlock;
 }
 
-/// The kernels of one element type, and of all, compiled for one instruction set.
+/// The normalizer of a row of logits, and on the way the largest logit of each block of kLogitBlock
+/// ids.
 template <typename T>
-struct DecodingKernels {
-  void (*attend_one)(const AttendOne<T>& operands);
-  RowNormalizer (*normalizer_of)(const T* logits, std::int64_t vocabulary, float* maxima);
-  void (*chosen_dots)(const ChosenDots<T>& operands);
+struct NormalizeRow {
+  const T* logits = nullptr;  ///< [vocabulary]
+  std::int64_t vocabulary = 0;
+  float* maxima = nullptr;       ///< [logit_blocks(vocabulary)]
+  RowNormalizer* out = nullptr;  ///< one
 };
-struct DecodingTables {
-  DecodingKernels<float> fp32;
-  DecodingKernels<Bf16> bf16;
-  DecodingKernels<Fp16> fp16;
-};
+
+/// The kernels of one element type, found by the types of their operands; the stream is no one's.
+template <typename T>
+using DecodingOps = runtime::OpTableOf<AttendOne<T>, ChosenDots<T>, NormalizeRow<T>>;
+/// Of all element types, compiled for one instruction set.
+using DecodingTables = runtime::ElementTables<DecodingOps>;
 
 // decoding_kernels.cpp is compiled once for each of these namespaces (cmake/ThIsa.cmake).
 namespace avx512 {
@@ -89,6 +87,28 @@ extern const DecodingTables kDecodingTables;
 }
 namespace baseline {
 extern const DecodingTables kDecodingTables;
+}
+
+/// Those for th::instruction_set().
+template <typename T>
+[[nodiscard]] const DecodingOps<T>& decoding_ops();
+
+template <typename T>
+void attend_one(const AttendOne<T>& operands) {
+  decoding_ops<T>().run(operands, nullptr);
+}
+template <typename T>
+void chosen_dots(const ChosenDots<T>& operands) {
+  decoding_ops<T>().run(operands, nullptr);
+}
+template <typename T>
+[[nodiscard]] RowNormalizer normalizer_of(const T* logits, std::int64_t vocabulary, float* maxima) {
+  RowNormalizer normalizer;
+  decoding_ops<T>().run(
+      NormalizeRow<T>{
+          .logits = logits, .vocabulary = vocabulary, .maxima = maxima, .out = &normalizer},
+      nullptr);
+  return normalizer;
 }
 
 }  // namespace th::model

@@ -26,8 +26,6 @@ struct HostBodies {
 
 }  // namespace
 
-constinit const HostTables kHostTables{runtime::OpTable<float>::of<HostBodies>(),
-                                       runtime::OpTable<Bf16>::of<HostBodies>(),
-                                       runtime::OpTable<Fp16>::of<HostBodies>()};
+constinit const HostTables kHostTables = HostTables::all_of<HostBodies>();
 
 }  // namespace th::model::TH_ISA
