@@ -94,15 +94,6 @@ void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record
   if (copies_) copies_->record_on(record);
 }
 
-std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest) {
-  constexpr std::int64_t kFloat = 4;
-  if (model.position == config::Position::kLearned) return 0;
-  if (model.position == config::Position::kRope)
-    return longest * (model.d_model / model.num_heads / 2 * 2) * kFloat;
-  if (model.position == config::Position::kAlibi) return model.num_heads * kFloat;
-  return longest * model.d_model * kFloat;
-}
-
 std::int64_t Transformer::constant_bytes() const noexcept {
   return table_bytes(model_, longest_) +
          (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);

@@ -12,6 +12,30 @@
 
 namespace th::model {
 
+namespace {
+
+/// The steps that are kept so that each of `steps` steps has itself and those before it that it or
+/// a later one sees.
+std::int64_t steps_kept(const runtime::ScoreRule& rule, std::int64_t steps) {
+  std::int64_t most = 1;
+  for (std::int64_t step = 0; step < steps; ++step)
+    most = std::max(most, step + 1 - rule.oldest_key(step));
+  return most;
+}
+
+/// The most keys that one of `steps` steps sees, of `longest`; 0 where all are made at once.
+std::int64_t keys_kept(const runtime::ScoreRule& rule, std::int64_t steps, std::int64_t longest) {
+  if (!rule.local()) return 0;
+  std::int64_t most = 1;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const runtime::PositionRange seen = rule.keys(step, longest);
+    most = std::max(most, seen.end - seen.begin);
+  }
+  return most;
+}
+
+}  // namespace
+
 /// The walk through the units, and what the rows and layers keep.
 struct IncrementalDecoder::State {
   State(const Transformer& model, ParameterSource& source, const data::Batch& batch)
@@ -42,14 +66,11 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   s.rows.capacity = batch.sentences * rows_per_sentence;
   s.rows.steps = steps;
   const AttentionCuts& cuts = s.pass.context.cuts;
-  s.rows.kept_steps = cuts.decoder.local() ? std::min(steps, cuts.decoder.before + 1) : steps;
+  s.rows.kept_steps = steps_kept(cuts.decoder, steps);
   const std::span<const std::int32_t> lengths = s.pass.rows.memory_lengths();
   const std::int64_t longest =
       lengths.empty() ? 1 : std::max(1, *std::max_element(lengths.begin(), lengths.end()));
-  if (cuts.cross.local()) {
-    s.rows.kept_keys =
-        std::min(longest, (cuts.cross.before + cuts.cross.after) / cuts.cross.step + 1);
-  }
+  s.rows.kept_keys = keys_kept(cuts.cross, steps, longest);
   s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
   model.encode(s.walk, nullptr);
   s.rows.make_room(longest, s.pass.memory.size(1));

@@ -206,6 +206,11 @@ struct MaskedSoftmax {
     if (key_spans == nullptr) return rule.bias(head, t, k);
     return rule.bias(head, query_spans[b].position + t, key_spans[b].position + k);
   }
+  /// Whether query t of b sees the key of place k, one of seen().
+  [[nodiscard]] TH_HOST_DEVICE bool sees(Count b, Count t, Count k) const {
+    if (key_spans == nullptr) return rule.sees(t, k);
+    return rule.sees(query_spans[b].position + t, key_spans[b].position + k);
+  }
 };
 
 /// In place over g [rows, S]: g = p * (d - sum_s p d), d = dropout(g), which draws by place in g

@@ -233,6 +233,11 @@ struct MaskedSoftmaxBody {
         s[k] = from_float<T>(exp_fixed(to_float(s[k]) - top) * inverse);
       });
     }
+    if (o.rule.gaps()) {
+      lanes.each(n, [&](std::int64_t k) {
+        if (!o.sees(sentence, query, seen.begin + k)) s[k] = T{};
+      });
+    }
     lanes.each(o.keys - n, [&](std::int64_t k) { all[k < seen.begin ? k : n + k] = T{}; });
   }
 };

@@ -234,6 +234,10 @@ template <int Lanes, typename Scores>
   }
   const float inverse = RowOf<Lanes>::exponentials(row + seen.begin, seen.end - seen.begin,
                                                    s.columns - seen.begin, factor);
+  if (s.rule.gaps()) {
+    for (std::int64_t i = seen.begin; i < seen.end; ++i)
+      if (!s.rule.sees(s.first + t, s.first_key + i)) row[i] = 0.0F;
+  }
   clear_unseen(row, seen, s.columns);
   return inverse;
 }

@@ -30,6 +30,15 @@ void scores_of(const AttendOne<T>& o, const float* q, float* scores) {
   }
 }
 
+/// Zeros for the keys that the query leaves out.
+template <typename T>
+void clear_gaps(const AttendOne<T>& o, float* probabilities) {
+  for (std::int64_t s = 0; s < o.keys; ++s) {
+    if (o.rule.sees(o.position, o.first_key + s)) continue;
+    for (std::int64_t h = 0; h < o.heads; ++h) probabilities[h * o.keys + s] = 0.0F;
+  }
+}
+
 template <typename T>
 [[gnu::flatten]] void compute(const AttendOne<T>& given) {
   const AttendOne<T> o = given;  // a copy, which no store below can change
@@ -42,6 +51,7 @@ template <typename T>
   for (std::int64_t d = 0; d < columns; ++d) sums[d] = 0.0F;
   scores_of(o, q, scores);
   for (std::int64_t h = 0; h < o.heads; ++h) softmax_row(scores + h * o.keys, o.keys);
+  if (o.rule.gaps()) clear_gaps(o, scores);
   for (std::int64_t s = 0; s < o.keys; ++s) {
     for (std::int64_t h = 0; h < o.heads; ++h) {
       const float weight = scores[h * o.keys + s];
