@@ -54,10 +54,10 @@ class Checker {
   std::vector<std::string>& warnings_;
 };
 
-/// Whether an attention of the model is local.
-[[nodiscard]] inline bool any_local(const ModelSection& model) {
-  return model.encoder_attention == Attention::kLocal ||
-         model.decoder_attention == Attention::kLocal || model.cross_attention == Attention::kLocal;
+/// Whether an attention of the model has a window.
+[[nodiscard]] inline bool any_window(const ModelSection& model) {
+  return has_window(model.encoder_attention) || has_window(model.decoder_attention) ||
+         has_window(model.cross_attention);
 }
 
 /// Whether a schedule falls to its least rate at a step that is known at its beginning.

@@ -12,7 +12,7 @@ namespace th::config {
 namespace {
 
 void check_attention(Checker& k, const ModelSection& model) {
-  k.require(!any_local(model) || model.attention_window > 0,
+  k.require(!any_window(model) || model.attention_window > 0,
             {"model.attention_window", "model.encoder_attention", "model.decoder_attention",
              "model.cross_attention"},
             "0, and local attention sees so many places on each side; allowed from 1");
@@ -28,8 +28,7 @@ void check_attention(Checker& k, const ModelSection& model) {
             {"model.rope_scaling", "model.num_heads", "model.d_model"},
             "ntk takes theta * s^(d/(d-2)), and a head of model.d_model / model.num_heads = 2 "
             "columns makes that s^(2/0); allowed none, linear");
-  k.warn(model.cross_attention == Attention::kLocal &&
-             model.attention_window < model.cross_downsample - 1,
+  k.warn(has_window(model.cross_attention) && model.attention_window < model.cross_downsample - 1,
          {"model.attention_window", "model.cross_downsample"},
          std::to_string(model.attention_window) + " is below model.cross_downsample - 1 = " +
              std::to_string(model.cross_downsample - 1) +

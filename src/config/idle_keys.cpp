@@ -48,7 +48,7 @@ void find_idle_reach(Checker& k, const RunConfig& c) {
          std::to_string(model.cross_downsample) + " is not below " + told(source) +
              ": cross attention sees the first encoder state alone");
   const auto is_full = [&](Attention attention, const LongestLine& line) {
-    return attention == Attention::kLocal && model.attention_window > 0 &&
+    return has_window(attention) && model.attention_window > 0 &&
            model.attention_window >= line.ids - 1;
   };
   const bool encoder = is_full(model.encoder_attention, source),
@@ -63,7 +63,7 @@ void find_idle_reach(Checker& k, const RunConfig& c) {
 
 void find_idle_of_model(Checker& k, const RunConfig& c) {
   find_idle_reach(k, c);
-  k.idle_if(!any_local(c.model), {"model.attention_window"}, "no attention is local");
+  k.idle_if(!any_window(c.model), {"model.attention_window"}, "no attention is local");
   k.idle_if(c.model.position != Position::kRope,
             {"model.rope_theta", "model.rope_scaling", "model.rope_scaling_factor"},
             "model.position is not rope");

@@ -3,8 +3,8 @@
 #include "th/base/error.hpp"
 #include "th/base/exact_sum.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/memory_watch.hpp"
 #include "th/train/sharded_decoding.hpp"
+#include "th/train/watch/memory_watch.hpp"
 
 #include <algorithm>
 #include <array>

@@ -5,8 +5,8 @@
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/memory_watch.hpp"
 #include "th/train/validation.hpp"
+#include "th/train/watch/memory_watch.hpp"
 
 #include <array>
 #include <exception>

@@ -72,7 +72,7 @@ double source_per_target(const data::ParallelCorpus& corpus) {
 }
 
 void finish(TrainingData& data, const config::RunConfig& config) {
-  if (config.model.cross_attention == config::Attention::kLocal && data.dataset.train)
+  if (config::has_window(config.model.cross_attention) && data.dataset.train)
     data.source_per_target = source_per_target(*data.dataset.train);
   data.source_vocabulary = data.dataset.source_tokenizer ? data.dataset.source_tokenizer->size()
                                                          : config.data.vocab_size;

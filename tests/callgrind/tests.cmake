@@ -5,9 +5,10 @@ if(NOT TH_SANITIZE)
   set(src ${CMAKE_SOURCE_DIR}/src)
   th_isa_objects(host_ops th_host_ops)
   th_isa_objects(flat_kernels th_flat_kernels)
-  add_executable(th_callgrind_kernels callgrind/kernels.cpp ${src}/model/ops/host_dispatch.cpp
-    ${src}/model/ops/host_threads_serial.cpp ${host_ops} ${src}/zero/flat/flat_dispatch.cpp
-    ${flat_kernels} ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
+  add_executable(th_callgrind_kernels callgrind/kernels.cpp
+    ${src}/model/ops/tables/host_dispatch.cpp ${src}/model/ops/host_threads_serial.cpp
+    ${host_ops} ${src}/zero/flat/flat_dispatch.cpp ${flat_kernels}
+    ${src}/zero/optimizer.cpp ${src}/zero/slot_tree.cpp)
   th_apply_options(th_callgrind_kernels)
   target_include_directories(th_callgrind_kernels PRIVATE ${src})
   target_link_libraries(th_callgrind_kernels PRIVATE th_layout)

@@ -7,7 +7,7 @@ set(zero ${CMAKE_SOURCE_DIR}/src/zero)
 set(ops ${CMAKE_SOURCE_DIR}/src/model/ops)
 th_isa_objects(host_ops th_host_ops)
 th_isa_objects(flat_kernels th_flat_kernels)
-set(host_arithmetic ${ops}/host_dispatch.cpp ${ops}/host_threads_serial.cpp ${host_ops}
+set(host_arithmetic ${ops}/tables/host_dispatch.cpp ${ops}/host_threads_serial.cpp ${host_ops}
   ${zero}/flat/flat_dispatch.cpp ${zero}/optimizer.cpp ${zero}/slot_tree.cpp ${flat_kernels})
 add_library(th_cpu_reference STATIC ${zero}/engine_buffers.cpp ${zero}/state_layout.cpp
   ${zero}/state_store.cpp ${zero}/whole/whole_matrices.cpp

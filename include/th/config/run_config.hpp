@@ -109,6 +109,9 @@ struct ModelSection {
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kNone;
 };
 
+/// Whether an attention of this kind sees model.attention_window places.
+[[nodiscard]] constexpr bool has_window(Attention kind) { return kind != Attention::kFull; }
+
 /// Whether the embeddings of source and target are one matrix, over one vocabulary.
 [[nodiscard]] constexpr bool joint_vocabulary(const ModelSection& model) {
   return model.tie_embeddings == Tying::kEmbeddings || model.tie_embeddings == Tying::kAll;

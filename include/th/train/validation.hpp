@@ -11,9 +11,9 @@
 #include "th/data/corpus.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/train/evaluation.hpp"
-#include "th/train/memory_watch.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/training_data.hpp"
+#include "th/train/watch/memory_watch.hpp"
 
 namespace th::train {
 

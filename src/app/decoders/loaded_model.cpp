@@ -42,7 +42,7 @@ LoadedModel::LoadedModel(const std::string& checkpoint)
 double LoadedModel::read_ratio() {
   const double ratio = train::run_state_from_json(reader_.info().state_json).source_per_target;
   if (ratio > 0) return ratio;
-  if (config_.model.cross_attention == config::Attention::kLocal)
+  if (config::has_window(config_.model.cross_attention))
     notes_.push_back("warning: " + reader_.folder() +
                      " does not say how many source ids its training had a target id; local cross "
                      "attention goes by 1");

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/kernels/element_bodies.hpp"
+#include "cuda/kernels/bodies/element_bodies.hpp"
 #include "cuda/kernels/host_lanes.hpp"
 #include "cuda/kernels/launch.hpp"
 #include "th/base/error.hpp"

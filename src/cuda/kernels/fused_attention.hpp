@@ -105,7 +105,7 @@ class AttentionBlock {
       for (int s = begin + lane; s < end; s += 32) sum += exp_fixed(score(s) - top);
       const float inverse = 1.0F / warp_sum(sum);
       for (int s = lane; s < padded_rows(keys_); s += 32) {
-        const bool sees = s >= begin && s < end;
+        const bool sees = s >= begin && s < end && o_.rule.sees(t, s);
         const T p = sees ? from_float<T>(exp_fixed(score(s) - top) * inverse) : T{};
         p_.row(t)[s] = p;
         dropped_.row(t)[s] =

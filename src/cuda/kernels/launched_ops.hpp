@@ -1,8 +1,8 @@
 #pragma once
 
-#include "cuda/kernels/activation_bodies.hpp"
-#include "cuda/kernels/element_bodies.hpp"
-#include "cuda/kernels/row_bodies.hpp"
+#include "cuda/kernels/bodies/activation_bodies.hpp"
+#include "cuda/kernels/bodies/element_bodies.hpp"
+#include "cuda/kernels/bodies/row_bodies.hpp"
 #include "th/runtime/ops/operands.hpp"
 
 namespace th::cuda {

@@ -4,8 +4,9 @@
 
 namespace th::model {
 
-/// One unit of a model: it alone knows its parameters, computes forward and backward, decodes one
-/// position and says its cost. It holds no parameters and opens no units: a Stack does.
+/// One unit of a model: it alone knows which of the unit's tensors is what, computes forward and
+/// backward, decodes one position and says its cost. It holds no parameters and opens no units: a
+/// Stack does. Names and shapes are those of model_units().
 class Block {
  public:
   virtual ~Block() = default;
@@ -13,8 +14,6 @@ class Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  /// Names and shapes of its tensors, in the order of the spans that it is given.
-  [[nodiscard]] virtual const UnitSpec& unit() const = 0;
   /// The rows [M, D] of the next block, and what the backward pass needs into `tape`.
   [[nodiscard]] virtual at::Tensor forward(const Pass& pass, const ParameterSpan& p,
                                            const at::Tensor& x_MD, Tape& tape) const = 0;

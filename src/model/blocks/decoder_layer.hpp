@@ -9,10 +9,9 @@ namespace th::model {
 class DecoderLayer final : public Block {
  public:
   /// Layer `number` of the decoder.
-  DecoderLayer(const config::ModelSection& model, DecoderLayerUnit unit, std::int64_t number,
+  DecoderLayer(const config::ModelSection& model, const DecoderLayerUnit& unit, std::int64_t number,
                const RuleInputs& inputs);
 
-  [[nodiscard]] const UnitSpec& unit() const override { return unit_; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
                                    Tape& tape) const override;
   [[nodiscard]] at::Tensor backward(Pass& pass, const ParameterSpan& p, const at::Tensor& g_MD,
@@ -33,7 +32,6 @@ class DecoderLayer final : public Block {
   /// are the first to see, in the places of those that no query sees any more.
   void move_on(const DecodingRows& rows, const ParameterSpan& p, LayerCache& cache) const;
 
-  UnitSpec unit_;
   std::uint64_t dropout_block_;
   double width_, hidden_;   ///< D, F
   double hidden_matrices_;  ///< of a feed-forward layer

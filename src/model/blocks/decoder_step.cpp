@@ -1,6 +1,6 @@
 #include "model/blocks/decoder_layer.hpp"
 
-#include "model/ops/decoding_kernels.hpp"
+#include "model/ops/decoding/decoding_kernels.hpp"
 #include "th/model/memory/tensors.hpp"
 
 #include <algorithm>

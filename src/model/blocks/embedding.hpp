@@ -15,7 +15,6 @@ class Embedding final : public Block {
   Embedding(const config::ModelSection& model, EmbeddingUnit unit, Side side, at::Tensor positions,
             std::int64_t longest);
 
-  [[nodiscard]] const UnitSpec& unit() const override { return unit_.spec; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x,
                                    Tape& tape) const override;
   [[nodiscard]] at::Tensor backward(Pass& pass, const ParameterSpan& p, const at::Tensor& g_MD,

@@ -3,14 +3,11 @@
 #include "model/blocks/layer_sites.hpp"
 #include "th/base/error.hpp"
 
-#include <utility>
-
 namespace th::model {
 
-EncoderLayer::EncoderLayer(const config::ModelSection& model, EncoderLayerUnit unit,
+EncoderLayer::EncoderLayer(const config::ModelSection& model, const EncoderLayerUnit& unit,
                            std::int64_t number, const RuleInputs& inputs)
-    : unit_(std::move(unit.spec)),
-      dropout_block_(static_cast<std::uint64_t>(number)),
+    : dropout_block_(static_cast<std::uint64_t>(number)),
       width_(static_cast<double>(model.d_model)),
       hidden_(static_cast<double>(model.d_ff)),
       hidden_matrices_(model.activation == config::Activation::kSwiglu ? 3 : 2),

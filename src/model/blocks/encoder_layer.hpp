@@ -9,10 +9,9 @@ namespace th::model {
 class EncoderLayer final : public Block {
  public:
   /// Layer `number` of the encoder.
-  EncoderLayer(const config::ModelSection& model, EncoderLayerUnit unit, std::int64_t number,
+  EncoderLayer(const config::ModelSection& model, const EncoderLayerUnit& unit, std::int64_t number,
                const RuleInputs& inputs);
 
-  [[nodiscard]] const UnitSpec& unit() const override { return unit_; }
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
                                    Tape& tape) const override;
   [[nodiscard]] at::Tensor backward(Pass& pass, const ParameterSpan& p, const at::Tensor& g_MD,
@@ -25,7 +24,6 @@ class EncoderLayer final : public Block {
  private:
   [[nodiscard]] AttentionSite site(const Pass& pass) const;
 
-  UnitSpec unit_;
   std::uint64_t dropout_block_;
   double width_, hidden_;   ///< D, F
   double hidden_matrices_;  ///< of a feed-forward layer

@@ -17,7 +17,6 @@ class Output final : public Block {
   /// beside a large micro-batch.
   static constexpr std::int64_t kLogitRows = 1024;
 
-  [[nodiscard]] const UnitSpec& unit() const override { return unit_.spec; }
   /// Logits [M, V].
   [[nodiscard]] at::Tensor forward(const Pass& pass, const ParameterSpan& p, const at::Tensor& x_MD,
                                    Tape& tape) const override;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -72,7 +71,7 @@ struct LayerCache {
 /// The keys that a step's query sees, of a sentence that does not end.
 [[nodiscard]] inline runtime::PositionRange keys_seen(const runtime::ScoreRule& rule,
                                                       std::int64_t step) {
-  return rule.keys(step, std::numeric_limits<std::int32_t>::max());
+  return rule.keys(step, runtime::ScoreRule::kNoEnd);
 }
 
 /// The rows of one step of decoding: R live hypotheses, each at the same position. There is room

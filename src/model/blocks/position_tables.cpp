@@ -65,6 +65,15 @@ PositionTables::PositionTables(const TransformerSpec& spec, at::Device device)
   if (model.position == Position::kAlibi) slopes = alibi_slopes(model.num_heads).to(device);
 }
 
+std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest) {
+  constexpr std::int64_t kFloat = 4;
+  if (model.position == Position::kLearned) return 0;
+  if (model.position == Position::kRope)
+    return longest * (model.d_model / model.num_heads / 2 * 2) * kFloat;
+  if (model.position == Position::kAlibi) return model.num_heads * kFloat;
+  return longest * model.d_model * kFloat;
+}
+
 AttentionCuts attention_cuts(const TransformerSpec& spec) {
   const RuleInputs inputs{.ratio = ratio_of(spec.source_per_target)};
   const auto rule = [&](AttentionPlace place) {

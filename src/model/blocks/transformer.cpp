@@ -94,15 +94,6 @@ void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record
   if (copies_) copies_->record_on(record);
 }
 
-std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest) {
-  constexpr std::int64_t kFloat = 4;
-  if (model.position == config::Position::kLearned) return 0;
-  if (model.position == config::Position::kRope)
-    return longest * (model.d_model / model.num_heads / 2 * 2) * kFloat;
-  if (model.position == config::Position::kAlibi) return model.num_heads * kFloat;
-  return longest * model.d_model * kFloat;
-}
-
 std::int64_t Transformer::constant_bytes() const noexcept {
   return table_bytes(model_, longest_) +
          (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
@@ -154,16 +145,35 @@ double Transformer::read_total(const at::Tensor& total) const {
   return gemm_.computes() ? total.item<double>() : 0;
 }
 
+void Transformer::encode(UnitWalk& walk, Stack::Tapes* tapes) const {
+  if (encoder_shares_) walk.hold_forward(shared_unit_);
+  at::Tensor rows = encoder_->forward(walk, tapes);
+  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(std::exchange(rows, {}));
+  if (shared_unit_ >= 0 && !encoder_shares_) walk.hold_forward(shared_unit_);
+}
+
+at::Tensor Transformer::forward(UnitWalk& walk, Stack::Tapes* encoder_tapes,
+                                Stack::Tapes* decoder_tapes) const {
+  encode(walk, encoder_tapes);
+  return decoder_->forward(walk, decoder_tapes);
+}
+
+at::Tensor Transformer::step(UnitWalk& walk, const DecodingRows* rows,
+                             std::vector<LayerCache>& caches) const {
+  const at::Tensor x = decoder_->step(walk, rows, caches);
+  at::Tensor logits;
+  walk.forward(output_unit(), [&](const ParameterSpan& p) {
+    LayerCache none;
+    logits = output_->step(*rows, p, x, none);
+  });
+  return logits;
+}
+
 template <typename Work>
 void Transformer::walk_forward(UnitWalk& walk, const Work& output) const {
-  if (encoder_shares_) walk.hold_forward(shared_unit_);
-  const at::Tensor memory = encoder_->forward(walk, nullptr);
-  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(memory);
-  const bool shared = shared_unit_ >= 0;
-  if (shared && !encoder_shares_) walk.hold_forward(shared_unit_);
-  const at::Tensor x = decoder_->forward(walk, nullptr);
+  const at::Tensor x = forward(walk, nullptr, nullptr);
   walk.forward(output_unit(), [&](const ParameterSpan& p) { output(p, x); });
-  if (shared) walk.release_forward();
+  walk.release_forward();
 }
 
 at::Tensor Transformer::logits(ParameterSource& source, const data::Batch& batch) {
@@ -218,14 +228,9 @@ void Transformer::idle_forward(ParameterSource& source) const {
 }
 
 void Transformer::walk_slot(UnitWalk& walk) const {
-  const bool shared = shared_unit_ >= 0;
   Stack::Tapes encoder_tapes, decoder_tapes;
-  if (encoder_shares_) walk.hold_forward(shared_unit_);
-  at::Tensor rows = encoder_->forward(walk, &encoder_tapes);
-  if (walk.computes()) walk.pass().memory = walk.pass().take_memory(std::exchange(rows, {}));
-  if (shared && !encoder_shares_) walk.hold_forward(shared_unit_);
-  rows = decoder_->forward(walk, &decoder_tapes);
-  if (shared) walk.hold_backward();
+  at::Tensor rows = forward(walk, &encoder_tapes, &decoder_tapes);
+  walk.hold_backward();
   at::Tensor g;
   walk.backward(output_unit(), [&](const ParameterSpan& p) {
     g = output_->backward_of_loss(walk.pass(), p, std::move(rows));
@@ -236,13 +241,13 @@ void Transformer::walk_slot(UnitWalk& walk) const {
     if (gemm_.computes()) pass.g_memory.zero_();
   }
   decoder_->backward(walk, std::move(g), decoder_tapes);
-  if (shared && !encoder_shares_) walk.release_backward();
+  if (!encoder_shares_) walk.release_backward();
   if (walk.computes()) {
     walk.pass().memory = at::Tensor();
     g = walk.pass().spread_memory(std::move(walk.pass().g_memory));
   }
   encoder_->backward(walk, std::move(g), encoder_tapes);
-  if (encoder_shares_) walk.release_backward();
+  walk.release_backward();
 }
 
 void Transformer::train_slot(ParameterSource& source, const data::Batch& batch,

@@ -38,20 +38,25 @@ class UnitWalk {
   }
 
   /// A unit that several blocks use (shared embeddings) is held open over them: its parameters are
-  /// pass().shared.
+  /// pass().shared. Where none is held the other three do nothing.
   void hold_forward(std::int64_t unit) {
     held_ = unit;
     const UnitTensors& tensors = source_.open_forward(unit);
     if (pass_ != nullptr) pass_->shared = {tensors.values, {}};
   }
-  void release_forward() { source_.close_forward(take_held()); }
+  void release_forward() {
+    if (held_) source_.close_forward(take_held());
+  }
   /// From here on with gradients.
   void hold_backward() {
+    if (!held_) return;
     UnitTensors& tensors = source_.open_backward(*held_);
     source_.close_forward(*held_);
     if (pass_ != nullptr) pass_->shared = with_gradients(tensors);
   }
-  void release_backward() { source_.close_backward(take_held()); }
+  void release_backward() {
+    if (held_) source_.close_backward(take_held());
+  }
 
  private:
   [[nodiscard]] static ParameterSpan with_gradients(UnitTensors& tensors) {

@@ -93,12 +93,14 @@ class CrossTape {
     const double scale = packed_ ? 1.0 / std::sqrt(static_cast<double>(width)) : 1.0;
     std::vector<double> row(static_cast<std::size_t>(keys));
     for (std::int64_t t = 0; t < queries; ++t) {
-      const runtime::PositionRange seen = pass_.context.cuts.cross.keys(t, keys);
+      const runtime::ScoreRule& rule = pass_.context.cuts.cross;
+      const runtime::PositionRange seen = rule.keys(t, keys);
       double largest = -INFINITY, total = 0;
       for (std::int64_t s = seen.begin; s < seen.end; ++s) {
         double& score = row[static_cast<std::size_t>(s)];
-        score = scale *
-                static_cast<double>(product(q.first + t * q.stride, k.first + s * k.stride, width));
+        score = scale * static_cast<double>(
+                            product(q.first + t * q.stride, k.first + s * k.stride, width)) +
+                static_cast<double>(rule.bias(head, t, s));
         largest = std::max(largest, score);
       }
       for (std::int64_t s = seen.begin; s < seen.end; ++s) {
@@ -123,12 +125,9 @@ std::vector<std::vector<std::int32_t>> align_targets(const Transformer& model,
   c10::InferenceMode no_grad;
   Pass pass{.batch = batch, .context = model.inference()};
   UnitWalk walk(source, &pass);
-  const bool shared = model.shared_unit() >= 0;
-  if (shared) walk.hold_forward(model.shared_unit());
-  pass.memory = pass.take_memory(model.encoder().forward(walk, nullptr));
   Stack::Tapes tapes;
-  const at::Tensor last = model.decoder().forward(walk, &tapes);
-  if (shared) walk.release_forward();
+  const at::Tensor last = model.forward(walk, nullptr, &tapes);
+  walk.release_forward();
   const AttentionTape& tape = tapes.back().cross_attention;
   const AttentionCuts& cuts = pass.context.cuts;
   if (tape.q.dim() != 2 && cuts.cross.local())

@@ -1,6 +1,5 @@
 #include "th/model/decoding/decoding.hpp"
 
-#include "model/blocks/output.hpp"
 #include "model/blocks/stack.hpp"
 #include "model/decoding/sentence_search.hpp"
 #include "model/decoding/step_scores.hpp"
@@ -12,6 +11,30 @@
 #include <utility>
 
 namespace th::model {
+
+namespace {
+
+/// The steps that are kept so that each of `steps` steps has itself and those before it that it or
+/// a later one sees.
+std::int64_t steps_kept(const runtime::ScoreRule& rule, std::int64_t steps) {
+  std::int64_t most = 1;
+  for (std::int64_t step = 0; step < steps; ++step)
+    most = std::max(most, step + 1 - rule.oldest_key(step));
+  return most;
+}
+
+/// The most keys that one of `steps` steps sees, of `longest`; 0 where all are made at once.
+std::int64_t keys_kept(const runtime::ScoreRule& rule, std::int64_t steps, std::int64_t longest) {
+  if (!rule.local()) return 0;
+  std::int64_t most = 1;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const runtime::PositionRange seen = rule.keys(step, longest);
+    most = std::max(most, seen.end - seen.begin);
+  }
+  return most;
+}
+
+}  // namespace
 
 /// The walk through the units, and what the rows and layers keep.
 struct IncrementalDecoder::State {
@@ -43,17 +66,13 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   s.rows.capacity = batch.sentences * rows_per_sentence;
   s.rows.steps = steps;
   const AttentionCuts& cuts = s.pass.context.cuts;
-  s.rows.kept_steps = cuts.decoder.local() ? std::min(steps, cuts.decoder.before + 1) : steps;
+  s.rows.kept_steps = steps_kept(cuts.decoder, steps);
   const std::span<const std::int32_t> lengths = s.pass.rows.memory_lengths();
   const std::int64_t longest =
       lengths.empty() ? 1 : std::max(1, *std::max_element(lengths.begin(), lengths.end()));
-  if (cuts.cross.local()) {
-    s.rows.kept_keys =
-        std::min(longest, (cuts.cross.before + cuts.cross.after) / cuts.cross.step + 1);
-  }
+  s.rows.kept_keys = keys_kept(cuts.cross, steps, longest);
   s.caches.resize(static_cast<std::size_t>(model.decoder().layers()));
-  if (model.shared_unit() >= 0) s.walk.hold_forward(model.shared_unit());
-  s.pass.memory = s.pass.take_memory(model.encoder().forward(s.walk, nullptr));
+  model.encode(s.walk, nullptr);
   s.rows.make_room(longest, s.pass.memory.size(1));
   model.decoder().prepare(s.walk, &s.rows, s.caches);
   if (s.rows.kept_keys == 0) s.pass.memory = at::Tensor();
@@ -63,9 +82,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   }
 }
 
-IncrementalDecoder::~IncrementalDecoder() {
-  if (model_.shared_unit() >= 0) state_->walk.release_forward();
-}
+IncrementalDecoder::~IncrementalDecoder() { state_->walk.release_forward(); }
 
 StepLogits IncrementalDecoder::step(std::span<const std::int32_t> ids,
                                     std::span<const std::int64_t> parents) {
@@ -79,12 +96,7 @@ StepLogits IncrementalDecoder::step(std::span<const std::int32_t> ids,
     std::fill_n(s.rows.places.data_ptr<std::int32_t>(), rows,
                 static_cast<std::int32_t>(s.rows.step));
   }
-  const at::Tensor x = model_.decoder().step(s.walk, &s.rows, s.caches);
-  at::Tensor logits;
-  s.walk.forward(model_.output_unit(), [&](const ParameterSpan& p) {
-    LayerCache none;
-    logits = model_.output().step(s.rows, p, x, none);
-  });
+  at::Tensor logits = model_.step(s.walk, &s.rows, s.caches);
   std::vector<std::span<const std::int32_t>> of_rows;
   for (std::int64_t r = 0; r < rows && !s.rows.candidates.empty(); ++r)
     of_rows.push_back(s.rows.candidates_of_row(r));

@@ -1,7 +1,7 @@
 #include "th/model/decoding/ensemble.hpp"
 
 #include "model/decoding/step_scores.hpp"
-#include "model/ops/decoding_kernels.hpp"
+#include "model/ops/decoding/decoding_kernels.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "model/ops/decoding_kernels.hpp"
+#include "model/ops/decoding/decoding_kernels.hpp"
 #include "th/data/batch.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/runtime/memory/planned_vector.hpp"

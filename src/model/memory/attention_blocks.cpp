@@ -8,10 +8,10 @@ namespace th::model {
 
 namespace {
 
-/// Queries of a block: about half of the window, so that most of a block's scores are seen, and
+/// Queries of a block: about half of the reach, so that most of a block's scores are seen, and
 /// enough for a product.
 std::int64_t block_queries(const runtime::ScoreRule& rule) {
-  return std::clamp<std::int64_t>((rule.before / 2 + 15) / 16 * 16, 32, 128);
+  return std::clamp<std::int64_t>((rule.reach() / 2 + 15) / 16 * 16, 32, 128);
 }
 
 struct Block {

@@ -154,10 +154,11 @@ static inline void softmax_of_seen(T* row, runtime::PositionRange seen, Count ke
   for (Count k = seen.end; k < keys; ++k) row[k] = T{};
 }
 
-/// Of whole sentences, with nothing added, under a rule that its kind alone says.
+/// Of whole sentences, with nothing added, under a rule whose kind the compiler knows.
 template <runtime::ScoreRule::Kind kKind, typename T>
 static void softmax_of_sentences(const op::MaskedSoftmax<T>& o) {
-  constexpr runtime::ScoreRule rule{kKind};
+  runtime::ScoreRule rule = o.rule;
+  rule.kind = kKind;
   T* row = o.scores;
   for (Count b = 0; b < o.batch; ++b) {
     const Count real = o.key_lengths != nullptr ? o.key_lengths[b] : o.keys;
@@ -185,6 +186,10 @@ void compute(op::MaskedSoftmax<T> o) {
             row[k] = from_float<T>(to_float(row[k]) + o.bias(b, h, t, k));
         }
         softmax_of_seen(row, seen, o.keys);
+        if (o.rule.gaps()) {
+          for (Count k = seen.begin; k < seen.end; ++k)
+            if (!o.sees(b, t, k)) row[k] = T{};
+        }
       }
     }
   }

@@ -1,6 +1,6 @@
 #include "model/products/chosen_products.hpp"
 
-#include "model/ops/decoding_kernels.hpp"
+#include "model/ops/decoding/decoding_kernels.hpp"
 #include "th/base/error.hpp"
 #include "th/model/ops/element.hpp"
 

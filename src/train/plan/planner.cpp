@@ -6,9 +6,9 @@
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/train/evaluation.hpp"
-#include "th/train/memory_watch.hpp"
 #include "th/train/sharded_decoding.hpp"
 #include "th/train/training_data.hpp"
+#include "th/train/watch/memory_watch.hpp"
 
 #include <algorithm>
 #include <utility>

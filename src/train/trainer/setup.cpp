@@ -194,7 +194,7 @@ void Trainer::open_data(const runtime::Communicator& node) {
 }
 
 void Trainer::resolve_ratio() {
-  if (config_.model.cross_attention != config::Attention::kLocal) return;
+  if (!config::has_window(config_.model.cross_attention)) return;
   if (initial_ && state_.source_per_target == 0)
     state_.source_per_target = run_state_from_json(initial_->info().state_json).source_per_target;
   if (state_.source_per_target == 0) state_.source_per_target = data_.source_per_target;

@@ -64,6 +64,9 @@ void sum(const float* a, const float* b, float* out, std::int64_t count) {
 
 }  // namespace
 
-constinit const FlatTable kFlatTable{update_elements, average_elements, block_square_sums, sum};
+constinit const FlatTable kFlatTable{.update_elements = update_elements,
+                                     .average_elements = average_elements,
+                                     .block_square_sums = block_square_sums,
+                                     .sum = sum};
 
 }  // namespace th::zero::TH_ISA

@@ -1,5 +1,5 @@
 #include "cuda/device/cuda_device.hpp"
-#include "cuda/kernels/elementwise.hpp"
+#include "cuda/kernels/flat/elementwise.hpp"
 #include "cuda/kernels/host_lanes.hpp"
 #include "cuda/kernels/kernels.hpp"
 #include "fakes/store_exam.hpp"

@@ -1,4 +1,4 @@
-#include "cuda/kernels/elementwise.hpp"
+#include "cuda/kernels/flat/elementwise.hpp"
 #include "cuda/kernels/host_lanes.hpp"
 #include "cuda/kernels/kernels.hpp"
 #include "cuda/kernels/launched_ops.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cuda/kernels/elementwise.hpp"
+#include "cuda/kernels/flat/elementwise.hpp"
 #include "cuda/kernels/host_lanes.hpp"
 #include "gpu/kernels/cpu_reference.hpp"
 

@@ -1,4 +1,4 @@
-#include "cuda/kernels/elementwise.hpp"
+#include "cuda/kernels/flat/elementwise.hpp"
 #include "cuda/kernels/host_lanes.hpp"
 #include "gpu/kernels/cpu_reference.hpp"
 #include "gpu/kernels/step_of_records.hpp"

@@ -1,4 +1,4 @@
-#include "cuda/kernels/elementwise.hpp"
+#include "cuda/kernels/flat/elementwise.hpp"
 #include "cuda/kernels/kernels.hpp"
 #include "gpu/device/gpu_memory.hpp"
 #include "gpu/device/gpu_test.hpp"

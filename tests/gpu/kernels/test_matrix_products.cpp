@@ -1,4 +1,4 @@
-#include "cuda/kernels/matrix_products.hpp"
+#include "cuda/kernels/products/matrix_products.hpp"
 #include "gpu/device/gpu_memory.hpp"
 #include "gpu/kernels/model_kernel_exam.hpp"
 

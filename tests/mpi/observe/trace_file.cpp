@@ -15,7 +15,7 @@
 
 #include "mpi_test.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/train/observe/trace_file.hpp"
+#include "th/train/watch/trace_file.hpp"
 
 namespace th::train {
 namespace {

@@ -47,7 +47,7 @@ inline constexpr runtime::ScoreRule kFull{runtime::ScoreRule::Kind::kFull},
 [[nodiscard]] inline bool sees(runtime::ScoreRule rule, std::int64_t query, std::int64_t key,
                                std::int64_t count) {
   const runtime::PositionRange seen = rule.keys(query, count);
-  return key >= seen.begin && key < seen.end;
+  return key >= seen.begin && key < seen.end && rule.sees(query, key);
 }
 
 /// The sum of the rows' losses, in their order.

@@ -57,6 +57,34 @@ TEST(ScoreRules, WhatALaterQuerySeesBeginsAndEndsNoEarlier) {
   }
 }
 
+TEST(ScoreRules, NoQueryFromHereOnSeesAKeyBeforeTheOldest) {
+  for (const ScoreRule& rule : kKinds) {
+    for (std::int64_t query = 0; query < 30; ++query) {
+      const std::int64_t oldest = rule.oldest_key(query);
+      EXPECT_EQ(rule.keys(query, oldest + 1).begin, oldest) << "it is the query's own first";
+      for (std::int64_t later = query; later < 40; ++later)
+        EXPECT_GE(rule.keys(later, oldest + 1).begin, oldest) << query << " " << later;
+    }
+  }
+}
+
+TEST(ScoreRules, WhatAQueryDoesNotSeeOfItsRangeHasNoProbability) {
+  for (const ScoreRule& rule : kKinds) {
+    bool all = true;
+    for (std::int64_t query = 0; query < 40; ++query) {
+      const PositionRange range = rule.keys(query, 60);
+      bool any = range.begin >= range.end;
+      for (std::int64_t key = range.begin; key < range.end; ++key) {
+        const bool sees = rule.sees(query, key);
+        EXPECT_EQ(std::isinf(rule.bias(0, query, key)), !sees);
+        any = any || sees, all = all && sees;
+      }
+      EXPECT_TRUE(any) << query << " sees none of its range";
+    }
+    EXPECT_EQ(rule.gaps(), !all);
+  }
+}
+
 TEST(ScoreRules, ACausalQuerySeesItselfAndWhatIsBefore) {
   const ScoreRule rule{Kind::kCausal};
   EXPECT_EQ(rule.keys(3, 10).begin, 0);

@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "th/train/observe/log_use.hpp"
+#include "th/train/watch/log_use.hpp"
 
 namespace th::train {
 namespace {

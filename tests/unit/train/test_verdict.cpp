@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "th/train/observe/time_use.hpp"
-#include "th/train/observe/verdict.hpp"
+#include "th/train/watch/time_use.hpp"
+#include "th/train/watch/verdict.hpp"
 
 // The words for made times: which part is named, and which key or command.
 namespace th::train {

@@ -23,8 +23,11 @@ class Output;
 struct PositionTables;
 class Stack;
 class UnitWalk;
+struct DecodingRows;
+struct LayerCache;
 struct Pass;
 struct PassContext;
+struct Tape;
 
 /// The sums of one micro-batch: the loss is loss_sum / tokens over all slots of a step.
 struct LossSum {
@@ -122,18 +125,25 @@ class Transformer {
   /// Logits [target_tokens, V] of decoder inputs, without dropout (scoring, tests).
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
 
-  // What decoding goes through, position by position.
+  // The parts of a pass, for decoding. A unit that embeddings or the output share is held open by
+  // the walk from the first of them on: who walks releases it. Tapes null: nothing is kept for a
+  // backward pass.
   [[nodiscard]] const Stack& encoder() const noexcept { return *encoder_; }
   [[nodiscard]] const Stack& decoder() const noexcept { return *decoder_; }
-  [[nodiscard]] const Output& output() const noexcept { return *output_; }
-  [[nodiscard]] std::int64_t output_unit() const noexcept { return std::ssize(units_) - 1; }
-  /// The unit that embeddings or the output share, and that stays open from the first of them to
-  /// the last; -1: none.
-  [[nodiscard]] std::int64_t shared_unit() const noexcept { return shared_unit_; }
+  /// The encoder, and what cross attention sees of its result into the walk's pass.
+  void encode(UnitWalk& walk, std::vector<Tape>* tapes) const;
+  /// encode(), and the decoder's rows [target_tokens, D]; of an idle walk nothing.
+  [[nodiscard]] at::Tensor forward(UnitWalk& walk, std::vector<Tape>* encoder_tapes,
+                                   std::vector<Tape>* decoder_tapes) const;
+  /// Decoder and output for one position of R hypotheses: logits as Output::step() has them. `rows`
+  /// and `caches` of an idle walk: null, and none.
+  [[nodiscard]] at::Tensor step(UnitWalk& walk, const DecodingRows* rows,
+                                std::vector<LayerCache>& caches) const;
   /// Of a pass without dropout that makes no gradients.
   [[nodiscard]] PassContext inference() const;
 
  private:
+  [[nodiscard]] std::int64_t output_unit() const noexcept { return std::ssize(units_) - 1; }
   [[nodiscard]] PassContext context(std::uint64_t key, bool training) const;
   /// The units of a forward pass up to the output's, whose work is work(parameters, x).
   template <typename Work>
@@ -156,8 +166,8 @@ class Transformer {
   std::vector<UnitSpec> units_;
   std::vector<TensorAlias> aliases_;
   std::vector<bool> long_lived_;
-  std::int64_t shared_unit_ = -1;
-  bool encoder_shares_ = false;  ///< whether the encoder's embedding is of the shared unit
+  std::int64_t shared_unit_ = -1;  ///< of embeddings or the output; -1: none
+  bool encoder_shares_ = false;    ///< whether the encoder's embedding is of the shared unit
   std::unique_ptr<Stack> encoder_, decoder_;
   std::unique_ptr<Output> output_;
   std::unique_ptr<BatchCopies> copies_;  ///< on a device with memory of its own

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+
 #include "th/model/blocks/transformer.hpp"
 
 namespace th::model {
@@ -21,8 +23,7 @@ class IdleDecoding {
   static void step(const Transformer& model, ParameterSource& source);
 
  private:
-  const Transformer& model_;
-  ParameterSource& source_;
+  std::unique_ptr<UnitWalk> walk_;
 };
 
 }  // namespace th::model

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <tuple>
+#include <type_traits>
+
+#include "th/base/half_float.hpp"
 
 namespace th::runtime {
 
@@ -45,6 +48,31 @@ class OpTableOf {
   }
 
   std::tuple<OpFn<Ops>*...> entries_{};
+};
+
+/// The tables of one device for every element type.
+template <template <typename> class Table>
+struct ElementTables {
+  Table<float> fp32;
+  Table<Bf16> bf16;
+  Table<Fp16> fp16;
+
+  /// Of one backend, as OpTableOf::of().
+  template <typename Backend>
+  [[nodiscard]] static constexpr ElementTables all_of() {
+    return {.fp32 = Table<float>::template of<Backend>(),
+            .bf16 = Table<Bf16>::template of<Backend>(),
+            .fp16 = Table<Fp16>::template of<Backend>()};
+  }
+  template <typename T>
+  [[nodiscard]] const Table<T>& of() const {
+    if constexpr (std::is_same_v<T, float>)
+      return fp32;
+    else if constexpr (std::is_same_v<T, Bf16>)
+      return bf16;
+    else
+      return fp16;
+  }
 };
 
 }  // namespace th::runtime

@@ -18,7 +18,7 @@
 // words.
 //
 // An op is three files: this one (a struct and its place in the list below), the host's body
-// (src/model/ops) and the device's (src/cuda/kernels).
+// (src/model/ops) and the device's (src/cuda/kernels/bodies).
 namespace th::op {
 
 using Count = std::int64_t;
@@ -205,6 +205,11 @@ struct MaskedSoftmax {
   [[nodiscard]] TH_HOST_DEVICE float bias(Count b, Count head, Count t, Count k) const {
     if (key_spans == nullptr) return rule.bias(head, t, k);
     return rule.bias(head, query_spans[b].position + t, key_spans[b].position + k);
+  }
+  /// Whether query t of b sees the key of place k, one of seen().
+  [[nodiscard]] TH_HOST_DEVICE bool sees(Count b, Count t, Count k) const {
+    if (key_spans == nullptr) return rule.sees(t, k);
+    return rule.sees(query_spans[b].position + t, key_spans[b].position + k);
   }
 };
 

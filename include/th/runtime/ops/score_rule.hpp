@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "th/base/host_device.hpp"
 
@@ -13,11 +14,13 @@ struct PositionRange {
 
 /// Which keys a query sees, and what is added to a score before the softmax. Every body that
 /// computes scores asks it: softmax over stored scores, the attention of one kernel on the host and
-/// on a GPU, and decoding. A new kind of attention is a new kind here.
+/// on a GPU, and decoding; so do lists of blocks and what decoding keeps. A new kind of attention
+/// is a new kind here: its answers to the questions below are all that the others know of it.
 ///
 /// Ranges move forward only: keys(t + 1) begins and ends no earlier than keys(t), so that tiles of
-/// queries see the keys from the first query's begin to the last query's end. All is integer
-/// arithmetic but the bias, so ranges are the same on every device.
+/// queries see the keys from the first query's begin to the last query's end, and keys before
+/// oldest_key(t) are kept for no later query. All is integer arithmetic but the bias, so ranges are
+/// the same on every device.
 struct ScoreRule {
   enum class Kind : std::int32_t {
     kFull,       ///< a query sees every key of its sentence
@@ -36,6 +39,10 @@ struct ScoreRule {
   const float* slopes = nullptr;
 
   static constexpr std::int64_t kRatioBits = 20, kRatioUnit = std::int64_t{1} << kRatioBits;
+  /// The bias of a key that a query leaves out.
+  static constexpr float kUnseen = -std::numeric_limits<float>::infinity();
+  /// Keys of a sentence that does not end.
+  static constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();
 
   /// The source position round(query * ratio), halves upwards.
   [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t centre(std::int64_t query) const {
@@ -57,7 +64,12 @@ struct ScoreRule {
     }
     return {0, count};
   }
-  /// The queries that see key `key`, of `count` queries of its sentence.
+  /// The first key that query `query` or one after it sees, of a sentence that does not end.
+  [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t oldest_key(std::int64_t query) const {
+    return keys(query, kNoEnd).begin;
+  }
+  /// The queries that see key `key`, of `count` queries of its sentence; where ranges have gaps,
+  /// those in whose ranges it is.
   [[nodiscard]] TH_HOST_DEVICE constexpr PositionRange queries(std::int64_t key,
                                                                std::int64_t count) const {
     switch (kind) {
@@ -77,11 +89,24 @@ struct ScoreRule {
   [[nodiscard]] TH_HOST_DEVICE constexpr bool local() const {
     return kind == Kind::kLocal || kind == Kind::kLocalCross;
   }
+  /// Of a local kind, the positions before its own that a query's range has: products take half as
+  /// many queries at a time.
+  [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t reach() const { return before; }
+  /// Whether queries leave out keys of their ranges, which sees() tells apart. No kind of today
+  /// does; bodies ask, so that one that does is written here alone.
+  [[nodiscard]] TH_HOST_DEVICE constexpr bool gaps() const { return false; }
+  /// Whether a query sees a key of its range. One it does not see has a bias of -infinity, and its
+  /// probability is 0.
+  [[nodiscard]] TH_HOST_DEVICE constexpr bool sees(std::int64_t /*query*/,
+                                                   std::int64_t /*key*/) const {
+    return true;
+  }
   /// Whether bias() is not zero everywhere.
-  [[nodiscard]] TH_HOST_DEVICE constexpr bool biased() const { return slopes != nullptr; }
-  /// What is added to the score of a query and a key of head `head`, of natural scale.
+  [[nodiscard]] TH_HOST_DEVICE constexpr bool biased() const { return slopes != nullptr || gaps(); }
+  /// What is added to the score of a query and a key of its range of head `head`, of natural scale.
   [[nodiscard]] TH_HOST_DEVICE constexpr float bias(std::int64_t head, std::int64_t query,
                                                     std::int64_t key) const {
+    if (!sees(query, key)) return kUnseen;
     if (slopes == nullptr) return 0.0F;
     return -slopes[head] * static_cast<float>(query < key ? key - query : query - key);
   }

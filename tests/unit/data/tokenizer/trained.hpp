@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "data/tokenizer/sentencepiece_tokenizer.hpp"
+#include "data/tokenizer/sentencepiece/sentencepiece_tokenizer.hpp"
 #include "lines.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
 

@@ -177,7 +177,7 @@ class PlainOrder {
     const float inverse = 1.0F / lanes(n, [&](std::size_t i) { return p[i]; });
     for (std::int64_t i = 0; i < n; ++i) {
       const std::int64_t key = (seen.begin + i) * 2 * w;
-      p[at(i)] *= inverse;
+      p[at(i)] = c_.rule.sees(t, seen.begin + i) ? p[at(i)] * inverse : 0.0F;
       const float dropped = p[at(i)] * factor[at(i)];
       add(out_, row, dropped, kv_, key + w);
       add(g_kv_, key + w, dropped, g_, row);

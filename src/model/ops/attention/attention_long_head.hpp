@@ -1,0 +1,400 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include "model/ops/attention/attention_scores.hpp"
+#include "model/ops/attention/attention_tiles.hpp"
+
+// Attention of long sentences, in blocks of queries and of keys, so that a product's operands are
+// in the nearest cache: they are laid in panels of 16 columns, rows one after another, because rows
+// of a packed matrix share few of a cache's sets. A block of queries keeps its scores, and no more
+// of them than it sees; keys under a local rule are laid out as the queries come to see them. Every
+// sum runs in the order of keys (queries, columns), block after block:
+// the bits are those of short sentences' Head.
+namespace th::model::TH_ISA {
+
+using runtime::kAttentionKeys;
+
+/// One sentence and head: T queries, S keys.
+template <typename T>
+class LongHead {
+ public:
+  LongHead(const op::AttentionInputs<T>& in, std::int64_t number, float* scratch)
+      : in_(in),
+        head_(number % in.heads),
+        column_(head_ * in.width),
+        width_(runtime::whole_lanes(in.width)),
+        direct_(std::is_same_v<T, float> && in.width == width_),
+        place_(number * in.queries * in.keys),
+        scratch_(scratch) {
+    const std::int64_t sentence = number / in.heads;
+    query_row_ = in.query_offsets[sentence];
+    key_row_ = in.key_offsets[sentence];
+    queries_ = in.query_offsets[sentence + 1] - query_row_;
+    keys_ = in.key_offsets[sentence + 1] - key_row_;
+    padded_ = runtime::whole_lanes(keys_);
+    held_ = runtime::keys_held(in.rule, queries_, keys_);
+    most_ = runtime::queries_of_block(keys_);
+    pitch_ = runtime::score_pitch(in.rule, queries_, keys_);
+    p_ = scratch_.take(most_ * pitch_);
+    q_ = scratch_.take(most_ * width_);
+    room_of_results_ = scratch_.take(most_ * width_);
+    row_ = scratch_.take(kPanel * width_);
+    keys_across_ = scratch_.take(held_ * width_);
+    k_ = scratch_.take(held_ * width_);
+  }
+
+  [[gnu::flatten]] void forward(T* out) {
+    lay_keys(0, std::min(held_, padded_));
+    const std::int64_t stride = in_.heads * in_.width;
+    for (std::int64_t first = 0; first < queries_; first += most_) {
+      const ScoreRows s = scores(first);
+      probabilities(s, p_, p_, in_.dropout, in_.scale);
+      begin_results(s, out + (query_row_ + first) * stride + column_, stride);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
+        times_keys(s, block(s, at), p_ + at);
+      end_results(s, out + (query_row_ + first) * stride + column_, stride);
+    }
+  }
+
+  [[gnu::flatten]] void backward(const op::AttentionBackward<T>& o) {
+    take_memory_of_gradients();
+    gradients_ = &o;
+    lay_keys(0, std::min(held_, padded_));
+    if (queries_ == 0) clear_sums(0);
+    for (std::int64_t first = 0; first < queries_; first += most_) {
+      const ScoreRows s = scores(first);
+      sets_sums_ = first == 0 && s.first_key == 0 && s.columns == padded_;
+      if (first == 0 && !sets_sums_) clear_sums(base_);
+      if (direct_ && sets_sums_ && s.rows == queries_) sum_where_rows_lie(o);
+      probabilities(s, p_, p_, Dropout{}, in_.scale);
+      take_gradients(s, o.g);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
+        gradients_of_probabilities(s, block(s, at));
+      row_dots(s);
+      T* to = o.g_q + (query_row_ + first) * in_.q_stride + column_;
+      begin_results(s, to, in_.q_stride);
+      for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
+        gradients_of_scores(s, block(s, at));
+      end_results(s, to, in_.q_stride);
+    }
+    if (sum_k_.row != kPanel) return;
+    hold(padded_, padded_);
+    store_sums(keys_);
+  }
+
+ private:
+  /// Columns [at, at + columns) of the scores, whose first is key `key`.
+  struct Block {
+    std::int64_t at, columns, key;
+  };
+  /// Element (r, c) lies at data + r * row + c / 16 * panel + c % 16.
+  struct Sums {
+    float* data;
+    std::int64_t row, panel;
+  };
+  [[nodiscard]] static Block block(const ScoreRows& s, std::int64_t at) {
+    return {at, std::min(kAttentionKeys, s.columns - at), s.first_key + at};
+  }
+  /// The columns of a block that a row sees, from the block's first on.
+  [[nodiscard]] static runtime::PositionRange seen_of(const ScoreRows& s, const Block& b,
+                                                      std::int64_t row) {
+    const runtime::PositionRange seen = s.seen(row);
+    const std::int64_t begin = std::clamp<std::int64_t>(seen.begin - b.at, 0, b.columns);
+    return {begin, std::clamp<std::int64_t>(seen.end - b.at, begin, b.columns)};
+  }
+
+  void take_memory_of_gradients() {
+    values_across_ = scratch_.take(held_ * width_);
+    sum_k_ = {scratch_.take(held_ * width_), kPanel, kPanel * held_};
+    sum_v_ = {scratch_.take(held_ * width_), kPanel, kPanel * held_};
+    g_scores_ = scratch_.take(most_ * pitch_);
+    dropped_ = scratch_.take(most_ * kDroppedPitch);
+    g_ = scratch_.take(most_ * width_);
+  }
+
+  /// Lays the keys [begin, end) out: across, and in k_ the rows that are added (forward: values).
+  void lay_keys(std::int64_t begin, std::int64_t end) const {
+    const T* rows = gradients_ != nullptr ? in_.k : in_.v;
+    lay_across(in_.k, begin, end, keys_across_);
+    if (gradients_ != nullptr) lay_across(in_.v, begin, end, values_across_);
+    lay_out(of_keys(rows) + begin * in_.kv_stride, in_.kv_stride, std::min(end, keys_) - begin,
+            nullptr, k_ + (begin - base_) * kPanel);
+  }
+  /// Slides on to the keys [begin, end): sums of keys before them are stored, and as many keys are
+  /// laid out behind those that stay as there is room for.
+  [[gnu::noinline]] void hold(std::int64_t begin, std::int64_t end) {
+    while (end > base_ + held_) {
+      const std::int64_t laid = base_ + held_, first = std::min(begin, laid);
+      if (gradients_ != nullptr) store_sums(first);
+      for (float* across : {keys_across_, values_across_}) {
+        if (across != nullptr)
+          std::copy(across + (first - base_) * width_, across + held_ * width_, across);
+      }
+      for (float* panels : {k_, sum_k_.data, sum_v_.data}) {
+        if (panels != nullptr) slide_panels(panels, first - base_);
+      }
+      base_ = first;
+      lay_keys(laid, std::min(base_ + held_, padded_));
+      if (gradients_ != nullptr) clear_sums(laid);
+    }
+  }
+  void slide_panels(float* x, std::int64_t keys) const {
+    for (float* panel = x; panel < x + held_ * width_; panel += held_ * kPanel)
+      std::copy(panel + keys * kPanel, panel + held_ * kPanel, panel);
+  }
+  /// Zeros in the sums of the keys held from `first` on.
+  void clear_sums(std::int64_t first) const {
+    for (float* sums : {sum_k_.data, sum_v_.data}) {
+      for (float* panel = sums; panel < sums + held_ * width_; panel += held_ * kPanel)
+        std::fill(panel + (first - base_) * kPanel, panel + held_ * kPanel, 0.0F);
+    }
+  }
+  /// Stores the sums of the keys held before `end`.
+  void store_sums(std::int64_t end) const {
+    store_panels(sum_k_.data, gradients_->g_k, end);
+    store_panels(sum_v_.data, gradients_->g_v, end);
+  }
+  /// The only block of queries sets the gradients of keys and values in their own rows.
+  void sum_where_rows_lie(const op::AttentionBackward<T>& o) {
+    const std::int64_t at = key_row_ * in_.kv_stride + column_;
+    sum_k_ = {reinterpret_cast<float*>(o.g_k + at), in_.kv_stride, kPanel};
+    sum_v_ = {reinterpret_cast<float*>(o.g_v + at), in_.kv_stride, kPanel};
+  }
+  /// Where a block's results are summed: in their own rows, if that takes one block of keys.
+  void begin_results(const ScoreRows& s, T* to, std::int64_t stride) {
+    const bool at_once = direct_ && s.columns > 0 && s.columns <= kAttentionKeys;
+    result_ = at_once ? Sums{reinterpret_cast<float*>(to), stride, kPanel}
+                      : Sums{room_of_results_, width_, kPanel};
+    if (s.columns == 0) std::fill(result_.data, result_.data + s.rows * width_, 0.0F);
+  }
+  void end_results(const ScoreRows& s, T* to, std::int64_t stride) const {
+    if (result_.data == room_of_results_) store(room_of_results_, s.rows, to, stride);
+  }
+  [[nodiscard]] const T* of_keys(const T* x) const {
+    return x + key_row_ * in_.kv_stride + column_;
+  }
+  /// A row as fp32, filled up with zeros to whole panels: where it lies, or widened into `room`.
+  [[nodiscard]] const float* wide(const T* row, float* room) const {
+    if (direct_) return reinterpret_cast<const float*>(row);
+    compute(op::Widen<T>{.x = row, .y = room, .count = in_.width});
+    std::fill(room + in_.width, room + width_, 0.0F);
+    return room;
+  }
+  static void copy_panel(const float* from, float* to) {
+    using Eight = VectorOf<8>;
+    Eight::store(to, Eight::load(from));
+    Eight::store(to + 8, Eight::load(from + 8));
+  }
+  /// to [rows, width], or to_panels [width / 16, keys held, 16].
+  [[gnu::noinline, gnu::flatten]] void lay_out(const T* x, std::int64_t stride, std::int64_t rows,
+                                               float* to, float* to_panels) const {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const float* from = wide(x + r * stride, row_);
+      for (std::int64_t c = 0; c < width_; c += kPanel) {
+        if (to != nullptr) copy_panel(from + c, to + r * width_ + c);
+        if (to_panels != nullptr) copy_panel(from + c, to_panels + c * held_ + r * kPanel);
+      }
+    }
+  }
+  /// to [keys held / 16, width, 16] = the transpose of the rows of the keys [begin, end), zeros for
+  /// keys beyond the last.
+  [[gnu::noinline, gnu::flatten]] void lay_across(const T* x, std::int64_t begin, std::int64_t end,
+                                                  float* to) const {
+    const T* rows = of_keys(x);
+    for (std::int64_t r = begin; r < end; r += kPanel) {
+      const std::int64_t real = std::min(kPanel, keys_ - r);
+      const float* from = wide(rows + r * in_.kv_stride, row_);
+      for (std::int64_t i = 1; i < real && !direct_; ++i)
+        (void)wide(rows + (r + i) * in_.kv_stride, row_ + i * width_);
+      const std::int64_t stride = direct_ ? in_.kv_stride : width_;
+      for (std::int64_t i = 0; i < kPanel; i += 8) {
+        for (std::int64_t c = 0; c < width_; c += 8)
+          transpose_block<VectorOf<8>>(from + i * stride + c, stride, real - i,
+                                       to + (r - base_) * width_ + c * kPanel + i, kPanel);
+      }
+    }
+  }
+  [[gnu::noinline, gnu::flatten]] void store(const float* from, std::int64_t rows, T* to,
+                                             std::int64_t stride) const {
+    for (std::int64_t r = 0; r < rows; ++r)
+      compute(op::Narrow<T>{.x = from + r * width_, .y = to + r * stride, .count = in_.width});
+  }
+  /// Gradients of the keys or values held before `end`, from panels to where their rows lie.
+  [[gnu::noinline, gnu::flatten]] void store_panels(const float* from, T* to,
+                                                    std::int64_t end) const {
+    for (std::int64_t r = base_; r < std::min(end, keys_); ++r) {
+      T* out = to + (key_row_ + r) * in_.kv_stride + column_;
+      float* row = direct_ ? reinterpret_cast<float*>(out) : row_;
+      for (std::int64_t c = 0; c < width_; c += kPanel)
+        copy_panel(from + c * held_ + (r - base_) * kPanel, row + c);
+      if (!direct_) store(row_, 1, out, in_.kv_stride);
+    }
+  }
+
+  /// Scores of a block of queries from `first` on, for the keys that one of them sees.
+  [[nodiscard]] ScoreRows scores(std::int64_t first) {
+    const std::int64_t rows = std::min(most_, queries_ - first);
+    const std::int64_t begin = in_.rule.keys(first, keys_).begin / kPanel * kPanel;
+    const std::int64_t end = in_.rule.keys(first + rows - 1, keys_).end;
+    const ScoreRows s{.rows = rows,
+                      .stride = pitch_,
+                      .columns = runtime::whole_lanes(std::max(end - begin, std::int64_t{0})),
+                      .keys = keys_,
+                      .first = first,
+                      .first_key = begin,
+                      .head = head_,
+                      .rule = in_.rule,
+                      .place = place_ + first * in_.keys,
+                      .pitch = in_.keys};
+    hold(begin, begin + s.columns);
+    lay_out(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_, nullptr);
+    scores_of(s, {0, s.columns, begin}, q_, keys_across_, p_);
+    return s;
+  }
+  /// The gradients of the results of a block of queries.
+  void take_gradients(const ScoreRows& s, const T* g) const {
+    const std::int64_t stride = in_.heads * in_.width;
+    const T* rows = g + (query_row_ + s.first) * stride + column_;
+    lay_out(rows, stride, s.rows, g_, nullptr);
+  }
+
+  /// Gradients of a block's probabilities before their draws, and those of its values.
+  void gradients_of_probabilities(const ScoreRows& s, const Block& b) const {
+    scores_of(s, b, g_, values_across_, g_scores_ + b.at);
+    if (in_.dropout.rate == 0.0F) return add_over_queries(s, b, {p_ + b.at, pitch_}, g_, sum_v_);
+    draw(s, b);
+    add_over_queries(s, b, {dropped_, kDroppedPitch}, g_, sum_v_);
+  }
+  /// dropped_ = the block's probabilities with their draws, which its gradients take too.
+  [[gnu::noinline, gnu::flatten]] void draw(const ScoreRows& s, const Block& b) const {
+    const DropoutDraws draws(in_.dropout);
+    for (std::int64_t t = 0; t < s.rows; ++t) {
+      const float* __restrict p = p_ + t * pitch_ + b.at;
+      float* __restrict g = g_scores_ + t * pitch_ + b.at;
+      float* __restrict d = dropped_ + t * kDroppedPitch;
+      const std::int64_t place = s.place + t * s.pitch + b.key;
+      for (std::int64_t i = 0; i < b.columns; ++i) {
+        const float factor = draws.factor(place + i);
+        d[i] = p[i] * factor;
+        g[i] *= factor;
+      }
+    }
+  }
+  /// The sum of each row's probabilities times their gradients.
+  [[gnu::noinline, gnu::flatten]] void row_dots(const ScoreRows& s) {
+    for (std::int64_t t = 0; t < s.rows; ++t) {
+      const runtime::PositionRange seen = s.seen(t);
+      const float* p = p_ + t * pitch_ + seen.begin;
+      const float* g = g_scores_ + t * pitch_ + seen.begin;
+      dots_[t] = RowOf<kTile.lanes>::dot(p, g, seen.end - seen.begin);
+    }
+  }
+  /// A block's part in the gradients of queries, and those of its keys.
+  void gradients_of_scores(const ScoreRows& s, const Block& b) const {
+    softmax_backward(s, b);
+    times_keys(s, b, g_scores_ + b.at);
+    add_over_queries(s, b, {g_scores_ + b.at, pitch_}, q_, sum_k_);
+  }
+  /// In place: from gradients of probabilities to those of scores before their scale, times it.
+  [[gnu::noinline, gnu::flatten]] void softmax_backward(const ScoreRows& s, const Block& b) const {
+    const float scale = in_.scale;
+    for (std::int64_t t = 0; t < s.rows; ++t) {
+      const float* __restrict p = p_ + t * pitch_ + b.at;
+      float* __restrict g = g_scores_ + t * pitch_ + b.at;
+      const runtime::PositionRange seen = seen_of(s, b, t);
+      const float dot = dots_[t];
+      for (std::int64_t i = seen.begin; i < seen.end; ++i) g[i] = p[i] * (g[i] - dot) * scale;
+      clear_unseen(g, seen, b.columns);
+    }
+  }
+
+  /// c [queries, columns of b] = x [queries, width] times keys or values across.
+  void scores_of(const ScoreRows& s, const Block& b, const float* x, const float* across,
+                 float* c) const {
+    multiply({.a = x,
+              .a_row = width_,
+              .a_step = 1,
+              .b = across + (b.key - base_) * width_,
+              .b_stride = kPanel,
+              .b_panel = kPanel * width_,
+              .c = c,
+              .c_stride = pitch_,
+              .rows = s.rows,
+              .columns = b.columns,
+              .steps = width_,
+              .reach = Reach::kSeenColumns,
+              .rule = s.rule,
+              .first = s.first,
+              .first_key = b.key,
+              .count = keys_});
+  }
+  /// result_ += p [queries, columns of b] times the panels of keys or values; the first block sets
+  /// it.
+  void times_keys(const ScoreRows& s, const Block& b, const float* p) const {
+    multiply({.a = p,
+              .a_row = pitch_,
+              .a_step = 1,
+              .b = k_ + (b.key - base_) * kPanel,
+              .b_stride = kPanel,
+              .b_panel = kPanel * held_,
+              .c = result_.data,
+              .c_stride = result_.row,
+              .rows = s.rows,
+              .columns = width_,
+              .steps = std::min(b.columns, keys_ - b.key),
+              .reach = Reach::kSeenSteps,
+              .rule = s.rule,
+              .first = s.first,
+              .first_key = b.key,
+              .count = keys_,
+              .write = b.at == 0 ? Write::kSet : Write::kAdd});
+  }
+  /// c += the transpose of p [queries, columns of b] times the queries' rows x.
+  void add_over_queries(const ScoreRows& s, const Block& b, const Rows& p, const float* x,
+                        const Sums& c) const {
+    multiply({.a = p.data,
+              .a_row = 1,
+              .a_step = p.stride,
+              .b = x,
+              .b_stride = width_,
+              .b_panel = kPanel,
+              .c = c.data + (b.key - base_) * c.row,
+              .c_stride = c.row,
+              .c_panel = c.panel,
+              .rows = std::min(b.columns, keys_ - b.key),
+              .columns = width_,
+              .steps = s.rows,
+              .reach = Reach::kSeeingSteps,
+              .rule = s.rule,
+              .first = s.first,
+              .first_key = b.key,
+              .count = queries_,
+              .write = sets_sums_ ? Write::kSet : Write::kAdd});
+  }
+
+  using Write = MatrixProduct::Write;
+  static constexpr std::int64_t kDroppedPitch = kAttentionKeys + kPanel;
+
+  const op::AttentionInputs<T>& in_;
+  std::int64_t head_, column_, width_;
+  bool direct_;  ///< rows are fp32 of whole panels
+  std::int64_t place_;
+  Scratch scratch_;
+  std::int64_t query_row_ = 0, key_row_ = 0, queries_ = 0, keys_ = 0;
+  std::int64_t most_ = 0;                ///< queries of a block
+  std::int64_t padded_ = 0, pitch_ = 0;  ///< keys in whole panels; floats of a row of scores
+  std::int64_t held_ = 0, base_ = 0;     ///< keys laid out at a time, and the first of them
+  float *p_ = nullptr, *g_scores_ = nullptr, *dropped_ = nullptr;
+  float *q_ = nullptr, *g_ = nullptr;
+  float *room_of_results_ = nullptr, *row_ = nullptr;
+  float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
+  Sums result_{}, sum_k_{}, sum_v_{};
+  const op::AttentionBackward<T>* gradients_ = nullptr;  ///< of the backward pass
+  bool sets_sums_ = false;  ///< the block of queries is the first of all for every key
+  float dots_[runtime::kMostQueriesOfBlock] = {};
+};
+
+}  // namespace th::model::TH_ISA
