@@ -135,7 +135,8 @@ void TraceWriter::memory(const runtime::MemorySamples::Sample& sample) {
   const bool of_host = sample.of == runtime::MemorySamples::Of::kHost;
   item(std::string(R"({"name":")") + (of_host ? "memory" : "memory of the GPU") +
        R"(","cat":"memory","ph":"C","ts":)" + microseconds(sample.ns - zero_) + R"(,"pid":)" +
-       std::to_string(rank_) + R"(,"args":{)" + arguments + "}}");
+       std::to_string(rank_) + R"(,"tid":)" + std::to_string(static_cast<int>(On::kHost)) +
+       R"(,"args":{)" + arguments + "}}");  // Perfetto takes a counter for one of a thread
 }
 
 void TraceWriter::arrow(const TraceArrow& arrow) {

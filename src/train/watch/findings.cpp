@@ -12,7 +12,7 @@ namespace {
 
 using monitor::fixed;
 
-std::string of_a_step(double share) { return percent(share) + " of a step"; }
+std::string of_a_step(double share) { return percent_text(share) + " of a step"; }
 
 /// "(now 1)", of a key's value.
 std::string present(std::int64_t value) { return "(now " + std::to_string(value) + ")"; }
@@ -198,7 +198,7 @@ Finding padding_finding(const RunFacts& facts, double share) {
                               : "a larger data.sort_window " + present(data.sort_window) +
                                     " takes sentences of like length together";
   return {share * facts.padding,
-          percent(facts.padding) + " of what is computed is padding: " + way + "."};
+          percent_text(facts.padding) + " of what is computed is padding: " + way + "."};
 }
 
 std::vector<Finding> findings_beside_steps(const TimeUse& use, const RunFacts& facts) {
@@ -213,9 +213,9 @@ std::vector<Finding> findings_beside_steps(const TimeUse& use, const RunFacts& f
       c.checkpoint.every_steps > 0
           ? "aise checkpoint.every_steps " + present(c.checkpoint.every_steps)
           : "aise checkpoint.every_epochs " + present(c.checkpoint.every_epochs);
-  return {{validation, percent(validation) + " of the run's time is validation. " + rarely +
+  return {{validation, percent_text(validation) + " of the run's time is validation. " + rarely +
                            "; valid.max_lines bounds what is translated."},
-          {saves, percent(saves) + " of the run's time is saving. " +
+          {saves, percent_text(saves) + " of the run's time is saving. " +
                       (c.checkpoint.async ? "R" : "Set checkpoint.async=true, or r") + save_rarely +
                       "."}};
 }

@@ -17,7 +17,7 @@ struct Finding {
 /// Parts below this are not worth one.
 inline constexpr double kWorthAChange = 0.1;
 
-[[nodiscard]] std::string percent(double share);
+[[nodiscard]] std::string percent_text(double share);
 
 /// What the ranks wait for each other, and for whom. `share`: of a step.
 [[nodiscard]] Finding waiting_finding(const TimeUse& use, const RunFacts& facts, double share);

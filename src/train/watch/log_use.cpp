@@ -14,7 +14,7 @@ using runtime::Stretches;
 using What = FlightRecord::What;
 using On = FlightRecord::On;
 
-constexpr double kNanosecond = 1e-9;
+constexpr double kSecondsPerNs = 1e-9;
 
 bool is_between_steps(const FlightRecord::Event& event) {
   return event.what == What::kValidation || event.what == What::kCheckpoint;
@@ -109,12 +109,12 @@ double LogUse::waited(const Collective& collective, std::int64_t latest) {
   waited_to_ = end;
   const std::int64_t waited = end - begin - passes_->common_with(begin, end);
   waiting_ += waited;
-  return kNanosecond * static_cast<double>(waited);
+  return kSecondsPerNs * static_cast<double>(waited);
 }
 
 RankUse LogUse::result() const {
   const std::int64_t waiting = std::min(waiting_, exposed_);
-  const auto seconds = [](std::int64_t ns) { return kNanosecond * static_cast<double>(ns); };
+  const auto seconds = [](std::int64_t ns) { return kSecondsPerNs * static_cast<double>(ns); };
   return {seconds(std::max<std::int64_t>(0, end_ - begin_ - between_)),
           seconds(data_),
           seconds(compute_),

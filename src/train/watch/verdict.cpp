@@ -38,14 +38,14 @@ std::string steps_text(const TimeUse& use) {
 }
 
 std::string shares_line(const TimeUse& use, const Shares& s) {
-  std::string text = "Time of " + steps_text(use) + "compute " + percent(s.compute);
+  std::string text = "Time of " + steps_text(use) + "compute " + percent_text(s.compute);
   if (use.ranks.size() > 1) {
-    text += ", communication " + percent(s.communication) +
-            (s.hidden > 0 ? " (and " + percent(s.hidden) + " beside compute)" : "") +
-            ", waiting for other ranks " + percent(s.waiting);
+    text += ", communication " + percent_text(s.communication) +
+            (s.hidden > 0 ? " (and " + percent_text(s.hidden) + " beside compute)" : "") +
+            ", waiting for other ranks " + percent_text(s.waiting);
   }
-  text += ", waiting for data " + percent(s.data);
-  if (s.other >= 0.001) text += ", other " + percent(s.other);
+  text += ", waiting for data " + percent_text(s.data);
+  if (s.other >= 0.001) text += ", other " + percent_text(s.other);
   return text + ".";
 }
 
@@ -64,7 +64,7 @@ std::vector<std::string> verdict_lines(std::string first, std::vector<Finding> f
 
 }  // namespace
 
-std::string percent(double share) { return monitor::fixed(100 * share, 1) + " %"; }
+std::string percent_text(double share) { return monitor::fixed(100 * share, 1) + " %"; }
 
 std::vector<std::string> verdict(const TimeUse& use, const RunFacts& facts, TimesOf of) {
   if (use.steps == 0 || use.ranks.empty() || use.total().seconds <= 0) return {};
@@ -73,7 +73,7 @@ std::vector<std::string> verdict(const TimeUse& use, const RunFacts& facts, Time
   findings.push_back(data_finding(facts, s.data));
   if (of == TimesOf::kHost && facts.on_gpu) {
     return verdict_lines(
-        "Time of " + steps_text(use) + "waiting for data " + percent(s.data) +
+        "Time of " + steps_text(use) + "waiting for data " + percent_text(s.data) +
             "; the rest is the GPUs', which a trace shows.",
         std::move(findings),
         "batches are ready in time. profile.enabled=true tells what the GPUs do and "

@@ -170,7 +170,8 @@ TEST(Trace, MemoryIsACounterOfTheClassesThatHadAny) {
   for (const json& one : json::parse(text.all)["traceEvents"])
     if (one["ph"] == "C") counters.push_back(one);
   ASSERT_EQ(counters.size(), 5U);
-  EXPECT_EQ(counters[0], json::parse(R"({"name":"memory","cat":"memory","ph":"C","ts":1.5,"pid":0,
+  EXPECT_EQ(counters[0],
+            json::parse(R"({"name":"memory","cat":"memory","ph":"C","ts":1.5,"pid":0,"tid":4,
             "args":{"parameters":100,"exp_avg":10}})"));
   EXPECT_EQ(counters[1]["args"], json::parse(R"({"parameters":0,"exp_avg":10,"untagged":-5})"))
       << "what went is 0, not left out";
