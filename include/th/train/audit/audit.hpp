@@ -8,7 +8,7 @@
 #include "th/data/loader.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/collectives.hpp"
-#include "th/train/memory_watch.hpp"
+#include "th/train/watch/memory_watch.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
