@@ -166,6 +166,22 @@ void print_header(const config::LoadedDeck& deck, const std::string& deck_path,
     log.warn(*warning);
 }
 
+/// Ranks of two builds may differ in bits, and in what they send. Collective. Throws the same
+/// MpiError on every rank. TH_FAIL_BUILD=RANK gives that rank another build (tests).
+void compare_builds(runtime::Collectives& collectives) {
+  std::string mine = build_line() + ", LibTorch " + build_info().torch;
+  const char* planted = environment("TH_FAIL_BUILD");
+  if (planted != nullptr && planted == std::to_string(collectives.rank())) mine += ", planted";
+  const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
+  const std::vector<std::string> builds = collectives.gather_texts(mine);
+  for (std::size_t r = 1; r < builds.size(); ++r) {
+    if (builds[r] != builds[0])
+      throw MpiError("broken launch: rank " + std::to_string(r) + " on " + hosts[r] +
+                     " runs th_app " + builds[r] + ", rank 0 on " + hosts[0] + " th_app " +
+                     builds[0] + ": install one build on all hosts");
+  }
+}
+
 /// How long an error of this rank waits for the others to have it too.
 using Patience = std::chrono::duration<double>;
 
@@ -176,6 +192,7 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
   config::LoadedDeck deck;
   train::BadStep bad;
   const bool replays = line.action == config::Action::kReplay;
+  compare_builds(collectives);
   train::run_agreed(collectives, [&] {
     if (replays) bad = train::read_bad_step(line.replay_path);
     deck = replays ? config::load_deck_text(bad.deck, line.replay_path, "/", line.overrides)
@@ -205,8 +222,10 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
   watchdog.all_have_come();
   const train::RunDevice device(deck.config, collectives);
   print_header(deck, line.deck_path, device, collectives, self_test, log);
+  std::optional<runtime::OrderCheck> order;
+  if (deck.config.comm.check_order) order.emplace(MPI_COMM_WORLD);
   const std::unique_ptr<runtime::WatchedCollectives> watched =
-      runtime::make_watched_collectives(device.collectives(), watchdog);
+      runtime::make_watched_collectives(device.collectives(), watchdog, order ? &*order : nullptr);
   if (line.action == config::Action::kSelfcheck) {
     return static_cast<int>(train::selfcheck(deck, device, *watched, node, log)
                                 ? ExitCode::kCompleted

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <sstream>
 
 namespace th::config {
 
@@ -53,37 +54,55 @@ std::vector<const Key*> keys_of(const std::string& name) {
   return named.empty() ? mentioned : named;
 }
 
+/// The text in indented lines of at most 100 columns.
+std::string indented_lines(const std::string& text) {
+  constexpr std::size_t kColumns = 100;
+  const std::string margin = "   ";  // and the blank before each word
+  std::string lines, line = margin;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) {
+    if (line != margin && line.size() + 1 + word.size() > kColumns) {
+      lines += line + "\n";
+      line = margin;
+    }
+    line += " " + word;
+  }
+  return lines + line + "\n";
+}
+
 std::string explained(const Key& key) {
   const std::string absent = absent_values(key);
-  return key.name + " = " + key.default_value + "\n    " + key.type + ", " + key.allowed +
-         "\n    " + key.help + "\n" +
-         (absent.empty() ? "" : "    not part of this build: " + absent + "\n");
+  return key.name + " = " + key.default_value + "\n" +
+         indented_lines(key.type + ", " + key.allowed) + indented_lines(key.help) +
+         (absent.empty() ? "" : indented_lines("not part of this build: " + absent));
 }
 
 constexpr const char* kReferenceIntroduction =
     "# Deck reference\n"
     "\n"
-    "Made from the key table (`th_app --explain` prints the same); a test compares the two. Do "
-    "not edit it: run\n"
-    "`TH_WRITE_DOCS=1 build/bin/th_test_config` after a change of the table.\n"
+    "This page is made from the key table (`th_app --explain` prints the same), and a test "
+    "compares the two. Do not edit it:\n"
+    "run `TH_WRITE_DOCS=1 build/bin/th_test_config` after a change of the table.\n"
     "\n"
-    "A deck is a text file of `[section]` lines, `key = value` lines and `#` comments, which "
-    "may also end a line. A key may carry its section,\n"
-    "as in `model.d_model = 512`. There are no quotes: a value goes from the `=` to the end of "
-    "the line or to a `#`. After the deck, the command\n"
-    "line takes any key as `section.key=value` or `--section.key=value`, each once; such a "
-    "value stands in place of the deck's.\n"
+    "A deck is a text file of `[section]` lines, `key = value` lines and `#` comments, which may "
+    "also end a line. A key may\n"
+    "carry its section, as in `model.d_model = 512`. There are no quotes: a value goes from the "
+    "`=` to the end of the line or\n"
+    "to a `#`. After the deck, the command line takes any key as `section.key=value` or "
+    "`--section.key=value`, each once;\n"
+    "such a value replaces the deck's.\n"
     "\n"
-    "Paths in a deck are relative to the deck; paths on the command line, and `run.output_dir` "
-    "everywhere, to the working directory. Numbers are\n"
-    "read as a whole: `64x`, `1.5` for an integer, `nan` and an empty value are refused. All "
-    "problems of a deck come in one report, a line each,\n"
-    "with the file and the line, before anything is allocated, and the exit code is 2. A known "
-    "key that has no effect in the run is a warning.\n"
+    "Paths in a deck are relative to the deck. Paths on the command line, and `run.output_dir` "
+    "everywhere, are relative to\n"
+    "the working directory. Numbers are read as a whole: `64x`, `1.5` for an integer, `nan` and an "
+    "empty value are refused.\n"
+    "All problems of a deck come in one report, a line each, with the file and the line, before "
+    "anything is allocated, and\n"
+    "the exit code is 2. A known key that has no effect in the run is a warning.\n"
     "\n"
-    "`th_app DECK --check` prints the deck with every key, its value and where that came from, "
-    "as a deck that can be run. In a deck, a line that\n"
-    "holds the default and ends in `# default` counts as not given.\n";
+    "`th_app DECK --check` prints the deck with every key, its value and where that came from, as "
+    "a deck that can be run. In\n"
+    "a deck, a line that holds the default and ends in `# default` counts as not given.\n";
 
 }  // namespace
 
@@ -148,7 +167,7 @@ std::string deck_reference_markdown() {
     const std::string absent = absent_values(k);
     out += "| " + k.name + " | " + k.type + " | " + k.default_value +
            (k.default_value.empty() ? "| " : " | ") + k.allowed + " | " + k.help +
-           (absent.empty() ? "" : ". Not part of this build: " + absent) + " |\n";
+           (absent.empty() ? "" : " Not part of this build: " + absent) + " |\n";
   }
   return out;
 }

@@ -45,6 +45,7 @@ const std::vector<std::string>& written() {
                                               "bad/.tmp_*/*",
                                               "bad/.old_*/*",
                                               "flight_record.*.jsonl",
+                                              "stacks.*.txt",
                                               "tensorboard/events.out.tfevents.*",
                                               "checkpoints/latest",
                                               "checkpoints/latest.tmp",

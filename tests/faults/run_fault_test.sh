@@ -118,20 +118,39 @@ flight_record() {
   done
 }
 
-# hung_rank on|off: one rank is stopped in mid-training with and without overlap; the others name
-# it, leave what they did last and end with 7.
-hung_rank() {
-  local launcher victim guard rc rank missing
+# running KEYS…: starts three ranks of an endless run in the background, waits for a few steps, and
+# sets launcher and victim, the rank that was started last.
+running() {
   ranks=3
   "$mpirun" -np $ranks "$app" "$work/tiny.in" train.micro_batches=3 train.max_steps=0 \
-    train.epochs=1000000 comm.timeout_seconds=3 checkpoint.every_epochs=0 zero.stage=3 \
-    comm.overlap="$1" >"$work/log" 2>&1 &
+    train.epochs=1000000 checkpoint.every_epochs=0 zero.stage=3 "$@" >"$work/log" 2>&1 &
   launcher=$!
   for _ in $(seq 300); do
     [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break
     sleep 0.1
   done
   victim=$(pgrep -P $launcher | tail -1)
+}
+
+# killed_rank: the others name it, with what it did, before the launcher ends them.
+killed_rank() {
+  local launcher victim rc
+  running
+  kill -KILL "$victim"
+  wait $launcher
+  rc=$?
+  [ $rc = 137 ] || fail "exit code $rc, expected 137"
+  said 'a rank has ended without a word'
+  said "rank [0-9]+ host .* pid $victim phase training step [0-9]+, .*compute: .*process is gone"
+  [ "$(grep -c 'ended without a word' "$work/log")" = 1 ] || fail "told more than once"
+  grep -q "pid $victim phase training" "$out/run.log" || fail "run.log does not tell of it"
+}
+
+# hung_rank on|off: one rank is stopped in mid-training with and without overlap; the others name
+# it, leave what they did last and end with 7.
+hung_rank() {
+  local launcher victim guard rc rank missing
+  running comm.timeout_seconds=3 comm.overlap="$1"
   kill -STOP "$victim"
   ( sleep 50; kill -KILL $launcher "$victim" ) >/dev/null 2>&1 &
   guard=$!
@@ -139,17 +158,23 @@ hung_rank() {
   rc=$?
   kill $guard 2>/dev/null
   [ $rc = 7 ] || fail "exit code $rc, expected 7"
-  said "rank [0-9]+ host .* pid $victim phase .* step [0-9]+"
+  said "rank [0-9]+ host .* pid $victim phase training step [0-9]+, .*compute: .* state T \(stopped\)"
   said 'hang: rank'
   said 'flight_record\.\*\.jsonl'
   missing=$(sed -nE "s/^rank ([0-9]+) host .* pid $victim phase .*/\1/p" "$work/log")
   # The launcher wakes the missing one up to end it, and it may or may not come to write.
   for rank in 0 1 2; do
-    [ $rank = "$missing" ] || flight_record $rank
+    [ $rank = "$missing" ] && continue
+    flight_record $rank
+    grep -q '(main)' "$out/stacks.0000$rank.txt" || fail "rank $rank left no stacks"
   done
 }
 
 case $case_name in
+  killed_rank) killed_rank ;;
+  other_build)
+    TH_FAIL_BUILD=1 run 7; said 'broken launch: rank 1 on' 'planted' 'rank 0 on'; no_folder ;;
+  order_checked) run 0 comm.check_order=true ;;
   unknown_key)
     sed -i 's/^max_steps/max_stepz/' "$work/tiny.in"
     run 2; said 'tiny.in:17: train.max_stepz' 'nearest train.max_steps'; no_folder ;;

@@ -4,7 +4,8 @@ set(fault_cases
   unknown_key contradictory_keys several_problems
   missing_file invalid_utf8 empty_line empty_lines_skipped unequal_line_counts
   corpus_too_small more_ranks_than_slots unwritable_output resume_missing resume_other_model
-  launch_alone narrow_binding hung_rank hung_rank_overlap no_deck)
+  launch_alone narrow_binding hung_rank hung_rank_overlap killed_rank other_build order_checked
+  no_deck)
 if(TARGET th_app)
   foreach(case IN LISTS fault_cases)
     add_test(NAME fault.${case}

@@ -1,5 +1,5 @@
 // The start-up self-test passes on every placement of ranks, and a wrong contribution of any rank
-// to any collective is named by all.
+// to any collective is named by all; so is a collective that differs from the others'.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +10,9 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
+#include "th/runtime/transport/order_check.hpp"
 #include "th/runtime/transport/self_test.hpp"
+#include "th/runtime/transport/watched_collectives.hpp"
 
 namespace th::runtime {
 namespace {
@@ -106,6 +108,38 @@ TEST(SelfTest, PlantedFaultsAreReadFromTheEnvironmentsText) {
   EXPECT_EQ(planted_fault("shards@3", 3), "shards");
   EXPECT_EQ(planted_fault("shards@3", 0), "");
   EXPECT_THROW((void)planted_fault("shards@last", 0), DeckError);
+}
+
+TEST(OrderCheck, TheFirstRankWhoseCollectiveDiffersIsNamedByAll) {
+  const auto inner = make_mpi_collectives(MPI_COMM_WORLD);
+  Watchdog watchdog({"", inner->rank(), 0, 1, 60});
+  OrderCheck check(MPI_COMM_WORLD);
+  const auto watched = make_watched_collectives(*inner, watchdog, &check);
+  const int last = watched->size() - 1;
+  EXPECT_EQ(watched->maximum(watched->rank()), last);
+  std::string message;
+  try {
+    if (watched->rank() == last)
+      watched->barrier();
+    else
+      (void)watched->maximum(1);
+  } catch (const MpiError& error) {
+    message = error.what();
+  }
+  const std::string expected =
+      "comm.check_order: the ranks' collectives differ at call 2: rank 0 calls maximum (0, 0), "
+      "rank " +
+      std::to_string(last) + " calls barrier (0, 0)";
+  EXPECT_EQ(message, last == 0 ? "" : expected);
+  std::vector<double> values(watched->rank() == last && last > 0 ? 3 : 2);
+  const auto sum = [&] { watched->sum_in_rank_order(values); };
+  if (last > 0)
+    EXPECT_THROW(sum(), MpiError) << "another size is another call";
+  else
+    sum();
+  const auto buffer = watched->allocate(watched->size() * std::int64_t{4});
+  (void)watched->exchange(*buffer, 0, 4);
+  watched->finish_exchange();
 }
 
 }  // namespace

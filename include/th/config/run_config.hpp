@@ -215,6 +215,7 @@ struct CommSection {
   /// Resolved by train::resolve_overlap; below train, auto counts as off.
   Overlap overlap = Overlap::kAuto;
   double timeout_seconds = 300;
+  bool check_order = false;
 };
 
 struct CheckpointSection {

@@ -5,44 +5,45 @@ namespace th::config {
 
 void add_run(std::vector<Key>& t) {
   t.push_back(integer_key("run.warmup_steps", TH_AT(run.warmup_steps), 0, kMost,
-                          "steps left out of the summary's tokens_per_second"));
+                          "The summary's tokens_per_second leaves out this many first steps."));
   t.push_back(choice_key(
       "run.task", TH_AT(run.task),
       Choices<Task>{{"translation", Task::kTranslation}, {"summarization", Task::kSummarization}},
-      "what is trained; summarization: ROUGE is the metric of validation (valid.metrics) and of "
-      "the test set, documents of data.max_source_length = 400 and summaries of "
-      "data.max_target_length = 100 ids, unless the deck gives others, and section summarization "
-      "for longer documents"));
-  t.push_back(integer_key("run.seed", TH_AT(run.seed), 0, kMost,
-                          "of initial values, order of the data and dropout"));
+      "What the model learns. summarization changes defaults: validation (valid.metrics) and the "
+      "test set are scored by ROUGE, data.max_source_length = 400 and data.max_target_length = "
+      "100; section summarization treats longer documents."));
+  t.push_back(
+      integer_key("run.seed", TH_AT(run.seed), 0, kMost,
+                  "Initial values, the order of the data, dropout and draws depend on it."));
   t.push_back(path_key("run.output_dir", TH_AT(run.output_dir),
-                       "all output goes below it; default runs/NAME, NAME the deck's; relative to "
-                       "the working directory"));
+                       "All output goes below this folder, which is relative to the working "
+                       "directory. Default: runs/NAME, where NAME is the deck's."));
   t.push_back(number_key("run.max_minutes", TH_AT(run.max_minutes), {.low = 0},
-                         "ends with a checkpoint and exit 75 before a step that would take longer "
-                         "than is left but for a twentieth of the limit (a minute at most), kept "
-                         "for the save; 0: Slurm's end time if there is one"));
+                         "The run ends with a checkpoint and exit 75 before a step that would "
+                         "exceed this time. A twentieth of it, a minute at most, is kept for the "
+                         "save. 0: the limit is the end of the Slurm job, if there is one."));
   t.push_back(path_key("run.stop_file", TH_AT(run.stop_file),
-                       "the run ends with a checkpoint and exit 75 when a file of this name is "
-                       "there, looked for once a second; remove it before the run goes on"));
+                       "The run ends with a checkpoint and exit 75 when a file of this name "
+                       "exists. It looks once a second. Remove the file before the run goes on."));
   t.push_back(choice_key(
       "run.device", TH_AT(run.device),
       Choices<DeviceKind>{
           {"auto", DeviceKind::kAuto}, {"cpu", DeviceKind::kCpu}, {"cuda", DeviceKind::kCuda}},
-      "where tensors live and the model computes; auto: a GPU where every rank can have one "
-      "(docs/gpu.md), else the CPU, with the reason in the header"));
-  t.push_back(integer_key("run.threads", TH_AT(run.threads), 1, 1024,
-                          "compute threads a rank; part of the run's identity"));
+      "Where tensors live and the model computes. auto takes a GPU where every rank can have one "
+      "(docs/gpu.md), else the CPU; the header says why."));
+  t.push_back(
+      integer_key("run.threads", TH_AT(run.threads), 1, 1024,
+                  "Number of compute threads of a rank. It is part of the run's identity."));
   t.push_back(choice_key(
       "run.gemm", TH_AT(run.gemm),
       Choices<Gemm>{{"auto", Gemm::kAuto}, {"onednn", Gemm::kOnednn}, {"mkl", Gemm::kMkl}},
-      "the CPU's matrix products; auto goes by the processor; on a GPU they are cuBLAS's"));
-  t.push_back(
-      choice_key("run.attention", TH_AT(run.attention),
-                 Choices<AttentionKernels>{{"auto", AttentionKernels::kAuto},
-                                           {"products", AttentionKernels::kProducts}},
-                 "auto: attention in one kernel that keeps no scores, where there is one "
-                 "(docs/architecture.md); products: matrix products, softmax and dropout apart"));
+      "Library of the CPU's matrix products. auto chooses by the processor. A GPU uses cuBLASLt."));
+  t.push_back(choice_key("run.attention", TH_AT(run.attention),
+                         Choices<AttentionKernels>{{"auto", AttentionKernels::kAuto},
+                                                   {"products", AttentionKernels::kProducts}},
+                         "auto computes attention in one kernel that stores no scores, where there "
+                         "is one (docs/architecture.md). products makes matrix products, softmax "
+                         "and dropout one after another."));
 }
 
 }  // namespace th::config

@@ -47,8 +47,8 @@ Key overlap_key() {
           "integer",
           kAuto,
           std::string(kAuto) + ", or from 0 to " + std::to_string(kLongest),
-          "source ids that a chunk shares with the one before: a sentence that one of them cuts "
-          "stands whole in the other; auto: a quarter of a chunk",
+          "Number of source ids that a chunk shares with the one before, so that a sentence which "
+          "one of them cuts is whole in the other. auto: a quarter of a chunk.",
           {},
           {},
           {}};
@@ -67,17 +67,17 @@ Key overlap_key() {
 }  // namespace
 
 void add_summarization(std::vector<Key>& t) {
-  Key hierarchical = boolean_key(
-      "summarization.hierarchical", TH_AT(summarization.hierarchical),
-      "validation and the test set summarize a document of more than data.max_source_length ids "
-      "chunk by chunk, then the summaries, joined, as a document; false: its beginning alone. "
-      "Training takes documents as data.long_lines says (docs/summarization.md)");
+  Key hierarchical =
+      boolean_key("summarization.hierarchical", TH_AT(summarization.hierarchical),
+                  "Validation and the test set summarize a document above data.max_source_length "
+                  "ids chunk by chunk, and then the joined summaries. false: only its beginning. "
+                  "Training follows data.long_lines (docs/summarization.md).");
   hierarchical.idle = why_idle;
   t.push_back(hierarchical);
   t.push_back(of_chunks(integer_key(
       "summarization.chunk", TH_AT(summarization.chunk),
       Interval{.low = 2, .high = static_cast<double>(kLongest)}, "data.max_source_length",
-      "source ids of a chunk of a longer document, its end counted")));
+      "Number of source ids in a chunk of a longer document, with its end.")));
   t.push_back(of_chunks(overlap_key()));
 }
 

@@ -69,7 +69,7 @@ Key symbols_key() {
   Key key = text_key(
       "data.user_symbols", TH_AT(data.user_symbols), "symbols with commas, without blanks",
       [](const std::string& text) { return wrong_with_symbols(text).empty(); },
-      "symbols that are one token wherever they stand in the text, as <2de>, a language tag");
+      "Each of these symbols is one token wherever it occurs, for example <2de>, a language tag.");
   key.why = wrong_with_symbols;
   return key;
 }
@@ -80,9 +80,9 @@ Key vocabulary_key() {
       Choices<VocabularyFrom>{{"text", VocabularyFrom::kText},
                               {"checkpoint", VocabularyFrom::kCheckpoint}},
       VocabularyFrom::kPath, TH_AT(data.vocabulary_path),
-      "whose tokenizers the run takes: made from the training text; those of "
-      "checkpoint.init_from, also where the key is not given; or of a path: a checkpoint, or a "
-      "file with one word a line in id order, the four special ones first, for both sides");
+      "Whose tokenizers the run takes. text: they are made from the training text; checkpoint: "
+      "those of checkpoint.init_from, also where the key is not given. A path names a checkpoint, "
+      "or a file with one word a line in id order for both sides, the four special ones first.");
   key.idle = [](const RunConfig& c) {
     return c.data.synthetic != Synthetic::kNone ? "a synthetic run reads no text" : "";
   };
@@ -90,36 +90,35 @@ Key vocabulary_key() {
 }
 
 void add_training_of_pieces(std::vector<Key>& t) {
-  t.push_back(of_pieces(boolean_key(
-      "data.byte_fallback", TH_AT(data.byte_fallback),
-      "a character that the vocabulary lacks becomes the bytes of its UTF-8, 256 tokens for that; "
-      "false: it becomes unknown")));
+  t.push_back(
+      of_pieces(boolean_key("data.byte_fallback", TH_AT(data.byte_fallback),
+                            "A character outside the vocabulary becomes the bytes of its UTF-8, "
+                            "for which there are 256 tokens. false: it becomes unknown.")));
   t.push_back(of_pieces(
       number_key("data.character_coverage", TH_AT(data.character_coverage), {.low = 0.9, .high = 1},
-                 "share of the text's characters, by occurrence, that are tokens themselves")));
-  t.push_back(of_pieces(choice_key(
-      "data.normalization", TH_AT(data.normalization),
-      Choices<Normalization>{{"identity", Normalization::kIdentity},
-                             {"nfkc", Normalization::kNfkc},
-                             {"nmt_nfkc", Normalization::kNmtNfkc},
-                             {"nfkc_cf", Normalization::kNfkcCf},
-                             {"nmt_nfkc_cf", Normalization::kNmtNfkcCf}},
-      "SentencePiece's rule for characters, part of its model: identity keeps them; nfkc is "
-      "Unicode's compatibility form, which makes full-width signs ASCII; nmt_ also takes control "
-      "characters out; _cf folds case, so that all text becomes lower-case")));
+                 "Share of the text's characters, by occurrence, that are tokens themselves.")));
+  t.push_back(of_pieces(
+      choice_key("data.normalization", TH_AT(data.normalization),
+                 Choices<Normalization>{{"identity", Normalization::kIdentity},
+                                        {"nfkc", Normalization::kNfkc},
+                                        {"nmt_nfkc", Normalization::kNmtNfkc},
+                                        {"nfkc_cf", Normalization::kNfkcCf},
+                                        {"nmt_nfkc_cf", Normalization::kNmtNfkcCf}},
+                 "SentencePiece's rule for characters, part of its model. identity keeps them. "
+                 "nfkc is Unicode's compatibility form, which makes full-width signs ASCII. nmt_ "
+                 "also removes control characters; _cf makes all text lower-case.")));
   t.push_back(of_pieces(symbols_key()));
 }
 
 }  // namespace
 
 void add_tokenizer(std::vector<Key>& t) {
-  Key kind = choice_key(
-      "data.tokenizer", TH_AT(data.tokenizer),
-      Choices<TokenizerKind>{{"word", TokenizerKind::kWord},
-                             {"bpe", TokenizerKind::kBpe},
-                             {"unigram", TokenizerKind::kUnigram}},
-      "how lines become ids: words as white space parts them, or SentencePiece's subwords, by byte "
-      "pair encoding or by a unigram model");
+  Key kind = choice_key("data.tokenizer", TH_AT(data.tokenizer),
+                        Choices<TokenizerKind>{{"word", TokenizerKind::kWord},
+                                               {"bpe", TokenizerKind::kBpe},
+                                               {"unigram", TokenizerKind::kUnigram}},
+                        "How lines become ids. word: words between white space; bpe and unigram: "
+                        "SentencePiece's subwords.");
   kind.idle = [](const RunConfig& c) -> std::string {
     const bool said = c.data.synthetic != Synthetic::kNone;  // with the other keys of text
     // bpe and unigram are compared with what is brought.
@@ -127,14 +126,14 @@ void add_tokenizer(std::vector<Key>& t) {
   };
   t.push_back(kind);
   Key size = integer_key("data.vocab_size", TH_AT(data.vocab_size), 0, 1 << 28,
-                         "tokens of the vocabulary, special ones counted: word has at most so "
-                         "many, 0: no cap; bpe and unigram exactly so many, 0: 8000");
+                         "Number of tokens, with the special ones. word has at most so many, 0: no "
+                         "limit. bpe and unigram have exactly so many, 0: 8000.");
   size.idle = [](const RunConfig& c) {
     return c.data.synthetic != Synthetic::kNone ? std::string() : not_made(c);
   };
   t.push_back(size);
   Key frequency = integer_key("data.min_freq", TH_AT(data.min_freq), 1, kMost,
-                              "occurrences that a word needs to be in the vocabulary");
+                              "A word must occur this often to be in the vocabulary.");
   frequency.idle = [](const RunConfig& c) -> std::string {
     if (c.data.synthetic != Synthetic::kNone) return "";  // said with the other keys of text
     const std::string why = not_made(c);
@@ -143,23 +142,23 @@ void add_tokenizer(std::vector<Key>& t) {
   };
   t.push_back(frequency);
   t.push_back(path_key("data.tokenizer_model", TH_AT(data.tokenizer_model),
-                       "a SentencePiece model, of bpe or unigram, in place of one that is made; "
-                       "its special symbols become the ids 0 to 3"));
+                       "A SentencePiece model (bpe or unigram) that the run takes instead of "
+                       "making one. Its special symbols become the ids 0 to 3."));
   t.push_back(path_key("data.target_tokenizer_model", TH_AT(data.target_tokenizer_model),
-                       "the target's, where it is another one than data.tokenizer_model"));
+                       "The target's model, where it is not data.tokenizer_model."));
   t.push_back(of_making(choice_key("data.joint_vocabulary", TH_AT(data.joint_vocabulary),
                                    Choices<JointVocabulary>{{"auto", JointVocabulary::kAuto},
                                                             {"true", JointVocabulary::kTrue},
                                                             {"false", JointVocabulary::kFalse}},
-                                   "one vocabulary of both sides' text; auto: where "
-                                   "model.tie_embeddings ties the source")));
+                                   "Both sides have one vocabulary, made from both texts. auto: "
+                                   "where model.tie_embeddings ties the source.")));
   t.push_back(vocabulary_key());
   add_training_of_pieces(t);
-  Key sampling = number_key(
-      "data.subword_sampling", TH_AT(data.subword_sampling), {.low = 0, .high = 1},
-      "training text is cut into other subwords in every epoch, 0: never. bpe: the probability "
-      "that a merge is left out (0.1 is usual); unigram: the power to which a segmentation's "
-      "probability is taken (0.1 to 0.5 is usual, 1 is the model's own)");
+  Key sampling =
+      number_key("data.subword_sampling", TH_AT(data.subword_sampling), {.low = 0, .high = 1},
+                 "Every epoch segments the training text anew. bpe leaves out a merge with this "
+                 "probability (0.1 is usual); unigram takes a segmentation's probability to this "
+                 "power (0.1 to 0.5 is usual, 1 is the model's own). 0: never.");
   sampling.idle = [](const RunConfig& c) -> std::string {
     if (c.data.synthetic != Synthetic::kNone) return "a synthetic run reads no text";
     const bool word = c.data.tokenizer == TokenizerKind::kWord && not_made(c).empty();

@@ -46,8 +46,8 @@ std::string read_metrics(const std::string& text, std::vector<Metric>& metrics) 
 Key metrics_key() {
   Key key =
       named_key("valid.metrics", "text", "loss", std::string(kListed) + "; several with commas",
-                "what validation computes (docs/scores.md); bleu, chrf, rouge and exact "
-                "translate the validation text");
+                "What validation computes (docs/scores.md). bleu, chrf, rouge and exact translate "
+                "the validation text, which takes time.");
   key.set = [](RunConfig& c, const std::string& text) {
     return read_metrics(text, c.valid.metrics).empty();
   };
@@ -69,8 +69,8 @@ Key metrics_key() {
 Key best_metric_key() {
   Key key = named_key("valid.best_metric", "choice", "first",
                       std::string("first, ") + kListed + ", script",
-                      "by which valid.patience, checkpoint.keep_best and the log call a validation "
-                      "better; rouge: by ROUGE-L; first: the first of valid.metrics");
+                      "The metric by which valid.patience, checkpoint.keep_best and the log "
+                      "compare validations. first: the first of valid.metrics; rouge: ROUGE-L.");
   key.set = [](RunConfig& c, const std::string& text) {
     const std::optional<Metric> metric = metric_of(text);
     if (!metric && text != "first") return false;
@@ -122,17 +122,19 @@ void add_score_options(std::vector<Key>& t) {
   };
   t.push_back(bleu(choice_key("valid.bleu_tokenizer", TH_AT(valid.bleu_tokenizer),
                               choices(score::kBleuTokenizers),
-                              "how BLEU's words are found, here and for the test set")));
-  t.push_back(bleu(
-      choice_key("valid.bleu_smoothing", TH_AT(valid.bleu_smoothing), choices(score::kSmoothings),
-                 "what BLEU takes for an order without a match, here and for the test set")));
+                              "How BLEU finds words, in validation and for the test set.")));
+  t.push_back(bleu(choice_key(
+      "valid.bleu_smoothing", TH_AT(valid.bleu_smoothing), choices(score::kSmoothings),
+      "What BLEU takes for an order without a match, in validation and for the test set.")));
   t.push_back(idle_unless(
-      integer_key("valid.chrf_word_order", TH_AT(valid.chrf_word_order), 0, 6,
-                  "chrF's words up to so many; 0: chrF2, 2: chrF2++"),
+      integer_key(
+          "valid.chrf_word_order", TH_AT(valid.chrf_word_order), 0, 6,
+          "chrF counts sequences of up to so many words beside characters. 0: chrF2, 2: chrF2++."),
       [](const RunConfig& c) { return has(c, Metric::kChrf); }, "valid.metrics has no chrf"));
   Key units = idle_unless(
-      choice_key("valid.rouge_units", TH_AT(valid.rouge_units), choices(score::kRougeUnits),
-                 "words of Latin letters and digits, or characters, as for Chinese"),
+      choice_key(
+          "valid.rouge_units", TH_AT(valid.rouge_units), choices(score::kRougeUnits),
+          "ROUGE counts words of Latin letters and digits, or characters, as Chinese needs."),
       [](const RunConfig& c) { return has(c, Metric::kRouge); }, "valid.metrics has no rouge");
   units.idle = [of_validation = units.idle](const RunConfig& c) {
     const bool of_tests = tests(c) && c.run.task == Task::kSummarization;
@@ -145,31 +147,29 @@ void add_score_options(std::vector<Key>& t) {
 
 void add_valid(std::vector<Key>& t) {
   t.push_back(idle_unless(metrics_key(), always, ""));
-  t.push_back(
-      idle_unless(integer_key("valid.max_lines", TH_AT(valid.max_lines), 0, kMost,
-                              "the first so many lines of the validation text are translated; the "
-                              "loss is of all; 0: all"),
-                  translates_in_validation, "validation translates nothing"));
   t.push_back(idle_unless(
-      path_key("valid.script", TH_AT(valid.script),
-               "a program that gets three file names, hypotheses, references and sources, and "
-               "writes one number; its score is the metric script"),
-      always, ""));
+      integer_key(
+          "valid.max_lines", TH_AT(valid.max_lines), 0, kMost,
+          "Validation translates only so many first lines; the loss is that of all. 0: all."),
+      translates_in_validation, "validation translates nothing"));
+  t.push_back(idle_unless(path_key("valid.script", TH_AT(valid.script),
+                                   "A program that gets three file names (hypotheses, references, "
+                                   "sources) and writes one number, which is the metric script."),
+                          always, ""));
   t.push_back(idle_unless(
       number_key("valid.script_seconds", TH_AT(valid.script_seconds), {.low = 0.01, .high = 86400},
-                 "a script that takes longer is ended, with a warning and no score"),
+                 "A script that takes longer is ended, with a warning and no score."),
       scripted, "there is no valid.script"));
   t.push_back(idle_unless(
       choice_key("valid.script_better", TH_AT(valid.script_better),
                  Choices<Better>{{"higher", Better::kHigher}, {"lower", Better::kLower}},
-                 "which of two scores of the script is the better one"),
+                 "Which of two scores of the script is better."),
       scripted, "there is no valid.script"));
   add_score_options(t);
-  t.push_back(idle_unless(
-      integer_key("valid.patience", TH_AT(valid.patience), 0, kMost,
-                  "validations in a row without a better valid.best_metric that end the run; 0: "
-                  "none do"),
-      always, ""));
+  t.push_back(idle_unless(integer_key("valid.patience", TH_AT(valid.patience), 0, kMost,
+                                      "So many validations in a row without a better "
+                                      "valid.best_metric end the run. 0: none do."),
+                          always, ""));
   t.push_back(idle_unless(
       best_metric_key(),
       [](const RunConfig& c) { return c.valid.patience > 0 || c.checkpoint.keep_best > 0; },

@@ -1,6 +1,8 @@
 #include "th/runtime/observe/flight_record.hpp"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 
 #include "th/base/error.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
@@ -11,6 +13,9 @@ namespace th::runtime {
 namespace {
 
 static_assert(sizeof(FlightRecord) < MemoryLedger::kSmallest);
+static_assert(Activity::kStreams == FlightRecord::kStreams);
+
+constexpr std::int64_t kWhats = 256;  // of an Activity's events
 
 constexpr std::array<const char*, 14> kWhat{
     "forward", "backward", "gather",    "reduce", "update", "fetch",      "norm",
@@ -50,13 +55,52 @@ std::uint64_t FlightRecord::open(What what, On on, std::int64_t unit, std::int64
 }
 
 void FlightRecord::begin(std::uint64_t handle, std::int64_t ns) noexcept {
-  if (is_there(handle)) cells_[handle % kEvents].begin.store(ns, std::memory_order_release);
+  if (is_there(handle)) {
+    Cell& cell = cells_[handle % kEvents];
+    cell.begin.store(ns, std::memory_order_release);
+    show(cell, ns, false);
+  }
   if (EventLog* log = log_.load(std::memory_order_acquire)) log->begin(handle, ns);
 }
 
 void FlightRecord::end(std::uint64_t handle, std::int64_t ns) noexcept {
-  if (is_there(handle)) cells_[handle % kEvents].end.store(ns, std::memory_order_release);
+  if (is_there(handle)) {
+    Cell& cell = cells_[handle % kEvents];
+    cell.end.store(ns, std::memory_order_release);
+    show(cell, ns, true);
+  }
   if (EventLog* log = log_.load(std::memory_order_acquire)) log->end(handle, ns);
+}
+
+void FlightRecord::show(const Cell& cell, std::int64_t ns, bool ended) noexcept {
+  Activity* shown = shown_.load(std::memory_order_acquire);
+  if (shown == nullptr) return;
+  const std::int64_t event = 1 + static_cast<std::int64_t>(cell.what.load()) +
+                             kWhats * (std::int64_t{cell.unit.load()} + 1);
+  Activity::Cell& on = shown->cells[static_cast<std::size_t>(cell.on.load())];
+  on.since.store(ns, std::memory_order_relaxed);
+  on.event.store(ended ? -event : event, std::memory_order_release);
+}
+
+std::string FlightRecord::text_of(const Activity& shown, std::span<const std::string> unit_names,
+                                  std::int64_t now) {
+  std::string out;
+  for (std::size_t stream = 0; stream < kStreams; ++stream) {
+    const std::int64_t event = shown.cells[stream].event.load(std::memory_order_acquire);
+    if (event == 0) continue;
+    const auto number = static_cast<std::size_t>(std::abs(event) - 1);
+    const std::size_t what = number % kWhats, unit = number / kWhats;
+    if (what >= kWhat.size()) continue;
+    out += std::string(out.empty() ? "" : "; ") + kOn[stream] + ": " + (event < 0 ? "after " : "") +
+           kWhat[what];
+    if (unit > 0)
+      out += " of " + (unit <= unit_names.size() ? unit_names[unit - 1] : std::to_string(unit - 1));
+    std::array<char, 32> time{};
+    std::snprintf(time.data(), time.size(), " for %.1f s",
+                  static_cast<double>(now - shown.cells[stream].since.load()) * 1e-9);
+    out += time.data();
+  }
+  return out;
 }
 
 std::uint64_t FlightRecord::begin(const std::shared_ptr<FlightRecord>& record, Stream& stream,

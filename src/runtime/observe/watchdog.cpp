@@ -1,15 +1,16 @@
 #include "th/runtime/observe/watchdog.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
-#include <condition_variable>
 #include <csignal>
 #include <ctime>
 #include <mutex>
@@ -17,48 +18,14 @@
 #include <random>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "runtime/observe/stacks.hpp"
+#include "runtime/observe/watchdog_row.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 
 namespace th::runtime {
-
-/// What the ranks of a node share.
-namespace watchdog {
-
-// A text that one process writes while others read: a torn read shows a mixed word, never one past
-// its end.
-template <std::size_t N>
-struct SharedText {
-  std::array<std::atomic<char>, N> letters;
-  void set(std::string_view text) noexcept {
-    const std::size_t count = std::min(text.size(), N - 1);
-    for (std::size_t i = 0; i < count; ++i) letters[i].store(text[i], std::memory_order_relaxed);
-    letters[count].store('\0', std::memory_order_release);
-  }
-  [[nodiscard]] std::string get() const {
-    std::string text;
-    for (std::size_t i = 0; i + 1 < N; ++i) {
-      const char c = letters[i].load(std::memory_order_relaxed);
-      if (c == '\0') break;
-      text += c;
-    }
-    return text;
-  }
-};
-
-// One rank's row in shared memory; all zero before the rank comes. Times in nanoseconds of the
-// node's monotonic clock.
-struct Row {
-  std::atomic<std::int64_t> present, rank, pid, sequence, step, waiting, since, heartbeat, ending,
-      dumped;
-  SharedText<32> phase, call;
-  SharedText<64> host;
-};
-static_assert(std::atomic<std::int64_t>::is_always_lock_free &&
-              std::atomic<char>::is_always_lock_free);
-
-}  // namespace watchdog
 
 namespace {
 
@@ -91,13 +58,10 @@ void append(const std::string& path, const std::string& text) {
   close(file);
 }
 
-std::string line_of(const Row& row) {
-  const std::int64_t pid = row.pid.load();
-  const bool gone = ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
-  return "rank " + std::to_string(row.rank.load()) + " host " + row.host.get() + " pid " +
-         std::to_string(pid) + " phase " + row.phase.get() + " step " +
-         std::to_string(row.step.load()) + (gone ? " (the process is gone)" : "") + "\n";
-}
+/// How long after a rank's end the others wait until they tell of it.
+constexpr std::int64_t kMassacre = 200'000'000;
+
+int open_process(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
 
 }  // namespace
 
@@ -112,15 +76,25 @@ struct Watchdog::Impl {
   std::string dump_place;
   std::function<void()> dump;
   std::string log, report_text;  // the report of this rank, if it is the one that reports
+  std::vector<std::string> units;
   std::mutex mutex;
-  std::condition_variable wake;
-  bool stop = false;
+  // Told when their process ends, by row; then how to end the thread. Not yet opened, or no more
+  // looked at: -1.
+  std::vector<pollfd> processes;
+  std::vector<std::int64_t> died;  // when this was seen; 0: lives
+  int stop = -1;                   // an eventfd
   std::thread thread;
 
   void map();
   void watch();
+  [[nodiscard]] bool stopped(std::int64_t now);
   void look(std::int64_t now);
+  void report_death(std::int64_t now, const Row& dead);
+  void report_alone(std::int64_t now, const Row& row);
+  [[nodiscard]] static std::string headline(const Row& row, std::int64_t waited,
+                                            const std::string& call);
   void report(std::int64_t now, const Row& waiter);
+  [[noreturn]] void end(std::string text);
   void write_dump() noexcept;
   [[noreturn]] void leave();
   void unname() {
@@ -128,7 +102,8 @@ struct Watchdog::Impl {
     named = false;
   }
   [[nodiscard]] bool answers(const Row& row, std::int64_t now) const {
-    return row.present.load() != 0 && now - row.heartbeat.load() < 6 * tick + 2'000'000'000;
+    return row.present.load() != 0 && died[static_cast<std::size_t>(&row - rows)] == 0 &&
+           now - row.heartbeat.load() < 6 * tick + 2'000'000'000;
   }
   // Whether a rank is stuck elsewhere than in a collective: then the others wait for it.
   [[nodiscard]] bool away(const Row& row, std::int64_t now) const {
@@ -163,9 +138,9 @@ void Watchdog::Impl::map() {
 
 void Watchdog::Impl::watch() {
   std::int64_t last = now_ns();
-  std::unique_lock lock(mutex);
-  while (!wake.wait_for(lock, std::chrono::nanoseconds(tick), [&] { return stop; })) {
+  while (!stopped(last)) {
     const std::int64_t now = now_ns();
+    const std::lock_guard lock(mutex);
     // The whole job was suspended, not hung: every wait starts anew.
     if (now - last > 10 * tick + 5'000'000'000) grace_until = now + limit;
     last = now;
@@ -174,15 +149,38 @@ void Watchdog::Impl::watch() {
   }
 }
 
+/// Waits for a tick, or until a process ends; whether this one is to stop watching.
+bool Watchdog::Impl::stopped(std::int64_t now) {
+  for (int i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    if (i == mine || processes[at].fd >= 0 || died[at] != 0) continue;
+    if (rows[i].present.load() != 0 && rows[i].pid_space.load() == rows[mine].pid_space.load())
+      processes[at].fd = open_process(static_cast<pid_t>(rows[i].pid.load()));
+  }
+  const std::int64_t until = now + tick;
+  const auto wait = std::clamp<std::int64_t>((until - now_ns()) / 1'000'000, 1, tick / 1'000'000);
+  if (::poll(processes.data(), processes.size(), static_cast<int>(wait)) <= 0) return false;
+  for (int i = 0; i < count; ++i) {
+    pollfd& process = processes[static_cast<std::size_t>(i)];
+    if (process.fd < 0 || process.revents == 0) continue;
+    close(process.fd);
+    process.fd = -1;
+    died[static_cast<std::size_t>(i)] = now_ns();
+  }
+  return processes.back().revents != 0;
+}
+
 void Watchdog::Impl::look(std::int64_t now) {
   bool all_here = true, lowest = true, ending = false;
-  const Row* waiter = nullptr;
+  const Row *waiter = nullptr, *reader = nullptr, *dead = nullptr;
   for (int i = 0; i < count; ++i) {
     const Row& row = rows[i];
     all_here = all_here && row.present.load() != 0;
     ending = ending || row.ending.load() != 0;
+    if (died[static_cast<std::size_t>(i)] != 0 && row.finished.load() == 0) dead = &row;
     if (!answers(row, now)) continue;
-    if (i < mine) lowest = false;
+    if (i < mine && row.finished.load() == 0) lowest = false;
+    if (row.alone(now) > limit) reader = &row;
     if (row.waiting.load() == 0 || now - row.since.load() <= limit) continue;
     // The one that is farthest on: whoever still stands in an earlier call was let go from it and
     // did not go on.
@@ -191,7 +189,30 @@ void Watchdog::Impl::look(std::int64_t now) {
   if (all_here && mine == 0)
     unname();           // mapped by all: no name is left behind, however the run ends
   if (ending) leave();  // another rank of this node has reported
-  if (lowest && waiter != nullptr && now > grace_until) report(now, *waiter);
+  if (!lowest) return;
+  if (dead != nullptr) report_death(now, *dead);
+  if (now <= grace_until) return;
+  if (waiter != nullptr) report(now, *waiter);
+  // What others wait for is told by their report.
+  if (reader != nullptr && reader->alone(now) > limit + 2'000'000'000) report_alone(now, *reader);
+}
+
+std::string Watchdog::Impl::headline(const Row& row, std::int64_t waited, const std::string& call) {
+  return "th_app: hang: rank " + std::to_string(row.rank.load()) + " has waited " +
+         std::to_string(waited / 1'000'000'000) + " s in " + call + " (comm.timeout_seconds). ";
+}
+
+void Watchdog::Impl::report_alone(std::int64_t now, const Row& row) {
+  end(headline(row, row.alone(now), row.alone_in.get()) + "It waits for no other rank:\n" +
+      watchdog::line_of(row, units, now));
+}
+
+/// Not at once: a launcher that kills all ranks one after another would have each death told.
+void Watchdog::Impl::report_death(std::int64_t now, const Row& dead) {
+  if (now - died[static_cast<std::size_t>(&dead - rows)] < kMassacre) return;
+  end("th_app: a rank has ended without a word: it was killed, or the system had no memory left "
+      "for it (dmesg and the scheduler's log tell). Gone:\n" +
+      watchdog::line_of(dead, units, now));
 }
 
 void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
@@ -201,24 +222,27 @@ void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
       missing += "a rank of host " + hostname() + " (number " + std::to_string(i) +
                  " on it) has not started\n";
     } else if (&rows[i] != &waiter && away(rows[i], now)) {
-      missing += line_of(rows[i]);
+      missing += watchdog::line_of(rows[i], units, now);
     } else if (rows[i].sequence.load() < waiter.sequence.load()) {
-      behind += line_of(rows[i]);
+      behind += watchdog::line_of(rows[i], units, now);
     }
   }
   if (missing.empty()) missing = behind;
   // The node with the missing rank speaks first: its report is the one that tells.
   if (missing.empty() && now - waiter.since.load() < limit + 5'000'000'000) return;
-  std::string text = "th_app: hang: rank " + std::to_string(waiter.rank.load()) + " has waited " +
-                     std::to_string((now - waiter.since.load()) / 1'000'000'000) + " s in " +
-                     waiter.call.get() + " (comm.timeout_seconds). ";
+  std::string text = headline(waiter, now - waiter.since.load(), waiter.call.get());
   if (missing.empty()) {
     text += "All watched ranks of host " + hostname() +
             " wait alike: the missing rank is on another node, or the network is down. ";
-    text += "The rank that waits:\n" + line_of(waiter);
+    text += "The rank that waits:\n" + watchdog::line_of(waiter, units, now);
   } else {
     text += "Missing:\n" + missing;
   }
+  end(std::move(text));
+}
+
+/// Prints the report, and ends this rank and with it the others of its node.
+void Watchdog::Impl::end(std::string text) {
   if (!dump_place.empty()) text += "What the ranks that answer did last is in " + dump_place + "\n";
   print(text);
   report_text = text;
@@ -228,12 +252,20 @@ void Watchdog::Impl::report(std::int64_t now, const Row& waiter) {
 }
 
 void Watchdog::Impl::write_dump() noexcept {
-  try {
-    if (!report_text.empty() && !log.empty()) append(log, report_text);
+  const auto attempt = [](const char* what, const auto& work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      print(std::string("th_app: no record of ") + what + ": " + error.what() + "\n");
+    }
+  };
+  if (!report_text.empty() && !log.empty()) append(log, report_text);
+  attempt("the last events", [&] {
     if (dump) dump();
-  } catch (const std::exception& error) {
-    print(std::string("th_app: no record of the last events: ") + error.what() + "\n");
-  }
+  });
+  attempt("the stacks", [&] {
+    if (!log.empty()) write_stacks(stacks_file(log, options.rank));
+  });
   rows[mine].dumped.store(1);
 }
 
@@ -265,9 +297,15 @@ Watchdog::Watchdog(const WatchdogOptions& options) : impl_(std::make_unique<Impl
   i.limit = static_cast<std::int64_t>(std::min(options.timeout_seconds, 1e9) * 1e9);
   i.tick = std::clamp<std::int64_t>(i.limit / 10, 10'000'000, 500'000'000);
   i.map();
+  i.died.assign(static_cast<std::size_t>(i.count), 0);
+  i.processes.assign(static_cast<std::size_t>(i.count), {-1, POLLIN, 0});
+  i.stop = eventfd(0, EFD_CLOEXEC);
+  i.processes.push_back({i.stop, POLLIN, 0});
+  prepare_stacks();
   Row& row = i.rows[i.mine];
   row.rank.store(options.rank);
   row.pid.store(getpid());
+  row.pid_space.store(watchdog::pid_space());
   row.host.set(hostname());
   row.phase.set("start");
   row.heartbeat.store(now_ns());
@@ -282,14 +320,15 @@ Watchdog::Watchdog(const WatchdogOptions& options) : impl_(std::make_unique<Impl
 Watchdog::~Watchdog() {
   Impl& i = *impl_;
   if (i.rows == nullptr) return;
-  {
-    const std::lock_guard lock(i.mutex);
-    i.stop = true;
-  }
-  i.wake.notify_all();
-  i.thread.join();
+  i.rows[i.mine].finished.store(1);
   i.rows[i.mine].waiting.store(0);
   i.rows[i.mine].phase.set("finished");
+  const std::uint64_t one = 1;
+  (void)!::write(i.stop, &one, sizeof one);
+  i.thread.join();
+  for (const pollfd& process : i.processes) {
+    if (process.fd >= 0) close(process.fd);
+  }
   if (i.mine == 0) i.unname();
   munmap(i.rows, i.size);
 }
@@ -307,17 +346,33 @@ void Watchdog::enter(std::string_view phase, std::int64_t step) noexcept {
   row.step.store(step);
 }
 
-void Watchdog::begin_wait(std::string_view call) noexcept {
+void Watchdog::begin_wait(std::string_view call, For whom) noexcept {
   if (impl_->rows == nullptr) return;
   Row& row = impl_->rows[impl_->mine];
+  if (whom == For::kItself) {
+    row.alone_in.set(call);
+    row.alone_since.store(now_ns());
+    return;
+  }
   row.call.set(call);
   row.sequence.fetch_add(1);
   row.since.store(now_ns());
   row.waiting.store(1);
 }
 
-void Watchdog::end_wait() noexcept {
-  if (impl_->rows != nullptr) impl_->rows[impl_->mine].waiting.store(0);
+void Watchdog::end_wait(For whom) noexcept {
+  if (impl_->rows == nullptr) return;
+  Row& row = impl_->rows[impl_->mine];
+  (whom == For::kItself ? row.alone_since : row.waiting).store(0);
+}
+
+Activity* Watchdog::activity() noexcept {
+  return impl_->rows == nullptr ? nullptr : &impl_->rows[impl_->mine].activity;
+}
+
+void Watchdog::name_units(std::vector<std::string> names) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->units = std::move(names);
 }
 
 void Watchdog::report_also_to(std::string file) noexcept {

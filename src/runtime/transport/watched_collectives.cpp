@@ -36,29 +36,36 @@ class Observed final : public WatchedCollectives {
   };
 
   template <typename Body>
-  auto watched(const char* name, Body&& body) {
+  auto watched(const OrderCheck::Call& call, Body&& body) {
     if (order_ != nullptr && !order_->admits_caller()) {
       throw InternalError(
-          std::string(name) +
+          std::string(call.name) +
           " was called while the communication stream has work pending: drain it first");
     }
-    const WaitScope wait(&watchdog_, name);
+    const WaitScope wait(&watchdog_, call.name);
     const OwnTime time(*this);
+    if (check_ != nullptr) check_->agree(call);
     return std::forward<Body>(body)();
   }
 
+  /// Where a call stands in the table.
+  struct Row {
+    Call call;
+    Data data;
+  };
   /// A call that brings `bytes` from each rank to each other one, with its row of the table.
   template <typename Body>
-  auto counted(const char* name, Call call, Data data, std::int64_t bytes, Body&& body) {
-    const BetweenNodes between(*this, call, data);
-    count(call, data, bytes * others(), bytes * others());
+  auto counted(const OrderCheck::Call& name, Row row, std::int64_t bytes, Body&& body) {
+    const BetweenNodes between(*this, row.call, row.data);
+    count(row.call, row.data, bytes * others(), bytes * others());
     return watched(name, std::forward<Body>(body));
   }
 
  public:
-  Observed(Collectives& inner, Watchdog& watchdog)
+  Observed(Collectives& inner, Watchdog& watchdog, OrderCheck* check)
       : inner_(inner),
         watchdog_(watchdog),
+        check_(check),
         sent_before_(inner.bytes_sent()),
         between_before_(inner.bytes_between_nodes()) {}
 
@@ -68,67 +75,68 @@ class Observed final : public WatchedCollectives {
   void use_stream(Stream* stream) override { inner_.use_stream(stream); }
   [[nodiscard]] bool shares_memory() const noexcept override { return inner_.shares_memory(); }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
-    return known(watched("allocate", [&] { return inner_.allocate(elements); }));
+    return known(watched({"allocate", elements}, [&] { return inner_.allocate(elements); }));
   }
   [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements,
                                                                  std::int64_t counted) override {
-    return known(watched("allocate", [&] { return inner_.allocate_shared(elements, counted); }));
+    return known(
+        watched({"allocate", elements}, [&] { return inner_.allocate_shared(elements, counted); }));
   }
   [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset,
                                                    std::int64_t slice) override {
-    return counted("exchange of gradients", kExchange, data_of(buffer), slice * kWord,
-                   [&] { return inner_.exchange(buffer, offset, slice); });
+    return counted({"exchange of gradients", offset, slice}, {kExchange, data_of(buffer)},
+                   slice * kWord, [&] { return inner_.exchange(buffer, offset, slice); });
   }
   [[nodiscard]] std::vector<Contribution> exchange_sums(TransportBuffer& buffer,
                                                         std::int64_t offset, std::int64_t slice,
                                                         const SubtreeSum& sum) override {
-    return counted("exchange of gradients", kExchange, data_of(buffer), slice * kWord,
-                   [&] { return inner_.exchange_sums(buffer, offset, slice, sum); });
+    return counted({"exchange of gradients", offset, slice}, {kExchange, data_of(buffer)},
+                   slice * kWord, [&] { return inner_.exchange_sums(buffer, offset, slice, sum); });
   }
   void finish_exchange() override {
-    watched("end of an exchange", [&] { inner_.finish_exchange(); });
+    watched({"end of an exchange"}, [&] { inner_.finish_exchange(); });
   }
   void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
                   std::int64_t slice, float* full) override {
-    counted("all-gather", kAllGather, data_of(buffer), slice * kWord,
+    counted({"all-gather", offset, slice}, {kAllGather, data_of(buffer)}, slice * kWord,
             [&] { inner_.all_gather(buffer, offset, stride, slice, full); });
   }
   void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
                          std::int64_t slice, TransportBuffer& to, std::int64_t at) override {
-    counted("all-gather", kAllGather, data_of(buffer), slice * kWord,
+    counted({"all-gather", offset, slice}, {kAllGather, data_of(buffer)}, slice * kWord,
             [&] { inner_.all_gather_shared(buffer, offset, stride, slice, to, at); });
   }
   [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset,
                                                  std::int64_t slice) override {
-    return counted("all-gather in place", kAllGather, data_of(buffer), slice * kWord,
-                   [&] { return inner_.shards(buffer, offset, slice); });
+    return counted({"all-gather in place", offset, slice}, {kAllGather, data_of(buffer)},
+                   slice * kWord, [&] { return inner_.shards(buffer, offset, slice); });
   }
   void sum_in_rank_order(std::span<double> values) override {
-    counted("sum of scalars", kSmall, kControl, std::ssize(values) * kDouble,
-            [&] { inner_.sum_in_rank_order(values); });
+    counted({"sum of scalars", std::ssize(values)}, {kSmall, kControl},
+            std::ssize(values) * kDouble, [&] { inner_.sum_in_rank_order(values); });
   }
   void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    counted("all-gather of scalars", kSmall, kControl, std::ssize(mine) * kDouble,
-            [&] { inner_.all_gather_doubles(mine, all); });
+    counted({"all-gather of scalars", std::ssize(mine)}, {kSmall, kControl},
+            std::ssize(mine) * kDouble, [&] { inner_.all_gather_doubles(mine, all); });
   }
   void all_reduce_fast(float* data, std::int64_t elements) override {
-    counted("all-reduce", kAllReduce, kGradients, 2 * elements / size() * kWord,
+    counted({"all-reduce", elements}, {kAllReduce, kGradients}, 2 * elements / size() * kWord,
             [&] { inner_.all_reduce_fast(data, elements); });
   }
   [[nodiscard]] std::int64_t maximum(std::int64_t value) override {
-    return counted("maximum", kSmall, kControl, static_cast<std::int64_t>(sizeof value),
+    return counted({"maximum"}, {kSmall, kControl}, static_cast<std::int64_t>(sizeof value),
                    [&] { return inner_.maximum(value); });
   }
   void broadcast(std::string& text, int root) override {
     const BetweenNodes between(*this, kSmall, kControl);
-    watched("broadcast", [&] { inner_.broadcast(text, root); });
+    watched({"broadcast", root}, [&] { inner_.broadcast(text, root); });
     const auto bytes = static_cast<std::int64_t>(text.size());
     count(kSmall, kControl, rank() == root ? bytes * others() : 0, rank() == root ? 0 : bytes);
   }
   [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
     const BetweenNodes between(*this, kSmall, kControl);
     std::vector<std::string> all =
-        watched("gather of texts", [&] { return inner_.gather_texts(text); });
+        watched({"gather of texts"}, [&] { return inner_.gather_texts(text); });
     std::int64_t received = 0;
     for (const std::string& one : all) received += static_cast<std::int64_t>(one.size());
     const auto mine = static_cast<std::int64_t>(text.size());
@@ -136,7 +144,7 @@ class Observed final : public WatchedCollectives {
     return all;
   }
   void barrier() override {
-    watched("barrier", [&] { inner_.barrier(); });
+    watched({"barrier"}, [&] { inner_.barrier(); });
   }
   [[nodiscard]] const ByteCounters& bytes_sent() const noexcept override {
     sent_ = inner_.bytes_sent() - sent_before_;
@@ -205,6 +213,7 @@ class Observed final : public WatchedCollectives {
 
   Collectives& inner_;
   Watchdog& watchdog_;
+  OrderCheck* check_;
   const Stream* order_ = nullptr;
   const std::thread::id maker_ = std::this_thread::get_id();
   std::int64_t own_ns_ = 0;                    ///< by the maker alone
@@ -216,9 +225,9 @@ class Observed final : public WatchedCollectives {
 
 }  // namespace
 
-std::unique_ptr<WatchedCollectives> make_watched_collectives(Collectives& inner,
-                                                             Watchdog& watchdog) {
-  return std::make_unique<Observed>(inner, watchdog);
+std::unique_ptr<WatchedCollectives> make_watched_collectives(Collectives& inner, Watchdog& watchdog,
+                                                             OrderCheck* check) {
+  return std::make_unique<Observed>(inner, watchdog, check);
 }
 
 }  // namespace th::runtime

@@ -305,6 +305,8 @@ void Trainer::watch_engine() {
   const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
   std::vector<std::string> units;
   for (const model::UnitSpec& unit : model_->units()) units.push_back(unit.name);
+  watchdog_.name_units(units);
+  engine_->flight_record()->show_in(watchdog_.activity());
   watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl",
                      [this, path, units] {
                        std::ofstream out(path);
@@ -313,6 +315,7 @@ void Trainer::watch_engine() {
                      });
   engine_watch_ = std::shared_ptr<void>(nullptr, [this](void*) {
     watchdog_.set_dump({}, {});
+    engine_->flight_record()->show_in(nullptr);
     collectives_.follow(nullptr);
   });
 }

@@ -192,7 +192,11 @@ void Trainer::finish_step() {
 data::StepBatches Trainer::next_batches() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kBatch);
   const auto start = Clock::now();
-  data::StepBatches batches = loader_->next();
+  data::StepBatches batches = [&] {
+    const runtime::WaitScope wait(&watchdog_, "the reading of a batch",
+                                  runtime::Watchdog::For::kItself);
+    return loader_->next();
+  }();
   times_.data = std::chrono::duration<double>(Clock::now() - start).count();
   return batches;
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -308,10 +309,15 @@ TEST(Explain, GivesAKeyASectionOrAll) {
   EXPECT_EQ(section.find("zero.stage"), std::string::npos);
   for (const Key& key : keys())
     EXPECT_NE(explain("").find(key.name + " = "), std::string::npos) << key.name;
-  const std::string task = explain("run.task");
+  const std::string task = std::regex_replace(explain("run.task"), std::regex("\n +"), " ");
   for (const char* change :
        {"ROUGE", "data.max_source_length = 400", "data.max_target_length = 100"})
     EXPECT_NE(task.find(change), std::string::npos) << change;
+}
+
+TEST(Explain, FitsIntoAHundredColumns) {
+  std::istringstream in(explain(""));
+  for (std::string line; std::getline(in, line);) EXPECT_LE(line.size(), 100U) << line;
 }
 
 /// The keys that --explain shows.

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "th/runtime/observe/flight_record.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 
 namespace {
@@ -79,7 +80,7 @@ TEST(Watchdog, NamesTheRankThatDidNotCome) {
   EXPECT_EQ(exit_of(waiter.pid), 7);
   const std::string text = read_all(busy.out) + read_all(waiter.out);
   EXPECT_NE(text.find("rank 4 host "), std::string::npos) << text;
-  EXPECT_NE(text.find(" pid " + std::to_string(busy.pid) + " phase forward step 12\n"),
+  EXPECT_NE(text.find(" pid " + std::to_string(busy.pid) + " phase forward step 12, state "),
             std::string::npos)
       << text;
   EXPECT_EQ(text.find("phase backward"), std::string::npos) << text;
@@ -198,6 +199,90 @@ TEST(Watchdog, ShortWaitsAndNoLimitPass) {
   });
   EXPECT_EQ(exit_of(child.pid), 0);
   EXPECT_EQ(read_all(child.out), "");
+}
+
+TEST(Watchdog, ARankThatIsKilledIsNamedWithWhatItDid) {
+  const std::string token = th::runtime::make_watchdog_token();
+  const auto work = [&](int rank) {
+    th::runtime::FlightRecord record;
+    Watchdog dog({token, rank, rank, 3, 60});
+    dog.name_units({"embeddings", "encoder.layers.0"});
+    record.show_in(dog.activity());
+    dog.enter("training", 5);
+    using What = th::runtime::FlightRecord::What;
+    record.begin(record.open(What::kBackward, th::runtime::FlightRecord::On::kCompute, 1),
+                 th::runtime::monotonic_ns());
+    if (rank == 1) {
+      pause_for(0.5);
+      raise(SIGKILL);
+    }
+    dog.begin_wait("barrier");
+    pause_for(25);
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  std::vector<Child> all;
+  for (int rank = 0; rank < 3; ++rank) all.push_back(start([&] { work(rank); }));
+  EXPECT_EQ(exit_of(all[0].pid), 7);
+  EXPECT_EQ(exit_of(all[2].pid), 7);
+  EXPECT_EQ(exit_of(all[1].pid), -1);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
+  const std::string text = read_all(all[0].out) + read_all(all[1].out) + read_all(all[2].out);
+  EXPECT_NE(text.find("ended without a word"), std::string::npos) << text;
+  EXPECT_NE(text.find("pid " + std::to_string(all[1].pid) +
+                      " phase training step 5, compute: backward of encoder.layers.0 for "),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find(" s (the process is gone)\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("rank 0 host"), std::string::npos) << text;
+}
+
+TEST(Watchdog, ARankThatLeavesInOrderIsNotMissed) {
+  const std::string token = th::runtime::make_watchdog_token();
+  const auto work = [&](int rank) {
+    Watchdog dog({token, rank, rank, 2, 60});
+    pause_for(rank == 0 ? 0.3 : 1.5);
+  };
+  const Child first = start([&] { work(0); });
+  const Child second = start([&] { work(1); });
+  EXPECT_EQ(exit_of(first.pid), 0);
+  EXPECT_EQ(exit_of(second.pid), 0);
+  EXPECT_EQ(read_all(first.out) + read_all(second.out), "");
+}
+
+TEST(Watchdog, AWaitForNobodyIsSeenByARankAlone) {
+  const Child child = start([] {
+    Watchdog dog({"", 0, 0, 1, 0.3});
+    const th::runtime::WaitScope wait(&dog, "the reading of a batch", Watchdog::For::kItself);
+    pause_for(25);
+  });
+  EXPECT_EQ(exit_of(child.pid), 7);
+  const std::string text = read_all(child.out);
+  EXPECT_NE(text.find(" s in the reading of a batch (comm.timeout_seconds). It waits for no other "
+                      "rank:\nrank 0 host "),
+            std::string::npos)
+      << text;
+}
+
+TEST(Watchdog, TheStacksOfAHangTellWhereEachThreadIs) {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("th_watchdog_stacks_" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  std::ofstream(folder / "run.log") << "";
+  const Child child = start([&] {
+    Watchdog dog({"", 3, 0, 1, 0.3});
+    dog.report_also_to(folder / "run.log");
+    dog.begin_wait("barrier");
+    pause_for(25);
+  });
+  EXPECT_EQ(exit_of(child.pid), 7);
+  read_all(child.out);
+  std::ifstream in(folder / "stacks.00003.txt");
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  EXPECT_NE(text.find("thread " + std::to_string(child.pid) + " (main)\n  "), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("main"), std::string::npos) << text;
+  EXPECT_NE(text.find("sleep"), std::string::npos) << text;
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "th/runtime/device/stream.hpp"
+#include "th/runtime/observe/activity.hpp"
 
 namespace th::runtime {
 
@@ -76,6 +77,15 @@ class FlightRecord {
   /// record's hold on it. Both while nobody writes.
   [[nodiscard]] std::shared_ptr<const EventLog> start_log();
   void stop_log() noexcept;
+  /// From here on the event that began last on each stream stands in `shown` as well; null:
+  /// nowhere. It outlives the record's use of it.
+  void show_in(Activity* shown) noexcept { shown_.store(shown, std::memory_order_release); }
+  /// "compute: backward of encoder.layers.0 for 12.3 s; host: after batch for 12.4 s": what `shown`
+  /// tells at the time `now`; empty where nothing has begun.
+  [[nodiscard]] static std::string text_of(const Activity& shown,
+                                           std::span<const std::string> unit_names,
+                                           std::int64_t now);
+
   /// The step of the events to come, for a log.
   void set_step(std::int64_t step) noexcept { step_.store(step, std::memory_order_relaxed); }
 
@@ -127,9 +137,12 @@ class FlightRecord {
     std::atomic<What> what{What::kForward};
     std::atomic<On> on{On::kCompute};
   };
+  void show(const Cell& cell, std::int64_t ns, bool ended) noexcept;
+
   std::array<Cell, kEvents> cells_;
   std::atomic<std::uint64_t> next_{0};
   std::atomic<std::int64_t> step_{0};
+  std::atomic<Activity*> shown_{nullptr};
   std::shared_ptr<EventLog> kept_;
   std::atomic<EventLog*> log_{nullptr};  ///< kept_, for the threads that write
 };

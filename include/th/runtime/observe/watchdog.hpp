@@ -5,6 +5,9 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "th/runtime/observe/activity.hpp"
 
 namespace th::runtime {
 
@@ -20,11 +23,12 @@ struct WatchdogOptions {
 [[nodiscard]] std::string make_watchdog_token();
 
 /// Ends a run in which ranks wait in vain. The ranks of a node show each other what they do in
-/// shared memory; a thread of each rank watches. When a wait exceeds the limit, the lowest rank of
-/// the node whose thread still answers prints `rank R host H pid P phase F step S` to stderr for
-/// every rank that did not come, and all end by _exit(7), after they have written what they dump.
-/// One thread at a time may call begin_wait and end_wait, and one thread the others. None is
-/// collective; none throws.
+/// shared memory; a thread of each rank watches. When a wait exceeds the limit, or a rank's process
+/// has ended while its Watchdog stood, the lowest rank of the node whose thread still answers
+/// prints `rank R host H pid P phase F step S`, what its streams do and its process' state to
+/// stderr for every rank that did not come, and all end by _exit(7), after they have written what
+/// they dump. One thread at a time may call begin_wait and end_wait of a kind, and one thread the
+/// others. None is collective; none throws.
 class Watchdog {
  public:
   /// Falls back to watching this rank alone when shared memory cannot be had.
@@ -38,13 +42,23 @@ class Watchdog {
   void all_have_come() noexcept;
   /// What this rank does from now on; the phase is cut to 31 characters.
   void enter(std::string_view phase, std::int64_t step) noexcept;
-  /// Before a collective: every rank must number its collectives alike. `call` is named in the
-  /// report.
-  void begin_wait(std::string_view call) noexcept;
+  /// For whom a rank waits: in a collective, which every rank must number alike, or by itself, as
+  /// in reading.
+  enum class For { kOthers, kItself };
+  /// Before a wait. `call` is named in the report. A thread may wait for others while another one
+  /// waits for this rank itself.
+  void begin_wait(std::string_view call, For whom = For::kOthers) noexcept;
   /// After it.
-  void end_wait() noexcept;
+  void end_wait(For whom = For::kOthers) noexcept;
 
-  /// A file that exists, the run's log, to which the report is appended too, beside stderr. Empty:
+  /// Where this rank's flight record shows what it does (FlightRecord::show_in); null: nothing is
+  /// watched. It lives as long as the watchdog.
+  [[nodiscard]] Activity* activity() noexcept;
+  /// The names of the units of all ranks' flight records, for the report.
+  void name_units(std::vector<std::string> names);
+
+  /// A file that exists, the run's log, to which the report is appended too, beside stderr; each
+  /// rank that still answers writes the stacks of its threads beside it, as stacks.RANK.txt. Empty:
   /// none.
   void report_also_to(std::string file) noexcept;
   /// What each rank of the node that still answers does before a hang ends it, on the watchdog's
@@ -60,17 +74,20 @@ class Watchdog {
 /// begin_wait and end_wait around a scope; `watchdog` may be null.
 class WaitScope {
  public:
-  WaitScope(Watchdog* watchdog, std::string_view call) noexcept : watchdog_(watchdog) {
-    if (watchdog_ != nullptr) watchdog_->begin_wait(call);
+  WaitScope(Watchdog* watchdog, std::string_view call,
+            Watchdog::For whom = Watchdog::For::kOthers) noexcept
+      : watchdog_(watchdog), whom_(whom) {
+    if (watchdog_ != nullptr) watchdog_->begin_wait(call, whom);
   }
   ~WaitScope() {
-    if (watchdog_ != nullptr) watchdog_->end_wait();
+    if (watchdog_ != nullptr) watchdog_->end_wait(whom_);
   }
   WaitScope(const WaitScope&) = delete;
   WaitScope& operator=(const WaitScope&) = delete;
 
  private:
   Watchdog* watchdog_;
+  Watchdog::For whom_;
 };
 
 }  // namespace th::runtime

@@ -8,6 +8,7 @@
 #include "th/runtime/device/stream.hpp"
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/order_check.hpp"
 
 namespace th::runtime {
 
@@ -36,8 +37,9 @@ class WatchedCollectives : public Collectives {
   [[nodiscard]] virtual std::int64_t own_ns() const noexcept = 0;
 };
 
-/// Bytes count from here on. `inner` and `watchdog` outlive the result.
-[[nodiscard]] std::unique_ptr<WatchedCollectives> make_watched_collectives(Collectives& inner,
-                                                                           Watchdog& watchdog);
+/// Bytes count from here on. `check`, where it is given, compares the ranks' calls before each.
+/// `inner`, `watchdog` and `check` outlive the result.
+[[nodiscard]] std::unique_ptr<WatchedCollectives> make_watched_collectives(
+    Collectives& inner, Watchdog& watchdog, OrderCheck* check = nullptr);
 
 }  // namespace th::runtime
