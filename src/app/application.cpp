@@ -2,6 +2,7 @@
 
 #include "check_command.hpp"
 
+#include "th/base/bit_flip.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
@@ -207,6 +208,7 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
   }
   train::run_agreed(collectives, [&] {
     io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank());
+    BitFlip::arm_from(environment("TH_FLIP_BIT"), collectives.rank());
   });
   at::set_num_threads(static_cast<int>(deck.config.run.threads));
   if (deck.config.comm.timeout_seconds > 0)

@@ -272,6 +272,10 @@ void check_training(Checker& k, const RunConfig& c) {
   k.require(c.precision.reduce_dtype == ReduceDtype::kFp32 || c.comm.reduction == Reduction::kExact,
             {"precision.reduce_dtype", "comm.reduction"},
             "working contradicts comm.reduction = fast, which sums fp32 alone; allowed fp32");
+  k.require(c.run.audit_steps == 0 || c.comm.reduction == Reduction::kExact,
+            {"run.audit_steps", "comm.reduction"},
+            "contradicts comm.reduction = fast, which mixes micro-batches before they can be "
+            "compared; allowed 0, or exact sums");
   k.require(c.comm.backend != Backend::kNccl || c.run.device != DeviceKind::kCpu,
             {"comm.backend", "run.device"},
             "nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");

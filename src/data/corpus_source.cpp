@@ -141,11 +141,12 @@ std::int64_t CorpusSource::steps(std::int64_t epoch) const {
   return first_steps(epoch).back();
 }
 
-std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch) const {
+std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch, SlotsOf whose) const {
+  const bool all = whose == SlotsOf::kAllRanks;
   const Plan first = find(epoch, 0).plan;
   std::vector<BatchShape> shapes;
   for (std::int64_t step = 0; step < first->steps(); ++step) {
-    for (std::int64_t s = rank_; s < micro_batches_; s += ranks_)
+    for (std::int64_t s = all ? 0 : rank_; s < micro_batches_; s += all ? 1 : ranks_)
       keep_largest(shapes, shape_of(*first, step, s));
   }
   return shapes;
@@ -191,6 +192,14 @@ StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) c
     corpus_->forget_pages();
   }
   return step;
+}
+
+Batch CorpusSource::make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                              std::int64_t slot) const {
+  const Place place = find(epoch, step_in_epoch);
+  Batch batch = batch_of(epoch, place.plan->slot(place.step, slot));
+  corpus_->forget_pages();
+  return batch;
 }
 
 }  // namespace th::data

@@ -34,40 +34,47 @@ StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch
   step.source_tokens = step.target_tokens = micro_batches_ * tokens;
   step.padded_tokens = 2 * step.source_tokens;
   step.score_cells = step.padded_score_cells = 3 * step.source_tokens * data_.synthetic_length;
-  for (std::int64_t s = rank_; s < micro_batches_; s += ranks_) {
-    const auto position =
-        static_cast<std::uint64_t>((epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + s);
-    const std::uint64_t key = hash_pair(mix64(seed_), position);
-    std::uint64_t counter = 0;
-    const auto fill = [&](std::vector<std::int64_t>& ids) {
-      ids.resize(static_cast<std::size_t>(tokens));
-      for (std::int64_t& id : ids)
-        id = 4 + static_cast<std::int64_t>(hash_pair(key, counter++) %
-                                           static_cast<std::uint64_t>(data_.vocab_size - 4));
-    };
-    Batch batch;
-    batch.sentences = data_.batch_size;
-    batch.source_length = batch.target_length = data_.synthetic_length;
-    batch.source_tokens = batch.target_tokens = tokens;
-    batch.source_lengths.assign(static_cast<std::size_t>(batch.sentences),
-                                static_cast<std::int32_t>(data_.synthetic_length));
-    batch.target_lengths = batch.source_lengths;
-    fill(batch.source);
-    fill(batch.target_in);
-    fill(batch.target_out);
-    step.rounds.push_back(std::move(batch));
-  }
+  for (std::int64_t s = rank_; s < micro_batches_; s += ranks_)
+    step.rounds.push_back(make_slot(epoch, step_in_epoch, s));
   return step;
 }
 
+Batch SyntheticSource::make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                 std::int64_t slot) const {
+  const std::int64_t tokens = data_.batch_size * data_.synthetic_length;
+  const auto position = static_cast<std::uint64_t>(
+      (epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + slot);
+  const std::uint64_t key = hash_pair(mix64(seed_), position);
+  std::uint64_t counter = 0;
+  const auto fill = [&](std::vector<std::int64_t>& ids) {
+    ids.resize(static_cast<std::size_t>(tokens));
+    for (std::int64_t& id : ids)
+      id = 4 + static_cast<std::int64_t>(hash_pair(key, counter++) %
+                                         static_cast<std::uint64_t>(data_.vocab_size - 4));
+  };
+  Batch batch;
+  batch.sentences = data_.batch_size;
+  batch.source_length = batch.target_length = data_.synthetic_length;
+  batch.source_tokens = batch.target_tokens = tokens;
+  batch.source_lengths.assign(static_cast<std::size_t>(batch.sentences),
+                              static_cast<std::int32_t>(data_.synthetic_length));
+  batch.target_lengths = batch.source_lengths;
+  fill(batch.source);
+  fill(batch.target_in);
+  fill(batch.target_out);
+  return batch;
+}
+
 BatchLoader::BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
-                         std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead)
+                         std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead,
+                         Notes notes)
     : source_(std::move(source)),
+      notes_(std::move(notes)),
       epoch_(epoch),
       step_(step_in_epoch),
       ahead_(std::max<std::int64_t>(1, ahead)) {
   while (step_ >= source_->steps(epoch_)) step_ -= source_->steps(epoch_++);
-  for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+  for (std::int64_t i = 0; i < workers; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 
 BatchLoader::~BatchLoader() {
@@ -79,10 +86,14 @@ BatchLoader::~BatchLoader() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-BatchLoader::Result BatchLoader::prepare(std::int64_t epoch, std::int64_t step) const {
+BatchLoader::Result BatchLoader::prepare(const Place& place, std::int64_t worker) const {
+  using runtime::FlightRecord;
+  const FlightRecord::StepScope event(notes_.record, FlightRecord::What::kRead,
+                                      FlightRecord::On::kReading, notes_.first_step + place.number,
+                                      worker);
   Result result;
   try {
-    result.batches = source_->make(epoch, step);
+    result.batches = source_->make(place.epoch, place.step_in_epoch);
   } catch (...) {
     result.error = std::current_exception();
   }
@@ -95,15 +106,13 @@ void BatchLoader::advance() {
   ++epoch_;
 }
 
-void BatchLoader::work() {
+void BatchLoader::work(std::int64_t worker) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   std::unique_lock lock(mutex_);
   while (true) {
     room_.wait(lock, [this] { return stop_ || claimed_ < handed_ + ahead_; });
     if (stop_) return;
-    const std::int64_t number = claimed_++;
-    const std::int64_t epoch = epoch_;
-    const std::int64_t step = step_;
+    const Place place{epoch_, step_, claimed_++};
     std::exception_ptr error;
     try {
       advance();
@@ -111,10 +120,10 @@ void BatchLoader::work() {
       error = std::current_exception();
     }
     lock.unlock();
-    Result result = prepare(epoch, step);
+    Result result = prepare(place, worker);
     if (error) result.error = error;
     lock.lock();
-    results_.emplace(number, std::move(result));
+    results_.emplace(place.number, std::move(result));
     ready_.notify_one();
   }
 }
@@ -123,7 +132,7 @@ StepBatches BatchLoader::next() {
   const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
   Result result;
   if (threads_.empty()) {
-    result = prepare(epoch_, step_);
+    result = prepare({epoch_, step_, handed_++}, 0);
     advance();
   } else {
     std::unique_lock lock(mutex_);

@@ -1,5 +1,6 @@
 #include "th/monitor/trace.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -50,8 +51,9 @@ std::int64_t bytes_of(const TraceUnit& unit, FlightRecord::What what) {
 
 }  // namespace
 
-TraceWriter::TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero)
-    : sink_(std::move(sink)), units_(units), zero_(zero) {
+TraceWriter::TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero,
+                         runtime::StateNames states)
+    : sink_(std::move(sink)), units_(units), zero_(zero), states_(states) {
   for (TraceUnit& unit : units_) unit.name = escaped(unit.name);
   pending_.reserve(kPiece);
   put("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n");
@@ -73,28 +75,38 @@ void TraceWriter::flush() {
 
 void TraceWriter::rank(int rank, const std::string& name) {
   rank_ = rank;
-  named_.fill(false);
+  named_.clear();
+  shown_ = {};
   item(metadata("process_name", rank, "", R"("name":")" + escaped(name) + "\""));
   item(metadata("process_sort_index", rank, "", R"("sort_index":)" + std::to_string(rank)));
 }
 
-void TraceWriter::thread_of(On on) {
-  const auto number = static_cast<std::size_t>(on);
-  if (std::exchange(named_[number], true)) return;
+int TraceWriter::thread_of(const FlightRecord::Event& event) {
+  // Data workers are threads of their own, behind all others.
+  const bool reads = event.on == On::kReading;
+  const int worker = reads ? std::max<int>(0, event.slot) : 0;
+  const int number = static_cast<int>(event.on) + worker;
+  if (!named_.insert(number).second) return number;
   const std::string thread = R"(,"tid":)" + std::to_string(number);
-  const std::size_t place = on == On::kHost ? 0 : number + 1;  // the host first, then compute
+  const int place = event.on == On::kHost ? 0 : number + 1;  // the host first, then compute
   item(metadata("thread_name", rank_, thread,
-                std::string(R"("name":")") + FlightRecord::name(on) + "\""));
+                std::string(R"("name":")") + FlightRecord::name(event.on) +
+                    (worker > 0 ? " " + std::to_string(worker + 1) : "") + "\""));
   item(metadata("thread_sort_index", rank_, thread, R"("sort_index":)" + std::to_string(place)));
+  return number;
 }
 
 void TraceWriter::event(const FlightRecord::Event& event) {
-  thread_of(event.on);
+  const int thread = thread_of(event);
   const bool of_unit = event.unit >= 0 && static_cast<std::size_t>(event.unit) < units_.size();
   const char* what = FlightRecord::name(event.what);
   std::string name = what, arguments = R"("step":)" + std::to_string(event.step);
-  if (event.slot >= 0) arguments += R"(,"slot":)" + std::to_string(event.slot);
+  const bool reads = event.what == FlightRecord::What::kRead,
+             writes = event.what == FlightRecord::What::kWrite;
+  if (event.slot >= 0)
+    arguments += (reads ? R"(,"worker":)" : R"(,"slot":)") + std::to_string(event.slot);
   if (event.what == FlightRecord::What::kStep) name.append(" ").append(std::to_string(event.step));
+  if (reads || writes) name.append(" step ").append(std::to_string(event.step));
   if (event.what == FlightRecord::What::kSlot) name.append(" ").append(std::to_string(event.slot));
   if (of_unit) {
     const TraceUnit& unit = units_[static_cast<std::size_t>(event.unit)];
@@ -105,8 +117,37 @@ void TraceWriter::event(const FlightRecord::Event& event) {
   }
   item(R"({"name":")" + name + R"(","cat":")" + what + R"(","ph":"X","ts":)" +
        microseconds(event.begin - zero_) + R"(,"dur":)" + microseconds(event.end - event.begin) +
-       R"(,"pid":)" + std::to_string(rank_) + R"(,"tid":)" +
-       std::to_string(static_cast<int>(event.on)) + R"(,"args":{)" + arguments + "}}");
+       R"(,"pid":)" + std::to_string(rank_) + R"(,"tid":)" + std::to_string(thread) +
+       R"(,"args":{)" + arguments + "}}");
+}
+
+void TraceWriter::memory(const runtime::MemorySamples::Sample& sample) {
+  std::bitset<runtime::kMemoryClasses>& shown = shown_[static_cast<std::size_t>(sample.of)];
+  std::string arguments;
+  for (std::size_t k = 0; k < runtime::kMemoryClasses; ++k) {
+    if (sample.use.bytes[k] != 0) shown.set(k);
+    if (!shown.test(k)) continue;
+    const char* name = runtime::memory_class_name(static_cast<runtime::MemoryClass>(k), states_);
+    arguments += (arguments.empty() ? "\"" : ",\"") + escaped(name) +
+                 "\":" + std::to_string(sample.use.bytes[k]);
+  }
+  if (arguments.empty()) return;
+  const bool of_host = sample.of == runtime::MemorySamples::Of::kHost;
+  item(std::string(R"({"name":")") + (of_host ? "memory" : "memory of the GPU") +
+       R"(","cat":"memory","ph":"C","ts":)" + microseconds(sample.ns - zero_) + R"(,"pid":)" +
+       std::to_string(rank_) + R"(,"args":{)" + arguments + "}}");
+}
+
+void TraceWriter::arrow(const TraceArrow& arrow) {
+  const char* kind = arrow.end == TraceArrow::End::kFirst     ? "s"
+                     : arrow.end == TraceArrow::End::kBetween ? "t"
+                                                              : "f";
+  // "e": it ends in the event that is there, not in the next one.
+  const char* binding = arrow.end == TraceArrow::End::kLast ? R"(","bp":"e)" : "";
+  item(std::string(R"({"name":")") + FlightRecord::name(arrow.what) +
+       R"(","cat":"collective","ph":")" + kind + binding + R"(","id":)" + std::to_string(arrow.id) +
+       R"(,"ts":)" + microseconds(arrow.ns - zero_) + R"(,"pid":)" + std::to_string(arrow.rank) +
+       R"(,"tid":)" + std::to_string(static_cast<int>(arrow.on)) + "}");
 }
 
 void TraceWriter::finish(const std::vector<std::pair<std::string, std::string>>& notes) {

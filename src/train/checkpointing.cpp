@@ -7,6 +7,7 @@
 #include "th/io/checkpoint/mean.hpp"
 #include "th/io/checkpoint/shard_reader.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 #include "th/train/agreement.hpp"
 
 #include <algorithm>
@@ -18,6 +19,8 @@
 #include <utility>
 
 namespace th::train {
+
+using runtime::FlightRecord;
 
 namespace {
 
@@ -103,6 +106,8 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   if (mode_ == Mode::kWait) {
     std::string failure;
     try {
+      const FlightRecord::StepScope event(engine.flight_record(), FlightRecord::What::kWrite,
+                                          FlightRecord::On::kSaves, step_);
       write_by_units(engine, info, temporary);
     } catch (const std::exception& error) {
       failure = error.what();
@@ -113,7 +118,10 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
     engine.read_state(named.state, staged_[i++]);
   done_ = false;
   failure_.clear();
-  thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary] {
+  thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary,
+                         record = engine.flight_record()] {
+    const FlightRecord::StepScope event(record, FlightRecord::What::kWrite,
+                                        FlightRecord::On::kSaves, info.step);
     write_staged(layout, info, temporary);
   });
 }

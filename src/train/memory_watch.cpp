@@ -36,7 +36,14 @@ void MemoryWatch::saw_training(const std::vector<data::Batch>& rounds, std::int6
     bytes += ledger_bytes(batch);
     data::keep_largest(request_.training, shape_of(batch));
   }
-  request_.batch_bytes = std::max(request_.batch_bytes, bytes * waiting);
+  waiting_bytes_ = std::max(waiting_bytes_, bytes * waiting);
+  request_.batch_bytes = waiting_bytes_ + audited_bytes_;
+}
+
+void MemoryWatch::saw_audit(const data::Batch& batch) {
+  data::keep_largest(request_.training, shape_of(batch));
+  audited_bytes_ = std::max(audited_bytes_, ledger_bytes(batch));
+  request_.batch_bytes = waiting_bytes_ + audited_bytes_;
 }
 
 void MemoryWatch::saw_evaluation(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes) {

@@ -1,18 +1,12 @@
 #include "th/train/profile.hpp"
 
-#include "th/io/checkpoint/output.hpp"
+#include "th/config/state_names.hpp"
 #include "th/monitor/header.hpp"
 #include "th/monitor/trace.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
-#include <optional>
-#include <span>
-#include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -21,35 +15,6 @@ namespace th::train {
 namespace {
 
 using monitor::fixed;
-
-using Event = runtime::EventLog::Event;
-static_assert(std::is_trivially_copyable_v<Event>);
-
-// Events that travel at once: what a trace takes on rank 0 does not grow with it.
-constexpr std::int64_t kPiece = 256;
-
-/// Up to kPiece events from `place` on as bytes, by rank 0's clock; what still goes on ends now.
-std::string pack(const runtime::EventLog& log, std::int64_t place, std::int64_t clock_offset) {
-  std::string out;
-  const std::int64_t now = runtime::monotonic_ns();
-  for (std::int64_t i = place; i < std::min(place + kPiece, log.size()); ++i) {
-    const Event* there = log.at(i);
-    if (there == nullptr) continue;
-    Event event = *there;
-    event.end = std::max(event.begin, event.end == 0 ? now : event.end) - clock_offset;
-    event.begin -= clock_offset;
-    out.append(reinterpret_cast<const char*>(&event), sizeof event);
-  }
-  return out;
-}
-
-void unpack(const std::string& bytes, monitor::TraceWriter& writer) {
-  for (std::size_t at = 0; at < bytes.size(); at += sizeof(Event)) {
-    Event event;
-    std::memcpy(&event, bytes.data() + at, sizeof event);
-    writer.event(event);
-  }
-}
 
 std::vector<monitor::TraceUnit> units_of(const zero::ZeroEngine& engine, std::int64_t stage) {
   const zero::BufferTypes& types = engine.buffers().types;
@@ -91,16 +56,16 @@ std::string communication_text(const runtime::BusyTime& busy) {
 
 }  // namespace
 
-Profile::Profile(const config::RunConfig& config, std::int64_t first, zero::ZeroEngine& engine,
+Profile::Profile(const RunFacts& facts, std::int64_t first, zero::ZeroEngine& engine,
                  runtime::Collectives& collectives, std::string place, Log& log)
-    : asked_first_(config.profile.first_step),
-      asked_last_(last_of(config.profile)),
-      stage_(config.zero.stage),
+    : facts_(facts),
+      asked_first_(facts.config.profile.first_step),
+      asked_last_(last_of(facts.config.profile)),
       run_first_(first),
       engine_(engine),
       collectives_(collectives),
       place_(std::move(place)),
-      path_(config.run.output_dir + "/trace.json"),
+      path_(facts.config.run.output_dir + "/trace.json"),
       log_(log) {
   log_.info("Profile: " + range_text(asked_first_, asked_last_) + " of all ranks, to " + path_);
 }
@@ -137,38 +102,32 @@ void Profile::give_up(const Error& error) noexcept {
   }
 }
 
-Profile::Part Profile::my_part() const {
-  Part part{runtime::monotonic_ns() - clock_.ns, events_->size(), events_->lost(),
-            runtime::busy_time(*events_), clock_};
-  for (std::int64_t i = 0; i < events_->size(); ++i) {
-    if (const Event* event = events_->at(i))
-      part.begin = std::min(part.begin, event->begin - clock_.ns);
-  }
-  return part;
-}
-
-std::vector<Profile::Part> Profile::gather_parts(Ranks ranks) const {
-  const Part mine = my_part();
+std::vector<TracePart> Profile::gather_parts(const TraceFile::Source& source, Ranks ranks) const {
+  const TracePart mine = TraceFile::part_of(source);
   if (ranks == Ranks::kMine) return {mine};
-  const std::array<std::int64_t, 8> numbers{mine.begin,
-                                            mine.events,
-                                            mine.lost,
-                                            mine.busy.compute,
-                                            mine.busy.communication,
-                                            mine.busy.overlapped,
-                                            mine.clock.ns,
-                                            mine.clock.error_ns};
+  const std::array<std::int64_t, 10> numbers{mine.begin,
+                                             mine.events,
+                                             mine.lost,
+                                             mine.samples,
+                                             mine.collectives,
+                                             mine.busy.compute,
+                                             mine.busy.communication,
+                                             mine.busy.overlapped,
+                                             mine.clock.ns,
+                                             mine.clock.error_ns};
   const std::vector<double> sent(numbers.begin(), numbers.end());
   std::vector<double> all(sent.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(sent, all);
-  std::vector<Part> out;
+  std::vector<TracePart> out;
   for (auto at = all.begin(); at != all.end(); at += std::ssize(sent)) {
     const auto number = [&](int k) { return static_cast<std::int64_t>(at[k]); };
     out.push_back({number(0),
                    number(1),
                    number(2),
-                   {number(3), number(4), number(5)},
-                   {number(6), number(7)}});
+                   number(3),
+                   number(4),
+                   {number(5), number(6), number(7)},
+                   {number(8), number(9)}});
   }
   return out;
 }
@@ -179,71 +138,48 @@ void Profile::write(Ranks ranks) {
   } catch (const Error&) {  // of the streams of a run that ends: what they have told is there
     if (ranks == Ranks::kAll) throw;
   }
-  const std::vector<Part> parts = gather_parts(ranks);
+  engine_.flight_record()->stop_log();
+  const std::shared_ptr<const runtime::EventLog> events = std::exchange(events_, nullptr);
+  const TraceFile::Source source{*events, clock_};
+  const std::vector<TracePart> parts = gather_parts(source, ranks);
   const std::string place = "rank " + std::to_string(collectives_.rank()) + " on " +
                             runtime::hostname() + " (" + place_ + ")";
   const std::vector<std::string> places =
       ranks == Ranks::kAll ? collectives_.gather_texts(place) : std::vector<std::string>{place};
-  const std::string failure = write_file(parts, places);
-  if (ranks == Ranks::kAll) {  // else somebody may still write events
-    engine_.flight_record()->stop_log();
-    events_.reset();
-  }
+  const std::vector<const char*> states = config::state_names(facts_.config);
+  TraceFile file(path_, collectives_, source, parts);
+  file.begin(units_of(engine_, facts_.config.zero.stage), states);
+  file.write_ranks(places);
+  TimeUse use = file.join_ranks();
+  use.first_step = begun_;
+  use.last_step = step_;
+  std::vector<std::string> words;  // of one rank among others nothing is known of its waits
+  if (std::cmp_equal(parts.size(), collectives_.size()))
+    words = verdict(use, facts_, TimesOf::kAllStreams);
+  file.finish(notes(parts, words));
   if (collectives_.rank() != 0) return;
-  if (!failure.empty()) return log_.warn(path_ + " was not written: " + failure);
+  if (!file.failure().empty()) return log_.warn(path_ + " was not written: " + file.failure());
   report(parts);
+  for (const std::string& line : words) log_.info(line);
 }
 
-std::string Profile::write_file(const std::vector<Part>& parts,
-                                const std::vector<std::string>& places) {
-  std::string failure;
-  const auto attempt = [&](const auto& body) {  // the other ranks send all the same
-    if (collectives_.rank() != 0 || !failure.empty()) return;
-    try {
-      body();
-    } catch (const Error& error) {
-      failure = error.what();
-    }
-  };
-  std::optional<io::OutputFile> file;
-  std::optional<monitor::TraceWriter> writer;
-  attempt([&] {
-    file.emplace(path_, io::Existing::kReplace);
-    const auto sink = [&file](std::string_view text) {
-      file->write(std::as_bytes(std::span(text)));
-    };
-    const auto zero =
-        std::min_element(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
-          return a.begin < b.begin;
-        })->begin;
-    writer.emplace(sink, units_of(engine_, stage_), zero);
-  });
+std::vector<std::pair<std::string, std::string>> Profile::notes(
+    const std::vector<TracePart>& parts, const std::vector<std::string>& words) const {
+  std::vector<std::pair<std::string, std::string>> out{{"run", path_},
+                                                       {"steps", range_text(begun_, step_)}};
+  for (std::size_t i = 0; i < words.size(); ++i)
+    out.emplace_back("verdict " + std::to_string(i + 1), words[i]);
   for (std::size_t r = 0; r < parts.size(); ++r) {
-    attempt([&] { writer->rank(static_cast<int>(r), places[r]); });
-    for (std::int64_t at = 0; at < parts[r].events; at += kPiece) {
-      std::string piece =
-          std::cmp_equal(r, collectives_.rank()) ? pack(*events_, at, clock_.ns) : std::string();
-      if (r > 0) collectives_.broadcast(piece, static_cast<int>(r));
-      attempt([&] { unpack(piece, *writer); });
-    }
+    const runtime::ClockOffset& clock = parts[r].clock;
+    if (clock.error_ns == 0) continue;
+    out.emplace_back("clock of rank " + std::to_string(r),
+                     std::to_string(clock.ns) + " ns taken off, right to " +
+                         std::to_string(clock.error_ns) + " ns");
   }
-  attempt([&] {
-    std::vector<std::pair<std::string, std::string>> notes{{"run", path_},
-                                                           {"steps", range_text(begun_, step_)}};
-    for (std::size_t r = 0; r < parts.size(); ++r) {
-      const runtime::ClockOffset& clock = parts[r].clock;
-      if (clock.error_ns == 0) continue;
-      notes.emplace_back("clock of rank " + std::to_string(r),
-                         std::to_string(clock.ns) + " ns taken off, right to " +
-                             std::to_string(clock.error_ns) + " ns");
-    }
-    writer->finish(notes);
-    file->commit();
-  });
-  return failure;
+  return out;
 }
 
-void Profile::report(const std::vector<Part>& parts) {
+void Profile::report(const std::vector<TracePart>& parts) {
   std::int64_t events = 0;
   std::size_t worst = 0;
   for (std::size_t r = 0; r < parts.size(); ++r) {

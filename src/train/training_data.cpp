@@ -184,19 +184,27 @@ void require_schedule_fits(const config::RunConfig& config, std::int64_t steps) 
   }
 }
 
-void enqueue_step(const config::RunConfig& config, model::Transformer& model,
-                  zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,
-                  const zero::StepRequest& request) {
+std::uint64_t dropout_key(const config::RunConfig& config, std::int64_t step) {
   constexpr std::uint64_t kDropoutStream = 0x64726f70;
-  const std::uint64_t key =
-      hash_pair(hash_pair(config.run.seed, kDropoutStream), static_cast<std::uint64_t>(step));
-  engine.begin_step();
+  return hash_pair(hash_pair(config.run.seed, kDropoutStream), static_cast<std::uint64_t>(step));
+}
+
+void accumulate_rounds(const config::RunConfig& config, model::Transformer& model,
+                       zero::ZeroEngine& engine, const data::StepBatches& batches,
+                       std::int64_t step, const zero::StepRequest& request) {
+  const std::uint64_t key = dropout_key(config, step);
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
     const bool mine = round < std::ssize(batches.rounds);
     engine.accumulate(model, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr, key,
-                      request.loss_scale / static_cast<double>(batches.target_tokens),
-                      config.train.label_smoothing);
+                      gradient_scale(batches, request), config.train.label_smoothing);
   }
+}
+
+void enqueue_step(const config::RunConfig& config, model::Transformer& model,
+                  zero::ZeroEngine& engine, const data::StepBatches& batches, std::int64_t step,
+                  const zero::StepRequest& request) {
+  engine.begin_step();
+  accumulate_rounds(config, model, engine, batches, step, request);
   engine.end_step(request);
 }
 

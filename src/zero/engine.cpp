@@ -84,6 +84,7 @@ void ZeroEngine::begin_step() {
   communication_.run_bodies();  // of a step that was given up
   device_.settle();
   round_ = 0;
+  if (audit_) audit_->leave();
   compute_.clear(losses(), rounds_ * kDouble);
   if (pool_) pool_->begin(use_.opens, rounds_);
 }
@@ -107,22 +108,28 @@ void ZeroEngine::settle() {
   device_.settle();
 }
 
+void ZeroEngine::compute_slot(model::Transformer& model, const data::Batch* batch,
+                              std::int64_t slot, const model::SlotTarget& target, double* loss) {
+  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
+  idle_ = batch == nullptr || batch->sentences == 0;
+  if (idle_) return model.idle_slot(*this);
+  slot_ = slot;
+  const FlightRecord::HostScope event(*flight_, FlightRecord::What::kSlot, slot_);
+  model.train_slot(*this, *batch, target, loss);
+  slot_ = FlightRecord::kNone;
+}
+
 void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
                             std::uint64_t step_key, double gradient_scale, double label_smoothing) {
   ensure(round_ < rounds_, "ZeroEngine: more rounds than the step has");
-  const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-  idle_ = batch == nullptr || batch->sentences == 0;
-  if (!idle_) {
-    slot_ = round_ * ranks_ + rank_;
-    const FlightRecord::HostScope event(*flight_, FlightRecord::What::kSlot, slot_);
-    model.train_slot(
-        *this, *batch,
-        {hash_pair(step_key, static_cast<std::uint64_t>(slot_)), gradient_scale, label_smoothing},
-        losses() + round_);
-    slot_ = FlightRecord::kNone;
-  } else {
-    model.idle_slot(*this);
-  }
+  const std::int64_t slot = round_ * ranks_ + rank_;
+  const bool audited = audit_ && audit_->is_of(round_, rank_);
+  if (audit_) audit_->enter(audited ? SlotAudit::Pass::kOwn : SlotAudit::Pass::kOther);
+  const BitFlip::Computing flips(audited && batch != nullptr && batch->sentences > 0);
+  compute_slot(
+      model, batch, slot,
+      {hash_pair(step_key, static_cast<std::uint64_t>(slot)), gradient_scale, label_smoothing},
+      losses() + round_);
   ++round_;
   device_.settle();
 }

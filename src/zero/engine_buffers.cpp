@@ -1,6 +1,7 @@
 #include "th/zero/engine_buffers.hpp"
 
 #include "th/runtime/device/step_outcome.hpp"
+#include "th/runtime/memory/planned_vector.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 
 #include "th/base/error.hpp"
@@ -109,7 +110,24 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
   if (s.gradients + s.weights + s.working > 0) s.piece = std::min(slice, UpdateStaging::kPiece);
 }
 
+/// Where the deck asks for audits.
+AuditBuffers audit_buffers(const config::RunConfig& config, const FlatLayout& layout,
+                           DeviceMemory memory) {
+  AuditBuffers b;
+  if (config.run.audit_steps == 0) return b;
+  b.hashes = std::ssize(layout.units()) + layout.ranks();
+  if (memory == DeviceMemory::kHost) return b;
+  b.piece = AuditBuffers::kPiece;
+  b.arrivals = layout.shard_total() * element_bytes(buffer_types(config).reduced);
+  return b;
+}
+
 }  // namespace
+
+std::int64_t AuditBuffers::bytes() const noexcept {
+  return runtime::counted(hashes * static_cast<std::int64_t>(sizeof(std::uint64_t))) + piece +
+         arrivals;
+}
 
 std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& layout) {
   std::vector<bool> kept;
@@ -162,6 +180,7 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.records = memory == DeviceMemory::kOwn && layout.ranks() == 1 ? 0 : b.record * layout.ranks();
   b.memory = memory;
   b.overlap = overlap;
+  b.audit = audit_buffers(config, layout, memory);
   place_states(b, config, layout);
   return b;
 }
@@ -210,6 +229,7 @@ runtime::MemoryUse EngineBuffers::use() const {
   use[MemoryClass::kCommunication] =
       (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
   use[MemoryClass::kCommunication] += record * kDouble;
+  if (memory == DeviceMemory::kHost) use[MemoryClass::kCommunication] += audit.bytes();
   if (memory == DeviceMemory::kOwn)
     use[MemoryClass::kCommunication] +=
         records * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
@@ -220,7 +240,8 @@ runtime::MemoryUse EngineBuffers::use() const {
 runtime::MemoryUse EngineBuffers::host_use() const {
   runtime::MemoryUse use;
   if (memory == DeviceMemory::kOwn)
-    use[MemoryClass::kCommunication] = kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)};
+    use[MemoryClass::kCommunication] =
+        kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)} + audit.bytes();
   if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_bytes(types.working);
   if (!optimizer_on_host) return use;
   use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);

@@ -75,6 +75,7 @@ void ZeroEngine::allocate() {
                              EngineBuffers::kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)});
   }
   tree_ = std::make_unique<SlotTree>(slots_, ranks_, b.pending_shard, pending_.as<float>());
+  if (config_.run.audit_steps > 0) audit_ = std::make_unique<SlotAudit>(device_, layout_, b);
   const MemoryScope scope(MemoryClass::kCommunication);
   compute_.drain();  // zeros come by both
   communication_.drain();

@@ -136,6 +136,7 @@ const model::UnitTensors& ZeroEngine::open_forward(std::int64_t unit) {
                                 FlightRecord::On::kCompute, unit, slot_);
   }
   if (pool_) pool_->gather_ahead();
+  spoil_weights(unit);
   return tensors_[index(unit)];
 }
 
@@ -201,8 +202,14 @@ void ZeroEngine::close_backward(std::int64_t unit) {
                       runtime::writes(travelling_gradient(unit),
                                       padded * element_bytes(buffers_.types.reduced))});
   }
+  if (audit_ && audit_->computes()) {
+    spoil_gradient(BitFlip::Place::kGradient, unit);
+    audit_->add(unit, travelling_gradient(unit));
+  }
   release(unit);
   FlightRecord::end(flight_, compute_, backward_event_[index(unit)]);
+  if (audit_ && audit_->again()) return;
+  spoil_gradient(BitFlip::Place::kMessage, unit);
   if (!adds_over_rounds() || round_ + 1 == rounds_) reduce_unit(unit);
 }
 
@@ -259,10 +266,8 @@ void ZeroEngine::reduce_exact(std::int64_t unit, std::int64_t offset, std::int64
     const runtime::SubtreeSum sum{first, static_cast<int>(std::min(ranks_, slots_ - first)),
                                   u.shard, add};
     std::vector<SlotTree::Leaf> leaves;
-    for (const runtime::Contribution& one :
-         collectives_.exchange_sums(*gradients_, words(offset, type), words(u.shard, type), sum)) {
+    for (const runtime::Contribution& one : contributions(unit, offset, round, sum))
       leaves.push_back({one.data, one.ranks});
-    }
     runtime::TreeSum total = tree_->plan(first, leaves, u.shard_offset, u.shard, element_type(type),
                                          reduced_gradient(unit));
     if (reduction_sums_squares())

@@ -141,6 +141,8 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
     }
     arriving = std::max(arriving, arrives);
   });
+  // The round of an audited slot comes slot by slot.
+  if (config.run.audit_steps > 0) arriving = std::max(arriving, nodes.outsiders(rank) * slice);
   out.exchange = std::max(arriving, matrices) + leaving;
   return out;
 }

@@ -111,10 +111,16 @@ inline MemoryUse measure(
   const th::runtime::MemoryScope outside(MemoryClass::kUntagged);
   const at::Tensor stowaway = at::empty({planted});
   engine.begin_step();
+  if (config.run.audit_steps > 0) {
+    engine.begin_audit(1 % slots);
+    (void)engine.parameter_hashes();
+    (void)engine.compute_again(model, collectives->rank() == 0 ? &batch : nullptr, 7, 0.01, 0.1);
+  }
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
     const bool mine = round * collectives->size() + collectives->rank() < slots;
     engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
   }
+  if (config.run.audit_steps > 0) (void)engine.audited();
   (void)engine.step({1e-3, 1});
   at_end();
   return MemoryLedger::process().at_peak();

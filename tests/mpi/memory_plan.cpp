@@ -215,6 +215,41 @@ TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheB
   }
 }
 
+TEST_F(MemoryPlanTest, WhatAnAuditTakesIsPlannedToTheByte) {
+  for (const std::vector<int>& nodes : node_placements(ranks())) {
+    for (std::int64_t stage = 0; stage <= 3; ++stage) {
+      th::config::RunConfig config = make_config(stage, GradientCheckpointing::kFull, kSizes[0]);
+      const auto use_of = [&](std::int64_t audit_steps, MemoryUse& at_end) {
+        config.run.audit_steps = audit_steps;
+        return measure(
+            config, kSizes[0], 0, TransportChoice::kBest,
+            [&] { at_end = MemoryLedger::process().current(); }, nodes);
+      };
+      MemoryUse plain_end, audited_end;
+      const MemoryUse plain = use_of(0, plain_end), audited = use_of(1, audited_end);
+      th::zero::PlanRequest request = plan_request(config, kSizes[0], false);
+      request.nodes = th::runtime::NodeMap(nodes);
+      MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
+      const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;
+      const th::zero::FlatLayout layout(
+          th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
+                                 th::model::GemmLibrary::kMkl)
+              .units(),
+          ranks());
+      const std::string where =
+          "stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(nodes);
+      EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout),
+                audited_end[MemoryClass::kCommunication])
+          << where;
+      EXPECT_EQ(audited_end[MemoryClass::kUntagged], plain_end[MemoryClass::kUntagged]) << where;
+      // A slot that is computed again takes what one takes in its round.
+      const std::int64_t more = audited_end.total() - plain_end.total();
+      EXPECT_GE(audited.total() - plain.total(), 0) << where;
+      EXPECT_LE(audited.total() - plain.total(), more) << where;
+    }
+  }
+}
+
 TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
   const th::config::RunConfig plain = make_config(3, GradientCheckpointing::kFull, kSizes[0]);
   struct Case {

@@ -8,13 +8,13 @@ if(TARGET th_app)
   # One process at a time for most of it: half of a run of ranks is their start and end, and many
   # runs are of one process.
   set(th_program_tests
-    attention_kinds benchmarks checkpoints choosing cli corpora corpus decoding decoding_options
-    export_ctranslate2 fetch_corpus fine_tuning finished folder_troubles golden_checkpoint
-    gpu_check gpu_run h5py import_marian import_marianmt inspect inspect_average inspect_diff
-    inspect_export inspect_import job_scripts metrics model_options nodes one_translation
+    attention_kinds audit benchmarks checkpoints choosing cli corpora corpus decoding
+    decoding_options deepspeed2deck deepspeed_keys export_ctranslate2 fetch_corpus fine_tuning
+    finished folder_troubles golden_checkpoint gpu_check gpu_run h5py import_marian
+    import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import job_scripts metrics model_options nodes one_translation
     optimizers output_folder overlap plan precision profile pytorch replay rerun resume
     resume_proof resume_troubles save_faults save_killed save_troubles score score_curve serve
-    shortlist stop_signal summarization tensorboard tokenizers translate translate_jobs
+    shortlist stop_signal summarization tensorboard tokenizers trace_rows translate translate_jobs
     translate_streams troubles validation watching windows)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial shared_memory turns)
@@ -62,6 +62,8 @@ if(TARGET th_app)
   endforeach()
   # Every point of a save, by SIGKILL.
   th_add_long_program_test(save_killed_everywhere save_killed --everywhere)
+  # A hundred flipped bits, and ten thousand audits of sound runs.
+  th_add_long_program_test(audit_everywhere audit --long)
   # Every pair of two options' values.
   th_add_long_program_test(option_value_pairs option_pairs --long)
   # Every link, rank count and moment of which a covering set runs otherwise.

@@ -73,6 +73,7 @@ struct RunSection {
   std::int64_t threads = 1;
   Gemm gemm = Gemm::kAuto;
   AttentionKernels attention = AttentionKernels::kAuto;
+  std::int64_t audit_steps = 0;  ///< steps from one audit to the next; 0: none
 };
 
 struct ModelSection {

@@ -13,6 +13,7 @@
 
 #include "th/data/batcher.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
+#include "th/runtime/observe/flight_record.hpp"
 
 namespace th::data {
 
@@ -21,9 +22,14 @@ class StepSource {
  public:
   virtual ~StepSource() = default;
   [[nodiscard]] virtual StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const = 0;
+  /// The micro-batch of any slot of a step, whichever rank has it there.
+  [[nodiscard]] virtual Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                        std::int64_t slot) const = 0;
   [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
-  /// Shapes of this rank's slots in an epoch; none is within another one.
-  [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch) const = 0;
+  enum class SlotsOf { kThisRank, kAllRanks };
+  /// Shapes of those slots in an epoch; none is within another one.
+  [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch,
+                                                               SlotsOf whose) const = 0;
   /// Whether steps() of many epochs takes no time that a user waits for.
   [[nodiscard]] virtual bool counts_quickly() const { return true; }
 };
@@ -45,9 +51,12 @@ class CorpusSource final : public StepSource {
                std::int64_t ranks);
   ~CorpusSource() override;
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
+  [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                std::int64_t slot) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
   /// Of a corpus in pieces: of the first piece, for all.
-  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch) const override;
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch,
+                                                       SlotsOf whose) const override;
   [[nodiscard]] bool counts_quickly() const override { return pieces_ == 1 && !sampled_; }
   /// Pairs that each training file gives to an epoch, by data.train_weights or
   /// data.train_temperature; empty: every pair comes once.
@@ -95,8 +104,10 @@ class SyntheticSource final : public StepSource {
   SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed,
                   std::int64_t steps_per_epoch, std::int64_t rank, std::int64_t ranks);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
+  [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
+                                std::int64_t slot) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t) const override { return steps_per_epoch_; }
-  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override {
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t, SlotsOf) const override {
     return {BatchShape::uniform(data_.batch_size, data_.synthetic_length, data_.synthetic_length)};
   }
 
@@ -111,10 +122,19 @@ class SyntheticSource final : public StepSource {
 /// without end.
 class BatchLoader {
  public:
+  /// Where it notes the time in which it makes each step ready, by the numbers of the run's steps:
+  /// the first one that it hands out is `first_step`. Null: nowhere.
+  struct Notes {
+    std::shared_ptr<runtime::FlightRecord> record;
+    std::int64_t first_step = 1;
+  };
   /// Starts at (epoch, step_in_epoch). `workers` 0: next() makes the step itself. At most `ahead`
   /// steps wait.
   BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
-              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4);
+              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead, Notes notes);
+  BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
+              std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead = 4)
+      : BatchLoader(std::move(source), epoch, step_in_epoch, workers, ahead, Notes()) {}
   /// Stops and joins the threads.
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
@@ -127,10 +147,15 @@ class BatchLoader {
     StepBatches batches;
     std::exception_ptr error;
   };
-  [[nodiscard]] Result prepare(std::int64_t epoch, std::int64_t step) const;
+  /// A step, by its place, of the steps that are handed out: its number, from 0.
+  struct Place {
+    std::int64_t epoch = 0, step_in_epoch = 0, number = 0;
+  };
+  [[nodiscard]] Result prepare(const Place& place, std::int64_t worker) const;
   void advance();
-  void work();
+  void work(std::int64_t worker);
   std::shared_ptr<const StepSource> source_;
+  Notes notes_;
   std::int64_t epoch_, step_, ahead_;
   std::int64_t claimed_ = 0, handed_ = 0;
   bool stop_ = false;

@@ -1,14 +1,17 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "th/runtime/observe/flight_record.hpp"
+#include "th/runtime/observe/memory_samples.hpp"
 
 namespace th::monitor {
 
@@ -18,17 +21,35 @@ struct TraceUnit {
   std::int64_t gathered = 0, reduced = 0, fetched = 0;
 };
 
+/// One end of the arrows that join an event of several ranks.
+struct TraceArrow {
+  enum class End { kFirst, kBetween, kLast };
+  End end = End::kFirst;
+  std::int64_t id = 0;  ///< of the event, the same on all ranks
+  int rank = 0;
+  runtime::FlightRecord::What what = runtime::FlightRecord::What::kGather;
+  runtime::FlightRecord::On on = runtime::FlightRecord::On::kCommunication;
+  std::int64_t ns = 0;  ///< within the event of this rank
+};
+
 /// The text of a trace in Chrome's JSON format: a process a rank, a thread a stream, complete
-/// events with times in microseconds. Made piece by piece: events follow each other as they are
-/// given, those of a stream in the order of their begin.
+/// events with times in microseconds, a counter for each ledger of memory, flow events. Made piece
+/// by piece: events follow each other as they are given, those of a stream in the order of their
+/// begin.
 class TraceWriter {
  public:
   using Sink = std::function<void(std::string_view text)>;
-  /// `zero`: the time, in nanoseconds, that is 0 in the trace.
-  TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero);
-  /// Events are of this rank from here on.
+  /// `zero`: the time, in nanoseconds, that is 0 in the trace. `states`: what the run's optimizer
+  /// calls its own; they outlive this.
+  TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero,
+              runtime::StateNames states = {});
+  /// Events and samples are of this rank from here on.
   void rank(int rank, const std::string& name);
   void event(const runtime::FlightRecord::Event& event);
+  /// Bytes by class; classes that never had any are left out.
+  void memory(const runtime::MemorySamples::Sample& sample);
+  /// Behind the events that the arrows join.
+  void arrow(const TraceArrow& arrow);
   /// The end, with what a reader is told beside the events: names and values.
   void finish(const std::vector<std::pair<std::string, std::string>>& notes);
 
@@ -38,13 +59,17 @@ class TraceWriter {
   /// The next of a list.
   void item(const std::string& text);
   void flush();
-  void thread_of(On on);
+  /// The number of an event's thread, which is named with the first one.
+  int thread_of(const runtime::FlightRecord::Event& event);
 
   Sink sink_;
   std::vector<TraceUnit> units_;  ///< names as JSON strings without their quotes
   std::int64_t zero_;
+  runtime::StateNames states_;
   int rank_ = 0;
-  std::array<bool, runtime::FlightRecord::kStreams> named_{};  ///< threads of this rank
+  std::set<int> named_;  ///< threads of this rank
+  /// Classes that this rank's counters have shown, by ledger.
+  std::array<std::bitset<runtime::kMemoryClasses>, 2> shown_{};
   bool first_ = true;
   std::string pending_;  ///< for the sink
 };

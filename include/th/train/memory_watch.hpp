@@ -21,6 +21,8 @@ class MemoryWatch {
 
   /// A step's batches; `waiting` steps of this size are in memory at once.
   void saw_training(const std::vector<data::Batch>& rounds, std::int64_t waiting);
+  /// A micro-batch that an audit computed on this rank, beside those that wait.
+  void saw_audit(const data::Batch& batch);
   void saw_evaluation(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes);
   /// Decoding to at most `length` ids.
   void saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes,
@@ -32,6 +34,7 @@ class MemoryWatch {
 
  private:
   zero::PlanRequest request_;
+  std::int64_t waiting_bytes_ = 0, audited_bytes_ = 0;  ///< of training's batches
 };
 
 /// Before anything is allocated: throws MemoryError where `ranks_here` ranks with what `request`

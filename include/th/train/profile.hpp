@@ -3,27 +3,29 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "th/base/error.hpp"
 #include "th/base/log.hpp"
-#include "th/config/run_config.hpp"
 #include "th/runtime/observe/event_log.hpp"
 #include "th/runtime/transport/clock_offset.hpp"
 #include "th/runtime/transport/collectives.hpp"
+#include "th/train/observe/trace_file.hpp"
+#include "th/train/observe/verdict.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
 
 /// profile.*: what every rank does in a window of steps, as the flight record has it, in one Chrome
-/// trace, trace.json of the output folder (docs/profile.md). It costs nothing outside of the
-/// window, changes no bits, and makes nobody wait within a step. A trace that can't be written is a
-/// warning.
+/// trace, trace.json of the output folder (docs/profile.md), and a verdict on them in the log. It
+/// costs nothing outside of the window, changes no bits, and makes nobody wait within a step. A
+/// trace that can't be written is a warning.
 class Profile {
  public:
   /// `first` is the run's first step, counted from 1; `place` where this rank computes. The others
   /// outlive this object.
-  Profile(const config::RunConfig& config, std::int64_t first, zero::ZeroEngine& engine,
+  Profile(const RunFacts& facts, std::int64_t first, zero::ZeroEngine& engine,
           runtime::Collectives& collectives, std::string place, Log& log);
 
   /// Around each step, with its number. Collective at the window's first and last step: the trace
@@ -39,23 +41,16 @@ class Profile {
 
  private:
   enum class Ranks { kAll, kMine };
-  /// A rank's part of a trace; times on rank 0's clock.
-  struct Part {
-    std::int64_t begin = 0, events = 0, lost = 0;
-    runtime::BusyTime busy;
-    runtime::ClockOffset clock;
-  };
-
   void write(Ranks ranks);
-  /// On rank 0 the file, to which the others send their events; what went wrong there. Collective
-  /// over the ranks of `parts`.
-  [[nodiscard]] std::string write_file(const std::vector<Part>& parts,
-                                       const std::vector<std::string>& places);
-  void report(const std::vector<Part>& parts);
-  [[nodiscard]] Part my_part() const;
-  [[nodiscard]] std::vector<Part> gather_parts(Ranks ranks) const;
+  void report(const std::vector<TracePart>& parts);
+  [[nodiscard]] std::vector<TracePart> gather_parts(const TraceFile::Source& source,
+                                                    Ranks ranks) const;
+  /// What the trace says beside its events.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> notes(
+      const std::vector<TracePart>& parts, const std::vector<std::string>& words) const;
 
-  std::int64_t asked_first_, asked_last_, stage_, run_first_, step_ = 0;
+  const RunFacts& facts_;
+  std::int64_t asked_first_, asked_last_, run_first_, step_ = 0;
   zero::ZeroEngine& engine_;
   runtime::Collectives& collectives_;
   std::string place_, path_;

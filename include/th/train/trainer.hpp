@@ -28,19 +28,22 @@
 #include "th/train/checkpointing.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/memory_watch.hpp"
+#include "th/train/observe/step_watch.hpp"
+#include "th/train/observe/verdict.hpp"
 #include "th/train/output_folder.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/profile.hpp"
 #include "th/train/run_device.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/sharded_decoding.hpp"
-#include "th/train/step_watch.hpp"
 #include "th/train/stop_requests.hpp"
 #include "th/train/training_data.hpp"
 #include "th/train/validation.hpp"
 #include "th/zero/engine.hpp"
 
 namespace th::train {
+
+class Audit;
 
 /// A run of the loop: data, model, engine, checkpoints and reports, put together from a checked
 /// deck. All ranks make one and call run().
@@ -80,6 +83,7 @@ class Trainer {
   void open_checkpoint();
   void open_saver();
   void prepare_output();
+  void open_audit();
   /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the
   /// ranks of a node have.
   [[nodiscard]] zero::PlanRequest plan_engine(config::Overlap overlap, int ranks_of_node);
@@ -120,6 +124,8 @@ class Trainer {
   [[nodiscard]] data::StepBatches next_batches();
   /// All ranks have the same loss and norm, so each ends the run with this error. Collective.
   [[noreturn]] void give_up(const std::string& numerics);
+  /// An audit found a rank that differs: each ends the run with this error. Collective.
+  [[noreturn]] void end_by_audit(const std::string& found);
   /// What a loss or gradients that are not finite mean: a skipped step with fp16's loss scale, else
   /// the end by give_up().
   void judge(std::int64_t step, double loss, const zero::StepResult& result);
@@ -142,12 +148,16 @@ class Trainer {
   /// TensorBoard's points of a step.
   void note_step(std::int64_t step, double loss, double grad_norm, double lr, double rate,
                  double scale);
-  /// TensorBoard's point of a phase that began at `start`.
-  void note_seconds(const char* phase, Clock::time_point start);
+  /// TensorBoard's point of a phase that began at `start`; its seconds.
+  double note_seconds(const char* phase, Clock::time_point start);
+  /// Why the run took the time that it took, in the log, where it had enough steps to tell.
+  void say_verdict();
   /// Begins to look at the time of steps. Collective.
   void open_watch();
   /// What this rank's main thread has spent in collectives and in waiting for its communication.
   [[nodiscard]] double seconds_in_others() const;
+  /// What its communication thread has spent in collectives without that anybody waited.
+  [[nodiscard]] double seconds_beside() const;
   /// Takes the times that all ranks had in the last step.
   void watch_step(std::span<const StepTimes> ranks);
   /// Rank 0 prints what other ranks have warned of. Collective.
@@ -196,6 +206,8 @@ class Trainer {
   [[nodiscard]] bool validate_in_between();
   [[nodiscard]] bool translate_test_set();
   void write_summary(const std::string& exit, const std::string& reason);
+  /// The part of the positions in its batches that is padding.
+  [[nodiscard]] double padding() const;
   [[nodiscard]] bool saving() const;
   /// Of the memory that the tensors are in.
   [[nodiscard]] const runtime::MemoryLedger& ledger() const;
@@ -220,6 +232,7 @@ class Trainer {
   std::unique_ptr<model::Transformer> model_;
   std::unique_ptr<zero::ZeroEngine> engine_;
   std::shared_ptr<void> engine_watch_;  ///< ends before the engine does
+  std::unique_ptr<Audit> audit_;
   std::unique_ptr<CheckpointSaver> saver_;
   std::unique_ptr<Validator> validator_;  ///< null: there is no validation text
   BestTracker tracker_;
@@ -245,7 +258,8 @@ class Trainer {
   monitor::LinePace pace_;
   StepTimes times_;                ///< of this rank's last step
   bool times_were_taken_ = false;  ///< since the last border
-  std::vector<std::string> hosts_;
+  RunFacts facts_{config_};
+  TimeUse use_;  ///< of the steps behind run.warmup_steps
   std::unique_ptr<StragglerWatch> stragglers_;
   LossWatch losses_;
   Clock::time_point began_;  ///< the first step

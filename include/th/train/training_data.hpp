@@ -50,6 +50,18 @@ struct TrainingData {
 /// Throws DeckError where the schedule does not fit into so many steps of schedule_steps().
 void require_schedule_fits(const config::RunConfig& config, std::int64_t steps);
 
+/// What a step's slots are computed with: the key that dropout is drawn by, of the step that counts
+/// from 0, and what gradients are multiplied by.
+[[nodiscard]] std::uint64_t dropout_key(const config::RunConfig& config, std::int64_t step);
+[[nodiscard]] inline double gradient_scale(const data::StepBatches& batches,
+                                           const zero::StepRequest& request) {
+  return request.loss_scale / static_cast<double>(batches.target_tokens);
+}
+/// The rounds of a step that has begun, up to its end. Collective.
+void accumulate_rounds(const config::RunConfig& config, model::Transformer& model,
+                       zero::ZeroEngine& engine, const data::StepBatches& batches,
+                       std::int64_t step, const zero::StepRequest& request);
+
 /// One optimizer step: every round's micro-batches forward and backward, reduction, update;
 /// engine.result() has its result. `step` counts from 0 and draws the dropout; the optimizer's own
 /// count is in `request`. Collective.

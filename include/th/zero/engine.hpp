@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "th/base/bit_flip.hpp"
 #include "th/config/run_config.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/device/device.hpp"
@@ -20,6 +21,7 @@
 #include "th/zero/flat_layout.hpp"
 #include "th/zero/gather_pool.hpp"
 #include "th/zero/optimizer.hpp"
+#include "th/zero/slot_audit.hpp"
 #include "th/zero/slot_tree.hpp"
 #include "th/zero/state_store.hpp"
 
@@ -84,6 +86,25 @@ class ZeroEngine final : public model::ParameterSource {
     return !device_.is_host() && !buffers_.optimizer_on_host;
   }
 
+  /// The step that has begun audits this slot (run.audit_steps): what is computed of it in its
+  /// round and what arrives of it is hashed. Between begin_step() and the first round.
+  void begin_audit(std::int64_t slot);
+  /// Computes the audited slot once more, as accumulate() does, on the one rank that has its
+  /// micro-batch; the others go along. Nothing becomes of its loss and gradients but hashes, which
+  /// the rank gets, elsewhere none. Before the first round; or behind the last one of a step that
+  /// does not end, whose gradients are lost then.
+  [[nodiscard]] SlotHashes compute_again(model::Transformer& model, const data::Batch* batch,
+                                         std::uint64_t step_key, double gradient_scale,
+                                         double label_smoothing);
+  /// What the rounds found, behind the last one. Waits for all that was enqueued. Not collective.
+  [[nodiscard]] AuditedSlot audited();
+  /// Hashes of this rank's copy of the parameters, one a unit; at stage 0 of the master weights
+  /// too. None where there is no other copy, where another rank of the node answers for one that
+  /// they share, and at stage 3. Not collective.
+  [[nodiscard]] std::vector<std::uint64_t> parameter_hashes();
+  /// A testing aid: a bit of this rank's copy of the parameters flips. Not collective.
+  void spoil_parameters();
+
   /// So many forward passes of the model follow, on every rank (Transformer::evaluate or
   /// idle_forward), before the next step: stage 3 gathers units ahead in them too.
   void begin_evaluation(std::int64_t rounds);
@@ -118,6 +139,7 @@ class ZeroEngine final : public model::ParameterSource {
   [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
   [[nodiscard]] const EngineBuffers& buffers() const noexcept { return buffers_; }
   [[nodiscard]] std::int64_t rounds() const noexcept { return rounds_; }
+  [[nodiscard]] std::int64_t slots() const noexcept { return slots_; }
   /// The stream of the collectives, and what the last steps did. Not collective.
   [[nodiscard]] const runtime::Stream& communication() const noexcept { return communication_; }
   [[nodiscard]] const runtime::FlightRecord& flight() const noexcept { return *flight_; }
@@ -164,6 +186,13 @@ class ZeroEngine final : public model::ParameterSource {
   /// Slots for elements of the working type. Collective.
   [[nodiscard]] Slots make_slots(std::int64_t elements);
 
+  /// One pass over a slot, or an idle one where the batch is null or empty.
+  void compute_slot(model::Transformer& model, const data::Batch* batch, std::int64_t slot,
+                    const model::SlotTarget& target, double* loss);
+  /// Testing aids (BitFlip): a bit of a unit's values, of this opening alone, or of its gradient.
+  void spoil_weights(std::int64_t unit);
+  void spoil_gradient(BitFlip::Place place, std::int64_t unit);
+
   /// Enqueues the copy of a kept shard into the next source, for communication.
   GatherSource& fetch(std::int64_t unit, const std::byte* kept);
 
@@ -179,6 +208,11 @@ class ZeroEngine final : public model::ParameterSource {
   /// What that does, on the communication stream.
   void reduce_fast(std::int64_t unit, std::int64_t offset, std::int64_t round);
   void reduce_exact(std::int64_t unit, std::int64_t offset, std::int64_t round);
+  /// What a round's slots give to this rank's shard; in the round of an audit slot by slot.
+  [[nodiscard]] std::vector<runtime::Contribution> contributions(std::int64_t unit,
+                                                                 std::int64_t offset,
+                                                                 std::int64_t round,
+                                                                 const runtime::SubtreeSum& sum);
   /// Enqueues the gather of all ranks' shards of a unit's parameters into `to`; `within`: the
   /// buffer of allocate_shared() where that lies outside the parameters. Collective.
   void gather_unit(std::int64_t unit, std::byte* to, runtime::TransportBuffer* within = nullptr);
@@ -338,7 +372,8 @@ class ZeroEngine final : public model::ParameterSource {
   std::unique_ptr<WholeUpdate> whole_update_;  ///< null: no tensor is updated as a whole
   std::vector<int> open_;                      ///< how often a unit is open
   std::vector<model::UnitTensors> tensors_;
-  std::unique_ptr<SlotTree> tree_;  ///< of the communication stream's tasks alone
+  std::unique_ptr<SlotTree> tree_;    ///< of the communication stream's tasks alone
+  std::unique_ptr<SlotAudit> audit_;  ///< null: the deck asks for none
 
   std::vector<runtime::Event>
       gradient_free_;  ///< by place of buffers_.exchanged, of communication: the reduction that

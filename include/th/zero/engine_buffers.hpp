@@ -105,6 +105,18 @@ struct UpdateStaging {
   }
 };
 
+/// What audits take (run.audit_steps), on the host; nothing without them.
+struct AuditBuffers {
+  /// Bytes that are hashed at a time: a device's come to the host in such pieces.
+  static constexpr std::int64_t kPiece = std::int64_t{4} << 20;
+  std::int64_t hashes = 0;  ///< 8 bytes each: of units, and of the slices that go to each rank
+  // Of a device with memory of its own, bytes.
+  std::int64_t piece = 0;
+  std::int64_t arrivals = 0;  ///< this rank's slices of a slot's gradient
+  /// Bytes by the ledger, which counts no small blocks.
+  [[nodiscard]] std::int64_t bytes() const noexcept;
+};
+
 /// The engine's buffers of one rank, in elements, and where units lie in them. The engine allocates
 /// by it and the plan counts by it.
 struct EngineBuffers {
@@ -151,6 +163,7 @@ struct EngineBuffers {
   std::int64_t gather_source = 0;   ///< working type: a shard on its way from the host to a gather
   std::int64_t gather_sources = 0;  ///< how many: one for each gather that may be under way
   UpdateStaging staging;
+  AuditBuffers audit;
 
   /// Bytes by class on the device while a step runs; all ranks' records of a CPU's step end are
   /// left out.

@@ -44,6 +44,11 @@ void add_run(std::vector<Key>& t) {
                          "auto computes attention in one kernel that stores no scores, where there "
                          "is one (docs/architecture.md). products makes matrix products, softmax "
                          "and dropout one after another."));
+  t.push_back(
+      integer_key("run.audit_steps", TH_AT(run.audit_steps), 0, kMost,
+                  "Every so many steps a second rank computes one micro-batch as well, and "
+                  "copies of the parameters are compared. A rank that differs is named, "
+                  "and the run ends with exit 7 before the update. 0: off (docs/audit.md)."));
 }
 
 }  // namespace th::config

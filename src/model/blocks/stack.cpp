@@ -1,5 +1,8 @@
 #include "model/blocks/stack.hpp"
 
+#include "th/base/bit_flip.hpp"
+#include "th/model/memory/bit_flip.hpp"
+
 #include <utility>
 
 namespace th::model {
@@ -9,6 +12,12 @@ namespace {
 using config::GradientCheckpointing;
 
 std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+/// A testing aid: what a block gives to the next one has another bit.
+void pass_flip(const at::Tensor& x) {
+  constexpr std::int64_t kLeastBlocks = 4;  // of a model's forward pass, the output left out
+  if (BitFlip::here(BitFlip::Place::kActivations, kLeastBlocks)) flip_bit(x, BitFlip::draw());
+}
 
 }  // namespace
 
@@ -28,12 +37,14 @@ at::Tensor Stack::forward(UnitWalk& walk, Tapes* tapes) const {
   walk.forward(embedding_.unit, [&](const ParameterSpan& p) {
     Tape tape;
     x = embedding_.block->forward(walk.pass(), p, {}, tape);
+    pass_flip(x);
   });
   for (std::int64_t l = 0; l < layers(); ++l) {
     const Placed& layer = layers_[index(l)];
     walk.forward(layer.unit, [&](const ParameterSpan& p) {
       Tape tape;
       at::Tensor y = layer.block->forward(walk.pass(), p, x, tape);
+      pass_flip(y);
       if (tapes != nullptr && recomputes()) {
         tape = Tape{};
         if (l % segment() == 0) tape.input = x;

@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <new>
@@ -20,6 +21,13 @@ struct Block {
   MemoryClass kind;
   std::int64_t bytes;
 };
+
+/// As monotonic_ns(), which is above this folder.
+std::int64_t ledger_ns() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
 
 /// The blocks alive. Its nodes are small, so that it never notes itself. Never destroyed: blocks
 /// are released after main.
@@ -97,11 +105,25 @@ MemoryLedger& MemoryLedger::device() noexcept {
   return ledger;
 }
 
+std::int64_t MemoryLedger::now_total() const noexcept {
+  std::int64_t total = 0;
+  for (std::size_t k = 0; k < kMemoryClasses; ++k) total += now_.bytes[k] - start_.bytes[k];
+  return total;
+}
+
+MemoryUse MemoryLedger::since_start(MemoryUse use) const noexcept {
+  for (std::size_t k = 0; k < kMemoryClasses; ++k) use.bytes[k] -= start_.bytes[k];
+  return use;
+}
+
 void MemoryLedger::add(MemoryClass kind, std::int64_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   now_[kind] += bytes;
-  std::int64_t total = 0;
-  for (std::size_t k = 0; k < kMemoryClasses; ++k) total += now_.bytes[k] - start_.bytes[k];
+  const std::int64_t total = now_total();
+  if (watched_ && total > between_total_) {
+    between_total_ = total;
+    between_ = {ledger_ns(), now_};
+  }
   if (total <= largest_) return;
   largest_ = total;
   peak_ = now_;
@@ -121,16 +143,35 @@ void MemoryLedger::restart() noexcept {
 
 MemoryUse MemoryLedger::current() const noexcept {
   const std::lock_guard lock(mutex_);
-  MemoryUse use = now_;
-  for (std::size_t k = 0; k < kMemoryClasses; ++k) use.bytes[k] -= start_.bytes[k];
-  return use;
+  return since_start(now_);
 }
 
 MemoryUse MemoryLedger::at_peak() const noexcept {
   const std::lock_guard lock(mutex_);
-  MemoryUse use = peak_;
-  for (std::size_t k = 0; k < kMemoryClasses; ++k) use.bytes[k] -= start_.bytes[k];
-  return use;
+  return since_start(peak_);
+}
+
+void MemoryLedger::watch_peaks() noexcept {
+  const std::lock_guard lock(mutex_);
+  watched_ = true;
+  between_ = Moment();
+  between_total_ = now_total();
+}
+
+void MemoryLedger::forget_peaks() noexcept {
+  const std::lock_guard lock(mutex_);
+  watched_ = false;
+}
+
+std::array<MemoryLedger::Moment, 2> MemoryLedger::look() noexcept {
+  const std::lock_guard lock(mutex_);
+  const Moment now{ledger_ns(), since_start(now_)};
+  const std::int64_t total = now_total();
+  const bool above = watched_ && between_.ns != 0 && between_total_ > total;
+  const Moment peak = above ? Moment{between_.ns, since_start(between_.use)} : now;
+  between_ = Moment();
+  between_total_ = total;
+  return {peak, now};
 }
 
 MemoryScope::MemoryScope(MemoryClass kind) noexcept

@@ -1,6 +1,7 @@
 #include "th/runtime/transport/watched_collectives.hpp"
 
 #include <array>
+#include <atomic>
 #include <map>
 #include <thread>
 #include <utility>
@@ -20,12 +21,16 @@ constexpr std::array<const char*, kCalls> kCallNames{"exchange", "all_gather", "
                                                      "control"};
 
 class Observed final : public WatchedCollectives {
-  /// Adds the time of its scope to that of the maker's calls.
+  /// Adds the time of its scope to that of the maker's calls, or to that of other threads.
   class OwnTime {
    public:
     explicit OwnTime(Observed& all) : all_(all), begin_(monotonic_ns()) {}
     ~OwnTime() {
-      if (std::this_thread::get_id() == all_.maker_) all_.own_ns_ += monotonic_ns() - begin_;
+      const std::int64_t time = monotonic_ns() - begin_;
+      if (std::this_thread::get_id() == all_.maker_)
+        all_.own_ns_ += time;
+      else
+        all_.others_ns_.fetch_add(time, std::memory_order_relaxed);
     }
     OwnTime(const OwnTime&) = delete;
     OwnTime& operator=(const OwnTime&) = delete;
@@ -160,6 +165,9 @@ class Observed final : public WatchedCollectives {
 
   void follow(const Stream* stream) override { order_ = stream; }
   [[nodiscard]] std::int64_t own_ns() const noexcept override { return own_ns_; }
+  [[nodiscard]] std::int64_t others_ns() const noexcept override {
+    return others_ns_.load(std::memory_order_relaxed);
+  }
 
   [[nodiscard]] std::vector<TrafficRow> traffic() const override {
     std::vector<TrafficRow> rows;
@@ -216,7 +224,8 @@ class Observed final : public WatchedCollectives {
   OrderCheck* check_;
   const Stream* order_ = nullptr;
   const std::thread::id maker_ = std::this_thread::get_id();
-  std::int64_t own_ns_ = 0;                    ///< by the maker alone
+  std::int64_t own_ns_ = 0;  ///< by the maker alone
+  std::atomic<std::int64_t> others_ns_{0};
   ByteCounters sent_before_, between_before_;  ///< by others that used `inner` before
   mutable ByteCounters sent_;
   std::map<const TransportBuffer*, Data> data_of_;

@@ -36,7 +36,9 @@ std::string time_text(const Planner& planner) {
       probe_speed(gemm, std::min<std::int64_t>(config.model.d_model, 1024),
                   std::min<std::int64_t>(config.model.d_ff, 4096), config.precision.dtype);
   const std::int64_t ranks = planner.request().ranks;
-  const double rounds = static_cast<double>((planner.request().slots + ranks - 1) / ranks);
+  const double audits =  // rounds of a step, in the mean
+      config.run.audit_steps > 0 ? 1.0 / static_cast<double>(config.run.audit_steps) : 0;
+  const double rounds = static_cast<double>((planner.request().slots + ranks - 1) / ranks) + audits;
   const double threads = static_cast<double>(config.run.threads);
   const double link =
       config.plan.link_gbytes > 0 ? config.plan.link_gbytes * 1e9 : probe.copy_bytes;

@@ -140,7 +140,7 @@ std::vector<zero::BatchShape> Planner::training_shapes(const config::RunConfig& 
   try {
     return data::CorpusSource(dataset_.training(), config.data, request_.slots, config.run.seed, 0,
                               1)
-        .largest_shapes(0);
+        .largest_shapes(0, data::StepSource::SlotsOf::kThisRank);
   } catch (const DataError&) {
     return {longest_sentences(config.data)};
   }

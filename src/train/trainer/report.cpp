@@ -15,7 +15,13 @@ namespace th::train {
 
 namespace fs = std::filesystem;
 
-using monitor::fixed;
+namespace {
+
+double part_unused(std::int64_t real, std::int64_t padded) {
+  return padded > 0 ? 1.0 - static_cast<double>(real) / static_cast<double>(padded) : 0;
+}
+
+}  // namespace
 
 void Trainer::note(const std::function<void()>& write) {
   if (!is_root() || note_failure_) return;
@@ -51,8 +57,9 @@ void Trainer::report_memory() {
 }
 
 void Trainer::open_monitors() {
+  open_watch();
   if (config_.profile.enabled)
-    profile_ = std::make_unique<Profile>(config_, state_.step + 1, *engine_, collectives_,
+    profile_ = std::make_unique<Profile>(facts_, state_.step + 1, *engine_, collectives_,
                                          device_.place(), log_);
   run_agreed(collectives_, [&] {
     if (!is_root()) return;
@@ -85,7 +92,6 @@ void Trainer::open_monitors() {
     if (tensorboard_)
       tensorboard_->text("deck", "```\n" + config::resolved_text(deck_) + "```\n", state_.step);
   });
-  open_watch();
 }
 
 void Trainer::print_sizes() {
@@ -116,6 +122,8 @@ void Trainer::print_sizes() {
   log_.info("Identity: " + identity_);
 }
 
+double Trainer::padding() const { return part_unused(totals_.real_tokens, totals_.padded_tokens); }
+
 void Trainer::write_summary(const std::string& exit, const std::string& reason) {
   const auto gather = [&](std::int64_t value) {
     std::vector<std::int64_t> out;
@@ -128,14 +136,11 @@ void Trainer::write_summary(const std::string& exit, const std::string& reason) 
   record.tokens_per_second = totals_.timed_seconds > 0
                                  ? static_cast<double>(totals_.timed_tokens) / totals_.timed_seconds
                                  : 0;
-  const auto waste = [](std::int64_t real, std::int64_t padded) {
-    return padded > 0 ? 1.0 - static_cast<double>(real) / static_cast<double>(padded) : 0;
-  };
-  record.padding_fraction = waste(totals_.real_tokens, totals_.padded_tokens);
+  record.padding_fraction = padding();
   const bool packed =
       model_->fuses_attention(model::scalar_type(config_.precision.dtype), data_.longest);
   record.attention_padding_fraction =
-      packed ? 0 : waste(totals_.score_cells, totals_.padded_score_cells);
+      packed ? 0 : part_unused(totals_.score_cells, totals_.padded_score_cells);
   record.rss_before_model_bytes = gather(rss_before_model_);
   record.peak_rss_bytes = gather(runtime::peak_rss_bytes());
   record.model_state_bytes = gather(runtime::MemoryLedger::process().current().model_state() +
@@ -172,6 +177,7 @@ void Trainer::write_summary(const std::string& exit, const std::string& reason) 
   });
   settle_notes();
   gather_warnings();
+  say_verdict();
   log_.info("Done: " + std::to_string(totals_.steps) + " steps, " +
             std::to_string(static_cast<std::int64_t>(record.tokens_per_second)) + " tokens/s");
 }

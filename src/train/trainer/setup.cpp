@@ -7,7 +7,9 @@
 #include "th/monitor/log_tail.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
+#include "th/runtime/transport/free_cores.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/audit/audit.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/trainer.hpp"
@@ -106,10 +108,14 @@ Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
   open_data(node);
   watchdog_.enter("set-up", state_.step);
   const OverlapChoice overlap = resolve_overlap(config_, collectives_, node, device_.way());
+  facts_.overlap = overlap.overlap;
+  facts_.ranks_here = node.size();
+  facts_.cores_here = runtime::cores_of(node);
   zero::PlanRequest request = plan_engine(overlap.overlap, node.size());
   // Nothing can refuse the deck any more: an earlier run's folder is moved for a run that begins.
   prepare_output();
   build_engine(overlap, std::move(request));
+  open_audit();
   watchdog_.enter("resume", state_.step);
   resume();
   open_saver();
@@ -250,7 +256,9 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   const std::int64_t available = runtime::available_memory_bytes();
   zero::PlanRequest first = request;
   // Before the first step the batches of this epoch are known.
-  run_agreed(collectives_, [&] { first.training = source_->largest_shapes(state_.epoch); });
+  const auto whose = config_.run.audit_steps > 0 ? data::StepSource::SlotsOf::kAllRanks
+                                                 : data::StepSource::SlotsOf::kThisRank;
+  run_agreed(collectives_, [&] { first.training = source_->largest_shapes(state_.epoch, whose); });
   decoding_ = choose_sharded_decoding(first, data_.dataset, collectives_, ranks_of_node, available);
   for (zero::PlanRequest* of : {&first, &request}) {
     of->config.decode.sharded = decoding_.sharded;
@@ -296,6 +304,17 @@ void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest reques
   model_->record_on(engine_->flight_record());
   watch_engine();
   memory_ = std::make_unique<MemoryWatch>(std::move(request));
+}
+
+void Trainer::open_audit() {
+  const std::int64_t every = config_.run.audit_steps;
+  audit_ = std::make_unique<Audit>(Audit::Parts{config_, *model_, *engine_, collectives_, *source_,
+                                                memory_.get(), device_.place()});
+  if (every == 0) return;
+  log_.info("Audits: every " + (every == 1 ? "" : std::to_string(every) + " ") +
+            (every == 1 ? "step" : "steps") + " one of " + std::to_string(state_.micro_batches) +
+            " micro-batches is computed " +
+            (collectives_.size() == 1 ? "twice" : "by a second rank as well"));
 }
 
 void Trainer::watch_engine() {

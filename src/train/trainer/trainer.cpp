@@ -6,6 +6,7 @@
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/train/agreement.hpp"
+#include "th/train/audit/audit.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/lr_schedule.hpp"
 
@@ -22,7 +23,8 @@ namespace {
 
 using monitor::fixed;
 
-constexpr std::int64_t kStepsInMemory = 6;  // four that wait, the one in the making, the one in use
+constexpr std::int64_t kStepsAhead = 4;                   // that wait
+constexpr std::int64_t kStepsInMemory = kStepsAhead + 2;  // and the one in the making, that in use
 
 }  // namespace
 
@@ -64,13 +66,15 @@ int Trainer::run() {
 }
 
 int Trainer::run_to_the_end() {
-  loader_ = std::make_unique<data::BatchLoader>(source_, state_.epoch, state_.step_in_epoch,
-                                                config_.data.num_workers);
+  loader_ = std::make_unique<data::BatchLoader>(
+      source_, state_.epoch, state_.step_in_epoch, config_.data.num_workers, kStepsAhead,
+      data::BatchLoader::Notes{engine_->flight_record(), state_.step + 1});
   bool stopped = false, best = false;
   while (!finished() || epoch_end_due()) {
     const bool due = state_.validation_due;
     if (!due) train_one();
-    times_were_taken_ = !due;
+    // An audit gives one rank more to do.
+    times_were_taken_ = !due && !audit_->due(state_.step);
     const bool epoch_ended = state_.step_in_epoch == source_->steps(state_.epoch);
     stopped = epoch_ended ? !end_epoch() : (due || validates_now()) && !validate_in_between();
     if (stopped) break;
@@ -134,10 +138,12 @@ void Trainer::train_step() {
   const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kStep);
   watchdog_.enter("training", state_.step + 1);
   const data::StepBatches batches = next_batches();
+  if (audit_->due(state_.step + 1)) finish_steps();  // the audit waits, and may end the run
   const std::int64_t optimizer_step = state_.step - state_.skipped_steps + 1;
   const double lr = learning_rate(config_, total_steps_, optimizer_step);
-  enqueue_step(config_, *model_, *engine_, batches, state_.step,
-               {lr, optimizer_step, loss_scale_.scale()});
+  const std::string found =
+      audit_->enqueue_step(batches, state_.step, {lr, optimizer_step, loss_scale_.scale()});
+  if (!found.empty()) end_by_audit(found);
   ++state_.step;
   ++state_.step_in_epoch;
   under_way_.push_back({state_.step, lr, start, batches.source_tokens, batches.target_tokens,
@@ -211,6 +217,16 @@ void Trainer::give_up(const std::string& numerics) {
   throw Error(ExitCode::kNumerics, numerics, Error::Thrown::kEverywhere);
 }
 
+void Trainer::end_by_audit(const std::string& found) {
+  try {
+    saver_->finish();             // the checkpoint before it is the way out
+  } catch (const Error& error) {  // what was found is told all the same
+    if (error.thrown() == Error::Thrown::kHere) throw;
+    warn(error.what());
+  }
+  throw Error(ExitCode::kCommunication, found, Error::Thrown::kEverywhere);
+}
+
 bool Trainer::skips(double loss, double grad_norm) const {
   const bool asked = config_.train.on_not_finite == config::OnNotFinite::kSkip;
   const bool overflow = scales_loss() && std::isfinite(loss);
@@ -258,14 +274,16 @@ void Trainer::judge(std::int64_t number, double loss, const zero::StepResult& re
 }
 
 Trainer::Border Trainer::agree() {
-  const std::array<double, 8> mine{stop_.reason(longest_step_),
+  const FlightRecord::HostScope event(*engine_->flight_record(), FlightRecord::What::kBorder);
+  const std::array<double, 9> mine{stop_.reason(longest_step_),
                                    runtime::StopSignals::take_checkpoint_request() ? 1.0 : 0.0,
                                    saver_->busy() ? 1.0 : 0.0,
                                    note_failure_ ? 1.0 : 0.0,
                                    log_.holds() ? 1.0 : 0.0,
                                    times_.data,
                                    times_.compute,
-                                   times_.communication};
+                                   times_.communication,
+                                   times_.hidden};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(collectives_.size()));
   collectives_.all_gather_doubles(mine, all);
   Border border;
@@ -278,7 +296,7 @@ Trainer::Border Trainer::agree() {
     busy = busy || all[r + 2] != 0;
     border.note_failed = border.note_failed || all[r + 3] != 0;
     warned = warned || all[r + 4] != 0;
-    times.push_back({all[r + 5], all[r + 6], all[r + 7]});
+    times.push_back({all[r + 5], all[r + 6], all[r + 7], all[r + 8]});
   }
   if (times_were_taken_) watch_step(times);
   times_were_taken_ = false;
@@ -316,7 +334,7 @@ void Trainer::save() {
   memory_->saw_save();
   saver_->save(*engine_, checkpoint_info(state_), {tracker_.kept(), std::exchange(dropped_, {})});
   saved_step_ = state_.step;
-  note_seconds("checkpoint", start);
+  use_.checkpoints += note_seconds("checkpoint", start);
 }
 
 io::CheckpointInfo Trainer::checkpoint_info(const RunState& state) const {

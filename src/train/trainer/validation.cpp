@@ -97,7 +97,7 @@ std::optional<Validation> Trainer::validate() {
   validated_step_ = state_.step;
   to_take_ = validation->best;
   validated_now_ = true;
-  note_seconds("validation", start);
+  use_.validation += note_seconds("validation", start);
   return validation;
 }
 
@@ -269,6 +269,7 @@ bool Trainer::give_final() {
 
 bool Trainer::translate_test_set() {
   if (!dataset_.test) return true;
+  const auto start = Clock::now();
   load_final();
   watchdog_.enter("decoding", state_.step);
   std::vector<std::int64_t> all(static_cast<std::size_t>(dataset_.test->size()));
@@ -296,9 +297,12 @@ bool Trainer::translate_test_set() {
   const std::vector<Score> scores =
       text_scores(lines, references, config_.valid, test_metrics(config_));
   note([&] {
-    for (const Score& score : scores)
+    for (const Score& score : scores) {
       metrics_->eval({"test", final_.step, score.metric, score.value, score.signature});
+      if (tensorboard_) tensorboard_->scalar("test/" + score.metric, score.value, final_.step);
+    }
   });
+  (void)note_seconds("test", start);
   const auto exact = std::find_if(scores.begin(), scores.end(),
                                   [](const Score& score) { return score.metric == "exact"; });
   const std::vector<Score> more(exact + 1, scores.end());

@@ -22,11 +22,14 @@ constexpr double kGiB = 1 << 30;
 }  // namespace
 
 void Trainer::open_watch() {
-  std::vector<std::string> hosts = collectives_.gather_texts(runtime::hostname());
-  hosts_ = hosts;
+  facts_.hosts = collectives_.gather_texts(runtime::hostname());
+  facts_.slots = state_.micro_batches;
+  facts_.nodes = collectives_.nodes().nodes();
+  facts_.on_gpu = device_.on_gpu();
+  use_ = TimeUse::of(facts_.hosts.size());
   // A GPU works while its host waits: the host's times tell nothing of it.
   const double factor = device_.on_gpu() ? 0 : config_.monitor.straggler_factor;
-  stragglers_ = std::make_unique<StragglerWatch>(factor, state_.micro_batches, std::move(hosts));
+  stragglers_ = std::make_unique<StragglerWatch>(factor, state_.micro_batches, facts_.hosts);
   began_ = Clock::now();
 }
 
@@ -36,37 +39,53 @@ double Trainer::seconds_in_others() const {
          static_cast<double>(collectives_.own_ns() + engine_->communication().waited_ns());
 }
 
+double Trainer::seconds_beside() const {
+  constexpr double kNanosecond = 1e-9;
+  return kNanosecond *
+         static_cast<double>(collectives_.others_ns() - engine_->communication().waited_ns());
+}
+
 void Trainer::train_one() {
   const auto start = Clock::now();
-  const double others = seconds_in_others();
+  const double others = seconds_in_others(), beside = seconds_beside();
   times_ = StepTimes();
   if (profile_) profile_->begin_step(state_.step + 1);
   train_step();
   if (profile_) profile_->end_step();
   times_.communication = seconds_in_others() - others;
+  times_.hidden = std::max(0.0, seconds_beside() - beside);
   times_.compute =
       std::max(0.0, seconds_of(Clock::now() - start) - times_.data - times_.communication);
 }
 
 void Trainer::watch_step(std::span<const StepTimes> ranks) {
   for (const std::string& line : stragglers_->observe(state_.step, ranks)) warn(line);
-  if (device_.on_gpu()) return;
+  if (state_.step > config_.run.warmup_steps) use_.add(state_.step, ranks);
   note([&] {
     if (!tensorboard_) return;
     const MeanTimes mean = mean_times(ranks);
     tensorboard_->scalar("time/data", mean.data, state_.step);
+    if (device_.on_gpu()) return;  // the host's times tell nothing of what it does
     tensorboard_->scalar("time/compute", mean.compute, state_.step);
     tensorboard_->scalar("time/communication", mean.communication - mean.waiting, state_.step);
+    tensorboard_->scalar("time/communication_hidden", mean.hidden, state_.step);
     tensorboard_->scalar("time/waiting", mean.waiting, state_.step);
   });
 }
 
-void Trainer::note_seconds(const char* phase, Clock::time_point start) {
+double Trainer::note_seconds(const char* phase, Clock::time_point start) {
+  const double seconds = seconds_of(Clock::now() - start);
   note([&] {
-    if (tensorboard_)
-      tensorboard_->scalar(std::string("time/") + phase, seconds_of(Clock::now() - start),
-                           state_.step);
+    if (tensorboard_) tensorboard_->scalar(std::string("time/") + phase, seconds, state_.step);
   });
+  return seconds;
+}
+
+void Trainer::say_verdict() {
+  constexpr std::int64_t kFewest = 10;  // steps: fewer tell of the machine's moment alone
+  if (use_.steps < kFewest) return;
+  facts_.padding = padding();
+  for (const std::string& line : verdict(use_, facts_, TimesOf::kHost)) say(line);
 }
 
 std::int64_t Trainer::memory_in_use() const {
@@ -135,7 +154,7 @@ void Trainer::gather_warnings() {
     for (std::size_t at = 0, end = 0; (end = all.find('\0', at)) != std::string::npos; at = end + 1)
       texts.back().push_back(all.substr(at, end - at));
   }
-  for (const std::string& line : monitor::gathered_warnings(texts, hosts_)) warn(line);
+  for (const std::string& line : monitor::gathered_warnings(texts, facts_.hosts)) warn(line);
 }
 
 }  // namespace th::train

@@ -4,106 +4,18 @@ in for a GPU; what it shows, that it changes no bits and no planned bytes, and w
 window that a run does not go through."""
 
 import collections
-import json
 import re
 import signal
 
 import th_run
+import traces
+from traces import STEPS
 
-STEPS = 8  # an epoch of 6 steps with its validation, and a third of the next
 FAKE = th_run.BIN.parent / "fake_cuda"
 UNITS = ["source_embedding", "encoder.layers.0", "target_embedding", "decoder.layers.0", "output"]
-LARGEST_ROUNDING_US = (
-    1e-3  # times have three decimals, sums of two may be off by the last bit of a double
-)
 
 
-class Trace:
-    """The events of a trace.json, by rank and name of the stream; each stream's checked to be in
-    order and to nest."""
-
-    def __init__(self, test, path):
-        self.text = path.read_text()
-        self.all = json.loads(self.text, parse_constant=test.fail)
-        self.ranks = {
-            e["pid"]: e["args"]["name"]
-            for e in self.all["traceEvents"]
-            if e["name"] == "process_name"
-        }
-        threads = {
-            (e["pid"], e["tid"]): e["args"]["name"]
-            for e in self.all["traceEvents"]
-            if e["name"] == "thread_name"
-        }
-        self.streams = collections.defaultdict(list)
-        for event in self.all["traceEvents"]:
-            if event["ph"] == "X":
-                self.streams[event["pid"], threads[event["pid"], event["tid"]]].append(event)
-            else:
-                test.assertEqual(event["ph"], "M")
-        for (rank, stream), events in self.streams.items():
-            self.check_order(test, f"rank {rank}, {stream}", events)
-
-    @staticmethod
-    def check_order(test, where, events):
-        around = []
-        for before, event in zip([None, *events], events):
-            test.assertGreaterEqual(event["dur"], 0, where)
-            test.assertGreaterEqual(
-                event["ts"],
-                before["ts"] if before else 0,
-                f"{where} runs backwards: {before} {event}",
-            )
-            while (
-                around and around[-1]["ts"] + around[-1]["dur"] <= event["ts"] + LARGEST_ROUNDING_US
-            ):
-                around.pop()
-            if around:
-                test.assertLessEqual(
-                    event["ts"] + event["dur"],
-                    around[-1]["ts"] + around[-1]["dur"] + LARGEST_ROUNDING_US,
-                    f"{where}: {event} ends after {around[-1]}, which it began in",
-                )
-            around.append(event)
-
-    def count(self, rank, stream, kind):
-        """How often (step, unit) is there, of one kind of events; those of validation and saves
-        between the steps not counted."""
-        steps = {
-            e["args"]["step"]: (e["ts"], e["ts"] + e["dur"])
-            for e in self.streams[rank, "host"]
-            if e["cat"] == "step"
-        }
-        events = [e for e in self.streams[rank, stream] if e["cat"] == kind]
-        return collections.Counter(
-            (e["args"]["step"], e["args"].get("unit"))
-            for e in events
-            if steps[e["args"]["step"]][0] <= e["ts"] <= steps[e["args"]["step"]][1]
-        )
-
-
-class Profile(th_run.ProgramTest):
-    def trace(self, run="out"):
-        self.assertEqual(
-            [p.name for p in (self.folder / run).iterdir() if p.name.startswith(".new_")],
-            [],
-            "a temporary file stayed",
-        )
-        return Trace(self, self.folder / run / "trace.json")
-
-    def profiled(self, ranks=0, code=0, **keys):
-        return self.train(
-            ranks=ranks,
-            code=code,
-            **{
-                "train__max_steps": STEPS,
-                "profile__enabled": "true",
-                "profile__first_step": 3,
-                "profile__steps": 2,
-                **keys,
-            },
-        )
-
+class Profile(traces.ProfiledTest):
     def assert_has_the_steps(self, trace, ranks, steps, slots=8):
         """Each rank is there, with every unit's passes and reductions for each of its slots."""
         self.assertEqual(sorted(trace.ranks), list(range(ranks)))
@@ -150,6 +62,14 @@ class Profile(th_run.ProgramTest):
         )
         self.assert_one_message(result, line)
         self.assertIn("Trace of steps 3 to 4", (self.folder / "out" / "run.log").read_text())
+        self.assert_one_message(
+            result,
+            rf"^Time of steps 3 to 4, {ranks} ranks?, [0-9.]+ ms each: compute [0-9.]+ %,",
+        )
+        self.assertRegex(result.out, "(?m)^Verdict: [0-9c].*[.]$")
+        told = self.trace().all["otherData"]
+        self.assertIn(told["verdict 1"], result.out)
+        self.assertTrue(told["verdict 2"].startswith("Verdict: "), told)
         if overlap == "off":
             share = re.search(line, result.out, re.M).group(1)
             self.assertEqual(share, "0.0", "one thread does both in turn")

@@ -51,7 +51,7 @@ class Tensorboard(th_run.ProgramTest):
         steps = list(range(1, 13))
         for tag, at in (
             *((f"time/{phase}", steps) for phase in ("data", "compute", "communication")),
-            *(("time/waiting", steps), ("memory/gib", steps)),
+            *(("time/waiting", steps), ("time/communication_hidden", steps), ("memory/gib", steps)),
             *(("time/validation", [6, 12]), ("time/checkpoint", [6, 12])),
         ):
             self.assertEqual([step for step, _ in points.pop(tag)], at, tag)
@@ -119,6 +119,20 @@ class Tensorboard(th_run.ProgramTest):
         self.assertEqual(len(text.splitlines()), 4, text)
         source = (self.folder / "valid.en").read_text().splitlines()[0]
         self.assertIn(f"| {source} |", text)
+
+    def test_scores_of_the_test_set(self):
+        self.train(
+            train__max_steps=2,
+            data__test_source="valid.en",
+            data__test_target="valid.fr",
+            decode__max_length=4,
+        )
+        scores = {r["metric"]: r["value"] for r in self.metrics(kind="eval") if r["set"] == "test"}
+        self.assertLessEqual({"bleu", "exact"}, scores.keys())
+        points = self.points()
+        for metric, value in scores.items():
+            self.assertEqual(points[f"test/{metric}"], [(2, float(numpy.float32(value)))])
+        self.assertEqual([step for step, _ in points["time/test"]], [2])
 
     def test_no_event_file_when_switched_off(self):
         self.train(train__max_steps=1, monitor__tensorboard="false")

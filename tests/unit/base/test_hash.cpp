@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
+#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -31,6 +34,35 @@ TEST(Hash, Crc32cOfThreeStreamsIsThatOfOneByteAtATime) {
   const std::vector<std::byte> zeros(32, std::byte{0}), ones(32, std::byte{0xff});
   EXPECT_EQ(th::crc32c(zeros), 0x8a9136aaU);
   EXPECT_EQ(th::crc32c_portable(ones), 0x62a8ab43U);
+}
+
+TEST(Hash, OfWordsChangesWithEveryBitAndWithTheLength) {
+  std::vector<std::byte> data(203);
+  for (std::size_t i = 0; i < data.size(); ++i)
+    data[i] = static_cast<std::byte>(th::mix64(i) & 0xffU);
+  std::set<std::uint64_t> seen{th::hash_words(data)};
+  for (std::size_t bit = 0; bit < data.size() * 8; ++bit) {
+    data[bit / 8] ^= std::byte{1} << static_cast<int>(bit % 8);
+    EXPECT_TRUE(seen.insert(th::hash_words(data)).second) << bit;
+    data[bit / 8] ^= std::byte{1} << static_cast<int>(bit % 8);
+  }
+  for (std::size_t count = 0; count < data.size(); ++count)
+    EXPECT_TRUE(seen.insert(th::hash_words(std::span(data).first(count))).second) << count;
+  EXPECT_TRUE(seen.insert(th::hash_words(data, 1)).second);
+  // Signs of two floats, wherever they are: the highest bits of words.
+  for (std::size_t a = 3; a < 100; a += 4) {
+    for (std::size_t b = a + 4; b < 100; b += 4) {
+      data[a] ^= std::byte{0x80};
+      data[b] ^= std::byte{0x80};
+      EXPECT_TRUE(seen.insert(th::hash_words(data)).second) << a << " " << b;
+      data[a] ^= std::byte{0x80};
+      data[b] ^= std::byte{0x80};
+    }
+  }
+  // Wherever it lies in memory.
+  std::vector<std::byte> moved(data.size() + 1);
+  std::copy(data.begin(), data.end(), moved.begin() + 1);
+  EXPECT_EQ(th::hash_words(std::span(moved).subspan(1)), th::hash_words(data));
 }
 
 TEST(Hash, PairsAreOrderedAndTextsDiffer) {

@@ -212,7 +212,7 @@ TEST_F(LargeCorpus, ATokenBudgetHoldsAndStepsAreFoundAnywhere) {
     for (const std::int64_t step : {steps - 1, std::int64_t{0}, steps / 2})
       EXPECT_EQ(other.make(0, step).rounds[0].source, source.make(0, step).rounds[1].source);
     EXPECT_FALSE(source.counts_quickly());
-    EXPECT_FALSE(source.largest_shapes(0).empty());
+    EXPECT_FALSE(source.largest_shapes(0, StepSource::SlotsOf::kThisRank).empty());
   }
 }
 

@@ -95,6 +95,14 @@ TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
             EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].target_out,
                       all.rounds[static_cast<std::size_t>(r * ranks + rank)].target_out);
           }
+          for (std::int64_t slot = 0; slot < 8; ++slot) {
+            const Batch& expected = all.rounds[static_cast<std::size_t>(slot)];
+            const Batch made = mine.make_slot(1, step, slot);
+            EXPECT_EQ(made.source, expected.source);
+            EXPECT_EQ(made.target_in, expected.target_in);
+            EXPECT_EQ(made.target_out, expected.target_out);
+            EXPECT_EQ(made.target_lengths, expected.target_lengths);
+          }
         }
       }
     for (std::int64_t step = 0; step < one.steps(1); ++step) {
@@ -119,9 +127,12 @@ TEST(CorpusSource, KnowsTheLargestShapesOfAnEpochBeforeItMakesABatch) {
     for (const Batch& batch : source.make(0, step).rounds)
       keep_largest(seen, {batch.source_lengths, batch.target_lengths});
   }
-  const std::vector<BatchShape> known = source.largest_shapes(0);
+  const std::vector<BatchShape> known = source.largest_shapes(0, StepSource::SlotsOf::kThisRank);
   ASSERT_FALSE(seen.empty());
   EXPECT_TRUE(std::is_permutation(known.begin(), known.end(), seen.begin(), seen.end()));
+  const std::vector<BatchShape> all = CorpusSource(make_corpus(101), section(4, 50), 8, 5, 0, 1)
+                                          .largest_shapes(0, StepSource::SlotsOf::kThisRank);
+  EXPECT_EQ(source.largest_shapes(0, StepSource::SlotsOf::kAllRanks), all);
 }
 
 TEST(CorpusSource, ThrowsForStepOutside) {
@@ -144,8 +155,11 @@ class CountingSource final : public StepSource {
     batches.step_in_epoch = step;
     return batches;
   }
+  Batch make_slot(std::int64_t, std::int64_t, std::int64_t) const override { return {}; }
   std::int64_t steps(std::int64_t epoch) const override { return 3 + epoch; }
-  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t) const override { return {}; }
+  [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t, SlotsOf) const override {
+    return {};
+  }
   mutable std::atomic<std::int64_t> made{0};
 
  private:
@@ -198,6 +212,27 @@ TEST(BatchLoader, WaitsForRoomAndShutsDown) {
   for (int i = 0; i < 50; ++i) BatchLoader unused(source, 0, 0, 2, 2);
 }
 
+TEST(BatchLoader, NotesEachStepThatItMakesReadyByTheNumberOfTheRunsStep) {
+  using runtime::FlightRecord;
+  for (const std::int64_t workers : {0, 1, 3}) {
+    const auto record = std::make_shared<FlightRecord>();
+    {
+      BatchLoader loader(std::make_shared<CountingSource>(), 0, 2, workers, 2, {record, 41});
+      for (int i = 0; i < 10; ++i) static_cast<void>(loader.next());
+    }
+    std::set<std::int32_t> steps;
+    for (const FlightRecord::Event& event : record->events()) {
+      EXPECT_EQ(event.what, FlightRecord::What::kRead);
+      EXPECT_EQ(event.on, FlightRecord::On::kReading);
+      EXPECT_GE(event.end, event.begin);
+      EXPECT_TRUE(steps.insert(event.unit).second) << "each step once";
+    }
+    ASSERT_GE(steps.size(), 10U);
+    EXPECT_EQ(*steps.begin(), 41);
+    EXPECT_EQ(*steps.rbegin(), 40 + std::ssize(steps)) << "without a gap";
+  }
+}
+
 TEST(BatchLoader, ResumeGivesTheSameBatches) {
   const auto source = std::make_shared<CorpusSource>(make_corpus(60), section(4), 2, 5, 0, 1);
   BatchLoader whole(source, 0, 0, 2);
@@ -232,6 +267,8 @@ TEST(SyntheticSource, Shapes) {
   const SyntheticSource last(data, 4, 1, 10, 2, 3);
   ASSERT_EQ(last.make(0, 2).rounds.size(), 1U);
   EXPECT_EQ(last.make(0, 2).rounds[0].source, all.rounds[2].source);
+  EXPECT_EQ(last.make_slot(0, 2, 1).source, all.rounds[1].source);
+  EXPECT_EQ(last.make_slot(0, 2, 1).target_out, all.rounds[1].target_out);
   data.vocab_size = 4;
   EXPECT_THROW(SyntheticSource(data, 4, 1, 10, 0, 1), DeckError);
 }

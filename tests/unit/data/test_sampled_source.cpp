@@ -63,7 +63,7 @@ TEST_P(SampledSource, EveryEpochHasTheSameSentencesInOtherPieces) {
   const CorpusSource all = source();
   std::array<std::map<std::pair<std::string, std::string>, std::pair<Ids, Ids>>, 2> epochs;
   for (std::int64_t epoch : {0, 1}) {
-    std::vector<BatchShape> largest = all.largest_shapes(epoch);
+    std::vector<BatchShape> largest = all.largest_shapes(epoch, StepSource::SlotsOf::kThisRank);
     for (std::int64_t step = 0; step < all.steps(epoch); ++step) {
       const StepBatches batches = all.make(epoch, step);
       std::int64_t source_tokens = 0, target_tokens = 0;

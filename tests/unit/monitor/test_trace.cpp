@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "th/monitor/trace.hpp"
@@ -115,6 +116,87 @@ TEST(Trace, AnEmptyOneAndALongOneAreJson) {
     writer.event(event(Record::What::kGather, Record::On::kCommunication, i, i + 1, 0));
   writer.finish({});
   EXPECT_EQ(json::parse(text.all)["traceEvents"].size(), 1000U + 4U);
+}
+
+TEST(Trace, DataWorkersAndSavesHaveRowsOfTheirOwn) {
+  Text text;
+  TraceWriter writer(text.sink, {}, 0);
+  writer.rank(1, "rank 1");
+  for (const std::int32_t worker : {0, 2})
+    writer.event(
+        event(Record::What::kRead, Record::On::kReading, 10, 20 + worker, Record::kNone, worker));
+  writer.event(event(Record::What::kWrite, Record::On::kSaves, 30, 40));
+  writer.finish({});
+  std::vector<json> events;
+  std::vector<std::string> names;
+  for (const json& one : json::parse(text.all)["traceEvents"]) {
+    if (one["ph"] == "X") events.push_back(one);
+    if (one["name"] == "thread_name") names.push_back(one["args"]["name"].get<std::string>());
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"data reading", "data reading 3", "saves"}));
+  ASSERT_EQ(events.size(), 3U);
+  EXPECT_EQ(events[0]["name"], "read step 7");
+  EXPECT_EQ(events[0]["args"], json::parse(R"({"step":7,"worker":0})"));
+  EXPECT_EQ(events[1]["args"], json::parse(R"({"step":7,"worker":2})"));
+  EXPECT_EQ(events[2]["name"], "write step 7");
+  EXPECT_NE(events[0]["tid"], events[1]["tid"]);
+  EXPECT_NE(events[0]["tid"], events[2]["tid"]);
+}
+
+TEST(Trace, MemoryIsACounterOfTheClassesThatHadAny) {
+  using th::runtime::MemoryClass;
+  using th::runtime::MemorySamples;
+  const std::vector<const char*> states{"exp_avg"};
+  Text text;
+  TraceWriter writer(text.sink, {}, 1000, states);
+  MemorySamples::Sample sample{MemorySamples::Of::kHost, 2500, {}};
+  for (const int rank : {0, 1}) {
+    writer.rank(rank, "rank");
+    sample.use = {};
+    writer.memory(sample);  // nothing: no counter
+    sample.use[MemoryClass::kParameters] = 100;
+    sample.use[MemoryClass::kOptimizerState] = 10;
+    writer.memory(sample);
+    sample.use[MemoryClass::kParameters] = 0;
+    sample.use[MemoryClass::kUntagged] = -5;
+    writer.memory(sample);
+  }
+  sample.of = MemorySamples::Of::kDevice;
+  sample.use = {};
+  sample.use[MemoryClass::kActivations] = 7;
+  writer.memory(sample);
+  writer.finish({});
+  std::vector<json> counters;
+  for (const json& one : json::parse(text.all)["traceEvents"])
+    if (one["ph"] == "C") counters.push_back(one);
+  ASSERT_EQ(counters.size(), 5U);
+  EXPECT_EQ(counters[0], json::parse(R"({"name":"memory","cat":"memory","ph":"C","ts":1.5,"pid":0,
+            "args":{"parameters":100,"exp_avg":10}})"));
+  EXPECT_EQ(counters[1]["args"], json::parse(R"({"parameters":0,"exp_avg":10,"untagged":-5})"))
+      << "what went is 0, not left out";
+  EXPECT_EQ(counters[2]["args"], counters[0]["args"]) << "each rank begins anew";
+  EXPECT_EQ(counters[2]["pid"], 1);
+  EXPECT_EQ(counters[4]["name"], "memory of the GPU");
+  EXPECT_EQ(counters[4]["args"], json::parse(R"({"activations":7})"));
+}
+
+TEST(Trace, ArrowsHaveOneIdAndEndInTheEventThatIsThere) {
+  using th::monitor::TraceArrow;
+  using End = TraceArrow::End;
+  Text text;
+  TraceWriter writer(text.sink, {}, 0);
+  for (const auto& [end, rank] :
+       {std::pair{End::kFirst, 2}, std::pair{End::kBetween, 0}, std::pair{End::kLast, 1}})
+    writer.arrow({end, 12, rank, Record::What::kReduce, Record::On::kCommunication, 1000 + rank});
+  writer.finish({});
+  const json trace = json::parse(text.all)["traceEvents"];
+  ASSERT_EQ(trace.size(), 3U);
+  EXPECT_EQ(trace[0], json::parse(R"({"name":"reduce","cat":"collective","ph":"s","id":12,
+            "ts":1.002,"pid":2,"tid":1})"));
+  EXPECT_EQ(trace[1], json::parse(R"({"name":"reduce","cat":"collective","ph":"t","id":12,
+            "ts":1.0,"pid":0,"tid":1})"));
+  EXPECT_EQ(trace[2], json::parse(R"({"name":"reduce","cat":"collective","ph":"f","bp":"e",
+            "id":12,"ts":1.001,"pid":1,"tid":1})"));
 }
 
 }  // namespace

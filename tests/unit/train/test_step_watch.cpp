@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "th/train/step_watch.hpp"
+#include "th/train/observe/step_watch.hpp"
 
 namespace th::train {
 namespace {

@@ -74,10 +74,29 @@ class MemoryLedger {
   /// Use by class at the moment when the total was largest since restart().
   [[nodiscard]] MemoryUse at_peak() const noexcept;
 
+  /// The use at a time.
+  struct Moment {
+    std::int64_t ns = 0;  ///< of monotonic_ns()
+    MemoryUse use;
+  };
+  /// From here on, until forget_peaks(), the ledger remembers the peak between two looks too.
+  void watch_peaks() noexcept;
+  void forget_peaks() noexcept;
+  /// Two moments: that of the largest total since the last look, and now. Without a total above
+  /// those of both looks, or without watch_peaks(), both are now. For one caller.
+  [[nodiscard]] std::array<Moment, 2> look() noexcept;
+
  private:
+  /// The total since restart(). Called with the mutex held, as the next one.
+  [[nodiscard]] std::int64_t now_total() const noexcept;
+  [[nodiscard]] MemoryUse since_start(MemoryUse use) const noexcept;
+
   mutable std::mutex mutex_;
   MemoryUse now_, start_, peak_;
   std::int64_t largest_ = 0;
+  bool watched_ = false;
+  Moment between_;                  ///< the peak since the last look; its use as now_
+  std::int64_t between_total_ = 0;  ///< at that peak, or at the look
 };
 
 /// The class of what this thread allocates, until the scope ends.

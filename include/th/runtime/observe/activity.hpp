@@ -11,7 +11,7 @@ namespace th::runtime {
 /// the event that began last. Zero bytes are a valid value: nothing has begun. Times in nanoseconds
 /// of the node's monotonic clock.
 struct Activity {
-  static constexpr std::size_t kStreams = 5;  ///< FlightRecord::kStreams
+  static constexpr std::size_t kStreams = 7;  ///< FlightRecord::kStreams
   struct Cell {
     /// 0: none; else 1 + what + 256 (unit + 1), negative once the event has ended.
     std::atomic<std::int64_t> event;

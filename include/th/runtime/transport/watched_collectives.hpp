@@ -35,6 +35,8 @@ class WatchedCollectives : public Collectives {
   /// Nanoseconds that the thread which made this object has spent in calls: those of a
   /// communication thread are beside its work.
   [[nodiscard]] virtual std::int64_t own_ns() const noexcept = 0;
+  /// The same of all other threads together.
+  [[nodiscard]] virtual std::int64_t others_ns() const noexcept = 0;
 };
 
 /// Bytes count from here on. `check`, where it is given, compares the ranks' calls before each.

@@ -13,6 +13,7 @@ struct StepTimes {
   double data = 0;           ///< waiting for the next batches
   double compute = 0;        ///< the rest: the rank's own work
   double communication = 0;  ///< in collectives, waiting for other ranks included
+  double hidden = 0;  ///< a communication thread was in collectives, and nobody waited for it
   StepTimes& operator+=(const StepTimes& other);
 };
 

@@ -1,4 +1,4 @@
-#include "th/train/step_watch.hpp"
+#include "th/train/observe/step_watch.hpp"
 
 #include "th/monitor/header.hpp"
 
@@ -14,6 +14,7 @@ StepTimes& StepTimes::operator+=(const StepTimes& other) {
   data += other.data;
   compute += other.compute;
   communication += other.communication;
+  hidden += other.hidden;
   return *this;
 }
 
@@ -29,6 +30,7 @@ MeanTimes mean_times(std::span<const StepTimes> ranks) {
   mean.data /= count;
   mean.compute /= count;
   mean.communication /= count;
+  mean.hidden /= count;
   mean.waiting = mean.communication - least;
   return mean;
 }

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "th/io/checkpoint/output.hpp"
+#include "th/monitor/trace.hpp"
+#include "th/runtime/observe/event_log.hpp"
+#include "th/runtime/transport/clock_offset.hpp"
+#include "th/runtime/transport/collectives.hpp"
+#include "th/train/observe/time_use.hpp"
+
+namespace th::train {
+
+class LogUse;
+
+/// A rank's part of a trace; times on rank 0's clock.
+struct TracePart {
+  std::int64_t begin = 0, events = 0, lost = 0, samples = 0;
+  std::int64_t collectives = 0;  ///< events in which all ranks come together
+  runtime::BusyTime busy;
+  runtime::ClockOffset clock;
+};
+
+/// trace.json in the making: rank 0 writes, and the others send it what their logs hold, a few KiB
+/// at a time. All calls are collective over the ranks of `parts`, which are all or this one. What
+/// can't be written ends the writing, not the calls: failure() tells it.
+class TraceFile {
+ public:
+  /// The log of this rank, to which nobody writes any more, and its clock. It lives longer.
+  struct Source {
+    const runtime::EventLog& log;
+    runtime::ClockOffset clock;
+  };
+  TraceFile(std::string path, runtime::Collectives& collectives, Source source,
+            std::vector<TracePart> parts);
+  [[nodiscard]] static TracePart part_of(const Source& source);
+
+  void begin(const std::vector<monitor::TraceUnit>& units, runtime::StateNames states);
+  /// Events and memory of all ranks, whose names are given.
+  void write_ranks(const std::vector<std::string>& names);
+  /// The arrows that join each collective's ranks, in the order in which they came to it; and
+  /// where the time of the steps went on each rank, and for whom they waited.
+  [[nodiscard]] TimeUse join_ranks();
+  /// The end, with what a reader is told beside the events: names and values.
+  void finish(const std::vector<std::pair<std::string, std::string>>& notes);
+  /// Rank 0's; empty: all is written.
+  [[nodiscard]] const std::string& failure() const { return failure_; }
+  /// Collectives that have arrows.
+  [[nodiscard]] std::int64_t joined() const { return joined_; }
+
+ private:
+  void attempt(const std::function<void()>& body);
+  /// `count` pieces of `rank`'s log, each made by `pack` of its first place, and taken by `take`.
+  void send(std::size_t rank, std::int64_t count,
+            const std::function<std::string(std::int64_t)>& pack,
+            const std::function<void(const std::string&)>& take);
+  /// The next `count` collectives of all ranks, and how long this one waited for each of the
+  /// others. False: they are not the same on all, so nothing behind them is known.
+  [[nodiscard]] bool join(LogUse& mine, std::int64_t count, std::vector<double>& waited_for);
+  /// `begins`: when each rank came to it.
+  void write_arrows(const runtime::FlightRecord::Event& mine,
+                    const std::vector<std::int64_t>& begins);
+
+  std::string path_;
+  runtime::Collectives& collectives_;
+  Source source_;
+  std::vector<TracePart> parts_;
+  std::optional<io::OutputFile> file_;
+  std::optional<monitor::TraceWriter> writer_;
+  std::string failure_;
+  std::int64_t joined_ = 0;
+};
+
+}  // namespace th::train

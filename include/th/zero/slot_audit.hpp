@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "th/runtime/device/device.hpp"
+#include "th/zero/engine_buffers.hpp"
+#include "th/zero/flat_layout.hpp"
+
+namespace th::zero {
+
+/// What one computation of a slot gave. Two computations gave the same bits where these are equal.
+struct SlotHashes {
+  std::uint64_t loss = 0;  ///< its bits
+  /// Of gradients as they travel: one a unit, then one a rank of the slices that go to it. Empty:
+  /// this rank did not compute the slot.
+  std::vector<std::uint64_t> gradients;
+  friend bool operator==(const SlotHashes&, const SlotHashes&) = default;
+};
+
+/// What a rank found of the slot that a step audits.
+struct AuditedSlot {
+  SlotHashes computed;        ///< in its round, on the rank that has it
+  std::uint64_t arrived = 0;  ///< of the slices that this rank received, as the owner of its shards
+};
+
+/// Hashes what an audit compares of one slot of a step (run.audit_steps): its gradients where they
+/// were made, and what arrived of them. Memory of a device is copied to the host piece by piece.
+/// Not collective.
+class SlotAudit {
+ public:
+  /// All outlive it. Allocates by EngineBuffers::audit.
+  SlotAudit(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers);
+
+  /// A step that audits this slot; none of it was computed.
+  void begin(std::int64_t slot);
+  /// A step that audits none.
+  void leave() noexcept { slot_ = kNone; }
+  [[nodiscard]] bool on() const noexcept { return slot_ != kNone; }
+  [[nodiscard]] std::int64_t slot() const noexcept { return slot_; }
+  /// Whether the audited slot belongs to a round, or to the rank `of` in it.
+  [[nodiscard]] bool in_round(std::int64_t round) const noexcept;
+  [[nodiscard]] bool is_of(std::int64_t round, std::int64_t of) const noexcept {
+    return in_round(round) && slot_ % layout_.ranks() == of;
+  }
+
+  /// Who computes in the pass that begins: the step's own, or once more on one rank.
+  enum class Pass { kOther, kOwn, kAgain, kAgainElsewhere };
+  void enter(Pass pass);
+  /// Whether this rank computes the audited slot now.
+  [[nodiscard]] bool computes() const noexcept {
+    return pass_ == Pass::kOwn || pass_ == Pass::kAgain;
+  }
+  /// Whether the gradients of this pass go nowhere.
+  [[nodiscard]] bool again() const noexcept {
+    return pass_ == Pass::kAgain || pass_ == Pass::kAgainElsewhere;
+  }
+  /// Takes a unit's gradient of the reduced type, which compute has made.
+  void add(std::int64_t unit, const std::byte* gradient);
+  /// Of what was added in this pass; without the loss.
+  [[nodiscard]] const SlotHashes& made() const noexcept { return made_; }
+
+  /// Within a task of `communication`: this rank's slice of the audited slot's gradient of a unit,
+  /// from the rank that made it.
+  void arrives(runtime::Stream& communication, std::int64_t unit, const void* slice);
+  /// Of all that arrived, when that stream was waited for.
+  [[nodiscard]] std::uint64_t arrived();
+
+  /// Of memory of the device, behind what compute holds; waits.
+  [[nodiscard]] std::uint64_t hash(const void* memory, std::int64_t bytes);
+
+ private:
+  static constexpr std::int64_t kNone = -1;
+  [[nodiscard]] std::int64_t slice_bytes(std::int64_t unit) const;
+
+  runtime::Device& device_;
+  const FlatLayout& layout_;
+  std::int64_t element_;  ///< bytes of one of the reduced type
+  std::int64_t slot_ = kNone;
+  Pass pass_ = Pass::kOther;
+  SlotHashes made_;
+  std::uint64_t arrived_ = 0;
+  // Of a device with memory of its own, in pinned host memory.
+  runtime::DeviceBlock piece_;       ///< what is hashed now
+  runtime::DeviceBlock arrivals_;    ///< this rank's slices of all units
+  std::vector<std::int64_t> order_;  ///< of the units in them
+};
+
+}  // namespace th::zero
