@@ -15,6 +15,8 @@ if(TARGET th_app)
     set_tests_properties(fault.${case} PROPERTIES
       LABELS fault TIMEOUT 150 RESOURCE_LOCK shared_memory)
   endforeach()
+  # The other ranks have as long as the launcher gives them.
+  set_tests_properties(fault.killed_rank PROPERTIES PROCESSORS 2)
   # A rank is stopped for longer than the limit of three seconds, and nobody else may be.
   set_tests_properties(fault.hung_rank fault.hung_rank_overlap PROPERTIES RUN_SERIAL ON)
 endif()

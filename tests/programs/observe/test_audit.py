@@ -6,13 +6,9 @@ hundred places, and ten thousand audits without a false alarm."""
 
 import re
 import shutil
-import sys
 
 import th_run
 
-LONG = "--long" in sys.argv
-if LONG:
-    sys.argv.remove("--long")
 RANKS = 3
 # The smallest run: an epoch has 6 steps of 8 micro-batches.
 KEYS = {
@@ -58,7 +54,7 @@ class Audit(th_run.ProgramTest):
         self.assertRegex(log, FOUND.format(rank))
         return step
 
-    @th_run.unittest.skipIf(LONG, "the sweep follows")
+    @th_run.unittest.skipIf(th_run.LONG, "the sweep follows")
     def test_audits_change_no_bit(self):
         for stage, more in (
             (0, {}),
@@ -76,12 +72,12 @@ class Audit(th_run.ProgramTest):
                 )
             self.assertIn("Audits: every 2 steps one of 8 micro-batches", result.out)
             self.assert_same_run("audited", "plain")
-            self.assert_same_parameters("audited", "plain")
+            self.assert_same_checkpoint("audited", "plain")
             summary = self.metrics("audited", "summary")[-1]
             for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
                 self.assertLessEqual(int(measured), 1.02 * int(planned))
 
-    @th_run.unittest.skipIf(LONG, "the sweep follows")
+    @th_run.unittest.skipIf(th_run.LONG, "the sweep follows")
     def test_each_kind_of_place_is_found_and_the_run_goes_on(self):
         self.train(ranks=2, train__max_steps=12, run__output_dir="whole", **KEYS)
         for place, rank, stage in (
@@ -101,16 +97,16 @@ class Audit(th_run.ProgramTest):
                 **KEYS,
             )
             self.assert_same_run("out", "whole")
-            self.assert_same_parameters("out", "whole")
+            self.assert_same_checkpoint("out", "whole")
 
-    @th_run.unittest.skipIf(LONG, "the sweep follows")
+    @th_run.unittest.skipIf(th_run.LONG, "the sweep follows")
     def test_a_lasting_flip_in_a_copy_is_found_at_the_next_audit(self):
         self.environment["OMPI_MCA_osc"] = "ucx"  # every rank has a copy of its own
         result = self.audited("copy:3:9@2", run__audit_steps=4, zero__stage=0)
         step = self.assert_found(result, 2, "holds other parameters", "rank 0", "rank 1")
         self.assertEqual(step, 4)
 
-    @th_run.unittest.skipIf(LONG, "the sweep follows")
+    @th_run.unittest.skipIf(th_run.LONG, "the sweep follows")
     def test_two_ranks_are_both_named_and_one_computes_twice(self):
         result = self.audited("gradient@1", ranks=2)
         self.assert_one_message(
@@ -119,12 +115,12 @@ class Audit(th_run.ProgramTest):
         result = self.audited("gradient:2", ranks=0)
         self.assert_one_message(result, "error: ", r"rank 0 \(\S+, cpu\) computed two gradients")
 
-    @th_run.unittest.skipIf(LONG, "the sweep follows")
+    @th_run.unittest.skipIf(th_run.LONG, "the sweep follows")
     def test_what_is_no_place_is_refused(self):
         result = self.audited("somewhere@1", code=2)
         self.assert_one_message(result, "error: TH_FLIP_BIT is somewhere@1", "PLACE")
 
-    @th_run.unittest.skipUnless(LONG, "takes minutes: label long")
+    @th_run.unittest.skipUnless(th_run.LONG, "takes minutes: label long")
     def test_a_hundred_places_are_all_found(self):
         places = ("weights", "activations", "gradient", "message")
         for number in range(100):
@@ -134,7 +130,7 @@ class Audit(th_run.ProgramTest):
                 result = self.audited(flip, zero__stage=number // 12 % 4, train__max_steps=40)
                 self.assert_found(result, rank)
 
-    @th_run.unittest.skipUnless(LONG, "takes minutes: label long")
+    @th_run.unittest.skipUnless(th_run.LONG, "takes minutes: label long")
     def test_ten_thousand_audits_raise_no_false_alarm(self):
         th_run.LIMIT_S = 3600
         for stage, dtype in ((0, "fp32"), (1, "bf16"), (2, "fp16"), (3, "fp32")):
