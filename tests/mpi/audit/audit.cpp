@@ -81,10 +81,10 @@ th::config::RunConfig make_config(std::int64_t stage, std::int64_t audit_steps) 
   return c;
 }
 
-struct Run {
-  explicit Run(const th::config::RunConfig& the_config, std::int64_t slots = kSlots,
-               TransportChoice transport = TransportChoice::kBest,
-               const std::vector<int>& nodes = {})
+struct TestedRun {
+  explicit TestedRun(const th::config::RunConfig& the_config, std::int64_t slots = kSlots,
+                     TransportChoice transport = TransportChoice::kBest,
+                     const std::vector<int>& nodes = {})
       : config(the_config),
         source(slots),
         collectives(th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, nodes)),
@@ -131,7 +131,8 @@ struct Run {
 };
 
 /// What a flip of one rank's gives, from a run that has one from its `nth` time on.
-std::string found_with(const BitFlip::Plan& plan, int victim, Run& run, std::int64_t most = 40) {
+std::string found_with(const BitFlip::Plan& plan, int victim, TestedRun& run,
+                       std::int64_t most = 40) {
   if (rank() == victim) BitFlip::arm(plan);
   std::string found = run.steps_until_found(most);
   BitFlip::disarm();
@@ -171,7 +172,7 @@ class AuditedRun : public testing::TestWithParam<Case> {};
 
 TEST_P(AuditedRun, HasTheBitsOfOneThatIsNotAudited) {
   for (const std::int64_t slots : {kSlots, std::int64_t{13}}) {
-    Run plain(config_of(GetParam(), 0), slots), audited(config_of(GetParam(), 1), slots);
+    TestedRun plain(config_of(GetParam(), 0), slots), audited(config_of(GetParam(), 1), slots);
     for (int step = 0; step < 6; ++step) {
       EXPECT_EQ(plain.step(), "");
       EXPECT_EQ(audited.step(), "") << "a false alarm";
@@ -183,7 +184,7 @@ TEST_P(AuditedRun, HasTheBitsOfOneThatIsNotAudited) {
 
 TEST_P(AuditedRun, FindsAFlippedBitOfTheGradientAndNamesItsRank) {
   for (int victim = 0; victim < ranks(); ++victim) {
-    Run run(config_of(GetParam(), 1));
+    TestedRun run(config_of(GetParam(), 1));
     const std::string found =
         found_with({Place::kGradient, 1, static_cast<std::uint64_t>(victim)}, victim, run);
     ASSERT_NE(found, "");
@@ -211,7 +212,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& p) { return std::string(p.param.name); });
 
 TEST(Audit, ARunThatIsAuditedNowAndThenHasTheSameBits) {
-  Run plain(make_config(2, 0)), audited(make_config(2, 4));
+  TestedRun plain(make_config(2, 0)), audited(make_config(2, 4));
   for (int step = 0; step < 9; ++step) {
     EXPECT_EQ(plain.step(), "");
     EXPECT_EQ(audited.step(), "");
@@ -225,7 +226,7 @@ TEST(Audit, FindsEveryKindOfPlaceOnEveryRank) {
        {Place::kWeights, Place::kActivations, Place::kGradient, Place::kMessage}) {
     for (int victim = 0; victim < ranks(); ++victim) {
       for (std::uint64_t draw = 0; draw < 4; ++draw) {
-        Run run(make_config(static_cast<std::int64_t>(draw), 1));
+        TestedRun run(make_config(static_cast<std::int64_t>(draw), 1));
         const std::string found =
             found_with({place, 1 + static_cast<std::int64_t>(draw % 2), draw}, victim, run);
         const std::string where =
@@ -251,7 +252,7 @@ TEST(Audit, FindsThemWhereRanksAreOnSeveralNodes) {
   for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
     for (const Place place : {Place::kMessage, Place::kActivations}) {
       const int victim = static_cast<int>(nodes.size()) - 1;
-      Run plain(make_config(2, 0), 13, TransportChoice::kBest, nodes),
+      TestedRun plain(make_config(2, 0), 13, TransportChoice::kBest, nodes),
           audited(make_config(2, 1), 13, TransportChoice::kBest, nodes);
       for (int step = 0; step < 4; ++step) {
         EXPECT_EQ(plain.step(), "");
@@ -279,7 +280,7 @@ TEST(Audit, FindsALastingFlipInACopyOfTheParametersAtTheNextAudit) {
     for (int victim = 0; victim < ranks(); ++victim) {
       th::config::RunConfig config = make_config(flip.stage, 4);
       config.precision.dtype = flip.dtype;
-      Run run(config, kSlots, TransportChoice::kMpi);
+      TestedRun run(config, kSlots, TransportChoice::kMpi);
       const std::string found =
           found_with({Place::kCopy, flip.step, static_cast<std::uint64_t>(victim)}, victim, run, 8);
       EXPECT_EQ(run.done, 4) << "the next audit";
@@ -292,7 +293,7 @@ TEST(Audit, FindsALastingFlipInACopyOfTheParametersAtTheNextAudit) {
 
 TEST(Audit, SaysWhichAuditAgreedBefore) {
   if (ranks() == 1) GTEST_SKIP() << "there is one copy";
-  Run run(make_config(0, 3), kSlots, TransportChoice::kMpi);
+  TestedRun run(make_config(0, 3), kSlots, TransportChoice::kMpi);
   const std::string found = found_with({Place::kCopy, 5, 1}, 0, run);
   EXPECT_EQ(found.rfind("step 6: the audit found that ", 0), 0U) << found;
   EXPECT_NE(found.find("the audit before, of step 3, found nothing"), std::string::npos) << found;
