@@ -35,6 +35,14 @@ ParallelCorpus::ParallelCorpus(std::shared_ptr<const IndexFile> index, std::stri
   };
   require(size_ >= 0 && size_ < std::int64_t{1} << 40, "the number of pairs is none");
   const auto pairs = static_cast<std::size_t>(size_);
+  // Every kept pair is of a file, and of a line of it.
+  std::int64_t of_files = 0;
+  for (const std::int64_t count : info.file_pairs) {
+    require(count >= 0 && count <= size_ - of_files, "the pairs of its files are not all of them");
+    of_files += count;
+  }
+  require(of_files == size_, "the pairs of its files are not all of them");
+  require(info.counts.lines >= size_, "it has fewer lines than pairs");
   const auto ids = section("ids"), starts = section("starts"), wide = section("lengths"),
              narrow = section("short_lengths");
   if (wide.empty()) width_ = Lengths::Width::kNarrow;
@@ -58,6 +66,9 @@ ParallelCorpus::ParallelCorpus(std::shared_ptr<const IndexFile> index, std::stri
   }
   if (const auto line_of = section("line_of"); !line_of.empty()) {
     require(line_of.size() == pairs * sizeof(std::int64_t), "it has not a line a pair");
+    for (const char* side : {"source_lines", "target_lines"})
+      require(static_cast<std::uint64_t>(info.counts.lines) <= section(side).size(),
+              "lines of its files are missing");
     line_of_ = {values<std::int64_t>(line_of), pairs};
   }
 }

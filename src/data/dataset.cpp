@@ -190,6 +190,8 @@ void map_parts(Dataset& dataset, const Opening& opening, const config::DataSecti
     if (info.source_vocabulary != tokenizers.source->size() ||
         info.target_vocabulary != tokenizers.target->size())
       holder->refuse(name + ": it is of another vocabulary");
+    if (info.file_pairs.size() != files.source.size())
+      holder->refuse(name + ": it is of another number of files");
     *corpora[static_cast<std::size_t>(part)] = std::make_shared<const ParallelCorpus>(holder, name);
     constexpr std::array<const char*, 3> kTitles = {
         "Training text: ", "Validation text: ", "Test text: "};

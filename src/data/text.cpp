@@ -96,6 +96,7 @@ bool LineReader::next(std::string_view& line) {
     scanned = end_ - begin_;
     const std::string_view rest(buffer_.data() + begin_, scanned);
     if (!saw_line_feed_ && scanned > kNoLine && end_ == buffer_.size()) refuse_lone_returns(rest);
+    if (std::ssize(rest) > kLongestTextLine) refuse_long_line();
     if (more()) continue;
     if (scanned == 0 || (number_ == 0 && rest == kMark)) return false;
     if (!saw_line_feed_) refuse_lone_returns(rest);
@@ -114,6 +115,12 @@ void LineReader::refuse_lone_returns(std::string_view text) const {
   if (lone == std::string_view::npos || lone + 1 == text.size()) return;
   throw DataError(name_ + ": its lines end with CR alone, from byte " + std::to_string(lone + 1) +
                   " on, and LF or CRLF is read; convert the file, for example with tr '\\r' '\\n'");
+}
+
+void LineReader::refuse_long_line() const {
+  throw DataError(name_ + ":" + std::to_string(number_ + 1) + ": the line has more than " +
+                  std::to_string(kLongestTextLine) +
+                  " bytes, so this is no text of a sentence or a document a line");
 }
 
 void LineReader::check(std::string_view line) const {

@@ -9,6 +9,8 @@
 namespace th::io {
 namespace {
 
+constexpr std::int64_t kStringInFile = 16;  // bytes: length, address and index of its heap
+
 std::recursive_mutex& hdf5_mutex() {
   // Every file is closed by its owner. After a close that failed (a full disk), HDF5's own cleanup
   // at exit would use what it has freed.
@@ -38,6 +40,19 @@ Hdf5Id file_access() {
   check_hdf5(H5Pset_file_locking(list.get(), 0, 1), "H5Pset_file_locking");
   check_hdf5(H5Pset_fclose_degree(list.get(), H5F_CLOSE_STRONG), "H5Pset_fclose_degree");
   return list;
+}
+
+/// HDF5 writes as many values as the file's attribute has, wherever the caller has room for one.
+Hdf5Id open_attribute(hid_t object, const std::string& name) {
+  Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose,
+                   "opening attribute " + name);
+  const Hdf5Id space(H5Aget_space(attribute.get()), H5Sclose, "H5Aget_space");
+  const auto values =
+      check_hdf5(H5Sget_simple_extent_npoints(space.get()), "H5Sget_simple_extent_npoints");
+  if (values != 1)
+    throw Hdf5Error("attribute " + name + " has " + std::to_string(values) +
+                    " values instead of 1");
+  return attribute;
 }
 
 }  // namespace
@@ -118,6 +133,15 @@ std::int64_t dataset_count(hid_t dataset) {
   return check_hdf5(H5Sget_simple_extent_npoints(space.get()), "H5Sget_simple_extent_npoints");
 }
 
+void require_room(hid_t file, std::int64_t count, std::int64_t bytes, const std::string& label) {
+  constexpr std::int64_t kBestDeflate = 1040;  // deflate packs no better than 1032 to 1
+  hsize_t size = 0;
+  check_hdf5(H5Fget_filesize(file, &size), "H5Fget_filesize");
+  if (count / kBestDeflate * bytes <= static_cast<std::int64_t>(size)) return;
+  throw Hdf5Error(label + " has " + std::to_string(count) + " elements in a file of " +
+                  std::to_string(size) + " bytes; the file is damaged");
+}
+
 void write_attribute(hid_t object, const std::string& name, std::int64_t value) {
   const Hdf5Id space = create_space({});
   const Hdf5Id attribute(
@@ -138,16 +162,14 @@ void write_attribute(hid_t object, const std::string& name, const std::string& v
 }
 
 std::int64_t read_integer_attribute(hid_t object, const std::string& name) {
-  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose,
-                         "opening attribute " + name);
+  const Hdf5Id attribute = open_attribute(object, name);
   std::int64_t value = 0;
   check_hdf5(H5Aread(attribute.get(), H5T_NATIVE_INT64, &value), "reading attribute " + name);
   return value;
 }
 
 std::string read_string_attribute(hid_t object, const std::string& name) {
-  const Hdf5Id attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose,
-                         "opening attribute " + name);
+  const Hdf5Id attribute = open_attribute(object, name);
   const Hdf5Id type = string_type();
   char* text = nullptr;
   check_hdf5(H5Aread(attribute.get(), type.get(), static_cast<void*>(&text)),
@@ -182,7 +204,9 @@ std::vector<std::string> read_strings(hid_t file, const std::string& name,
   const Hdf5Id dataset = open_dataset(file, name, path);
   const Hdf5Id type = string_type();
   const Hdf5Id space(H5Dget_space(dataset.get()), H5Sclose, "H5Dget_space");
-  std::vector<char*> pointers(static_cast<std::size_t>(dataset_count(dataset.get())), nullptr);
+  const std::int64_t count = dataset_count(dataset.get());
+  require_room(file, count, kStringInFile, name + " of " + path);
+  std::vector<char*> pointers(static_cast<std::size_t>(count), nullptr);
   std::vector<std::string> values;
   if (pointers.empty()) return values;
   check_hdf5(H5Dread(dataset.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT,
@@ -209,7 +233,9 @@ void write_bytes(hid_t file, const std::string& name, const std::string& bytes) 
 
 std::string read_bytes(hid_t file, const std::string& name, const std::string& path) {
   const Hdf5Id dataset = open_dataset(file, name, path);
-  std::string bytes(static_cast<std::size_t>(dataset_count(dataset.get())), '\0');
+  const std::int64_t count = dataset_count(dataset.get());
+  require_room(file, count, 1, name + " of " + path);
+  std::string bytes(static_cast<std::size_t>(count), '\0');
   if (!bytes.empty())
     check_hdf5(
         H5Dread(dataset.get(), H5T_NATIVE_UINT8, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()),

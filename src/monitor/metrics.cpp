@@ -89,9 +89,9 @@ void MetricsWriter::summary(const SummaryRecord& r) {
 namespace {
 
 struct Line {
-  std::string text, kind;
-  std::int64_t step = 0;    // of a step record
-  bool validation = false;  // of an eval record; those of before "set" by their metric
+  std::string text, kind, exit;  // the last of a summary record
+  std::int64_t step = 0;         // of a step record
+  bool validation = false;       // of an eval record; those of before "set" by their metric
 };
 
 /// The records up to the first line that is none.
@@ -108,6 +108,15 @@ std::string damage_of(const std::string& text) {
   return zeros ? "zero bytes" : "no record";
 }
 
+/// The beginning of a line as a message holds it: a zero byte would end the message.
+std::string shown(const std::string& text) {
+  constexpr std::size_t kShown = 80;
+  std::string out = text.substr(0, kShown);
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, '?');
+  return out;
+}
+
 Records records_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   Records out;
@@ -116,20 +125,21 @@ Records records_of(const std::string& path) {
       out.torn = true;
       break;
     }
-    Line line{text, "", 0};
+    Line line;
+    line.text = text;
     try {
-      const Json record = Json::parse(text);
+      const nlohmann::json record = parse_json(text);
       line.kind = record.at("kind").get<std::string>();
       if (line.kind == "eval")
-        line.validation =
-            record.contains("set") ? record["set"] == "valid" : record["metric"] == "valid_loss";
-      if (line.kind == "step") line.step = record.at("step").get<std::int64_t>();
+        line.validation = record.contains("set") ? record.at("set") == "valid"
+                                                 : record.at("metric") == "valid_loss";
+      if (line.kind == "step") line.step = json_integer(record.at("step"));
+      if (line.kind == "summary") line.exit = record.value("exit", "");
     } catch (const Json::exception& e) {
       const std::string number = std::to_string(out.lines.size() + 1);
       out.damage = "line " + number + " holds " + damage_of(text);
-      out.trouble = path + ":" + number + ": expected a metrics record, read '" +
-                    text.substr(0, 80) + "' (" + e.what() +
-                    "); move the file away or repair the line to resume";
+      out.trouble = path + ":" + number + ": expected a metrics record, read '" + shown(text) +
+                    "' (" + e.what() + "); move the file away or repair the line to resume";
       break;
     }
     out.lines.push_back(std::move(line));
@@ -143,7 +153,7 @@ std::string MetricsWriter::last_exit(const std::string& path) {
   const Records records = records_of(path);
   const std::vector<Line>& lines = records.lines;
   if (lines.empty() || !records.damage.empty() || lines.back().kind != "summary") return "";
-  return Json::parse(lines.back().text).value("exit", "");
+  return lines.back().exit;
 }
 
 std::string MetricsWriter::truncate_metrics(const std::string& path, std::int64_t last_step,

@@ -27,12 +27,12 @@ nlohmann::json json_of(const BestState& best) {
 BestState best_from(const nlohmann::json& json) {
   BestState best;
   json.at("metric").get_to(best.metric);
-  json.at("step").get_to(best.step);
-  json.at("without_better").get_to(best.without_better);
+  best.step = json_integer(json.at("step"));
+  best.without_better = json_integer(json.at("without_better"));
   best.text = json.value("text", "");
   if (json.contains("value")) best.value = json.at("value").get<double>();
   for (const nlohmann::json& entry : json.at("kept"))
-    best.kept.push_back({entry.at("step").get<std::int64_t>(), entry.at("value").get<double>(),
+    best.kept.push_back({json_integer(entry.at("step")), entry.at("value").get<double>(),
                          entry.at("scheduled").get<bool>()});
   return best;
 }
@@ -70,13 +70,13 @@ RunState run_state_from_json(const std::string& text) {
   try {
     const nlohmann::json j = parse_json(text);
     RunState s;
-    j.at("step").get_to(s.step);
-    j.at("epoch").get_to(s.epoch);
-    j.at("step_in_epoch").get_to(s.step_in_epoch);
+    s.step = json_integer(j.at("step"));
+    s.epoch = json_integer(j.at("epoch"));
+    s.step_in_epoch = json_integer(j.at("step_in_epoch"));
     j.at("epoch_loss_sum").get_to(s.epoch_loss_sum);
-    j.at("epoch_tokens").get_to(s.epoch_tokens);
+    s.epoch_tokens = json_integer(j.at("epoch_tokens"));
     j.at("epoch_seconds").get_to(s.epoch_seconds);
-    j.at("micro_batches").get_to(s.micro_batches);
+    s.micro_batches = json_integer(j.at("micro_batches"));
     const nlohmann::json& probe = j.at("probe_loss");  // JSON has no NaN
     s.probe_loss = probe.is_null() ? std::numeric_limits<double>::quiet_NaN() : probe.get<double>();
     j.at("identity").get_to(s.identity);
@@ -91,10 +91,12 @@ RunState run_state_from_json(const std::string& text) {
     if (j.contains("best")) s.best = best_from(j.at("best"));
     if (j.contains("best_at_end")) s.best_at_end = best_from(j.at("best_at_end"));
     // Checkpoints of before 16-bit training have none of these.
-    s.skipped_steps = j.value("skipped_steps", std::int64_t{0});
+    if (j.contains("skipped_steps")) s.skipped_steps = json_integer(j.at("skipped_steps"));
     s.loss_scale.scale = j.value("loss_scale", 0.0);
-    s.loss_scale.good_steps = j.value("loss_scale_good_steps", std::int64_t{0});
-    s.loss_scale.hysteresis = j.value("loss_scale_hysteresis", LossScaleState().hysteresis);
+    if (j.contains("loss_scale_good_steps"))
+      s.loss_scale.good_steps = json_integer(j.at("loss_scale_good_steps"));
+    if (j.contains("loss_scale_hysteresis"))
+      s.loss_scale.hysteresis = json_integer(j.at("loss_scale_hysteresis"));
     return s;
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("the checkpoint's run state can't be read: ") + error.what());

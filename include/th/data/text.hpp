@@ -18,6 +18,10 @@
 
 namespace th::data {
 
+/// Bytes of the longest line that is read: a file without line ends is held up to here, and not
+/// whole, which of a packed one may be a thousand times its size.
+inline constexpr std::int64_t kLongestTextLine = std::int64_t{1} << 26;
+
 /// The lines of a text, one after the other, without their line ends (LF or CRLF) and without a
 /// mark of UTF-8 at the beginning.
 class LineReader {
@@ -28,7 +32,8 @@ class LineReader {
   LineReader(std::string name, Read read, TextHash& hash);
 
   /// False at the end; the line is valid until the next call. Throws DataError `file:line: …` for
-  /// invalid UTF-8, a zero byte, or a text whose line ends are CR alone.
+  /// invalid UTF-8, a zero byte, a line above kLongestTextLine, or a text whose line ends are CR
+  /// alone.
   [[nodiscard]] bool next(std::string_view& line);
   /// Lines so far.
   [[nodiscard]] std::int64_t number() const noexcept { return number_; }
@@ -42,6 +47,7 @@ class LineReader {
   [[nodiscard]] bool more();
   void check(std::string_view line) const;
   void refuse_lone_returns(std::string_view text) const;
+  [[noreturn]] void refuse_long_line() const;
 
   std::string name_;
   Read read_;

@@ -61,7 +61,11 @@ class Hdf5Id {
 [[nodiscard]] Hdf5Id link_creation();
 /// Elements of a dataset.
 [[nodiscard]] std::int64_t dataset_count(hid_t dataset);
+/// Throws Hdf5Error, beginning with `label`, where a file can't hold so many elements of `bytes`
+/// bytes each, packed or not: nobody asks for that much memory because a damaged number says so.
+void require_room(hid_t file, std::int64_t count, std::int64_t bytes, const std::string& label);
 
+/// An attribute is one value: reading throws Hdf5Error where the file has another number of them.
 void write_attribute(hid_t object, const std::string& name, std::int64_t value);
 void write_attribute(hid_t object, const std::string& name, const std::string& value);
 [[nodiscard]] std::int64_t read_integer_attribute(hid_t object, const std::string& name);

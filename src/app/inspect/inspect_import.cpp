@@ -38,7 +38,7 @@ std::vector<std::string> string_list(const io::SafetensorsReader& file, const st
   const std::string text = metadata(file, key);
   if (text.empty()) return {};
   try {
-    return Json::parse(text).get<std::vector<std::string>>();
+    return parse_json(text).get<std::vector<std::string>>();
   } catch (const Json::exception& error) {
     throw CheckpointError(file.path() + ": " + key +
                           " of its metadata can't be read: " + error.what());

@@ -1,11 +1,12 @@
 #include "app/inspect/inspect_commands.hpp"
 #include "app/inspect/numbers.hpp"
+#include "app/inspect/recorded_scores.hpp"
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -26,31 +27,6 @@ using Json = nlohmann::json;
 struct Row {
   std::string name, value;
 };
-
-/// What metrics.jsonl of the checkpoint's run says of its step: {"loss": …, "valid bleu": …}.
-/// Without that file, or for lines that are no records, nothing.
-Json recorded_scores(const fs::path& run_folder, std::int64_t step) {
-  std::ifstream in(run_folder / "metrics.jsonl");
-  Json scores = Json::object();
-  std::int64_t last = 0;  // of the step records so far
-  for (std::string line; std::getline(in, line);) {
-    try {
-      const Json record = parse_json(line);
-      const std::string kind = record.at("kind");
-      if (kind == "step") record.at("step").get_to(last);
-      if (kind == "step" && last == step) scores["train loss"] = record.at("loss");
-      if (kind == "epoch" && last == step && !record.at("valid_loss").is_null())
-        scores["valid loss"] = record.at("valid_loss");
-      if (kind != "eval" || record.value("step", last) != step) continue;
-      const std::string metric = record.at("metric");
-      const std::string set = record.value("set", metric == "valid_loss" ? "valid" : "test");
-      scores[set + " " + (metric == "valid_loss" ? "loss" : metric)] = record.at("value");
-    } catch (const Json::exception&) {
-      continue;
-    }
-  }
-  return scores;
-}
 
 /// "section.key = value" of a resolved deck's lines that were given.
 std::vector<std::string> given_keys(const std::string& deck) {
@@ -96,7 +72,7 @@ Json object_of(const io::CheckpointReader& reader, const train::RunState& state)
            {"source_vocabulary", info.source_tokens.size()},
            {"target_vocabulary", info.target_tokens.size()},
            {"tokenizer", info.source_model.empty() ? "word" : "sentencepiece"},
-           {"deck", info.deck}};
+           {"deck", parse_json(json_quoted(info.deck))}};  // a path in it may be no UTF-8
   try {
     reader.require_complete();
     out["damage"] = nullptr;
@@ -104,7 +80,9 @@ Json object_of(const io::CheckpointReader& reader, const train::RunState& state)
     out["damage"] = error.what();
   }
   const fs::path run = fs::absolute(reader.folder()).lexically_normal().parent_path().parent_path();
-  out["scores"] = recorded_scores(run, info.step);
+  out["scores"] = Json::object();
+  for (const auto& [name, value] : recorded_scores((run / "metrics.jsonl").string(), info.step))
+    out["scores"][name] = std::isfinite(value) ? Json(value) : Json(nullptr);
   if (state.best.value && !state.best.metric.empty())
     out["best"] = {{"metric", state.best.metric},
                    {"value", *state.best.value},

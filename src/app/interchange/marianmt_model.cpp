@@ -167,7 +167,8 @@ class MarianmtReader {
     for (const std::string side : {"encoder", "decoder"}) {
       const std::string name = "model." + side + ".embed_positions.weight";
       if (!has(name)) continue;
-      const std::int64_t rows = file_->tensors().at(name).shape.at(0);
+      const Shape& shape = file_->tensors().at(name).shape;
+      const std::int64_t rows = shape.empty() ? 0 : shape[0];
       const Values table = tensor(name, {rows, options_.width})();
       found = is_table(table, rows, config::PositionFrequency::kStandard) ? "standard"
               : is_table(table, rows, config::PositionFrequency::kMarian) ? "marian"

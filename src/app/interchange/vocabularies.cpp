@@ -58,7 +58,7 @@ void add_json(WordList& list, const std::string& text, const std::string& path) 
   try {
     const nlohmann::json map = parse_json(
         text, [&](const std::string& word) { throw DataError(path + ": '" + word + "' twice"); });
-    for (const auto& [word, id] : map.items()) list.add(word, id.get<std::int64_t>());
+    for (const auto& [word, id] : map.items()) list.add(word, json_integer(id));
   } catch (const nlohmann::json::exception& error) {
     throw DataError(path + ": the vocabulary can't be read: " + error.what());
   }

@@ -1,6 +1,7 @@
 #include "app/stream/journal.hpp"
 
 #include "th/base/error.hpp"
+#include "th/base/json_text.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -39,9 +40,13 @@ std::string line_of(const JobProgress& p) {
 }
 
 JobProgress progress_of(const std::string& line) {
-  const json v = json::parse(line);
-  return {v.at(0).get<std::int64_t>(),  v.at(1).get<std::int64_t>(), v.at(2).get<std::int64_t>(),
-          v.at(3).get<std::uint64_t>(), v.at(4).get<std::int64_t>(), v.at(5).get<std::uint32_t>()};
+  const json v = parse_json(line);
+  const auto count = [&](std::size_t place) {
+    return json_integer(json_unsigned(v.at(place)));  // neither negative nor beyond 63 bits
+  };
+  return {count(0), count(1),
+          count(2), json_unsigned(v.at(3)),
+          count(4), static_cast<std::uint32_t>(json_unsigned(v.at(5)))};
 }
 
 std::string all_of(int file, const std::string& path) {
@@ -94,7 +99,7 @@ std::optional<JobProgress> finished_before(const std::string& output, const JobI
       ::access(output.c_str(), F_OK) != 0)
     return std::nullopt;
   try {
-    const json kept = json::parse(text.substr(0, end));
+    const json kept = parse_json(text.substr(0, end));
     const bool same = kept.at("th_translate") == kVersion && kept.at("input") == identity.input &&
                       kept.at("model") == identity.model && kept.at("options") == identity.options;
     if (!same) return std::nullopt;
@@ -141,8 +146,8 @@ void Journal::read(const JobIdentity& identity) {
         records_.push_back({progress_of(line), static_cast<std::int64_t>(end) + 1});
         continue;
       }
-      const json kept = json::parse(line);
-      if (kept.at("th_translate").get<int>() != kVersion)
+      const json kept = parse_json(line);
+      if (json_integer(kept.at("th_translate")) != kVersion)
         throw DeckError(path_ + " is of another version of th_translate; remove it to begin anew");
       compare({kept.at("input").get<std::string>(), kept.at("model").get<std::string>(),
                kept.at("options").get<std::string>(), kept.at("arithmetic").get<std::string>()},

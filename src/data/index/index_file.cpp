@@ -32,16 +32,16 @@ PartInfo info_of(const Json& json) {
         std::pair("target_ids", &PartCounts::target_ids),
         std::pair("source_unknown", &PartCounts::source_unknown),
         std::pair("target_unknown", &PartCounts::target_unknown)})
-    counts.at(name).get_to(info.counts.*count);
-  json.at("hash").get_to(info.hash);
-  json.at("file_pairs").get_to(info.file_pairs);
+    info.counts.*count = json_integer(counts.at(name));
+  info.hash = json_unsigned(json.at("hash"));
+  info.file_pairs = json_integers(json.at("file_pairs"));
   for (const Json& file : json.at("files"))
-    info.files.push_back({file.at(0).get<std::uint64_t>(), file.at(1).get<std::int64_t>(),
-                          file.at(2).get<std::int64_t>()});
-  json.at("longest").at(0).get_to(info.longest_source);
-  json.at("longest").at(1).get_to(info.longest_target);
-  json.at("vocabulary").at(0).get_to(info.source_vocabulary);
-  json.at("vocabulary").at(1).get_to(info.target_vocabulary);
+    info.files.push_back(
+        {json_unsigned(file.at(0)), json_integer(file.at(1)), json_integer(file.at(2))});
+  info.longest_source = json_integer(json.at("longest").at(0));
+  info.longest_target = json_integer(json.at("longest").at(1));
+  info.source_vocabulary = json_integer(json.at("vocabulary").at(0));
+  info.target_vocabulary = json_integer(json.at("vocabulary").at(1));
   return info;
 }
 
@@ -87,8 +87,8 @@ void IndexFile::refuse(const std::string& what) const {
 
 void IndexFile::read(std::string_view tables) {
   const auto section = [this](const Json& json) {
-    const Section out{json.at(0).get<std::uint64_t>(), json.at(1).get<std::uint64_t>(),
-                      json.at(2).get<std::uint32_t>()};
+    const Section out{json_unsigned(json.at(0)), json_unsigned(json.at(1)),
+                      static_cast<std::uint32_t>(json_unsigned(json.at(2)))};
     if (out.offset > bytes_ || out.bytes > bytes_ - out.offset ||
         out.offset % kSectionAlignment != 0)
       refuse("a section lies outside of it");

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 #include <string_view>
 
@@ -63,15 +64,52 @@ std::uint32_t covered_crc(const CheckpointInfo& info, const std::string& layout)
   return crc;
 }
 
+namespace {
+
+// Far beyond any model; sums of them stay far below 64 bits.
+constexpr std::int64_t kMostElements = std::int64_t{1} << 50, kMostAlignment = 1 << 20;
+
+[[noreturn]] void refuse_layout(const std::string& what) {
+  throw CheckpointError("the layout attribute of model.h5 is damaged: " + what);
+}
+
+/// Throws where the flat layout of such tensors could not be reckoned, or names are not unique.
+void require_layout(const CheckpointInfo& info) {
+  if (info.alignment < 1 || info.alignment > kMostAlignment)
+    refuse_layout("its alignment is " + std::to_string(info.alignment));
+  std::set<std::string> names;
+  const auto take_name = [&](const std::string& name) {
+    if (!names.insert(name).second) refuse_layout("two tensors have the name " + name);
+  };
+  std::int64_t total = 0;
+  for (const auto& unit : info.units) {
+    for (const auto& tensor : unit.tensors) {
+      take_name(tensor.name);
+      std::int64_t count = 1;
+      for (const std::int64_t extent : tensor.shape) {
+        if (extent < 0 || (extent > 0 && count > kMostElements / extent))
+          refuse_layout(tensor.name + " has an extent of " + std::to_string(extent));
+        count *= extent;
+      }
+      total += count + info.alignment;
+      if (total > kMostElements) refuse_layout("its tensors have more elements than any model");
+    }
+  }
+  for (const auto& alias : info.aliases) take_name(alias.alias);
+}
+
+}  // namespace
+
 void layout_from_json(const std::string& text, CheckpointInfo& info) {
   try {
     const auto json = parse_json(text);
-    info.alignment = json.value("alignment", std::int64_t{16});  // version 1 did not say
+    // Version 1 did not say.
+    info.alignment = json.contains("alignment") ? json_integer(json.at("alignment")) : 16;
     for (const auto& unit : json.at("units")) {
       model::UnitSpec spec{unit.at("name").get<std::string>(), {}};
       for (const auto& tensor : unit.at("tensors")) {
-        spec.tensors.push_back({tensor.at("name").get<std::string>(),
-                                tensor.at("shape").get<std::vector<std::int64_t>>()});
+        spec.tensors.push_back(
+            {tensor.at("name").get<std::string>(), json_integers(tensor.at("shape"))});
       }
       info.units.push_back(std::move(spec));
     }
@@ -81,6 +119,7 @@ void layout_from_json(const std::string& text, CheckpointInfo& info) {
     }
     info.state_names = json.at("state_names").get<std::vector<std::string>>();
     info.short_states = json.value("short_states", std::vector<std::string>());
+    require_layout(info);
   } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(std::string("the layout attribute of model.h5 is damaged: ") +
                           error.what());

@@ -16,6 +16,8 @@ namespace th::io {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::int64_t kMostShards = 100'000;  // as many as shard_name() has numbers
+
 std::string resolve_folder(const std::string& given, std::vector<std::string>& notes) {
   const std::string path = checkpoint_of_name_file(given);
   if (fs::exists(path + "/model.h5")) return path;
@@ -60,7 +62,7 @@ CheckpointInfo read_info(const std::string& folder) {
         path +
         ": the checksum of deck, state, layout and vocabularies is wrong; the file is damaged");
   }
-  if (info.world_size < 1)
+  if (info.world_size < 1 || info.world_size > kMostShards)
     throw CheckpointError(path + ": world_size is " + std::to_string(info.world_size));
   layout_from_json(layout, info);
   return info;
@@ -142,6 +144,8 @@ std::vector<float> CheckpointReader::read_tensor(const std::string& what,
   const std::int64_t tensor = tensor_index(name);
   const Hdf5Lock lock;
   Files files(*this, what);
+  // Before memory is asked for: the files' sizes bound what the layout says.
+  for (const Run& run : runs_[static_cast<std::size_t>(tensor)]) files.require(run.rank);
   std::vector<float> values(
       static_cast<std::size_t>(layout_.tensors()[static_cast<std::size_t>(tensor)].count));
   read_range(files, tensor, 0, values);
@@ -185,11 +189,7 @@ void CheckpointReader::require_shard(std::int64_t rank) const {
   const auto expected = totals_[static_cast<std::size_t>(rank)];
   for (const auto& kind : kinds()) {
     const Hdf5Id dataset = open_dataset(file.get(), dataset_path(kind), path);
-    const auto seen = dataset_count(dataset.get());
-    if (seen != expected) {
-      throw CheckpointError(path + ":" + dataset_path(kind) + " has " + std::to_string(seen) +
-                            " elements instead of " + std::to_string(expected));
-    }
+    require_elements(file.get(), dataset.get(), expected, path + ":" + dataset_path(kind));
   }
 }
 
@@ -235,7 +235,9 @@ void CheckpointReader::require_pieces(std::int64_t shard) const {
   const std::string path = folder_ + "/" + shard_name(shard);
   const Hdf5Id file = open_file(path);
   const Hdf5Id dataset = open_dataset(file.get(), "pieces", path);
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(dataset_count(dataset.get())));
+  const std::int64_t numbers = dataset_count(dataset.get());
+  require_room(file.get(), numbers, sizeof(std::int64_t), path + ":pieces");
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(numbers));
   if (!rows.empty())
     check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, rows.data()),
                "reading " + path + ":pieces");

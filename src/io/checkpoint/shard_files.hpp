@@ -15,6 +15,21 @@
 
 namespace th::io {
 
+/// Throws CheckpointError, beginning with `label`, where a shard's dataset is not one row of so
+/// many elements, or the file is too small for them.
+inline void require_elements(hid_t file, hid_t dataset, std::int64_t expected,
+                             const std::string& label) {
+  const Hdf5Id space(H5Dget_space(dataset), H5Sclose, "H5Dget_space");
+  if (const auto seen = dataset_count(dataset); seen != expected)
+    throw CheckpointError(label + " has " + std::to_string(seen) + " elements instead of " +
+                          std::to_string(expected));
+  // Parts of it are read by one begin and one count.
+  if (const int dimensions = H5Sget_simple_extent_ndims(space.get()); dimensions != 1)
+    throw CheckpointError(label + " has " + std::to_string(dimensions) +
+                          " dimensions instead of 1");
+  require_room(file, expected, sizeof(std::uint16_t), label);
+}
+
 /// The shard files of one read, opened when first needed; a shard that is read from end to end has
 /// its CRC checked on the way.
 class CheckpointReader::Files {
@@ -22,10 +37,11 @@ class CheckpointReader::Files {
   Files(const CheckpointReader& reader, std::string what)
       : reader_(reader), dataset_(dataset_path(what)) {}
 
+  /// Throws where a rank's file can't be read from.
+  void require(std::int64_t rank) { (void)opened(rank); }
+
   void read(std::int64_t rank, std::int64_t offset, std::span<float> out) {
-    auto it = open_.find(rank);
-    if (it == open_.end()) it = open_.emplace(rank, open(rank)).first;
-    Open& open = it->second;
+    Open& open = opened(rank);
     const hsize_t start = static_cast<hsize_t>(offset);
     const hsize_t count = out.size();
     const Hdf5Id memory = create_space({count});
@@ -76,6 +92,11 @@ class CheckpointReader::Files {
     }
   }
 
+  Open& opened(std::int64_t rank) {
+    const auto it = open_.find(rank);
+    return it != open_.end() ? it->second : open_.emplace(rank, open(rank)).first->second;
+  }
+
   Open open(std::int64_t rank) {
     const std::string path = reader_.folder_ + "/" + shard_name(rank);
     if (!std::filesystem::exists(path)) throw CheckpointError("the shard " + path + " is missing");
@@ -86,11 +107,8 @@ class CheckpointReader::Files {
     result.label = path + ":" + dataset_;
     const Hdf5Id type(H5Dget_type(result.dataset.get()), H5Tclose, "H5Dget_type");
     result.is_short = H5Tget_size(type.get()) == 2;
-    const std::int64_t expected = reader_.totals_[static_cast<std::size_t>(rank)];
-    if (const auto seen = dataset_count(result.dataset.get()); seen != expected) {
-      throw CheckpointError(result.label + " has " + std::to_string(seen) +
-                            " elements instead of " + std::to_string(expected));
-    }
+    require_elements(result.file.get(), result.dataset.get(),
+                     reader_.totals_[static_cast<std::size_t>(rank)], result.label);
     return result;
   }
 

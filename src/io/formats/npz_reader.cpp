@@ -24,8 +24,9 @@ namespace {
 constexpr std::uint64_t kEndBytes = 22, kLocatorBytes = 20, kEnd64Bytes = 56;
 constexpr std::uint64_t kDirectoryBytes = 46, kLocalBytes = 30;
 constexpr std::uint64_t kLongestComment = 65535;
-constexpr std::uint64_t kHeaderGuess = 4096;  // no npy header of a plain array is longer
-constexpr std::uint64_t kBestDeflate = 1040;  // deflate packs no better than 1032 to 1
+constexpr std::uint64_t kHeaderGuess = 4096;    // no npy header of a plain array is longer
+constexpr std::uint64_t kPackedHeader = 16384;  // holds a packed header, whatever packed it
+constexpr std::uint64_t kBestDeflate = 1040;    // deflate packs no better than 1032 to 1
 constexpr std::uint32_t kIn64Bits = 0xffffffff;
 
 /// A little-endian number of `size` bytes.
@@ -222,7 +223,10 @@ void NpzReader::add_member(const std::string& record, const std::string& name,
 std::string NpzReader::member_bytes(const NpzArray& array, std::uint64_t count) const {
   count = std::min(count, array.bytes);
   if (!array.packed) return file_bytes(array.offset, count);
-  return inflated(file_bytes(array.offset, array.stored_bytes), count);
+  // Members may lie over each other: the headers of all must not read the file for each.
+  const std::uint64_t stored =
+      count < array.bytes ? std::min(array.stored_bytes, kPackedHeader) : array.stored_bytes;
+  return inflated(file_bytes(array.offset, stored), count);
 }
 
 void NpzReader::read_header(const std::string& name, NpzArray& array) const {

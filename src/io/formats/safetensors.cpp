@@ -122,8 +122,7 @@ void SafetensorsReader::parse_header(const std::string& text) {
         metadata_ = value.get<std::map<std::string, std::string>>();
         continue;
       }
-      SafetensorsEntry entry{name, value.at("shape").get<std::vector<std::int64_t>>(),
-                             ElementType::kFloat32, 0, 0};
+      SafetensorsEntry entry{name, json_integers(value.at("shape")), ElementType::kFloat32, 0, 0};
       const auto type = value.at("dtype").get<std::string>();
       bool known = false;
       for (const ElementType candidate :
@@ -135,7 +134,7 @@ void SafetensorsReader::parse_header(const std::string& text) {
       if (!known)
         throw CheckpointError(path_ + ": " + name + " is of dtype " + type +
                               "; allowed F32, F16, BF16");
-      const auto offsets = value.at("data_offsets").get<std::vector<std::int64_t>>();
+      const auto offsets = json_integers(value.at("data_offsets"));
       if (offsets.size() != 2)
         throw CheckpointError(path_ + ": data_offsets of " + name + " has " +
                               std::to_string(offsets.size()) + " numbers, not 2");

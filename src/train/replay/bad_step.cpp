@@ -99,8 +99,8 @@ BadStep read_bad_step(const std::string& path) {
       throw DataError("format " + json_text(json.at("format")) + ", this program reads " +
                       std::to_string(kFormat));
     BadStep bad;
-    json.at("step").get_to(bad.step);
-    json.at("optimizer_step").get_to(bad.optimizer_step);
+    bad.step = json_integer(json.at("step"));
+    bad.optimizer_step = json_integer(json.at("optimizer_step"));
     bad.loss = number_or_nan(json.at("loss"));
     bad.grad_norm = number_or_nan(json.at("grad_norm"));
     json.at("loss_scale").get_to(bad.loss_scale);

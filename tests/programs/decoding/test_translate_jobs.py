@@ -116,6 +116,11 @@ class Jobs(Job):
         (self.folder / "o").write_bytes(kept[0][:-1])
         (self.folder / "o.journal").write_bytes(kept[1] + b"[1, 2")
         self.goes_on()
+        # Lines of numbers that no job wrote are torn too.
+        for line in (b"[-1,0,0,1,1,1]", b"[1e300,0,0,1,1,1]", b"[1,0,0,1,1.5,1]", b"[" * 100000):
+            (self.folder / "o").write_bytes(kept[0])
+            (self.folder / "o.journal").write_bytes(kept[1] + line + b"\n")
+            self.goes_on()
         for text in ("a diary\n", "a line of mine"):
             (self.folder / "o.journal").write_text(text)
             result = self.translate(*words, *self.OPTIONS, code=2)

@@ -240,6 +240,11 @@ class Inspect(th_run.SharedRunTest):
         for name in ("latest", "final"):
             path = self.checkpoint.parent / name
             self.assertEqual(self.program("th_inspect", "info", path).out, text)
+        with (self.folder / "out" / "metrics.jsonl").open("ab") as file:
+            for value in (b"[" * 100000, b'{"a":[1]}', b'"much"', b"true", bytes(100)):
+                file.write(b'{"kind":"eval","step":3,"metric":"x","value":' + value + b"}\n")
+            file.write(b'{"kind":"step","step":1e300}\n{"kind":"eval"}\n')
+        self.assertEqual(self.inspect_json("info"), seen, "lines that are no records are nothing")
 
     def test_info_of_a_checkpoint_alone_has_no_scores_of_its_run(self):
         (self.folder / "out" / "metrics.jsonl").unlink()

@@ -226,6 +226,13 @@ class Import(th_run.SharedRunTest):
             self.inspect("diff", name, "out", "--parameters-only")
             self.assertEqual(self.translate(name), self.translate("out"))
         self.train(train__max_steps=1, checkpoint__init_from="a", run__output_dir="tuned")
+        # A path of the deck that is no UTF-8 does not hinder an answer in JSON.
+        odd = self.folder / "odd.in"
+        odd.write_bytes(deck.read_bytes().replace(b"/train.en", b"/caf\xe9.en"))
+        words = ["--vocabulary-source", "source.txt", "--vocabulary-target", "target.txt"]
+        self.inspect("import", "foreign.safetensors", "--output", "c", "--deck", odd, *words)
+        deck = json.loads(self.program("th_inspect", "info", "c", "--json").out)["deck"]
+        self.assertIn("/caf\ufffd.en", deck)
 
     def test_16_bit_files_are_widened_exactly(self):
         own = parameters(self.latest())

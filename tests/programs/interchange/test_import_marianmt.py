@@ -103,6 +103,8 @@ class ImportMarianmt(th_run.ProgramTest):
             self.assertEqual(keys["model.position_frequency"], expected)
         model.write(self.home, {**model.tensors(), names[0]: table + 1})
         self.assert_one_message(self.bring(code=2), "embed_positions.*not covered")
+        model.write(self.home, {**model.tensors(), names[0]: numpy.zeros((), "f4")})
+        self.assert_one_message(self.bring(code=5), r"embed_positions.weight is \[\], its config")
 
     def test_a_model_of_the_shared_folder(self):
         shared = marian_oracle.shared_folder(th_run.SOURCE)

@@ -163,8 +163,14 @@ TEST_F(Index, TablesThatAreNotTrueAreRefused) {
        {std::pair("\"pairs\":200", "\"pairs\":201"), std::pair("\"pairs\":200", "\"pairs\":-1"),
         std::pair("\"pairs\":200", "\"pairs\":1e99"), std::pair("\"lines\":300", "\"lines\":10"),
         std::pair("\"ids\":[64,", "\"ids\":[9999999,"), std::pair("\"ids\":[64,", "\"ids\":[65,"),
-        std::pair("\"train\":", "\"trains\":"), std::pair("\"keys\":", "\"key\":"),
-        std::pair("\"hash\":", "\"hash\":[],\"h\":"), std::pair("{", "[")}) {
+        std::pair("\"lines\":300", "\"lines\":1152921504606846976"),
+        std::pair("\"file_pairs\":[150,50]", "\"file_pairs\":[150,51]"),
+        std::pair("\"file_pairs\":[150,50]", "\"file_pairs\":[-1,201]"),
+        std::pair("\"file_pairs\":[150,50]", "\"file_pairs\":[9223372036854775807,50]"),
+        std::pair("\"file_pairs\":[150,50]", "\"file_pairs\":[]"),
+        std::pair("\"longest\":[", "\"longest\":[1.5,"), std::pair("\"train\":", "\"trains\":"),
+        std::pair("\"keys\":", "\"key\":"), std::pair("\"hash\":", "\"hash\":[],\"h\":"),
+        std::pair("{", "[")}) {
     std::string changed = tables;
     const std::size_t at = changed.rfind(from);
     ASSERT_NE(at, std::string::npos) << from;

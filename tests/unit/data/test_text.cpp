@@ -146,6 +146,20 @@ TEST_F(TextFiles, LinesLongerThanAnyBuffer) {
   EXPECT_EQ(read_text(write("mark", "\xEF\xBB\xBF\n")).lines, (std::vector<std::string>{""}));
 }
 
+TEST_F(TextFiles, AFileWithoutLineEndsIsNotHeldWhole) {
+  const std::string piece(1 << 20, 'a');
+  gzFile file = gzopen((folder_ / "bomb.gz").c_str(), "wb");
+  gzwrite(file, "a line\n", 7);
+  for (std::int64_t bytes = 0; bytes <= 2 * kLongestTextLine; bytes += std::ssize(piece))
+    gzwrite(file, piece.data(), static_cast<unsigned>(piece.size()));
+  gzclose(file);
+  ASSERT_LT(std::filesystem::file_size(folder_ / "bomb.gz"), 1U << 20);
+  const std::string message =
+      data_error([&] { static_cast<void>(read_text(folder_ / "bomb.gz")); });
+  EXPECT_NE(message.find("bomb.gz:2: the line has more than 67108864 bytes"), std::string::npos)
+      << message;
+}
+
 TEST_F(TextFiles, APipeIsReadOnceAndNotWaitedForWithoutEnd) {
   const std::string path = (folder_ / "pipe").string();
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);

@@ -97,6 +97,13 @@ TEST_F(Safetensors, DamageOfEveryKindIsNamed) {
        "1 numbers, not 2"},
       {R"({"a":{"dtype":"F32","data_offsets":[0,8]}})", std::string(8, 'x'), "can't be read"},
       {R"({"__metadata__":{"k":1}})", "", "can't be read"},
+      {R"({"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}})", std::string(8, 'x'),
+       "can't be read"},
+      {R"({"a":{"dtype":"F32","shape":[1e300],"data_offsets":[0,8]}})", std::string(8, 'x'),
+       "can't be read"},
+      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[false,8]}})", std::string(8, 'x'),
+       "can't be read"},
+      {R"({"a":)" + std::string(100'000, '['), "", "can't be read"},
   };
   for (const auto& c : cases)
     EXPECT_NE(problem(file_with(c.header, c.data, c.length)).find(c.expected), std::string::npos)

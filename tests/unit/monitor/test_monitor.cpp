@@ -150,6 +150,28 @@ TEST_F(Monitor, TruncationOfMissingAndBrokenFiles) {
   EXPECT_THROW(MetricsWriter("/proc/no/metrics.jsonl", OpenMode::kAppend), th::DeckError);
 }
 
+TEST_F(Monitor, RecordsThatNoWriterMadeAreDamageAndNoMore) {
+  for (const std::string record : {"{\"kind\":\"eval\"}", "{\"kind\":\"summary\",\"exit\":5}",
+                                   "{\"kind\":\"step\",\"step\":1e300}", "{\"kind\":7}",
+                                   "[\"kind\"]", "null", "{\"kind\":\"step\"}"}) {
+    std::ofstream(path_) << record << '\n';
+    EXPECT_EQ(MetricsWriter::last_exit(path_), "") << record;
+    EXPECT_THROW((void)MetricsWriter::truncate_metrics(path_, 5, {}), th::DataError) << record;
+  }
+  std::ofstream(path_) << "{\"kind\":\"eval\",\"set\":" << std::string(1'000'000, '[') << '\n';
+  EXPECT_THROW((void)MetricsWriter::truncate_metrics(path_, 5, {}), th::DataError);
+}
+
+TEST_F(Monitor, ZeroBytesDoNotCutTheMessageAboutThem) {
+  std::ofstream(path_, std::ios::binary) << std::string(20, '\0') << '\n';
+  try {
+    (void)MetricsWriter::truncate_metrics(path_, 5, {});
+    FAIL();
+  } catch (const th::DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("repair the line to resume"), std::string::npos);
+  }
+}
+
 std::uint32_t masked(const std::string& bytes) {
   const std::uint32_t crc = th::crc32c(std::as_bytes(std::span(bytes.data(), bytes.size())));
   return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;

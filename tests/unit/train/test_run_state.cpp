@@ -76,6 +76,16 @@ TEST(RunState, WhatIsNotARunStateIsACheckpointError) {
   }
 }
 
+TEST(RunState, NumbersThatAreNoIntegersAreRefused) {
+  for (const char* step : {"1.5", "1e300", "true", "9223372036854775808", "[[[[7]]]]"}) {
+    std::string text = to_json(full_state());
+    const std::string field = "\"step\":123456789012345";
+    ASSERT_NE(text.find(field), std::string::npos);
+    text.replace(text.find(field), field.size(), std::string("\"step\":") + step);
+    EXPECT_THROW((void)run_state_from_json(text), CheckpointError) << step;
+  }
+}
+
 TEST(RunState, AMissingFieldIsNamed) {
   std::string text = to_json(full_state());
   text.replace(text.find("\"probe_loss\""), 12, "\"probe_lost\"");

@@ -1,16 +1,22 @@
 #include "data/tokenizer/sentencepiece/piece_model.hpp"
 
 #include <bit>
+#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "th/base/error.hpp"
 
 namespace th::data {
 namespace {
 
+/// How a field's value is written.
+enum class Wire : unsigned { kNumber = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+
 /// A field of a message: its number, and its value by the wire type: a number, or bytes.
 struct WireField {
   std::uint64_t number = 0;
+  Wire wire = Wire::kNumber;
   std::uint64_t value = 0;
   std::string_view bytes;
   std::string_view whole;  ///< with its tag, as it stands in the message
@@ -25,18 +31,19 @@ class MessageReader {
     if (rest_.empty()) return false;
     const std::string_view begin = rest_;
     const std::uint64_t tag = varint();
-    field = {tag >> 3, 0, {}, {}};
-    switch (tag & 7) {
-      case 0:
+    if (tag >> 32U != 0) fail();  // protobuf would take its lower bits
+    field = {tag >> 3, static_cast<Wire>(tag & 7), 0, {}, {}};
+    switch (field.wire) {
+      case Wire::kNumber:
         field.value = varint();
         break;
-      case 1:
+      case Wire::kFixed64:
         field.value = fixed(8);
         break;
-      case 2:
+      case Wire::kBytes:
         field.bytes = take(varint());
         break;
-      case 5:
+      case Wire::kFixed32:
         field.value = fixed(4);
         break;
       default:
@@ -44,6 +51,12 @@ class MessageReader {
     }
     field.whole = begin.substr(0, begin.size() - rest_.size());
     return true;
+  }
+  /// Whether the field is the one of that number. SentencePiece passes over it where it is written
+  /// in another way, and would count other pieces than this reader.
+  [[nodiscard]] bool is(const WireField& field, std::uint64_t number, Wire wire) const {
+    if (field.number == number && field.wire != wire) fail();
+    return field.number == number;
   }
 
  private:
@@ -78,7 +91,14 @@ class MessageReader {
 };
 
 // Numbers of fields in sentencepiece_model.proto.
-enum ModelField : std::uint64_t { kPieces = 1, kTrainer = 2, kSelfTest = 4 };
+enum ModelField : std::uint64_t {
+  kPieces = 1,
+  kTrainer = 2,
+  kNormalizer = 3,
+  kSelfTest = 4,
+  kDenormalizer = 5
+};
+enum NormalizerField : std::uint64_t { kCharacterMap = 2 };
 enum PieceField : std::uint64_t { kText = 1, kScore = 2, kType = 3 };
 enum TrainerField : std::uint64_t {
   kModelType = 3,
@@ -128,20 +148,86 @@ class MessageWriter {
   std::string bytes_;
 };
 
+// A piece is a word at most; the time of its prefixes grows with the square of its length.
+constexpr std::size_t kLongestPiece = 2048;
+
 PieceModel::Piece read_piece(std::string_view bytes, const std::string& name) {
   PieceModel::Piece piece;
   MessageReader reader(bytes, name);
   for (WireField field; reader.next(field);) {
-    if (field.number == kText) piece.text = field.bytes;
-    if (field.number == kScore)
+    if (reader.is(field, kText, Wire::kBytes)) piece.text = field.bytes;
+    if (reader.is(field, kScore, Wire::kFixed32))
       piece.score = std::bit_cast<float>(static_cast<std::uint32_t>(field.value));
-    if (field.number != kType) continue;
+    if (!reader.is(field, kType, Wire::kNumber)) continue;
     if (field.value < 1 || field.value > 6)
       throw DataError(name + ": a piece has the type " + std::to_string(field.value) +
                       ", which this build does not know");
     piece.type = static_cast<PieceModel::Type>(field.value);
   }
+  if (!std::isfinite(piece.score))
+    throw DataError(name + ": the score of a piece is not finite; the model is damaged");
+  if (piece.text.size() > kLongestPiece)
+    throw DataError(name + ": a piece has " + std::to_string(piece.text.size()) +
+                    " bytes; read are pieces up to " + std::to_string(kLongestPiece));
   return piece;
+}
+
+/// Throws where SentencePiece would read beyond a model's map of characters, which it does not
+/// check: a length, a double array of 32-bit units (darts-clone), and the texts that it leads to.
+class CharacterMap {
+ public:
+  CharacterMap(std::string_view bytes, const std::string& name) : name_(name) {
+    if (bytes.size() < sizeof(std::uint32_t)) fail();
+    std::uint32_t array_bytes = 0;
+    std::memcpy(&array_bytes, bytes.data(), sizeof array_bytes);
+    bytes.remove_prefix(sizeof array_bytes);
+    if (array_bytes > bytes.size()) fail();
+    units_.resize(array_bytes / sizeof(std::uint32_t));
+    if (!units_.empty())
+      std::memcpy(units_.data(), bytes.data(), units_.size() * sizeof(std::uint32_t));
+    texts_ = bytes.substr(array_bytes);
+    if (texts_.empty() || texts_.back() != '\0') fail();
+  }
+
+  /// Walks from unit to unit as any line could.
+  void require_sound() const {
+    if (units_.empty()) fail();
+    std::vector<bool> seen(units_.size(), false);
+    std::vector<std::size_t> to_visit{0};
+    seen[0] = true;
+    while (!to_visit.empty()) {
+      const std::size_t at = to_visit.back();
+      to_visit.pop_back();
+      const std::uint32_t unit = units_[at];
+      const std::size_t next = at ^ ((unit >> 10U) << ((unit & (1U << 9U)) >> 6U));
+      if ((next | kBytes) >= units_.size()) fail();
+      const bool ends_text = ((unit >> 8U) & 1U) != 0;
+      if (ends_text && (units_[next] & kValue) >= texts_.size()) fail();
+      for (std::size_t byte = 0; byte <= kBytes; ++byte) {
+        const std::size_t child = next ^ byte;
+        if (seen[child] || (units_[child] & (~kValue | kBytes)) != byte) continue;
+        seen[child] = true;
+        to_visit.push_back(child);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::uint32_t kValue = (1U << 31U) - 1, kBytes = 255;
+  [[noreturn]] void fail() const {
+    throw DataError(name_ + ": the model's map of characters is damaged");
+  }
+  const std::string& name_;
+  std::vector<std::uint32_t> units_;
+  std::string_view texts_;
+};
+
+/// Throws where a model's rules of normalization are not sound.
+void require_normalizer(std::string_view bytes, const std::string& name) {
+  MessageReader reader(bytes, name);
+  for (WireField field; reader.next(field);)
+    if (reader.is(field, kCharacterMap, Wire::kBytes) && !field.bytes.empty())
+      CharacterMap(field.bytes, name).require_sound();
 }
 
 }  // namespace
@@ -150,13 +236,19 @@ PieceModel parse_piece_model(std::string_view bytes, const std::string& name) {
   PieceModel model;
   MessageReader reader(bytes, name);
   for (WireField field; reader.next(field);) {
-    if (field.number == kPieces) model.pieces.push_back(read_piece(field.bytes, name));
-    if (field.number != kTrainer) continue;
+    if (reader.is(field, kPieces, Wire::kBytes))
+      model.pieces.push_back(read_piece(field.bytes, name));
+    if (reader.is(field, kNormalizer, Wire::kBytes) ||
+        reader.is(field, kDenormalizer, Wire::kBytes))
+      require_normalizer(field.bytes, name);
+    if (!reader.is(field, kTrainer, Wire::kBytes)) continue;
     MessageReader trainer(field.bytes, name);
     for (WireField setting; trainer.next(setting);) {
-      if (setting.number == kModelType && setting.value >= 1 && setting.value <= 4)
+      if (trainer.is(setting, kModelType, Wire::kNumber) && setting.value >= 1 &&
+          setting.value <= 4)
         model.kind = static_cast<PieceModel::Kind>(setting.value);
-      if (setting.number == kByteFallback) model.byte_fallback = setting.value != 0;
+      if (trainer.is(setting, kByteFallback, Wire::kNumber))
+        model.byte_fallback = setting.value != 0;
     }
   }
   if (model.pieces.empty())

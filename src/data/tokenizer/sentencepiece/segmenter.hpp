@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -24,23 +23,18 @@ class SegmentDraws {
 };
 
 /// A string's number, with the strings that begin others: a walk along a text ends where no entry
-/// goes on.
+/// goes on. Of the strings it holds views.
 class PrefixMap {
  public:
   static constexpr std::int32_t kNone = -1, kPrefix = -2;
+  /// `text` must outlive the map.
   void add(std::string_view text, std::int32_t value);
   /// The value of `text`; kPrefix where it only begins an entry, kNone where it does not.
   [[nodiscard]] std::int32_t find(std::string_view text) const;
   [[nodiscard]] bool empty() const noexcept { return values_.empty(); }
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const noexcept {
-      return std::hash<std::string_view>{}(text);
-    }
-  };
-  std::unordered_map<std::string, std::int32_t, Hash, std::equal_to<>> values_;
+  std::unordered_map<std::string_view, std::int32_t> values_;
 };
 
 /// A model's own segmentation of a normalized text, and random ones of the same pieces.

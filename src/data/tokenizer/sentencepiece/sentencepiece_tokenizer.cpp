@@ -37,6 +37,23 @@ const char* type_name(PieceModel::Type type) {
   return "normal";
 }
 
+std::unique_ptr<const sentencepiece::SentencePieceProcessor> loaded(const std::string& bytes,
+                                                                    const std::string& name) {
+  const auto refuse_model = [&](const std::string& why) {
+    throw DataError(name + ": SentencePiece can't read the model: " + why);
+  };
+  auto processor = std::make_unique<sentencepiece::SentencePieceProcessor>();
+  try {
+    if (const auto status = processor->LoadFromSerializedProto(bytes); !status.ok())
+      refuse_model(status.message());
+  } catch (const DataError&) {
+    throw;
+  } catch (const std::exception& error) {  // of the array that it makes of the pieces
+    refuse_model(error.what());
+  }
+  return processor;
+}
+
 }  // namespace
 
 SentencePieceTokenizer::SentencePieceTokenizer(std::string model, const std::string& name)
@@ -45,10 +62,12 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::string model, const std::str
     throw DataError(name +
                     ": is a SentencePiece model of whole words or characters; bpe and unigram "
                     "models are read");
-  auto processor = std::make_unique<sentencepiece::SentencePieceProcessor>();
-  if (const auto status = processor->LoadFromSerializedProto(bytes_); !status.ok())
-    throw DataError(name + ": SentencePiece can't read the model: " + status.message());
-  processor_ = std::move(processor);
+  processor_ = loaded(bytes_, name);
+  // Its ids lead into tables that are made of our reading.
+  if (processor_->GetPieceSize() != std::ssize(pieces_.pieces))
+    throw DataError(name + ": SentencePiece reads " + std::to_string(processor_->GetPieceSize()) +
+                    " pieces of the model where its bytes hold " +
+                    std::to_string(pieces_.pieces.size()));
   map_ids(name);
   segmenter_ = Segmenter::make(pieces_);
 }

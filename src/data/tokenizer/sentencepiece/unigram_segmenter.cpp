@@ -96,7 +96,8 @@ void UnigramSegmenter::split(std::string_view text, double amount, SegmentDraws&
         taken = &edge;
         if ((left -= share) < 0) break;
       }
-      path.push_back(taken);
+      // Where scores are so low that no path has a probability above 0, any will do.
+      path.push_back(taken != nullptr ? taken : &ends[end].back());
     }
   }
   for (auto edge = path.rbegin(); edge != path.rend(); ++edge) {
