@@ -42,7 +42,7 @@ else()
   endfunction()
   file(GLOB base_sources CONFIGURE_DEPENDS ${src}/base/*.cpp)
   file(GLOB config_sources CONFIGURE_DEPENDS ${src}/config/*.cpp ${src}/config/keys/*.cpp)
-  file(GLOB data_sources CONFIGURE_DEPENDS ${src}/data/tokenizer/*.cpp)
+  file(GLOB_RECURSE data_sources CONFIGURE_DEPENDS ${src}/data/tokenizer/*.cpp)
   list(APPEND data_sources ${src}/data/text.cpp ${src}/data/byte_source.cpp
     ${src}/data/corpus.cpp ${src}/data/index/index_file.cpp ${src}/data/index/index_writer.cpp)
   file(GLOB io_sources CONFIGURE_DEPENDS ${src}/io/checkpoint/*.cpp)

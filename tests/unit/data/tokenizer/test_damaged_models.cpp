@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "data/tokenizer/piece_model.hpp"
+#include "data/tokenizer/sentencepiece/piece_model.hpp"
 #include "th/base/error.hpp"
 #include "th/data/tokenizer/model_order.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
