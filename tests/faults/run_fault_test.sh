@@ -158,7 +158,7 @@ hung_rank() {
   rc=$?
   kill $guard 2>/dev/null
   [ $rc = 7 ] || fail "exit code $rc, expected 7"
-  said "rank [0-9]+ host .* pid $victim phase training step [0-9]+, .*compute: .* state T \(stopped\)"
+  said "rank [0-9]+ host .* pid $victim phase training step [0-9]+, .* state T \(stopped\)"
   said 'hang: rank'
   said 'flight_record\.\*\.jsonl'
   missing=$(sed -nE "s/^rank ([0-9]+) host .* pid $victim phase .*/\1/p" "$work/log")

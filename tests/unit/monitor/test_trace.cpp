@@ -129,7 +129,8 @@ TEST(Trace, DataWorkersAndSavesHaveRowsOfTheirOwn) {
   writer.finish({});
   std::vector<json> events;
   std::vector<std::string> names;
-  for (const json& one : json::parse(text.all)["traceEvents"]) {
+  const json trace = json::parse(text.all);
+  for (const json& one : trace["traceEvents"]) {
     if (one["ph"] == "X") events.push_back(one);
     if (one["name"] == "thread_name") names.push_back(one["args"]["name"].get<std::string>());
   }
@@ -167,7 +168,8 @@ TEST(Trace, MemoryIsACounterOfTheClassesThatHadAny) {
   writer.memory(sample);
   writer.finish({});
   std::vector<json> counters;
-  for (const json& one : json::parse(text.all)["traceEvents"])
+  const json trace = json::parse(text.all);
+  for (const json& one : trace["traceEvents"])
     if (one["ph"] == "C") counters.push_back(one);
   ASSERT_EQ(counters.size(), 5U);
   EXPECT_EQ(counters[0],

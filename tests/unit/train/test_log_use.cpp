@@ -15,7 +15,7 @@ using On = FlightRecord::On;
 
 constexpr std::int64_t kMs = 1'000'000;
 
-/// A log in the making; times in milliseconds.
+/// A log in the making; times in milliseconds, above 0.
 struct MadeLog {
   FlightRecord record;
   std::shared_ptr<const EventLog> log = record.start_log();
@@ -67,7 +67,7 @@ TEST(LogUse, PartsTheTimeOfStepsWithoutOverlap) {
 
 TEST(LogUse, WhatComputeHidesIsNoLossWaitsTheSame) {
   MadeLog made;
-  made.add(What::kStep, On::kHost, 0, 100)
+  made.add(What::kStep, On::kHost, 1, 100)
       .add(What::kBackward, On::kCompute, 10, 50)
       .add(What::kReduce, On::kCommunication, 30, 70)
       .add(What::kReduce, On::kCommunication, 70, 80)
@@ -85,7 +85,7 @@ TEST(LogUse, WhatComputeHidesIsNoLossWaitsTheSame) {
 
 TEST(LogUse, ValidationAndSavesBetweenStepsAreNotCounted) {
   MadeLog made;
-  made.add(What::kStep, On::kHost, 0, 50)
+  made.add(What::kStep, On::kHost, 1, 50)
       .add(What::kForward, On::kCompute, 5, 45)
       .add(What::kValidation, On::kHost, 50, 80)
       .add(What::kGather, On::kCommunication, 55, 65, 1)
@@ -101,7 +101,7 @@ TEST(LogUse, ValidationAndSavesBetweenStepsAreNotCounted) {
   EXPECT_DOUBLE_EQ(use.waited(*next, 60 * kMs), 0);
   const RankUse result = use.result();
   EXPECT_EQ(use.steps(), 2);
-  EXPECT_DOUBLE_EQ(result.seconds, 0.105);
+  EXPECT_DOUBLE_EQ(result.seconds, 0.104);
   EXPECT_DOUBLE_EQ(result.compute, 0.08);
   EXPECT_DOUBLE_EQ(result.communication, 0);
 }

@@ -169,6 +169,8 @@ PieceModel::Piece read_piece(std::string_view bytes, const std::string& name) {
   if (piece.text.size() > kLongestPiece)
     throw DataError(name + ": a piece has " + std::to_string(piece.text.size()) +
                     " bytes; read are pieces up to " + std::to_string(kLongestPiece));
+  if (piece.text.find('\0') != std::string::npos)
+    throw DataError(name + ": a piece holds a zero byte, which no text has; the model is damaged");
   return piece;
 }
 
