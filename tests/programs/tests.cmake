@@ -7,9 +7,9 @@ if(TARGET th_app)
   set(th_program_tests_mpi
     attention_kinds checkpoints choosing cli corpora fine_tuning folder_troubles gpu_check gpu_run
     job_scripts lock_step metrics model_options nodes optimizers option_pairs output_folder overlap
-    plan precision profile replay rerun resume resume_proof resume_troubles save_faults save_killed
-    save_troubles stop_signal summarization tokenizers translate_jobs translate_sharded
-    translate_streams troubles validation watching windows)
+    plan precision profile replay report rerun resume resume_proof resume_troubles save_faults
+    save_killed save_troubles stop_signal summarization tokenizers translate_jobs
+    translate_sharded translate_streams troubles validation watching windows)
   # One process for most of it, and ranks at the beginning:
   set(th_program_tests_alone
     corpus decoding decoding_options export_ctranslate2 fetch_corpus finished golden_checkpoint
