@@ -65,6 +65,16 @@ TEST(Series, ASpikeOfOnePointIsNotLost) {
   EXPECT_EQ(series.lowest().x, 1);
 }
 
+TEST(Series, FewPointsFarApartAreNotThinned) {
+  Series series;
+  for (int step = 59; step <= 100'000; step += 590) series.add(step, 1.0 / step);
+  EXPECT_GT(series.width(), 1);
+  EXPECT_FALSE(series.thinned());
+  EXPECT_EQ(std::ssize(series.bins()), series.count());
+  series.add(59, 1);
+  EXPECT_TRUE(series.thinned());
+}
+
 TEST(Series, WeightsAreThoseOfTheMean) {
   // Tokens a second of two steps: 100 in 1 s and 100 in 3 s are 200 in 4 s.
   Series series;

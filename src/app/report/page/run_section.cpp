@@ -104,6 +104,12 @@ std::string scores_html(const RunData& run) {
   return html_heading(3, "Scores") + none + html_table(valid) + html_table(test);
 }
 
+std::string percent(double share) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f %%", 100 * share);
+  return text.data();
+}
+
 std::string difference(double planned, double measured) {
   if (!(planned > 0)) return "";
   std::array<char, 32> text{};
@@ -144,8 +150,7 @@ std::string time_html(const RunData& run) {
   double sum = 0;
   for (const PhaseSeconds& phase : phases) sum += phase.seconds;
   for (const PhaseSeconds& phase : phases)
-    table.rows.push_back({phase.name, seconds_form(phase.seconds),
-                          number_form(100 * phase.seconds / sum, 3) + " %"});
+    table.rows.push_back({phase.name, seconds_form(phase.seconds), percent(phase.seconds / sum)});
   std::string body = html_table(table);
   for (const std::string& line : run.log.traces) body += html_paragraph(line);
   return body.empty() ? "" : html_heading(3, "Time") + body;

@@ -50,6 +50,10 @@ void Series::add(double x, double y, double weight) {
   if (y > highest_.y) highest_ = last_;
 }
 
+bool Series::thinned() const {
+  return std::any_of(cells_.begin(), cells_.end(), [](const Cell& cell) { return cell.count > 1; });
+}
+
 std::vector<Series::Bin> Series::bins() const {
   std::vector<Bin> out;
   for (const Cell& cell : cells_) {

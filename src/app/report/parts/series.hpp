@@ -28,8 +28,10 @@ class Series {
 
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   [[nodiscard]] std::int64_t count() const noexcept { return count_; }
-  /// Of a bin, in units of x; above 1 where the curve is thinned.
+  /// Of a bin, in units of x.
   [[nodiscard]] double width() const noexcept { return width_; }
+  /// Whether a bin has several points: few points far apart need none, whatever the width.
+  [[nodiscard]] bool thinned() const;
   /// The point that came last, and the first ones of least and greatest y; zeros where it is empty.
   [[nodiscard]] const Point& last() const noexcept { return last_; }
   [[nodiscard]] const Point& lowest() const noexcept { return lowest_; }

@@ -14,7 +14,7 @@ namespace {
 constexpr std::array<const char*, 10> kPalette{"#3B7DD8", "#D9661F", "#2E9E6B", "#9B62D0",
                                                "#D8484F", "#1E97A8", "#D0569B", "#8A8A1F",
                                                "#A9744F", "#7A8698"};
-constexpr int kWidth = 760, kHeight = 340, kRowHeight = 30, kLegendHeight = 18;
+constexpr int kWidth = 760, kHeight = 340, kRowHeight = 30, kLegendHeight = 22;
 constexpr std::size_t kLabelCharacters = 40, kFewPoints = 40;
 
 /// A text in gnuplot's single quotes, where '' is a quote and nothing else is special. gnuplot
@@ -112,14 +112,14 @@ std::string gnuplot_script(const Picture& picture) {
                                    [](const Curve& curve) { return !curve.empty(); });
   const bool legend = shown > 1;
   const int rows = static_cast<int>(picture.rows.size());
-  const int height = (boxes ? 90 + kRowHeight * rows : kHeight) +
+  const int height = (boxes ? 100 + kRowHeight * rows : kHeight) +
                      (legend ? kLegendHeight * static_cast<int>((shown + 2) / 3) : 0);
   std::string out = "set terminal svg size " + std::to_string(kWidth) + "," +
                     std::to_string(height) +
-                    " dynamic noenhanced font 'sans-serif,12' rounded\n"
+                    " dynamic noenhanced font 'sans-serif,14' rounded\n"
                     "set encoding utf8\nset border 3\nset tics nomirror out\n"
                     "set grid linecolor rgb '#808080' linewidth 0.5\n";
-  out += legend ? "set key bmargin center horizontal Left reverse\n" : "unset key\n";
+  out += legend ? "set key tmargin center horizontal Left reverse\n" : "unset key\n";
   out += "set xlabel " + quoted(picture.x_label) + "\n";
   if (!picture.y_label.empty()) out += "set ylabel " + quoted(picture.y_label) + "\n";
   if (picture.logarithmic) out += "set logscale y\nset format y '%g'\n";

@@ -27,9 +27,9 @@ Picture curves_of(const std::vector<RunData>& runs, Picture picture, const Choic
     Curve curve;
     curve.label = runs[i].name;
     curve.color = static_cast<int>(i);
-    curve.band = runs.size() <= kMostBands && series->width() > 1;
+    curve.band = runs.size() <= kMostBands && series->thinned();
     curve.bins = series->bins();
-    width = std::max(width, series->width());
+    if (series->thinned()) width = std::max(width, series->width());
     picture.curves.push_back(std::move(curve));
   }
   if (width > 1)
