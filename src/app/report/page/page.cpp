@@ -115,10 +115,10 @@ std::string missing_pictures(const std::vector<RunData>& runs,
 }
 
 std::string navigation(const std::vector<RunData>& runs) {
-  std::string out = "<nav><a href=\"#pictures\">Pictures</a>";
-  if (runs.size() > 1) out += "<a href=\"#keys\">Keys that differ</a>";
+  std::string out = "<nav><a href=\"#pictures\">Pictures</a>\n";
+  if (runs.size() > 1) out += "<a href=\"#keys\">Keys that differ</a>\n";
   for (std::size_t i = 0; i < runs.size(); ++i)
-    out += "<a href=\"#run-" + std::to_string(i + 1) + "\">" + escaped(runs[i].name) + "</a>";
+    out += "<a href=\"#run-" + std::to_string(i + 1) + "\">" + escaped(runs[i].name) + "</a>\n";
   return out + "</nav>\n";
 }
 
