@@ -8,6 +8,7 @@
 #   --with-test-python  .deps/venv with numpy, h5py, tensorboard, safetensors
 #   --with-valgrind     valgrind (the instruction counts of the kernels)
 #   --with-patchelf     patchelf (the package for machines with a GPU)
+#   --with-gnuplot      gnuplot-nox, with which th_report draws
 #   --with-ccache       ccache, for who compiles several trees; a tree that was built without it
 #                       is compiled anew
 #   TH_LIBTORCH=/path   use the LibTorch there (with include/ and lib/); nothing is fetched
@@ -20,7 +21,7 @@ cpython=3.11  # the wheel's Python; LibTorch itself does not depend on it
 say() { printf 'install: %s\n' "$*"; }
 fail() { printf 'install: error: %s\n' "$*" >&2; exit 1; }
 
-options=(tests slurm test-python valgrind patchelf ccache)
+options=(tests slurm test-python valgrind patchelf gnuplot ccache)
 declare -A with
 for argument in "$@"; do
   case $argument in
@@ -205,6 +206,8 @@ install_test_packages() {
     install_optional "valgrind" "the instruction counts of the kernels" valgrind
   [ -z "${with[patchelf]:-}" ] ||
     install_optional "patchelf" "the test of the GPU package" patchelf
+  [ -z "${with[gnuplot]:-}" ] ||
+    install_optional "gnuplot" "the tests of th_report" gnuplot-nox
   [ -z "${with[ccache]:-}" ] || install_optional "ccache" "nothing" ccache
 }
 

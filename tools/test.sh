@@ -27,7 +27,7 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash tools/install_dependencies.sh \
-  --with-tests --with-slurm --with-test-python --with-valgrind --with-patchelf
+  --with-tests --with-slurm --with-test-python --with-valgrind --with-patchelf --with-gnuplot
 bash tools/build.sh all
 # shellcheck source=tools/run_env.sh
 . tools/run_env.sh

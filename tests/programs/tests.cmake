@@ -13,8 +13,8 @@ if(TARGET th_app)
     finished folder_troubles golden_checkpoint gpu_check gpu_run h5py import_marian
     import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import
     job_scripts metrics model_options nodes one_translation optimizers
-    output_folder overlap plan precision profile pytorch replay rerun resume
-    resume_proof resume_troubles save_faults save_killed save_troubles score score_curve serve
+    output_folder overlap plan precision profile pytorch replay report rerun
+    resume resume_proof resume_troubles save_faults save_killed save_troubles score score_curve serve
     shortlist stop_signal summarization tensorboard tokenizers trace_rows translate translate_jobs
     translate_streams troubles validation watching windows)
   # Clocks, and the names in /dev/shm:

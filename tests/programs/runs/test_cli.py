@@ -74,7 +74,7 @@ class CommandLine(th_run.ProgramTest):
         )
 
     def test_every_program_has_help(self):
-        for name in ("th_app", "th_inspect", "th_translate", "th_corpus", "th_score"):
+        for name in ("th_app", "th_inspect", "th_translate", "th_corpus", "th_score", "th_report"):
             self.assertIn(name, self.program(name, "--help").out)
 
     def test_check_prints_every_key_with_its_origin(self):
