@@ -117,7 +117,8 @@ void ZeroEngine::spoil_parameters() {
 }
 
 void ZeroEngine::spoil_weights(std::int64_t unit) {
-  constexpr std::int64_t kLeastUnits = 3;  // with such a matrix: two layers and the output
+  // With such a matrix in a forward pass: two layers. The output's is in its backward pass.
+  constexpr std::int64_t kLeastUnits = 2;
   if (!BitFlip::armed()) return;
   const FlatLayout::Unit& u = layout_.units()[index(unit)];
   for (std::int64_t t = 0; t < u.tensor_count; ++t) {
