@@ -68,10 +68,10 @@ if(TARGET th_app)
   # Every pair of two options' values.
   th_add_long_program_test(option_value_pairs option_pairs --long)
   # Every link, rank count and moment of which a covering set runs otherwise.
-  foreach(name nodes optimizers tokenizers translate_jobs)
+  foreach(name nodes optimizers tokenizers translate_jobs watching)
     th_add_long_program_test(${name}_long ${name} --long)
   endforeach()
   # Twenty million lines: time and memory of a start from their index.
   th_add_long_program_test(large_corpus large_corpus --long)
-  set_tests_properties(program.large_corpus PROPERTIES RUN_SERIAL ON)
+  set_tests_properties(program.large_corpus program.watching_long PROPERTIES RUN_SERIAL ON)
 endif()

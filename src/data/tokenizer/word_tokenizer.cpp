@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <utility>
 
 #include "data/tokenizer/text_ids.hpp"
@@ -30,6 +31,10 @@ WordTokenizer::WordTokenizer(std::vector<std::string> tokens) : tokens_(std::mov
     if (i >= tokens_.size() || tokens_[i] != kSpecialTokens[i])
       throw DataError("vocabulary: token " + std::to_string(i) + " is not " + kSpecialTokens[i] +
                       "; the list is damaged or of another program");
+  for (std::size_t i = 0; i < tokens_.size(); ++i)
+    if (tokens_[i].find_first_of(std::string_view("\0\n\r", 3)) != std::string::npos)
+      throw DataError("vocabulary: token " + std::to_string(i) +
+                      " holds a line end or a zero byte, which no word has; the list is damaged");
   for (std::size_t i = 0; i < tokens_.size(); ++i)
     if (!ids_.emplace(tokens_[i], static_cast<std::int32_t>(i)).second)
       throw DataError("vocabulary: token '" + tokens_[i] + "' occurs twice");

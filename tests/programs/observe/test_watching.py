@@ -53,6 +53,7 @@ class Watching(th_run.ProgramTest):
                 running += time.monotonic() - begin
             yield
 
+    @th_run.unittest.skipUnless(th_run.LONG, "goes by the clock, on a quiet machine: label long")
     def test_a_rank_that_is_slower_by_30_percent_is_named_by_line_and_verdict(self):
         """By the warning, by the verdict on the trace of some of the steps, and by that on the
         run."""

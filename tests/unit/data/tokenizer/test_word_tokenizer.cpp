@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <string>
+#include <vector>
 
 #include "lines.hpp"
 #include "th/base/error.hpp"
@@ -33,6 +35,8 @@ TEST(Tokenizer, DecodeAndDamagedLists) {
   EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>"}), DataError);
   EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "</s>", "<s>"}), DataError);
   EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>", "</s>", "x", "x"}), DataError);
+  for (const std::string& torn : {std::string("x\ny"), std::string("x\0y", 3), std::string("\r")})
+    EXPECT_THROW(WordTokenizer({"<pad>", "<unk>", "<s>", "</s>", torn}), DataError);
 }
 
 TEST(Tokenizer, CutsKeepEnd) {
