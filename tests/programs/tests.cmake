@@ -14,9 +14,9 @@ if(TARGET th_app)
     import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import
     job_scripts metrics model_options nodes one_translation optimizers
     output_folder overlap plan precision profile pytorch replay report rerun
-    resume resume_proof resume_troubles save_faults save_killed save_troubles score score_curve serve
-    shortlist stop_signal summarization tensorboard tokenizers trace_rows translate translate_jobs
-    translate_streams troubles validation watching windows)
+    resume resume_proof resume_troubles save_faults save_killed save_troubles score score_curve
+    serve shortlist stop_signal summarization tensorboard tokenizers trace_rows translate
+    translate_jobs translate_streams troubles validation watching windows)
   # Clocks, and the names in /dev/shm:
   set(th_program_tests_serial shared_memory turns)
   set(program_environment TH_SOURCE_DIR=${CMAKE_SOURCE_DIR}

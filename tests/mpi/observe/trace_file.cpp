@@ -33,7 +33,7 @@ class Traced : public testing::Test {
   [[nodiscard]] int rank() const { return collectives_->rank(); }
   [[nodiscard]] int ranks() const { return collectives_->size(); }
 
-  /// Times on rank 0's clock, in milliseconds.
+  /// Times on rank 0's clock, in milliseconds, above 0.
   void add(What what, On on, std::int64_t begin, std::int64_t end, std::int64_t unit = 0) {
     const auto event = record_.open(what, on, unit);
     record_.begin(event, begin * kMs + ahead());
@@ -137,7 +137,7 @@ TEST_F(Traced, ArrowsJoinAllRanksOfACollectiveInTheOrderInWhichTheyCame) {
 TEST_F(Traced, ManyCollectivesAreJoinedAPieceAtATime) {
   constexpr std::int64_t kCount = 1300;
   for (std::int64_t i = 0; i < kCount; ++i)
-    add(What::kGather, On::kCommunication, 10 * i + rank(), 10 * i + 9, i % 2);
+    add(What::kGather, On::kCommunication, 10 * i + 1 + rank(), 10 * i + 9, i % 2);
   (void)write();
   EXPECT_EQ(joined_, ranks() > 1 ? kCount : 0);
   if (rank() != 0 || ranks() == 1) return;
@@ -148,7 +148,7 @@ TEST_F(Traced, ManyCollectivesAreJoinedAPieceAtATime) {
 
 TEST_F(Traced, NothingIsJoinedBehindACollectiveThatIsNotTheSame) {
   for (std::int64_t i = 0; i < 20; ++i)
-    add(What::kGather, On::kCommunication, 10 * i, 10 * i + 9, i == 7 && rank() == 0 ? 1 : 0);
+    add(What::kGather, On::kCommunication, 10 * i + 1, 10 * i + 9, i == 7 && rank() == 0 ? 1 : 0);
   (void)write();
   EXPECT_EQ(joined_, ranks() > 1 ? 7 : 0);
 }
