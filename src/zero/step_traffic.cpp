@@ -131,7 +131,7 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
   out.exchange = matrices;
   if (config.comm.reduction != config::Reduction::kExact) return out;
   const std::int64_t slice = shard * element_bytes(types.reduced), sum = shard * kFloat;
-  std::int64_t arriving = 0, leaving = 0, rounds = 0;
+  std::int64_t arriving = 0, leaving = 0;
   for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
     std::int64_t arrives = 0;
     for (const SlotBlock& block : blocks) {
@@ -140,11 +140,9 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
         leaving = std::max(leaving, runtime::sends_of(nodes, block, rank) * sum);
     }
     arriving = std::max(arriving, arrives);
-    ++rounds;
   });
-  // The round of an audited slot comes slot by slot. Where every round is one, no sum leaves.
+  // The round of an audited slot comes slot by slot; in other steps it is another round.
   if (config.run.audit_steps > 0) arriving = std::max(arriving, nodes.outsiders(rank) * slice);
-  if (config.run.audit_steps == 1 && rounds == 1) leaving = 0;
   out.exchange = std::max(arriving, matrices) + leaving;
   return out;
 }

@@ -59,7 +59,7 @@ void append(const std::string& path, const std::string& text) {
 }
 
 /// How long after a rank's end the others wait until they tell of it.
-constexpr std::int64_t kMassacre = 200'000'000;
+constexpr std::int64_t kMassacre = 50'000'000;
 
 int open_process(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
 
@@ -157,7 +157,8 @@ bool Watchdog::Impl::stopped(std::int64_t now) {
     if (rows[i].present.load() != 0 && rows[i].pid_space.load() == rows[mine].pid_space.load())
       processes[at].fd = open_process(static_cast<pid_t>(rows[i].pid.load()));
   }
-  const std::int64_t until = now + tick;
+  const bool told_soon = std::any_of(died.begin(), died.end(), [](auto when) { return when != 0; });
+  const std::int64_t until = now + (told_soon ? std::min(tick, kMassacre / 2) : tick);
   const auto wait = std::clamp<std::int64_t>((until - now_ns()) / 1'000'000, 1, tick / 1'000'000);
   if (::poll(processes.data(), processes.size(), static_cast<int>(wait)) <= 0) return false;
   for (int i = 0; i < count; ++i) {

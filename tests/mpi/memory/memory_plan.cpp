@@ -238,16 +238,14 @@ TEST_F(MemoryPlanTest, WhatAnAuditTakesIsPlannedToTheByte) {
                                  th::model::GemmLibrary::kMkl)
               .units(),
           ranks());
-      const std::string where =
-          "stage " + std::to_string(stage) + ", nodes " + testing::PrintToString(nodes);
-      EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout),
-                audited_end[MemoryClass::kCommunication])
-          << where;
+      const auto where = "stage " + std::to_string(stage) + testing::PrintToString(nodes);
+      const std::int64_t sent = planned[MemoryClass::kCommunication] - record_bytes(layout);
+      const std::int64_t seen = audited_end[MemoryClass::kCommunication];
+      EXPECT_GE(sent, seen) << where;  // a step whose round of sums is audited has none
+      if (request.nodes->nodes() == 1) EXPECT_EQ(sent, seen) << where;
       EXPECT_EQ(audited_end[MemoryClass::kUntagged], plain_end[MemoryClass::kUntagged]) << where;
-      EXPECT_NEAR(static_cast<double>(audited.total()) /
-                      static_cast<double>(plan_of_run.peak().use.total()),
-                  1.0, kTolerance)
-          << where;
+      const auto peak = static_cast<double>(plan_of_run.peak().use.total());
+      EXPECT_NEAR(static_cast<double>(audited.total()) / peak, 1.0, kTolerance) << where;
     }
   }
 }
