@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <ctime>
@@ -151,14 +152,18 @@ void Watchdog::Impl::watch() {
 
 /// Waits for a tick, or until a process ends; whether this one is to stop watching.
 bool Watchdog::Impl::stopped(std::int64_t now) {
+  bool soon = false;  // a rank is still to come, or a death to be told
   for (int i = 0; i < count; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    if (i == mine || processes[at].fd >= 0 || died[at] != 0) continue;
-    if (rows[i].present.load() != 0 && rows[i].pid_space.load() == rows[mine].pid_space.load())
-      processes[at].fd = open_process(static_cast<pid_t>(rows[i].pid.load()));
+    if (i == mine || processes[at].fd >= 0) continue;
+    const bool present = rows[i].present.load() != 0;
+    if (present && rows[i].pid_space.load() != rows[mine].pid_space.load()) continue;
+    soon = true;
+    if (!present || died[at] != 0) continue;
+    processes[at].fd = open_process(static_cast<pid_t>(rows[i].pid.load()));
+    if (processes[at].fd < 0 && errno == ESRCH) died[at] = now;
   }
-  const bool told_soon = std::any_of(died.begin(), died.end(), [](auto when) { return when != 0; });
-  const std::int64_t until = now + (told_soon ? std::min(tick, kMassacre / 2) : tick);
+  const std::int64_t until = now + (soon ? std::min(tick, kMassacre / 2) : tick);
   const auto wait = std::clamp<std::int64_t>((until - now_ns()) / 1'000'000, 1, tick / 1'000'000);
   if (::poll(processes.data(), processes.size(), static_cast<int>(wait)) <= 0) return false;
   for (int i = 0; i < count; ++i) {
