@@ -56,7 +56,7 @@ unset package
 EOF
 }
 mkdir -p "$place"/{bin,lib,benchmarks}
-# th_translate, th_inspect, th_corpus and th_score use no GPU.
+# th_translate, th_inspect, th_corpus, th_score and th_report use no GPU.
 cp "$build"/bin/th_app "$build"/bin/th_gpu_* "$place/bin/"
 cp "$build/lib/libth_cuda.so" "$place/lib/"
 cp "$build/gpu_tests.txt" "$root"/tools/{gpu_check,gpu_stages,run_env}.sh "$root/LICENSE" "$place/"
