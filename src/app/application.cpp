@@ -173,14 +173,15 @@ void compare_builds(runtime::Collectives& collectives) {
   std::string mine = build_line() + ", LibTorch " + build_info().torch;
   const char* planted = environment("TH_FAIL_BUILD");
   if (planted != nullptr && planted == std::to_string(collectives.rank())) mine += ", planted";
-  const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
   const std::vector<std::string> builds = collectives.gather_texts(mine);
-  for (std::size_t r = 1; r < builds.size(); ++r) {
-    if (builds[r] != builds[0])
-      throw MpiError("broken launch: rank " + std::to_string(r) + " on " + hosts[r] +
-                     " runs th_app " + builds[r] + ", rank 0 on " + hosts[0] + " th_app " +
-                     builds[0] + ": install one build on all hosts");
-  }
+  const auto other = std::find_if(builds.begin(), builds.end(),
+                                  [&](const std::string& one) { return one != builds.front(); });
+  if (other == builds.end()) return;
+  const auto rank = static_cast<std::size_t>(other - builds.begin());
+  const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
+  throw MpiError("broken launch: rank " + std::to_string(rank) + " on " + hosts[rank] +
+                 " runs th_app " + *other + ", rank 0 on " + hosts[0] + " th_app " +
+                 builds.front() + ": install one build on all hosts");
 }
 
 /// How long an error of this rank waits for the others to have it too.

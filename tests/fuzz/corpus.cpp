@@ -1,7 +1,5 @@
 #include "th/data/corpus.hpp"
 
-#include <zlib.h>
-
 #include <cstring>
 
 #include "data/index/index_layout.hpp"
@@ -17,20 +15,6 @@ namespace {
 
 constexpr const char* kLines = "the first line\nun café crème\n\nthree words here\nfour\n";
 constexpr const char* kColumns = "one\tun\ntwo\tdeux\nthree\ttrois\n";
-
-std::string gzip_of(const std::string& text) {
-  z_stream stream{};
-  must(::deflateInit2(&stream, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK, "deflate");
-  std::string packed(::deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  must(::deflate(&stream, Z_FINISH) == Z_STREAM_END, "deflate");
-  packed.resize(stream.total_out);
-  ::deflateEnd(&stream);
-  return packed;
-}
 
 /// An index of five pairs of seven lines, with a part without pairs.
 std::string index_seed(const std::string& path, data::KeptText kept, std::size_t long_pair) {
@@ -67,9 +51,9 @@ std::vector<std::string> corpus_seeds(const std::string& folder) {
           kColumns,
           "\xef\xbb\xbf" + std::string("with a mark\r\nand returns\r\n"),
           "no end",
-          gzip_of(lines),
-          gzip_of(kColumns) + gzip_of(lines) + std::string(20, '\0'),
-          gzip_of(bomb + bomb + bomb),
+          deflated(kGzip, lines),
+          deflated(kGzip, kColumns) + deflated(kGzip, lines) + std::string(20, '\0'),
+          deflated(kGzip, bomb + bomb + bomb),
           index_seed(folder + "/index", {.of_pairs = true, .of_files = true}, 3),
           index_seed(folder + "/index", {}, 3),
           index_seed(folder + "/index", {}, 3).substr(0, 300)};

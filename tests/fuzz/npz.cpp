@@ -24,20 +24,6 @@ std::string little(std::uint64_t value, int bytes) {
   return out;
 }
 
-std::string deflated(const std::string& bytes) {
-  z_stream stream{};
-  must(::deflateInit2(&stream, 9, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) == Z_OK, "deflate");
-  std::string packed(::deflateBound(&stream, bytes.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
-  stream.avail_out = static_cast<uInt>(packed.size());
-  must(::deflate(&stream, Z_FINISH) == Z_STREAM_END, "deflate");
-  packed.resize(stream.total_out);
-  ::deflateEnd(&stream);
-  return packed;
-}
-
 /// A zip archive of NAME.npy members.
 class Archive {
  public:
@@ -51,7 +37,7 @@ class Archive {
     header += '\n';
     const std::string npy =
         std::string("\x93NUMPY\x01\0", 8) + little(header.size(), 2) + header + data;
-    const std::string stored = packs_ ? deflated(npy) : npy, file = name + ".npy";
+    const std::string stored = packs_ ? deflated(kRawDeflate, npy) : npy, file = name + ".npy";
     const auto crc = crc32_z(0, reinterpret_cast<const Bytef*>(npy.data()), npy.size());
     // Version, flags, method, time and date; checksum, sizes and length of the name.
     const std::string common = little(20, 2) + little(0, 2) + little(packs_ ? 8 : 0, 2) +

@@ -66,6 +66,10 @@ inline void put_file(const std::string& path, const std::string& bytes) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
+/// zlib's window bits of a gzip file, and of a zip member.
+constexpr int kGzip = 15 + 16, kRawDeflate = -15;
+[[nodiscard]] std::string deflated(int window_bits, const std::string& bytes);
+
 /// The bytes of the files of a folder of the sources, whose names end so and which are not longer
 /// than `longest`.
 [[nodiscard]] inline std::vector<std::string> files_below(const std::string& folder,

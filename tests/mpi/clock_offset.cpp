@@ -9,11 +9,7 @@
 namespace th::runtime {
 namespace {
 
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
+using th_test::ranks;
 
 std::int64_t ahead = 0;  // of this rank's clock
 std::int64_t skewed_clock() { return monotonic_ns() + ahead; }

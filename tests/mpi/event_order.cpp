@@ -22,6 +22,8 @@ using th::config::ReduceDtype;
 using th::config::Reduction;
 using th::config::RunConfig;
 using th_test::FakeStreams;
+using th_test::rank;
+using th_test::ranks;
 
 struct Variant {
   std::string name;
@@ -194,18 +196,6 @@ Checked two_steps(const Variant& v, FakeStreams::Pace pace, std::uint64_t seed =
     train(device.streams(), *host, device);
   }
   return out;
-}
-
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
-
-int rank() {
-  int r = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &r);
-  return r;
 }
 
 TEST(EventOrder, TasksThatRunAsLateAsTheyMayFindWhatTheyNeed) {

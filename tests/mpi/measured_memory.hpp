@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "mpi_test.hpp"
 #include "th/base/hash.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/memory/torch_memory.hpp"
@@ -75,12 +76,6 @@ inline th::data::Batch make_batch(const Size& size, std::int64_t vocabulary = kV
   b.target_lengths = b.source_lengths;
   b.source_tokens = b.target_tokens = size.sentences * size.length;
   return b;
-}
-
-inline int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
 }
 
 /// Two rounds, the second a ragged one where that can be: partial sums wait between them.

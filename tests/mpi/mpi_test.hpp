@@ -11,6 +11,18 @@
 
 namespace th_test {
 
+/// Of MPI_COMM_WORLD.
+inline int ranks() {
+  int n = 0;
+  MPI_Comm_size(MPI_COMM_WORLD, &n);
+  return n;
+}
+inline int rank() {
+  int r = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &r);
+  return r;
+}
+
 /// Ways to lay `ranks` ranks onto nodes, a node number for each: blocks of 1, 2, 3 and 4 (the last
 /// node smaller where they do not divide), uneven nodes that begin in the middle of a subtree of
 /// slots, round-robin over two and three nodes; each once.

@@ -17,16 +17,12 @@
 namespace th::runtime {
 namespace {
 
+using th_test::ranks;
+
 constexpr const char* kCalls[] = {
     "exchange", "exchange_sums",   "all_gather",        "all_gather_shared",
     "shards",   "all_reduce_fast", "sum_in_rank_order", "all_gather_doubles",
     "maximum",  "broadcast",       "gather_texts"};
-
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
 
 TEST(SelfTest, PassesOnEveryPlacementAndMeasuresRates) {
   for (const TransportChoice choice : {TransportChoice::kBest, TransportChoice::kMpi}) {

@@ -79,8 +79,8 @@ struct Watchdog::Impl {
   std::string log, report_text;  // the report of this rank, if it is the one that reports
   std::vector<std::string> units;
   std::mutex mutex;
-  // Told when their process ends, by row; then how to end the thread. Not yet opened, or no more
-  // looked at: -1.
+  // A pidfd for each row, which tells that its process has ended; -1 before it is opened and after
+  // it has told. The last entry is `stop`.
   std::vector<pollfd> processes;
   std::vector<std::int64_t> died;  // when this was seen; 0: lives
   int stop = -1;                   // an eventfd

@@ -22,22 +22,12 @@ using th::config::GradientCheckpointing;
 using th::config::Precision;
 using th::config::ReduceDtype;
 using th::runtime::TransportChoice;
+using th_test::rank;
+using th_test::ranks;
 using th_test::exact::kLongest;
 using th_test::exact::kSlots;
 using th_test::exact::kVocabulary;
 using Place = BitFlip::Place;
-
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
-
-int rank() {
-  int r = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &r);
-  return r;
-}
 
 /// The slots of exact_run.hpp, of lengths of their own; slot 5 of step 1 is empty.
 class Slots final : public th::data::StepSource {

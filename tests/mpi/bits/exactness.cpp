@@ -20,6 +20,7 @@ namespace {
 using th::config::GradientCheckpointing;
 using th::config::Reduction;
 using th::runtime::TransportChoice;
+using th_test::ranks;
 
 using th_test::exact::kSlots;
 using th_test::exact::kVocabulary;
@@ -39,12 +40,6 @@ th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointing reco
   c.model.tie_embeddings = tied ? th::config::Tying::kAll : th::config::Tying::kNone;
   c.zero.stage = stage;
   return c;
-}
-
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
 }
 
 /// What one rank computes of the model and its types by itself, at stage 0, without recomputation

@@ -241,8 +241,9 @@ TEST_F(MemoryPlanTest, WhatAnAuditTakesIsPlannedToTheByte) {
       const auto where = "stage " + std::to_string(stage) + testing::PrintToString(nodes);
       const std::int64_t sent = planned[MemoryClass::kCommunication] - record_bytes(layout);
       const std::int64_t seen = audited_end[MemoryClass::kCommunication];
-      EXPECT_GE(sent, seen) << where;  // a step whose round of sums is audited has none
-      if (request.nodes->nodes() == 1) EXPECT_EQ(sent, seen) << where;
+      // Between nodes a step whose round of sums is audited has none.
+      EXPECT_TRUE(request.nodes->nodes() > 1 ? sent >= seen : sent == seen)
+          << where << ": planned " << sent << ", seen " << seen;
       EXPECT_EQ(audited_end[MemoryClass::kUntagged], plain_end[MemoryClass::kUntagged]) << where;
       const auto peak = static_cast<double>(plan_of_run.peak().use.total());
       EXPECT_NEAR(static_cast<double>(audited.total()) / peak, 1.0, kTolerance) << where;

@@ -14,6 +14,7 @@ namespace {
 
 using th::config::Precision;
 using th::config::ReduceDtype;
+using th_test::ranks;
 
 constexpr std::int64_t kVocabulary = 37;
 
@@ -88,12 +89,6 @@ struct EngineRun {
   th::model::Transformer model;
   std::unique_ptr<th::zero::ZeroEngine> engine;
 };
-
-int ranks() {
-  int n = 0;
-  MPI_Comm_size(MPI_COMM_WORLD, &n);
-  return n;
-}
 
 TEST(StateBytes, MeasuredByTheLedgerFollowTheFormulaToTheByte) {
   th::model::observe_torch_memory();

@@ -96,7 +96,7 @@ std::string count_form(std::int64_t value) {
   const std::size_t begin = value < 0 ? 1 : 0;
   for (std::size_t at = digits.size(); at > begin + 3;) {
     at -= 3;
-    digits.insert(at, " ");
+    digits.insert(at, 1, ' ');
   }
   return digits;
 }
