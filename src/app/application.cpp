@@ -343,7 +343,10 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   {
     Log log(rank, runtime::hostname());
     if (alone && collectives->size() == 1) {
-      if (launcher_rank == 0) log.error(*alone);
+      if (launcher_rank == 0)
+        log.error(*alone);
+      else
+        runtime::wait_for_launcher();
       return static_cast<int>(ExitCode::kCommunication);
     }
     end = train_to_an_end(line, *collectives, node, log, patience);

@@ -24,6 +24,8 @@ int act(int argc, char** argv) {
     if (th::runtime::launcher_rank(
             [](const char* name) -> const char* { return std::getenv(name); }) == 0)
       std::fprintf(stderr, "error: %s\n", error.what());
+    else
+      th::runtime::wait_for_launcher();
     return static_cast<int>(error.exit_code());
   } catch (const std::exception& error) {
     std::fprintf(stderr, "internal error: %s\n", error.what());

@@ -76,7 +76,10 @@ int act(int argc, char** argv) {
     std::tie(code, text) = th::unpacked_error(th::app::current_error());
   }
   // Every rank of a launch fails alike here: one of them speaks.
-  if (th::runtime::launcher_rank(environment) == 0) std::cerr << "th_translate: " << text << "\n";
+  if (th::runtime::launcher_rank(environment) == 0)
+    std::cerr << "th_translate: " << text << "\n";
+  else
+    th::runtime::wait_for_launcher();
   return code;
 }
 

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <string_view>
+#include <thread>
 
 #include "th/base/error.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
+#include "th/runtime/observe/signals.hpp"
 
 namespace th::runtime {
 namespace {
@@ -78,6 +81,13 @@ int launcher_rank(const Environment& env) {
   }
   if (in_srun_step(env)) return number_of(env, "SLURM_PROCID").value_or(0);
   return 0;
+}
+
+void wait_for_launcher() {
+  using std::chrono::steady_clock;
+  const steady_clock::time_point latest = steady_clock::now() + std::chrono::seconds(5);
+  while (StopSignals::stop_requested() == 0 && steady_clock::now() < latest)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 std::vector<int> pretended_nodes(const Environment& env, int ranks) {

@@ -3,6 +3,7 @@
 what it does not know."""
 
 import re
+import subprocess
 
 import th_run
 
@@ -322,6 +323,22 @@ class CommandLine(th_run.ProgramTest):
 
     def test_one_rank_speaks_below_mpirun(self):
         self.refused(th_run.DECK, "--chek", patterns=("--chek",), ranks=3)
+
+    def test_a_slow_rank_0_still_speaks(self):
+        """mpirun ends all ranks when the first exits with an error; rank 0 alone tells it."""
+        for words in (("th_app", th_run.DECK, "--chek"), ("th_translate", "--nothing")):
+            late = f'test $OMPI_COMM_WORLD_RANK -gt 0 || sleep 1; exec {th_run.BIN}/"$@"'
+            done = subprocess.run(
+                [th_run.MPIRUN, "-np", "3", "sh", "-c", late, "sh", *map(str, words)],
+                cwd=self.folder,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=th_run.LIMIT_S,
+            )
+            result = th_run.Result(words, done.returncode, done.stdout, done.stderr)
+            self.assertEqual(result.code, 2, result)
+            self.assert_one_message(result, words[-1])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ using Environment = std::function<const char*(const char*)>;
 /// process prints before or without MPI.
 [[nodiscard]] int launcher_rank(const Environment& env);
 
+/// Waits until the launcher ends this process, at most 5 seconds. A rank that leaves an error
+/// message to rank 0 calls it before it exits with the error's code: a launcher ends all ranks as
+/// soon as the first one exits so, and rank 0 may not have written its line by then. Not collective;
+/// needs the handlers of StopSignals.
+void wait_for_launcher();
+
 /// The node of each of `ranks` ranks by TH_FAKE_NODES, by which tests split the ranks of one
 /// machine into pretended nodes: "2,3" is 2 ranks and then 3, "cyclic:2" deals them to 2 nodes in
 /// turn. Empty when it is not set. Throws DeckError where it can't be read or its ranks are not
