@@ -14,6 +14,7 @@
 #include "th/runtime/observe/watchdog.hpp"
 #include "th/runtime/plugin/cuda_plugin.hpp"
 #include "th/runtime/transport/launch.hpp"
+#include "th/runtime/transport/link_check.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/runtime/transport/self_test.hpp"
 #include "th/runtime/transport/watched_collectives.hpp"
@@ -330,6 +331,7 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   model::observe_torch_memory();
   const model::DeviceMemoryObserver devices;
   const runtime::MpiSession session(argc, argv);
+  runtime::require_links(MPI_COMM_WORLD, environment);
   int ranks = 1;
   runtime::check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &ranks), "MPI_Comm_size");
   const std::unique_ptr<runtime::Collectives> collectives =

@@ -6,6 +6,7 @@
 #include "th/base/leave.hpp"
 #include "th/runtime/observe/signals.hpp"
 #include "th/runtime/transport/launch.hpp"
+#include "th/runtime/transport/link_check.hpp"
 
 #include <csignal>
 #include <cstdlib>
@@ -32,6 +33,7 @@ int run_launched(const th::app::Request& request, int& argc, char**& argv) {
   // Read before MPI begins, which sets such variables for a process of its own.
   const std::optional<std::string> alone = th::runtime::broken_launch(1, environment);
   const th::runtime::MpiSession session(argc, argv);
+  th::runtime::require_links(MPI_COMM_WORLD, environment);
   const auto world = th::runtime::Communicator::duplicate(MPI_COMM_WORLD);
   const auto node = th::runtime::Communicator::split_shared(MPI_COMM_WORLD);
   if (world.size() == 1 && alone) throw th::CommunicationError(*alone);

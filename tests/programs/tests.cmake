@@ -10,7 +10,7 @@ if(TARGET th_app)
   set(th_program_tests
     attention_kinds audit benchmarks checkpoints choosing cli corpora corpus decoding
     decoding_options deepspeed2deck deepspeed_keys export_ctranslate2 fetch_corpus fine_tuning
-    finished folder_troubles golden_checkpoint gpu_check gpu_run h5py import_marian
+    finished folder_troubles golden_checkpoint gpu_check gpu_run h5py hosts import_marian
     import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import
     job_scripts metrics model_options nodes one_translation optimizers
     output_folder overlap plan precision profile pytorch replay report rerun

@@ -65,6 +65,26 @@ class Nodes(th_run.ProgramTest):
             self.assertEqual(crossed, [int(summary["bytes_between_nodes"][0])])
             self.assertTrue(all(int(number) > 0 for number in summary["bytes_between_nodes"]))
 
+    def test_a_pair_of_ranks_without_a_link_is_named(self):
+        self.environment.update(TH_FAIL_LINK="1-2", TH_LINK_SECONDS="1.5")
+        result = self.train(ranks=3, code=7, **SYNTHETIC)
+        for rank, other in ((1, 2), (2, 1)):
+            self.assert_one_message_of_a_launch_that_was_ended(
+                result,
+                rf"^\[rank {rank} \S+\] error: broken launch: rank {rank} on \S+ and rank {other} "
+                r"exchanged no message within 1\.5 s.* Interfaces of this host: \S+",
+            )
+        self.assertNotIn("rank 0 on", result.err)
+        self.assertFalse((self.folder / "out").exists())
+        self.environment["TH_LINK_SECONDS"] = "soon"
+        self.assert_one_message(
+            self.train(ranks=2, code=2, **SYNTHETIC), "TH_LINK_SECONDS=soon: a number of seconds"
+        )
+
+    def assert_one_message_of_a_launch_that_was_ended(self, result, pattern):
+        lines = [line for line in result.err.splitlines() if re.search(pattern, line)]
+        self.assertEqual(len(lines), 1, result)
+
     def test_what_crosses_between_nodes_is_planned(self):
         words = [*self.overrides(SYNTHETIC), "--plan", "plan.ranks=4", "plan.ranks_per_node=2"]
         text = self.program("th_app", th_run.DECK, *words).out

@@ -26,8 +26,8 @@ using Environment = std::function<const char*(const char*)>;
 
 /// Waits until the launcher ends this process, at most 5 seconds. A rank that leaves an error
 /// message to rank 0 calls it before it exits with the error's code: a launcher ends all ranks as
-/// soon as the first one exits so, and rank 0 may not have written its line by then. Not collective;
-/// needs the handlers of StopSignals.
+/// soon as the first one exits so, and rank 0 may not have written its line by then. Not
+/// collective; needs the handlers of StopSignals.
 void wait_for_launcher();
 
 /// The node of each of `ranks` ranks by TH_FAKE_NODES, by which tests split the ranks of one
