@@ -1,6 +1,7 @@
 #include "check_command.hpp"
 
 #include "th/config/deck.hpp"
+#include "th/config/file_keys.hpp"
 #include "th/config/schema.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
@@ -57,12 +58,14 @@ std::unique_ptr<io::CheckpointReader> resumed(const config::RunConfig& config) {
   return std::make_unique<io::CheckpointReader>(folder);
 }
 
-std::vector<std::string> data_lines(const config::RunConfig& config, std::int64_t ranks) {
+std::vector<std::string> data_lines(const config::LoadedDeck& deck, std::int64_t ranks) {
+  const config::RunConfig& config = deck.config;
   const std::unique_ptr<io::CheckpointReader> reader = resumed(config);
   std::int64_t slots = config.train.micro_batches > 0 ? config.train.micro_batches : ranks;
   if (reader) slots = train::run_state_from_json(reader->info().state_json).micro_batches;
   train::require_script(config);
-  const train::TrainingData data = train::open_training_data(config, slots, ranks, reader.get());
+  const train::TrainingData data = config::naming_keys(
+      deck, [&] { return train::open_training_data(config, slots, ranks, reader.get()); });
   train::require_schedule_fits(config, train::schedule_steps(config, *data.source));
   std::vector<std::string> lines;
   if (!data.dataset.train) return {"data: random ids; no file is read"};
@@ -94,7 +97,7 @@ std::string check_text(const config::CommandLine& line, int launched_ranks) {
   for (const std::string& warning : config::planning_keys(deck)) comment("warning: " + warning);
   for (const std::string& warning : missing_files(deck)) comment("warning: " + warning);
   if (line.reads_data) {
-    for (const std::string& text : data_lines(deck.config, launched_ranks)) comment(text);
+    for (const std::string& text : data_lines(deck, launched_ranks)) comment(text);
   } else if (const std::string note = unknown_length(deck.config); !note.empty()) {
     comment(note);
   }

@@ -16,6 +16,7 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/config/deck.hpp"
+#include "th/config/file_keys.hpp"
 #include "th/data/dataset.hpp"
 #include "th/data/made/number_corpus.hpp"
 #include "th/data/made/record_corpus.hpp"
@@ -54,7 +55,7 @@ constexpr const char* kUsage =
     "  --pairs N       at most so many pairs, evenly spaced over the text; 1000000 unless given\n"
     "  --force       replaces files of these names that hold something else, and with encode and "
     "shortlist what lies in the index's or the list's place and is none\n"
-    "  --help, --version\n";
+    "  --help (-h), --version\n";
 
 template <class T>
 T parse_number(std::string_view option, std::string_view text) {
@@ -129,8 +130,10 @@ int encode(int count, char** words) {
   const th::data::TokenizerPair given = th::io::given_tokenizers(deck.config);
   const std::string& output = deck.config.run.output_dir;
   if (!verify && !force) th::data::require_no_other_file(th::data::index_path(data, output));
-  const std::vector<std::string> lines = verify ? th::data::verify_index(data, joint, output, given)
-                                                : th::data::write_index(data, joint, output, given);
+  const std::vector<std::string> lines = th::config::naming_keys(deck, [&] {
+    return verify ? th::data::verify_index(data, joint, output, given)
+                  : th::data::write_index(data, joint, output, given);
+  });
   for (const std::string& line : lines) std::printf("%s\n", line.c_str());
   const std::string path = th::data::index_path(data, output);
   if (verify && lines.empty()) std::printf("%s: is of these files\n", path.c_str());
@@ -142,8 +145,8 @@ int encode(int count, char** words) {
 
 int run(int count, char** words) {
   const std::string_view command = count > 1 ? words[1] : "";
-  const bool help = std::any_of(words + 1, words + count, [](const char* word) {
-    return std::string_view(word) == "--help";
+  const bool help = std::any_of(words + 1, words + count, [](std::string_view word) {
+    return word == "--help" || word == "-h";
   });
   if (help) return std::fputs(kUsage, stdout) < 0 ? 1 : 0;
   if (command == "--version")

@@ -64,7 +64,7 @@ Request parse(int argc, char** argv) {
       "with "
       "its signature; docs/scores.md says what each is");
   auto add = options.add_options();
-  add("help", "this text");
+  add("help,h", "this text");
   add("version", "of the program");
   add("metric", po::value(&metric)->required(), "one or several with commas");
   add("input", po::value(&request.input),

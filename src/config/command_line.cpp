@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <optional>
 #include <sstream>
 #include <string_view>
 #include <utility>
 
+#include "config/mistaken_word.hpp"
 #include "th/base/error.hpp"
 
 namespace th::config {
@@ -47,6 +49,13 @@ po::options_description visible_options() {
   return options;
 }
 
+/// th_app's own options, with their dashes.
+std::vector<std::string> option_names() {
+  std::vector<std::string> out{"-h", "--data"};
+  for (const Flag& flag : kFlags) out.push_back(std::string("--") + flag.name);
+  return out;
+}
+
 /// "[--]section.key=value": a dot in the name, and nothing else than a name before the equals sign.
 bool is_override(std::string_view text) {
   if (text.starts_with("--")) text.remove_prefix(2);
@@ -62,9 +71,8 @@ bool is_override(std::string_view text) {
 class CommandLineReader {
  public:
   CommandLine read(int argc, const char* const* argv) {
-    std::vector<std::string> rest;
-    for (int i = 1; i < argc; ++i)
-      (is_override(argv[i]) ? line_.overrides : rest).emplace_back(argv[i]);
+    const std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    const std::vector<std::string> rest = without_overrides(words);
     try {
       parse(rest);
     } catch (const po::error& error) {
@@ -77,6 +85,28 @@ class CommandLineReader {
  private:
   void problem(const std::string& text) {
     problems_ += (problems_.empty() ? "command line: " : "\ncommand line: ") + text;
+  }
+
+  /// The words that are no overrides; those that nobody can mean become problems.
+  std::vector<std::string> without_overrides(const std::vector<std::string>& words) {
+    const std::vector<std::string> options = option_names();
+    std::vector<std::string> rest;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      if (is_override(words[i])) {
+        line_.overrides.push_back(words[i]);
+        continue;
+      }
+      const std::string next = i + 1 < words.size() ? words[i + 1] : "";
+      const std::optional<MistakenWord> mistaken = mistaken_word(words[i], next, options);
+      if (!mistaken) {
+        rest.push_back(words[i]);
+        continue;
+      }
+      problem(mistaken->problem);
+      if (mistaken->takes_next) ++i;
+      took_word_ = took_word_ || mistaken->takes_next;
+    }
+    return rest;
   }
 
   void parse(const std::vector<std::string>& arguments) {
@@ -115,10 +145,7 @@ class CommandLineReader {
 
   void report_unknown(const std::string& option) {
     if (!option.starts_with("-")) return problem("'" + option + "' belongs to no option");
-    const bool key = option.find('.') != std::string::npos && option.find('=') == std::string::npos;
-    problem("unknown option " + option +
-            (key ? "; a key is given as " + option + "=value"
-                 : "; allowed --section.key=value and the options of --help"));
+    problem("unknown option " + option + "; allowed --section.key=value and the options of --help");
   }
 
   void choose_action(const po::variables_map& values) {
@@ -150,17 +177,20 @@ class CommandLineReader {
   }
 
   void take_deck(const std::vector<std::string>& words) {
-    if (words.size() == 1)
+    if (words.size() == 1) {
       line_.deck_path = words.front();
-    else if (words.empty())
-      problem("no deck given");
-    else
+    } else if (words.empty()) {
+      // The word that was taken for an option's value may have been the deck.
+      if (!took_word_) problem("no deck given");
+    } else {
       problem("more than one deck: '" + words[0] + "' and '" + words[1] +
               "'; allowed one (an override is section.key=value)");
+    }
   }
 
   CommandLine line_;
   std::string problems_;
+  bool took_word_ = false;  ///< a word went with an unknown option
 };
 
 }  // namespace

@@ -47,6 +47,28 @@ std::string shown(std::string text) {
   return text;
 }
 
+/// Throws where the text is of another kind of configuration: its first line tells.
+void refuse_other_formats(std::istringstream lines, const std::string& file) {
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    line = trim(line);
+    if (line.empty() || line.front() == '#') continue;
+    const std::string at = file + ":" + std::to_string(number) + ": this is ";
+    const std::string deck =
+        ", and a deck has lines of [section] and key = value, as inputs/single.in has";
+    if (line.front() == '{')
+      throw DeckError(at + "JSON" + deck +
+                      "; tools/deepspeed2deck.py makes a deck of a DeepSpeed configuration");
+    const auto colon = line.find_first_of(":=");
+    const bool yaml = line == "---" || line.starts_with("%YAML") ||
+                      (colon != std::string::npos && line[colon] == ':' && colon > 0 &&
+                       line.front() != '[' && (colon + 1 == line.size() || line[colon + 1] == ' '));
+    if (yaml)
+      throw DeckError(at + "YAML" + deck + "; docs/from-pytorch.md has other programs' keys");
+    return;
+  }
+}
+
 /// Whether `resolved_text` can hold this value: a deck has no quotes, and # begins a comment.
 bool fits_a_deck(const std::string& value) {
   return value.find('#') == std::string::npos && trim(value) == value &&
@@ -76,6 +98,7 @@ class DeckReader {
     std::string lines = text.rfind("\xef\xbb\xbf", 0) == 0 ? text.substr(3) : text;
     if (lines.find('\n') == std::string::npos)
       std::replace(lines.begin(), lines.end(), '\r', '\n');  // line ends of old Macs
+    refuse_other_formats(std::istringstream(lines), file);
     std::istringstream in(lines);
     int number = 0;
     for (std::string raw; std::getline(in, raw);) read_line(raw, file, ++number);
@@ -256,6 +279,7 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
   reader.read_overrides(overrides);
   LoadedDeck deck;
   deck.name = fs::path(display_name).stem().string();
+  deck.path = display_name;
   deck.warnings = std::move(reader.warnings);
   std::vector<std::string> problems = std::move(reader.problems);
   Origins origins;

@@ -1,8 +1,9 @@
 #include "config/nearest.hpp"
 
+#include "config/foreign_keys.hpp"
+
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <numeric>
 #include <sstream>
 #include <string_view>
@@ -55,16 +56,6 @@ std::size_t distance_to_last_words(const std::string& asked, const std::string& 
   for (auto at = key_dot; at != std::string::npos; at = key.find('_', at + 1))
     least = std::min(least, edit_distance(name, key.substr(at + 1)));
   return 1 + section + least;
-}
-
-/// A name without what writers set differently: capitals, hyphens, underscores, blanks.
-std::string plain(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c != '_' && c != '-' && c != ' ')
-      out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  }
-  return out;
 }
 
 /// Names of other programs (PyTorch, Hugging Face, fairseq, Marian, DeepSpeed), plain, and what
@@ -120,6 +111,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 49> kOtherNa
      {"sentencepiece", "unigram"},
      {"moonshot", "match_rms_adamw"}}};
 
+std::string section_part(const std::string& key) { return key.substr(0, key.find('.')); }
+
 std::vector<std::string> values_of(const Key& key) {
   std::vector<std::string> out;
   std::istringstream in(key.allowed);
@@ -132,6 +125,7 @@ std::vector<std::string> values_of(const Key& key) {
 std::string nearest_key(const std::string& name) {
   // No key is near that long; a line of a wrong file may be any length.
   constexpr std::size_t kCompared = 80;
+  constexpr std::size_t kMistyped = 2;  // letters
   std::string nearest;
   std::size_t least = std::string::npos;
   const std::string asked = name.substr(0, kCompared);
@@ -144,6 +138,47 @@ std::string nearest_key(const std::string& name) {
     least = distance;
     nearest = key.name;
   }
+  if (least <= kMistyped) return nearest;
+  // What it means is nearer than how it is spelled.
+  const auto dot = asked.find('.');
+  const std::vector<std::string> meant =
+      keys_meant(dot == std::string::npos ? asked : asked.substr(dot + 1));
+  if (meant.empty()) return nearest;
+  const std::string section = asked.substr(0, dot == std::string::npos ? 0 : dot);
+  return *std::min_element(meant.begin(), meant.end(), [&](const auto& a, const auto& b) {
+    return edit_distance(section, section_part(a)) < edit_distance(section, section_part(b));
+  });
+}
+
+std::vector<std::string> keys_meant(const std::string& name) {
+  constexpr std::size_t kLongest = 40, kShortMistyped = 6;
+  const std::string asked = plain_name(name);
+  if (asked.empty() || asked.size() > kLongest) return {};
+  if (const std::string_view key = meaning_of(asked, foreign_keys()); !key.empty())
+    return {std::string(key)};
+  std::vector<std::string> meant;
+  std::size_t least = asked.size() < kShortMistyped ? 1 : 2;
+  if (asked.size() < 4) least = 0;
+  for (const Key& key : keys()) {
+    const std::size_t distance =
+        edit_distance(asked, plain_name(std::string_view(key.name).substr(key.name.find('.') + 1)));
+    if (distance > least) continue;
+    if (distance < least) meant.clear();
+    least = distance;
+    meant.push_back(key.name);
+  }
+  return meant;
+}
+
+std::string nearest_word(const std::string& text, const std::vector<std::string>& words) {
+  std::string nearest;
+  std::size_t least = std::min<std::size_t>(3, text.size() / 2);
+  for (const std::string& word : words) {
+    const std::size_t distance = edit_distance(text, word);
+    if (distance >= least) continue;
+    least = distance;
+    nearest = word;
+  }
   return nearest;
 }
 
@@ -152,10 +187,11 @@ std::string nearest_value(const Key& key, const std::string& text) {
   if ((key.type != "choice" && key.type != "boolean") || text.empty() || text.size() > kLongest)
     return "";
   const std::vector<std::string> values = values_of(key);
-  const std::string asked = plain(text);
+  const std::string asked = plain_name(text);
   const auto named = [&](const std::string& name) {
-    return std::find_if(values.begin(), values.end(),
-                        [&](const std::string& value) { return plain(value) == plain(name); });
+    return std::find_if(values.begin(), values.end(), [&](const std::string& value) {
+      return plain_name(value) == plain_name(name);
+    });
   };
   if (const auto same = named(asked); same != values.end()) return *same;
   for (const auto& [other, here] : kOtherNames) {
@@ -166,7 +202,7 @@ std::string nearest_value(const Key& key, const std::string& text) {
   std::size_t least = std::max<std::size_t>(2, asked.size() / 2);  // one or two letters, below half
   least = std::min<std::size_t>(least, 3);
   for (const std::string& value : values) {
-    const std::size_t distance = edit_distance(asked, plain(value));
+    const std::size_t distance = edit_distance(asked, plain_name(value));
     if (distance >= least) continue;
     least = distance;
     nearest = value;

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/config/file_keys.hpp"
 #include "th/train/loss_scale.hpp"
 #include "th/train/lr_schedule.hpp"
 #include "th/train/overlap.hpp"
@@ -101,7 +102,8 @@ bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device,
   config.comm.overlap = resolve_overlap(config, collectives, node, device.way()).overlap;
   if (config.zero.stage != 3)
     config.zero.max_live_parameters = 0;  // without effect in the deck's own run
-  const TrainingData data = open_training_data(config, slots, collectives, node);
+  const TrainingData data = config::naming_keys(
+      deck, [&] { return open_training_data(config, slots, collectives, node); });
   log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) +
            " ranks, " + std::to_string(slots) +
            " slots a step, every zero.stage and model.gradient_checkpointing." +

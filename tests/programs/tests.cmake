@@ -12,7 +12,7 @@ if(TARGET th_app)
     decoding_options deepspeed2deck deepspeed_keys export_ctranslate2 fetch_corpus fine_tuning
     finished folder_troubles golden_checkpoint gpu_check gpu_run h5py hosts import_marian
     import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import
-    job_scripts metrics model_options nodes one_translation optimizers
+    job_scripts metrics model_options newcomers nodes one_translation optimizers
     output_folder overlap plan precision profile pytorch replay report rerun
     resume resume_proof resume_troubles save_faults save_killed save_troubles score score_curve
     serve shortlist stop_signal summarization tensorboard tokenizers trace_rows translate

@@ -16,6 +16,7 @@ struct ResolvedEntry {
 struct LoadedDeck {
   RunConfig config;
   std::string name;                    ///< the deck file's stem
+  std::string path;                    ///< the deck as messages name it
   std::vector<ResolvedEntry> entries;  ///< every key, in the table's order, paths absolute
   std::vector<std::string> warnings;   ///< known keys that have no effect in this run
 };

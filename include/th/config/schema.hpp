@@ -36,7 +36,9 @@ struct Key {
 [[nodiscard]] const Key* find_key(const std::string& name);
 /// What is wrong with a text that the key's `set` refuses: "'0' is out of range; allowed above 0".
 [[nodiscard]] std::string refusal(const Key& key, const std::string& text);
-/// The known key with the smallest edit distance, to its last words too (window: attention_window).
+/// The known key that was probably meant: with a letter or two wrong, to its last words too
+/// (window: attention_window), what another program calls so (train.learning_rate: optimizer.lr),
+/// the same of another section, or the one with the smallest edit distance.
 [[nodiscard]] std::string nearest_key(const std::string& name);
 /// --explain: a key, the keys of a section, those whose name, values or text hold the word `name`,
 /// or all where it is empty. Throws DeckError where there is none.

@@ -44,7 +44,7 @@ po::options_description options_of(const InspectCommand& command, InspectRequest
                           [&](const auto& option) { return option->long_name() == name; }));
   }
   own.add_options()("json", po::bool_switch(&request.json), "print the answer as JSON")(
-      "help", "this text");
+      "help,h", "this text");
   return own;
 }
 
@@ -88,7 +88,9 @@ std::optional<InspectRequest> parse_inspect(int argc, const char* const* argv,
     return word.empty() || word[0] != '-';
   });
   if (first == given.end()) {
-    const bool help = std::find(given.begin(), given.end(), "--help") != given.end();
+    const bool help = std::any_of(given.begin(), given.end(), [](const std::string& word) {
+      return word == "--help" || word == "-h";
+    });
     if (help)
       print_overview(std::cout, commands);
     else if (given == std::vector<std::string>{"--version"})

@@ -1,6 +1,7 @@
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/config/file_keys.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/model/decoding/search_options.hpp"
 #include "th/monitor/header.hpp"
@@ -157,7 +158,9 @@ void Trainer::resolve_slots() {
 }
 
 void Trainer::open_data(const runtime::Communicator& node) {
-  data_ = open_training_data(config_, state_.micro_batches, collectives_, node, reader_.get());
+  data_ = config::naming_keys(deck_, [&] {
+    return open_training_data(config_, state_.micro_batches, collectives_, node, reader_.get());
+  });
   dataset_ = data_.dataset;
   source_ = data_.source;
   run_agreed(collectives_, [&] {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "loading.hpp"
 
 namespace th::config::test {
@@ -113,17 +115,55 @@ TEST(CommandLine, DeckIsNeededOnce) {
 }
 
 TEST(CommandLine, UnknownOptionsAreNamedAndNotGuessed) {
-  EXPECT_EQ(
-      first_line({"a.in", "--chec"}),
-      "command line: unknown option --chec; allowed --section.key=value and the options of --help");
-  EXPECT_EQ(first_line({"a.in", "--stage=3"}),
-            "command line: unknown option --stage=3; allowed --section.key=value and the options "
-            "of --help");
+  const std::string unknown = "command line: unknown option ";
+  const std::string allowed = "; allowed --section.key=value and the options of --help";
+  EXPECT_EQ(first_line({"a.in", "--chec"}), unknown + "--chec" + allowed + "; nearest --check");
   EXPECT_EQ(first_line({"a.in", "--zero.stage"}),
-            "command line: unknown option --zero.stage; a key is given as --zero.stage=value");
-  EXPECT_EQ(
-      first_line({"a.in", "-x"}),
-      "command line: unknown option -x; allowed --section.key=value and the options of --help");
+            unknown + "--zero.stage; a key is given as --zero.stage=value");
+  EXPECT_EQ(first_line({"a.in", "--zero.stage", "3"}),
+            unknown + "--zero.stage; a key is given as --zero.stage=3");
+  EXPECT_EQ(first_line({"a.in", "-x"}), unknown + "-x" + allowed);
+  EXPECT_EQ(first_line({"a.in", "--frobnicate"}), unknown + "--frobnicate" + allowed);
+}
+
+TEST(CommandLine, KeyWithoutItsSectionIsNamed) {
+  const std::pair<Lines, const char*> cases[] = {
+      {{"--epochs", "3"}, "write train.epochs=3"},
+      {{"--epochs=3"}, "write train.epochs=3"},
+      {{"epochs=5"}, "'epochs=5' lacks the key's section; write train.epochs=5"},
+      {{"--batch_size=16"}, "write data.batch_size=16"},
+      {{"--batch-size", "16"}, "write data.batch_size=16"},
+      {{"--stage=3"}, "write zero.stage=3"},
+      {{"--stage=9"}, "write zero.stage=VALUE (from 0 to 3)"},
+      {{"--lr", "1e-3"}, "write optimizer.lr=1e-3"},
+      {{"--learning_rate=1e-3"}, "write optimizer.lr=1e-3"},
+      {{"--warmup_steps=10"}, "write schedule.warmup_steps=10"},
+      {{"--max_length", "50"}, "write data.max_length=50 or decode.max_length=50"},
+      {{"--resume_from", "latest"}, "write checkpoint.resume=latest"},
+      {{"--enable_profiler"}, "write profile.enabled=true"},
+      {{"--mode", "ddp"}, "write zero.stage=VALUE (from 0 to 3)"},
+      {{"--use_checkpoint"}, "write model.gradient_checkpointing=VALUE (none, selective, full, "},
+      {{"-np", "4"}, "mpirun -np N th_app DECK"},
+      {{"--nproc_per_node=4"}, "mpirun -np N th_app DECK"},
+      {{"--deepspeed", "ds.json"}, "tools/deepspeed2deck.py"},
+      {{"--config", "ds.yaml"}, "the deck stands alone"}};
+  for (const auto& [words, expected] : cases) {
+    Lines all{"a.in"};
+    all.insert(all.end(), words.begin(), words.end());
+    const std::string text = refusal(all);
+    EXPECT_NE(text.find(expected), std::string::npos) << words.front() << ": " << text;
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << "a problem and the usage: " << text;
+    Lines before = words;
+    before.emplace_back("a.in");
+    EXPECT_EQ(refusal(before), text) << "wherever the deck stands";
+  }
+}
+
+TEST(CommandLine, WordBehindAnUnknownOptionIsNoDeckOfItsOwn) {
+  EXPECT_EQ(refusal({"--epochs", "deck"}).find("no deck given"), std::string::npos);
+  EXPECT_NE(refusal({"--epochs=3"}).find("no deck given"), std::string::npos);
+  EXPECT_EQ(parse({"lr=0.5.in"}).deck_path, "lr=0.5.in");
+  EXPECT_EQ(parse({"frobnicate=3"}).deck_path, "frobnicate=3");
 }
 
 TEST(CommandLine, AllProblemsComeTogetherWithTheUsage) {

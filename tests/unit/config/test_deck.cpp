@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "loading.hpp"
+#include "th/config/file_keys.hpp"
 
 namespace th::config::test {
 namespace {
@@ -257,6 +258,48 @@ TEST(Deck, PathThatADeckCannotHoldIsRefused) {
                 .config.run.output_dir,
             "/out");
   EXPECT_THROW((void)load_deck_text(kSound, "odd#name.in", "/decks", {}), DeckError);
+}
+
+TEST(DeckText, AnotherFormatIsNamedInOneLine) {
+  const std::string deck = ", and a deck has lines of [section] and key = value";
+  for (const char* json : {"{\"train_batch_size\": 8}", "\n # a comment\n  {\n\"a\": 1\n}\n"}) {
+    const Lines lines = problems(json);
+    ASSERT_EQ(lines.size(), 1U) << json;
+    EXPECT_NE(lines[0].find(": this is JSON" + deck), std::string::npos) << lines[0];
+    EXPECT_NE(lines[0].find("tools/deepspeed2deck.py"), std::string::npos) << lines[0];
+  }
+  for (const char* yaml : {"---\nmodel:\n", "model:\n  d_model: 512\n", "# c\nepochs: 5\nlr: 1\n",
+                           "%YAML 1.2\n", "model:\r\n  d_model: 512\r\n"}) {
+    const Lines lines = problems(yaml);
+    ASSERT_EQ(lines.size(), 1U) << yaml;
+    EXPECT_NE(lines[0].find(": this is YAML" + deck), std::string::npos) << lines[0];
+  }
+  EXPECT_EQ(problems("\n\n---\n").front().substr(0, 7), "a.in:3:");
+  // A line with a colon is one problem of a deck, and a colon of a value is none.
+  EXPECT_EQ(problems(kSound + "model.d_model: 64\n").front(),
+            "a.in:7: model.d_model: 64: a line is written key = value");
+  EXPECT_EQ(problems("train.epochs = a: b\n" + kSound).front().substr(0, 20),
+            "a.in:1: train.epochs");
+  EXPECT_EQ(problems("#!/usr/bin/env th_app\n" + kSound), Lines{});
+}
+
+TEST(FileOfAMessage, IsToldWithItsKeyAndPlace) {
+  const LoadedDeck deck = load("[data]\ntrain_source = a.en,b.en\ntrain_target = a.fr, b.fr\n",
+                               {"data.valid_source=/v.en", "data.valid_target=/v.fr"});
+  EXPECT_EQ(with_key_of_file(deck, "/decks/b.en: can't be read"),
+            "a.in:2: data.train_source: /decks/b.en: can't be read");
+  EXPECT_EQ(with_key_of_file(deck, "/v.fr: is empty"),
+            "command line: data.valid_target: /v.fr: is empty");
+  for (const char* other : {"/decks/b.en.gz: can't be read", "no memory", ""})
+    EXPECT_EQ(with_key_of_file(deck, other), other);
+  try {
+    naming_keys(deck, []() -> int { throw DataError("/v.en: is a folder"); });
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "command line: data.valid_source: /v.en: is a folder");
+    EXPECT_EQ(error.exit_code(), ExitCode::kData);
+  }
+  EXPECT_EQ(naming_keys(deck, [] { return 3; }), 3);
 }
 
 }  // namespace

@@ -1,6 +1,12 @@
 #include "config/nearest.hpp"
 
+#include "config/foreign_keys.hpp"
+
 #include <gtest/gtest.h>
+
+#include <iterator>
+#include <set>
+#include <sstream>
 
 #include "loading.hpp"
 
@@ -77,6 +83,62 @@ TEST(NearestKey, MayBeKnownByItsLastWords) {
   EXPECT_EQ(nearest_key("model.theta"), "model.rope_theta");
   EXPECT_EQ(nearest_key("schedule.ratio"), "schedule.min_ratio");
   EXPECT_EQ(nearest_key("train.smoothing"), "train.label_smoothing");
+}
+
+TEST(NearestKey, IsWhatOtherProgramsNamesMean) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"train.lr", "optimizer.lr"},
+      {"train.learning_rate", "optimizer.lr"},
+      {"train.batch_size", "data.batch_size"},
+      {"data.epochs", "train.epochs"},
+      {"train.num_workers", "data.num_workers"},
+      {"model.hidden_size", "model.d_model"},
+      {"model.nhead", "model.num_heads"},
+      {"model.dim_feedforward", "model.d_ff"},
+      {"train.max_grad_norm", "train.gradient_clip"},
+      {"train.output_dir", "run.output_dir"},
+      {"train.gradient_accumulation_steps", "train.micro_batches"},
+      {"train.seed", "run.seed"},
+      {"model.use_checkpoint", "model.gradient_checkpointing"},
+      {"train.fp16", "precision.dtype"},
+      {"decode.num_beams", "decode.beam"},
+      {"decoding.max_length", "decode.max_length"}};
+  for (const auto& [asked, expected] : cases) EXPECT_EQ(nearest_key(asked), expected) << asked;
+  EXPECT_EQ(nearest_key("modle.dropout"), "model.dropout") << "a mistyped section";
+}
+
+TEST(KeysMeant, AreThoseOfOneNameOrAMistypedOne) {
+  EXPECT_EQ(keys_meant("max_length"), (Lines{"data.max_length", "decode.max_length"}));
+  EXPECT_EQ(keys_meant("dropuot"), Lines{"model.dropout"});
+  EXPECT_EQ(keys_meant("WarmUp-Steps"), Lines{"schedule.warmup_steps"});
+  for (const char* none : {"", "frobnicate", "xy", "x"})
+    EXPECT_EQ(keys_meant(none), Lines{}) << none;
+  EXPECT_EQ(keys_meant(std::string(1000000, 'p')), Lines{});
+}
+
+/// The names of a row of the table.
+Lines names_of(const ForeignName& row) {
+  std::istringstream in{std::string(row.names)};
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+TEST(ForeignKeys, LeadToKeysThatAreThere) {
+  std::set<std::string> seen;
+  for (const auto table : {foreign_keys(), foreign_options()}) {
+    for (const ForeignName& row : table) {
+      EXPECT_TRUE(row.names.starts_with(' ') && row.names.ends_with(' ')) << row.names;
+      for (const std::string& name : names_of(row)) {
+        EXPECT_EQ(name, plain_name(name));
+        EXPECT_EQ(meaning_of(name, table), row.here) << name;
+        EXPECT_TRUE(seen.insert(name).second) << name << " stands twice";
+      }
+    }
+  }
+  EXPECT_GT(seen.size(), 200U);
+  for (const ForeignName& row : foreign_keys())
+    EXPECT_NE(find_key(std::string(row.here)), nullptr) << row.here;
+  EXPECT_EQ(meaning_of("", foreign_keys()), "");
+  EXPECT_EQ(meaning_of("frobnicate", foreign_keys()), "");
 }
 
 }  // namespace
