@@ -213,7 +213,7 @@ install_test_packages() {
 }
 
 command -v dpkg-query >/dev/null ||
-  fail "this is no Debian or Ubuntu; install the packages named in README.md and use" \
+  fail "this is no Debian or Ubuntu; install the packages named in docs/running.md and use" \
     "'cmake --preset release'"
 mkdir -p "$deps"
 exec 9>"$deps/.lock"

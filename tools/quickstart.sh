@@ -57,9 +57,9 @@ built=$SECONDS
 echo "quickstart: mpirun -np $ranks build/bin/th_app inputs/stage2.in"
 mpirun -np "$ranks" build/bin/th_app inputs/stage2.in || {
   code=$?
-  fail "$code" "th_app ended with code $code (README.md lists the codes)"
+  fail "$code" "th_app ended with code $code (docs/running.md lists the codes)"
 }
 show_held_out_lines
 echo "Seconds: $installed to install, $((built - installed)) to build, $((SECONDS - built)) to run"
 echo "Next: any TensorBoard with --logdir runs/stage2/tensorboard;" \
-  "build/bin/th_inspect ls runs/stage2/checkpoints/$(cat runs/stage2/checkpoints/latest); README.md"
+  "build/bin/th_inspect ls runs/stage2/checkpoints/$(cat runs/stage2/checkpoints/latest); docs/quickstart.md"
