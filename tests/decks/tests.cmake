@@ -15,6 +15,7 @@ if(TARGET th_app)
   th_add_deck_tests(good good ${CMAKE_CURRENT_LIST_DIR}/good)
   th_add_deck_tests(bad bad ${CMAKE_CURRENT_LIST_DIR}/bad)
   th_add_deck_tests(good shipped ${CMAKE_SOURCE_DIR}/inputs)
+  th_add_deck_tests(good learning ${CMAKE_SOURCE_DIR}/inputs/learning)
   add_test(NAME deck.pairs_are_those_of_their_script
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/make_pairs.py --check)
   set_tests_properties(deck.pairs_are_those_of_their_script PROPERTIES LABELS deck)
