@@ -62,4 +62,5 @@ mpirun -np "$ranks" build/bin/th_app inputs/stage2.in || {
 show_held_out_lines
 echo "Seconds: $installed to install, $((built - installed)) to build, $((SECONDS - built)) to run"
 echo "Next: any TensorBoard with --logdir runs/stage2/tensorboard;" \
-  "build/bin/th_inspect ls runs/stage2/checkpoints/$(cat runs/stage2/checkpoints/latest); docs/quickstart.md"
+  "build/bin/th_inspect ls runs/stage2/checkpoints/$(cat runs/stage2/checkpoints/latest);" \
+  "docs/quickstart.md"

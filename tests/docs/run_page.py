@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """run_page.py ROOT BIN PAGE [--long]: runs every ```sh block of a page, one after the other, in a
 folder that looks like the source: inputs copied, tools and jobs linked, the programs in build/bin.
-pages.py tells how a block is marked. Without --long a training is shortened by the keys of its mark,
-and what is marked long is left out; with it everything runs as it stands."""
+pages.py tells how a block is marked. Without --long a training is shortened by the keys of its
+mark, and what is marked long is left out; with it everything runs as it stands."""
 
 import os
 import re
@@ -111,9 +111,11 @@ class PageRun:
         begin = time.monotonic()
         code, out = self.run(block.text, keys)
         if code != block.code:
-            self.fail(block.line, f"exit code {code}, expected {block.code}\n{block.text}\n{out}")
+            told = f"exit code {code}, expected {block.code}"
+            self.fail(block.line, f"{told}\n{block.text}\n{out}")
         self.counts["shortened" if keys else "run"] += 1
-        print(f"{at}: {time.monotonic() - begin:.1f} s{', with ' + ' '.join(keys) if keys else ''}")
+        seconds = f"{time.monotonic() - begin:.1f} s"
+        print(f"{at}: {seconds}{', with ' + ' '.join(keys) if keys else ''}")
         self.output = None if keys else out
 
     def run(self, text, keys):
@@ -126,7 +128,7 @@ class PageRun:
         absent = list(absent_lines(block.text, self.output))
         if absent:
             lines = "\n".join(absent)
-            self.fail(block.line, f"lines that do not come:\n{lines}\nof the output:\n{self.output}")
+            self.fail(block.line, f"lines that do not come:\n{lines}\nof:\n{self.output}")
         self.counts["outputs compared"] += 1
 
     def all(self):
@@ -139,7 +141,8 @@ class PageRun:
                 self.command(block)
             elif block.action == "output":
                 self.shown(block)
-        print(self.page.path.name + ": " + ", ".join(f"{n} {what}" for what, n in self.counts.items()))
+        counts = ", ".join(f"{count} {what}" for what, count in self.counts.items())
+        print(f"{self.page.path.name}: {counts}")
 
 
 def main():

@@ -12,6 +12,7 @@ if(Python3_FOUND AND TARGET th_app)
   endfunction()
   th_add_docs_test(pages check_pages.py ${CMAKE_SOURCE_DIR} ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
   th_add_docs_test(pages_self_test check_pages.py --self-test)
+  th_add_docs_test(run_page_self_test test_run_page.py)
   file(GLOB docs_pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/README.md
     ${CMAKE_SOURCE_DIR}/docs/*.md)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${docs_pages})
