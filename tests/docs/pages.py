@@ -11,6 +11,8 @@ A comment on the line before a block, or on a page, begins with `test: `:
     <!-- test: output -->               before a block of output: its lines come from the block that
                                         was run last; … stands for anything
     <!-- test: before COMMAND -->       of the page: what its commands find already
+    <!-- test: same as PAGE.md -->      of the page: a translation. Its commands, without their
+                                        # comments, are those of the other page, which runs them
     <!-- test: other names A B -->      of the page: another program's names, which look like keys
                                         or paths of ours
 A ```sh block without a comment is run as it stands. A page's blocks are run one after the other in
@@ -23,7 +25,6 @@ from pathlib import Path
 
 COMMENT = re.compile(r"^<!-- test: (.*) -->$")
 ACTIONS = ("skip", "long", "run", "output")
-PAGE_ACTIONS = ("before", "other names")
 
 
 class PageError(Exception):
@@ -46,6 +47,7 @@ class Page:
     path: Path
     blocks: list = field(default_factory=list)
     before: list = field(default_factory=list)
+    same_as: str = ""
     other_names: set = field(default_factory=set)
     prose: list = field(default_factory=list)  # (number, line) outside of blocks
 
@@ -104,6 +106,8 @@ def read_page(path, text=None):
             page.prose.append((number, line))
         elif found[1].startswith("before "):
             page.before.append(found[1][len("before ") :])
+        elif found[1].startswith("same as "):
+            page.same_as = found[1][len("same as ") :]
         elif found[1].startswith("other names "):
             page.other_names |= set(found[1].split()[2:])
         else:
@@ -111,6 +115,16 @@ def read_page(path, text=None):
     if block is not None or comment is not None:
         raise PageError(f"{path}: its last block has no end, or its last comment no block")
     return page
+
+
+def tested(page):
+    """(what is said of a block, its text without # comments) of each block that is tested."""
+    found = []
+    for block in page.blocks:
+        if block.language == "sh" or block.action == "output":
+            lines = [re.sub(r"(^|\s+)#.*", "", line) for line in block.text.splitlines()]
+            found.append(((block.action, block.keys, block.code), lines))
+    return found
 
 
 def slug(heading):

@@ -89,6 +89,17 @@ def absent_lines(expected, output):
             yield shown
 
 
+def compare_with(page, other):
+    """Fails where a translation has other commands than the page that runs them."""
+    mine, theirs = pages.tested(page), pages.tested(pages.read_page(other))
+    for number, (here, there) in enumerate(zip(mine, theirs), 1):
+        if here != there:
+            sys.exit(f"FAILED: {page.path}: block {number} differs from {other}:\n{here}\n{there}")
+    if len(mine) != len(theirs):
+        sys.exit(f"FAILED: {page.path} has {len(mine)} blocks, {other} {len(theirs)}")
+    print(f"{page.path.name}: {len(mine)} blocks, the same as those of {other.name}")
+
+
 class PageRun:
     def __init__(self, page, folder, variables, whole):
         self.page, self.folder, self.variables, self.whole = page, folder, variables, whole
@@ -151,6 +162,8 @@ def main():
     page = pages.read_page(path)
     if not page.commands():
         sys.exit(f"FAILED: {path} has no ```sh block")
+    if page.same_as:
+        return compare_with(page, path.parent / page.same_as)
     with tempfile.TemporaryDirectory(prefix="th-page.") as name:
         folder = Path(name)
         make_folder(root, binaries, folder)

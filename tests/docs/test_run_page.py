@@ -78,6 +78,18 @@ class RunPage(unittest.TestCase):
         shortened = ("run keys=a.b=1", "sh", "echo a")
         self.assertIn("0 outputs compared", self.page(shortened, ("output", "", "b")))
 
+    def test_a_translation_has_the_same_commands_and_is_not_run(self):
+        comment = ("run code=3", "sh", "exit 3  # three")
+        self.page(comment, ("output", "", "a"), code=1)
+        (self.root / "docs" / "page.md").rename(self.root / "docs" / "first.md")
+        translated = ("run code=3", "sh", "exit 3  # drei")
+        same = ("same as first.md", None, "")
+        out = self.page(same, translated, ("output", "", "a"))
+        self.assertIn("2 blocks, the same as those of first.md", out)
+        for other in (("run code=3", "sh", "exit 4"), ("run code=4", "sh", "exit 3")):
+            self.assertIn("block 1 differs", self.page(same, other, code=1))
+        self.assertIn("has 1 blocks", self.page(same, translated, code=1))
+
 
 if __name__ == "__main__":
     unittest.main()
