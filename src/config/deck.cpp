@@ -9,6 +9,7 @@
 #include "th/config/summarization.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <system_error>
 
 namespace th::config {
 
@@ -314,11 +316,16 @@ LoadedDeck load_deck_text(const std::string& text, const std::string& display_na
 }
 
 LoadedDeck load_deck(const std::string& path, const std::vector<std::string>& overrides) {
-  std::ifstream in(path, std::ios::binary);
+  const auto refuse = [&](const std::string& why) {
+    throw DeckError(path + ": the deck can't be read: " + why);
+  };
   std::error_code error;
-  if (!in || fs::is_directory(path, error)) throw DeckError(path + ": the deck can't be read");
+  if (fs::is_directory(path, error)) refuse("it is a folder");
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) refuse(std::generic_category().message(errno));
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (in.bad()) throw DeckError(path + ": the deck can't be read");
+  if (in.bad()) refuse(std::generic_category().message(errno));
   return load_deck_text(text, path, fs::path(path).parent_path().string(), overrides);
 }
 

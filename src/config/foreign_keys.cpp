@@ -108,6 +108,10 @@ constexpr ForeignName kOptions[] = {
      " deepspeed deepspeedconfig dsconfig "},
     {"the deck stands alone, as in th_app inputs/stage2.in",
      " config configfile cfg deck input conf yaml "},
+    {"run.output_dir=FOLDER is where a model is written, checkpoint.init_from=CHECKPOINT where it "
+     "is "
+     "taken from",
+     " model modelpath modeldir "},
     {"th_translate CHECKPOINT translates", " translate predict generate infer inference "},
     {"--check reads and checks the deck", " dryrun "},
     {"th_inspect info CHECKPOINT shows a checkpoint", " info inspect "},

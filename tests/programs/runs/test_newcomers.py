@@ -48,6 +48,11 @@ class Newcomers(th_run.ProgramTest):
                 self.assert_one_message(result, rf"{name}:{line}: this is {kind}", "key = value")
                 self.assertEqual(len(result.err.splitlines() + result.out.splitlines()), 1, result)
 
+    def test_a_deck_that_can_not_be_read_says_why(self):
+        for deck, why in (("none.in", "No such file or directory"), (".", "it is a folder")):
+            result = self.program("th_app", deck, "--check", code=2)
+            self.assert_one_message(result, rf"{deck}: the deck can't be read: {why}")
+
     def test_a_missing_file_names_its_key_and_line(self):
         (self.folder / "mine.in").write_text(
             "[data]\ntrain_source = train.en\ntrain_target = none.fr\n"

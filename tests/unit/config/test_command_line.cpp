@@ -146,6 +146,7 @@ TEST(CommandLine, KeyWithoutItsSectionIsNamed) {
       {{"-np", "4"}, "mpirun -np N th_app DECK"},
       {{"--nproc_per_node=4"}, "mpirun -np N th_app DECK"},
       {{"--deepspeed", "ds.json"}, "tools/deepspeed2deck.py"},
+      {{"--model", "out.pt"}, "run.output_dir=FOLDER is where a model is written"},
       {{"--config", "ds.yaml"}, "the deck stands alone"}};
   for (const auto& [words, expected] : cases) {
     Lines all{"a.in"};
