@@ -64,6 +64,7 @@ class Nodes(th_run.ProgramTest):
             ]
             self.assertEqual(crossed, [int(summary["bytes_between_nodes"][0])])
             self.assertTrue(all(int(number) > 0 for number in summary["bytes_between_nodes"]))
+            self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
 
     def test_a_pair_of_ranks_without_a_link_is_named(self):
         self.environment.update(TH_FAIL_LINK="1-2", TH_LINK_SECONDS="1.5")
