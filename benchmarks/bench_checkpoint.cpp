@@ -19,7 +19,7 @@
 #include "th/runtime/transport/mpi.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/checkpointing.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace {
 
@@ -57,8 +57,8 @@ struct Bench {
     std::vector<float> values(static_cast<std::size_t>(engine->layout().shard_total()));
     for (std::size_t i = 0; i < values.size(); ++i)
       values[i] = 1e-3F * static_cast<float>(i % 1013);
-    for (const auto& [name, state] : engine->states()) {
-      if (state != th::zero::State::kParameters) engine->write_state(state, values);
+    for (const auto& [name, state] : engine->states().named()) {
+      if (state != th::zero::State::kParameters) engine->states().write(state, values);
     }
   }
 
@@ -79,7 +79,8 @@ struct Bench {
     double blocking = 0;
     const double complete = seconds(collectives, [&] {
       blocking = seconds(collectives, [&] {
-        (void)model->evaluate(*engine, probe);  // a run computes the loss of its 128 tokens first
+        (void)model->evaluate(engine->units(),
+                              probe);  // a run computes the loss of its 128 tokens first
         background.save(*engine, info(2 * number), {});
       });
       background.finish();

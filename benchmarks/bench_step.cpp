@@ -21,7 +21,7 @@
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/train/overlap.hpp"
 #include "th/train/training_data.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace {
 

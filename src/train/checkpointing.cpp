@@ -27,7 +27,7 @@ namespace {
 /// Names of the engine's states but for the first, the parameters.
 std::vector<std::string> names_of_optimizer_states(const zero::ZeroEngine& engine) {
   std::vector<std::string> out;
-  for (const auto& [name, state] : engine.states())
+  for (const auto& [name, state] : engine.states().named())
     if (state != zero::State::kParameters) out.emplace_back(name);
   return out;
 }
@@ -75,7 +75,7 @@ void CheckpointSaver::reserve(const zero::ZeroEngine& engine) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
   try {
-    staged_.resize(engine.states().size());
+    staged_.resize(engine.states().named().size());
     for (std::vector<float>& buffer : staged_) buffer.resize(shard);
   } catch (const std::bad_alloc&) {
     throw MemoryError(
@@ -100,7 +100,7 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
     (void)io::begin_checkpoint(
         folder_, step_,
         engine.layout().parameter_count() *
-            (4 * std::ssize(engine.states()) - 2 * std::ssize(info.short_states)));
+            (4 * std::ssize(engine.states().named()) - 2 * std::ssize(info.short_states)));
   });
   const std::string temporary = folder_ + "/.tmp_" + io::step_name(step_);
   if (mode_ == Mode::kWait) {
@@ -114,8 +114,8 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
     }
     return complete(failure);
   }
-  for (std::size_t i = 0; const zero::ZeroEngine::NamedState& named : engine.states())
-    engine.read_state(named.state, staged_[i++]);
+  for (std::size_t i = 0; const zero::NamedState& named : engine.states().named())
+    engine.states().read(named.state, staged_[i++]);
   done_ = false;
   failure_.clear();
   thread_ = std::thread([this, layout = engine.layout(), info = std::move(info), temporary,
@@ -147,11 +147,11 @@ void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::C
   const zero::FlatLayout& layout = engine.layout();
   std::vector<float> slice(largest_slice(layout));
   io::ShardWriter writer(folder, collectives_.rank(), layout, info);
-  for (const auto& [name, state] : engine.states()) {
+  for (const auto& [name, state] : engine.states().named()) {
     for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
       const std::span<float> mine = std::span(slice).first(
           static_cast<std::size_t>(layout.units()[static_cast<std::size_t>(unit)].shard));
-      engine.read_unit(state, unit, mine);
+      engine.states().read_unit(state, unit, mine);
       writer.write_unit(name, unit, mine);
     }
   }
@@ -250,7 +250,7 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
                      runtime::Collectives& collectives, LoadWhat what, Checksums checksums) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
-  std::vector<zero::ZeroEngine::NamedState> states = engine.states();
+  std::vector<zero::NamedState> states = engine.states().named();
   if (what == LoadWhat::kParameters) states.resize(1);
   if (what == LoadWhat::kDecoding) {
     std::erase_if(states, [](const auto& state) {
@@ -267,7 +267,7 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
     shard = std::make_unique<io::ShardReader>(reader, layout, collectives.rank());
     if (checksums == Checksums::kCheckedBefore || reader.is_read_whole(layout)) return;
     std::vector<std::string> kinds;
-    for (const zero::ZeroEngine::NamedState& entry : states) kinds.emplace_back(entry.name);
+    for (const zero::NamedState& entry : states) kinds.emplace_back(entry.name);
     require_my_checksums(reader, collectives, kinds, slice);
   });
   std::exception_ptr failure;  // told at the end: the ranks go through the units together
@@ -280,13 +280,13 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
       } catch (const std::exception&) {
         failure = std::current_exception();
       }
-      engine.write_unit(state, unit, mine);
+      engine.states().write_unit(state, unit, mine);
     }
   }
   run_agreed(collectives, [&] {
     if (failure) std::rethrow_exception(failure);
   });
-  if (averages || what == LoadWhat::kParameters) engine.start_average();
+  if (averages || what == LoadWhat::kParameters) engine.states().start_average();
 }
 
 namespace {

@@ -84,7 +84,7 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
   for (std::int64_t r = 0; r < rounds; ++r) {
     if (r % kRoundsBetweenLooks == 0) {
       if (stop && stop()) return std::nullopt;
-      engine.begin_evaluation(std::min(kRoundsBetweenLooks, rounds - r));
+      engine.units().begin_evaluation(std::min(kRoundsBetweenLooks, rounds - r));
     }
     const auto at = static_cast<std::size_t>(r);
     if (at < mine.size()) {
@@ -92,13 +92,13 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
              "evaluation batches are not dealt in turn");
       const data::Batch& batch = mine[at].batch;
       if (on_host) {
-        for (const double loss : model.sentence_losses(engine, batch)) sum.add(loss);
+        for (const double loss : model.sentence_losses(engine.units(), batch)) sum.add(loss);
       } else {
-        sum.add(model.evaluate(engine, batch).loss_sum);
+        sum.add(model.evaluate(engine.units(), batch).loss_sum);
       }
       tokens += static_cast<double>(batch.target_tokens);
     } else {
-      model.idle_forward(engine);
+      model.idle_forward(engine.units());
     }
   }
   const ExactSum::Parts parts = sum.parts();
@@ -179,9 +179,9 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
   const bool sharded = decoding.sharded == config::Sharded::kOn;
   const std::unique_ptr<zero::DecodingSource> units =
-      sharded ? engine.decoding_source(model) : nullptr;
+      sharded ? engine.units().decoding_source(model) : nullptr;
   const std::unique_ptr<model::ParameterSource> whole =
-      sharded ? nullptr : engine.gather_all(model);
+      sharded ? nullptr : engine.units().gather_all(model);
   std::string lines;  // of this rank's sentences
   // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
   // once.
@@ -215,9 +215,9 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
 void with_decoding_parameters(const config::RunConfig& config, zero::ZeroEngine& engine,
                               const std::function<void()>& body) {
   const bool average = config.decode.parameters == config::DecodeParameters::kEma;
-  if (average) engine.swap_average();
+  if (average) engine.states().swap_average();
   body();
-  if (average) engine.swap_average();
+  if (average) engine.states().swap_average();
 }
 
 }  // namespace th::train

@@ -31,7 +31,7 @@ struct Outcome {
 /// with its place, and the results added.
 std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::Collectives& collectives) {
   std::vector<float> shard(static_cast<std::size_t>(engine.layout().shard_total()));
-  engine.read_state(zero::ZeroEngine::State::kParameters, shard);
+  engine.states().read(zero::State::kParameters, shard);
   std::uint64_t sum = 0;
   for (const zero::FlatLayout::Piece& piece : engine.layout().pieces(collectives.rank())) {
     for (std::int64_t i = 0; i < piece.count; ++i) {

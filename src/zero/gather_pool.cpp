@@ -21,6 +21,27 @@ GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, M
       used_(layout.units().size(), 0),
       in_use_(layout.units().size(), false) {}
 
+void GatherPool::Place::gather(const runtime::Event& event) {
+  ensure(state != PlaceState::kOpen, "GatherPool: a unit was gathered over one that is open");
+  gathered = event;
+  state = PlaceState::kGathered;
+}
+
+void GatherPool::Place::open() {
+  ensure(state != PlaceState::kOpen, "GatherPool: a place was opened twice");
+  state = PlaceState::kOpen;
+}
+
+void GatherPool::Place::close(bool stays) {
+  ensure(state == PlaceState::kOpen, "GatherPool: a unit was closed that was not open");
+  state = stays ? PlaceState::kGathered : PlaceState::kFree;
+}
+
+void GatherPool::Place::update() {
+  ensure(state != PlaceState::kOpen, "GatherPool: a unit is open during an update");
+  state = PlaceState::kFree;
+}
+
 void GatherPool::begin(std::span<const std::int64_t> opens, std::int64_t rounds) {
   opens_ = opens;
   opened_ = 0;
@@ -36,15 +57,14 @@ runtime::Event& GatherPool::released(std::int64_t unit, std::size_t place) {
 std::optional<std::size_t> GatherPool::gather(std::int64_t unit) {
   const std::size_t at = buffers_.gathered.place(unit, turn_);
   Place& place = places_[at];
-  if (place.open) return std::nullopt;
-  if (place.current) return at;
+  if (place.state == PlaceState::kOpen) return std::nullopt;
+  if (place.state == PlaceState::kGathered && buffers_.kept[index(unit)]) return at;
   if (buffers_.gathers_in_place && in_use_[index(unit)]) return std::nullopt;
   in_use_[index(unit)] = true;
   if (buffers_.gathered.takes_turns(unit)) ++turn_;
-  place.current = buffers_.kept[index(unit)];
   communication_.wait(released(unit, at));
   gather_(unit, memory_(unit, at));
-  place.gathered = communication_.record();
+  place.gather(communication_.record());
   return at;
 }
 
@@ -62,7 +82,7 @@ std::byte* GatherPool::open(std::int64_t unit) {
   if (!at) at = gather(unit);
   ensure(at.has_value(), "GatherPool: more units are open than have places");
   Place& place = places_[*at];
-  place.open = true;
+  place.open();
   used_[index(unit)] = *at;
   compute_.wait(place.gathered);
   compute_.touch("open", {read_of(unit, *at)});
@@ -81,10 +101,10 @@ void GatherPool::gather_ahead() {
 void GatherPool::close(std::int64_t unit) {
   const std::size_t at = used_[index(unit)];
   Place& place = places_[at];
-  ensure(place.open, "GatherPool: a unit was closed that was not open");
   compute_.touch("close", {read_of(unit, at)});
   released(unit, at) = compute_.record();
-  place.open = in_use_[index(unit)] = false;
+  place.close(buffers_.kept[index(unit)]);
+  in_use_[index(unit)] = false;
 }
 
 void GatherPool::was_read(std::int64_t unit) {
@@ -93,10 +113,7 @@ void GatherPool::was_read(std::int64_t unit) {
 
 void GatherPool::updated() {
   ensure(ahead_.empty(), "GatherPool: a unit was gathered ahead of an update");
-  for (Place& place : places_) {
-    ensure(!place.open, "GatherPool: a unit is open during an update");
-    place.current = false;
-  }
+  for (Place& place : places_) place.update();
 }
 
 runtime::Access GatherPool::read_of(std::int64_t unit, std::size_t place) const {

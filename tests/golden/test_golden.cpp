@@ -13,7 +13,7 @@
 #include "buffer_source.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace {
 
@@ -156,7 +156,7 @@ TEST_P(Golden, TenStepsOfAdamAgreeAtEveryStage) {
                 values.begin() + piece.tensor_begin + piece.count,
                 shard.begin() + piece.shard_offset);
     }
-    engine.write_state(th::zero::ZeroEngine::State::kParameters, shard);
+    engine.states().write(th::zero::State::kParameters, shard);
     for (std::int64_t step = 1; step <= 10; ++step) {
       engine.begin_step();
       engine.accumulate(*model_, &batch_, 0, 1.0 / static_cast<double>(batch_.target_tokens), 0.0);

@@ -8,7 +8,7 @@
 #include "th/base/hash.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 // Three optimizer steps on random ids, and the numbers that must have the same bits however they
 // are computed.
@@ -66,7 +66,7 @@ inline Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_
     trace.numbers.push_back(result.loss_sum);
     trace.numbers.push_back(result.grad_norm);
   }
-  const auto whole = engine.gather_all(model);
+  const auto whole = engine.units().gather_all(model);
   for (std::size_t u = 0; u < model.units().size(); ++u) {
     for (const at::Tensor& working : whole->open_forward(static_cast<std::int64_t>(u)).values) {
       const at::Tensor t = working.to(at::kFloat);

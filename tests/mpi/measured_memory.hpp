@@ -16,7 +16,7 @@
 #include "th/model/memory/torch_memory.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 #include "th/zero/memory_plan.hpp"
 
 // One optimizer step of a model on random ids: the memory that it takes by the ledger, and the plan
@@ -107,15 +107,16 @@ inline MemoryUse measure(
   const at::Tensor stowaway = at::empty({planted});
   engine.begin_step();
   if (config.run.audit_steps > 0) {
-    engine.begin_audit(1 % slots);
-    (void)engine.parameter_hashes();
-    (void)engine.compute_again(model, collectives->rank() == 0 ? &batch : nullptr, 7, 0.01, 0.1);
+    engine.audit().begin(1 % slots);
+    (void)engine.audit().parameter_hashes();
+    (void)engine.audit().compute_again(model, collectives->rank() == 0 ? &batch : nullptr, 7, 0.01,
+                                       0.1);
   }
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
     const bool mine = round * collectives->size() + collectives->rank() < slots;
     engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
   }
-  if (config.run.audit_steps > 0) (void)engine.audited();
+  if (config.run.audit_steps > 0) (void)engine.audit().found();
   (void)engine.step({1e-3, 1});
   at_end();
   return MemoryLedger::process().at_peak();

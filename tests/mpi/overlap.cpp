@@ -18,7 +18,7 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
 #include "th/runtime/transport/watched_collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace {
 
@@ -111,15 +111,16 @@ bool within_thirty(Passes passes, std::int64_t stage, th::runtime::Collectives& 
   const th::data::Batch batch = make_batch();
   bool found = false;
   for (std::int64_t step = 1; step <= 30 && !found; ++step) {
-    passes == Passes::kSteps ? engine.begin_step() : engine.begin_evaluation(engine.rounds());
+    passes == Passes::kSteps ? engine.begin_step()
+                             : engine.units().begin_evaluation(engine.rounds());
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
       if (passes == Passes::kSteps)
         engine.accumulate(model, &batch, static_cast<std::uint64_t>(step), 1e-3, 0.1);
       else
-        (void)model.evaluate(engine, batch);
+        (void)model.evaluate(engine.units(), batch);
     }
     if (passes == Passes::kSteps) (void)engine.step({1e-3, step});
-    found = collectives.maximum(seen(engine.flight().events()) ? 0 : 1) == 0;
+    found = collectives.maximum(seen(engine.flight_record()->events()) ? 0 : 1) == 0;
   }
   return found;
 }
@@ -184,7 +185,7 @@ std::vector<FlightRecord::Event> on_device(std::int64_t stage, th::config::Overl
       accumulate();
     });
   }
-  return run.engine.flight().events();
+  return run.engine.flight_record()->events();
 }
 
 /// An event that has time in common with one of another stream and unit: pretended times have no
@@ -244,8 +245,8 @@ TEST(Overlap, NothingOverlapsWithoutAThread) {
   th::config::RunConfig config = make_config(3);
   config.comm.overlap = th::config::Overlap::kOff;
   const OneStep run(config, *collectives);
-  EXPECT_FALSE(gathers_inside(run.engine.flight().events()));
-  EXPECT_FALSE(overlaps(run.engine.flight().events(), What::kReduce, What::kBackward));
+  EXPECT_FALSE(gathers_inside(run.engine.flight_record()->events()));
+  EXPECT_FALSE(overlaps(run.engine.flight_record()->events(), What::kReduce, What::kBackward));
 }
 
 TEST(Overlap, EveryKindOfEventIsInTheRecordOfAStep) {
@@ -253,7 +254,7 @@ TEST(Overlap, EveryKindOfEventIsInTheRecordOfAStep) {
   const OneStep run(make_config(3), *collectives);
   const auto units = std::ssize(run.model.units());
   const auto count = [&](What what, On on) {
-    const auto events = run.engine.flight().events();
+    const auto events = run.engine.flight_record()->events();
     return std::count_if(events.begin(), events.end(), [&](const auto& e) {
       return e.what == what && e.on == on && e.begin <= e.end;
     });

@@ -10,7 +10,7 @@
 #include "th/io/checkpoint/checkpoint_info.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 /// A small model that trains on a fixed batch, and its state as bits: what the tests of checkpoints
 /// save and load.
@@ -84,10 +84,10 @@ struct SmallRun {
   template <typename Compute>
   double evaluate(std::int64_t rounds, const Compute& compute) {
     double sum = 0;
-    engine.begin_evaluation(rounds);
+    engine.units().begin_evaluation(rounds);
     for (std::int64_t round = 0; round < rounds; ++round) {
       const th::data::Batch b = make_batch(round);
-      compute([&] { sum += model.evaluate(engine, b).loss_sum; });
+      compute([&] { sum += model.evaluate(engine.units(), b).loss_sum; });
     }
     return sum;
   }
@@ -96,9 +96,9 @@ struct SmallRun {
   [[nodiscard]] std::vector<float> state() const {
     const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
     std::vector<float> all;
-    for (const auto& [name, state] : engine.states()) {
+    for (const auto& [name, state] : engine.states().named()) {
       all.resize(all.size() + shard);
-      engine.read_state(state, std::span(all).last(shard));
+      engine.states().read(state, std::span(all).last(shard));
     }
     return all;
   }

@@ -11,7 +11,7 @@
 #include "th/io/checkpoint/checkpoint_info.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/runtime/transport/collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace th::train {
 

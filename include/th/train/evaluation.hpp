@@ -14,7 +14,7 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
 #include "th/runtime/transport/collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 #include "th/zero/memory_plan.hpp"
 
 namespace th::train {

@@ -39,7 +39,7 @@
 #include "th/train/watch/step_watch.hpp"
 #include "th/train/watch/stop_requests.hpp"
 #include "th/train/watch/verdict.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace th::train {
 

@@ -10,7 +10,7 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/runtime/transport/mpi.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace th::train {
 

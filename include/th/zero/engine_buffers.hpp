@@ -13,6 +13,9 @@
 namespace th::model {
 class Transformer;
 }
+namespace th::runtime {
+class Collectives;
+}
 
 namespace th::zero {
 
@@ -213,6 +216,9 @@ struct OnceANode {
 [[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers,
                                     const FlatLayout& layout, const runtime::NodeMap& nodes,
                                     std::optional<std::int64_t> shared_room);
+/// What shared-memory windows may take on the node that has fewest, bytes; empty where no node
+/// tells. Collective.
+[[nodiscard]] std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives);
 /// With OnceANode::parameters at stage 3: units are read where their shards lie.
 void gather_in_place(EngineBuffers& buffers);
 

@@ -45,10 +45,17 @@ class GatherPool {
   void updated();
 
  private:
+  /// What a place holds: nothing that is current, a gathered unit, or one that compute reads. A
+  /// kept unit stays gathered when it is closed, until the next update.
+  enum class PlaceState { kFree, kGathered, kOpen };
   struct Place {
     runtime::Event gathered;  ///< of communication
-    bool open = false;
-    bool current = false;  ///< of a kept unit's place: it holds the unit since the last update
+    PlaceState state = PlaceState::kFree;
+    // The transitions. Each checks the state that it leaves.
+    void gather(const runtime::Event& event);
+    void open();
+    void close(bool stays);
+    void update();
   };
   /// Enqueues the gather of a unit into the place that is its next; none while that place is in
   /// use.

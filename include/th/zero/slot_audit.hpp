@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "th/runtime/device/device.hpp"
@@ -26,12 +27,17 @@ struct AuditedSlot {
 };
 
 /// Hashes what an audit compares of one slot of a step (run.audit_steps): its gradients where they
-/// were made, and what arrived of them. Memory of a device is copied to the host piece by piece.
-/// Not collective.
+/// were made, and what arrived of them. Host memory is hashed where it lies, that of a device is
+/// copied to the host piece by piece. Not collective.
 class SlotAudit {
  public:
-  /// All outlive it. Allocates by EngineBuffers::audit.
-  SlotAudit(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers);
+  /// All outlive the result. Allocates by EngineBuffers::audit.
+  [[nodiscard]] static std::unique_ptr<SlotAudit> make(runtime::Device& device,
+                                                       const FlatLayout& layout,
+                                                       const EngineBuffers& buffers);
+  virtual ~SlotAudit() = default;
+  SlotAudit(const SlotAudit&) = delete;
+  SlotAudit& operator=(const SlotAudit&) = delete;
 
   /// A step that audits this slot; none of it was computed.
   void begin(std::int64_t slot);
@@ -63,28 +69,29 @@ class SlotAudit {
 
   /// Within a task of `communication`: this rank's slice of the audited slot's gradient of a unit,
   /// from the rank that made it.
-  void arrives(runtime::Stream& communication, std::int64_t unit, const void* slice);
+  virtual void arrives(runtime::Stream& communication, std::int64_t unit, const void* slice) = 0;
   /// Of all that arrived, when that stream was waited for.
-  [[nodiscard]] std::uint64_t arrived();
+  [[nodiscard]] virtual std::uint64_t arrived() = 0;
 
   /// Of memory of the device, behind what compute holds; waits.
-  [[nodiscard]] std::uint64_t hash(const void* memory, std::int64_t bytes);
+  [[nodiscard]] virtual std::uint64_t hash(const void* memory, std::int64_t bytes) = 0;
 
- private:
-  static constexpr std::int64_t kNone = -1;
+ protected:
+  SlotAudit(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers);
+  /// Nothing has arrived.
+  virtual void clear_arrivals() = 0;
   [[nodiscard]] std::int64_t slice_bytes(std::int64_t unit) const;
 
   runtime::Device& device_;
   const FlatLayout& layout_;
   std::int64_t element_;  ///< bytes of one of the reduced type
+
+ private:
+  static constexpr std::int64_t kNone = -1;
+
   std::int64_t slot_ = kNone;
   Pass pass_ = Pass::kOther;
   SlotHashes made_;
-  std::uint64_t arrived_ = 0;
-  // Of a device with memory of its own, in pinned host memory.
-  runtime::DeviceBlock piece_;       ///< what is hashed now
-  runtime::DeviceBlock arrivals_;    ///< this rank's slices of all units
-  std::vector<std::int64_t> order_;  ///< of the units in them
 };
 
 }  // namespace th::zero

@@ -37,7 +37,7 @@ Audit::Draw Audit::draw(std::uint64_t seed, std::int64_t step, std::int64_t slot
 
 std::string Audit::enqueue_step(const data::StepBatches& batches, std::int64_t step,
                                 const zero::StepRequest& request) {
-  if (BitFlip::here(BitFlip::Place::kCopy)) parts_.engine.spoil_parameters();
+  if (BitFlip::here(BitFlip::Place::kCopy)) parts_.engine.audit().spoil_parameters();
   if (!due(step + 1)) {
     train::enqueue_step(parts_.config, parts_.model, parts_.engine, batches, step, request);
     return "";
@@ -47,11 +47,11 @@ std::string Audit::enqueue_step(const data::StepBatches& batches, std::int64_t s
                      draw(parts_.config.run.seed, step, engine.slots(), parts_.collectives.size())};
   AuditReport mine;
   engine.begin_step();
-  engine.begin_audit(audited.draw.slot);
-  mine.parameters = engine.parameter_hashes();
+  engine.audit().begin(audited.draw.slot);
+  mine.parameters = engine.audit().parameter_hashes();
   mine.again = compute(audited, audited.draw.witness);
   accumulate_rounds(parts_.config, parts_.model, engine, batches, step, request);
-  zero::AuditedSlot found = engine.audited();
+  zero::AuditedSlot found = engine.audit().found();
   mine.computed = std::move(found.computed);
   mine.arrived = found.arrived;
   std::string verdict = compare(audited, mine);
@@ -68,7 +68,7 @@ zero::SlotHashes Audit::compute(const Step& step, int rank) {
     batch = parts_.source.make_slot(step.batches.epoch, step.batches.step_in_epoch, step.draw.slot);
     if (parts_.memory != nullptr) parts_.memory->saw_audit(*batch);
   }
-  return parts_.engine.compute_again(
+  return parts_.engine.audit().compute_again(
       parts_.model, batch ? &*batch : nullptr, dropout_key(parts_.config, step.number),
       gradient_scale(step.batches, step.request), parts_.config.train.label_smoothing);
 }

@@ -53,14 +53,14 @@ std::vector<double> losses_of(const BadStep& bad, model::Transformer& model,
   const std::int64_t slots = std::ssize(bad.slots), ranks = collectives.size();
   const std::int64_t rounds = (slots + ranks - 1) / ranks;
   std::vector<double> mine, all(static_cast<std::size_t>(2 * rounds * ranks));
-  engine.begin_evaluation(rounds);
+  engine.units().begin_evaluation(rounds);
   for (std::int64_t round = 0; round < rounds; ++round) {
     const std::int64_t slot = round * ranks + collectives.rank();
     model::LossSum sum;
     if (slot < slots)
-      sum = model.evaluate(engine, bad.slots[static_cast<std::size_t>(slot)]);
+      sum = model.evaluate(engine.units(), bad.slots[static_cast<std::size_t>(slot)]);
     else
-      model.idle_forward(engine);
+      model.idle_forward(engine.units());
     mine.push_back(sum.loss_sum);
     mine.push_back(static_cast<double>(sum.tokens));
   }

@@ -332,7 +332,7 @@ void Trainer::watch_engine() {
   watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl",
                      [this, path, units] {
                        std::ofstream out(path);
-                       out << engine_->flight().text(units);
+                       out << engine_->flight_record()->text(units);
                        if (!out.flush()) throw CommunicationError(path + " can't be written");
                      });
   engine_watch_ = std::shared_ptr<void>(nullptr, [this](void*) {

@@ -317,8 +317,8 @@ bool Trainer::saving() const {
 double Trainer::probe() {
   if (probe_batch_.sentences == 0) return 0;
   memory_->saw_evaluation({shape_of(probe_batch_)}, ledger_bytes(probe_batch_));
-  engine_->begin_evaluation(1);
-  const model::LossSum sum = model_->evaluate(*engine_, probe_batch_);
+  engine_->units().begin_evaluation(1);
+  const model::LossSum sum = model_->evaluate(engine_->units(), probe_batch_);
   return sum.loss_sum / static_cast<double>(sum.tokens);
 }
 

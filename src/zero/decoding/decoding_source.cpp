@@ -3,7 +3,8 @@
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine_units.hpp"
+#include "zero/roles/engine_frame.hpp"
 
 #include <ATen/ops/from_blob.h>
 
@@ -24,26 +25,26 @@ UnitPlaces host_places(const FlatLayout& layout, const UnitUse& use) {
 namespace {
 
 /// Units as the engine has them, in host memory.
-class EngineUnits : public DecodingSource {
+class OpenedUnits : public DecodingSource {
  public:
-  explicit EngineUnits(ZeroEngine& engine) : engine_(engine) {}
-  void begin_batch() final { engine_.begin_decoding(); }
-  void begin_steps(std::int64_t steps) final { engine_.begin_decoding_steps(steps); }
+  explicit OpenedUnits(EngineUnits& units) : opened_(units) {}
+  void begin_batch() final { opened_.begin_decoding(); }
+  void begin_steps(std::int64_t steps) final { opened_.begin_decoding_steps(steps); }
   const model::UnitTensors& open_forward(std::int64_t unit) override {
-    return engine_.open_forward(unit);
+    return opened_.open_forward(unit);
   }
-  void close_forward(std::int64_t unit) override { engine_.close_forward(unit); }
+  void close_forward(std::int64_t unit) override { opened_.close_forward(unit); }
 
  protected:
-  ZeroEngine& engine_;
+  EngineUnits& opened_;
 };
 
 /// Units of an engine whose device has memory of its own, copied to the host when they are opened.
-class CopiedUnits final : public EngineUnits {
+class CopiedUnits final : public OpenedUnits {
  public:
-  CopiedUnits(ZeroEngine& engine, runtime::Device& device, const model::Transformer& model,
+  CopiedUnits(EngineUnits& units, runtime::Device& device, const model::Transformer& model,
               config::Precision type)
-      : EngineUnits(engine),
+      : OpenedUnits(units),
         device_(device),
         layout_(model.units(), 1),
         places_(host_places(layout_, unit_use(model))),
@@ -61,10 +62,10 @@ class CopiedUnits final : public EngineUnits {
       in_turn_ = unit;
     }
     // The device's copy goes as soon as it is read.
-    const void* values = engine_.open_forward(unit).values.front().data_ptr();
+    const void* values = opened_.open_forward(unit).values.front().data_ptr();
     runtime::copy_now(device_, units_[u].values.front().data_ptr(), values,
                       layout_.units()[u].content * copies_.element_size());
-    engine_.close_forward(unit);
+    opened_.close_forward(unit);
     return units_[u];
   }
   void close_forward(std::int64_t unit) override {
@@ -96,10 +97,11 @@ class CopiedUnits final : public EngineUnits {
 
 }  // namespace
 
-std::unique_ptr<DecodingSource> ZeroEngine::decoding_source(const model::Transformer& model) {
-  if (device_.is_host()) return std::make_unique<EngineUnits>(*this);
+std::unique_ptr<DecodingSource> EngineUnits::decoding_source(const model::Transformer& model) {
+  const EngineFrame& frame = roles_.frame;
+  if (frame.buffers.memory == DeviceMemory::kHost) return std::make_unique<OpenedUnits>(*this);
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
-  return std::make_unique<CopiedUnits>(*this, device_, model, buffers_.types.working);
+  return std::make_unique<CopiedUnits>(*this, frame.device, model, frame.buffers.types.working);
 }
 
 }  // namespace th::zero

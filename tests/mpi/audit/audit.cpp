@@ -103,9 +103,9 @@ struct TestedRun {
   [[nodiscard]] std::vector<float> state() const {
     const auto shard = static_cast<std::size_t>(engine.layout().shard_total());
     std::vector<float> all;
-    for (const auto& [name, state] : engine.states()) {
+    for (const auto& [name, state] : engine.states().named()) {
       all.resize(all.size() + shard);
-      engine.read_state(state, std::span(all).last(shard));
+      engine.states().read(state, std::span(all).last(shard));
     }
     return all;
   }
@@ -315,14 +315,14 @@ TEST_P(OnADevice, HashesWhatTheDeviceHas) {
       const double scale = 1.0 / static_cast<double>(batches.target_tokens);
       if (flips) BitFlip::arm({Place::kWeights, 1, 0});
       engine.begin_step();
-      engine.begin_audit(draw.slot);
-      const std::vector<std::uint64_t> copy = engine.parameter_hashes();
+      engine.audit().begin(draw.slot);
+      const std::vector<std::uint64_t> copy = engine.audit().parameter_hashes();
       EXPECT_EQ(copy.empty(), stage == 3 || ranks() == 1);
       th::zero::SlotHashes again;
       {
         const th::data::Batch batch = source.make_slot(0, step, draw.slot);
         const th_test::FakeDevice::Kernel kernel(device);
-        again = engine.compute_again(model, rank() == 0 ? &batch : nullptr, 7, scale, 0.1);
+        again = engine.audit().compute_again(model, rank() == 0 ? &batch : nullptr, 7, scale, 0.1);
       }
       BitFlip::disarm();
       for (std::int64_t round = 0; round < engine.rounds(); ++round) {
@@ -331,7 +331,7 @@ TEST_P(OnADevice, HashesWhatTheDeviceHas) {
         engine.accumulate(model, mine ? &batches.rounds[static_cast<std::size_t>(round)] : nullptr,
                           7, scale, 0.1);
       }
-      const th::zero::AuditedSlot found = engine.audited();
+      const th::zero::AuditedSlot found = engine.audit().found();
       const std::vector<std::string> arrived =
           transport.gather_texts(std::to_string(found.arrived));
       const auto text = [](const th::zero::SlotHashes& h) {

@@ -89,7 +89,7 @@ Trace run(MPI_Comm comm, const th::config::RunConfig& config) {
     trace.numbers.push_back(result.loss_sum);
     trace.numbers.push_back(result.grad_norm);
   }
-  const auto whole = engine.gather_all(model);
+  const auto whole = engine.units().gather_all(model);
   for (std::size_t u = 0; u < model.units().size(); ++u) {
     for (const at::Tensor& t : whole->open_forward(static_cast<std::int64_t>(u)).values) {
       const float* p = t.data_ptr<float>();

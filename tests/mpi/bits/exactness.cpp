@@ -13,7 +13,7 @@
 #include "th/model/memory/torch_memory.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace {
 
@@ -285,7 +285,7 @@ TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
   th::zero::ZeroEngine engine(config, model, *collectives, kSlots);
   std::vector<float> before(static_cast<std::size_t>(engine.layout().shard_total())),
       after(before.size());
-  engine.read_state(th::zero::ZeroEngine::State::kParameters, before);
+  engine.states().read(th::zero::State::kParameters, before);
   engine.begin_step();
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
     const std::int64_t slot = round * collectives->size() + collectives->rank();
@@ -296,7 +296,7 @@ TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
   EXPECT_FALSE(std::isfinite(result.grad_norm));
   EXPECT_TRUE(std::isfinite(result.loss_sum));
   EXPECT_EQ(result.not_finite, "source_embedding.weight");
-  engine.read_state(th::zero::ZeroEngine::State::kParameters, after);
+  engine.states().read(th::zero::State::kParameters, after);
   EXPECT_EQ(before, after);
 }
 

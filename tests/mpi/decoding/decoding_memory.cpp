@@ -205,7 +205,7 @@ Measured measure_decoding(const Case& c, const RunConfig& config, const std::vec
   (void)engine.step({1e-3, 1});
   Measured out{MemoryLedger::process().current(), {}, {}};
   MemoryLedger::process().restart();  // counts from here on
-  const auto source = engine.decoding_source(model);
+  const auto source = engine.units().decoding_source(model);
   const bool mine = collectives->rank() > 0 || collectives->size() == 1;
   th::train::LockStep together(model, *source, *collectives,
                                th::model::search_options(config.decode), {});

@@ -87,9 +87,9 @@ void sharpen(th::zero::ZeroEngine& engine) {
   for (std::int64_t u = 0; u < std::ssize(engine.layout().units()); ++u) {
     std::vector<float> values(
         static_cast<std::size_t>(engine.layout().units()[static_cast<std::size_t>(u)].shard));
-    engine.read_unit(th::zero::State::kParameters, u, values);
+    engine.states().read_unit(th::zero::State::kParameters, u, values);
     for (float& value : values) value *= 2;
-    engine.write_unit(th::zero::State::kParameters, u, values);
+    engine.states().write_unit(th::zero::State::kParameters, u, values);
   }
 }
 
@@ -111,7 +111,7 @@ struct Alone {
   explicit Alone(const Case& c)
       : collectives(th::runtime::make_mpi_collectives(MPI_COMM_SELF)),
         run(c, 0, *collectives),
-        source(run.engine.gather_all(run.model)) {}
+        source(run.engine.units().gather_all(run.model)) {}
   std::unique_ptr<th::runtime::Collectives> collectives;
   Trained run;
   std::unique_ptr<th::model::ParameterSource> source;
@@ -178,7 +178,7 @@ TEST_P(LockSteps, FindWhatStage0Finds) {
   const Alone alone(GetParam());
   for (const std::int64_t stage : {3, 0}) {
     Trained run(GetParam(), stage, *collectives);
-    const auto source = run.engine.decoding_source(run.model);
+    const auto source = run.engine.units().decoding_source(run.model);
     (void)expect_rounds(run, *source, *collectives, alone, "stage " + std::to_string(stage));
     // The engine goes on as it was: a round of training opens its units in their order.
     const th::data::Batch batch = make_batch(7);
@@ -192,7 +192,7 @@ TEST_P(LockSteps, AStopLeavesAllAsItWas) {
   const auto collectives = transport();
   const Alone alone(GetParam());
   Trained run(GetParam(), 3, *collectives);
-  const auto source = run.engine.decoding_source(run.model);
+  const auto source = run.engine.units().decoding_source(run.model);
   const th::data::Batch batch = make_batch(collectives->rank());
   int asked = 0;
   LockStep stopped(run.model, *source, *collectives, search(4), [&] { return ++asked == 3; });
@@ -216,7 +216,7 @@ TEST(LockStepNodes, EveryPlacementOfRanksFindsTheSame) {
     const auto collectives = th::runtime::make_mpi_collectives(
         MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, nodes);
     Trained run(plain, 3, *collectives);
-    const auto source = run.engine.decoding_source(run.model);
+    const auto source = run.engine.units().decoding_source(run.model);
     (void)expect_rounds(run, *source, *collectives, alone, testing::PrintToString(nodes));
   }
 }
@@ -227,7 +227,7 @@ void write_shards(th::zero::ShardedSource& source, const Alone& alone, int rank,
   for (std::size_t u = 0; u < whole.units().size(); ++u) {
     const auto unit = static_cast<std::int64_t>(u);
     std::vector<float> values(static_cast<std::size_t>(whole.units()[u].shard));
-    alone.run.engine.read_unit(th::zero::State::kParameters, unit, values);
+    alone.run.engine.states().read_unit(th::zero::State::kParameters, unit, values);
     const std::int64_t shard = source.layout().units()[u].shard;
     values.resize(static_cast<std::size_t>(shard * source.layout().ranks()));
     const auto width = static_cast<std::ptrdiff_t>(alone.run.config.model.d_model);

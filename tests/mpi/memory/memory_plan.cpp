@@ -131,7 +131,7 @@ TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
         const th::model::Transformer model({config.model, kVocabulary, kVocabulary, kLongest},
                                            th::model::resolve_gemm(config.run.gemm));
         th::zero::ZeroEngine engine(config, model, *collectives, slots_of_a_step());
-        const auto source = engine.gather_all(model);
+        const auto source = engine.units().gather_all(model);
         const auto outputs = th::model::translate(model, *source, batch, {beam, 1.0, kDecoded, 1});
         ASSERT_EQ(std::ssize(outputs), size.sentences);
         EXPECT_NEAR(static_cast<double>(MemoryLedger::process().at_peak().total()) /

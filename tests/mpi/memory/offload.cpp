@@ -41,7 +41,7 @@ struct Trace {
 
 std::vector<float> gathered(SmallRun& run) {
   std::vector<float> out;
-  const auto whole = run.engine.gather_all(run.model);
+  const auto whole = run.engine.units().gather_all(run.model);
   for (std::size_t u = 0; u < run.model.units().size(); ++u) {
     for (const at::Tensor& working : whole->open_forward(static_cast<std::int64_t>(u)).values) {
       const at::Tensor t = working.to(at::kFloat).contiguous();
@@ -145,8 +145,8 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
     EXPECT_EQ(run.state(), host.state());
     const th::data::Batch batch = SmallRun::make_batch(9);
     // The host's products of inference are by rows and round otherwise (Gemm::rowwise).
-    const double loss = host.model.evaluate(host.engine, batch).loss_sum;
-    EXPECT_NEAR(run.model.evaluate(run.engine, batch).loss_sum, loss, 1e-6 * loss);
+    const double loss = host.model.evaluate(host.engine.units(), batch).loss_sum;
+    EXPECT_NEAR(run.model.evaluate(run.engine.units(), batch).loss_sum, loss, 1e-6 * loss);
     EXPECT_EQ(gathered(run), gathered(host));
     EXPECT_EQ(device.streams().violations(), std::vector<std::string>{});
   }

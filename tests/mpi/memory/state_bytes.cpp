@@ -8,7 +8,7 @@
 #include "th/model/memory/torch_memory.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace {
 

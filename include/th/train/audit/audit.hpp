@@ -9,7 +9,7 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/runtime/transport/collectives.hpp"
 #include "th/train/watch/memory_watch.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace th::train {
 

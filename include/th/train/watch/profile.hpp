@@ -13,7 +13,7 @@
 #include "th/runtime/transport/collectives.hpp"
 #include "th/train/watch/trace_file.hpp"
 #include "th/train/watch/verdict.hpp"
-#include "th/zero/engine.hpp"
+#include "th/zero/engine/engine.hpp"
 
 namespace th::train {
 

@@ -1,0 +1,94 @@
+#include "zero/roles/node_memory.hpp"
+
+#include "th/runtime/memory/memory_ledger.hpp"
+#include "th/runtime/memory/resource_usage.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+namespace th::zero {
+
+using runtime::MemoryClass;
+
+namespace {
+
+using Buffer = NodeMemory::Buffer;
+
+Buffer share(const EngineFrame& frame, MemoryClass kind, std::int64_t elements,
+             std::int64_t counted) {
+  const runtime::MemoryScope scope(kind);
+  return frame.collectives.allocate_shared(elements, counted);
+}
+
+/// Master weights and the optimizer's states: all of them, or none.
+bool share_states(const EngineFrame& frame, NodeMemory& memory) {
+  const EngineBuffers& b = frame.buffers;
+  bool all = true;
+  const auto take = [&](Buffer& state, MemoryClass kind, std::int64_t elements) {
+    if (!all || elements == 0) return;
+    state = share(frame, kind, elements, elements);
+    all = state != nullptr;
+  };
+  take(memory.masters, MemoryClass::kMaster, b.masters);
+  for (std::size_t s = 0; s < b.states; ++s)
+    take(memory.states[s], runtime::optimizer_state_class(s), b.bytes_of_state(s) / 4);
+  return all;
+}
+
+}  // namespace
+
+std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives) {
+  constexpr std::int64_t kUnknown = INT64_MAX;
+  const std::int64_t least =
+      -collectives.maximum(-runtime::shared_memory_room().value_or(kUnknown));
+  return least == kUnknown ? std::nullopt : std::optional(least);
+}
+
+StateStore::Given NodeMemory::given() const {
+  const auto data = [](const Buffer& state) { return state ? state->data() : nullptr; };
+  StateStore::Given out{data(masters), {}};
+  std::transform(states.begin(), states.end(), out.states.begin(), data);
+  return out;
+}
+
+NodeMemory allocate_once_a_node(EngineFrame& frame) {
+  NodeMemory memory;
+  memory.updates.assign(index(frame.ranks), true);
+  if (frame.buffers.memory == DeviceMemory::kOwn) return memory;
+  const EngineBuffers& b = frame.buffers;
+  const runtime::NodeMap nodes = frame.collectives.nodes();
+  const OnceANode once =
+      once_a_node(frame.config, b, frame.layout, nodes, agreed_shared_room(frame.collectives));
+  if (!once.parameters) return memory;
+  memory.parameters =
+      share(frame, MemoryClass::kParameters, words(frame.layout.padded_total(), b.types.working),
+            words(b.parameters, b.types.working));
+  if (!memory.parameters) return memory;
+  if (frame.policy.shard_parameters) gather_in_place(frame.buffers);
+  if (!once.states) return memory;
+  if (!share_states(frame, memory)) {
+    memory.masters.reset();
+    for (Buffer& state : memory.states) state.reset();
+    memory.parameters.reset();
+    return memory;
+  }
+  const auto mine = static_cast<int>(frame.rank);
+  for (int r = 0; r < nodes.ranks(); ++r)
+    memory.updates[index(r)] =
+        nodes.share(mine, r) ? mine == r : nodes.taker(nodes.node_of(mine), r) == mine;
+  return memory;
+}
+
+GatherBuffer make_gather_buffer(const EngineFrame& frame, std::int64_t elements) {
+  const config::Precision type = frame.buffers.types.working;
+  const std::int64_t floats = words(elements, type);
+  GatherBuffer buffer;
+  if (frame.buffers.memory == DeviceMemory::kHost && elements > 0)
+    buffer.shared = share(frame, MemoryClass::kGatherSlots, floats, floats);
+  if (!buffer.shared)
+    buffer.own = take_block(frame, MemoryClass::kGatherSlots, elements * element_bytes(type));
+  return buffer;
+}
+
+}  // namespace th::zero
