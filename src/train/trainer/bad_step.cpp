@@ -3,7 +3,7 @@
 #include "th/config/deck.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/train/agreement.hpp"
-#include "th/train/trainer.hpp"
+#include "train/trainer/step_loop.hpp"
 
 #include <array>
 #include <cstdio>
@@ -12,46 +12,47 @@
 // What a step that ends the run leaves for th_app --replay.
 namespace th::train {
 
-void Trainer::keep_bad_step() {
-  if (!config::writes_checkpoints(config_)) return;
+void StepLoop::keep_bad_step() {
+  if (!config::writes_checkpoints(run_.config)) return;
   try {
     write_bad_step();
   } catch (const Error& error) {  // the error that ends the run is told all the same
     if (error.thrown() == Error::Thrown::kHere) throw;
-    warn(std::string("the step was not kept for --replay: ") + error.what());
+    report_.warn(std::string("the step was not kept for --replay: ") + error.what());
   }
 }
 
-void Trainer::write_bad_step() {
+void StepLoop::write_bad_step() {
   const Judged& judged = last_judged_;
-  watchdog_.enter("checkpoint", judged.step);
+  runtime::WatchedCollectives& collectives = run_.collectives;
+  run_.watchdog.enter("checkpoint", judged.step);
   std::array<char, 40> name{};
   std::snprintf(name.data(), name.size(), "bad_step_%08lld.json",
                 static_cast<long long>(judged.step));
-  const std::string path = config_.run.output_dir + "/" + name.data();
+  const std::string path = run_.config.run.output_dir + "/" + name.data();
   // Nothing was updated since the step before.
   RunState state = state_;
   state.step = judged.step - 1;
   state.altered = "those before step " + std::to_string(judged.step) + ", which ended the run";
   {
-    CheckpointSaver saver(collectives_, config_.run.output_dir + "/bad", {},
+    CheckpointSaver saver(collectives, run_.config.run.output_dir + "/bad", {},
                           CheckpointSaver::Mode::kWait);
-    saver.save(*engine_, checkpoint_info(state), {});
+    saver.save(*session_.engine, session_.checkpoint_info(state), {});
   }
   std::string mine;
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives, [&] {
     const std::int64_t place = state_.step_in_epoch - 1 - (state_.step - judged.step);
-    mine = slots_json(source_->make(state_.epoch, place).rounds);
+    mine = slots_json(session_.data.source->make(state_.epoch, place).rounds);
   });
-  const std::vector<std::string> texts = collectives_.gather_texts(mine);
-  run_agreed(collectives_, [&] {
-    if (!is_root()) return;
+  const std::vector<std::string> texts = collectives.gather_texts(mine);
+  run_agreed(collectives, [&] {
+    if (!run_.is_root()) return;
     std::vector<std::vector<std::string>> slots;
     for (const std::string& text : texts) slots.push_back(slots_of(text));
     std::vector<std::string> all;
     for (std::int64_t s = 0; s < state_.micro_batches; ++s)
-      all.push_back(slots.at(static_cast<std::size_t>(s % collectives_.size()))
-                        .at(static_cast<std::size_t>(s / collectives_.size())));
+      all.push_back(slots.at(static_cast<std::size_t>(s % collectives.size()))
+                        .at(static_cast<std::size_t>(s / collectives.size())));
     BadStep bad;
     bad.step = judged.step;
     bad.optimizer_step = judged.step - state_.skipped_steps;
@@ -59,15 +60,16 @@ void Trainer::write_bad_step() {
     bad.grad_norm = judged.grad_norm;
     bad.loss_scale = judged.loss_scale;
     bad.not_finite = judged.not_finite;
-    bad.source_per_target = data_.source_per_target;
-    bad.deck = config::resolved_text(deck_);
+    bad.source_per_target = session_.data.source_per_target;
+    bad.deck = config::resolved_text(run_.deck);
     bad.checkpoint = "bad/" + io::step_name(state.step);
     std::ofstream out(path, std::ios::trunc);
     out << bad_step_json(bad, all);
     if (!out.flush()) throw CheckpointError(path + " can't be written: is the disk full?");
   });
-  say("The step's micro-batches are in " + path +
-      ", the parameters before it beside them; th_app --replay " + path + " runs it again.");
+  report_.say("The step's micro-batches are in " + path +
+              ", the parameters before it beside them; th_app --replay " + path +
+              " runs it again.");
 }
 
 }  // namespace th::train

@@ -13,7 +13,7 @@
 #include "th/train/audit/audit.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/overlap.hpp"
-#include "th/train/trainer.hpp"
+#include "train/trainer/run_setup.hpp"
 
 #include <algorithm>
 #include <array>
@@ -77,71 +77,68 @@ std::string hash_of(const data::Batch& batch) {
 
 }  // namespace
 
-Trainer::Trainer(const config::LoadedDeck& deck, const RunDevice& device,
-                 runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
-                 const runtime::Communicator& node, Log& log)
-    : deck_(deck),
-      config_(deck_.config),
-      device_(device),
-      collectives_(collectives),
-      watchdog_(watchdog),
-      log_(log),
-      output_(config_, log),
-      tracker_(config_),
-      pace_(config_.monitor.log_every_steps),
-      stop_(config_.run, collectives.rank() == 0),
-      loss_scale_(config_.precision) {
+RunSetup::RunSetup(Session& session, const runtime::Communicator& node)
+    : session_(session),
+      run_(session.run),
+      config_(session.run.config),
+      collectives_(session.run.collectives),
+      log_(session.run.log),
+      state_(session.state),
+      node_(node) {}
+
+bool RunSetup::open() {
   log_.hold_warnings();
-  checkpoints_ = config_.run.output_dir + "/checkpoints";
-  identity_ = make_identity(config_, device_);
-  collectives_.broadcast(identity_, 0);
+  run_.identity = make_identity(config_, run_.device);
+  collectives_.broadcast(run_.identity, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) {
     // A run that ends may still write a checkpoint, so the folder is taken before one is chosen.
     run_agreed(collectives_, [&] {
-      if (is_root()) output_.take();
+      if (run_.is_root()) session_.output.take();
     });
     open_checkpoint();
   }
-  completed_ = completed();
-  if (completed_) return;
+  if (is_complete()) return false;
   resolve_slots();
-  watchdog_.enter("data", state_.step);
-  open_data(node);
-  watchdog_.enter("set-up", state_.step);
-  const OverlapChoice overlap = resolve_overlap(config_, collectives_, node, device_.way());
-  facts_.overlap = overlap.overlap;
-  facts_.ranks_here = node.size();
-  facts_.cores_here = runtime::cores_of(node);
-  zero::PlanRequest request = plan_engine(overlap.overlap, node.size());
+  run_.watchdog.enter("data", state_.step);
+  open_data();
+  run_.watchdog.enter("set-up", state_.step);
+  const OverlapChoice overlap = resolve_overlap(config_, collectives_, node_, run_.device.way());
+  session_.facts.overlap = overlap.overlap;
+  session_.facts.ranks_here = node_.size();
+  session_.facts.cores_here = runtime::cores_of(node_);
+  zero::PlanRequest request = plan_engine(overlap.overlap);
   // Nothing can refuse the deck any more: an earlier run's folder is moved for a run that begins.
   prepare_output();
-  build_engine(overlap, std::move(request));
+  tell_choices(overlap, request.config);
+  build_engine(std::move(request));
   open_audit();
-  watchdog_.enter("resume", state_.step);
+  run_.watchdog.enter("resume", state_.step);
   resume();
   open_saver();
-  if (dataset_.valid) validator_ = std::make_unique<Validator>(parts());
+  if (session_.data.dataset.valid)
+    session_.validator = std::make_unique<Validator>(session_.parts());
   print_sizes();
+  return true;
 }
 
-void Trainer::open_saver() {
+void RunSetup::open_saver() {
   using Mode = CheckpointSaver::Mode;
   io::Retention retention;
   retention.keep_last = config_.checkpoint.keep_last;
   retention.newest = std::max<std::int64_t>(1, config_.checkpoint.average_last);
   if (retention.keep_last > 0)  // a mean to come needs them
     retention.keep_last = std::max(retention.keep_last, config_.checkpoint.average_last);
-  retention.damaged = damaged_;
-  retention.kept = tracker_.kept();
-  saver_ =
-      std::make_unique<CheckpointSaver>(collectives_, checkpoints_, std::move(retention),
+  retention.damaged = session_.resumed.damaged;
+  retention.kept = session_.tracker.kept();
+  session_.saver =
+      std::make_unique<CheckpointSaver>(collectives_, run_.checkpoints, std::move(retention),
                                         config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
   run_agreed(collectives_, [&] {
-    if (config::writes_checkpoints(config_)) saver_->reserve(*engine_);
+    if (config::writes_checkpoints(config_)) session_.saver->reserve(*session_.engine);
   });
 }
 
-void Trainer::resolve_slots() {
+void RunSetup::resolve_slots() {
   const std::int64_t asked = config_.train.micro_batches;
   if (state_.micro_batches == 0) state_.micro_batches = asked > 0 ? asked : collectives_.size();
   if (asked > 0 && asked != state_.micro_batches) {
@@ -157,19 +154,43 @@ void Trainer::resolve_slots() {
   }
 }
 
-void Trainer::open_data(const runtime::Communicator& node) {
-  data_ = config::naming_keys(deck_, [&] {
-    return open_training_data(config_, state_.micro_batches, collectives_, node, reader_.get());
+void RunSetup::open_data() {
+  session_.data = config::naming_keys(run_.deck, [&] {
+    return open_training_data(config_, state_.micro_batches, collectives_, node_,
+                              session_.resumed.reader.get());
   });
-  dataset_ = data_.dataset;
-  source_ = data_.source;
+  const data::Dataset& dataset = session_.data.dataset;
   run_agreed(collectives_, [&] {
-    if (reader_ && dataset_.train) io::require_same_tokenizers(config_, *reader_);
+    if (session_.resumed.reader && dataset.train)
+      io::require_same_tokenizers(config_, *session_.resumed.reader);
     // A forbidden word that the vocabulary does not have is told now, not after the training.
-    if (dataset_.target_tokenizer)
-      (void)model::search_options(config_.decode, config_.run.seed, *dataset_.target_tokenizer);
+    if (dataset.target_tokenizer)
+      (void)model::search_options(config_.decode, config_.run.seed, *dataset.target_tokenizer);
   });
-  const std::string corpus = dataset_.train ? corpus_identity(*dataset_.train, config_.data) : "";
+  require_same_corpus();
+  if (dataset.valid && !session_.finished()) {
+    const std::string other =
+        session_.tracker.compare_text(std::to_string(dataset.valid->content_hash()));
+    if (!other.empty()) log_.info(other);
+  }
+  open_initial();
+  resolve_ratio();
+  if (dataset.valid || dataset.train)
+    session_.probe.batch =
+        make_probe_batch(dataset.valid ? *dataset.valid : *dataset.train, config_.data);
+  session_.probe.hash = hash_of(session_.probe.batch);
+  if (run_.is_root() && !session_.stopping.requests.warning().empty())
+    log_.warn(session_.stopping.requests.warning());
+  for (const std::string& warning : dataset.warnings) {
+    if (run_.is_root()) log_.warn(warning);
+  }
+  session_.total_steps = schedule_steps(config_, *session_.data.source);
+  require_schedule_fits(config_, session_.total_steps);
+}
+
+void RunSetup::require_same_corpus() {
+  const data::Dataset& dataset = session_.data.dataset;
+  const std::string corpus = dataset.train ? corpus_identity(*dataset.train, config_.data) : "";
   run_agreed(collectives_, [&] {
     if (state_.corpus.empty() || state_.corpus == corpus) return;
     throw DeckError(
@@ -178,42 +199,27 @@ void Trainer::open_data(const runtime::Communicator& node) {
         "from its parameters with checkpoint.init_from");
   });
   state_.corpus = corpus;
-  if (dataset_.valid && !finished()) {
-    const std::string other = tracker_.compare_text(std::to_string(dataset_.valid->content_hash()));
-    if (!other.empty()) log_.info(other);
-  }
-  open_initial();
-  resolve_ratio();
-  if (dataset_.valid || dataset_.train)
-    probe_batch_ =
-        make_probe_batch(dataset_.valid ? *dataset_.valid : *dataset_.train, config_.data);
-  probe_hash_ = hash_of(probe_batch_);
-  if (is_root() && !stop_.warning().empty()) log_.warn(stop_.warning());
-  for (const std::string& warning : dataset_.warnings) {
-    if (is_root()) log_.warn(warning);
-  }
-  total_steps_ = schedule_steps(config_, *source_);
-  require_schedule_fits(config_, total_steps_);
 }
 
-void Trainer::resolve_ratio() {
+void RunSetup::resolve_ratio() {
   if (!config::has_window(config_.model.cross_attention)) return;
   if (initial_ && state_.source_per_target == 0)
     state_.source_per_target = run_state_from_json(initial_->info().state_json).source_per_target;
-  if (state_.source_per_target == 0) state_.source_per_target = data_.source_per_target;
-  data_.source_per_target = state_.source_per_target;
+  if (state_.source_per_target == 0) state_.source_per_target = session_.data.source_per_target;
+  session_.data.source_per_target = state_.source_per_target;
 }
 
-void Trainer::prepare_output() {
+void RunSetup::prepare_output() {
   run_agreed(collectives_, [&] {
-    if (!is_root()) return;
+    if (!run_.is_root()) return;
     const fs::path folder = config_.run.output_dir;
-    output_.prepare(state_, reader_ ? reader_->folder() : "");
+    session_.output.prepare(state_,
+                            session_.resumed.reader ? session_.resumed.reader->folder() : "");
     std::error_code code;
-    if (config::writes_checkpoints(config_)) fs::create_directories(checkpoints_, code);
+    if (config::writes_checkpoints(config_)) fs::create_directories(run_.checkpoints, code);
     errno = 0;
     std::ofstream out(folder / "resolved.in");
-    out << config::resolved_text(deck_);
+    out << config::resolved_text(run_.deck);
     if (!out.flush() && !code) code.assign(errno, std::generic_category());
     if (code)
       throw DeckError("run.output_dir: " + folder.string() +
@@ -234,17 +240,18 @@ void Trainer::prepare_output() {
   });
   collectives_.broadcast(state_.run, 0);
   collectives_.broadcast(state_.parent, 0);
-  watchdog_.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
+  run_.watchdog.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
 }
 
-zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_node) {
+zero::PlanRequest RunSetup::plan_engine(config::Overlap overlap) {
+  const int ranks_of_node = node_.size();
   zero::PlanRequest request;
   request.config = config_;
   request.config.comm.overlap = overlap;
-  request.source_vocabulary = data_.source_vocabulary;
-  request.target_vocabulary = data_.target_vocabulary;
-  request.longest = data_.longest;
-  request.source_per_target = data_.source_per_target;
+  request.source_vocabulary = session_.data.source_vocabulary;
+  request.target_vocabulary = session_.data.target_vocabulary;
+  request.longest = session_.data.longest;
+  request.source_per_target = session_.data.source_per_target;
   request.ranks = collectives_.size();
   request.slots = state_.micro_batches;
   request.saves = config::writes_checkpoints(config_);
@@ -252,67 +259,74 @@ zero::PlanRequest Trainer::plan_engine(config::Overlap overlap, int ranks_of_nod
   request.shared_room = zero::agreed_shared_room(collectives_);
   request.messages = !collectives_.shares_memory();
   request.rank = collectives_.rank();
-  request.memory = device_.memory();
-  request.transport = device_.way();
-  request.gemm = device_.gemm();
-  request.fused_attention = device_.compute().fused_attention;
+  request.memory = run_.device.memory();
+  request.transport = run_.device.way();
+  request.gemm = run_.device.gemm();
+  request.fused_attention = run_.device.compute().fused_attention;
   const std::int64_t available = runtime::available_memory_bytes();
   zero::PlanRequest first = request;
   // Before the first step the batches of this epoch are known.
   const auto whose = config_.run.audit_steps > 0 ? data::StepSource::SlotsOf::kAllRanks
                                                  : data::StepSource::SlotsOf::kThisRank;
-  run_agreed(collectives_, [&] { first.training = source_->largest_shapes(state_.epoch, whose); });
-  decoding_ = choose_sharded_decoding(first, data_.dataset, collectives_, ranks_of_node, available);
+  run_agreed(collectives_,
+             [&] { first.training = session_.data.source->largest_shapes(state_.epoch, whose); });
+  session_.decoding =
+      choose_sharded_decoding(first, session_.data.dataset, collectives_, ranks_of_node, available);
   for (zero::PlanRequest* of : {&first, &request}) {
-    of->config.decode.sharded = decoding_.sharded;
-    of->decoded_together = decoding_.together;
+    of->config.decode.sharded = session_.decoding.sharded;
+    of->decoded_together = session_.decoding.together;
   }
   run_agreed(collectives_,
-             [&] { require_room(first, ranks_of_node, available, device_.free_memory()); });
+             [&] { require_room(first, ranks_of_node, available, run_.device.free_memory()); });
   return request;
 }
 
-void Trainer::build_engine(const OverlapChoice& choice, zero::PlanRequest request) {
+void RunSetup::tell_choices(const OverlapChoice& choice, const config::RunConfig& config) {
   log_.info(std::string("Communication beside compute: ") +
             (choice.overlap == config::Overlap::kOn ? "on (" : "off (") + choice.reason + ")");
-  if (!decoding_.reason.empty()) {
+  if (!session_.decoding.reason.empty()) {
     log_.info(std::string("Stage 3 decodes ") +
-              (decoding_.sharded == config::Sharded::kOn ? "in lock step, parameters sharded ("
-                                                         : "with all parameters on every rank (") +
-              decoding_.reason + ")");
+              (session_.decoding.sharded == config::Sharded::kOn
+                   ? "in lock step, parameters sharded ("
+                   : "with all parameters on every rank (") +
+              session_.decoding.reason + ")");
   }
-  const config::RunConfig& config = request.config;
   const bool asked_ahead = std::any_of(
-      deck_.entries.begin(), deck_.entries.end(),
+      run_.deck.entries.begin(), run_.deck.entries.end(),
       [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
-  if (is_root() && asked_ahead && config.zero.stage == 3 &&
+  if (run_.is_root() && asked_ahead && config.zero.stage == 3 &&
       config_.comm.overlap == config::Overlap::kAuto && choice.overlap == config::Overlap::kOff) {
     log_.warn(
         "zero.prefetch_units has no effect: communication has no core of its own, so a unit is "
         "gathered when it is needed");
   }
+}
+
+void RunSetup::build_engine(zero::PlanRequest request) {
   const std::string transport = collectives_.description();
-  rss_before_model_ = runtime::rss_bytes();
+  session_.rss_before_model = runtime::rss_bytes();
   runtime::MemoryLedger::process().restart();
   runtime::MemoryLedger::device().restart();
   const runtime::MemoryScope tables(runtime::MemoryClass::kActivations);
-  model_ = std::make_unique<model::Transformer>(
-      model::TransformerSpec{config_.model, data_.source_vocabulary, data_.target_vocabulary,
-                             data_.longest, data_.source_per_target},
-      device_.gemm(), model::Arithmetic::kCompute, device_.compute());
-  engine_ = std::make_unique<zero::ZeroEngine>(config, *model_, collectives_, state_.micro_batches,
-                                               device_.device());
-  if (is_root() && collectives_.description() != transport)
+  session_.model = std::make_unique<model::Transformer>(
+      model::TransformerSpec{config_.model, session_.data.source_vocabulary,
+                             session_.data.target_vocabulary, session_.data.longest,
+                             session_.data.source_per_target},
+      run_.device.gemm(), model::Arithmetic::kCompute, run_.device.compute());
+  session_.engine = std::make_unique<zero::ZeroEngine>(
+      request.config, *session_.model, collectives_, state_.micro_batches, run_.device.device());
+  if (run_.is_root() && collectives_.description() != transport)
     log_.warn("Transport: " + collectives_.description());
-  model_->record_on(engine_->flight_record());
+  session_.model->record_on(session_.engine->flight_record());
   watch_engine();
-  memory_ = std::make_unique<MemoryWatch>(std::move(request));
+  session_.memory = std::make_unique<MemoryWatch>(std::move(request));
 }
 
-void Trainer::open_audit() {
+void RunSetup::open_audit() {
   const std::int64_t every = config_.run.audit_steps;
-  audit_ = std::make_unique<Audit>(Audit::Parts{config_, *model_, *engine_, collectives_, *source_,
-                                                memory_.get(), device_.place()});
+  session_.audit = std::make_unique<Audit>(
+      Audit::Parts{config_, *session_.model, *session_.engine, collectives_, *session_.data.source,
+                   session_.memory.get(), run_.device.place()});
   if (every == 0) return;
   log_.info("Audits: every " + (every == 1 ? "" : std::to_string(every) + " ") +
             (every == 1 ? "step" : "steps") + " one of " + std::to_string(state_.micro_batches) +
@@ -320,26 +334,56 @@ void Trainer::open_audit() {
             (collectives_.size() == 1 ? "twice" : "by a second rank as well"));
 }
 
-void Trainer::watch_engine() {
-  collectives_.follow(&engine_->communication());
+void RunSetup::watch_engine() {
+  collectives_.follow(&session_.engine->communication());
   std::array<char, 64> name{};
   std::snprintf(name.data(), name.size(), "flight_record.%05d.jsonl", collectives_.rank());
   const std::string path = (fs::absolute(config_.run.output_dir) / name.data()).string();
   std::vector<std::string> units;
-  for (const model::UnitSpec& unit : model_->units()) units.push_back(unit.name);
-  watchdog_.name_units(units);
-  engine_->flight_record()->show_in(watchdog_.activity());
-  watchdog_.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl",
-                     [this, path, units] {
-                       std::ofstream out(path);
-                       out << engine_->flight_record()->text(units);
-                       if (!out.flush()) throw CommunicationError(path + " can't be written");
-                     });
-  engine_watch_ = std::shared_ptr<void>(nullptr, [this](void*) {
-    watchdog_.set_dump({}, {});
-    engine_->flight_record()->show_in(nullptr);
-    collectives_.follow(nullptr);
+  for (const model::UnitSpec& unit : session_.model->units()) units.push_back(unit.name);
+  run_.watchdog.name_units(units);
+  session_.engine->flight_record()->show_in(run_.watchdog.activity());
+  run_.watchdog.set_dump(path.substr(0, path.rfind('.', path.size() - 7)) + ".*.jsonl",
+                         [&engine = *session_.engine, path, units] {
+                           std::ofstream out(path);
+                           out << engine.flight_record()->text(units);
+                           if (!out.flush()) throw CommunicationError(path + " can't be written");
+                         });
+  session_.engine_watch = std::shared_ptr<void>(nullptr, [&session = session_](void*) {
+    session.run.watchdog.set_dump({}, {});
+    session.engine->flight_record()->show_in(nullptr);
+    session.run.collectives.follow(nullptr);
   });
+}
+
+void RunSetup::print_sizes() {
+  const data::Dataset& dataset = session_.data.dataset;
+  const zero::ZeroEngine& engine = *session_.engine;
+  if (dataset.train) {
+    log_.info("Dataset: " + std::to_string(dataset.train->size()) + " training pairs" +
+              (dataset.valid ? ", " + std::to_string(dataset.valid->size()) + " for validation"
+                             : std::string()) +
+              (dataset.test ? ", " + std::to_string(dataset.test->size()) + " for the test"
+                            : std::string()));
+    for (const std::string& note : dataset.notes) log_.info(note);
+    log_.info("Vocabulary: source " + std::to_string(dataset.source_tokenizer->size()) +
+              ", target " + std::to_string(dataset.target_tokenizer->size()));
+    if (dataset.valid && config_.train.label_smoothing > 0)
+      log_.info(
+          "The training loss holds label smoothing (train.label_smoothing), the validation "
+          "loss does not: compare each with itself.");
+  }
+  log_.info("Parameters: " + std::to_string(engine.layout().parameter_count()));
+  log_.info("ZeRO stage " + std::to_string(config_.zero.stage) + ", " +
+            std::to_string(state_.micro_batches) + " slots a step in " +
+            std::to_string(engine.rounds()) + " rounds, model state " +
+            monitor::bytes_text(engine.buffers().use().model_state()) + " a rank");
+  if (const zero::UnitPlaces& gathered = engine.buffers().gathered; config_.zero.stage == 3) {
+    log_.info("Stage 3: " + std::to_string(gathered.shared - 1) +
+              " units gathered ahead, at most " + std::to_string(gathered.total) +
+              " elements at a time");
+  }
+  log_.info("Identity: " + run_.identity);
 }
 
 }  // namespace th::train
