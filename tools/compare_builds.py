@@ -41,8 +41,8 @@ LINES = {"train": 480, "valid": 24, "test": 12}  # So many lines of the shipped 
 TEXTS = {f"data.{part}_{side}": f"numbers.{part}.{language}" for part in LINES
          for side, language in (("source", "en"), ("target", "fr"))}
 
-# Times and bytes of memory differ from one run to the next, or may change on purpose.
-UNCOMPARED = {"seconds", "tokens_per_second", "rss_before_model_bytes", "peak_rss_bytes",
+# Times, bytes of memory and a run's id differ from one run to the next, or may change on purpose.
+UNCOMPARED = {"run", "seconds", "tokens_per_second", "rss_before_model_bytes", "peak_rss_bytes",
               "model_state_bytes", "planned_bytes", "measured_bytes"}
 # These parts of a plan are measured, or follow from the memory and disk that are free just now.
 MEASURED = [r"A step takes about .*", r", \S+ \S+ are free below .*", r"This node has .* itself;",
