@@ -19,8 +19,8 @@ namespace th::zero {
 /// whole by one rank, its owner, from the exact slices that the ranks hold, and what comes of it
 /// goes back slice by slice. A unit's update is prepare() and take() for each buffer that arrives,
 /// compute(), then leave() and apply() for each that returns, with the transport's calls in between
-/// (src/zero/roles/whole_tensor_update.cpp). An owner's arithmetic does not depend on how many ranks
-/// share the tensor, so neither do the bits. On the host alone. Not collective.
+/// (src/zero/roles/whole_tensor_update.cpp). An owner's arithmetic does not depend on how many
+/// ranks share the tensor, so neither do the bits. On the host alone. Not collective.
 class WholeUpdate {
  public:
   /// For the run's optimizer; null where it has no such tensors. All outlive it.
