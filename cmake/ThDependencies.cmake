@@ -63,7 +63,6 @@ foreach(dir IN LISTS TH_TORCH_RPATH)
   target_link_options(th_torch INTERFACE "LINKER:-rpath-link,${dir}")
 endforeach()
 set(CMAKE_BUILD_RPATH ${TH_TORCH_RPATH})
-set(CMAKE_INSTALL_RPATH ${TH_TORCH_RPATH})
 find_file(TH_TORCH_VERSION_HEADER version.h NO_DEFAULT_PATH PATHS
   ${TH_LIBTORCH}/include/torch/headeronly ${TH_LIBTORCH}/include/torch/csrc/api/include/torch)
 file(STRINGS ${TH_TORCH_VERSION_HEADER} version_lines

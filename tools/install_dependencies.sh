@@ -3,7 +3,8 @@
 # Debian's packages with apt, LibTorch and oneDNN from PyPI wheels into .deps/. Takes about a
 # minute; a second call finds everything there and ends at once. Tests that need what an option
 # installs are left out or skip without it:
-#   --with-tests        GoogleTest, Google Benchmark, HDF5's tools, clang-format 14, iproute2
+#   --with-tests        GoogleTest, Google Benchmark, HDF5's tools, clang-format 14, iproute2,
+#                       help2man
 #   --with-slurm        slurmctld, slurmd, slurm-client, munge (the tests of jobs/)
 #   --with-test-python  .deps/venv with numpy, h5py, tensorboard, safetensors
 #   --with-valgrind     valgrind (the instruction counts of the kernels)
@@ -200,6 +201,7 @@ install_test_packages() {
     require_packages "packages of the tests" "${test_packages[@]}"
     install_optional "clang-format" "the test of the format" clang-format-14
     install_optional "iproute2" "the tests over several hosts" iproute2
+    install_optional "help2man" "manual pages, in installations and their test," help2man
   }
   [ -z "${with[slurm]:-}" ] ||
     install_optional "Slurm packages" "the tests of jobs/" "${slurm_packages[@]}"

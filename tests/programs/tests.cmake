@@ -11,7 +11,7 @@ if(TARGET th_app)
     attention_kinds audit benchmarks checkpoints choosing cli corpora corpus decoding
     decoding_options deepspeed2deck deepspeed_keys export_ctranslate2 fetch_corpus fine_tuning
     finished folder_troubles golden_checkpoint gpu_check gpu_run h5py hosts import_marian
-    import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import
+    import_marianmt inspect inspect_average inspect_diff inspect_export inspect_import installed
     job_scripts metrics model_options newcomers nodes one_translation optimizers
     output_folder overlap plan precision profile pytorch replay report rerun
     resume resume_proof resume_troubles save_faults save_killed save_troubles score score_curve

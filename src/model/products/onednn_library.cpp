@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 namespace th::model {
 
@@ -25,10 +27,12 @@ bool find(void* handle, const char* name, Function& function) {
   return function != nullptr;
 }
 
-std::string beside_program() {
+/// Where an installed program and a package have it.
+std::vector<std::string> near_program() {
   std::error_code ignored;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  return (program.parent_path().parent_path() / "lib" / kName).string();
+  const std::filesystem::path prefix = program.parent_path().parent_path();
+  return {(prefix / TH_LIBRARY_DIR / kName).string(), (prefix / "lib" / kName).string()};
 }
 
 }  // namespace
@@ -47,8 +51,9 @@ std::shared_ptr<const OnednnLibrary> OnednnLibrary::open() {
     throw DeviceError("TH_ONEDNN=" + std::string(wanted) + " is no oneDNN 3 library: " +
                       (reason != nullptr ? reason : "functions are missing"));
   }
-  for (const std::string& path :
-       {beside_program(), std::string(TH_ONEDNN_FETCHED), std::string(kName)}) {
+  std::vector<std::string> paths = near_program();
+  paths.insert(paths.end(), {TH_ONEDNN_FETCHED, kName});
+  for (const std::string& path : paths) {
     if (auto library = at(path.c_str())) return library;
   }
   return nullptr;
