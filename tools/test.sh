@@ -4,7 +4,7 @@
 #   --long           also the tests labelled long (hours); without it they are left out
 #   TH_TEST_JOBS=N   cores that tests share (default 2, or 1 where there is no more): a test that
 #                    measures, or keeps two cores busy, runs by itself
-# Takes about 35 minutes on 2 cores.
+# Takes about 40 minutes on 2 cores.
 set -euo pipefail
 fail() { echo "test.sh: error: $*" >&2; exit 2; }
 selection=(-LE '^long$')
