@@ -1,7 +1,8 @@
 # What `cmake --install` leaves: a prefix that needs neither the source nor the build folder.
 #
 #   bin/                     the programs
-#   lib/th_app/              LibTorch's libraries (torch/lib, nvidia/*/lib), oneDNN, the CUDA plugin
+#   lib/                     the CUDA plugin, where it was built
+#   lib/th_app/              LibTorch's libraries (torch/lib, nvidia/*/lib) and oneDNN
 #   share/th_app/            decks (inputs/), job scripts (jobs/), run_env.sh
 #   share/doc/th_app/        README, CHANGELOG, docs/
 #   share/man/man1/          a page for each program, made from its --help (help2man)
@@ -19,22 +20,10 @@ file(GLOB nvidia_libraries ${TH_LIBTORCH}/../nvidia/*/lib/libcupti.so.[0-9]*
   ${TH_LIBTORCH}/../nvidia/*/lib/libcudart.so.[0-9]*)
 set(TH_ONEDNN_LIBRARY ${CMAKE_SOURCE_DIR}/.deps/onednn/lib/libdnnl.so.3)
 
-# Libraries of a site (modules, Spack) stay where they are; the loader finds the system's by itself.
 set(CMAKE_INSTALL_RPATH ${TH_TORCH_RPATH})
 if(TH_INSTALL_LIBTORCH)
   file(RELATIVE_PATH up /${CMAKE_INSTALL_BINDIR} /${TH_LIBRARY_DIR})
   set(CMAKE_INSTALL_RPATH $ORIGIN/${up}/torch/lib)
-endif()
-foreach(library IN LISTS MPI_CXX_LIBRARIES HDF5_C_LIBRARIES TH_SENTENCEPIECE_LIBRARY)
-  get_filename_component(folder ${library} REALPATH)
-  get_filename_component(folder ${folder} DIRECTORY)
-  if(NOT folder IN_LIST CMAKE_C_IMPLICIT_LINK_DIRECTORIES)
-    list(APPEND CMAKE_INSTALL_RPATH ${folder})
-  endif()
-endforeach()
-list(REMOVE_DUPLICATES CMAKE_INSTALL_RPATH)
-
-if(TH_INSTALL_LIBTORCH)
   install(FILES ${torch_libraries} DESTINATION ${TH_LIBRARY_DIR}/torch/lib)
   foreach(library IN LISTS nvidia_libraries)
     # LibTorch's own RPATH finds them there, from torch/lib.
@@ -46,6 +35,15 @@ if(TH_INSTALL_LIBTORCH)
     install(FILES ${TH_ONEDNN_LIBRARY} DESTINATION ${TH_LIBRARY_DIR})
   endif()
 endif()
+# Libraries of a site (modules, Spack) stay where they are; the loader finds the system's by itself.
+foreach(library IN LISTS MPI_CXX_LIBRARIES HDF5_C_LIBRARIES TH_SENTENCEPIECE_LIBRARY)
+  get_filename_component(folder ${library} REALPATH)
+  get_filename_component(folder ${folder} DIRECTORY)
+  if(NOT folder IN_LIST CMAKE_C_IMPLICIT_LINK_DIRECTORIES)
+    list(APPEND CMAKE_INSTALL_RPATH ${folder})
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES CMAKE_INSTALL_RPATH)
 
 install(DIRECTORY inputs DESTINATION ${TH_DATA_DIR})
 install(FILES tools/run_env.sh DESTINATION ${TH_DATA_DIR})

@@ -185,13 +185,17 @@ void compare_builds(runtime::Collectives& collectives) {
                  builds.front() + ": install one build on all hosts");
 }
 
+/// The transport of a run between host memories. Collective.
+std::unique_ptr<runtime::Collectives> make_transport(int ranks) {
+  return runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest,
+                                       runtime::pretended_nodes(environment, ranks));
+}
+
 /// The self-test of a transport like `collectives`, which goes with all that it took: the buffers
 /// of its large messages would stay in the run's own transport, where no plan counts them.
 /// Collective. Throws the same MpiError on every rank.
 std::string test_transport(const runtime::Collectives& collectives, runtime::Watchdog& watchdog) {
-  const std::unique_ptr<runtime::Collectives> tried =
-      runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest,
-                                    runtime::pretended_nodes(environment, collectives.size()));
+  const std::unique_ptr<runtime::Collectives> tried = make_transport(collectives.size());
   return self_test_text(*runtime::make_watched_collectives(*tried, watchdog));
 }
 
@@ -343,9 +347,7 @@ int run(const config::CommandLine& line, int& argc, char**& argv) {
   runtime::require_links(MPI_COMM_WORLD, environment);
   int ranks = 1;
   runtime::check_mpi(MPI_Comm_size(MPI_COMM_WORLD, &ranks), "MPI_Comm_size");
-  const std::unique_ptr<runtime::Collectives> collectives =
-      runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kBest,
-                                    runtime::pretended_nodes(environment, ranks));
+  const std::unique_ptr<runtime::Collectives> collectives = make_transport(ranks);
   const runtime::Communicator node = runtime::Communicator::split_shared(MPI_COMM_WORLD);
   const runtime::Communicator leaving = runtime::Communicator::duplicate(MPI_COMM_WORLD);
   const int rank = collectives->rank();

@@ -280,6 +280,12 @@ class SharedRunTest(ProgramTest):
             shutil.copytree(type(self).kept / "out", self.folder / "out")
 
 
+def mount_namespace():
+    """The command in front of another one that may then mount, for itself alone."""
+    own = [] if os.geteuid() == 0 else ["--map-root-user"]
+    return ["unshare", "--mount", "--propagation", "private", *own]
+
+
 def end(process):
     """Kills a started run that is still there; mpirun ends its ranks on SIGTERM."""
     if process.poll() is None:

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -141,13 +143,12 @@ std::string silence_text(int rank, const std::vector<int>& silent,
          " s, so nothing was trained. Interfaces of this host: " + interfaces_text() +
          (chosen == nullptr ? std::string() : "; MPI was told to use " + std::string(chosen)) +
          ". Name one that leads to the other hosts by `mpirun --mca btl_tcp_if_include NAME` "
-         "(under "
-         "srun: OMPI_MCA_btl_tcp_if_include=NAME), or look for a firewall; TH_LINK_SECONDS changes "
-         "the limit";
+         "(under srun: OMPI_MCA_btl_tcp_if_include=NAME), or look for a firewall; "
+         "TH_LINK_SECONDS changes the limit";
 }
 
-}  // namespace
-
+/// An error text about the ranks that did not answer within `limit`; empty when all did. After an
+/// error the process must not communicate again.
 std::string check_links(MPI_Comm world, std::chrono::duration<double> limit,
                         const Environment& env) {
   int rank = 0, ranks = 1;
@@ -163,6 +164,7 @@ std::string check_links(MPI_Comm world, std::chrono::duration<double> limit,
   return silent.empty() ? std::string() : silence_text(rank, silent, limit, env);
 }
 
+/// TH_LINK_SECONDS, or 60 s where it is not set.
 std::chrono::duration<double> link_limit(const Environment& env) {
   constexpr double kDefaultSeconds = 60;
   const char* set = env("TH_LINK_SECONDS");
@@ -175,6 +177,8 @@ std::chrono::duration<double> link_limit(const Environment& env) {
                     ": a number of seconds above 0 and below 1000000 is allowed");
   return std::chrono::duration<double>(seconds);
 }
+
+}  // namespace
 
 void require_links(MPI_Comm world, const Environment& env) {
   MPI_Comm_set_errhandler(world, MPI_ERRORS_RETURN);

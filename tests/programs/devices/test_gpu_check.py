@@ -199,13 +199,7 @@ fi
             "LD_LIBRARY_PATH": os.path.dirname(cached("TH_NCCL_LIBRARY")),
         }
         hide = f'set -e\n{hiding_script()}\nset +e\nexec "$@"'
-        namespace = [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            *([] if os.geteuid() == 0 else ["--map-root-user"]),
-        ]
+        namespace = th_run.mount_namespace()
         if (
             subprocess.run(
                 [*namespace, "bash", "-c", hide, "bash", "true"], capture_output=True, check=False

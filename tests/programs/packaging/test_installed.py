@@ -3,7 +3,6 @@
 the installed programs train, translate, inspect and score, and installed decks and job scripts are
 used."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -36,12 +35,9 @@ class Installed(th_run.ProgramTest):
 
     def alone(self, *words, **options):
         """Runs a command where neither .deps nor the build folder can be seen."""
-        namespace = ["unshare", "--mount", "--propagation", "private"]
-        if os.geteuid() != 0:
-            namespace.append("--map-root-user")
         deps = (th_run.SOURCE / ".deps").resolve()
         return subprocess.run(
-            [*namespace, "bash", "-c", HIDE, "bash", deps, BUILD, *map(str, words)],
+            [*th_run.mount_namespace(), "bash", "-c", HIDE, "bash", deps, BUILD, *map(str, words)],
             cwd=self.folder,
             env={"PATH": f"{self.prefix}/bin:/usr/bin:/bin", "HOME": str(self.folder)},
             capture_output=True,

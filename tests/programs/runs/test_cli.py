@@ -74,10 +74,6 @@ class CommandLine(th_run.ProgramTest):
             patterns=("comm.backend", "run.device is cpu; allowed auto, mpi"),
         )
 
-    def test_every_program_has_help(self):
-        for name in ("th_app", "th_inspect", "th_translate", "th_corpus", "th_score", "th_report"):
-            self.assertIn(name, self.program(name, "--help").out)
-
     def test_check_prints_every_key_with_its_origin(self):
         text = self.app(th_run.DECK, "--check", "zero.stage=3", "--train.epochs=7").out
         seen = entries(text)

@@ -80,6 +80,7 @@ class Newcomers(th_run.ProgramTest):
     def test_every_program_has_help_and_a_version(self):
         for name in PROGRAMS:
             text = self.program(name, "--help").out
+            self.assertIn(name, text)
             self.assertEqual(self.program(name, "-h").out, text, name)
             self.assertRegex(self.program(name, "--version").out, rf"\A{name} \d+\.\d+\.\d+ ")
         for words in (("th_inspect", "ls"), ("th_corpus", "numbers")):
