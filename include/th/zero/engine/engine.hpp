@@ -69,7 +69,7 @@ class ZeroEngine final {
   /// The states for checkpoints and the moving average.
   [[nodiscard]] EngineStates& states() noexcept { return *states_; }
   [[nodiscard]] const EngineStates& states() const noexcept { return *states_; }
-  /// What audits ask.
+  /// The hashes that audits compare.
   [[nodiscard]] EngineAudit& audit() noexcept { return *audit_; }
 
   // Not collective.
@@ -79,7 +79,7 @@ class ZeroEngine final {
   [[nodiscard]] std::int64_t slots() const noexcept;
   /// The stream of the collectives.
   [[nodiscard]] const runtime::Stream& communication() const noexcept;
-  /// What the last steps did.
+  /// The events of the last steps, with their times.
   [[nodiscard]] const std::shared_ptr<runtime::FlightRecord>& flight_record() const noexcept;
 
  private:

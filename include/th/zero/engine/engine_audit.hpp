@@ -16,7 +16,7 @@ class StepEnd;
 class StepProgress;
 struct EngineFrame;
 
-/// What audits ask of an engine (run.audit_steps): hashes of one slot of a step, of a second
+/// An engine answers audits (run.audit_steps) with hashes: of one slot of a step, of a second
 /// computation of it, and of the copies of the parameters.
 class EngineAudit {
  public:
