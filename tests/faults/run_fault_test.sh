@@ -119,11 +119,13 @@ flight_record() {
 }
 
 # running KEYS…: starts three ranks of an endless run in the background, waits for a few steps, and
-# sets launcher and victim, the rank that was started last.
+# sets launcher and victim, the rank that was started last. The run neither validates nor saves, so
+# that it is in the phase training whenever it is struck.
 running() {
   ranks=3
   "$mpirun" -np $ranks "$app" "$work/tiny.in" train.micro_batches=3 train.max_steps=0 \
-    train.epochs=1000000 checkpoint.every_epochs=0 zero.stage=3 "$@" >"$work/log" 2>&1 &
+    train.epochs=1000000 checkpoint.every_epochs=0 data.valid_source= data.valid_target= \
+    zero.stage=3 "$@" >"$work/log" 2>&1 &
   launcher=$!
   for _ in $(seq 300); do
     [ "$(cat "$out/metrics.jsonl" 2>/dev/null | wc -l)" -gt 3 ] && break
