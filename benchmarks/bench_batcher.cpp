@@ -29,7 +29,8 @@ const Corpus& corpus() {
 }
 
 std::shared_ptr<const data::StepSource> source() {
-  return std::make_shared<data::CorpusSource>(corpus().train, corpus().section, kSlots, 1, 0, 1);
+  return std::make_shared<data::CorpusSource>(corpus().train, corpus().section,
+                                              SlotDealing{kSlots, 1}, 1, 0);
 }
 
 void epoch_plan(benchmark::State& state) {

@@ -232,6 +232,20 @@ bool needs_gpu(const RunConfig& c) {
   return c.run.device == DeviceKind::kCuda || c.comm.backend == Backend::kNccl;
 }
 
+void check_dealing(Checker& k, const RunConfig& c) {
+  const bool blocks = c.comm.dealing == Dealing::kBlocks;
+  k.require(!blocks || c.comm.reduction == Reduction::kExact, {"comm.dealing", "comm.reduction"},
+            "blocks is a way of exact sums, and comm.reduction is fast; allowed auto, rounds");
+  k.require(!blocks || c.precision.reduce_dtype == ReduceDtype::kFp32,
+            {"comm.dealing", "precision.reduce_dtype"},
+            "blocks sends sums of micro-batches in fp32, and precision.reduce_dtype is working; "
+            "allowed auto, rounds");
+  k.require(
+      !blocks || c.run.audit_steps == 0, {"comm.dealing", "run.audit_steps"},
+      "blocks adds the gradients of micro-batches before they are sent, and an audit compares "
+      "each of them; allowed auto, rounds");
+}
+
 void check_training(Checker& k, const RunConfig& c) {
   k.require(
       c.precision.dtype != Precision::kFp16 || c.precision.loss_scale_min <= c.precision.loss_scale,
@@ -275,6 +289,7 @@ void check_training(Checker& k, const RunConfig& c) {
             {"run.audit_steps", "comm.reduction"},
             "contradicts comm.reduction = fast, which mixes micro-batches before they can be "
             "compared; allowed 0, or exact sums");
+  check_dealing(k, c);
   k.require(c.comm.backend != Backend::kNccl || c.run.device != DeviceKind::kCpu,
             {"comm.backend", "run.device"},
             "nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");

@@ -26,17 +26,15 @@ std::int64_t pairs_of_piece(const config::DataSection& data, std::int64_t micro_
 }  // namespace
 
 CorpusSource::CorpusSource(const TrainingPairs& training, const config::DataSection& data,
-                           std::int64_t micro_batches, std::uint64_t seed, std::int64_t rank,
-                           std::int64_t ranks)
+                           const SlotDealing& dealing, std::uint64_t seed, std::int64_t rank)
     : corpus_(training.corpus),
       data_(data),
-      micro_batches_(micro_batches),
+      dealing_(dealing),
       seed_(seed),
       rank_(rank),
-      ranks_(ranks),
       pairs_(std::make_unique<const EpochPairs>(corpus_->info().file_pairs, data, seed)),
       piece_pairs_(corpus_->size()) {
-  require_steps(corpus_->length_view(), data_, micro_batches_);
+  require_steps(corpus_->length_view(), data_, dealing_.slots);
   const TokenizerPair& both = training.tokenizers;
   const bool subwords = !both.empty() && (both.source->kind() != config::TokenizerKind::kWord ||
                                           both.target->kind() != config::TokenizerKind::kWord);
@@ -44,7 +42,7 @@ CorpusSource::CorpusSource(const TrainingPairs& training, const config::DataSect
     sampled_ = std::make_unique<const SampledPairs>(corpus_, training.tokenizers, data_, seed_);
   ensure(pairs_->size() == corpus_->size(), "CorpusSource: its files have another number of pairs");
   if (corpus_->size() > kPlannedWhole) {
-    piece_pairs_ = pairs_of_piece(data_, micro_batches_);
+    piece_pairs_ = pairs_of_piece(data_, dealing_.slots);
     pieces_ = (corpus_->size() + piece_pairs_ - 1) / piece_pairs_;
   }
 }
@@ -80,7 +78,7 @@ CorpusSource::Plan CorpusSource::plan(std::int64_t epoch, std::int64_t piece) co
   if (!found)
     found = std::make_shared<const EpochPlan>(
         sampled_ ? plan_sampled(epoch, piece)
-                 : plan_in_order(order(epoch, piece), corpus_->length_view(), data_, micro_batches_,
+                 : plan_in_order(order(epoch, piece), corpus_->length_view(), data_, dealing_.slots,
                                  key(epoch, piece)));
   const Plan result = found;
   while (plans_.size() > 2)
@@ -98,7 +96,7 @@ EpochPlan CorpusSource::plan_sampled(std::int64_t epoch, std::int64_t piece) con
   std::vector<std::int64_t> places(sentences.size());
   std::iota(places.begin(), places.end(), std::int64_t{0});
   EpochPlan plan =
-      plan_in_order(std::move(places), lengths, data_, micro_batches_, key(epoch, piece));
+      plan_in_order(std::move(places), lengths, data_, dealing_.slots, key(epoch, piece));
   for (std::int64_t& place : plan.order) {
     const auto at = static_cast<std::size_t>(place);
     plan.lengths.push_back(lengths[at]);
@@ -111,9 +109,9 @@ std::int64_t CorpusSource::count_steps(std::int64_t epoch, std::int64_t piece) c
   if (data_.batch_tokens > 0 && pieces_ == 1) return plan(epoch, piece)->steps();
   if (data_.batch_tokens > 0 && sampled_) return plan_sampled(epoch, piece).steps();
   if (data_.batch_tokens > 0)
-    return steps_in_order(order(epoch, piece), corpus_->length_view(), data_, micro_batches_,
+    return steps_in_order(order(epoch, piece), corpus_->length_view(), data_, dealing_.slots,
                           key(epoch, piece));
-  const std::int64_t step = micro_batches_ * data_.batch_size;
+  const std::int64_t step = dealing_.slots * data_.batch_size;
   const std::int64_t pairs = std::min(piece_pairs_, corpus_->size() - piece * piece_pairs_);
   return (pairs + step - 1) / step;
 }
@@ -146,8 +144,9 @@ std::vector<BatchShape> CorpusSource::largest_shapes(std::int64_t epoch, SlotsOf
   const Plan first = find(epoch, 0).plan;
   std::vector<BatchShape> shapes;
   for (std::int64_t step = 0; step < first->steps(); ++step) {
-    for (std::int64_t s = all ? 0 : rank_; s < micro_batches_; s += all ? 1 : ranks_)
-      keep_largest(shapes, shape_of(*first, step, s));
+    for (std::int64_t s = 0; s < dealing_.slots; ++s) {
+      if (all || dealing_.place(s).rank == rank_) keep_largest(shapes, shape_of(*first, step, s));
+    }
   }
   return shapes;
 }
@@ -179,7 +178,7 @@ StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) c
   StepBatches step;
   step.epoch = epoch;
   step.step_in_epoch = step_in_epoch;
-  for (std::int64_t s = 0; s < micro_batches_; ++s) {
+  for (std::int64_t s = 0; s < dealing_.slots; ++s) {
     const auto sentences = place.plan->slot(place.step, s);
     const BatchShape shape = shape_of(*place.plan, place.step, s);
     step.source_tokens += shape.source_tokens();
@@ -187,7 +186,7 @@ StepBatches CorpusSource::make(std::int64_t epoch, std::int64_t step_in_epoch) c
     step.padded_tokens += shape.source_tokens() + shape.target_tokens();
     step.score_cells += shape.real_score_cells();
     step.padded_score_cells += shape.score_cells();
-    if (s % ranks_ != rank_) continue;
+    if (dealing_.place(s).rank != rank_) continue;
     step.rounds.push_back(batch_of(epoch, sentences));
     corpus_->forget_pages();
   }

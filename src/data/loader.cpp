@@ -10,15 +10,10 @@
 
 namespace th::data {
 
-SyntheticSource::SyntheticSource(const config::DataSection& data, std::int64_t micro_batches,
+SyntheticSource::SyntheticSource(const config::DataSection& data, const SlotDealing& dealing,
                                  std::uint64_t seed, std::int64_t steps_per_epoch,
-                                 std::int64_t rank, std::int64_t ranks)
-    : data_(data),
-      micro_batches_(micro_batches),
-      seed_(seed),
-      steps_per_epoch_(steps_per_epoch),
-      rank_(rank),
-      ranks_(ranks) {
+                                 std::int64_t rank)
+    : data_(data), dealing_(dealing), seed_(seed), steps_per_epoch_(steps_per_epoch), rank_(rank) {
   if (data.vocab_size <= 4)
     throw DeckError(
         "data.synthetic=random_ids needs data.vocab_size above 4 (4 ids are special), it is " +
@@ -31,11 +26,13 @@ StepBatches SyntheticSource::make(std::int64_t epoch, std::int64_t step_in_epoch
   StepBatches step;
   step.epoch = epoch;
   step.step_in_epoch = step_in_epoch;
-  step.source_tokens = step.target_tokens = micro_batches_ * tokens;
+  step.source_tokens = step.target_tokens = dealing_.slots * tokens;
   step.padded_tokens = 2 * step.source_tokens;
   step.score_cells = step.padded_score_cells = 3 * step.source_tokens * data_.synthetic_length;
-  for (std::int64_t s = rank_; s < micro_batches_; s += ranks_)
-    step.rounds.push_back(make_slot(epoch, step_in_epoch, s));
+  for (std::int64_t pass = 0; pass < dealing_.passes(); ++pass) {
+    const std::int64_t slot = dealing_.slot(rank_, pass);
+    if (slot >= 0) step.rounds.push_back(make_slot(epoch, step_in_epoch, slot));
+  }
   return step;
 }
 
@@ -43,7 +40,7 @@ Batch SyntheticSource::make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
                                  std::int64_t slot) const {
   const std::int64_t tokens = data_.batch_size * data_.synthetic_length;
   const auto position = static_cast<std::uint64_t>(
-      (epoch * steps_per_epoch_ + step_in_epoch) * micro_batches_ + slot);
+      (epoch * steps_per_epoch_ + step_in_epoch) * dealing_.slots + slot);
   const std::uint64_t key = hash_pair(mix64(seed_), position);
   std::uint64_t counter = 0;
   const auto fill = [&](std::vector<std::int64_t>& ids) {

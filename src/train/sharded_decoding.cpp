@@ -137,15 +137,7 @@ ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
     whole.training.clear();
     whole.decodes = true;
     whole.decoding = shapes;
-    const zero::MemoryPlan plan = zero::plan_memory(whole);
-    const std::int64_t host = request.memory == zero::DeviceMemory::kOwn
-                                  ? plan.host_peak().host.total()
-                                  : plan.peak().use.total();
-    const std::optional<std::int64_t> mapped = runtime::address_space_left();
-    const bool fits =
-        (available == 0 || plan.of_node(host, ranks_here) * ranks_here <= available) &&
-        (!mapped || host <= *mapped);
-    if (!fits) bytes = host;
+    bytes = bytes_without_room(whole, ranks_here, available);
   });
   bytes = collectives.maximum(bytes);
   if (bytes == 0) return {Sharded::kOff, "auto: they fit", 0};

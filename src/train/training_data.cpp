@@ -6,6 +6,7 @@
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/ops/score_rule.hpp"
 #include "th/train/agreement.hpp"
+#include "th/zero/engine_buffers.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -44,12 +45,10 @@ void broadcast_on(const runtime::Communicator& node, std::string& text) {
                      "MPI_Bcast");
 }
 
-std::shared_ptr<const data::StepSource> corpus_source(TrainingData& data,
-                                                      const config::RunConfig& config,
-                                                      std::int64_t slots, std::int64_t rank,
-                                                      std::int64_t ranks) {
-  auto source = std::make_shared<data::CorpusSource>(data.dataset.training(), config.data, slots,
-                                                     config.run.seed, rank, ranks);
+std::shared_ptr<data::StepSource> corpus_source(TrainingData& data, const config::RunConfig& config,
+                                                const SlotDealing& dealing, std::int64_t rank) {
+  auto source = std::make_shared<data::CorpusSource>(data.dataset.training(), config.data, dealing,
+                                                     config.run.seed, rank);
   const std::vector<std::int64_t> shares = source->shares();
   const std::vector<std::string> files = config::files_of(config.data.train_source);
   for (std::size_t f = 0; f < shares.size(); ++f)
@@ -85,11 +84,10 @@ bool synthetic(const config::RunConfig& config) {
   return config.data.synthetic == config::Synthetic::kRandomIds;
 }
 
-std::shared_ptr<const data::StepSource> synthetic_source(const config::RunConfig& config,
-                                                         std::int64_t slots, std::int64_t rank,
-                                                         std::int64_t ranks) {
-  return std::make_shared<data::SyntheticSource>(config.data, slots, config.run.seed,
-                                                 kSyntheticEpoch, rank, ranks);
+std::shared_ptr<data::StepSource> synthetic_source(const config::RunConfig& config,
+                                                   const SlotDealing& dealing, std::int64_t rank) {
+  return std::make_shared<data::SyntheticSource>(config.data, dealing, config.run.seed,
+                                                 kSyntheticEpoch, rank);
 }
 
 }  // namespace
@@ -100,9 +98,9 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
                                 const io::CheckpointReader* resumed) {
   TrainingData data;
   const std::int64_t rank = collectives.rank();
-  const std::int64_t ranks = collectives.size();
+  const SlotDealing dealing = zero::slot_dealing(config, slots, collectives.size());
   if (synthetic(config)) {
-    data.source = synthetic_source(config, slots, rank, ranks);
+    data.source = synthetic_source(config, dealing, rank);
   } else {
     data::TokenizerPair given;
     run_agreed(collectives, [&] { given = io::given_tokenizers(config, resumed); });
@@ -114,7 +112,7 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
     run_agreed(collectives, [&] {
       data.dataset =
           data::open_dataset(config.data, config::joint_vocabulary(config), share, given);
-      data.source = corpus_source(data, config, slots, rank, ranks);
+      data.source = corpus_source(data, config, dealing, rank);
     });
   }
   finish(data, config);
@@ -124,12 +122,13 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
 TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
                                 std::int64_t ranks, const io::CheckpointReader* resumed) {
   TrainingData data;
+  const SlotDealing dealing = zero::slot_dealing(config, slots, ranks);
   if (synthetic(config)) {
-    data.source = synthetic_source(config, slots, 0, ranks);
+    data.source = synthetic_source(config, dealing, 0);
   } else {
     data.dataset = data::open_dataset(config.data, config::joint_vocabulary(config),
                                       share_of(config), io::given_tokenizers(config, resumed));
-    data.source = corpus_source(data, config, slots, 0, ranks);
+    data.source = corpus_source(data, config, dealing, 0);
   }
   finish(data, config);
   return data;

@@ -33,6 +33,12 @@ BufferTypes buffer_types(const config::RunConfig& config) {
           p.reduce_dtype == config::ReduceDtype::kWorking ? p.dtype : config::Precision::kFp32};
 }
 
+SlotDealing slot_dealing(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks) {
+  const bool adds =
+      config.comm.reduction == config::Reduction::kExact && !buffer_types(config).short_gradients();
+  return {slots, ranks, ranks > 1 && adds && config.comm.dealing == config::Dealing::kBlocks};
+}
+
 std::int64_t element_bytes(config::Precision type) {
   return type == config::Precision::kFp32 ? 4 : 2;
 }
@@ -171,8 +177,11 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.averages = config.train.ema_decay > 0;
   b.state_layouts = state_layouts(config, layout);
   if (config.comm.reduction == config::Reduction::kExact) {
+    const SlotDealing dealing = slot_dealing(config, slots, layout.ranks());
     b.pending_shard = shard;
-    b.pending_sums = SlotTree::pending_buffers(slots, layout.ranks());
+    b.pending_sums = SlotTree::pending_buffers(dealing.ends());
+    b.pending_whole = whole;
+    b.own_sums = SlotTree::pending_buffers(SlotTree::one_by_one(dealing.largest_block()));
   }
   b.shard_blocks = shard / FlatLayout::kBlock;
   b.rounds = (slots + layout.ranks() - 1) / layout.ranks();
@@ -227,7 +236,8 @@ runtime::MemoryUse EngineBuffers::use() const {
   use[MemoryClass::kGradients] = gradients * reduced;
   use[MemoryClass::kGatherSlots] = (gather_slots + gather_source * gather_sources) * working;
   use[MemoryClass::kCommunication] =
-      (unit_gradients + pending_shard * pending_sums) * kFloat + travel * reduced;
+      (unit_gradients + pending_shard * pending_sums + pending_whole * own_sums) * kFloat +
+      travel * reduced;
   use[MemoryClass::kCommunication] += record * kDouble;
   if (memory == DeviceMemory::kHost) use[MemoryClass::kCommunication] += audit.bytes();
   if (memory == DeviceMemory::kOwn)

@@ -162,8 +162,10 @@ std::int64_t first_not_finite(const void* gradients, ElementType type, std::int6
 
 void end_step(const runtime::StepRecords& s) {
   runtime::StepOutcome out;
-  for (std::int64_t slot = 0; slot < s.slots; ++slot)
-    out.loss_sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];
+  for (std::int64_t slot = 0; slot < s.dealing.slots; ++slot) {
+    const SlotDealing::Place place = s.dealing.place(slot);
+    out.loss_sum += s.records[place.rank * s.record + s.losses + place.pass];
+  }
   double sum = 0;
   for (std::int64_t u = 0; u < std::ssize(s.units); ++u) {
     const runtime::StepRecords::Unit& unit = s.units[static_cast<std::size_t>(u)];

@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/half_float.hpp"
+#include "th/base/slot_dealing.hpp"
 #include "th/model/ops/host_ops.hpp"
 #include "th/zero/flat_kernels.hpp"
 #include "th/zero/flat_layout.hpp"
@@ -90,34 +91,37 @@ void write_total(Counter& counter, T* out, std::int64_t n) {
 
 }  // namespace
 
-std::int64_t SlotTree::pending_buffers(std::int64_t slots, std::int64_t ranks) {
+std::int64_t SlotTree::pending_buffers(std::span<const std::int64_t> ends) {
   int most = 0;
-  for (std::int64_t at = ranks; at < slots; at += ranks)
-    most = std::max(most, std::popcount(static_cast<std::uint64_t>(at)));
+  for (const std::int64_t end : ends.first(ends.size() - 1))
+    most = std::max(most, std::popcount(static_cast<std::uint64_t>(end)));
   return most;
 }
 
-SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard)
-    : SlotTree(slots, ranks, shard, nullptr) {
+std::vector<std::int64_t> SlotTree::one_by_one(std::int64_t slots) {
+  return SlotDealing{slots, 1}.ends();
+}
+
+SlotTree::SlotTree(std::span<const std::int64_t> ends, std::int64_t shard)
+    : SlotTree(ends, shard, nullptr) {
   own_.resize(pending_.size() * static_cast<std::size_t>(shard));
   for (std::size_t i = 0; i < pending_.size(); ++i)
     pending_[i] = own_.data() + i * static_cast<std::size_t>(shard);
 }
 
-SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums)
-    : slots_(slots), ranks_(ranks) {
-  ensure(slots >= 1 && slots < (std::int64_t{1} << 31),
+SlotTree::SlotTree(std::span<const std::int64_t> ends, std::int64_t shard, float* pending_sums)
+    : ends_(ends.begin(), ends.end()) {
+  ensure(!ends.empty() && ends.back() >= 1 && ends.back() < (std::int64_t{1} << 31),
          "SlotTree: train.micro_batches is out of range");
-  for (std::int64_t i = 0; i < pending_buffers(slots, ranks); ++i)
+  for (std::int64_t i = 0; i < pending_buffers(ends); ++i)
     pending_.push_back(pending_sums == nullptr ? nullptr : pending_sums + i * shard);
-  // Which buffer holds which level at the end of each round: levels keep their buffer while they
+  // Which buffer holds which level at the end of each call: levels keep their buffer while they
   // stay occupied.
   std::vector<int> held(kLevels, -1);
   storage_of_.push_back(held);
-  for (std::int64_t at = ranks; at < slots; at += ranks) {
-    const std::vector<int> before = held;
+  std::uint64_t then = 0;
+  for (const std::int64_t at : ends.first(ends.size() - 1)) {
     const auto now = static_cast<std::uint64_t>(at);
-    const auto then = static_cast<std::uint64_t>(at - ranks);
     const std::uint64_t changed = now ^ then;
     const int top =
         63 - std::countl_zero(changed);  // levels above the highest changed bit are untouched
@@ -132,6 +136,7 @@ SlotTree::SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, f
       }
     }
     storage_of_.push_back(held);
+    then = now;
   }
 }
 
@@ -163,23 +168,24 @@ bool SlotTree::add(std::int64_t first, std::span<const T* const> pieces, std::in
 runtime::TreeSum SlotTree::plan(std::int64_t first, std::span<const Leaf> leaves,
                                 std::int64_t offset, std::int64_t count, ElementType type,
                                 void* out) const {
-  const auto round = static_cast<std::size_t>(first / ranks_);
+  const auto call =
+      static_cast<std::size_t>(std::upper_bound(ends_.begin(), ends_.end(), first) - ends_.begin());
   std::int64_t end = first;
   for (const Leaf& leaf : leaves) {
     ensure(std::has_single_bit(static_cast<std::uint64_t>(leaf.slots)) && end % leaf.slots == 0,
            "SlotTree: a sum that is no whole subtree of slots");
     end += leaf.slots;
   }
-  ensure(end <= slots_, "SlotTree: more slots than announced");
-  const bool last = end == slots_;
+  ensure(call < ends_.size() && end == ends_[call], "SlotTree: other slots than announced");
+  const bool last = end == ends_.back();
   runtime::TreeSum sum{first, count, type, leaves, {}, {}, last ? out : nullptr};
   const auto buffer = [&](std::size_t at, std::size_t level) {
     const int held = storage_of_[at][level];
     return held < 0 ? nullptr : pending_[static_cast<std::size_t>(held)] + offset;
   };
   for (std::size_t l = 0; l < kLevels; ++l) {
-    sum.pending_before[l] = buffer(round, l);
-    if (!last) sum.pending_after[l] = buffer(round + 1, l);
+    sum.pending_before[l] = buffer(call, l);
+    if (!last) sum.pending_after[l] = buffer(call + 1, l);
   }
   return sum;
 }

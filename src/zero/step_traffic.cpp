@@ -14,10 +14,6 @@ using runtime::SlotBlock;
 
 namespace {
 
-std::int64_t rounds_of(std::int64_t slots, std::int64_t ranks) {
-  return (slots + ranks - 1) / ranks;
-}
-
 /// Elements that stage 3 gathers in a step, whole units.
 std::int64_t gathered_elements(const config::RunConfig& config, const FlatLayout& layout,
                                const UnitUse& use, std::int64_t rounds) {
@@ -47,12 +43,13 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
   const ZeroPolicy policy = zero_policy(config);
   const BufferTypes types = buffer_types(config);
   const bool exact = config.comm.reduction == config::Reduction::kExact;
-  const std::int64_t rounds = rounds_of(slots, layout.ranks());
+  const SlotDealing dealing = slot_dealing(config, slots, layout.ranks());
+  const std::int64_t rounds = dealing.passes();
   const std::int64_t working = layout.shard_total() * element_bytes(types.working);
   const std::int64_t reduced = layout.shard_total() * element_bytes(types.reduced);
   StepTraffic t;
   if (exact) {
-    t.exchange = rounds * reduced;
+    t.exchange = std::ssize(dealing.exchanges()) * reduced;
   } else {
     t.reduce = 2 * reduced * (policy.shard_gradients ? rounds : 1);
   }
@@ -71,13 +68,11 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
   return t;
 }
 
-/// Calls `visit` with the blocks of every round.
+/// Calls `visit` with the blocks of every exchange.
 template <typename Visit>
-void for_each_round(std::int64_t slots, const NodeMap& nodes, const Visit& visit) {
-  for (std::int64_t first = 0; first < slots; first += nodes.ranks()) {
-    visit(runtime::slot_blocks(
-        nodes, first, static_cast<int>(std::min<std::int64_t>(nodes.ranks(), slots - first))));
-  }
+void for_each_exchange(const SlotDealing& dealing, const NodeMap& nodes, const Visit& visit) {
+  for (const SlotDealing::Exchange& one : dealing.exchanges())
+    visit(runtime::slot_blocks(nodes, dealing.first_leaf(one), dealing.present(one)));
 }
 
 bool holds(const SlotBlock& block, int rank) {
@@ -108,12 +103,14 @@ StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLay
   if (config.comm.reduction != config::Reduction::kExact) return t;
   const std::int64_t slice = layout.shard_total() * element_bytes(buffer_types(config).reduced),
                      sum = layout.shard_total() * kFloat;
-  for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
-    for (const SlotBlock& block : blocks) {
-      if (holds(block, rank))
-        t.exchange += runtime::sends_of(nodes, block, rank) * (block.count > 1 ? sum : slice);
-    }
-  });
+  for_each_exchange(slot_dealing(config, slots, layout.ranks()), nodes,
+                    [&](const std::vector<SlotBlock>& blocks) {
+                      for (const SlotBlock& block : blocks) {
+                        if (holds(block, rank))
+                          t.exchange += runtime::sends_of(nodes, block, rank) *
+                                        (block.count > 1 ? sum : slice);
+                      }
+                    });
   return t;
 }
 
@@ -132,15 +129,17 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
   if (config.comm.reduction != config::Reduction::kExact) return out;
   const std::int64_t slice = shard * element_bytes(types.reduced), sum = shard * kFloat;
   std::int64_t arriving = 0, leaving = 0;
-  for_each_round(slots, nodes, [&](const std::vector<SlotBlock>& blocks) {
-    std::int64_t arrives = 0;
-    for (const SlotBlock& block : blocks) {
-      if (!nodes.share(block.first, rank)) arrives += block.count > 1 ? sum : slice;
-      if (holds(block, rank) && block.count > 1)
-        leaving = std::max(leaving, runtime::sends_of(nodes, block, rank) * sum);
-    }
-    arriving = std::max(arriving, arrives);
-  });
+  for_each_exchange(slot_dealing(config, slots, layout.ranks()), nodes,
+                    [&](const std::vector<SlotBlock>& blocks) {
+                      std::int64_t arrives = 0;
+                      for (const SlotBlock& block : blocks) {
+                        if (!nodes.share(block.first, rank))
+                          arrives += block.count > 1 ? sum : slice;
+                        if (holds(block, rank) && block.count > 1)
+                          leaving = std::max(leaving, runtime::sends_of(nodes, block, rank) * sum);
+                      }
+                      arriving = std::max(arriving, arrives);
+                    });
   // The round of an audited slot comes slot by slot; in other steps it is another round.
   if (config.run.audit_steps > 0) arriving = std::max(arriving, nodes.outsiders(rank) * slice);
   out.exchange = std::max(arriving, matrices) + leaving;

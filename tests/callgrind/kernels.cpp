@@ -90,7 +90,7 @@ op::AttentionInputs<float> attention() {
 }
 
 void feed_tree(std::int64_t ranks) {
-  zero::SlotTree tree(kSlots, ranks, kShard);
+  zero::SlotTree tree(SlotDealing{kSlots, ranks}.ends(), kShard);
   for (std::int64_t at = 0; at < kSlots; at += ranks) {
     std::vector<const float*> pieces;
     for (std::int64_t r = 0; r < ranks; ++r)

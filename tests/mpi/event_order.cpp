@@ -69,15 +69,17 @@ Change kept(std::int64_t parameters) {
 }
 
 /// Stages 0 to 3; at stage 3 units gathered 0 to 3 ahead, some or all kept; tied embeddings,
-/// recomputation, 16-bit gradients, sums in the backend's order.
+/// recomputation, 16-bit gradients, sums in the backend's order, micro-batches in blocks.
 void add_stages(std::vector<Variant>& out, bool own_memory) {
   const Change fast = [](RunConfig& c) { c.comm.reduction = Reduction::kFast; };
+  const Change blocks = [](RunConfig& c) { c.comm.dealing = th::config::Dealing::kBlocks; };
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
     add(
         out, "plain", stage, [](RunConfig&) {}, own_memory);
     add(out, "tied, recompute", stage, tied, own_memory);
     add(out, "bf16, reduced in 16 bits", stage, shorten, own_memory);
     add(out, "fast", stage, fast, own_memory);
+    if (stage % 2 == 0) add(out, "blocks", stage, blocks, own_memory);
   }
   for (const std::int64_t units : {0, 2, 3})
     add(out, std::to_string(units) + " ahead", 3, ahead(units), own_memory);

@@ -57,9 +57,9 @@ inline Trace run(MPI_Comm comm, const th::config::RunConfig& config, std::int64_
     for (std::int64_t s = 0; s < slots; ++s) tokens += make_slot(step, s).target_tokens;
     engine.begin_step();
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
-      const std::int64_t slot = round * collectives->size() + collectives->rank();
-      const th::data::Batch batch = slot < slots ? make_slot(step, slot) : th::data::Batch{};
-      engine.accumulate(model, slot < slots ? &batch : nullptr, static_cast<std::uint64_t>(step),
+      const std::int64_t slot = engine.dealing().slot(collectives->rank(), round);
+      const th::data::Batch batch = slot >= 0 ? make_slot(step, slot) : th::data::Batch{};
+      engine.accumulate(model, slot >= 0 ? &batch : nullptr, static_cast<std::uint64_t>(step),
                         1.0 / static_cast<double>(tokens), 0.1);
     }
     const th::zero::StepResult result = engine.step({1e-3, step + 1});

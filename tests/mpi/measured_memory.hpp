@@ -78,12 +78,17 @@ inline th::data::Batch make_batch(const Size& size, std::int64_t vocabulary = kV
   return b;
 }
 
-/// Two rounds, the second a ragged one where that can be: partial sums wait between them.
-inline std::int64_t slots_of_a_step() { return 2 * ranks() - (ranks() > 2 ? 1 : 0); }
+/// Two rounds, the second a ragged one where that can be: partial sums wait between them. In
+/// blocks of 4, 2 and 1 slots, and one slot: sums of a rank and of all ranks wait.
+inline std::int64_t slots_of_a_step(const th::config::RunConfig& config = {}) {
+  return config.comm.dealing == th::config::Dealing::kBlocks ? 7 * ranks() + 1
+                                                             : 2 * ranks() - (ranks() > 2 ? 1 : 0);
+}
 
 /// Bytes of all ranks' records of a step's end: norms of blocks, losses of slots.
-inline std::int64_t record_bytes(const th::zero::FlatLayout& layout) {
-  const std::int64_t rounds = (slots_of_a_step() + ranks() - 1) / ranks();
+inline std::int64_t record_bytes(const th::zero::FlatLayout& layout,
+                                 const th::config::RunConfig& config = {}) {
+  const std::int64_t rounds = (slots_of_a_step(config) + ranks() - 1) / ranks();
   return (layout.shard_total() / 256 + rounds) * ranks() * 8;
 }
 
@@ -93,7 +98,7 @@ inline MemoryUse measure(
     const th::config::RunConfig& config, const th::data::Batch& batch, std::int64_t planted,
     TransportChoice transport, const std::function<void()>& at_end = [] {},
     const std::vector<int>& pretended_nodes = {}) {
-  const std::int64_t slots = slots_of_a_step();
+  const std::int64_t slots = slots_of_a_step(config);
   const auto collectives =
       th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, pretended_nodes);
   MemoryLedger::process().restart();
@@ -113,7 +118,7 @@ inline MemoryUse measure(
                                        0.1);
   }
   for (std::int64_t round = 0; round < engine.rounds(); ++round) {
-    const bool mine = round * collectives->size() + collectives->rank() < slots;
+    const bool mine = engine.dealing().slot(collectives->rank(), round) >= 0;
     engine.accumulate(model, mine ? &batch : nullptr, 7, 0.01, 0.1);
   }
   if (config.run.audit_steps > 0) (void)engine.audit().found();
@@ -136,7 +141,7 @@ inline th::zero::PlanRequest plan_request(const th::config::RunConfig& config, c
   request.source_vocabulary = request.target_vocabulary = kVocabulary;
   request.longest = std::max(kLongest, size.length);
   request.ranks = ranks();
-  request.slots = slots_of_a_step();
+  request.slots = slots_of_a_step(config);
   request.training = {th::data::BatchShape::uniform(size.sentences, size.length, size.length)};
   request.messages = messages;
   return request;
@@ -144,6 +149,29 @@ inline th::zero::PlanRequest plan_request(const th::config::RunConfig& config, c
 
 inline MemoryUse plan(const th::config::RunConfig& config, const Size& size, bool messages) {
   return th::zero::plan_memory(plan_request(config, size, messages)).peak().use;
+}
+
+/// Communication memory behind a step of `config`, by the ledger and by the plan. Collective.
+inline void expect_communication_as_planned(const th::config::RunConfig& config,
+                                            const std::vector<int>& nodes) {
+  th::zero::PlanRequest request = plan_request(config, kSizes[0], false);
+  request.nodes = th::runtime::NodeMap(nodes);
+  MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
+  // The update has no batches and no activations.
+  const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;
+  MemoryUse at_end;
+  (void)measure(
+      config, kSizes[0], 0, TransportChoice::kBest,
+      [&] { at_end = MemoryLedger::process().current(); }, nodes);
+  const th::zero::FlatLayout layout(
+      th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
+                             th::model::GemmLibrary::kMkl)
+          .units(),
+      ranks());
+  // All ranks' records are gone at the step's end.
+  EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout, config),
+            at_end[MemoryClass::kCommunication])
+      << "stage " << config.zero.stage << ", nodes " << testing::PrintToString(nodes);
 }
 
 }  // namespace th_test

@@ -70,7 +70,7 @@ struct SmallRun {
     const th::data::Batch b = make_batch(number);
     engine.begin_step();
     for (std::int64_t round = 0; round < engine.rounds(); ++round) {
-      const bool mine = round * collectives.size() + collectives.rank() < kSlots;
+      const bool mine = engine.dealing().slot(collectives.rank(), round) >= 0;
       compute([&] {
         engine.accumulate(model, mine ? &b : nullptr, static_cast<std::uint64_t>(number),
                           gradient_scale, 0.1);

@@ -57,6 +57,7 @@ enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
 enum class Reduction { kExact, kFast };
 enum class Overlap { kAuto, kOn, kOff };
+enum class Dealing { kAuto, kRounds, kBlocks };
 enum class Resume { kNone, kLatest, kPath };
 enum class Progress { kAuto, kOn, kOff };
 enum class Metric { kLoss, kPerplexity, kBleu, kChrf, kRouge, kExact, kScript };
@@ -218,6 +219,8 @@ struct CommSection {
   Reduction reduction = Reduction::kExact;
   /// Resolved by train::resolve_overlap; below train, auto counts as off.
   Overlap overlap = Overlap::kAuto;
+  /// Resolved by train::choose_dealing; below train, auto counts as rounds.
+  Dealing dealing = Dealing::kAuto;
   double timeout_seconds = 300;
   bool check_order = false;
 };

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "th/base/slot_dealing.hpp"
 #include "th/data/batcher.hpp"
 #include "th/data/tokenizer/tokenizer_factory.hpp"
 #include "th/runtime/observe/flight_record.hpp"
@@ -30,6 +31,8 @@ class StepSource {
   /// Shapes of those slots in an epoch; none is within another one.
   [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch,
                                                                SlotsOf whose) const = 0;
+  /// Deals the slots anew; before anything was made of them. Called by one thread.
+  virtual void deal(const SlotDealing& dealing) = 0;
   /// Whether steps() of many epochs takes no time that a user waits for.
   [[nodiscard]] virtual bool counts_quickly() const { return true; }
 };
@@ -37,7 +40,7 @@ class StepSource {
 class EpochPairs;
 class SampledPairs;
 
-/// One rank's share of the steps over a corpus. Keeps the plans that were asked for last.
+/// One rank's slots of the steps over a corpus. Keeps the plans that were asked for last.
 ///
 /// A corpus above kPlannedWhole pairs is laid out in pieces: its pairs are taken in the order of a
 /// Permutation, and each piece of some 2^17 of them is planned alone, when a step of it is asked
@@ -47,8 +50,7 @@ class CorpusSource final : public StepSource {
  public:
   /// Throws DataError as make_epoch_plan does.
   CorpusSource(const TrainingPairs& training, const config::DataSection& data,
-               std::int64_t micro_batches, std::uint64_t seed, std::int64_t rank,
-               std::int64_t ranks);
+               const SlotDealing& dealing, std::uint64_t seed, std::int64_t rank);
   ~CorpusSource() override;
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
@@ -57,6 +59,7 @@ class CorpusSource final : public StepSource {
   /// Of a corpus in pieces: of the first piece, for all.
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch,
                                                        SlotsOf whose) const override;
+  void deal(const SlotDealing& dealing) override { dealing_ = dealing; }
   [[nodiscard]] bool counts_quickly() const override { return pieces_ == 1 && !sampled_; }
   /// Pairs that each training file gives to an epoch, by data.train_weights or
   /// data.train_temperature; empty: every pair comes once.
@@ -85,9 +88,9 @@ class CorpusSource final : public StepSource {
 
   std::shared_ptr<const ParallelCorpus> corpus_;
   config::DataSection data_;
-  std::int64_t micro_batches_;
+  SlotDealing dealing_;
   std::uint64_t seed_;
-  std::int64_t rank_, ranks_;
+  std::int64_t rank_;
   std::unique_ptr<const EpochPairs> pairs_;
   std::unique_ptr<const SampledPairs> sampled_;  ///< null: the index's ids
   std::int64_t pieces_ = 1, piece_pairs_ = 0;
@@ -101,8 +104,8 @@ class CorpusSource final : public StepSource {
 class SyntheticSource final : public StepSource {
  public:
   /// Throws DeckError unless data.vocab_size is above 4.
-  SyntheticSource(const config::DataSection& data, std::int64_t micro_batches, std::uint64_t seed,
-                  std::int64_t steps_per_epoch, std::int64_t rank, std::int64_t ranks);
+  SyntheticSource(const config::DataSection& data, const SlotDealing& dealing, std::uint64_t seed,
+                  std::int64_t steps_per_epoch, std::int64_t rank);
   [[nodiscard]] StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const override;
   [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
                                 std::int64_t slot) const override;
@@ -110,12 +113,13 @@ class SyntheticSource final : public StepSource {
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t, SlotsOf) const override {
     return {BatchShape::uniform(data_.batch_size, data_.synthetic_length, data_.synthetic_length)};
   }
+  void deal(const SlotDealing& dealing) override { dealing_ = dealing; }
 
  private:
   config::DataSection data_;
-  std::int64_t micro_batches_;
+  SlotDealing dealing_;
   std::uint64_t seed_;
-  std::int64_t steps_per_epoch_, rank_, ranks_;
+  std::int64_t steps_per_epoch_, rank_;
 };
 
 /// Prepares steps ahead in background threads and hands them out in order, epoch after epoch

@@ -17,7 +17,7 @@ namespace th::train {
 /// The text (or random ids) of a run, indexed, and what makes this rank's batches of it.
 struct TrainingData {
   data::Dataset dataset;  ///< empty for data.synthetic
-  std::shared_ptr<const data::StepSource> source;
+  std::shared_ptr<data::StepSource> source;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
   std::int64_t longest = 0;  ///< ids that a sentence can have: rows of the position table
   /// TransformerSpec::source_per_target, where cross attention is local: of all training sentences,

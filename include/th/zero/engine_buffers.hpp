@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "th/base/slot_dealing.hpp"
 #include "th/config/run_config.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/node_map.hpp"
@@ -44,6 +45,10 @@ struct BufferTypes {
   }
 };
 [[nodiscard]] BufferTypes buffer_types(const config::RunConfig& config);
+/// How a run deals its slots (comm.dealing, resolved): in blocks where ranks have several and an
+/// exact reduction in fp32 adds them.
+[[nodiscard]] SlotDealing slot_dealing(const config::RunConfig& config, std::int64_t slots,
+                                       std::int64_t ranks);
 /// Bytes of an element: 4 or 2.
 [[nodiscard]] std::int64_t element_bytes(config::Precision type);
 /// The words of 4 bytes in which transport buffers count; shards are multiples of 256 elements.
@@ -142,10 +147,12 @@ struct EngineBuffers {
   std::int64_t travel = 0;  ///< reduced type: unreduced gradients of the units in flight (gradients
                             ///< sharded and reduced in 16 bits)
   std::int64_t pending_shard = 0;  ///< of one pending partial sum, fp32
-  std::int64_t pending_sums = 0;   ///< how many partial sums wait between rounds
-  std::int64_t record = 0;   ///< fp64: what a rank leaves at a step's end, norms of its blocks and
-                             ///< losses of its slots (runtime::StepRecords)
-  std::int64_t records = 0;  ///< those of all ranks
+  std::int64_t pending_sums = 0;   ///< how many partial sums wait between exchanges
+  std::int64_t pending_whole = 0;  ///< of one partial sum of this rank's own slots, fp32
+  std::int64_t own_sums = 0;  ///< how many of them wait between its passes (comm.dealing=blocks)
+  std::int64_t record = 0;    ///< fp64: what a rank leaves at a step's end, norms of its blocks and
+                              ///< losses of its slots (runtime::StepRecords)
+  std::int64_t records = 0;   ///< those of all ranks
   UnitPlaces gathered;  ///< in the gather slots: the unit in use, those that are gathered ahead,
                         ///< those that stay
   UnitPlaces made;  ///< where gradients are made, fp32: a buffer of its own where they are reduced

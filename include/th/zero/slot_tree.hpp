@@ -9,15 +9,16 @@
 namespace th::zero {
 
 /// Sums the slots' contributions to one flat shard in a binary tree that depends on the slot
-/// numbers alone: a binary counter of pending partial sums, fed in slot order, round by round. With
-/// one round nothing is pending between calls.
+/// numbers alone: a binary counter of pending partial sums, fed in slot order. Where all slots come
+/// in one call nothing is pending.
 class SlotTree {
  public:
-  /// `slots` contributions in all, dealt in rounds of `ranks`; `shard` elements can be pending.
-  SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard);
+  /// The slots come in as many calls as there are `ends`: the number of the slot behind each, which
+  /// rise up to the count of all slots. `shard` elements can be pending.
+  SlotTree(std::span<const std::int64_t> ends, std::int64_t shard);
   /// The same with `pending_sums`, pending_buffers() * shard elements of another owner, for what
   /// waits.
-  SlotTree(std::int64_t slots, std::int64_t ranks, std::int64_t shard, float* pending_sums);
+  SlotTree(std::span<const std::int64_t> ends, std::int64_t shard, float* pending_sums);
   SlotTree(SlotTree&&) = default;  // the buffers stay where they are
   SlotTree& operator=(SlotTree&&) = default;
 
@@ -44,20 +45,21 @@ class SlotTree {
   template <typename T>
   static void subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out);
 
-  /// Buffers of shard size that are pending between rounds: the most bits set in any multiple of
-  /// `ranks` below `slots`.
-  [[nodiscard]] static std::int64_t pending_buffers(std::int64_t slots, std::int64_t ranks);
+  /// Buffers of shard size that are pending between calls: the most bits set in any of the `ends`
+  /// but the last.
+  [[nodiscard]] static std::int64_t pending_buffers(std::span<const std::int64_t> ends);
+  /// The ends where each of `slots` slots has a call of its own.
+  [[nodiscard]] static std::vector<std::int64_t> one_by_one(std::int64_t slots);
   /// Of the buffers that it owns.
   [[nodiscard]] std::int64_t bytes() const noexcept {
     return static_cast<std::int64_t>(own_.size() * sizeof(float));
   }
 
  private:
-  std::int64_t slots_;
+  std::vector<std::int64_t> ends_;
   std::vector<float> own_;                    ///< the buffers, where nobody gave some
   std::vector<float*> pending_;               ///< pending_buffers of them
-  std::vector<std::vector<int>> storage_of_;  ///< round -> level -> index into pending_, -1: none
-  std::int64_t ranks_;
+  std::vector<std::vector<int>> storage_of_;  ///< call -> level -> index into pending_, -1: none
 };
 
 /// The sum on host memory.

@@ -45,6 +45,14 @@ void add_comm(std::vector<Key>& t) {
       "Collectives run beside compute, with the same bits: on a thread of their own, on a GPU on a "
       "stream. auto: where every node has a core for it beside its ranks' compute threads, and on "
       "GPUs with NCCL."));
+  t.push_back(choice_key(
+      "comm.dealing", TH_AT(comm.dealing),
+      Choices<Dealing>{
+          {"auto", Dealing::kAuto}, {"rounds", Dealing::kRounds}, {"blocks", Dealing::kBlocks}},
+      "Which micro-batches a rank computes; the sums, and so all bits, are the same. rounds: every "
+      "rank sends the gradient of each of its micro-batches. blocks: a rank computes neighbours, "
+      "adds their gradients and sends the sum, which takes fewer bytes and memory for the sums. "
+      "auto: blocks at stages 0 and 1 on several nodes, where the memory is there."));
   t.push_back(number_key("comm.timeout_seconds", TH_AT(comm.timeout_seconds), {.low = 1},
                          "The watchdog ends the run with exit 7 when a collective, or the reading "
                          "of a batch, takes longer than this many seconds."));

@@ -5,6 +5,7 @@
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
+#include "th/train/dealing.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/train/sharded_decoding.hpp"
 #include "th/train/training_data.hpp"
@@ -118,6 +119,12 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   request.decoding = batches.decoding;
   if (zero::decodes_sharded(config) && !request.decoding.empty())
     request.decoded_together = zero::sentences_in_lock_step(request);
+  const DealingChoice dealing = choose_dealing(config, request.slots, *request.nodes, [&] {
+    request.config.comm.dealing = config::Dealing::kBlocks;
+    return bytes_without_room(request, request.nodes->node_size(0),
+                              runtime::available_memory_bytes()) == 0;
+  });
+  request.config.comm.dealing = dealing.dealing;
   return zero::plan_memory(request);
 }
 
@@ -138,8 +145,8 @@ std::vector<zero::BatchShape> Planner::training_shapes(const config::RunConfig& 
     return {zero::BatchShape::uniform(sentences_of_length(config.data, length), length, length)};
   }
   try {
-    return data::CorpusSource(dataset_.training(), config.data, request_.slots, config.run.seed, 0,
-                              1)
+    return data::CorpusSource(dataset_.training(), config.data, {request_.slots, 1},
+                              config.run.seed, 0)
         .largest_shapes(0, data::StepSource::SlotsOf::kThisRank);
   } catch (const DataError&) {
     return {longest_sentences(config.data)};

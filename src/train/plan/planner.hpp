@@ -32,6 +32,7 @@ class Planner {
   [[nodiscard]] double sentences(const config::RunConfig& config) const;
   /// Ids of a sentence's longer side, in the mean.
   [[nodiscard]] double mean_longest() const noexcept { return mean_longest_; }
+  /// With comm.dealing=auto resolved by this node's memory.
   [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config,
                                       zero::DeviceMemory memory) const;
   /// Of the deck's own device; auto is taken for the CPU, which a login node is.

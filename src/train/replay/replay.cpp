@@ -50,14 +50,14 @@ void require_ids(const BadStep& bad, const Sizes& sizes, std::int64_t longest) {
 /// Loss and tokens of each slot, without dropout. Collective.
 std::vector<double> losses_of(const BadStep& bad, model::Transformer& model,
                               zero::ZeroEngine& engine, runtime::Collectives& collectives) {
-  const std::int64_t slots = std::ssize(bad.slots), ranks = collectives.size();
-  const std::int64_t rounds = (slots + ranks - 1) / ranks;
-  std::vector<double> mine, all(static_cast<std::size_t>(2 * rounds * ranks));
+  const SlotDealing& dealing = engine.dealing();
+  const std::int64_t rounds = dealing.passes();
+  std::vector<double> mine, all(static_cast<std::size_t>(2 * rounds * dealing.ranks));
   engine.units().begin_evaluation(rounds);
   for (std::int64_t round = 0; round < rounds; ++round) {
-    const std::int64_t slot = round * ranks + collectives.rank();
+    const std::int64_t slot = dealing.slot(collectives.rank(), round);
     model::LossSum sum;
-    if (slot < slots)
+    if (slot >= 0)
       sum = model.evaluate(engine.units(), bad.slots[static_cast<std::size_t>(slot)]);
     else
       model.idle_forward(engine.units());
@@ -66,8 +66,9 @@ std::vector<double> losses_of(const BadStep& bad, model::Transformer& model,
   }
   collectives.all_gather_doubles(mine, all);
   std::vector<double> out;
-  for (std::int64_t slot = 0; slot < slots; ++slot) {
-    const auto at = static_cast<std::size_t>(2 * (slot % ranks * rounds + slot / ranks));
+  for (std::int64_t slot = 0; slot < dealing.slots; ++slot) {
+    const SlotDealing::Place place = dealing.place(slot);
+    const auto at = static_cast<std::size_t>(2 * (place.rank * rounds + place.pass));
     out.push_back(all[at] / all[at + 1]);
   }
   return out;
@@ -119,7 +120,7 @@ bool replay(const BadStep& bad, const std::string& path, const config::LoadedDec
     const data::Batch& batch = bad.slots[static_cast<std::size_t>(s)];
     batches.source_tokens += batch.source_tokens;
     batches.target_tokens += batch.target_tokens;
-    if (s % ranks == collectives.rank()) batches.rounds.push_back(batch);
+    if (engine.dealing().place(s).rank == collectives.rank()) batches.rounds.push_back(batch);
   }
   const zero::StepResult result = run_step(config, model, engine, batches, bad.step - 1,
                                            {0, bad.optimizer_step, bad.loss_scale});

@@ -50,9 +50,11 @@ void StepLoop::write_bad_step() {
     std::vector<std::vector<std::string>> slots;
     for (const std::string& text : texts) slots.push_back(slots_of(text));
     std::vector<std::string> all;
-    for (std::int64_t s = 0; s < state_.micro_batches; ++s)
-      all.push_back(slots.at(static_cast<std::size_t>(s % collectives.size()))
-                        .at(static_cast<std::size_t>(s / collectives.size())));
+    for (std::int64_t s = 0; s < state_.micro_batches; ++s) {
+      const SlotDealing::Place place = session_.engine->dealing().place(s);
+      all.push_back(
+          slots.at(static_cast<std::size_t>(place.rank)).at(static_cast<std::size_t>(place.pass)));
+    }
     BadStep bad;
     bad.step = judged.step;
     bad.optimizer_step = judged.step - state_.skipped_steps;

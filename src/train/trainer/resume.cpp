@@ -5,8 +5,8 @@
 #include "th/monitor/metrics.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/lr_schedule.hpp"
+#include "train/state_changes.hpp"
 #include "train/trainer/run_setup.hpp"
-#include "train/trainer/state_changes.hpp"
 
 #include <algorithm>
 #include <array>

@@ -34,6 +34,8 @@ class RunSetup {
   /// What the engine is made of. Throws where it can't be, or doesn't fit into the memory that the
   /// ranks of a node have.
   [[nodiscard]] zero::PlanRequest plan_engine(config::Overlap overlap);
+  /// Resolves comm.dealing in both: rank 0 tells it. `first` plans the epoch that begins.
+  void deal_slots(zero::PlanRequest& first, zero::PlanRequest& request);
   void tell_choices(const OverlapChoice& choice, const config::RunConfig& config);
   void build_engine(zero::PlanRequest request);
   /// While the engine lives, collectives follow its stream, and a hang leaves what each rank did

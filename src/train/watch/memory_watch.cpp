@@ -104,6 +104,18 @@ std::string classes_of(const runtime::MemoryUse& use, runtime::StateNames states
 
 }  // namespace
 
+std::int64_t bytes_without_room(const zero::PlanRequest& request, std::int64_t ranks_here,
+                                std::int64_t available) {
+  const zero::MemoryPlan plan = zero::plan_memory(request);
+  const std::int64_t host = request.memory == zero::DeviceMemory::kOwn
+                                ? plan.host_peak().host.total()
+                                : plan.peak().use.total();
+  const std::optional<std::int64_t> mapped = runtime::address_space_left();
+  const bool fits = (available == 0 || plan.of_node(host, ranks_here) * ranks_here <= available) &&
+                    (!mapped || host <= *mapped);
+  return fits ? 0 : host;
+}
+
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available,
                   std::int64_t gpu_free) {
   const zero::MemoryPlan plan = zero::plan_memory(request);

@@ -12,6 +12,7 @@
 #include "zero/roles/parameter_update.hpp"
 #include "zero/roles/step_end.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -80,7 +81,8 @@ void ZeroEngine::accumulate(model::Transformer& model, const data::Batch* batch,
   Roles& r = *roles_;
   r.progress.require_rounds();
   const std::int64_t round = r.progress.round();
-  const std::int64_t slot = round * r.frame.ranks + r.frame.rank;
+  // An idle pass has a number too, which nothing is drawn from.
+  const std::int64_t slot = std::max<std::int64_t>(0, r.frame.dealing.slot(r.frame.rank, round));
   const bool audited = r.audit && r.audit->is_of(round, r.frame.rank);
   if (r.audit) r.audit->enter(audited ? SlotAudit::Pass::kOwn : SlotAudit::Pass::kOther);
   const BitFlip::Computing flips(audited && batch != nullptr && batch->sentences > 0);
@@ -121,6 +123,7 @@ const FlatLayout& ZeroEngine::layout() const noexcept { return roles_->frame.lay
 const EngineBuffers& ZeroEngine::buffers() const noexcept { return roles_->frame.buffers; }
 std::int64_t ZeroEngine::rounds() const noexcept { return roles_->frame.rounds; }
 std::int64_t ZeroEngine::slots() const noexcept { return roles_->frame.slots; }
+const SlotDealing& ZeroEngine::dealing() const noexcept { return roles_->frame.dealing; }
 const runtime::Stream& ZeroEngine::communication() const noexcept {
   return roles_->frame.communication;
 }

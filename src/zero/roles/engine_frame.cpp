@@ -24,6 +24,7 @@ EngineFrame::EngineFrame(const config::RunConfig& run, const model::Transformer&
       rounds((slots + collectives.size() - 1) / collectives.size()),
       rank(collectives.rank()),
       ranks(collectives.size()),
+      dealing(slot_dealing(config, slots, ranks)),
       flight(std::make_shared<runtime::FlightRecord>()),
       compute(device.compute()),
       own_communication(config.comm.overlap == config::Overlap::kOn

@@ -16,15 +16,17 @@ class FastReducer final : public GradientReducer {
   bool adds_over_rounds() const noexcept override { return !sharded_; }
 
  private:
-  runtime::Access::Kind access() const noexcept override { return runtime::Access::Kind::kWrite; }
-  void sum(std::int64_t number, std::int64_t offset, std::int64_t round) override {
+  runtime::Access::Kind access(std::int64_t /*pass*/) const noexcept override {
+    return runtime::Access::Kind::kWrite;
+  }
+  void sum(std::int64_t number, std::int64_t offset, std::int64_t pass) override {
     const FlatLayout::Unit& unit = frame_.unit(number);
     float* full = buffer().data() + offset;
     frame_.collectives.all_reduce_fast(full, unit.padded);
     if (!sharded_) return;
     auto* out = reinterpret_cast<float*>(reduced(number));
     const float* mine = full + frame_.rank * unit.shard;
-    if (round == 0) return frame_.communication.copy(out, mine, unit.shard * kFloat);
+    if (pass == 0) return frame_.communication.copy(out, mine, unit.shard * kFloat);
     frame_.device.accumulate(frame_.communication, out, mine, unit.shard);
   }
 

@@ -122,7 +122,7 @@ runtime::Event GradientReducer::reduce(std::int64_t number, const SlotPass& pass
   const FlatLayout::Unit& unit = frame_.unit(number);
   const std::size_t place = places_[index(number)];
   const std::int64_t width = element_bytes(frame_.buffers.types.reduced);
-  const Access gradient{access(), sent(number), unit.padded * width};
+  const Access gradient{access(pass.round), sent(number), unit.padded * width};
   frame_.communication.wait(frame_.compute.record());
   frame_.communication.enqueue(
       "reduce",

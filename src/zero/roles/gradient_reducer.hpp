@@ -52,10 +52,10 @@ class GradientReducer {
 
  protected:
   explicit GradientReducer(const EngineFrame& frame);
-  /// On the communication stream: the sum of what lies at `offset` of the buffer.
-  virtual void sum(std::int64_t unit, std::int64_t offset, std::int64_t round) = 0;
-  /// What sum() does with the gradient, and where it writes norms.
-  [[nodiscard]] virtual runtime::Access::Kind access() const noexcept = 0;
+  /// On the communication stream: the sum of what lies at `offset` of the buffer, made in a pass.
+  virtual void sum(std::int64_t unit, std::int64_t offset, std::int64_t pass) = 0;
+  /// What sum() does with the gradient of a pass, and where it writes norms.
+  [[nodiscard]] virtual runtime::Access::Kind access(std::int64_t pass) const noexcept = 0;
   [[nodiscard]] virtual runtime::Access norms_of(std::int64_t /*unit*/) const { return {}; }
 
   const EngineFrame& frame_;

@@ -61,7 +61,7 @@ void StepEnd::enqueue_outcome(const StepRequest& request, const GradientReducer&
   all.losses = b.shard_blocks;
   all.rank = frame_.rank;
   all.ranks = frame_.ranks;
-  all.slots = frame_.slots;
+  all.dealing = frame_.dealing;
   all.clip = frame_.config.train.gradient_clip;
   all.loss_scale = request.loss_scale;
   all.outcome = outcome;

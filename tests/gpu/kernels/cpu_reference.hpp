@@ -82,7 +82,7 @@ inline std::vector<std::vector<float>> leaves(std::int64_t slots, std::int64_t c
 inline std::vector<float> tree_sum(const std::vector<std::vector<float>>& leaves,
                                    std::int64_t ranks) {
   const std::int64_t slots = std::ssize(leaves), count = std::ssize(leaves[0]);
-  zero::SlotTree tree(slots, ranks, count);
+  zero::SlotTree tree(SlotDealing{slots, ranks}.ends(), count);
   std::vector<float> out(leaves[0].size());
   for (std::int64_t first = 0; first < slots; first += ranks) {
     std::vector<const float*> pieces;

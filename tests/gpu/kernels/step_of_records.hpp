@@ -51,7 +51,7 @@ class StepOfRecords {
     out.record = record_;
     out.losses = shard_blocks_;
     out.ranks = ranks_;
-    out.slots = kSlots;
+    out.dealing = {kSlots, out.ranks};
     out.clip = 0.5;
     out.loss_scale = 4;
     return out;

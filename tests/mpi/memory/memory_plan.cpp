@@ -190,28 +190,9 @@ TEST_F(MemoryPlanTest, MessagesTakeAReceiveBufferThatIsPlanned) {
 
 TEST_F(MemoryPlanTest, WhatCrossesNodesIsReceivedIntoBuffersThatArePlannedToTheByte) {
   for (const std::vector<int>& nodes : node_placements(ranks())) {
-    for (const std::int64_t stage : {0, 2, 3}) {
-      const th::config::RunConfig config =
-          make_config(stage, GradientCheckpointing::kFull, kSizes[0]);
-      th::zero::PlanRequest request = plan_request(config, kSizes[0], false);
-      request.nodes = th::runtime::NodeMap(nodes);
-      MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
-      // The update has no batches and no activations.
-      const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;
-      MemoryUse at_end;
-      (void)measure(
-          config, kSizes[0], 0, TransportChoice::kBest,
-          [&] { at_end = MemoryLedger::process().current(); }, nodes);
-      // All ranks' records are gone at the step's end.
-      const th::zero::FlatLayout layout(
-          th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
-                                 th::model::GemmLibrary::kMkl)
-              .units(),
-          ranks());
-      EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout),
-                at_end[MemoryClass::kCommunication])
-          << "stage " << stage << ", nodes " << testing::PrintToString(nodes);
-    }
+    for (const std::int64_t stage : {0, 2, 3})
+      expect_communication_as_planned(make_config(stage, GradientCheckpointing::kFull, kSizes[0]),
+                                      nodes);
   }
 }
 

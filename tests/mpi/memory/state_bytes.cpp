@@ -3,12 +3,9 @@
 // one round of slots and several, fp32 and 16-bit types.
 #include <gtest/gtest.h>
 
+#include "engine_run.hpp"
 #include "mpi_test.hpp"
-#include "th/model/blocks/transformer.hpp"
 #include "th/model/memory/torch_memory.hpp"
-#include "th/runtime/memory/memory_ledger.hpp"
-#include "th/runtime/transport/mpi_collectives.hpp"
-#include "th/zero/engine/engine.hpp"
 
 namespace {
 
@@ -16,7 +13,8 @@ using th::config::Precision;
 using th::config::ReduceDtype;
 using th_test::ranks;
 
-constexpr std::int64_t kVocabulary = 37;
+using th_test::between_nodes_in_a_step;
+using th_test::EngineRun;
 
 /// Bytes a parameter: [stage] whole + sharded / N, and bytes of an element sent for gradients and
 /// for parameters.
@@ -53,42 +51,6 @@ th::config::RunConfig make_config(std::int64_t stage, const Column& column) {
   c.precision.reduce_dtype = column.reduced;
   return c;
 }
-
-th::data::Batch make_batch() {
-  th::data::Batch b;
-  b.sentences = 1;
-  b.source_length = b.target_length = 3;
-  b.source = b.target_in = b.target_out = {5, 6, 7};
-  b.source_lengths = b.target_lengths = {3};
-  b.source_tokens = b.target_tokens = 3;
-  return b;
-}
-
-struct EngineRun {
-  explicit EngineRun(const th::config::RunConfig& config, std::int64_t slot_count,
-                     const std::vector<int>& pretended_nodes = {})
-      : slots(slot_count),
-        collectives(th::runtime::make_mpi_collectives(
-            MPI_COMM_WORLD, th::runtime::TransportChoice::kBest, pretended_nodes)),
-        model({config.model, kVocabulary, kVocabulary, 32}, th::model::GemmLibrary::kMkl) {
-    ledger.restart();
-    engine = std::make_unique<th::zero::ZeroEngine>(config, model, *collectives, slots);
-  }
-  void step() {
-    const th::data::Batch batch = make_batch();
-    engine->begin_step();
-    for (std::int64_t round = 0; round < engine->rounds(); ++round) {
-      const std::int64_t slot = round * collectives->size() + collectives->rank();
-      engine->accumulate(model, slot < slots ? &batch : nullptr, 0, 0.01, 0.0);
-    }
-    (void)engine->step({1e-3, 1});
-  }
-  std::int64_t slots;
-  th::runtime::MemoryLedger& ledger = th::runtime::MemoryLedger::process();
-  std::unique_ptr<th::runtime::Collectives> collectives;
-  th::model::Transformer model;
-  std::unique_ptr<th::zero::ZeroEngine> engine;
-};
 
 TEST(StateBytes, MeasuredByTheLedgerFollowTheFormulaToTheByte) {
   th::model::observe_torch_memory();
@@ -299,12 +261,6 @@ TEST(BytesBetweenNodes, OfWholeTensorsAreWhatWasPlannedForEveryPlacement) {
       }
     }
   }
-}
-
-th::runtime::ByteCounters between_nodes_in_a_step(EngineRun& run) {
-  const th::runtime::ByteCounters before = run.collectives->bytes_between_nodes();
-  run.step();
-  return run.collectives->bytes_between_nodes() - before;
 }
 
 TEST(BytesBetweenNodes, AreWhatWasPlannedForEveryPlacement) {

@@ -66,6 +66,30 @@ class Nodes(th_run.ProgramTest):
             self.assertTrue(all(int(number) > 0 for number in summary["bytes_between_nodes"]))
             self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
 
+    def test_blocks_send_a_sum_where_rounds_send_each_gradient(self):
+        self.train(**SYNTHETIC, run__output_dir="alone")
+        crossed = {}
+        for name, dealing, stage, said in (
+            ("auto", "auto", 0, "blocks (auto: fewer bytes between nodes)"),
+            ("rounds", "rounds", 0, "rounds (as the deck says)"),
+            ("blocks", "blocks", 2, "blocks (as the deck says)"),
+            ("auto2", "auto", 2, "rounds (auto: the stage keeps no whole gradients)"),
+        ):
+            out, summary = self.on(
+                "2,2", zero__stage=stage, comm__dealing=dealing, run__output_dir=name
+            )
+            self.assert_same_run(name, "alone")
+            self.assertIn(f"Micro-batches are dealt in {said}\n", out)
+            self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
+            crossed[name] = [
+                int(row["between_nodes"])
+                for row in summary["traffic"]
+                if row["collective"] == "exchange"
+            ]
+        self.assertEqual(len(crossed["rounds"]), 1)
+        self.assertEqual([2 * n for n in crossed["auto"]], crossed["rounds"])
+        self.assertEqual([2 * n for n in crossed["blocks"]], crossed["auto2"])
+
     def test_a_pair_of_ranks_without_a_link_is_named(self):
         self.environment.update(TH_FAIL_LINK="1-2", TH_LINK_SECONDS="1.5")
         result = self.train(ranks=3, code=7, **SYNTHETIC)

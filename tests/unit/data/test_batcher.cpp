@@ -88,7 +88,7 @@ TEST(EpochPlan, SlotsOfAStepHoldNearlyEqualWork) {
   const auto corpus = make_corpus(2000);
   for (const std::int64_t tokens : {0, 400}) {
     for (const std::int64_t window : {0, 1, 5}) {
-      const CorpusSource source(corpus, section(16, tokens, window), 4, 3, 0, 1);
+      const CorpusSource source(corpus, section(16, tokens, window), {4, 1}, 3, 0);
       for (std::int64_t step = 0; step + 1 < source.steps(0); ++step) {
         const auto [fewest, most] = slot_tokens(source.make(0, step));
         EXPECT_LE(most - fewest, tokens > 0 ? 40 : 30)
@@ -100,7 +100,7 @@ TEST(EpochPlan, SlotsOfAStepHoldNearlyEqualWork) {
 }
 
 TEST(EpochPlan, ATokenBudgetIsFilled) {
-  const CorpusSource source(make_corpus(2000), section(16, 400, 1), 4, 3, 0, 1);
+  const CorpusSource source(make_corpus(2000), section(16, 400, 1), {4, 1}, 3, 0);
   const auto lengths = make_corpus(2000)->lengths();
   const EpochPlan plan = make_epoch_plan(lengths, section(16, 400, 1), 4, 3, 0);
   for (std::int64_t step = 0; step + 1 < plan.steps(); ++step) {

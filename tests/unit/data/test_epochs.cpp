@@ -135,7 +135,7 @@ TEST(CorpusSource, PlansAsMakeEpochPlanDoes) {
   for (const std::int64_t tokens : {0, 60})
     for (const std::int64_t window : {1, 5}) {
       const auto data = section(4, tokens, window);
-      const CorpusSource source(corpus, data, 3, 9, 0, 1);
+      const CorpusSource source(corpus, data, {3, 1}, 9, 0);
       for (std::int64_t epoch = 0; epoch < 3; ++epoch) {
         const EpochPlan plan = make_epoch_plan(corpus->lengths(), data, 3, 9, epoch);
         ASSERT_EQ(source.steps(epoch), plan.steps());
@@ -153,11 +153,11 @@ TEST(CorpusSource, MixesFilesTheSameWayAtEveryRankCount) {
   const auto corpus = make_corpus(120, {100, 20});
   auto data = section(4);
   data.train_weights = {1, 1};
-  const CorpusSource one(corpus, data, 4, 5, 0, 1);
+  const CorpusSource one(corpus, data, {4, 1}, 5, 0);
   EXPECT_EQ(one.shares(), (std::vector<std::int64_t>{60, 60}));
   for (std::int64_t ranks = 2; ranks <= 4; ++ranks)
     for (std::int64_t rank = 0; rank < ranks; ++rank) {
-      const CorpusSource mine(corpus, data, 4, 5, rank, ranks);
+      const CorpusSource mine(corpus, data, {4, ranks}, 5, rank);
       for (std::int64_t step = 0; step < one.steps(2); ++step)
         EXPECT_EQ(mine.make(2, step).rounds[0].source,
                   one.make(2, step).rounds[static_cast<std::size_t>(rank)].source);
@@ -181,7 +181,7 @@ class LargeCorpus : public ::testing::Test {
 };
 
 TEST_F(LargeCorpus, HasEverySentenceOnceInAnEpoch) {
-  const CorpusSource source(corpus_, section(512, 0, 1), 4, 1, 0, 1);
+  const CorpusSource source(corpus_, section(512, 0, 1), {4, 1}, 1, 0);
   EXPECT_EQ(source.steps(0), (kPairs + 2047) / 2048);
   std::vector<std::int64_t> ids = ids_of(source, 0);
   ASSERT_EQ(std::ssize(ids), kPairs);
@@ -191,7 +191,7 @@ TEST_F(LargeCorpus, HasEverySentenceOnceInAnEpoch) {
 
 TEST_F(LargeCorpus, ATokenBudgetHoldsAndStepsAreFoundAnywhere) {
   for (const std::int64_t window : {1, 4}) {
-    const CorpusSource source(corpus_, section(1, 4000, window), 3, 1, 0, 1);
+    const CorpusSource source(corpus_, section(1, 4000, window), {3, 1}, 1, 0);
     const std::int64_t steps = source.steps(0);
     std::int64_t sentences = 0, full = 0;
     for (std::int64_t step = 0; step < steps; ++step) {
@@ -208,7 +208,7 @@ TEST_F(LargeCorpus, ATokenBudgetHoldsAndStepsAreFoundAnywhere) {
     }
     EXPECT_EQ(sentences, kPairs);
     EXPECT_GE(full, steps - 2 * (kPairs >> 17) - 2) << "one step of each piece is not full";
-    const CorpusSource other(corpus_, section(1, 4000, window), 3, 1, 1, 3);
+    const CorpusSource other(corpus_, section(1, 4000, window), {3, 3}, 1, 1);
     for (const std::int64_t step : {steps - 1, std::int64_t{0}, steps / 2})
       EXPECT_EQ(other.make(0, step).rounds[0].source, source.make(0, step).rounds[1].source);
     EXPECT_FALSE(source.counts_quickly());
@@ -217,10 +217,10 @@ TEST_F(LargeCorpus, ATokenBudgetHoldsAndStepsAreFoundAnywhere) {
 }
 
 TEST_F(LargeCorpus, EpochsDiffer) {
-  const CorpusSource source(corpus_, section(64, 0, 1), 2, 1, 0, 1);
+  const CorpusSource source(corpus_, section(64, 0, 1), {2, 1}, 1, 0);
   EXPECT_NE(source.make(0, 3).rounds[0].source, source.make(1, 3).rounds[0].source);
   EXPECT_EQ(source.make(0, 3).rounds[0].source,
-            CorpusSource(corpus_, section(64, 0, 1), 2, 1, 0, 1).make(0, 3).rounds[0].source);
+            CorpusSource(corpus_, section(64, 0, 1), {2, 1}, 1, 0).make(0, 3).rounds[0].source);
 }
 
 }  // namespace

@@ -77,10 +77,14 @@ TEST(EvalBatches, SameAtEveryRankCount) {
 TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
   const auto corpus = make_corpus(101);
   for (const std::int64_t tokens : {0, 50}) {
-    const CorpusSource one(corpus, section(4, tokens), 8, 5, 0, 1);
+    const CorpusSource one(corpus, section(4, tokens), {8, 1}, 5, 0);
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks)
       for (std::int64_t rank = 0; rank < ranks; ++rank) {
-        const CorpusSource mine(corpus, section(4, tokens), 8, 5, rank, ranks);
+        // Half of them are dealt anew, as a run does where it has chosen.
+        const bool blocks = tokens > 0 || ranks % 2 == 0;
+        const SlotDealing dealing{8, ranks, blocks};
+        CorpusSource mine(corpus, section(4, tokens), {8, ranks, blocks && rank > 0}, 5, rank);
+        mine.deal(dealing);
         ASSERT_EQ(mine.steps(1), one.steps(1));
         for (std::int64_t step = 0; step < one.steps(1); ++step) {
           const StepBatches all = one.make(1, step);
@@ -90,10 +94,9 @@ TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
           EXPECT_EQ(part.padded_tokens, all.padded_tokens);
           ASSERT_EQ(std::ssize(part.rounds), (8 - rank + ranks - 1) / ranks);
           for (std::int64_t r = 0; r < std::ssize(part.rounds); ++r) {
-            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].source,
-                      all.rounds[static_cast<std::size_t>(r * ranks + rank)].source);
-            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].target_out,
-                      all.rounds[static_cast<std::size_t>(r * ranks + rank)].target_out);
+            const Batch& expected = all.rounds[static_cast<std::size_t>(dealing.slot(rank, r))];
+            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].source, expected.source);
+            EXPECT_EQ(part.rounds[static_cast<std::size_t>(r)].target_out, expected.target_out);
           }
           for (std::int64_t slot = 0; slot < 8; ++slot) {
             const Batch& expected = all.rounds[static_cast<std::size_t>(slot)];
@@ -121,7 +124,7 @@ TEST(CorpusSource, DealsTheSameSlotsAtEveryRankCount) {
 }
 
 TEST(CorpusSource, KnowsTheLargestShapesOfAnEpochBeforeItMakesABatch) {
-  const CorpusSource source(make_corpus(101), section(4, 50), 8, 5, 1, 3);
+  const CorpusSource source(make_corpus(101), section(4, 50), {8, 3}, 5, 1);
   std::vector<BatchShape> seen;
   for (std::int64_t step = 0; step < source.steps(0); ++step) {
     for (const Batch& batch : source.make(0, step).rounds)
@@ -130,15 +133,15 @@ TEST(CorpusSource, KnowsTheLargestShapesOfAnEpochBeforeItMakesABatch) {
   const std::vector<BatchShape> known = source.largest_shapes(0, StepSource::SlotsOf::kThisRank);
   ASSERT_FALSE(seen.empty());
   EXPECT_TRUE(std::is_permutation(known.begin(), known.end(), seen.begin(), seen.end()));
-  const std::vector<BatchShape> all = CorpusSource(make_corpus(101), section(4, 50), 8, 5, 0, 1)
+  const std::vector<BatchShape> all = CorpusSource(make_corpus(101), section(4, 50), {8, 1}, 5, 0)
                                           .largest_shapes(0, StepSource::SlotsOf::kThisRank);
   EXPECT_EQ(source.largest_shapes(0, StepSource::SlotsOf::kAllRanks), all);
 }
 
 TEST(CorpusSource, ThrowsForStepOutside) {
-  const CorpusSource source(make_corpus(20), section(4), 2, 5, 0, 1);
+  const CorpusSource source(make_corpus(20), section(4), {2, 1}, 5, 0);
   EXPECT_ANY_THROW(static_cast<void>(source.make(0, source.steps(0))));
-  EXPECT_THROW(CorpusSource(make_corpus(5), section(4), 2, 5, 0, 1), DataError);
+  EXPECT_THROW(CorpusSource(make_corpus(5), section(4), {2, 1}, 5, 0), DataError);
 }
 
 /// Epoch e has 3 + e steps; step `bad` of epoch 0 throws; a step sleeps so that workers overtake
@@ -160,6 +163,7 @@ class CountingSource final : public StepSource {
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t, SlotsOf) const override {
     return {};
   }
+  void deal(const SlotDealing&) override {}
   mutable std::atomic<std::int64_t> made{0};
 
  private:
@@ -234,7 +238,8 @@ TEST(BatchLoader, NotesEachStepThatItMakesReadyByTheNumberOfTheRunsStep) {
 }
 
 TEST(BatchLoader, ResumeGivesTheSameBatches) {
-  const auto source = std::make_shared<CorpusSource>(make_corpus(60), section(4), 2, 5, 0, 1);
+  const auto source =
+      std::make_shared<CorpusSource>(make_corpus(60), section(4), SlotDealing{2, 1}, 5, 0);
   BatchLoader whole(source, 0, 0, 2);
   for (std::int64_t i = 0; i < source->steps(0) + 2; ++i) static_cast<void>(whole.next());
   BatchLoader resumed(source, 1, 2, 1);
@@ -246,7 +251,7 @@ TEST(SyntheticSource, Shapes) {
   auto data = section(3);
   data.vocab_size = 20;
   data.synthetic_length = 5;
-  const SyntheticSource one(data, 4, 1, 10, 0, 1);
+  const SyntheticSource one(data, {4, 1}, 1, 10, 0);
   const StepBatches all = one.make(0, 2);
   ASSERT_EQ(all.rounds.size(), 4U);
   EXPECT_EQ(all.source_tokens, 60);
@@ -264,13 +269,13 @@ TEST(SyntheticSource, Shapes) {
   }
   EXPECT_NE(all.rounds[0].source, all.rounds[1].source);
   EXPECT_NE(all.rounds[0].source, one.make(0, 3).rounds[0].source);
-  const SyntheticSource last(data, 4, 1, 10, 2, 3);
+  const SyntheticSource last(data, {4, 3}, 1, 10, 2);
   ASSERT_EQ(last.make(0, 2).rounds.size(), 1U);
   EXPECT_EQ(last.make(0, 2).rounds[0].source, all.rounds[2].source);
   EXPECT_EQ(last.make_slot(0, 2, 1).source, all.rounds[1].source);
   EXPECT_EQ(last.make_slot(0, 2, 1).target_out, all.rounds[1].target_out);
   data.vocab_size = 4;
-  EXPECT_THROW(SyntheticSource(data, 4, 1, 10, 0, 1), DeckError);
+  EXPECT_THROW(SyntheticSource(data, {4, 1}, 1, 10, 0), DeckError);
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ class SampledSource : public testing::TestWithParam<config::TokenizerKind> {
     dataset_ = open_dataset(section_, false, share);
   }
   [[nodiscard]] CorpusSource source(std::int64_t rank = 0, std::int64_t ranks = 1) const {
-    return {dataset_.training(), section_, 4, 7, rank, ranks};
+    return {dataset_.training(), section_, {4, ranks}, 7, rank};
   }
   config::DataSection section_;
   Dataset dataset_;
@@ -126,7 +126,7 @@ TEST_P(SampledSource, WithoutSamplingTheIndexHasNoText) {
   EXPECT_FALSE(plain.train->has_text());
   EXPECT_TRUE(dataset_.train->has_text());
   EXPECT_EQ(plain.source_tokenizer->saved(), dataset_.source_tokenizer->saved());
-  const CorpusSource fixed({plain.train, {}}, section_, 4, 7, 0, 1);
+  const CorpusSource fixed({plain.train, {}}, section_, {4, 1}, 7, 0);
   EXPECT_TRUE(fixed.counts_quickly());
 }
 

@@ -14,7 +14,7 @@ namespace {
 TEST(ScheduleSteps, AreThoseOfAllEpochsAndNeverOverflow) {
   config::RunConfig config;
   config.data.vocab_size = 10;
-  const data::SyntheticSource source(config.data, 2, 1, 7, 0, 1);
+  const data::SyntheticSource source(config.data, {2, 1}, 1, 7, 0);
   config.train.epochs = 3;
   config.schedule.name = config::ScheduleKind::kNoam;
   EXPECT_EQ(schedule_steps(config, source), 0) << "it has no end";

@@ -66,7 +66,7 @@ bool same_float_bits(const Floats& a, const Floats& b) {
 Floats run_tree(const std::vector<Floats>& slots, std::int64_t ranks,
                 const std::vector<std::int64_t>& parts) {
   const auto count = static_cast<std::int64_t>(slots[0].size());
-  SlotTree tree(std::ssize(slots), ranks, count);
+  SlotTree tree(SlotDealing{std::ssize(slots), ranks}.ends(), count);
   Floats out(slots[0].size(), -77.0F);
   for (std::int64_t first = 0; first < std::ssize(slots); first += ranks) {
     const std::int64_t end = std::min(first + ranks, std::ssize(slots));
@@ -129,7 +129,7 @@ TEST(SlotTree, TheResultMayReplaceAnyPieceOfTheLastRound) {
       const std::int64_t last = (slots - 1) / ranks * ranks;
       for (std::int64_t target = last; target < slots; ++target) {
         auto values = contributions(slots, 1500);
-        SlotTree tree(slots, ranks, 1500);
+        SlotTree tree(SlotDealing{slots, ranks}.ends(), 1500);
         for (std::int64_t first = 0; first <= last; first += ranks) {
           std::vector<const float*> pieces;
           for (std::int64_t s = first; s < std::min(first + ranks, slots); ++s)
@@ -146,7 +146,7 @@ TEST(SlotTree, TheResultMayReplaceAnyPieceOfTheLastRound) {
 
 TEST(SlotTree, PiecesMayBeOverwrittenBetweenRounds) {
   const auto values = contributions(7, 300);
-  SlotTree tree(7, 2, 300);
+  SlotTree tree(SlotDealing{7, 2}.ends(), 300);
   Floats a(300), b(300), out(300);
   for (std::int64_t first = 0; first < 7; first += 2) {
     a = values[static_cast<std::size_t>(first)];
@@ -164,7 +164,7 @@ TEST(SlotTree, PiecesMayBeOverwrittenBetweenRounds) {
 
 TEST(SlotTree, ATreeIsUsedAgainForTheNextStep) {
   const auto values = contributions(11, 64);
-  SlotTree tree(11, 3, 64);
+  SlotTree tree(SlotDealing{11, 3}.ends(), 64);
   for (int step = 0; step < 3; ++step) {
     Floats out(64);
     for (std::int64_t first = 0; first < 11; first += 3) {
@@ -179,25 +179,26 @@ TEST(SlotTree, ATreeIsUsedAgainForTheNextStep) {
 
 TEST(SlotTree, OneRoundLeavesNothingPending) {
   for (std::int64_t slots = 1; slots <= 20; ++slots) {
-    EXPECT_EQ(SlotTree::pending_buffers(slots, slots), 0);
-    EXPECT_EQ(SlotTree(slots, slots + 3, 1000).bytes(), 0);
+    EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{slots, slots}.ends()), 0);
+    EXPECT_EQ(SlotTree(SlotDealing{slots, slots + 3}.ends(), 1000).bytes(), 0);
   }
 }
 
 TEST(SlotTree, PendingBuffersAreTheMostBitsOfAnyRoundsBorder) {
-  EXPECT_EQ(SlotTree::pending_buffers(8, 1), 3);  // after seven slots: 4 + 2 + 1
-  EXPECT_EQ(SlotTree::pending_buffers(8, 2), 2);  // after six: 4 + 2
-  EXPECT_EQ(SlotTree::pending_buffers(8, 3), 2);  // after three: 2 + 1
-  EXPECT_EQ(SlotTree::pending_buffers(8, 4), 1);
-  EXPECT_EQ(SlotTree::pending_buffers(8, 8), 0);
-  EXPECT_EQ(SlotTree::pending_buffers(64, 8), 3);
+  EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{8, 1}.ends()),
+            3);  // after seven slots: 4 + 2 + 1
+  EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{8, 2}.ends()), 2);  // after six: 4 + 2
+  EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{8, 3}.ends()), 2);  // after three: 2 + 1
+  EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{8, 4}.ends()), 1);
+  EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{8, 8}.ends()), 0);
+  EXPECT_EQ(SlotTree::pending_buffers(SlotDealing{64, 8}.ends()), 3);
 }
 
 TEST(SlotTree, AllocatesThePendingBuffersAndStaysLogarithmic) {
   for (std::int64_t slots = 1; slots <= 70; ++slots) {
     for (std::int64_t ranks = 1; ranks <= 8; ++ranks) {
-      const std::int64_t pending = SlotTree::pending_buffers(slots, ranks);
-      EXPECT_EQ(SlotTree(slots, ranks, 10).bytes(), pending * 10 * 4);
+      const std::int64_t pending = SlotTree::pending_buffers(SlotDealing{slots, ranks}.ends());
+      EXPECT_EQ(SlotTree(SlotDealing{slots, ranks}.ends(), 10).bytes(), pending * 10 * 4);
       EXPECT_LE(pending,
                 static_cast<std::int64_t>(std::bit_width(static_cast<std::uint64_t>(slots - 1))));
     }
@@ -212,7 +213,7 @@ TEST(SlotTree, SumsOfWholeSubtreesMayComeInTheirSlotsPlace) {
     const Floats expected = tree_sum(values);
     for (const std::int64_t ranks : {1, 3, 4, 6, 8}) {
       for (const std::int64_t widest : {2, 4, 8}) {
-        SlotTree tree(slots, ranks, 1500);
+        SlotTree tree(SlotDealing{slots, ranks}.ends(), 1500);
         Floats out(1500);
         for (std::int64_t first = 0; first < slots; first += ranks) {
           std::vector<SlotTree::Leaf> leaves;
@@ -243,7 +244,7 @@ TEST(SlotTree, SumsOfWholeSubtreesMayComeInTheirSlotsPlace) {
 TEST(SlotTree, RefusesASumThatIsNoSubtree) {
   const Floats x(4, 1.0F);
   Floats out(4);
-  SlotTree tree(8, 8, 4);
+  SlotTree tree(SlotDealing{8, 8}.ends(), 4);
   const std::vector<SlotTree::Leaf> shifted{{x.data(), 1}, {x.data(), 2}}, odd{{x.data(), 3}};
   EXPECT_THROW((void)tree.add<float>(0, std::span<const SlotTree::Leaf>(shifted), 0, 4, out.data()),
                InternalError);
@@ -256,10 +257,10 @@ TEST(SlotTree, RefusesASumThatIsNoSubtree) {
 TEST(SlotTree, RefusesMoreSlotsThanAnnounced) {
   const Floats x(4, 1.0F);
   Floats out(4);
-  SlotTree tree(2, 2, 4);
+  SlotTree tree(SlotDealing{2, 2}.ends(), 4);
   const std::vector<const float*> pieces{x.data(), x.data(), x.data()};
   EXPECT_THROW((void)tree.add<float>(0, pieces, 0, 4, out.data()), InternalError);
-  EXPECT_THROW(SlotTree(0, 1, 4), InternalError);
+  EXPECT_THROW(SlotTree(std::vector<std::int64_t>{0}, 4), InternalError);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "th/base/slot_dealing.hpp"
 #include "th/runtime/device/step_outcome.hpp"
 #include "th/runtime/device/stream.hpp"
 #include "th/runtime/optimizers/optimizer_rules.hpp"
@@ -17,7 +18,7 @@ enum class ElementType { kFp32, kBf16, kFp16 };
 
 /// What the end of a step is made from, in memory of the side that computes it. Every rank has left
 /// a record: fp64 sums of squares of its shard's blocks (block_square_sums), unit after unit, and
-/// the losses of its slots by round.
+/// the losses of its slots by pass.
 struct StepRecords {
   /// Blocks of a rank's shard of one unit, and this rank's reduced gradient of it.
   struct Unit {
@@ -28,7 +29,8 @@ struct StepRecords {
   ElementType type = ElementType::kFp32;  ///< of gradients
   const double* records = nullptr;        ///< one after the other, in rank order
   std::int64_t record = 0, losses = 0;    ///< doubles of a record, and before its losses
-  std::int64_t rank = 0, ranks = 1, slots = 1;
+  std::int64_t rank = 0, ranks = 1;
+  SlotDealing dealing;              ///< which record has the loss of which slot
   double clip = 0, loss_scale = 1;  ///< clip 0: none
   StepOutcome* outcome = nullptr;
 };

@@ -37,6 +37,12 @@ class MemoryWatch {
   std::int64_t waiting_bytes_ = 0, audited_bytes_ = 0;  ///< of training's batches
 };
 
+/// What a rank takes of its node's memory by the plan of `request`, where `ranks_here` such ranks
+/// take more than the `available` bytes (0: not known), or a rank more than its address space; 0:
+/// it fits.
+[[nodiscard]] std::int64_t bytes_without_room(const zero::PlanRequest& request,
+                                              std::int64_t ranks_here, std::int64_t available);
+
 /// Before anything is allocated: throws MemoryError where `ranks_here` ranks with what `request`
 /// says they do take more than the `available` bytes of this node's host memory, or this rank more
 /// than the `gpu_free` bytes of its GPU, ranks that share it not counted (0: not known, nothing is

@@ -77,6 +77,8 @@ class ZeroEngine final {
   [[nodiscard]] const EngineBuffers& buffers() const noexcept;
   [[nodiscard]] std::int64_t rounds() const noexcept;
   [[nodiscard]] std::int64_t slots() const noexcept;
+  /// Which rank computes which slot, in which round.
+  [[nodiscard]] const SlotDealing& dealing() const noexcept;
   /// The stream of the collectives.
   [[nodiscard]] const runtime::Stream& communication() const noexcept;
   /// The events of the last steps, with their times.

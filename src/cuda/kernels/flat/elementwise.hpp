@@ -163,8 +163,10 @@ TH_HOST_DEVICE inline std::int64_t norm_strand(const runtime::StepRecords& s,
 /// The losses in slot order.
 TH_HOST_DEVICE inline double loss_total(const runtime::StepRecords& s) {
   double sum = 0;
-  for (std::int64_t slot = 0; slot < s.slots; ++slot)
-    sum += s.records[slot % s.ranks * s.record + s.losses + slot / s.ranks];
+  for (std::int64_t slot = 0; slot < s.dealing.slots; ++slot) {
+    const SlotDealing::Place place = s.dealing.place(slot);
+    sum += s.records[place.rank * s.record + s.losses + place.pass];
+  }
   return sum;
 }
 

@@ -1,4 +1,4 @@
-#include "train/trainer/state_changes.hpp"
+#include "train/state_changes.hpp"
 
 #include "th/config/state_names.hpp"
 
