@@ -32,7 +32,7 @@ struct Batch {
 struct StepBatches {
   std::int64_t epoch = 0;
   std::int64_t step_in_epoch = 0;
-  /// This rank's slots by round: slot = round * ranks + rank, if that is below micro_batches.
+  /// This rank's slots: slot = round * ranks + rank, those below micro_batches.
   std::vector<Batch> rounds;
   std::int64_t source_tokens = 0;  ///< over all slots of the step
   std::int64_t target_tokens = 0;  ///< over all slots: the loss divides by it

@@ -30,14 +30,14 @@ class StepSource {
   /// The largest shapes of those slots in an epoch; none is within another.
   [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch,
                                                                SlotsOf whose) const = 0;
-  /// Whether steps() of many epochs is so fast that a user does not notice.
+  /// Whether steps() of many epochs takes no time that a user waits for.
   [[nodiscard]] virtual bool counts_quickly() const { return true; }
 };
 
 class EpochPairs;
 class SampledPairs;
 
-/// One rank's share of the steps over a corpus. It keeps the plans that were last asked for.
+/// One rank's share of the steps over a corpus. Keeps the plans that were asked for last.
 ///
 /// A corpus above kPlannedWhole pairs is planned in pieces. Its pairs are taken in the order of a
 /// Permutation, and each piece of about 2^17 pairs is planned by itself, when one of its steps is
