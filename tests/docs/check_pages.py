@@ -81,7 +81,7 @@ def problems_of(page, root, binaries, keys):
 
 
 def all_pages(root):
-    folders = (".", "docs", "benchmarks", "tests/golden")
+    folders = (".", "docs", "docs/notes", "benchmarks", "tests/golden")
     return sorted(path for folder in folders for path in (root / folder).glob("*.md"))
 
 

@@ -1,4 +1,5 @@
-# README.md and docs/*.md: links, anchors, paths and keys are there, and every command runs.
+# README.md, docs/*.md and docs/notes/*.md: links, anchors, paths and keys are there, and every
+# command runs.
 # docs.NAME runs the ```sh blocks of a page, trainings shortened as the page says; docs.NAME_long
 # (label long) runs them whole. pages.py tells how a block is marked.
 find_package(Python3 COMPONENTS Interpreter QUIET)
@@ -13,12 +14,15 @@ if(Python3_FOUND AND TARGET th_app)
   th_add_docs_test(pages check_pages.py ${CMAKE_SOURCE_DIR} ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
   th_add_docs_test(pages_self_test check_pages.py --self-test)
   th_add_docs_test(run_page_self_test test_run_page.py)
+  th_add_docs_test(pictures test_pictures.py)
   file(GLOB docs_pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/README.md
-    ${CMAKE_SOURCE_DIR}/docs/*.md)
+    ${CMAKE_SOURCE_DIR}/docs/*.md ${CMAKE_SOURCE_DIR}/docs/notes/*.md)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${docs_pages})
   foreach(page IN LISTS docs_pages)
-    get_filename_component(name ${page} NAME)
-    string(REGEX REPLACE "\\.md$" "" name ${name})
+    get_filename_component(name ${page} NAME_WE)
+    if(page MATCHES "/docs/notes/")
+      set(name notes_${name})
+    endif()
     file(STRINGS ${page} commands REGEX "^```sh")
     file(STRINGS ${page} trainings REGEX "^<!-- test: (long|run keys)")
     if(commands)

@@ -6,9 +6,9 @@
 
 namespace th {
 
-/// Bytes as text (RFC 4648, section 4, padded), for places that hold text alone.
+/// Bytes as text (RFC 4648, section 4, padded), for formats that hold only text.
 [[nodiscard]] std::string base64_text(std::string_view bytes);
-/// The inverse; empty where the text is not such text.
+/// The inverse of base64_text(); nothing if the text is no base64.
 [[nodiscard]] std::optional<std::string> base64_bytes(std::string_view text);
 
 }  // namespace th

@@ -4,14 +4,14 @@
 
 namespace th {
 
-/// What was built, with which libraries, and what processor runs it.
+/// The build and the libraries that it uses.
 struct BuildInfo {
   std::string version, git, compiler, build_type, torch, hdf5, boost, mpi;
 };
 
 /// Counts the changes of this project that alter bits (kernels, orders of sums, streams of random
-/// numbers): part of a run's identity, so that a checkpoint of before such a change still resumes,
-/// within what another identity is allowed.
+/// numbers). It is part of a run's identity, so a checkpoint from before such a change resumes with
+/// the tolerance of another identity.
 inline constexpr int kNumericsRevision = 6;
 
 [[nodiscard]] BuildInfo build_info();

@@ -22,7 +22,7 @@ enum class ExitCode : int {
 /// The message states what was asked, the values seen and the way out; it ends without a newline.
 class Error : public std::runtime_error {
  public:
-  /// Who throws it: one rank, for all that is known, or all ranks alike, by an agreement.
+  /// Who throws it: perhaps one rank alone, or all ranks together after an agreement.
   enum class Thrown { kHere, kEverywhere };
   Error(ExitCode code, const std::string& message, Thrown thrown = Thrown::kHere)
       : std::runtime_error(message), code_(code), thrown_(thrown) {}
@@ -58,8 +58,8 @@ class CheckpointError : public Error {
   explicit CheckpointError(const std::string& message) : Error(ExitCode::kCheckpoint, message) {}
 };
 
-/// A checkpoint of a format that only a newer program reads: exit 5. Nobody falls back to an older
-/// checkpoint for it.
+/// A checkpoint of a format that only a newer program reads: exit 5. A resume does not go back to
+/// an older checkpoint because of it.
 class NewerFormatError : public CheckpointError {
  public:
   using CheckpointError::CheckpointError;

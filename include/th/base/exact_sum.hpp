@@ -7,8 +7,8 @@
 namespace th {
 
 /// A sum whose value does not depend on the order of its terms: each is rounded to a multiple of
-/// 2^-32, and multiples are added as integers. For magnitudes whose sum stays below 2^53. Terms
-/// that are not finite make a sum that is not.
+/// 2^-32, and multiples are added as integers. The sum of the magnitudes must stay below 2^53. A
+/// term that is not finite makes the sum not finite.
 class ExactSum {
  public:
   /// Whole numbers, multiples of 2^-32 in [0, 2^32), and the sum of terms that were not finite.

@@ -7,19 +7,19 @@
 
 namespace th {
 
-/// bfloat16: the upper half of an fp32 value. Storage alone; arithmetic is fp32.
+/// bfloat16: the upper half of an fp32 value. Only for storage; arithmetic is fp32.
 struct Bf16 {
   std::uint16_t bits = 0;
 };
 
-/// IEEE 754 binary16. Storage alone; arithmetic is fp32.
+/// IEEE 754 binary16. Only for storage; arithmetic is fp32.
 struct Fp16 {
   std::uint16_t bits = 0;
 };
 
-// Conversions in integer and fp32 operations without branches: they vectorise, and give the same
-// bits on every instruction set. To 16 bits: round to nearest, ties to even; what is too large
-// becomes infinite, NaN stays NaN, subnormal numbers are kept.
+// The conversions use integer and fp32 operations without branches, so they vectorise and give the
+// same bits on every instruction set. Those to 16 bits round to nearest, ties to even. Numbers that
+// are too large become infinite, NaN stays NaN, and subnormal numbers are kept.
 
 TH_HOST_DEVICE inline float to_float(float x) { return x; }
 

@@ -26,9 +26,10 @@ namespace th {
                                        std::uint64_t seed = 0) noexcept;
 [[nodiscard]] std::uint64_t hash_text(std::string_view text, std::uint64_t seed = 0) noexcept;
 
-/// Another 64-bit hash, for large buffers: some bytes a cycle, by the round of xxHash64 in four
-/// lanes of 8-byte words. Each round is a bijection of its word, so that a change within one word
-/// always gives another hash. The same on machines of one byte order; for comparisons within a run.
+/// Another 64-bit hash, for large buffers: it takes some bytes a cycle, by the round of xxHash64 in
+/// four lanes of 8-byte words. Each round is a bijection of its word, so a change within one word
+/// always gives another hash. The value depends on the byte order, so it serves only for
+/// comparisons within a run.
 [[nodiscard]] std::uint64_t hash_words(std::span<const std::byte> bytes,
                                        std::uint64_t seed = 0) noexcept;
 
@@ -44,11 +45,11 @@ class TextHash {
   std::uint64_t state_ = 0xcbf29ce484222325ULL ^ mix64(0);
 };
 
-/// CRC-32C (Castagnoli, RFC 3720), of `bytes` appended to data whose CRC is `crc`. SSE4.2 where the
-/// processor has it.
+/// CRC-32C (Castagnoli, RFC 3720) of `bytes` appended to data whose CRC is `crc`. Uses SSE4.2 where
+/// the processor has it.
 [[nodiscard]] std::uint32_t crc32c(std::span<const std::byte> bytes,
                                    std::uint32_t crc = 0) noexcept;
-/// The same values on any processor, a byte at a time.
+/// The same value, computed a byte at a time on any processor.
 [[nodiscard]] std::uint32_t crc32c_portable(std::span<const std::byte> bytes,
                                             std::uint32_t crc = 0) noexcept;
 

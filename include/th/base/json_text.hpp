@@ -10,31 +10,34 @@ namespace th {
 
 // The library's own parser and writer are templates that take seconds to compile in each file.
 
-/// Arrays and objects inside of each other. The library parses any depth, and copies and writes a
-/// value by recursion: a line of brackets would take the whole stack.
+/// The largest depth of arrays and objects inside each other. The library parses any depth, and
+/// copies and writes a value by recursion, so a line of brackets would take the whole stack.
 inline constexpr int kDeepestJson = 100;
 
-/// Throws nlohmann::json::parse_error, also for what is deeper than kDeepestJson.
+/// Throws nlohmann::json::parse_error, also where the text is deeper than kDeepestJson.
 [[nodiscard]] nlohmann::json parse_json(const std::string& text);
 
-/// The same; `twice` is told a name that stands twice in one object, which the library lets pass.
+/// The same; calls `twice` with each name that one object has twice, because the library accepts
+/// that.
 [[nodiscard]] nlohmann::json parse_json(const std::string& text,
                                         const std::function<void(const std::string& name)>& twice);
 
-/// A number that was written as an integer; the library would cut a fraction off, and take any bits
-/// for what is out of range. Throws nlohmann::json::type_error for all else, as for 1.0 and true.
+/// A number that was written as an integer. The library would cut off a fraction, and give any bits
+/// for a number out of range. Throws nlohmann::json::type_error for everything else, 1.0 and true
+/// included.
 [[nodiscard]] std::int64_t json_integer(const nlohmann::json& value);
-/// The same of one that is not negative.
+/// The same for an integer that is not negative.
 [[nodiscard]] std::uint64_t json_unsigned(const nlohmann::json& value);
-/// The same of an array of them.
+/// The same for an array of integers.
 [[nodiscard]] std::vector<std::int64_t> json_integers(const nlohmann::json& value);
 
-/// On one line. Numbers read back to the same bits and are mostly the shortest; what is not finite
-/// is null. Throws nlohmann::json::type_error where a string is no UTF-8.
+/// The value as text on one line. Numbers are mostly as short as possible and read back to the same
+/// bits; those that are not finite become null. Throws nlohmann::json::type_error where a string is
+/// no UTF-8.
 [[nodiscard]] std::string json_text(const nlohmann::json& value);
 [[nodiscard]] std::string json_text(const nlohmann::ordered_json& value);
 
-/// A string with its quotes; what is no UTF-8 is replaced.
+/// A string in quotes; bytes that are no UTF-8 are replaced.
 [[nodiscard]] std::string json_quoted(const std::string& text);
 
 }  // namespace th

@@ -2,11 +2,11 @@
 
 namespace th {
 
-/// Ends the process with exit code `code`, after what stdout, stderr and the other open files of C
-/// hold is written. Destructors of static objects don't run: those of LibTorch, which takes its
-/// operators back one by one, need a tenth of a second. A main calls it when its own objects are
-/// gone and MPI is finalized. Sanitizers look for leaks at a common exit, so their builds have one.
-/// Not collective.
+/// Writes what stdout, stderr and the other open files of C hold, and ends the process with exit
+/// code `code`. Destructors of static objects don't run, because those of LibTorch, which removes
+/// its operators one by one, need a tenth of a second. A main calls it when its own objects are
+/// gone and MPI is finalized. Builds with sanitizers exit in the common way, because sanitizers
+/// look for leaks there. Not collective.
 [[noreturn]] void leave(int code);
 
 }  // namespace th

@@ -6,8 +6,8 @@
 
 namespace th {
 
-/// Messages of one rank. Rank 0 prints to stdout; other ranks only warnings and errors, on stderr
-/// as `[rank r host]`. Threads may warn at the same time.
+/// Messages of one rank. Rank 0 prints to stdout. Other ranks print only warnings and errors, on
+/// stderr as `[rank r host]`. Threads may warn at the same time.
 class Log {
  public:
   Log(int rank, const std::string& host);
@@ -22,9 +22,9 @@ class Log {
   /// be opened.
   void open_file(const std::string& path);
   /// From now on a rank other than 0 keeps its warnings until they are taken, so that rank 0 can
-  /// print those that several ranks have once. What nobody took is printed at the log's end.
+  /// print those that several ranks have once. The destructor prints warnings that nobody took.
   void hold_warnings();
-  /// Whether there are any.
+  /// Whether there are warnings to take.
   [[nodiscard]] bool holds() const;
   [[nodiscard]] std::vector<std::string> take_warnings();
 

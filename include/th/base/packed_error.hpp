@@ -3,16 +3,16 @@
 #include <string>
 #include <utility>
 
-// Errors as texts, for other ranks.
+// Errors as texts, which can be sent to other ranks.
 namespace th {
 
 /// "CODE TEXT".
 [[nodiscard]] std::string packed_error(int code, const std::string& text);
-/// The inverse. Throws InternalError for what is none.
+/// The inverse of packed_error(). Throws InternalError where the text has another form.
 [[nodiscard]] std::pair<int, std::string> unpacked_error(const std::string& packed);
-/// packed_error() of the exception that is being handled: an Error's own code and text; of
-/// std::bad_alloc kMemory and "out of memory" with `where` behind it ("" or " on rank 3") and
-/// `way_out`; of others kDiffers and "internal error: …".
+/// packed_error() of the exception that is being handled. An Error gives its own code and text.
+/// std::bad_alloc gives kMemory and "out of memory", followed by `where` ("" or " on rank 3") and
+/// `way_out`. Any other gives kDiffers and "internal error: …".
 [[nodiscard]] std::string packed_current_error(const std::string& where,
                                                const std::string& way_out);
 

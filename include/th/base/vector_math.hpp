@@ -7,8 +7,8 @@
 
 namespace th {
 
-/// x = power * ln 2 + rest, |rest| <= ln 2 / 2: the first half of exp_fixed(). A loop of its own
-/// for each half runs faster than one for both, because a processor looks ahead into more numbers.
+/// x = power * ln 2 + rest, |rest| <= ln 2 / 2: the first half of exp_fixed(). Two loops, one for
+/// each half, run faster than one for both, because the processor looks ahead into more numbers.
 struct ExpParts {
   float rest;
   std::uint32_t power;  ///< bits of 2^power
@@ -37,8 +37,8 @@ TH_HOST_DEVICE inline float exp_of(ExpParts x) {
 }
 
 /// exp(x) for x <= 0 to about 1 ulp, by range reduction to [-ln2/2, ln2/2] and a degree-6
-/// polynomial (Cody and Waite 1980). Only multiplications and additions with one rounding each: the
-/// same bits on every instruction set, and it vectorises.
+/// polynomial (Cody and Waite 1980). It has only multiplications and additions with one rounding
+/// each, so it vectorises and gives the same bits on every instruction set.
 TH_HOST_DEVICE inline float exp_fixed(float x) { return exp_of(exp_parts(x)); }
 
 }  // namespace th

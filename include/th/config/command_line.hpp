@@ -13,14 +13,15 @@ struct CommandLine {
   Action action = Action::kRun;
   std::string deck_path;               ///< set for run, check, plan and selfcheck
   std::vector<std::string> overrides;  ///< section.key=value, as given and in order
-  /// Of --explain: keys, sections or words; empty for all.
+  /// For --explain: keys, sections or words; empty: all keys.
   std::vector<std::string> explain_keys;
   bool reads_data = false;  ///< --check --data
-  std::string replay_path;  ///< of --replay
+  std::string replay_path;  ///< for --replay
 };
 
-/// Takes the command line apart; flags and overrides may stand before or after the deck. Throws
-/// DeckError with every problem, a line each: unknown options, two actions, no deck, two decks.
+/// Parses the command line; flags and overrides may stand before or after the deck. Throws
+/// DeckError that lists every problem, one a line: unknown options, two actions, no deck, two
+/// decks.
 [[nodiscard]] CommandLine parse_command_line(int argc, const char* const* argv);
 
 /// The text of --help.

@@ -22,19 +22,20 @@ struct LoadedDeck {
 };
 
 /// Reads and checks a deck with overrides (`section.key=value`, with or without leading dashes).
-/// Throws one DeckError that holds every problem, a line each: `FILE:LINE: section.key: what is
+/// Throws one DeckError that lists every problem, one a line: `FILE:LINE: section.key: what is
 /// wrong; allowed …; nearest section.key`.
 [[nodiscard]] LoadedDeck load_deck(const std::string& path,
                                    const std::vector<std::string>& overrides);
-/// The same from text; `display_name` stands in messages, relative paths are relative to `folder`.
+/// The same for a deck given as text; messages name it `display_name`, and relative paths are
+/// relative to `folder`.
 [[nodiscard]] LoadedDeck load_deck_text(const std::string& text, const std::string& display_name,
                                         const std::string& folder,
                                         const std::vector<std::string>& overrides);
 
-/// Warnings of keys that were given and that --plan alone reads, for a run and for --check.
+/// Warnings about given keys that only --plan reads, for a run and for --check.
 [[nodiscard]] std::vector<std::string> planning_keys(const LoadedDeck& deck);
 
-/// A deck that runs again: [section] form, one `key = value  # origin` a line.
+/// A deck that gives the same run again: sections with one `key = value  # origin` a line.
 [[nodiscard]] std::string resolved_text(const LoadedDeck& deck);
 /// Hash of all resolved values: ranks that read the same deck have the same.
 [[nodiscard]] std::uint64_t deck_hash(const LoadedDeck& deck);

@@ -7,11 +7,13 @@
 
 namespace th::config {
 
-/// A message about a file that the deck or the command line names, with that key and its place in
-/// front: "a.in:7: data.train_source: /corpus/train.en: can't be read". Any other message as it is.
+/// If the message begins with a file that the deck or the command line names, the message with that
+/// key and its place in front: "a.in:7: data.train_source: /corpus/train.en: can't be read". Any
+/// other message is returned unchanged.
 [[nodiscard]] std::string with_key_of_file(const LoadedDeck& deck, const std::string& message);
 
-/// What `open` returns. An error of it that begins with a file of the deck names the key too.
+/// Returns what `open` returns. If its error begins with a file of the deck, the error that is
+/// thrown names the key too.
 template <typename Open>
 auto naming_keys(const LoadedDeck& deck, const Open& open) {
   try {

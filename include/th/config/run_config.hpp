@@ -10,8 +10,9 @@
 
 namespace th::config {
 
-// The typed run configuration: one struct a deck section, one member a key, named as the key.
-// Filled by the schema (schema.hpp); below this layer nobody sees a string key.
+// The typed run configuration: one struct for each section of the deck, one member for each key,
+// with the key's name. The key table (schema.hpp) fills it; other layers never see a key as a
+// string.
 
 enum class Task { kTranslation, kSummarization };
 enum class DeviceKind { kAuto, kCpu, kCuda };
@@ -32,7 +33,7 @@ enum class Synthetic { kNone, kRandomIds };
 enum class TokenizerKind { kWord, kBpe, kUnigram };
 enum class JointVocabulary { kAuto, kTrue, kFalse };
 enum class Normalization { kIdentity, kNfkc, kNmtNfkc, kNfkcCf, kNmtNfkcCf };
-/// kUnset: the text, with checkpoint.init_from the checkpoint.
+/// kUnset: from the text, or with checkpoint.init_from from the checkpoint.
 enum class VocabularyFrom { kUnset, kText, kCheckpoint, kPath };
 enum class EmptyLines { kError, kSkip };
 enum class LongLines { kCut, kDrop };
@@ -69,7 +70,7 @@ struct RunSection {
   std::uint64_t seed = 1;
   std::string output_dir;  ///< absolute or relative to the working directory; default runs/NAME
   double max_minutes = 0;
-  std::string stop_file;  ///< the run stops when it is there; empty: none
+  std::string stop_file;  ///< the run stops when this file is there; empty: none
   DeviceKind device = DeviceKind::kAuto;
   std::int64_t threads = 1;
   Gemm gemm = Gemm::kAuto;
@@ -110,7 +111,7 @@ struct ModelSection {
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kNone;
 };
 
-/// Whether an attention of this kind sees model.attention_window places.
+/// Whether an attention of this kind reads model.attention_window.
 [[nodiscard]] constexpr bool has_window(Attention kind) { return kind != Attention::kFull; }
 
 /// Whether the embeddings of source and target are one matrix, over one vocabulary.
@@ -119,9 +120,9 @@ struct ModelSection {
 }
 
 struct DataSection {
-  /// Resolved paths, several with commas (`files_of` takes them apart), empty: not given.
+  /// Resolved paths, several of them divided by commas (`files_of` splits them); empty: not given.
   std::string train_source, train_target, valid_source, valid_target, test_source, test_target;
-  std::vector<double> train_weights;  ///< one a pair of training files; empty: none given
+  std::vector<double> train_weights;  ///< one for each pair of training files; empty: none given
   double train_temperature = 1;
   TextFormat format = TextFormat::kText;
   std::string index_dir;  ///< empty: beside run.output_dir
@@ -138,7 +139,7 @@ struct DataSection {
   bool byte_fallback = true;
   double character_coverage = 0.9995;
   Normalization normalization = Normalization::kNmtNfkc;
-  std::string user_symbols;     ///< with commas
+  std::string user_symbols;     ///< divided by commas
   double subword_sampling = 0;  ///< 0: off
   std::int64_t max_length = 100;
   std::int64_t max_source_length = 0, max_target_length = 0;  ///< 0: max_length
@@ -150,7 +151,7 @@ struct DataSection {
   std::int64_t num_workers = 1;
   std::int64_t sort_window = 1;  ///< optimizer steps whose sentences are sorted by length together
 
-  /// Ids that a line of a side has at most, begin and end counted.
+  /// The largest number of ids of a line of each side, begin and end included.
   [[nodiscard]] std::int64_t source_length() const {
     return max_source_length > 0 ? max_source_length : max_length;
   }
@@ -162,10 +163,10 @@ struct DataSection {
   }
 };
 
-/// The paths of a value that may name several, as train_source.
+/// The paths of a value that may name several, such as train_source.
 [[nodiscard]] std::vector<std::string> files_of(const std::string& value);
 
-/// What a loss or gradients that are not finite mean, but for fp16's overflows.
+/// What the run does where loss or gradients are not finite, overflows of fp16 apart.
 enum class OnNotFinite { kStop, kSkip };
 
 struct TrainSection {
@@ -179,7 +180,8 @@ struct TrainSection {
   OnNotFinite on_not_finite = OnNotFinite::kStop;
 };
 
-/// What the rules read beside the rate are members of runtime::OptimizerSettings.
+/// The settings that optimizer rules read, apart from the rate, are members of
+/// runtime::OptimizerSettings.
 struct OptimizerSection : runtime::OptimizerSettings {
   OptimizerKind name = OptimizerKind::kAdam;
   double lr = 1.0;
@@ -198,10 +200,10 @@ struct ScheduleSection {
 struct PrecisionSection {
   Precision dtype = Precision::kFp32;
   ReduceDtype reduce_dtype = ReduceDtype::kFp32;
-  double loss_scale = 65536;               ///< fp16: the first one
+  double loss_scale = 65536;               ///< fp16: at the start
   std::int64_t loss_scale_window = 1000;   ///< fp16: steps without overflow after which it doubles
   std::int64_t loss_scale_hysteresis = 2;  ///< fp16: overflows until the scale is halved
-  double loss_scale_min = 1;               ///< fp16: the run ends before the scale falls below it
+  double loss_scale_min = 1;               ///< fp16: the run ends rather than halve it below this
 };
 
 struct ZeroSection {
@@ -217,7 +219,7 @@ struct ZeroSection {
 struct CommSection {
   Backend backend = Backend::kAuto;
   Reduction reduction = Reduction::kExact;
-  /// Resolved by train::resolve_overlap; below train, auto counts as off.
+  /// train::resolve_overlap replaces auto. Layers below train take auto for off.
   Overlap overlap = Overlap::kAuto;
   /// Resolved by train::choose_dealing; below train, auto counts as rounds.
   Dealing dealing = Dealing::kAuto;
@@ -254,17 +256,17 @@ struct DecodeSection {
   Sharded sharded = Sharded::kAuto;
 };
 
-/// Documents longer than the window.
+/// How documents longer than the window are summarized.
 struct SummarizationSection {
   bool hierarchical = true;
   std::int64_t chunk = 0;     ///< source ids of a chunk, its end counted; 0: from the lengths
   std::int64_t overlap = -1;  ///< source ids that two chunks share; -1: from the chunk
 };
 
-/// What validation computes of the validation text, and what follows from it.
+/// What validation computes, and what the run does with it.
 struct ValidSection {
   std::vector<Metric> metrics{Metric::kLoss};
-  std::int64_t max_lines = 0;  ///< that are translated; 0: all
+  std::int64_t max_lines = 0;  ///< lines that are translated; 0: all
   std::string script;          ///< resolved path, empty: none
   double script_seconds = 60;
   Better script_better = Better::kHigher;
@@ -322,13 +324,15 @@ struct RunConfig {
   return config.data.synthetic == Synthetic::kNone && !config.data.valid_source.empty();
 }
 
-/// Whether the run saves by itself: now and then, or where a validation is among the best.
+/// Whether the run saves checkpoints without being asked: by schedule, or when a validation is
+/// among the best.
 [[nodiscard]] inline bool writes_checkpoints(const RunConfig& config) {
   const CheckpointSection& c = config.checkpoint;
   return c.every_epochs > 0 || c.every_steps > 0 || (c.keep_best > 0 && validates(config));
 }
 
-/// Whether source and target have one vocabulary: as the deck says, else where the embeddings do.
+/// Whether source and target have one vocabulary: as the deck says, by default if they share an
+/// embedding.
 [[nodiscard]] constexpr bool joint_vocabulary(const RunConfig& config) {
   return config.data.joint_vocabulary == JointVocabulary::kAuto
              ? joint_vocabulary(config.model)

@@ -6,7 +6,8 @@
 
 namespace th::config {
 
-/// How documents are cut that the model can't take as a whole. In source ids, the end counted.
+/// How documents are cut that are too long for the model. All lengths are in source ids. They
+/// include the end, unless it says otherwise.
 struct SummaryWindow {
   std::int64_t length = 0;   ///< of the longest document that is summarized at once
   std::int64_t chunk = 0;    ///< of a chunk of a longer one
@@ -19,8 +20,8 @@ struct SummaryWindow {
 /// Whether validation and the test set summarize documents above the window chunk by chunk.
 [[nodiscard]] bool summarizes_in_chunks(const RunConfig& config);
 
-/// What a key's default becomes with run.task = summarization, as a deck writes it; empty: nothing
-/// else.
+/// The key's default with run.task = summarization, as a deck writes it; empty: the same as
+/// otherwise.
 [[nodiscard]] const char* default_of_summarization(const char* key);
 
 }  // namespace th::config

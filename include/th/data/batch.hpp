@@ -9,9 +9,8 @@
 
 namespace th::data {
 
-/// One micro-batch (slot) of B sentence pairs, packed: a sentence's ids follow those of the one
-/// before, without padding. `target_in` is begin + words, `target_out` words + end. An empty slot
-/// has B = 0.
+/// One micro-batch of B sentence pairs, packed: a sentence's ids follow those of the one before,
+/// without padding. `target_in` is begin + words, `target_out` words + end. An empty one has B = 0.
 struct Batch {
   std::int64_t sentences = 0;                ///< B
   std::int64_t source_length = 0;            ///< S, the longest source
@@ -29,7 +28,7 @@ struct Batch {
   void append(std::span<const std::int32_t> source_ids, std::span<const std::int32_t> target_ids);
 };
 
-/// What one rank computes in one optimizer step, and what all ranks agree on about it.
+/// What one rank computes in one optimizer step, and the counts over all ranks.
 struct StepBatches {
   std::int64_t epoch = 0;
   std::int64_t step_in_epoch = 0;
@@ -39,7 +38,7 @@ struct StepBatches {
   std::int64_t target_tokens = 0;  ///< over all slots: the loss divides by it
   /// Over all slots: rows that linear layers compute, padding included.
   std::int64_t padded_tokens = 0;
-  /// Over all slots: attention scores of a head in one layer of each stack, of real tokens alone.
+  /// Over all slots: attention scores of a head in one layer of each stack, without padding.
   std::int64_t score_cells = 0;
   std::int64_t padded_score_cells = 0;  ///< the same, padding included
 };
@@ -51,18 +50,18 @@ struct SentenceGroup {
 };
 
 /// The groups of a batch: kGroupSentences each, padded to the next multiple of kGroupLength at or
-/// above the group's longest, and not beyond the batch's longest. Few sentences, so that unlike
-/// lengths cost little; few lengths, so that compiled products are met again. Sentences that all
-/// have the same lengths are one group.
+/// above the group's longest, and not beyond the batch's longest. Groups have few sentences, so
+/// that different lengths cost little, and few lengths, so that compiled products are used again.
+/// Sentences that all have the same lengths are one group.
 inline constexpr std::int64_t kGroupSentences = 16, kGroupLength = 8;
 [[nodiscard]] std::vector<SentenceGroup> sentence_groups(
     std::span<const std::int32_t> source_lengths, std::span<const std::int32_t> target_lengths);
 
-/// What the memory of a pass over a batch depends on: the lengths of its sentences.
+/// The lengths of a batch's sentences, on which the memory of a pass over it depends.
 class BatchShape {
  public:
   BatchShape() = default;
-  /// One length a sentence in both.
+  /// Each list has one length for each sentence.
   BatchShape(std::vector<std::int32_t> source_lengths, std::vector<std::int32_t> target_lengths);
   [[nodiscard]] static BatchShape uniform(std::int64_t sentences, std::int64_t source_length,
                                           std::int64_t target_length);
@@ -80,15 +79,15 @@ class BatchShape {
   [[nodiscard]] std::int64_t score_cells() const noexcept {
     return sizes_[kSourceScores] + sizes_[kTargetScores] + sizes_[kCrossScores];
   }
-  /// The same of real tokens alone.
+  /// The same without padding.
   [[nodiscard]] std::int64_t real_score_cells() const;
   /// Whether no tensor of a pass over this shape is larger than the one over `other`.
   [[nodiscard]] bool within(const BatchShape& other) const noexcept;
   friend bool operator==(const BatchShape&, const BatchShape&) = default;
 
  private:
-  /// Rows, rows padded to groups, and scores padded to groups: what tensors' sizes are multiples
-  /// of.
+  /// Rows, rows padded to groups, and scores padded to groups. Sizes of tensors are multiples of
+  /// these.
   enum Size : std::size_t {
     kSourceRows,
     kTargetRows,
@@ -102,7 +101,7 @@ class BatchShape {
   std::vector<std::int32_t> source_lengths_, target_lengths_;
   std::array<std::int64_t, kSizes> sizes_{};
 };
-/// Adds a shape unless one that it is within is there; drops those that are within it.
+/// Adds a shape, unless it is within one of `shapes`, and removes those that are within it.
 void keep_largest(std::vector<BatchShape>& shapes, const BatchShape& shape);
 
 }  // namespace th::data

@@ -13,21 +13,20 @@
 
 namespace th::data {
 
-/// Ids of one sentence pair: source ids (end included), decoder inputs (= labels; begin or end
-/// counted once).
+/// Lengths of one sentence pair: source ids with the end, and decoder inputs (as many as labels).
 struct SentenceLength {
   std::int32_t source = 0;
   std::int32_t target = 0;
 };
 
-/// The lengths of all pairs, where they lie: a view, which lives no longer than they do.
+/// A view of the lengths of all pairs; they must outlive it.
 class Lengths {
  public:
   // NOLINTNEXTLINE(google-explicit-constructor)
   Lengths(const std::vector<SentenceLength>& lengths) noexcept
       : data_(lengths.data()), size_(std::ssize(lengths)) {}
   enum class Width { kNarrow, kWide };
-  /// `data`: two numbers a pair, of the source and the target, of 16 bits or of 32.
+  /// `data` has two numbers for each pair, source and target, of 16 or 32 bits.
   Lengths(const void* data, std::int64_t size, Width width) noexcept
       : data_(data), size_(size), narrow_(width == Width::kNarrow) {}
 
@@ -44,8 +43,8 @@ class Lengths {
   bool narrow_ = false;
 };
 
-/// An encoded part of a corpus in an index. Immutable: safe to share among threads. What it reads
-/// from the file is checked, so that a damaged file is a DataError and nothing else.
+/// An encoded part of a corpus in an index. It is immutable, so threads may share it. Everything it
+/// reads from the file is checked: a damaged file gives a DataError and nothing else.
 class ParallelCorpus {
  public:
   /// Throws DataError where the index has no such part, or its sections do not fit together.
@@ -61,20 +60,20 @@ class ParallelCorpus {
   [[nodiscard]] std::span<const std::int32_t> target(std::int64_t sentence) const;
   [[nodiscard]] Lengths length_view() const noexcept { return {lengths_, size_, width_}; }
   [[nodiscard]] std::vector<SentenceLength> lengths() const;
-  /// Throws DataError where an id of these is none of the vocabulary.
+  /// Throws DataError if one of these ids is outside its vocabulary.
   void require_ids(std::span<const std::int32_t> source,
                    std::span<const std::int32_t> target) const;
 
-  /// Whether the lines of the pairs are there beside their ids.
+  /// Whether the part has the lines of the pairs beside their ids.
   [[nodiscard]] bool has_text() const noexcept { return text_lengths_ != nullptr; }
   [[nodiscard]] std::string_view source_text(std::int64_t sentence) const;
   [[nodiscard]] std::string_view target_text(std::int64_t sentence) const;
 
-  /// Of validation and test: pairs of lines of the files, those that were dropped too.
+  /// For validation and test: the number of pairs of lines in the files, dropped ones included.
   [[nodiscard]] std::int64_t lines() const { return info().counts.lines; }
-  /// Of validation and test: the line, from 0, that a pair was read from.
+  /// For validation and test: the line, from 0, from which a pair was read.
   [[nodiscard]] std::int64_t line_of(std::int64_t sentence) const;
-  /// Of validation and test: all lines, as they were read.
+  /// For validation and test: all lines, as they were read.
   [[nodiscard]] std::vector<std::string> source_lines() const;
   [[nodiscard]] std::vector<std::string> target_lines() const;
 
@@ -104,8 +103,8 @@ class ParallelCorpus {
   std::span<const std::int64_t> line_of_;
 };
 
-/// What training batches are made of: a corpus, and with data.subword_sampling what segments its
-/// text anew.
+/// What training batches are made from: a corpus, and with data.subword_sampling the tokenizers
+/// that segment its text anew.
 struct TrainingPairs {
   // NOLINTNEXTLINE(google-explicit-constructor)
   TrainingPairs(std::shared_ptr<const ParallelCorpus> pairs, TokenizerPair both = {})
@@ -114,8 +113,8 @@ struct TrainingPairs {
   TokenizerPair tokenizers;
 };
 
-/// A text for each line of a validation or test set from one for each of its pairs: "" for lines
-/// that no pair was made of.
+/// Turns a text for each pair of a validation or test set into one for each of its lines: "" for
+/// lines of which no pair was made.
 [[nodiscard]] std::vector<std::string> by_line(const ParallelCorpus& corpus,
                                                const std::vector<std::string>& texts);
 

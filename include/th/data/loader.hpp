@@ -18,17 +18,17 @@
 
 namespace th::data {
 
-/// Makes the batches of any step. Its members may be called by several threads at once.
+/// Makes the batches of any step. Several threads may call its members at once.
 class StepSource {
  public:
   virtual ~StepSource() = default;
   [[nodiscard]] virtual StepBatches make(std::int64_t epoch, std::int64_t step_in_epoch) const = 0;
-  /// The micro-batch of any slot of a step, whichever rank has it there.
+  /// The micro-batch of any slot of a step, whichever rank computes it.
   [[nodiscard]] virtual Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
                                         std::int64_t slot) const = 0;
   [[nodiscard]] virtual std::int64_t steps(std::int64_t epoch) const = 0;
   enum class SlotsOf { kThisRank, kAllRanks };
-  /// Shapes of those slots in an epoch; none is within another one.
+  /// The largest shapes of those slots in an epoch; none is within another.
   [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch,
                                                                SlotsOf whose) const = 0;
   /// Deals the slots anew; before anything was made of them. Called by one thread.
@@ -42,10 +42,10 @@ class SampledPairs;
 
 /// One rank's slots of the steps over a corpus. Keeps the plans that were asked for last.
 ///
-/// A corpus above kPlannedWhole pairs is laid out in pieces: its pairs are taken in the order of a
-/// Permutation, and each piece of some 2^17 of them is planned alone, when a step of it is asked
-/// for. So the plan takes a few MiB, and a token budget leaves one step of each piece that is not
-/// full.
+/// A corpus above kPlannedWhole pairs is planned in pieces. Its pairs are taken in the order of a
+/// Permutation, and each piece of about 2^17 pairs is planned by itself, when one of its steps is
+/// asked for. So the plan takes a few MiB, and with data.batch_tokens the last step of each piece
+/// is not full.
 class CorpusSource final : public StepSource {
  public:
   /// Throws DataError as make_epoch_plan does.
@@ -56,12 +56,12 @@ class CorpusSource final : public StepSource {
   [[nodiscard]] Batch make_slot(std::int64_t epoch, std::int64_t step_in_epoch,
                                 std::int64_t slot) const override;
   [[nodiscard]] std::int64_t steps(std::int64_t epoch) const override;
-  /// Of a corpus in pieces: of the first piece, for all.
+  /// For a corpus in pieces, those of the first piece stand for all.
   [[nodiscard]] std::vector<BatchShape> largest_shapes(std::int64_t epoch,
                                                        SlotsOf whose) const override;
   void deal(const SlotDealing& dealing) override { dealing_ = dealing; }
   [[nodiscard]] bool counts_quickly() const override { return pieces_ == 1 && !sampled_; }
-  /// Pairs that each training file gives to an epoch, by data.train_weights or
+  /// How many pairs of an epoch come from each training file, by data.train_weights or
   /// data.train_temperature; empty: every pair comes once.
   [[nodiscard]] std::vector<std::int64_t> shares() const;
 
@@ -75,12 +75,12 @@ class CorpusSource final : public StepSource {
   /// Sentences of a piece in the order in which it is planned.
   [[nodiscard]] std::vector<std::int64_t> order(std::int64_t epoch, std::int64_t piece) const;
   [[nodiscard]] std::uint64_t key(std::int64_t epoch, std::int64_t piece) const;
-  // These are called with the mutex held.
+  // Callers of these hold the mutex.
   [[nodiscard]] Plan plan(std::int64_t epoch, std::int64_t piece) const;
   /// The first step of each piece of an epoch, and behind them the number of its steps.
   [[nodiscard]] const std::vector<std::int64_t>& first_steps(std::int64_t epoch) const;
   [[nodiscard]] std::int64_t count_steps(std::int64_t epoch, std::int64_t piece) const;
-  /// The piece planned by the lengths of its drawn segmentations.
+  /// The piece's plan, by the lengths of its drawn segmentations.
   [[nodiscard]] EpochPlan plan_sampled(std::int64_t epoch, std::int64_t piece) const;
   [[nodiscard]] BatchShape shape_of(const EpochPlan& plan, std::int64_t step,
                                     std::int64_t slot) const;
@@ -99,8 +99,8 @@ class CorpusSource final : public StepSource {
   mutable std::map<std::int64_t, std::vector<std::int64_t>> first_steps_;
 };
 
-/// data.synthetic=random_ids: full slots of batch_size sentences of exactly synthetic_length ids
-/// each way, drawn from [4, vocab_size).
+/// The batches of data.synthetic=random_ids: every slot has batch_size sentences of exactly
+/// synthetic_length ids each way, drawn from [4, vocab_size).
 class SyntheticSource final : public StepSource {
  public:
   /// Throws DeckError unless data.vocab_size is above 4.
@@ -122,18 +122,18 @@ class SyntheticSource final : public StepSource {
   std::int64_t steps_per_epoch_, rank_;
 };
 
-/// Prepares steps ahead in background threads and hands them out in order, epoch after epoch
-/// without end.
+/// Makes steps ahead in background threads and hands them out in order, epoch after epoch without
+/// end.
 class BatchLoader {
  public:
-  /// Where it notes the time in which it makes each step ready, by the numbers of the run's steps:
-  /// the first one that it hands out is `first_step`. Null: nowhere.
+  /// Where it records the time in which it makes each step, under the numbers of the run's steps;
+  /// the first step that it hands out is `first_step`. A null record: nowhere.
   struct Notes {
     std::shared_ptr<runtime::FlightRecord> record;
     std::int64_t first_step = 1;
   };
-  /// Starts at (epoch, step_in_epoch). `workers` 0: next() makes the step itself. At most `ahead`
-  /// steps wait.
+  /// Starts at (epoch, step_in_epoch). With 0 workers next() makes the step itself. At most `ahead`
+  /// finished steps wait.
   BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
               std::int64_t step_in_epoch, std::int64_t workers, std::int64_t ahead, Notes notes);
   BatchLoader(std::shared_ptr<const StepSource> source, std::int64_t epoch,
@@ -143,7 +143,7 @@ class BatchLoader {
   ~BatchLoader();
   BatchLoader(const BatchLoader&) = delete;
   BatchLoader& operator=(const BatchLoader&) = delete;
-  /// The next step. Rethrows what its preparation threw. Called by one thread.
+  /// The next step. Rethrows what making it threw. Only one thread may call it.
   [[nodiscard]] StepBatches next();
 
  private:
@@ -151,7 +151,7 @@ class BatchLoader {
     StepBatches batches;
     std::exception_ptr error;
   };
-  /// A step, by its place, of the steps that are handed out: its number, from 0.
+  /// A step: its place in the corpus, and its number among those that are handed out, from 0.
   struct Place {
     std::int64_t epoch = 0, step_in_epoch = 0, number = 0;
   };

@@ -18,24 +18,24 @@
 
 namespace th::data {
 
-/// Bytes of the longest line that is read: a file without line ends is held up to here, and not
-/// whole, which of a packed one may be a thousand times its size.
+/// Bytes of the longest line that is read. Of a file without line ends no more than this is held in
+/// memory; unpacked, it could be a thousand times the size of the file.
 inline constexpr std::int64_t kLongestTextLine = std::int64_t{1} << 26;
 
-/// The lines of a text, one after the other, without their line ends (LF or CRLF) and without a
-/// mark of UTF-8 at the beginning.
+/// The lines of a text, one after the other, without line ends (LF or CRLF) and without a byte
+/// order mark at the beginning.
 class LineReader {
  public:
-  /// Fills a part of a block; 0 at the end.
+  /// Fills a part of a block and returns its size; 0 at the end.
   using Read = std::function<std::size_t(std::span<char>)>;
-  /// `name` stands in messages. `hash` gets all bytes and must outlive the reader.
+  /// Messages name the text `name`. All bytes are added to `hash`, which must outlive the reader.
   LineReader(std::string name, Read read, TextHash& hash);
 
   /// False at the end; the line is valid until the next call. Throws DataError `file:line: …` for
   /// invalid UTF-8, a zero byte, a line above kLongestTextLine, or a text whose line ends are CR
   /// alone.
   [[nodiscard]] bool next(std::string_view& line);
-  /// Lines so far.
+  /// The number of lines so far.
   [[nodiscard]] std::int64_t number() const noexcept { return number_; }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// "file:line" of the last line.
@@ -67,16 +67,16 @@ struct TextFile {
 
 /// Reads UTF-8 text, gzip-packed or plain. Throws DataError as ByteSource and LineReader do.
 [[nodiscard]] TextFile read_text(const std::filesystem::path& path);
-/// The same of bytes that were read; `name` stands in messages.
+/// The same for bytes that were read already; messages name them `name`.
 [[nodiscard]] TextFile text_of(std::string_view bytes, const std::string& name);
 
-/// A file as the deck names it, and where its bytes are: the same, unless it was a pipe.
+/// A file's name in the deck, and the path of its bytes; they differ only for a pipe.
 struct InputFile {
   std::string name, path;
 };
 
-/// The files of a part of the corpus: line i of source[f] belongs to line i of target[f]. Of tsv,
-/// source alone.
+/// The files of a part of the corpus: line i of source[f] belongs to line i of target[f]. With tsv
+/// there are only source files.
 struct PartFiles {
   std::vector<InputFile> source, target;
   config::TextFormat format = config::TextFormat::kText;
@@ -95,13 +95,13 @@ class PairReader {
   /// False at the end. Throws DataError as LineReader does, for unequal line counts of two files,
   /// and `file:line: …` for a line of tsv that has not two columns.
   [[nodiscard]] bool next(Pair& pair);
-  /// Which file the last pair is of.
+  /// The index of the file of the last pair.
   [[nodiscard]] std::size_t file() const noexcept { return file_; }
-  /// "file:line" of the last pair's sides.
+  /// "file:line" of the last pair's source and target.
   [[nodiscard]] std::string source_place() const { return source_->place(); }
   [[nodiscard]] std::string target_place() const;
-  /// Of the unpacked bytes of all files, whose names do not count; how the pairs are spread over
-  /// files does not either. At the end.
+  /// The hash of the unpacked bytes of all files, valid at the end. It depends neither on the
+  /// files' names nor on how the pairs are divided into files.
   [[nodiscard]] std::uint64_t hash() const noexcept {
     return hash_pair(source_hash_.value(), target_hash_.value());
   }
@@ -117,10 +117,10 @@ class PairReader {
   std::optional<LineReader> source_, target_;
 };
 
-/// Whether a line has nothing but ASCII white space.
+/// Whether a line is empty or all ASCII white space.
 [[nodiscard]] bool is_blank(std::string_view line);
-/// Whether a line of UTF-8 holds nothing but white space as Unicode has it (White_Space: no-break
-/// and ideographic spaces too).
+/// Whether a line of UTF-8 is empty or all white space by Unicode's White_Space, which has no-break
+/// and ideographic spaces too.
 [[nodiscard]] bool is_white(std::string_view line);
 
 }  // namespace th::data

@@ -18,10 +18,10 @@ enum class ElementType { kFloat32, kFloat16, kBfloat16 };
 
 /// The values as little-endian elements of `type`, rounded as th/base/half_float.hpp says.
 [[nodiscard]] std::vector<std::byte> encode(std::span<const float> values, ElementType type);
-/// The inverse; `bytes` holds values.size() elements of `type`.
+/// The inverse of encode(); `bytes` holds values.size() elements of `type`.
 void decode(std::span<const std::byte> bytes, ElementType type, std::span<float> values);
 
-/// Finite values that become infinite as elements of `type`.
+/// The number of finite values that become infinite as elements of `type`.
 [[nodiscard]] std::int64_t count_overflows(std::span<const float> values, ElementType type);
 
 }  // namespace th::io

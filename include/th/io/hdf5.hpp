@@ -9,8 +9,8 @@
 
 namespace th::io {
 
-/// Holds the process-wide lock around HDF5 (Debian's library is not thread-safe); may be taken
-/// again by the same thread.
+/// Holds the process-wide lock around HDF5 (Debian's library is not thread-safe); the same thread
+/// may take it again.
 class Hdf5Lock {
  public:
   Hdf5Lock();
@@ -19,8 +19,8 @@ class Hdf5Lock {
   std::unique_lock<std::recursive_mutex> lock_;
 };
 
-/// Throws Hdf5Error with `what` and HDF5's own words when `value` (a status, an id, a tri-state) is
-/// negative; returns it otherwise.
+/// Returns `value` (a status, an id, a tri-state). Throws Hdf5Error with `what` and HDF5's own
+/// words if it is negative.
 std::int64_t check_hdf5(std::int64_t value, const std::string& what);
 
 /// An owned HDF5 identifier, closed with its own function; move-only. Take Hdf5Lock before use and
@@ -45,27 +45,28 @@ class Hdf5Id {
   Close close_ = nullptr;
 };
 
-/// bfloat16 as a type of HDF5, which knows no such type by itself and converts it to and from fp32
-/// by its fields.
+/// bfloat16 as an HDF5 type. HDF5 has no such type by itself; it converts to and from fp32 by the
+/// type's fields.
 [[nodiscard]] Hdf5Id bf16_type();
-/// Creates (truncates) a file in the format of HDF5 1.10, with file locking off, and `user_block`
-/// bytes at its start that HDF5 does not use.
+/// Creates (or truncates) a file in the format of HDF5 1.10, with file locking off. HDF5 leaves the
+/// first `user_block` bytes alone.
 [[nodiscard]] Hdf5Id create_file(const std::string& path, std::int64_t user_block = 0);
-/// Opens a file read-only with file locking off; throws Hdf5Error naming it.
+/// Opens a file read-only with file locking off. Throws Hdf5Error that names the file.
 [[nodiscard]] Hdf5Id open_file(const std::string& path);
 [[nodiscard]] Hdf5Id open_dataset(hid_t file, const std::string& name, const std::string& path);
 [[nodiscard]] Hdf5Id create_space(const std::vector<hsize_t>& dims);
 /// A variable-length UTF-8 string type.
 [[nodiscard]] Hdf5Id string_type();
-/// A link creation list that makes the groups on the way.
+/// A link creation list with which missing groups are created.
 [[nodiscard]] Hdf5Id link_creation();
-/// Elements of a dataset.
+/// The number of elements of a dataset.
 [[nodiscard]] std::int64_t dataset_count(hid_t dataset);
-/// Throws Hdf5Error, beginning with `label`, where a file can't hold so many elements of `bytes`
-/// bytes each, packed or not: nobody asks for that much memory because a damaged number says so.
+/// Throws Hdf5Error, which begins with `label`, if the file can't hold so many elements of `bytes`
+/// bytes each, packed or not. Callers check this before they allocate, because the count may be
+/// damaged.
 void require_room(hid_t file, std::int64_t count, std::int64_t bytes, const std::string& label);
 
-/// An attribute is one value: reading throws Hdf5Error where the file has another number of them.
+/// An attribute is one value. Reading throws Hdf5Error if the file has another number of values.
 void write_attribute(hid_t object, const std::string& name, std::int64_t value);
 void write_attribute(hid_t object, const std::string& name, const std::string& value);
 [[nodiscard]] std::int64_t read_integer_attribute(hid_t object, const std::string& name);

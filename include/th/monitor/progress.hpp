@@ -6,23 +6,23 @@
 
 namespace th::monitor {
 
-/// Whether what this process prints ends on a terminal: also looks through mpirun, on the node
-/// where it runs.
+/// Whether the output of this process goes to a terminal. On the node where mpirun runs it also
+/// looks at mpirun's output.
 [[nodiscard]] bool launcher_on_terminal();
 
-/// One line on a terminal that is written over by the next. On a file or a pipe, or when the deck
-/// forbids it, it prints nothing.
+/// A line on a terminal that is updated in place. If the output is a file or a pipe, or the deck
+/// forbids it, nothing is printed.
 class Progress {
  public:
-  /// `allowed`: what the deck says; `stream` stays the caller's.
+  /// `allowed`: what the deck says. The caller keeps owning `stream`.
   explicit Progress(bool allowed, std::FILE* stream = stdout);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Whether lines are shown at all: then building them is worth the time.
+  /// Whether lines are shown at all; if not, the caller need not make them.
   [[nodiscard]] bool active() const noexcept { return active_; }
-  /// Shows `line` in place of the line before, as much of it as the terminal is wide.
+  /// Shows `line` in place of the line before, cut to the width of the terminal.
   void show(const std::string& line);
   /// Wipes the line, so that a message can be printed.
   void clear();

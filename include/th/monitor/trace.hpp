@@ -15,13 +15,13 @@
 
 namespace th::monitor {
 
-/// A unit as a trace shows it; bytes that its events move, 0 where they are not known.
+/// A unit's name in a trace, and the bytes that its events move; 0: not known.
 struct TraceUnit {
   std::string name;
   std::int64_t gathered = 0, reduced = 0, fetched = 0;
 };
 
-/// One end of the arrows that join an event of several ranks.
+/// One end of an arrow that joins an event of several ranks.
 struct TraceArrow {
   enum class End { kFirst, kBetween, kLast };
   End end = End::kFirst;
@@ -32,25 +32,25 @@ struct TraceArrow {
   std::int64_t ns = 0;  ///< within the event of this rank
 };
 
-/// The text of a trace in Chrome's JSON format: a process a rank, a thread a stream, complete
-/// events with times in microseconds, a counter for each ledger of memory, flow events. Made piece
-/// by piece: events follow each other as they are given, those of a stream in the order of their
-/// begin.
+/// Writes a trace in Chrome's JSON format. Each rank is a process and each stream a thread; there
+/// are complete events with times in microseconds, a counter for each ledger of memory, and flow
+/// events. The text is made piece by piece, with events in the order in which they are given; those
+/// of a stream come in the order of their begin.
 class TraceWriter {
  public:
   using Sink = std::function<void(std::string_view text)>;
-  /// `zero`: the time, in nanoseconds, that is 0 in the trace. `states`: what the run's optimizer
-  /// calls its own; they outlive this.
+  /// `zero`: the time, in nanoseconds, that is 0 in the trace. `states`: the names of the
+  /// optimizer's states; they outlive this object.
   TraceWriter(Sink sink, const std::vector<TraceUnit>& units, std::int64_t zero,
               runtime::StateNames states = {});
-  /// Events and samples are of this rank from here on.
+  /// From here on events and samples belong to this rank.
   void rank(int rank, const std::string& name);
   void event(const runtime::FlightRecord::Event& event);
-  /// Bytes by class; classes that never had any are left out.
+  /// Adds bytes by class; classes that never had any are left out.
   void memory(const runtime::MemorySamples::Sample& sample);
-  /// Behind the events that the arrows join.
+  /// Adds an arrow's end; the events that it joins must have been written.
   void arrow(const TraceArrow& arrow);
-  /// The end, with what a reader is told beside the events: names and values.
+  /// Ends the trace with notes beside the events: names and values.
   void finish(const std::vector<std::pair<std::string, std::string>>& notes);
 
  private:

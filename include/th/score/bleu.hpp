@@ -21,7 +21,7 @@ struct Bleu {
   std::array<std::int64_t, kOrder> matched{}, total{};       ///< n-grams of the hypotheses
 };
 
-/// Lines of one index belong together. Throws InternalError for unequal counts.
+/// Lines with the same index belong together. Throws InternalError for unequal counts.
 [[nodiscard]] Bleu corpus_bleu(std::span<const std::string> hypotheses,
                                std::span<const std::string> references,
                                const BleuOptions& options = {});
@@ -29,8 +29,8 @@ struct Bleu {
 [[nodiscard]] std::string signature(const BleuOptions& options);
 /// "83.3/60.0/50.0/33.3 (BP = 1.000 ratio = 1.000 hyp_len = 6 ref_len = 6)".
 [[nodiscard]] std::string details(const Bleu& bleu);
-/// Why the value is 0, or smoothing's alone, whatever else the lines hold: "no 4-gram of the
-/// hypotheses stands in its reference"; empty where it is neither.
+/// Why the value is 0 or comes from smoothing alone: "no 4-gram of the hypotheses stands in its
+/// reference"; empty if it is neither.
 [[nodiscard]] std::string why_zero(const Bleu& bleu, const BleuOptions& options);
 /// The words that BLEU counts.
 [[nodiscard]] std::vector<std::u32string> bleu_words(std::string_view line,

@@ -8,8 +8,8 @@
 namespace th::score {
 
 /// Corpus chrF2 with one reference, in percent (Popović 2015; with words, chrF2++, Popović 2017),
-/// as sacrebleu 2.6 computes it: characters but white space up to order 6, F with beta 2, orders
-/// that one side lacks left out. Throws InternalError for unequal counts.
+/// as sacrebleu 2.6 computes it: n-grams of characters without white space up to order 6, F with
+/// beta 2, without orders that one side lacks. Throws InternalError for unequal counts.
 [[nodiscard]] double corpus_chrf(std::span<const std::string> hypotheses,
                                  std::span<const std::string> references,
                                  const ChrfOptions& options = {});

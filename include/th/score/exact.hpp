@@ -6,8 +6,8 @@
 
 namespace th::score {
 
-/// Lines that equal their reference, white space at both ends left out. Throws InternalError for
-/// unequal counts.
+/// The number of lines that equal their reference, white space at both ends apart. Throws
+/// InternalError for unequal counts.
 [[nodiscard]] std::int64_t exact_lines(std::span<const std::string> hypotheses,
                                        std::span<const std::string> references);
 

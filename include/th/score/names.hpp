@@ -20,7 +20,7 @@ inline constexpr std::pair<const char*, Smoothing> kSmoothings[] = {{"exp", Smoo
 inline constexpr std::pair<const char*, RougeUnits> kRougeUnits[] = {
     {"words", RougeUnits::kWords}, {"characters", RougeUnits::kCharacters}};
 
-/// How a table writes a value.
+/// The name of a value in a table.
 template <typename Enum, std::size_t N>
 [[nodiscard]] constexpr const char* name_in(const std::pair<const char*, Enum> (&table)[N],
                                             Enum value) {

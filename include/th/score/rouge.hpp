@@ -17,11 +17,11 @@ struct RougeScore {
 struct Rouge {
   RougeScore one, two;  ///< shared words, pairs of words
   RougeScore longest;   ///< ROUGE-L: the longest common subsequence
-  RougeScore summary;   ///< ROUGE-Lsum: the same by sentences, which newlines part
+  RougeScore summary;   ///< ROUGE-Lsum: the same by sentences, which newlines divide
 };
 
-/// Lines of one index belong together; a newline within one parts sentences. No lines: zeros.
-/// Throws InternalError for unequal counts.
+/// Lines with the same index belong together; a newline within a line divides sentences. Without
+/// lines all values are 0. Throws InternalError for unequal counts.
 [[nodiscard]] Rouge corpus_rouge(std::span<const std::string> hypotheses,
                                  std::span<const std::string> references,
                                  const RougeOptions& options = {});

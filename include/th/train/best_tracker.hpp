@@ -11,58 +11,58 @@
 
 namespace th::train {
 
-/// Which validations of a run were the best by valid.best_metric, and for how long there was none
-/// better. A validation that a run's end makes beside the others counts for that end alone: a run
-/// that goes on from there is one that never ended. The same on every rank, as far as it is given
-/// the same values; not collective.
+/// Tracks which validations of a run were the best by valid.best_metric, and since when none was
+/// better. An extra validation at a run's end counts for that end alone, so that a run that goes on
+/// from there is as if it had never ended. Ranks that are given the same values have the same
+/// results; not collective.
 class BestTracker {
  public:
   explicit BestTracker(const config::RunConfig& config);
 
-  /// Whether the deck asks for any of it.
+  /// Whether the deck asks for any of this.
   [[nodiscard]] bool active() const noexcept;
-  /// Goes on from what a checkpoint holds, which was written by the deck `before`. Returns a line
-  /// for the log where the values of this run can't be compared with those: the metric is another
-  /// one, or is computed in another way. Nothing is known then.
+  /// Goes on from a checkpoint's state, which a run with the deck `before` wrote. If values of this
+  /// run can't be compared with those, because the metric is another one or is computed in another
+  /// way, forgets them and returns a line for the log.
   [[nodiscard]] std::string restore(const BestState& state, const config::RunConfig& before);
-  /// At the end that wrote the checkpoint, of a run that does not go on.
+  /// Restores the state at the end that wrote the checkpoint, for a run that does not go on.
   void restore_end(const std::optional<BestState>& end);
-  /// Names the text whose translations and losses are compared, by a hash; "": there is none.
-  /// Returns a line for the log where what was restored is of another text. Nothing is known then.
+  /// Says by a hash which text the values are computed on; "": there is none. If the restored state
+  /// is of another text, forgets it and returns a line for the log.
   [[nodiscard]] std::string compare_text(const std::string& hash);
 
-  /// A validation, and how it came to be.
+  /// A validation, and why it was made.
   struct Seen {
     std::int64_t step = 0;
     double value = 0;        ///< finite
-    bool in_turn = true;     ///< not that of a run's end beside the others
-    bool scheduled = false;  ///< this step is saved anyhow
+    bool in_turn = true;     ///< false: the extra one at a run's end
+    bool scheduled = false;  ///< this step is saved in any case
   };
   struct Verdict {
     bool better = false;               ///< than all before
     bool save = false;                 ///< it is among the checkpoint.keep_best best
-    std::vector<std::string> dropped;  ///< checkpoints that are no longer, and were saved for that
+    std::vector<std::string> dropped;  ///< no longer among the best, and saved only for that
   };
   [[nodiscard]] Verdict observe(const Seen& seen);
-  /// A validation in turn without a value of the metric: none that is better.
+  /// Counts a regular validation without a value of the metric as one that is not better.
   void pass() { ++state_.without_better; }
-  /// Whether valid.patience is over.
+  /// Whether valid.patience has run out.
   [[nodiscard]] bool out_of_patience() const noexcept;
-  /// Bare names of the best checkpoints, best first; then those that were before the end.
+  /// Bare names of the best checkpoints, best first; then those that were the best before the end.
   [[nodiscard]] std::vector<std::string> kept() const;
-  /// The value of a checkpoint of kept(), as the log writes it: "bleu 23.4000".
+  /// The log's text for the value of a checkpoint of kept(): "bleu 23.4000".
   [[nodiscard]] std::string value_text(const std::string& name) const;
   /// "the best bleu so far", "no better bleu for 2 validations (23.4000 at step 12)".
   [[nodiscard]] std::string text() const;
   [[nodiscard]] const BestState& state() const noexcept { return state_; }
-  /// With the validation of the end; empty where there was none.
+  /// The state with the extra validation of the end; empty if there was none.
   [[nodiscard]] const std::optional<BestState>& end() const noexcept { return end_; }
 
  private:
   [[nodiscard]] const BestState& now() const noexcept { return end_ ? *end_ : state_; }
   [[nodiscard]] bool better(double a, double b) const noexcept;
 
-  /// Nothing is known any more, but for what the values are of.
+  /// Forgets all values, but not what they are values of.
   void forget();
 
   std::int64_t keep_, patience_;

@@ -15,23 +15,23 @@
 
 namespace th::train {
 
-/// Saves the engine's state to checkpoints/step_…. In the background: copies this rank's shard to
-/// host buffers, which training waits for, and writes it in a thread of its own; one save is in
-/// flight; the thread calls neither MPI nor LibTorch, completion is agreed by the main threads.
-/// Else: unit by unit through a buffer of the largest unit's slice.
+/// Saves the engine's state to checkpoints/step_…. A background save copies this rank's shard to
+/// host buffers while training waits, and writes it in a thread of its own. At most one save is in
+/// flight. The thread calls neither MPI nor LibTorch, and the main threads agree when the save is
+/// complete. Any other save writes unit by unit, through a buffer of the largest unit's slice.
 class CheckpointSaver {
  public:
   /// With kWait save() returns when the checkpoint is complete.
   enum class Mode { kWait, kBackground };
-  /// `retention`: what stays until the first save is complete.
+  /// `retention`: which checkpoints stay until the first save is complete.
   CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
                   io::Retention retention, Mode mode);
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
-  /// Takes the staging buffers of background saves now, touched, so that a later save waits for
-  /// copies alone. Throws MemoryError. Not collective.
+  /// Allocates and touches the staging buffers of background saves now, so that a later save waits
+  /// only for copies. Throws MemoryError. Not collective.
   void reserve(const zero::ZeroEngine& engine);
   /// Bare names of checkpoints known to be damaged: keep_last does not count them.
   [[nodiscard]] const std::vector<std::string>& damaged() const noexcept {
@@ -39,18 +39,19 @@ class CheckpointSaver {
   }
   /// The best checkpoints, bare names.
   struct Best {
-    std::vector<std::string> kept;     ///< stay; the first of them that is there becomes `best`
-    std::vector<std::string> dropped;  ///< go
+    std::vector<std::string> kept;     ///< these stay; the first that exists becomes `best`
+    std::vector<std::string> dropped;  ///< these are deleted
   };
-  /// Begins to save. Waits for an earlier save first. `best` counts when this one is complete.
+  /// Waits for an earlier save and begins one. `best` takes effect when this save is complete.
   /// Collective.
   void save(const zero::ZeroEngine& engine, io::CheckpointInfo info, Best best);
-  /// Makes the file `best` name the first of those that are kept, or removes it. Rank 0 alone.
+  /// Makes the file `best` name the best checkpoint, or removes it. Rank 0 alone.
   void name_best() const;
-  /// Waits for the save in flight, and publishes it. Throws the error of any rank's writer on every
-  /// rank. Collective.
+  /// Waits for the save in flight and publishes it. An error of any rank's writer is thrown on
+  /// every rank. Collective.
   void finish();
-  /// This rank's writer still runs (not collective); when no rank's does, finish() costs nothing.
+  /// Whether this rank's writer still runs; when no rank's does, finish() costs nothing. Not
+  /// collective.
   [[nodiscard]] bool busy() const noexcept { return thread_.joinable() && !done_.load(); }
   [[nodiscard]] bool in_flight() const noexcept { return thread_.joinable(); }
 
@@ -73,34 +74,35 @@ class CheckpointSaver {
   std::vector<std::vector<float>> staged_;  ///< by state of the engine
 };
 
-/// The newest complete checkpoint of a folder, with every checksum checked, the ranks sharing the
-/// work; null when there is none. What is damaged and passed over goes to `notes`, a line each, and
-/// to `damaged` by its bare name; checkpoints of another run than `run` (rank 0's word; empty: any)
-/// are passed over too. Throws where only those are there, or one of a newer format. Collective.
+/// The newest complete checkpoint of a folder; null if there is none. The ranks share the work of
+/// checking every checksum. For each damaged checkpoint that is skipped, `notes` gets a line and
+/// `damaged` its bare name. Checkpoints of another run than `run` (rank 0's value counts; empty:
+/// any run) are skipped too. Throws if there are only such ones, or if one has a newer format.
+/// Collective.
 [[nodiscard]] std::unique_ptr<io::CheckpointReader> open_latest(
     runtime::Collectives& collectives, const std::string& checkpoints_folder, std::string run,
     std::vector<std::string>& notes, std::vector<std::string>& damaged);
 
-/// Throws CheckpointError where a state of the engine's optimizer is not in the checkpoint. Not
+/// Throws CheckpointError if the checkpoint lacks a state of the engine's optimizer. Not
 /// collective.
 void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& engine);
 
-/// The average of the parameters, and of their moving averages, of checkpoints of one run, as
-/// th_inspect average makes it, with everything else from the last: as checkpoints/`name`, a shard
-/// a rank. `info`: of the last, with what differs for an average. Values are in fp64 and rounded
-/// once, so that they are the same at every rank count. The readers' CRCs are checked. Throws
-/// CheckpointError on every rank. Collective.
+/// Writes the average of the parameters, and of their moving averages, of checkpoints of one run,
+/// as th_inspect average makes it, with one shard for each rank. Everything else comes from the
+/// last checkpoint; `info` is that of the last one with the changes that an average needs. Values
+/// are added in fp64 and rounded once, so they are the same at every rank count. The readers' CRCs
+/// are checked. Throws CheckpointError on every rank. Collective.
 void write_mean(runtime::Collectives& collectives, const zero::FlatLayout& layout,
                 const std::vector<std::unique_ptr<io::CheckpointReader>>& readers,
                 io::CheckpointInfo info, const std::string& checkpoints_folder);
 
-/// kDecoding: the parameters and, where the engine keeps one, their moving average.
+/// kDecoding: the parameters and, if the engine has one, their moving average.
 enum class LoadWhat { kParameters, kDecoding, kEverything };
 enum class Checksums { kCheck, kCheckedBefore };
 /// Loads parameters, or the optimizer's states too, of a checkpoint of any rank count and stage,
-/// unit by unit through a buffer of the largest unit's slice. Each file is read once where the rank
-/// counts are equal or this is one rank; else its CRC is checked first, by one of the ranks. After
-/// an error the engine's state is undefined. Collective.
+/// unit by unit through a buffer of the largest unit's slice. If the rank counts are equal, or this
+/// is one rank, each file is read once; otherwise one of the ranks checks its CRC first. After an
+/// error the engine's state is undefined. Collective.
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
                      runtime::Collectives& collectives, LoadWhat what,
                      Checksums checksums = Checksums::kCheck);

@@ -8,9 +8,9 @@
 namespace th::train {
 
 /// Dynamic loss scaling for fp16 (Micikevicius et al. 2018, 4.2): the loss is multiplied by a power
-/// of two so that small gradients do not vanish. An overflow uses up the hysteresis first and then
-/// halves the scale; `window` steps without one double it and restore the hysteresis. It is never
-/// halved below the smallest one, after which there is no way out.
+/// of two so that small gradients do not vanish. Overflows first use up the hysteresis, and then
+/// each one halves the scale. `window` steps without overflow double the scale and restore the
+/// hysteresis. If the scale would have to fall below the smallest one, the run must end.
 class LossScale {
  public:
   using State = LossScaleState;
@@ -26,8 +26,8 @@ class LossScale {
   [[nodiscard]] double scale() const noexcept { return state_.scale; }
   [[nodiscard]] const State& state() const noexcept { return state_; }
   void restore(const State& state) noexcept { state_ = state; }
-  /// After a step: what became of the scale. kExhausted: it would have to fall below the smallest
-  /// one, and is left.
+  /// Updates the scale after a step and says how. kExhausted: the scale would have to fall below
+  /// the smallest one, and is left unchanged.
   Verdict update(bool overflow) noexcept;
 
  private:
@@ -36,7 +36,7 @@ class LossScale {
   double smallest_;
 };
 
-/// precision.loss_scale for fp16, else 1.
+/// precision.loss_scale for fp16, otherwise 1.
 [[nodiscard]] double initial_loss_scale(const config::RunConfig& config);
 
 }  // namespace th::train

@@ -16,15 +16,15 @@ struct OverlapChoice {
   std::string reason;  ///< "auto: 4 cores for 2 ranks with 1 compute thread each"
 };
 
-/// What auto comes to on a node whose `ranks` may run on `cores` together: on where a core is left
-/// for each rank's communication. On a GPU, which has a `transport`: on with NCCL, off where the
-/// host stages, which then waits in each call.
+/// What auto means on a node whose `ranks` may together run on `cores` cores: on if a core is left
+/// for each rank's communication. A run on GPUs gives its `transport`: auto is on with NCCL, and
+/// off if the host stages, because the host then waits in each call.
 [[nodiscard]] OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores,
                                            std::optional<runtime::Transport> transport = {});
 
-/// The same answer on every rank, by the affinity masks of each node's ranks: on where it is on for
-/// every node. Collective. Throws DeckError where comm.overlap is on and MPI lets one thread alone
-/// call it. `node`: the ranks of this node.
+/// Resolves comm.overlap, the same on every rank, by the affinity masks of each node's ranks; auto
+/// is on if it is on for every node. Collective. Throws DeckError if comm.overlap is on and MPI
+/// lets only one thread call it. `node`: the ranks of this node.
 [[nodiscard]] OverlapChoice resolve_overlap(const config::RunConfig& config,
                                             runtime::Collectives& collectives,
                                             const runtime::Communicator& node,

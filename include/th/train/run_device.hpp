@@ -17,15 +17,15 @@
 
 namespace th::train {
 
-/// Where this rank's tensors live and what moves them: the host and MPI, or a GPU and NCCL, or a
+/// The device of this rank's tensors, and their transport: the host and MPI, a GPU and NCCL, or a
 /// GPU and MPI by way of pinned memory.
 class RunDevice {
  public:
-  /// Resolves run.device and comm.backend, the same on every rank. auto is a GPU where every rank
-  /// can have one (of its own, unless comm.backend is mpi), with a plugin, a driver and a LibTorch
-  /// that serve it; else the CPU. `control`, which outlives this object, is the host's transport.
-  /// Collective. Throws the same DeviceError on every rank where a GPU is asked for
-  /// (run.device=cuda, comm.backend=nccl) and cannot be had.
+  /// Resolves run.device and comm.backend, the same on every rank. auto is a GPU if every rank can
+  /// have one (of its own, unless comm.backend is mpi), with a plugin, a driver and a LibTorch for
+  /// it; otherwise it is the CPU. `control`, which outlives this object, is the host's transport.
+  /// Collective. If the deck asks for a GPU (run.device=cuda, comm.backend=nccl) and there is none,
+  /// throws the same DeviceError on every rank.
   RunDevice(const config::RunConfig& config, runtime::Collectives& control);
   ~RunDevice();
   RunDevice(const RunDevice&) = delete;
@@ -36,31 +36,32 @@ class RunDevice {
   [[nodiscard]] runtime::Collectives& collectives() const noexcept {
     return transport_ ? *transport_ : control_;
   }
-  /// The engine's; null: the host.
+  /// The engine's device; null: the host.
   [[nodiscard]] runtime::Device* device() const noexcept { return device_.get(); }
   [[nodiscard]] zero::DeviceMemory memory() const noexcept {
     return on_gpu() ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost;
   }
-  /// How tensors of a GPU travel; empty: they are the host's.
+  /// The transport of a GPU's tensors; empty: the tensors are the host's.
   [[nodiscard]] std::optional<runtime::Transport> way() const noexcept { return way_; }
-  /// The model's.
+  /// The model's device.
   [[nodiscard]] model::ComputeDevice compute() const;
   [[nodiscard]] model::GemmLibrary gemm() const { return model::resolve_gemm(run_.gemm, tensors_); }
-  /// Whose products a GPU's are, as the run's identity names it: "cublaslt-13.1.0"; else empty.
+  /// The library of a GPU's matrix products, as the run's identity names it: "cublaslt-13.1.0";
+  /// empty on the host.
   [[nodiscard]] const std::string& product_library() const noexcept { return product_library_; }
-  /// Bytes of the GPU's memory that are free now; 0: unknown, or the host.
+  /// Free bytes of the GPU's memory; 0: unknown, or the host.
   [[nodiscard]] std::int64_t free_memory() const {
     return on_gpu() ? plugin_->kernels().free_memory() : 0;
   }
-  /// As the run's identity names it: "cpu", "cuda:NVIDIA-H200" (of rank 0).
+  /// The device in the run's identity: "cpu", "cuda:NVIDIA-H200" (rank 0's).
   [[nodiscard]] const std::string& kind() const noexcept { return kind_; }
-  /// What this rank computes on: "cpu", "cuda:1 NVIDIA H200".
+  /// This rank's device: "cpu", "cuda:1 NVIDIA H200".
   [[nodiscard]] const std::string& place() const noexcept { return place_; }
-  /// Lines of the header, name and value.
+  /// Lines for the header: name and value.
   [[nodiscard]] const std::vector<std::pair<std::string, std::string>>& lines() const noexcept {
     return lines_;
   }
-  /// Why run.device=auto is the CPU; else empty.
+  /// Why run.device=auto chose the CPU; empty otherwise.
   [[nodiscard]] const std::string& why_cpu() const noexcept { return why_cpu_; }
 
  private:
@@ -73,7 +74,7 @@ class RunDevice {
   std::vector<std::pair<std::string, std::string>> lines_;
   std::unique_ptr<runtime::CudaPlugin> plugin_;
   model::KernelSet kernels_;
-  /// Of a stand-in, whose tensors are the CPU's.
+  /// Only for a stand-in of a GPU, whose tensors are the CPU's.
   std::unique_ptr<model::ActivationLedger> activations_;
   std::unique_ptr<runtime::Device> device_;
   std::unique_ptr<runtime::Collectives> transport_;

@@ -8,9 +8,9 @@
 
 namespace th::train {
 
-/// Three steps of the deck's run at every ZeRO stage and every kind of gradient checkpointing, each
-/// from the same start: prints a table of losses, gradient norms and a hash of the parameters, and
-/// returns whether all bits are the same. Writes no files. Collective.
+/// Runs three steps of the deck's run at every ZeRO stage and every kind of gradient checkpointing,
+/// each from the same start. Prints a table of losses, gradient norms and a hash of the parameters,
+/// and returns whether all bits are the same. Writes no files. Collective.
 [[nodiscard]] bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device,
                              runtime::Collectives& collectives, const runtime::Communicator& node,
                              Log& log);

@@ -12,17 +12,17 @@
 // Checkpoints of models that no rank could hold, for translation: see LockStep.
 namespace th::train {
 
-/// `what` ("parameters" or their moving average) of a checkpoint of any rank count, each rank its
-/// shard, unit by unit through a buffer of the largest unit's slice, in precision.dtype. Throws
-/// CheckpointError on every rank. Collective.
+/// Loads `what` ("parameters" or their moving average) of a checkpoint of any rank count. Each rank
+/// loads its shard, in precision.dtype, unit by unit through a buffer of the largest unit's slice.
+/// Throws CheckpointError on every rank. Collective.
 [[nodiscard]] std::unique_ptr<zero::ShardedSource> load_sharded(const io::CheckpointReader& reader,
                                                                 const std::string& what,
                                                                 const config::RunConfig& config,
                                                                 const model::Transformer& model,
                                                                 runtime::Collectives& collectives);
 
-/// Whether the ranks of any node would take more than it has, if each read all parameters of the
-/// model in fp32 and kept them in `type`. Collective.
+/// Whether the ranks of some node would take more memory than it has, if each read all parameters
+/// of the model in fp32 and kept them in `type`. Collective.
 [[nodiscard]] bool too_large_for_a_rank(const model::Transformer& model, config::Precision type,
                                         runtime::Collectives& collectives);
 

@@ -17,27 +17,30 @@
 // Decoding with parameters that stay sharded.
 namespace th::train {
 
-/// Ranks that decode a batch each, position by position together, because they gather the
-/// parameters together: what each finds is what translate() finds with all parameters, bit for bit.
-/// A rank without a batch, and one whose batch is done, goes along idle until none is left; the
-/// ranks agree on that every few positions, so that none waits for more than a batch.
+/// Decoding in lock step: each rank decodes a batch, and all go position by position together,
+/// because they gather the parameters together. The results are those of translate() with all
+/// parameters, bit for bit. A rank without a batch, or whose batch is done, goes along idle until
+/// no batch is left. The ranks agree on that every few positions, so that none waits for longer
+/// than a batch.
 class LockStep {
  public:
-  /// All outlive it. `stop`: may be empty.
+  /// All arguments by reference outlive this object. `stop` may be empty.
   LockStep(const model::Transformer& model, zero::DecodingSource& source,
            runtime::Collectives& collectives, model::SearchOptions options, StopCheck stop);
 
   using Results = std::vector<std::vector<model::Hypothesis>>;
-  /// The translations of this rank's batch, as model::translate(); of null or an empty one none.
-  /// Empty where `stop` ended it. A NumericsError of any rank is thrown on all. Collective.
+  /// The translations of this rank's batch, as model::translate() gives them; none for a null or
+  /// empty batch. Nothing if `stop` ended it. A NumericsError of any rank is thrown on all.
+  /// Collective.
   [[nodiscard]] std::optional<Results> translate(
       const data::Batch* batch, std::span<const model::SentenceOptions> sentences = {});
-  /// As model::score_targets(), without steps; of null or an empty batch nothing. Likewise.
+  /// The scores of this rank's batch, as model::score_targets() gives them, without steps; none for
+  /// a null or empty batch. Throws as translate() does. Collective.
   [[nodiscard]] std::vector<double> score(model::Transformer& model, const data::Batch* batch);
 
  private:
   enum class Next { kSteps, kEnd, kStop };
-  /// What the ranks agree to do. Throws any rank's `failure` on all. Collective.
+  /// Lets the ranks agree on what comes next. Throws any rank's `failure` on all. Collective.
   [[nodiscard]] Next look(bool live, const std::exception_ptr& failure);
 
   const model::Transformer& model_;
@@ -47,21 +50,22 @@ class LockStep {
   StopCheck stop_;
 };
 
-/// How stage 3 decodes: decode.sharded as it is given, or what auto becomes.
+/// How stage 3 decodes: as decode.sharded says, or as auto chooses.
 struct ShardedChoice {
   config::Sharded sharded = config::Sharded::kOff;  ///< on or off
-  std::string reason;                               ///< for the log; empty where nothing is decoded
-  std::int64_t together = 0;  ///< where it is on: zero::sentences_in_lock_step()
+  std::string reason;                               ///< for the log; empty if nothing is decoded
+  std::int64_t together = 0;                        ///< if it is on: zero::sentences_in_lock_step()
 };
 
-/// The batches of decoding that may take most memory, of validation and test set, over all ranks.
+/// The shapes of the batches of validation and test set, over all ranks, that may take most memory
+/// in decoding.
 [[nodiscard]] std::vector<zero::BatchShape> decoding_shapes(const config::RunConfig& config,
                                                             const data::Dataset& dataset);
 
-/// auto is on where the plan of `request` with decoding by whole copies of the parameters takes
-/// more, on any node, than the `available` bytes of its host memory for the `ranks_here` ranks
-/// there (0: not known, all fits), or than a rank's address space. The same on every rank.
-/// Collective.
+/// Resolves decode.sharded, the same on every rank. auto is on if the plan of `request`, with
+/// decoding by whole copies of the parameters, takes too much on some node: more than the
+/// `available` bytes of host memory for its `ranks_here` ranks (0: not known, all fits), or more
+/// than a rank's address space. Collective.
 [[nodiscard]] ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
                                                     const data::Dataset& dataset,
                                                     runtime::Collectives& collectives,

@@ -19,13 +19,14 @@ class RunValidation;
 class StepLoop;
 struct Session;
 
-/// A run: a Session (data, model, engine, put together from a checked deck) and the loop over its
-/// steps, with validation, checkpoints and what the run gives in the end. All ranks make one and
-/// call run().
+/// A run: a Session (data, model and engine, put together from a checked deck) and the loop over
+/// its steps, with validation, checkpoints and the final result. All ranks make a Trainer and call
+/// run().
 class Trainer {
  public:
   /// Opens the data, prepares the output folder, builds the engine on `device`, whose transport
-  /// `collectives` watches, resumes. Collective. Throws the same Error on every rank.
+  /// `collectives` watches, and resumes if the deck asks for it. Collective. Throws the same Error
+  /// on every rank.
   Trainer(const config::LoadedDeck& deck, const RunDevice& device,
           runtime::WatchedCollectives& collectives, runtime::Watchdog& watchdog,
           const runtime::Communicator& node, Log& log);
@@ -38,14 +39,14 @@ class Trainer {
  private:
   /// What the ranks agree on at a step border.
   struct Border {
-    std::string stop;            ///< why the run has to stop; empty: it has not
+    std::string stop;            ///< why the run must stop; empty: it goes on
     bool checkpoint = false;     ///< SIGUSR2
     bool writers_done = false;   ///< the save in flight is complete on every rank
     bool record_failed = false;  ///< rank 0 could not write a record
   };
   /// How the loop ended.
   struct Ended {
-    bool stopped = false;  ///< before its end
+    bool stopped = false;  ///< before the end of the run
     bool save = false;     ///< the last validation asks for a checkpoint
   };
   [[nodiscard]] int run_to_the_end();
@@ -54,14 +55,14 @@ class Trainer {
   void finish(Ended& ended);
   [[nodiscard]] Border agree();
   void save();
-  /// Before an error that has nothing to do with the state: no step is lost with it where a
-  /// checkpoint can be written. Collective.
+  /// Called before an error that has nothing to do with the state: writes a checkpoint if possible,
+  /// so that no step is lost. Collective.
   void save_what_can_be();
 
   std::unique_ptr<Session> session_;
-  bool complete_ = false;    ///< nothing is to be done, and nothing was opened
-  bool take_times_ = false;  ///< of the last step, at its border
-  // The rest is made by run().
+  bool complete_ = false;    ///< the run had ended already; nothing was opened
+  bool take_times_ = false;  ///< take the times of the last step at its border
+  // run() makes the rest.
   std::unique_ptr<RunReport> report_;
   std::unique_ptr<RunSaver> saver_;
   std::unique_ptr<RunValidation> validation_;

@@ -42,8 +42,8 @@ void add_run(std::vector<Key>& t) {
                          Choices<AttentionKernels>{{"auto", AttentionKernels::kAuto},
                                                    {"products", AttentionKernels::kProducts}},
                          "auto computes attention in one kernel that stores no scores, where there "
-                         "is one (docs/architecture.md). products makes matrix products, softmax "
-                         "and dropout one after another."));
+                         "is one (docs/notes/attention_cpu.md). products makes matrix products, "
+                         "softmax and dropout one after another."));
   t.push_back(
       integer_key("run.audit_steps", TH_AT(run.audit_steps), 0, kMost,
                   "Every so many steps a second rank computes one micro-batch as well, and "

@@ -10,7 +10,7 @@
 //
 // Passes are explicit, not autograd's, because the backward pass is then the same sequence of
 // operations for every stage, rank count and kind of recomputation, every saved byte has a name,
-// and gradients are added where the engine wants them (docs/architecture.md).
+// and gradients are added where the engine wants them (docs/notes/first_design.md).
 namespace th::model {
 
 /// out = dropout(x), of rows or of their gradients; out may be x.

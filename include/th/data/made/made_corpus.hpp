@@ -18,16 +18,16 @@ struct MadeCorpus {
   std::vector<SentencePair> train, valid, test;
 };
 
-/// What its files are called: NAME.{train,valid,test}.{SOURCE,TARGET}.
+/// The names of its files: NAME.{train,valid,test}.{SOURCE,TARGET}.
 struct CorpusNames {
   const char* name;
   const char* source;
   const char* target;
 };
 
-/// Writes the six files below `folder`, which is made where it is missing; those that are there
-/// already are left. Throws DataError when a file can't be written; without `force` DeckError, and
-/// nothing is written, where a file of these names holds something else.
+/// Writes the six files into `folder`, which is made if it is missing. Files that already hold the
+/// same text are left. Throws DataError if a file can't be written. If a file of these names holds
+/// something else, throws DeckError without `force`, and writes nothing.
 void write_made_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder,
                        const CorpusNames& names, bool force);
 

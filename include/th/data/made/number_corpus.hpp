@@ -11,8 +11,8 @@ namespace th::data {
 /// The largest cardinal that is spelled out.
 inline constexpr std::int64_t kLargestNumber = 999999;
 
-/// A calendar date. `weekday` is 0 (Monday) to 6 (Sunday), -1: not said; `year` 0: not said, else
-/// 1100 to 2099.
+/// A calendar date. `weekday` is 0 (Monday) to 6 (Sunday), or -1 if it is not spelled. `year` is
+/// 1100 to 2099, or 0 if it is not spelled.
 struct Date {
   int day = 1;
   int month = 1;
@@ -32,7 +32,8 @@ struct ClockTime {
   TimeFrame frame = TimeFrame::kBare;
 };
 
-/// "two hundred and one", "deux cent un" for 0 to kLargestNumber. Throws DataError outside.
+/// "two hundred and one", "deux cent un" for 0 to kLargestNumber. Throws DataError for other
+/// numbers.
 [[nodiscard]] std::string english_number(std::int64_t number);
 [[nodiscard]] std::string french_number(std::int64_t number);
 
@@ -54,8 +55,7 @@ using NumberCorpus = MadeCorpus;
 /// in the training lines. Throws DeckError unless 100 <= pairs <= 500000.
 [[nodiscard]] NumberCorpus make_number_corpus(std::int64_t pairs, std::uint64_t seed);
 
-/// Writes numbers.{train,valid,test}.{en,fr} below `folder`, which is made where it is missing.
-/// As write_made_corpus().
+/// Writes numbers.{train,valid,test}.{en,fr} into `folder`, as write_made_corpus() does.
 void write_number_corpus(const NumberCorpus& corpus, const std::filesystem::path& folder,
                          bool force = false);
 

@@ -9,7 +9,7 @@
 // (docs/summarization.md).
 namespace th::data {
 
-/// Words of a document of one window: with its end, the 64 ids of inputs/records.in.
+/// Words of a document of one window; with its end it has the 64 ids of inputs/records.in.
 inline constexpr std::int64_t kRecordWindow = 63;
 inline constexpr std::int64_t kMostRecordWindows = 8;
 
@@ -17,16 +17,17 @@ inline constexpr std::int64_t kMostRecordWindows = 8;
 ///
 /// A record has five fields: amount, product, buyer, place and year. A headline has the record's
 /// fields in this order, "340 bales of linen for otto brandt at ardenne in 1887"; a document has a
-/// sentence for each in a drawn order that is another, in drawn wordings, and other sentences
-/// between them, some of which have values of their own.
+/// sentence for each field, in drawn wordings and in a drawn order that is never this one. Between
+/// them are other sentences, some of which have values of their own.
 ///
-/// Validation and test: documents of `windows` windows, the fields spread evenly over them, with
-/// their whole headline. Training: half of them the same in one window; a quarter windows cut out
-/// of documents of two to eight, with a headline of the fields whose sentences are whole in them
-/// ("no news" where there are none); a quarter the headlines of all windows of such a document,
-/// joined. So a summary of summaries is a document that training has.
+/// Validation and test have documents of `windows` windows, with the fields spread evenly over
+/// them, and their whole headline. Half of the training documents are like these, in one window. A
+/// quarter are windows cut out of documents of two to eight windows; the headline has the fields
+/// whose sentences are whole in the window ("no news" if there are none). The last quarter are the
+/// headlines of all windows of such a document, joined. So training has documents that are made of
+/// summaries.
 ///
-/// Each pair is of a record of its own. The same arguments give the same corpus on every machine;
+/// Each pair has a record of its own. The same arguments give the same corpus on every machine;
 /// the training part is the same for every `windows`. Every word of a held-out headline occurs at
 /// least twice in those of training. Throws DeckError unless 100 <= pairs <= 500000 and 1 <=
 /// windows
@@ -34,7 +35,7 @@ inline constexpr std::int64_t kMostRecordWindows = 8;
 [[nodiscard]] MadeCorpus make_record_corpus(std::int64_t pairs, std::uint64_t seed,
                                             std::int64_t windows);
 
-/// Writes records.{train,valid,test}.{source,target} below `folder` (made_corpus.hpp).
+/// Writes records.{train,valid,test}.{source,target} into `folder`, as write_made_corpus() does.
 void write_record_corpus(const MadeCorpus& corpus, const std::filesystem::path& folder,
                          bool force = false);
 

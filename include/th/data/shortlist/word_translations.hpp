@@ -4,14 +4,15 @@
 #include <span>
 #include <vector>
 
-// What words mean, learned from sentence pairs: IBM model 1 (Brown et al. 1993), which knows no
-// order of words. One thread, sums in a fixed order: the same pairs give the same bits.
+// Learns translations of words from sentence pairs by IBM model 1 (Brown et al. 1993), which
+// ignores the order of words. One thread adds in a fixed order, so the same pairs give the same
+// bits.
 namespace th::data {
 
-/// Sentence pairs to learn from, as ids in memory: 4 bytes an id, 16 a pair.
+/// Sentence pairs to learn from, as ids in memory. An id takes 4 bytes, a pair 16 more.
 class IdPairs {
  public:
-  /// Appends a pair without its special ids; one without other ids on a side is left out.
+  /// Appends a pair without its special ids. A pair that has no other ids on a side is left out.
   void add(std::span<const std::int32_t> source, std::span<const std::int32_t> target);
   [[nodiscard]] std::int64_t size() const noexcept { return std::ssize(source_end_) - 1; }
   [[nodiscard]] std::span<const std::int32_t> source(std::int64_t pair) const {
@@ -46,13 +47,13 @@ struct WordTranslation {
   float probability = 0;
 };
 
-/// The translations of each source id that a model 1 keeps between two iterations: so much bounds
-/// its memory.
+/// How many translations of each source id are kept between two iterations, which bounds the
+/// memory.
 inline constexpr std::int64_t kKeptTranslations = 1024;
 
-/// By source id the likeliest translations, by falling probability, equal ones by id, after so many
-/// iterations of expectation maximisation (at least 1) from equal probabilities. Each source
-/// sentence has the empty word beside its own.
+/// The likeliest translations of each source id, by falling probability, equal ones by id. They are
+/// those after so many iterations (at least 1) of expectation maximisation from equal
+/// probabilities. Each source sentence has the empty word beside its own words.
 [[nodiscard]] std::vector<std::vector<WordTranslation>> learn_translations(
     const IdPairs& pairs, std::int64_t source_vocabulary, std::int64_t target_vocabulary,
     std::int64_t iterations);

@@ -5,7 +5,7 @@
 
 namespace th::data {
 
-/// ASCII white space, which parts words and makes a line blank.
+/// Whether `c` is ASCII white space, which divides words.
 [[nodiscard]] constexpr bool is_space(char c) noexcept {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }

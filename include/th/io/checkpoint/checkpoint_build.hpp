@@ -14,23 +14,24 @@
 
 namespace th::io {
 
-/// Gives elements [begin, begin + out.size()) of a tensor ("parameters" or a state's name), in
-/// row-major order.
+/// Fills `out` with elements [begin, begin + out.size()), in row-major order, of a tensor of
+/// `kind`, which is "parameters" or a state's name.
 using ElementSource = std::function<void(const std::string& kind, const std::string& tensor,
                                          std::int64_t begin, std::span<float> out)>;
 
 inline constexpr std::int64_t kShardElements = std::int64_t{16} << 20;  ///< 64 MiB of fp32
 
-/// Writes a whole checkpoint of info's tensors and states into the folder `output` (temporary until
-/// it is complete), with the values that `source` gives. There are as many shards as keep each at
-/// about `shard_elements`, so memory is 64 MiB a kind whatever the model; info.world_size becomes
-/// their number. Throws CheckpointError; DeckError where `output` is taken and `existing` refuses.
+/// Writes a whole checkpoint of info's tensors and states, with the values that `source` gives,
+/// into the folder `output`, which gets its name when it is complete. Each shard has about
+/// `shard_elements`, so memory is 64 MiB a kind whatever the model; info.world_size becomes the
+/// number of shards. Throws CheckpointError, and DeckError if `output` exists and `existing`
+/// refuses.
 void build_checkpoint(const std::string& output, Existing existing, CheckpointInfo info,
                       const ElementSource& source, std::int64_t shard_elements = kShardElements);
 
-/// Throws CheckpointError where names or shapes of a checkpoint are not those of a model: how many
-/// tokens differ and which is the first, then tensor by tensor. Returns what tokenizers of the same
-/// sizes differ in, a line each; empty where they are the same. Not collective.
+/// Throws CheckpointError if names or shapes of a checkpoint are not those of a model. The message
+/// says how many tokens differ and which is the first, then names each tensor that differs. Returns
+/// the differences of tokenizers that have the same sizes, one a line. Not collective.
 [[nodiscard]] std::string require_same_model(const CheckpointReader& reader,
                                              const zero::FlatLayout& layout,
                                              const data::SavedTokenizer& source,

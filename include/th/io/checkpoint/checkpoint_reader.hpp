@@ -12,44 +12,45 @@
 namespace th::io {
 
 /// Reads a checkpoint of any rank count into any rank count. Not collective. Every failure is a
-/// CheckpointError naming file or tensor.
+/// CheckpointError that names file or tensor.
 class CheckpointReader {
  public:
-  /// `path`: a checkpoint; one of the files latest, best and final, or its name below a run's
-  /// folder; or a checkpoints folder or a run's folder, then the newest complete one (see notes()).
+  /// `path` is a checkpoint; or one of the files latest, best and final, or its name below a run's
+  /// folder; or a checkpoints folder or a run's folder, which stands for its newest complete
+  /// checkpoint (see notes()).
   explicit CheckpointReader(const std::string& path);
   [[nodiscard]] const CheckpointInfo& info() const noexcept { return info_; }
   [[nodiscard]] const std::string& folder() const noexcept { return folder_; }
-  /// What was passed over while the newest complete checkpoint was looked for.
+  /// The checkpoints that were skipped in the search for the newest complete one.
   [[nodiscard]] const std::vector<std::string>& notes() const noexcept { return notes_; }
-  /// The layout of the ranks that wrote it.
+  /// The layout at the rank count that wrote the checkpoint.
   [[nodiscard]] const zero::FlatLayout& layout() const noexcept { return layout_; }
 
   /// Fills `out` (layout.shard_total() elements) with `rank`'s flat shard of `what` ("parameters"
-  /// or a state's name); padding becomes 0. Reads only the ranges needed; the CRC of each shard
-  /// that is read whole is checked.
+  /// or a state's name); padding becomes 0. Reads only the ranges that it needs, and checks the CRC
+  /// of each shard that it reads whole.
   void read_shard(const zero::FlatLayout& layout, std::int64_t rank, const std::string& what,
                   std::span<float> out) const;
   /// A whole tensor in row-major order, by name or alias.
   [[nodiscard]] std::vector<float> read_tensor(const std::string& what,
                                                const std::string& name) const;
-  /// Elements [begin, begin + out.size()) of a tensor in row-major order; reads only the ranges
-  /// needed, checks no CRC.
+  /// Elements [begin, begin + out.size()) of a tensor in row-major order. Reads only the ranges
+  /// that it needs, and checks no CRC.
   void read_elements(const std::string& what, const std::string& name, std::int64_t begin,
                      std::span<float> out) const;
-  /// Throws when names or shapes differ from `layout`'s, explained tensor by tensor.
+  /// Throws if names or shapes differ from those of `layout`; the message explains it tensor by
+  /// tensor.
   void require_same_tensors(const zero::FlatLayout& layout) const;
   /// Throws when a shard is missing, does not open, or has a wrong size; reads no data.
   void require_complete() const;
-  /// Throws where the CRC of `what` in the file of `shard` is wrong; reads it once, through
-  /// `buffer`.
+  /// Reads `what` in the file of `shard` once, through `buffer`. Throws if its CRC is wrong.
   void require_checksums(std::int64_t shard, const std::string& what,
                          std::span<float> buffer) const;
-  /// Ranks of `layout` that read their shards unit by unit check every CRC on the way: each file is
-  /// read from end to end by one of them.
+  /// Whether ranks of `layout` that read their shards unit by unit check every CRC on the way,
+  /// because one of them reads each file from end to end.
   [[nodiscard]] bool is_read_whole(const zero::FlatLayout& layout) const;
-  /// Checks every shard, every checksum, and that each virtual dataset gives what the shards hold;
-  /// a line for each problem.
+  /// Checks every shard, every checksum, and that each virtual dataset gives what the shards hold.
+  /// Returns a line for each problem.
   [[nodiscard]] std::vector<std::string> verify() const;
   /// "parameters" and the states' names.
   [[nodiscard]] std::vector<std::string> kinds() const;
@@ -57,7 +58,7 @@ class CheckpointReader {
   [[nodiscard]] std::int64_t tensor_index(const std::string& name) const;
 
  private:
-  /// A run of a tensor in one old rank's file.
+  /// A run of a tensor's elements in the file of one rank that wrote them.
   struct Run {
     std::int64_t begin = 0, count = 0, rank = 0, file_offset = 0;
   };

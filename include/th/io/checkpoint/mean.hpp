@@ -7,11 +7,11 @@
 
 namespace th::io {
 
-/// The mean of the same elements of several checkpoints: added in fp64, in the order in which they
-/// come, and rounded to fp32 once, so that its bits depend on nothing else.
+/// The mean of the same elements of several checkpoints. They are added in fp64 in the order in
+/// which they come, and rounded to fp32 once, so the bits depend on nothing else.
 class Mean {
  public:
-  /// Begins with nothing, for so many elements.
+  /// Begins a mean of so many elements.
   void begin(std::size_t elements) {
     sum_.assign(elements, 0.0);
     count_ = 0;

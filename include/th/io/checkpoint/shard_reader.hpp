@@ -11,19 +11,20 @@
 
 namespace th::io {
 
-/// One rank's flat shard out of a checkpoint of any rank count, a unit at a time: nothing but the
+/// Reads one rank's flat shard from a checkpoint of any rank count, a unit at a time, so only the
 /// caller's unit is in memory. The reader must outlive it. Not collective. Every failure is a
-/// CheckpointError naming file or tensor.
+/// CheckpointError that names file or tensor.
 class ShardReader {
  public:
-  /// Throws where the checkpoint's tensors are not `layout`'s, explained tensor by tensor.
+  /// Throws if the checkpoint's tensors are not those of `layout`; the message explains it tensor
+  /// by tensor.
   ShardReader(const CheckpointReader& reader, const zero::FlatLayout& layout, std::int64_t rank);
   ~ShardReader();
   ShardReader(const ShardReader&) = delete;
   ShardReader& operator=(const ShardReader&) = delete;
 
   /// Fills `out` (the unit's `shard` elements) with this rank's slice of "parameters" or of a
-  /// state; padding becomes 0. Where the units come in order and a file is so read from end to end,
+  /// state; padding becomes 0. If the units come in order, so that a file is read from end to end,
   /// its CRC is checked at its end.
   void read_unit(const std::string& what, std::int64_t unit, std::span<float> out);
 

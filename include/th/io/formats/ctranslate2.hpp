@@ -25,22 +25,22 @@ struct Ctranslate2Variable {
   static Ctranslate2Variable array(std::string name, std::vector<std::int64_t> shape,
                                    ElementType type);
   static Ctranslate2Variable scalar(std::string name, Type type, double number);
-  /// A yes or no, as CTranslate2 has it.
+  /// A Boolean, as CTranslate2 stores it.
   static Ctranslate2Variable flag(std::string name, bool value);
 };
 
-/// Writes CTranslate2's model.bin (binary version 6), variable by variable: name of the
-/// specification and its revision, each variable with name, extents, type and bytes, then further
-/// names of variables.
+/// Writes CTranslate2's model.bin (binary version 6), variable by variable. The file has the name
+/// of the specification and its revision, then each variable with name, extents, type and bytes,
+/// then aliases of variables.
 class Ctranslate2Writer {
  public:
   struct Specification {
     std::string name;
     std::uint32_t revision = 1;
   };
-  /// Writes the file's beginning. Puts the variables in the file's order, by name. `aliases`: each
-  /// further name and the variable that it means. Throws CheckpointError where a name, an extent or
-  /// an array is larger than the format can say (4 GiB an array).
+  /// Writes the file's beginning, and sorts the variables by name, which is the file's order.
+  /// `aliases` maps each further name to its variable. Throws CheckpointError if a name, an extent
+  /// or an array is too large for the format (4 GiB an array).
   Ctranslate2Writer(OutputFile& file, const Specification& specification,
                     std::vector<Ctranslate2Variable> variables,
                     std::map<std::string, std::string> aliases);
@@ -48,7 +48,7 @@ class Ctranslate2Writer {
   [[nodiscard]] std::vector<std::string> arrays() const;
   /// Writes the next array, in row-major order, and the numbers before it.
   void write(std::span<const float> values);
-  /// Writes what is left, after the last array.
+  /// Writes the rest, after the last array.
   void finish();
 
  private:

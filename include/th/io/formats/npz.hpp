@@ -10,13 +10,13 @@
 
 namespace th::io {
 
-/// Writes arrays for numpy.load, array by array: a zip archive (stored, with the 64-bit fields of
-/// zip64 throughout, as numpy.savez writes it) of NAME.npy members in the npy format 1.0.
+/// Writes arrays for numpy.load, array by array. The file is a zip archive (stored, with the 64-bit
+/// fields of zip64 throughout, as numpy.savez writes it) of NAME.npy members in the npy format 1.0.
 class NpzWriter {
  public:
   explicit NpzWriter(OutputFile& file) : file_(file) {}
-  /// Appends an array in row-major order. fp32 or fp16: numpy has no bfloat16 (throws
-  /// InternalError). Throws CheckpointError where it can't be written.
+  /// Appends an array in row-major order, in fp32 or fp16. numpy has no bfloat16, so that throws
+  /// InternalError. Throws CheckpointError if the array can't be written.
   void add(const std::string& name, const std::vector<std::int64_t>& shape, ElementType type,
            std::span<const float> values);
   /// Writes the archive's directory; nothing is added after it.

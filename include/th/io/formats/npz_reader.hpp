@@ -31,11 +31,11 @@ class NpzReader {
  public:
   explicit NpzReader(const std::string& path);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// By name, without ".npy".
+  /// The arrays by name, without ".npy".
   [[nodiscard]] const std::map<std::string, NpzArray>& arrays() const noexcept { return arrays_; }
   /// An array's elements in row-major order, fp16 widened exactly. The CRC is checked.
   [[nodiscard]] std::vector<float> read(const std::string& name) const;
-  /// The elements of an array of 8-bit numbers, as they are. The CRC is checked.
+  /// The elements of an array of 8-bit numbers, unchanged. The CRC is checked.
   [[nodiscard]] std::string read_bytes(const std::string& name) const;
 
  private:

@@ -19,16 +19,16 @@ struct SafetensorsEntry {
   std::int64_t begin = 0, end = 0;
 };
 
-/// Writes one safetensors file, tensor by tensor: a little-endian 64-bit header length, the header
-/// as JSON with spaces up to a multiple of 8 bytes, then the data without gaps.
+/// Writes one safetensors file, tensor by tensor. The file has a little-endian 64-bit header
+/// length, the header as JSON with spaces up to a multiple of 8 bytes, then the data without gaps.
 class SafetensorsWriter {
  public:
-  /// Writes the header. Puts the tensors in file order (wider elements first, then by name, so that
-  /// each is aligned) and sets their places. Throws CheckpointError where the header would be
+  /// Writes the header. Sorts the tensors into file order (wider elements first, then by name, so
+  /// that each is aligned) and sets their offsets. Throws CheckpointError if the header would be
   /// longer than readers accept (100 MB).
   SafetensorsWriter(OutputFile& file, std::vector<SafetensorsEntry> tensors,
                     const std::map<std::string, std::string>& metadata);
-  /// In the order in which write() wants them.
+  /// The tensors in the order in which write() wants them.
   [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const noexcept { return tensors_; }
   /// Appends the next tensor.
   void write(std::span<const float> values);

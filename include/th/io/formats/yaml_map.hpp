@@ -9,14 +9,14 @@ namespace th::io {
 /// An entry of a flat YAML mapping: a scalar, or a list of scalars, as text.
 struct YamlEntry {
   std::string key;
-  std::vector<std::string> values;  ///< one, where it is no list
+  std::vector<std::string> values;  ///< one value if it is no list
   bool list = false;
   int line = 0;  ///< of the key, from 1
 };
 
-/// The entries, in their order, of a mapping as Marian's vocabularies and configurations are: keys
-/// and values are plain or quoted scalars, values also lists of them, by lines or in brackets. What
-/// is plain stays the text that it is, also 12, no and ~. Throws DataError `name:line: …` for
+/// The entries, in order, of a mapping such as Marian's vocabularies and configurations. Keys and
+/// values are plain or quoted scalars; a value may also be a list of scalars, by lines or in
+/// brackets. Plain scalars remain text, also 12, no and ~. Throws DataError `name:line: …` for
 /// anything else.
 [[nodiscard]] std::vector<YamlEntry> read_yaml_map(std::string_view text, const std::string& name);
 

@@ -36,8 +36,8 @@ struct StepRecords {
 };
 inline constexpr std::int64_t kMaxUnits = 1024;
 
-/// What an update reads and writes, all in memory of the side that computes it. Null working: no
-/// rounded copy.
+/// What an update reads and writes, all in memory of the side that computes it. If `working` is
+/// null there is no rounded copy.
 struct UpdateOperands {
   float* weights = nullptr;                 ///< fp32
   const void* gradients = nullptr;          ///< `gradient_type`
@@ -45,32 +45,32 @@ struct UpdateOperands {
   void* working = nullptr;                  ///< the new weights in `working_type`
   std::int64_t count = 0;                   ///< elements
   ElementType gradient_type = ElementType::kFp32, working_type = ElementType::kFp32;
-  /// The states where they are kept in bf16, in place of `states`: host memory alone. Each is read
-  /// exactly and rounded by a draw of UpdateFactors::draws, the state's number and the element's,
-  /// which counts from `first`.
+  /// States that are stored in bf16, in place of `states`; only in host memory. Each is read
+  /// exactly and rounded by a draw from UpdateFactors::draws, the state's number and the element's
+  /// number, which counts from `first`.
   std::uint16_t* short_states[kMaxOptimizerStates] = {};
   std::int64_t first = 0;
-  /// Where it is set its factor takes the place of the gradients' one, and nothing is updated
-  /// unless it is finite.
+  /// If it is set, its factor replaces that of the gradients, and nothing is updated unless the
+  /// outcome is finite.
   const StepOutcome* outcome = nullptr;
 };
 
 /// Levels of the binary counter that sums the slots: slot numbers stay below 2^31.
 inline constexpr int kTreeLevels = 31;
 
-/// What a sum over slots takes in: the contribution of one slot, or the fp32 sum of `slots` of
-/// them, a whole subtree: a power of two that divides the first one's number.
+/// A contribution to a sum over slots: that of one slot, or the fp32 sum of `slots` slots. These
+/// are a whole subtree: their count is a power of two that divides the first slot's number.
 struct TreeLeaf {
   const void* data = nullptr;
   std::int64_t slots = 1;
 };
 
 /// Feeds the slots of `leaves`, from `first_slot` on, into the tree of zero::SlotTree, element by
-/// element. Level l is pending before the call where bit l of first_slot is set, and after it where
-/// bit l of the next slot's number is set: the pointers of those levels must not be null; a buffer
-/// may serve other levels before and after. With `out` set the slots are the last ones: their total
-/// is written there, in `type`, and nothing stays pending. `out` may be one of the leaves. The
-/// leaves themselves are a host array, which is not needed after the call.
+/// element. Level l is pending before the call if bit l of first_slot is set, and after it if bit l
+/// of the next slot's number is set. The pointers of those levels must not be null. A buffer may
+/// serve different levels before and after. If `out` is set the slots are the last ones: their
+/// total is written there, in `type`, and nothing stays pending. `out` may be one of the leaves.
+/// The array of leaves is in host memory and is not needed after the call.
 struct TreeSum {
   std::int64_t first_slot = 0;
   std::int64_t count = 0;                 ///< elements
@@ -79,16 +79,16 @@ struct TreeSum {
   const float* pending_before[kTreeLevels] = {};
   float* pending_after[kTreeLevels] = {};
   void* out = nullptr;
-  /// On the host alone, with `out`: the sums of squares of each block of 256 of the total, made
-  /// while it is in the cache; or null.
+  /// Null, or on the host, with `out`, where the sum of squares of each block of 256 elements of
+  /// the total is written, while the block is in the cache.
   double* square_sums = nullptr;
 };
 
-/// Where a block is. On the host itself, the device of a CPU run, both are the same memory.
-/// kHost is pinned, so that copies from and to it go on beside the host.
+/// The memory of a block. For the device of a CPU run both are the same memory. kHost is pinned, so
+/// that copies from and to it do not stop the host.
 enum class Place { kDevice, kHost };
 
-/// What a stream beside compute is for: a device may prefer one to another.
+/// The use of a stream beside compute. A device may give one use priority over another.
 enum class StreamUse { kCommunication, kCopies };
 
 /// Where a rank's tensors live and who computes on its flat buffers: the host itself
@@ -101,30 +101,31 @@ class Device {
   /// Whether device memory is host memory: compute() is then the calling thread.
   [[nodiscard]] virtual bool is_host() const noexcept = 0;
 
-  /// `bytes` of memory, 64-byte aligned, not initialised; given back with the same place. Throws
-  /// MemoryError, on the host std::bad_alloc. See DeviceBlock.
+  /// Allocates `bytes` of memory, 64-byte aligned, not initialised; give() takes it back with the
+  /// same place. Throws MemoryError, on the host std::bad_alloc. DeviceBlock owns such memory.
   [[nodiscard]] virtual void* take(Place place, std::int64_t bytes) = 0;
   virtual void give(Place place, void* memory) noexcept = 0;
 
-  /// The calling thread: its tasks run at once, it waits for events itself. What it has done is
-  /// there for what it enqueues elsewhere.
+  /// The calling thread as a stream: its tasks run at once, and it waits for events itself. Streams
+  /// on which it enqueues afterwards see what it has done.
   [[nodiscard]] virtual Stream& host() = 0;
   /// The stream of the model's kernels.
   [[nodiscard]] virtual Stream& compute() = 0;
-  /// A stream beside them, for collectives or for copies. The device outlives it.
+  /// A further stream, for collectives or for copies. The device outlives it.
   [[nodiscard]] virtual std::unique_ptr<Stream> make_stream(StreamUse use) = 0;
-  /// Hands out the times of stamps that have passed (Stream::stamp). Does not wait.
+  /// Calls the stamps that have passed with their times (Stream::stamp). Does not wait.
   virtual void settle() {}
 
-  // Kernels, within a task of `stream` or as a task of its own: compute(), or one that this device
-  // made. Every pointer is device memory. The same bits on every device.
+  // Kernels. They run within a task of `stream` or as a task of their own; `stream` is compute(),
+  // or one that this device made. Every pointer is device memory. They give the same bits on every
+  // device.
   virtual void update(Stream& stream, const UpdateFactors& factors,
                       const UpdateOperands& operands) = 0;
   /// fp64 sums of squares of `blocks` blocks of 256 elements each, into `out`.
   virtual void block_square_sums(Stream& stream, const void* x, ElementType type,
                                  std::int64_t blocks, double* out) = 0;
-  /// Loss, norm and the update's factor. The norm's sum over blocks has an order of the device's
-  /// own, which does not depend on the rank count.
+  /// Makes loss, norm and the update's factor. The order of the norm's sum over blocks is the
+  /// device's own and does not depend on the rank count.
   virtual void end_step(Stream& stream, const StepRecords& records) = 0;
   virtual void tree_sum(Stream& stream, const TreeSum& sum) = 0;
   /// y += x.
@@ -134,8 +135,8 @@ class Device {
                      std::int64_t count) = 0;
 };
 
-/// Owned memory of a device, zeroed, entered into MemoryLedger::device() or, where the host can
-/// read it, MemoryLedger::process(), in this thread's class.
+/// Owned memory of a device, zeroed. It is counted, in this thread's class, in
+/// MemoryLedger::device(), or in MemoryLedger::process() if the host can read it.
 class DeviceBlock {
  public:
   DeviceBlock() = default;
@@ -163,7 +164,7 @@ class DeviceBlock {
   std::int64_t bytes_ = 0;
 };
 
-/// Copies behind what compute() holds; the caller waits until it is done.
+/// Copies after what compute() holds, and waits until it is done.
 void copy_now(Device& device, void* to, const void* from, std::int64_t bytes);
 
 }  // namespace th::runtime

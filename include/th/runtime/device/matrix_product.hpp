@@ -6,9 +6,9 @@
 
 namespace th::runtime {
 
-/// One matrix of a batch of equal ones, row by row, or column by column where it is transposed:
-/// element (r, c) is data[r * stride + c], transposed data[c * stride + r]. The next matrix of the
-/// batch lies `next` elements behind.
+/// One matrix of a batch of matrices with equal shapes. It is stored by rows, or by columns if it
+/// is transposed: element (r, c) is data[r * stride + c], transposed data[c * stride + r]. The next
+/// matrix of the batch begins `next` elements later.
 struct MatrixOperand {
   const void* data = nullptr;
   std::int64_t stride = 0, next = 0;
@@ -27,11 +27,11 @@ struct MatrixProduct {
   bool add = false;
 };
 
-/// Device memory that products may use between calls: products of one stream share it.
+/// The bytes of device memory in which products work; products of one stream share it.
 inline constexpr std::int64_t kProductWorkspace = std::int64_t{32} << 20;  // bytes
 
-/// Enqueues a product on `stream` (a cudaStream_t). The same bits for the same shapes, types and
-/// library on GPUs of one kind. `workspace`: kProductWorkspace bytes. Throws DeviceError.
+/// Enqueues a product on `stream` (a cudaStream_t). On GPUs of one kind the same shapes, types and
+/// library give the same bits. `workspace`: kProductWorkspace bytes. Throws DeviceError.
 using MultiplyFn = void(const MatrixProduct& product, void* workspace, void* stream);
 
 }  // namespace th::runtime

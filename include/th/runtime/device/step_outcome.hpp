@@ -7,20 +7,20 @@
 
 namespace th::runtime {
 
-/// How a step ended: the same on every rank but for bad_element.
+/// How a step ended. All members but bad_element are the same on every rank.
 struct StepOutcome {
   double loss_sum = 0;   ///< over all slots, added in slot order
-  double grad_norm = 0;  ///< of the mean gradient, loss scale taken out, before clipping
-  /// What the update multiplies gradients by: clips, and takes the loss scale out.
+  double grad_norm = 0;  ///< of the mean gradient, without loss scale, before clipping
+  /// The factor of the gradients in the update, which clips them and removes the loss scale.
   float gradient_factor = 1;
-  std::int32_t finite = 1;     ///< whether loss and norm are; else nothing is updated
+  std::int32_t finite = 1;     ///< 1 if loss and norm are finite; otherwise nothing is updated
   std::int64_t bad_unit = -1;  ///< the first unit with a gradient that is not finite; -1: none
-  /// The first such element of that unit's padded elements, on the rank whose shard has it;
-  /// elsewhere -1.
+  /// The index of that element among the unit's padded elements, on the rank whose shard has it; -1
+  /// on others.
   std::int64_t bad_element = -1;
 };
 
-/// Norm, factor and verdict from the sums. `clip`: the largest norm, 0 for none
+/// Makes norm, factor and verdict from the sums. `clip`: the largest norm, 0 for none
 /// (torch.nn.utils.clip_grad_norm_'s formula).
 TH_HOST_DEVICE inline void conclude(StepOutcome& outcome, double square_sum, double clip,
                                     double loss_scale) {

@@ -9,13 +9,13 @@
 
 namespace th::runtime {
 
-/// What a buffer is for. Every large buffer of a run has one of these; what nobody tagged is
-/// kUntagged and no plan expects it.
+/// The use of a buffer. Every large buffer of a run has one of these. A buffer that nobody tagged
+/// is kUntagged, and no plan expects it.
 enum class MemoryClass {
   kParameters,
   kGradients,
   kMaster,
-  kOptimizerState,  ///< the first of them; optimizer_state_class() tells the others
+  kOptimizerState,  ///< the first state; optimizer_state_class() gives the others
   kGatherSlots = kOptimizerState + static_cast<int>(kMaxOptimizerStates),
   kCommunication,
   kActivations,
@@ -29,7 +29,8 @@ inline constexpr std::size_t kMemoryClasses = static_cast<std::size_t>(MemoryCla
 [[nodiscard]] constexpr MemoryClass optimizer_state_class(std::size_t state) noexcept {
   return static_cast<MemoryClass>(static_cast<std::size_t>(MemoryClass::kOptimizerState) + state);
 }
-/// `states`: what the run's optimizer calls its own; "optimizer state" for one without a name.
+/// `states`: the names of the optimizer's states; a state without a name is called "optimizer
+/// state".
 [[nodiscard]] const char* memory_class_name(MemoryClass kind, StateNames states = {}) noexcept;
 
 /// Bytes by class.
@@ -48,13 +49,13 @@ struct MemoryUse {
   [[nodiscard]] std::int64_t model_state() const noexcept;
 };
 
-/// Counts buffers as they come and go, by class, and remembers the use at the moment of the largest
+/// Counts buffers by class as they come and go, and stores the use at the moment of the largest
 /// total. Thread-safe.
 ///
 /// The process's own ledger is fed by events, never by a plan: by operator new and delete for
 /// blocks of at least kSmallest bytes, by LibTorch's CPU allocator (model/memory/torch_memory.hpp),
-/// and by the shared-memory windows. It is one object for a process because those are. What C
-/// libraries take by malloc (MPI, HDF5) is not seen.
+/// and by the shared-memory windows. There is one for the process, because there is one of each of
+/// those. It does not see what C libraries (MPI, HDF5) take by malloc.
 class MemoryLedger {
  public:
   static constexpr std::size_t kSmallest = 16384;  ///< bytes; smaller C++ blocks are not counted
@@ -67,7 +68,7 @@ class MemoryLedger {
 
   void add(MemoryClass kind, std::int64_t bytes) noexcept;
   void remove(MemoryClass kind, std::int64_t bytes) noexcept;
-  /// What is there now counts as nothing from here on; the peak begins anew.
+  /// From here on what is allocated now counts as 0, and the peak begins anew.
   void restart() noexcept;
   /// Use since restart().
   [[nodiscard]] MemoryUse current() const noexcept;
@@ -79,7 +80,8 @@ class MemoryLedger {
     std::int64_t ns = 0;  ///< of monotonic_ns()
     MemoryUse use;
   };
-  /// From here on, until forget_peaks(), the ledger remembers the peak between two looks too.
+  /// From here on, until forget_peaks(), the ledger also stores the peak between two calls of
+  /// look().
   void watch_peaks() noexcept;
   void forget_peaks() noexcept;
   /// Two moments: that of the largest total since the last look, and now. Without a total above
@@ -99,7 +101,7 @@ class MemoryLedger {
   std::int64_t between_total_ = 0;  ///< at that peak, or at the look
 };
 
-/// The class of what this thread allocates, until the scope ends.
+/// Sets the class of what this thread allocates until the scope ends.
 class MemoryScope {
  public:
   explicit MemoryScope(MemoryClass kind) noexcept;
@@ -113,22 +115,21 @@ class MemoryScope {
 };
 
 /// Until the scope ends, tensors of this thread are counted in `ledger` and have addresses but no
-/// memory: nobody may read or write them.
+/// memory. Nobody may read or write them.
 class PlanningScope {
  public:
   explicit PlanningScope(MemoryLedger& ledger) noexcept;
   ~PlanningScope();
   PlanningScope(const PlanningScope&) = delete;
   PlanningScope& operator=(const PlanningScope&) = delete;
-  /// The ledger of the innermost scope of this thread, null outside.
+  /// The ledger of this thread's innermost scope; null outside of one.
   [[nodiscard]] static MemoryLedger* active() noexcept;
 
  private:
   MemoryLedger* before_;
 };
 
-/// Tells the ledger of a block at `address`, in this thread's class, and of its end. For
-/// allocators.
+/// Reports a block at `address`, in this thread's class, and its end to the ledger. For allocators.
 void note_allocation(void* address, std::size_t bytes) noexcept;
 void note_allocation(void* address, std::size_t bytes, MemoryLedger& ledger) noexcept;
 void note_release(void* address) noexcept;

@@ -10,9 +10,9 @@
 
 namespace th::runtime {
 
-/// Allocates as std::allocator does. Blocks of a plan, which real vectors of the same sizes will
-/// take, are counted in the ledger of the thread's PlanningScope: those that operator new counts
-/// outside of one.
+/// Allocates as std::allocator does. Within a PlanningScope it counts blocks, which stand for real
+/// vectors of the same sizes, in that scope's ledger. They are the blocks that operator new counts
+/// outside of a scope.
 template <typename T>
 class PlannedAllocator {
  public:
@@ -21,7 +21,7 @@ class PlannedAllocator {
   using propagate_on_container_move_assignment = std::true_type;
   using propagate_on_container_swap = std::true_type;
 
-  /// Where `counts` is false, vectors of a plan are counted nowhere.
+  /// If `counts` is false, vectors of a plan are not counted.
   explicit PlannedAllocator(bool counts = false) noexcept : counts_(counts) {}
   template <typename U>
   PlannedAllocator(const PlannedAllocator<U>& other) noexcept : counts_(other.counts()) {}
@@ -44,7 +44,7 @@ class PlannedAllocator {
   bool counts_;
 };
 
-/// `bytes`, or 0 of a block that is too small to be counted.
+/// `bytes`, or 0 for a block that is too small to be counted.
 [[nodiscard]] constexpr std::int64_t counted(std::int64_t bytes) noexcept {
   return bytes < static_cast<std::int64_t>(MemoryLedger::kSmallest) ? 0 : bytes;
 }

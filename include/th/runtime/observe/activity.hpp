@@ -7,9 +7,9 @@
 
 namespace th::runtime {
 
-/// What a rank does now, in memory that other processes read: of each stream of its flight record
-/// the event that began last. Zero bytes are a valid value: nothing has begun. Times in nanoseconds
-/// of the node's monotonic clock.
+/// What a rank is doing now, in memory that other processes read: for each stream of its flight
+/// record the event that began last. All bytes 0 mean that nothing has begun. Times are in
+/// nanoseconds of the node's monotonic clock.
 struct Activity {
   static constexpr std::size_t kStreams = 7;  ///< FlightRecord::kStreams
   struct Cell {

@@ -12,9 +12,9 @@
 
 namespace th::runtime {
 
-/// All events of some steps, where the flight record has the last ones alone, and what the ledgers
-/// of memory held meanwhile: what a trace is made of. Takes host memory as events come, in blocks
-/// below the ledger's smallest, 16 MiB at most; written by several threads without locks.
+/// All events of some steps and what the memory ledgers held meanwhile, from which a trace is made.
+/// (The flight record has only the last events.) It takes host memory as events come, in blocks
+/// below the ledger's smallest, 16 MiB at most. Several threads write without locks.
 class EventLog {
  public:
   using Event = FlightRecord::Event;
@@ -26,20 +26,21 @@ class EventLog {
   EventLog(const EventLog&) = delete;
   EventLog& operator=(const EventLog&) = delete;
 
-  /// It takes the events whose handles are `first` and above; none before this call.
+  /// From this call on it takes the events whose handles are at least `first`.
   void start(std::uint64_t first) noexcept { first_.store(first); }
   void open(std::uint64_t handle, const Event& event) noexcept;
   void begin(std::uint64_t handle, std::int64_t ns) noexcept;
   void end(std::uint64_t handle, std::int64_t ns) noexcept;
   [[nodiscard]] MemorySamples& memory() noexcept { return memory_; }
 
-  // What follows while nobody writes.
+  // The functions below may be called while nobody writes.
   [[nodiscard]] const MemorySamples& memory() const noexcept { return memory_; }
-  /// Places, in the order of the handles: on one stream that of the times.
+  /// The number of places. They are in the order of the handles, which on one stream is the order
+  /// of the times.
   [[nodiscard]] std::int64_t size() const noexcept;
-  /// Null: it has not begun, or was not kept.
+  /// Null: the event has not begun, or was not stored.
   [[nodiscard]] const Event* at(std::int64_t place) const noexcept;
-  /// Events for which there was no place.
+  /// The number of events for which there was no place.
   [[nodiscard]] std::int64_t lost() const noexcept { return lost_.load(); }
 
  private:
@@ -54,14 +55,15 @@ class EventLog {
   MemorySamples memory_;
 };
 
-/// Passes of units, and updates.
+/// Whether the event is a pass of a unit or an update.
 [[nodiscard]] bool computes(const FlightRecord::Event& event) noexcept;
-/// Gathers and reductions.
+/// Whether the event is a gather or a reduction.
 [[nodiscard]] bool communicates(const FlightRecord::Event& event) noexcept;
 
-/// The times of a kind of events that have ended, one after the other, each from the end of the one
-/// before at the earliest, and up to the begin of the next one: of events that enclose others only
-/// the time before the first of these is there. Reads the log, which lives longer.
+/// The times of ended events of a kind, one after the other. A stretch begins at the end of the one
+/// before at the earliest, and ends at the begin of the next event at the latest. So of an event
+/// that encloses others only the time before the first of these counts. The log outlives this
+/// object.
 class Stretches {
  public:
   using Of = std::function<bool(const FlightRecord::Event& event)>;
@@ -72,10 +74,10 @@ class Stretches {
   [[nodiscard]] bool there() const { return there_; }
   [[nodiscard]] std::int64_t begin() const { return begin_; }
   [[nodiscard]] std::int64_t end() const { return end_; }
-  /// Of all up to this one; nanoseconds.
+  /// Nanoseconds of all stretches up to this one.
   [[nodiscard]] std::int64_t total() const { return total_; }
-  /// What these and the time from `begin` to `end` have in common, nanoseconds. Goes on to the
-  /// stretches that reach so far: calls come in the order of their times, and do not overlap.
+  /// Nanoseconds that the stretches and the time from `begin` to `end` have in common. Advances
+  /// through the stretches, so calls must come in the order of their times and must not overlap.
   [[nodiscard]] std::int64_t common_with(std::int64_t begin, std::int64_t end);
 
  private:
@@ -88,16 +90,16 @@ class Stretches {
   bool there_ = false;
 };
 
-/// How long a rank computed (passes of units and updates), and how long it gathered and reduced;
+/// How long a rank computed (passes of units and updates), and how long it gathered and reduced, in
 /// nanoseconds.
 struct BusyTime {
   std::int64_t compute = 0;
   std::int64_t communication = 0;
-  std::int64_t overlapped = 0;  ///< of communication, the time within compute
+  std::int64_t overlapped = 0;  ///< communication within compute
 };
-/// By the times of a log's events. Of events that enclose others (the one matrix of tied embeddings
-/// is open for a whole pass) only the time before the first of these counts, so that waits between
-/// them do not.
+/// The busy time by a log's events. Of an event that encloses others only the time before the first
+/// of these counts, so that waits between them do not count. (The matrix of tied embeddings is open
+/// for a whole pass.)
 [[nodiscard]] BusyTime busy_time(const EventLog& log);
 
 }  // namespace th::runtime

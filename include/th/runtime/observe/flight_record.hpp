@@ -15,17 +15,17 @@ namespace th::runtime {
 
 class EventLog;
 
-/// What the last steps did and when: a ring of events, written by several threads without locks,
-/// about a tenth of a microsecond each. Below the ledger's smallest block. Times in nanoseconds of
-/// the node's monotonic clock, alike for all processes of a node; those of a device come later, by
-/// Device::settle().
+/// What the last steps did and when: a ring of events. Several threads write it without locks, in
+/// about a tenth of a microsecond for each event. It is smaller than the ledger's smallest block.
+/// Times are in nanoseconds of the node's monotonic clock, which all processes of the node share;
+/// those of a device come later, by Device::settle().
 class FlightRecord {
  public:
-  /// Of units: kForward to kFetch. kNorm: of a step's gradients and losses. Up to kBorder, the
-  /// others are the host's: kBatch, it waits for one (on a stream of copies: its way to the
-  /// device); kResult, it waits for a device's outcome of a step; kBorder, the ranks agree on what
-  /// comes after a step. kRead and kWrite are of threads beside it: they make a step's batches
-  /// ready, and write a step's checkpoint.
+  /// kForward to kFetch belong to a unit. kNorm is that of a step's gradients and losses. The
+  /// others up to kBorder are the host's: in kBatch it waits for a batch (on a stream of copies:
+  /// the batch's copy to the device), in kResult for a device's outcome of a step, and in kBorder
+  /// the ranks agree on what comes after a step. kRead and kWrite are those of other threads: they
+  /// make a step's batches, and write a step's checkpoint.
   enum class What : std::uint8_t {
     kForward,
     kBackward,
@@ -64,51 +64,51 @@ class FlightRecord {
     What what = What::kForward;
     On on = On::kCompute;
     std::int32_t unit = kNone;
-    std::int64_t begin = 0, end = 0;  ///< end 0: it still goes on
-    std::int32_t slot = kNone;        ///< micro-batch, of kRead the worker; in a log alone
-    std::int64_t step = 0;            ///< in a log alone
+    std::int64_t begin = 0, end = 0;  ///< end 0: not ended yet
+    std::int32_t slot = kNone;        ///< micro-batch, for kRead the worker; only in a log
+    std::int64_t step = 0;            ///< only in a log
     [[nodiscard]] bool within(const Event& other) const noexcept {
       return other.begin <= begin && end != 0 && end <= other.end;
     }
   };
 
-  /// An event to come; its handle for begin() and end(). Handles rise.
+  /// Announces an event and returns its handle for begin() and end(). Handles rise.
   [[nodiscard]] std::uint64_t open(What what, On on, std::int64_t unit,
                                    std::int64_t slot = kNone) noexcept;
   void begin(std::uint64_t handle, std::int64_t ns) noexcept;
   void end(std::uint64_t handle, std::int64_t ns) noexcept;
 
-  /// The same of kRead and kWrite, which are of `step`, whichever is under way.
+  /// The same for kRead and kWrite, which belong to `step`, whichever step is under way.
   [[nodiscard]] std::uint64_t open_of_step(What what, On on, std::int64_t step,
                                            std::int64_t worker = kNone) noexcept;
 
-  /// The events that have begun, in the order of their times. Complete while nobody writes; an
-  /// event that is written meanwhile may be mixed.
+  /// The events that have begun, in the order of their times. They are exact while nobody writes;
+  /// an event that is written meanwhile may be mixed up.
   [[nodiscard]] std::vector<Event> events() const;
   /// One JSON object a line:
   /// {"what":"gather","unit":"encoder.layers.0","on":"communication","begin_ns":…,"end_ns":…},
-  /// end_ns null for what still goes on, no unit in what the host does, "step" in its place in what
-  /// is read or written.
+  /// end_ns is null for an event that has not ended. Events of the host have no unit, and kRead and
+  /// kWrite have "step" in its place.
   [[nodiscard]] std::string text(std::span<const std::string> unit_names) const;
 
-  /// From here on every event is kept in a new log as well, until stop_log(), which frees this
-  /// record's hold on it. Other threads may write meanwhile; after stop_log() none writes there.
+  /// From here on every event also goes into a new log, until stop_log(), which lets go of the log.
+  /// Other threads may write meanwhile; after stop_log() none writes there.
   [[nodiscard]] std::shared_ptr<const EventLog> start_log();
   void stop_log() noexcept;
-  /// From here on the event that began last on each stream stands in `shown` as well; null:
-  /// nowhere. It outlives the record's use of it.
+  /// From here on `shown` holds the event that began last on each stream; null: nothing is shown.
+  /// It must live as long as the record uses it.
   void show_in(Activity* shown) noexcept { shown_.store(shown, std::memory_order_release); }
   /// "compute: backward of encoder.layers.0 for 12.3 s; host: after batch for 12.4 s": what `shown`
-  /// tells at the time `now`; empty where nothing has begun.
+  /// says at the time `now`; empty if nothing has begun.
   [[nodiscard]] static std::string text_of(const Activity& shown,
                                            std::span<const std::string> unit_names,
                                            std::int64_t now);
 
-  /// The step of the events to come, for a log.
+  /// Sets the step of later events, for a log.
   void set_step(std::int64_t step) noexcept { step_.store(step, std::memory_order_relaxed); }
 
-  /// An event as long as what the stream does in the scope: within a task, or around calls that
-  /// follow the stream by themselves.
+  /// An event that lasts as long as the stream's work in the scope. Use it within a task, or around
+  /// calls that follow the stream without tasks.
   class Scope {
    public:
     Scope(const std::shared_ptr<FlightRecord>& record, Stream& stream, What what, On on,
@@ -122,7 +122,7 @@ class FlightRecord {
     Stream& stream_;
     std::uint64_t handle_;
   };
-  /// The same of the calling thread.
+  /// The same for the calling thread.
   class HostScope {
    public:
     HostScope(FlightRecord& record, What what, std::int64_t slot = kNone) noexcept;
@@ -134,7 +134,7 @@ class FlightRecord {
     FlightRecord& record_;
     std::uint64_t handle_;
   };
-  /// A kRead or kWrite of the calling thread; holds the record, null: nothing is noted.
+  /// A kRead or kWrite of the calling thread. It holds the record; with null nothing is recorded.
   class StepScope {
    public:
     StepScope(std::shared_ptr<FlightRecord> record, What what, On on, std::int64_t step,
@@ -147,7 +147,7 @@ class FlightRecord {
     std::shared_ptr<FlightRecord> record_;
     std::uint64_t handle_ = 0;
   };
-  /// The two ends of one that outlasts a scope; restart() moves the first.
+  /// Begin and end of an event that outlasts a scope; restart() moves its begin.
   [[nodiscard]] static std::uint64_t begin(const std::shared_ptr<FlightRecord>& record,
                                            Stream& stream, What what, On on, std::int64_t unit,
                                            std::int64_t slot = kNone);
@@ -157,7 +157,7 @@ class FlightRecord {
                   std::uint64_t handle);
 
  private:
-  /// The log while its holder writes to it, null where there is none: stop_log() waits for that.
+  /// Holds the log while its owner writes to it (null: there is none); stop_log() waits for that.
   class HeldLog {
    public:
     explicit HeldLog(FlightRecord& record) noexcept;
@@ -172,7 +172,7 @@ class FlightRecord {
     EventLog* log_ = nullptr;
   };
   std::uint64_t open(const Event& event) noexcept;
-  /// What the ledgers of memory hold, into the log.
+  /// Writes what the memory ledgers hold into the log.
   void sample_memory() noexcept;
 
   /// Whether the event still has its cell: it may have outlasted the ring.

@@ -9,9 +9,9 @@
 
 namespace th::runtime {
 
-/// What the ledgers of the process and of its GPU held over some time, peaks between two looks
-/// included: the memory counters of a trace. Takes host memory as uses change, in blocks below the
-/// ledger's smallest, 6 MiB at most.
+/// The memory counters of a trace: what the ledgers of the process and of its GPU held over some
+/// time, with the peaks between two samples. It takes host memory as uses change, in blocks below
+/// the ledger's smallest, 6 MiB at most.
 class MemorySamples {
  public:
   enum class Of : std::int64_t { kHost, kDevice };
@@ -23,20 +23,20 @@ class MemorySamples {
   static constexpr std::int64_t kBlock = 120, kBlocks = 400,
                                 kMost = kBlock * kBlocks;  ///< samples, blocks, samples
 
-  /// Both ledgers watch their peaks while this lives.
+  /// Both ledgers watch their peaks while this object lives.
   MemorySamples() noexcept;
   ~MemorySamples();
   MemorySamples(const MemorySamples&) = delete;
   MemorySamples& operator=(const MemorySamples&) = delete;
 
-  /// Looks at both ledgers. Any thread; nothing happens while another one looks.
+  /// Samples both ledgers. Any thread may call it; nothing happens while another thread samples.
   void take() noexcept;
 
-  // What follows while nobody takes.
+  // The functions below may be called while nobody samples.
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
-  /// In the order of the times, of each ledger.
+  /// Samples of each ledger are in the order of their times.
   [[nodiscard]] const Sample& at(std::int64_t place) const noexcept;
-  /// Samples for which there was no place.
+  /// The number of samples for which there was no place.
   [[nodiscard]] std::int64_t lost() const noexcept { return lost_; }
 
  private:

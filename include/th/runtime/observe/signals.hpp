@@ -4,12 +4,12 @@
 
 namespace th::runtime {
 
-/// Signals as requests. SIGTERM, SIGUSR1, SIGINT, SIGHUP, SIGXCPU: stop with a checkpoint; a second
-/// SIGINT ends the process at once. SIGUSR2: checkpoint. SIGXFSZ is ignored, so that a file that
-/// grows beyond its limit is an error of the write.
+/// Signals as requests. SIGTERM, SIGUSR1, SIGINT, SIGHUP and SIGXCPU ask to stop with a checkpoint;
+/// a second SIGINT ends the process at once. SIGUSR2 asks for a checkpoint. SIGXFSZ is ignored, so
+/// that a write beyond a file's size limit fails with an error.
 class StopSignals {
  public:
-  /// Installs the handlers: first in main, before MPI_Init and LibTorch.
+  /// Installs the handlers. Call it first in main, before MPI_Init and LibTorch.
   static void install();
   /// The first stop signal's number, 0 while there is none.
   [[nodiscard]] static int stop_requested() noexcept;

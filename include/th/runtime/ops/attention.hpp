@@ -8,10 +8,10 @@
 namespace th::op {
 
 /// Scaled dot-product attention (Vaswani et al. 2017, 3.2) of packed rows in one kernel: B
-/// sentences, H heads of width K, T queries and S keys in the longest. Row r of head h lies at
-/// q + r * q_stride + h * K; sentence b has the query rows [query_offsets[b], query_offsets[b+1])
-/// and the key rows of key_offsets. The rule says which keys of its sentence a query sees. The draw
-/// of a probability is that of its place in [B, H, T, S].
+/// sentences, H heads of width K, T queries and S keys in the longest. Row r of head h lies at q +
+/// r * q_stride + h * K; sentence b has the query rows [query_offsets[b], query_offsets[b+1]) and
+/// the key rows of key_offsets. The rule says which keys of its sentence a query sees. The draw of
+/// a probability is that of its index in [B, H, T, S].
 template <typename T>
 struct AttentionInputs {
   const T *q = nullptr, *k = nullptr, *v = nullptr;
@@ -47,27 +47,27 @@ struct AttentionBackward {
 
 namespace th::runtime {
 
-/// Queries that the host takes at a time of a short sentence: whole tiles of 6 and of 8 rows.
+/// How many queries of a short sentence the host takes at a time: whole tiles of 6 and of 8 rows.
 inline constexpr std::int64_t kAttentionQueries = 48;
 
-/// Keys that the host takes at a time of a long sentence: whole tiles of rows, whole vectors.
+/// How many keys of a long sentence the host takes at a time: whole tiles of rows, whole vectors.
 inline constexpr std::int64_t kAttentionKeys = 96;
 
-/// Queries that the host takes at a time of a long sentence: as many as have their scores in the
-/// second cache.
+/// How many queries of a long sentence the host takes at a time: their scores must fit into the
+/// second-level cache.
 [[nodiscard]] constexpr std::int64_t queries_of_block(std::int64_t keys) {
   return keys <= 256 ? 96 : 48;
 }
 inline constexpr std::int64_t kMostQueriesOfBlock = 96;
 
-/// Whether the host takes a sentence in blocks of keys as well as of queries: where there are so
-/// many that laying the keys out for it pays. It does not for a single block of queries, unless the
-/// keys fill the caches.
+/// Whether the host takes a sentence in blocks of keys as well as of queries. It does so if there
+/// are so many that laying out the keys pays, which it does not for a single block of queries,
+/// unless the keys fill the caches.
 [[nodiscard]] constexpr bool takes_blocks(std::int64_t queries, std::int64_t keys) {
   return keys > 2048 || (keys > 48 && queries > kAttentionQueries);
 }
 
-/// Filled up to vectors of 16 floats.
+/// `n` rounded up to vectors of 16 floats.
 [[nodiscard]] constexpr std::int64_t whole_lanes(std::int64_t n) { return (n + 15) / 16 * 16; }
 
 /// Floats between rows of scores of a block of queries of a long sentence: the keys from the first
@@ -95,12 +95,12 @@ inline constexpr std::int64_t kMostQueriesOfBlock = 96;
   return 2 * w * s + 3 * kAttentionQueries * s + 4 * s * w + 3 * kAttentionQueries * w;
 }
 
-/// Keys that the host lays out beyond those that a block of queries sees, under a local rule: then
-/// it slides on, and what stays is copied.
+/// How many keys the host lays out, under a local rule, beyond those that a block of queries sees.
+/// When the next block needs others, the window moves on, and keys that stay are copied.
 inline constexpr std::int64_t kKeysAhead = 1024;
 
-/// Keys of a long sentence that the host lays out at a time: all, in whole panels of 16, but under
-/// a local rule no more than stay in the caches.
+/// How many keys of a long sentence the host lays out at a time: all, in whole panels of 16, but
+/// under a local rule no more than stay in the caches.
 [[nodiscard]] constexpr std::int64_t keys_held(ScoreRule rule, std::int64_t queries,
                                                std::int64_t keys) {
   const std::int64_t all = whole_lanes(keys);
@@ -152,8 +152,8 @@ struct FusedAttentionBytes {
 /// Fast memory of a block on GPUs of computing centres (compute capability 8.0, 9.0).
 inline constexpr int kFusedAttentionBytes = 160 << 10;
 
-/// Whether a GPU's kernels take attention of this size: what a block may have, heads in whole
-/// matrix instructions.
+/// Whether a GPU's kernels take attention of this size: a thread block's memory must suffice, and
+/// heads must be whole matrix instructions.
 [[nodiscard]] constexpr bool fuses_attention(std::int64_t queries, std::int64_t keys,
                                              std::int64_t width) {
   return width % 16 == 0 &&

@@ -4,13 +4,13 @@
 
 #include "th/base/host_device.hpp"
 
-// Blocks of sentences, as operands of ops have them.
+// Blocks of sentences, as operands of ops describe them.
 namespace th::op {
 
 using Count = std::int64_t;
 
-/// Consecutive packed rows of one sentence: `count` of them from `row` on, the first of which is at
-/// `position` of the `length` of sentence number `sentence`.
+/// Consecutive packed rows of one sentence: `count` rows from `row` on. The first is at `position`
+/// in sentence number `sentence`, which has `length` rows.
 struct RowSpan {
   Count row = 0, count = 0, position = 0, length = 0, sentence = 0;
 };
@@ -22,7 +22,7 @@ struct BlockPlaces {
   Count heads = 0, queries = 0;                                ///< H, T
   Count all_queries = 0, all_keys = 0;
 
-  /// Of the first key of row m.
+  /// The index of the first key of row m.
   [[nodiscard]] TH_HOST_DEVICE Count first(Count m) const {
     const Count block = m / (heads * queries), head = m / queries % heads;
     const Count query = query_spans[block].position + m % queries;

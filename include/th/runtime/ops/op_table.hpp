@@ -7,8 +7,8 @@
 
 namespace th::runtime {
 
-/// One op on one device: `operands` are read before the call returns, `stream` is a cudaStream_t,
-/// on the host nothing.
+/// One op on one device. The call reads `operands` before it returns; `stream` is a cudaStream_t,
+/// and unused on the host.
 template <typename Operands>
 using OpFn = void(const Operands& operands, void* stream);
 
@@ -16,8 +16,8 @@ using OpFn = void(const Operands& operands, void* stream);
 template <typename... Ops>
 class OpTableOf {
  public:
-  /// A table whose entries are Backend::run<Operands>(operands, stream), null for those that the
-  /// backend leaves out: Backend::has<Operands> is false.
+  /// A table whose entries are Backend::run<Operands>(operands, stream), or null where
+  /// Backend::has<Operands> is false.
   template <typename Backend>
   [[nodiscard]] static constexpr OpTableOf of() {
     OpTableOf table;
@@ -34,7 +34,7 @@ class OpTableOf {
   [[nodiscard]] constexpr bool has() const {
     return std::get<OpFn<Operands>*>(entries_) != nullptr;
   }
-  /// Puts another body in an op's place; null: the device does not have it.
+  /// Replaces an op's body; null: the device does not have the op.
   template <typename Operands>
   constexpr void replace(OpFn<Operands>* body) {
     std::get<OpFn<Operands>*>(entries_) = body;
@@ -57,7 +57,7 @@ struct ElementTables {
   Table<Bf16> bf16;
   Table<Fp16> fp16;
 
-  /// Of one backend, as OpTableOf::of().
+  /// The tables of one backend, as OpTableOf::of() makes them.
   template <typename Backend>
   [[nodiscard]] static constexpr ElementTables all_of() {
     return {.fp32 = Table<float>::template of<Backend>(),

@@ -6,9 +6,9 @@
 
 namespace th::runtime {
 
-/// How queries and keys are turned by their positions, between projection and scores: column pairs
-/// (a, b) of each head, pair i of width K by the angle position * theta^(-2i/K) (rotary positions,
-/// Su et al. 2021). A kind is a layout of the pairs.
+/// How queries and keys are turned by their positions, between projection and scores. In each head
+/// of width K, column pair i, (a, b), is turned by the angle position * theta^(-2i/K) (rotary
+/// positions, Su et al. 2021). A kind is a layout of the pairs.
 struct RotationRule {
   enum class Kind : std::int32_t {
     kIdentity,     ///< rows stay as they are projected

@@ -15,11 +15,11 @@ struct PositionRange {
 /// Which keys a query sees, and what is added to a score before the softmax. Every body that
 /// computes scores asks it: softmax over stored scores, the attention of one kernel on the host and
 /// on a GPU, and decoding; so do lists of blocks and what decoding keeps. A new kind of attention
-/// is a new kind here: its answers to the questions below are all that the others know of it.
+/// is a new kind here; other code knows of it only its answers to the questions below.
 ///
-/// Ranges move forward only: keys(t + 1) begins and ends no earlier than keys(t), so that tiles of
-/// queries see the keys from the first query's begin to the last query's end, and keys before
-/// oldest_key(t) are kept for no later query. All is integer arithmetic but the bias, so ranges are
+/// Ranges move forward only: keys(t + 1) begins and ends no earlier than keys(t), so a tile of
+/// queries sees the keys from the first query's begin to the last query's end, and no later query
+/// needs keys before oldest_key(t). Everything but the bias is integer arithmetic, so ranges are
 /// the same on every device.
 struct ScoreRule {
   enum class Kind : std::int32_t {
@@ -41,7 +41,7 @@ struct ScoreRule {
   static constexpr std::int64_t kRatioBits = 20, kRatioUnit = std::int64_t{1} << kRatioBits;
   /// The bias of a key that a query leaves out.
   static constexpr float kUnseen = -std::numeric_limits<float>::infinity();
-  /// Keys of a sentence that does not end.
+  /// The number of keys of a sentence that does not end.
   static constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();
 
   /// The source position round(query * ratio), halves upwards.
@@ -68,8 +68,8 @@ struct ScoreRule {
   [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t oldest_key(std::int64_t query) const {
     return keys(query, kNoEnd).begin;
   }
-  /// The queries that see key `key`, of `count` queries of its sentence; where ranges have gaps,
-  /// those in whose ranges it is.
+  /// The queries that see key `key`, of `count` queries of its sentence; if ranges have gaps, the
+  /// queries whose ranges hold the key.
   [[nodiscard]] TH_HOST_DEVICE constexpr PositionRange queries(std::int64_t key,
                                                                std::int64_t count) const {
     switch (kind) {
@@ -85,25 +85,26 @@ struct ScoreRule {
     }
     return {0, count};
   }
-  /// Whether a sentence's queries see few of its keys only, whatever its length.
+  /// Whether queries see only a bounded number of keys, whatever the sentence's length.
   [[nodiscard]] TH_HOST_DEVICE constexpr bool local() const {
     return kind == Kind::kLocal || kind == Kind::kLocalCross;
   }
-  /// Of a local kind, the positions before its own that a query's range has: products take half as
+  /// For a local kind, how many positions before its own a query's range has; products take half as
   /// many queries at a time.
   [[nodiscard]] TH_HOST_DEVICE constexpr std::int64_t reach() const { return before; }
-  /// Whether queries leave out keys of their ranges, which sees() tells apart. No kind of today
-  /// does; bodies ask, so that one that does is written here alone.
+  /// Whether queries leave out keys of their ranges, which sees() tells apart. No present kind
+  /// does. Bodies ask all the same, so that such a kind is written here alone.
   [[nodiscard]] TH_HOST_DEVICE constexpr bool gaps() const { return false; }
-  /// Whether a query sees a key of its range. One it does not see has a bias of -infinity, and its
-  /// probability is 0.
+  /// Whether a query sees a key of its range. A key that it does not see has a bias of -infinity
+  /// and the probability 0.
   [[nodiscard]] TH_HOST_DEVICE constexpr bool sees(std::int64_t /*query*/,
                                                    std::int64_t /*key*/) const {
     return true;
   }
   /// Whether bias() is not zero everywhere.
   [[nodiscard]] TH_HOST_DEVICE constexpr bool biased() const { return slopes != nullptr || gaps(); }
-  /// What is added to the score of a query and a key of its range of head `head`, of natural scale.
+  /// What is added, in natural scale, to the score of a query and a key of its range in head
+  /// `head`.
   [[nodiscard]] TH_HOST_DEVICE constexpr float bias(std::int64_t head, std::int64_t query,
                                                     std::int64_t key) const {
     if (!sees(query, key)) return kUnseen;

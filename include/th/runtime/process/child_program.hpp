@@ -10,8 +10,9 @@
 
 namespace th::runtime {
 
-/// A program that was started: in a group of processes of its own, with nothing to read and its
-/// standard output in a pipe. The group is killed where this goes away before its end.
+/// A program that was started in a process group of its own, with an empty standard input and its
+/// standard output in a pipe. If this object is destroyed before the program ends, the group is
+/// killed.
 class ChildProcess {
  public:
   enum class Errors { kShown, kDropped };
@@ -24,24 +25,24 @@ class ChildProcess {
   ChildProcess& operator=(const ChildProcess&) = delete;
 
   using Clock = std::chrono::steady_clock;
-  /// Takes its output until that is closed; false where the time is over before. A time that is
-  /// past takes what is there.
+  /// Reads its output until that is closed; false if `end` comes first. If `end` is past, reads
+  /// what is there.
   [[nodiscard]] bool read_until(Clock::time_point end);
-  /// Waits until it has ended; false where the time is over before.
+  /// Waits until the program has ended; false if `end` comes first.
   [[nodiscard]] bool wait_until(Clock::time_point end);
-  /// The first 64 KiB of what was taken.
+  /// The first 64 KiB of what was read.
   [[nodiscard]] const std::string& output() const noexcept { return output_; }
-  /// waitpid's, once wait_until() is true.
+  /// The status of waitpid, once wait_until() was true.
   [[nodiscard]] int status() const noexcept { return status_; }
 
  private:
   FileDescriptor pipe_;
-  pid_t child_ = 0;  ///< 0: it was waited for
+  pid_t child_ = 0;  ///< 0: it has ended
   std::string output_;
   int status_ = 0;
 };
 
-/// What a program did that was started and waited for.
+/// The result of a program that was run to its end.
 struct ChildResult {
   enum class End { kExited, kSignalled, kTimedOut };
   End end = End::kExited;
@@ -49,9 +50,9 @@ struct ChildResult {
   std::string output;  ///< the first 64 KiB of its standard output
 };
 
-/// Runs a program in a group of processes of its own, with this one's standard error and nothing to
-/// read, and waits until it ends and its output is closed; after `seconds` the group is killed.
-/// Throws InternalError "can't be started: …" with errno's text. Not collective.
+/// Runs a program in a process group of its own, with this process' standard error and an empty
+/// standard input. Waits until it ends and its output is closed; after `seconds` the group is
+/// killed. Throws InternalError "can't be started: …" with errno's text. Not collective.
 [[nodiscard]] ChildResult run_program(const std::string& path,
                                       const std::vector<std::string>& arguments, double seconds);
 

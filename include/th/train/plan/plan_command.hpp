@@ -15,8 +15,8 @@ struct PlanAnswer {
 
 /// Plans the deck's run for plan.ranks ranks (0: `launched_ranks`) without starting it: memory by
 /// class, bytes sent a step, checkpoint size, seconds a step from a short probe of this processor,
-/// and, when it does not fit, what to change. Reads the data to know the vocabularies and the
-/// longest sentences. Not collective. Throws DataError and DeckError as the run would.
+/// and what to change if it does not fit. Reads the data for the vocabularies and the longest
+/// sentences. Not collective. Throws the same DataError and DeckError as the run.
 [[nodiscard]] PlanAnswer plan_run(const config::LoadedDeck& deck, std::int64_t launched_ranks);
 
 }  // namespace th::train

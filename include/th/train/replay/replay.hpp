@@ -10,11 +10,11 @@
 
 namespace th::train {
 
-/// Runs a step of the file `path` once more, with the parameters that were kept with it: the loss
-/// of each micro-batch without dropout, then the step itself as the run made it, at any rank count
-/// up to the number of micro-batches and at any stage; writes nothing. Whether loss and gradients
-/// are finite this time. Throws the same Error on every rank: DataError for ids that the model does
-/// not have, CheckpointError. Collective.
+/// Runs the step of the file `path` once more, with the parameters that were saved with it: first
+/// the loss of each micro-batch without dropout, then the step itself as the run made it. Any rank
+/// count up to the number of micro-batches and any stage will do. Writes nothing. Returns whether
+/// loss and gradients are finite this time. Throws the same Error on every rank: DataError for ids
+/// that the model does not have, CheckpointError. Collective.
 [[nodiscard]] bool replay(const BadStep& bad, const std::string& path,
                           const config::LoadedDeck& deck, const RunDevice& device,
                           runtime::Collectives& collectives, Log& log);

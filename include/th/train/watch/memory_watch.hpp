@@ -11,20 +11,19 @@
 
 namespace th::train {
 
-/// Remembers what a run did, as far as its memory goes, and plans it after the fact: the plan for
-/// the largest batches that this rank had, to be held against what the ledger measured. Not
-/// collective.
+/// Records what a run did that takes memory, and plans it afterwards: the plan for the largest
+/// batches that this rank had can be compared with what the ledger measured. Not collective.
 class MemoryWatch {
  public:
-  /// `request` says everything but the batches.
+  /// `request` has everything but the batches.
   explicit MemoryWatch(zero::PlanRequest request) : request_(std::move(request)) {}
 
-  /// A step's batches; `waiting` steps of this size are in memory at once.
+  /// Records a step's batches; `waiting` steps of this size are in memory at once.
   void saw_training(const std::vector<data::Batch>& rounds, std::int64_t waiting);
-  /// A micro-batch that an audit computed on this rank, beside those that wait.
+  /// Records a micro-batch that an audit computed on this rank, beside those that wait.
   void saw_audit(const data::Batch& batch);
   void saw_evaluation(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes);
-  /// Decoding to at most `length` ids.
+  /// Records decoding to at most `length` ids.
   void saw_decoding(std::vector<zero::BatchShape> shapes, std::int64_t batch_bytes,
                     std::int64_t length);
   void saw_save() { request_.saves = true; }
@@ -50,13 +49,13 @@ class MemoryWatch {
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available,
                   std::int64_t gpu_free);
 
-/// Bytes of a batch's vectors that the ledger sees.
+/// Bytes of a batch's vectors that the ledger counts.
 [[nodiscard]] std::int64_t ledger_bytes(const data::Batch& batch);
 [[nodiscard]] zero::BatchShape shape_of(const data::Batch& batch);
-/// The same sources, and translations of `length` ids.
+/// The shape of the same sources with translations of `length` ids.
 [[nodiscard]] zero::BatchShape decoding_shape(const zero::BatchShape& shape, std::int64_t length);
-/// "planned 12.00 MiB, measured 12.10 MiB (+0.8 %): parameters 4.00 / 4.00 MiB, …", classes that
-/// are empty on both sides left out. `states`: what the run's optimizer calls its own.
+/// "planned 12.00 MiB, measured 12.10 MiB (+0.8 %): parameters 4.00 / 4.00 MiB, …", without classes
+/// that are empty on both sides. `states`: the names of the optimizer's states.
 [[nodiscard]] std::string plan_against_measurement(const runtime::MemoryUse& planned,
                                                    const runtime::MemoryUse& measured,
                                                    runtime::StateNames states);

@@ -17,26 +17,27 @@
 
 namespace th::train {
 
-/// profile.*: what every rank does in a window of steps, as the flight record has it, in one Chrome
-/// trace, trace.json of the output folder (docs/profile.md), and a verdict on them in the log. It
-/// costs nothing outside of the window, changes no bits, and makes nobody wait within a step. A
-/// trace that can't be written is a warning.
+/// Carries out profile.*. It records what every rank does in a window of steps, as the flight
+/// record sees it, and writes one Chrome trace, trace.json of the output folder (docs/profile.md),
+/// and a verdict in the log. It costs nothing outside of the window, changes no bits, and makes no
+/// rank wait within a step. A trace that can't be written is a warning.
 class Profile {
  public:
-  /// `first` is the run's first step, counted from 1; `place` where this rank computes. The others
-  /// outlive this object.
+  /// `first` is the run's first step, counted from 1; `place` is this rank's device. The other
+  /// arguments outlive this object.
   Profile(const RunFacts& facts, std::int64_t first, zero::ZeroEngine& engine,
           runtime::Collectives& collectives, std::string place, Log& log);
 
-  /// Around each step, with its number. Collective at the window's first and last step: the trace
-  /// is written behind the last one.
+  /// Called around each step, with its number. Collective at the window's first and last step; the
+  /// trace is written after the last one.
   void begin_step(std::int64_t step);
   void end_step();
-  /// No step comes any more: writes what there is of a window that has not ended, and warns where
+  /// Called after the last step: writes what there is of a window that has not ended, and warns if
   /// none began. Collective.
   void end_run();
-  /// An error ends the run: what there is of all ranks where a loss or norm is not finite, which
-  /// all have at the same place, else of rank 0. Throws nothing.
+  /// Called when an error ends the run: writes what there is. If a loss or norm is not finite, all
+  /// ranks come here together, and the trace has all of them; otherwise it has rank 0. Throws
+  /// nothing.
   void give_up(const Error& error) noexcept;
 
  private:
@@ -45,7 +46,7 @@ class Profile {
   void report(const std::vector<TracePart>& parts);
   [[nodiscard]] std::vector<TracePart> gather_parts(const TraceFile::Source& source,
                                                     Ranks ranks) const;
-  /// What the trace says beside its events.
+  /// The notes of the trace beside its events.
   [[nodiscard]] std::vector<std::pair<std::string, std::string>> notes(
       const std::vector<TracePart>& parts, const std::vector<std::string>& words) const;
 

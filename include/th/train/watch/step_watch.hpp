@@ -17,20 +17,20 @@ struct StepTimes {
   StepTimes& operator+=(const StepTimes& other);
 };
 
-/// The mean over ranks, and what of their communication was waiting for the slowest rank: that one
-/// waits for nobody, so its communication is what communication takes.
+/// The mean over ranks, and the part of their communication that was waiting for the slowest rank.
+/// That rank waits for nobody, so its communication is the real time of communication.
 struct MeanTimes : StepTimes {
   double waiting = 0;
 };
 [[nodiscard]] MeanTimes mean_times(std::span<const StepTimes> ranks);
 
 /// Finds ranks whose own work takes longer than the median rank's (monitor.straggler_factor). Work
-/// is counted for a micro-batch, since ranks have unlike numbers of them, and added over a window
-/// of steps. Not collective: it is given the times of all ranks.
+/// is counted for each micro-batch, because ranks have different numbers of them, and added over a
+/// window of steps. Not collective: it gets the times of all ranks.
 class StragglerWatch {
  public:
-  /// `slots`: micro-batches in a step, dealt to `hosts.size()` ranks in turn. Factor 0, or one
-  /// rank: nothing is looked for. A window has at least so many steps and seconds.
+  /// A window has at least so many steps and seconds. `slots`: micro-batches in a step, dealt to
+  /// `hosts.size()` ranks in turn. With factor 0, or one rank, it looks for nothing.
   struct Window {
     std::int64_t steps = 20;
     double seconds = 5;
@@ -39,9 +39,9 @@ class StragglerWatch {
   StragglerWatch(double factor, std::int64_t slots, std::vector<std::string> hosts)
       : StragglerWatch(factor, slots, std::move(hosts), Window()) {}
 
-  /// The times of all ranks in a step. A line for the log for each rank that was slow in the window
-  /// that ends with this step; a rank that stays slow is named again after twice as many windows
-  /// each time.
+  /// Takes the times of all ranks in a step. Returns a line for the log for each rank that was slow
+  /// in the window that ends with this step. A rank that stays slow is named again after twice as
+  /// many windows each time.
   [[nodiscard]] std::vector<std::string> observe(std::int64_t step,
                                                  std::span<const StepTimes> ranks);
 
@@ -51,8 +51,8 @@ class StragglerWatch {
 
   /// When a slow rank is named next.
   struct Named {
-    std::int64_t windows = 0;  ///< that it has been slow, in a row
-    std::int64_t next = 1;     ///< the one at which it is named
+    std::int64_t windows = 0;  ///< in a row in which it was slow
+    std::int64_t next = 1;     ///< the window at which it is named
   };
   double factor_;
   std::int64_t slots_;
@@ -64,10 +64,10 @@ class StragglerWatch {
   std::vector<Named> named_;
 };
 
-/// Notes losses that are far above those before: a mean and a deviation that forget.
+/// Finds losses that are far above those before, by a moving mean and deviation.
 class LossWatch {
  public:
-  /// The loss of the next step; "" or a line for the log.
+  /// Takes the loss of the next step; returns a line for the log, or "".
   [[nodiscard]] std::string observe(std::int64_t step, double loss);
 
  private:

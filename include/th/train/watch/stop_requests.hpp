@@ -9,11 +9,11 @@
 
 namespace th::train {
 
-/// What asks a run to stop with a checkpoint: a signal to any rank, and for rank 0 the time limit
-/// and run.stop_file. Not collective: ranks compare their reasons.
+/// The requests to stop a run with a checkpoint: a signal to any rank, and for rank 0 the time
+/// limit and run.stop_file. Not collective; the ranks compare their reasons.
 class StopRequests {
  public:
-  /// No reason; the numbers of signals lie between.
+  /// kNone is no reason. Numbers of signals lie between these values.
   static constexpr double kNone = 0, kTimeLimit = 1000, kStopFile = 1001;
 
   StopRequests(const config::RunSection& run, bool is_root);
@@ -22,9 +22,9 @@ class StopRequests {
   [[nodiscard]] double reason(double seconds_of_work);
   /// The reason in words, the same on every rank.
   [[nodiscard]] std::string text(double reason) const;
-  /// The first of the ranks' reasons that is one, in words; empty: there is none.
+  /// The first reason that a rank has, in words; empty if no rank has one.
   [[nodiscard]] std::string first_text(std::span<const double> reasons) const;
-  /// What is odd about the time limit, for the log; empty where nothing is.
+  /// A warning about the time limit for the log; empty if there is none.
   [[nodiscard]] const std::string& warning() const noexcept { return deadline_.warning(); }
 
  private:
@@ -33,7 +33,7 @@ class StopRequests {
   runtime::Deadline deadline_;
   std::string stop_file_;
   bool is_root_;
-  Clock::time_point looked_;  ///< when the stop file was looked for: once a second
+  Clock::time_point looked_;  ///< when the stop file was last looked for, which is once a second
 };
 
 }  // namespace th::train

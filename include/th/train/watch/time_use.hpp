@@ -8,14 +8,14 @@
 
 namespace th::train {
 
-/// Where the time of some steps went on one rank, in seconds. What is left of `seconds` beside
-/// data, compute, communication and waiting is none of these.
+/// Where the time of some steps went on one rank, in seconds. The rest of `seconds`, without data,
+/// compute, communication and waiting, is other time.
 struct RankUse {
   double seconds = 0;        ///< of the steps, by the clock
-  double data = 0;           ///< it waited for batches
+  double data = 0;           ///< the rank waited for batches
   double compute = 0;        ///< passes and updates
   double communication = 0;  ///< in collectives, without compute beside it and without waits
-  double waiting = 0;        ///< the same: for ranks that came later to a collective
+  double waiting = 0;        ///< likewise: for ranks that came later to a collective
   double hidden = 0;         ///< communication, waits included, beside compute
   RankUse& operator+=(const RankUse& other);
 };
@@ -24,14 +24,14 @@ struct RankUse {
 struct TimeUse {
   std::int64_t first_step = 0, last_step = 0, steps = 0;
   std::vector<RankUse> ranks;
-  /// By rank: seconds that the others together waited for it.
+  /// For each rank, the seconds that the others together waited for it.
   std::vector<double> waited_for;
   double validation = 0, checkpoints = 0;  ///< seconds beside the steps
 
-  /// Nothing yet, of so many ranks.
+  /// An empty one for so many ranks.
   [[nodiscard]] static TimeUse of(std::size_t ranks);
-  /// A step, by the times that the ranks' main threads had. The rank that spent the least time in
-  /// collectives is the one that the others waited for; it waited for nobody.
+  /// Adds a step by the times of the ranks' main threads. The rank that spent the least time in
+  /// collectives is the one for which the others waited; it waited for nobody.
   void add(std::int64_t step, std::span<const StepTimes> times);
   /// The sum over ranks.
   [[nodiscard]] RankUse total() const;

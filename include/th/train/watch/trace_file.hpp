@@ -26,12 +26,12 @@ struct TracePart {
   runtime::ClockOffset clock;
 };
 
-/// trace.json in the making: rank 0 writes, and the others send it what their logs hold, a few KiB
-/// at a time. All calls are collective over the ranks of `parts`, which are all or this one. What
-/// can't be written ends the writing, not the calls: failure() tells it.
+/// Makes trace.json: rank 0 writes, and the others send it what their logs hold, a few KiB at a
+/// time. All calls are collective over the ranks of `parts`, which are all ranks or this one. If
+/// something can't be written, writing ends but the calls go on, and failure() says why.
 class TraceFile {
  public:
-  /// The log of this rank, to which nobody writes any more, and its clock. It lives longer.
+  /// The log of this rank, to which nobody writes any more, and its clock. Both outlive the object.
   struct Source {
     const runtime::EventLog& log;
     runtime::ClockOffset clock;
@@ -41,28 +41,29 @@ class TraceFile {
   [[nodiscard]] static TracePart part_of(const Source& source);
 
   void begin(const std::vector<monitor::TraceUnit>& units, runtime::StateNames states);
-  /// Events and memory of all ranks, whose names are given.
+  /// Writes events and memory of all ranks under these names.
   void write_ranks(const std::vector<std::string>& names);
-  /// The arrows that join each collective's ranks, in the order in which they came to it; and
-  /// where the time of the steps went on each rank, and for whom they waited.
+  /// Writes the arrows that join each collective's ranks, in the order in which they came to it.
+  /// Returns where the time of the steps went on each rank, and for whom they waited.
   [[nodiscard]] TimeUse join_ranks();
-  /// The end, with what a reader is told beside the events: names and values.
+  /// Ends the trace with notes beside the events: names and values.
   void finish(const std::vector<std::pair<std::string, std::string>>& notes);
-  /// Rank 0's; empty: all is written.
+  /// Why rank 0 could not write; empty: it wrote everything.
   [[nodiscard]] const std::string& failure() const { return failure_; }
-  /// Collectives that have arrows.
+  /// The number of collectives that have arrows.
   [[nodiscard]] std::int64_t joined() const { return joined_; }
 
  private:
   void attempt(const std::function<void()>& body);
-  /// `count` pieces of `rank`'s log, each made by `pack` of its first place, and taken by `take`.
+  /// Sends `count` pieces of `rank`'s log. `pack` makes each from the index of its first entry, and
+  /// `take` receives it.
   void send(std::size_t rank, std::int64_t count,
             const std::function<std::string(std::int64_t)>& pack,
             const std::function<void(const std::string&)>& take);
-  /// The next `count` collectives of all ranks, and how long this one waited for each of the
-  /// others. False: they are not the same on all, so nothing behind them is known.
+  /// Joins the next `count` collectives of all ranks, and adds how long this rank waited for each
+  /// of the others. False: they are not the same on all ranks, so nothing after them is known.
   [[nodiscard]] bool join(LogUse& mine, std::int64_t count, std::vector<double>& waited_for);
-  /// `begins`: when each rank came to it.
+  /// `begins`: when each rank came to the event.
   void write_arrows(const runtime::FlightRecord::Event& mine,
                     const std::vector<std::int64_t>& begins);
 

@@ -9,7 +9,7 @@
 
 namespace th::train {
 
-/// What an advice depends on beside the times.
+/// The facts on which advice depends beside the times.
 struct RunFacts {
   const config::RunConfig& config;
   std::vector<std::string> hosts{};  ///< by rank
@@ -24,12 +24,12 @@ struct RunFacts {
 /// How the times were taken.
 enum class TimesOf {
   kAllStreams,  ///< from the events of each stream
-  kHost,        ///< from the main threads; of a run on a GPU only the wait for data is known
+  kHost,        ///< from the main threads; on a GPU they know only the wait for data
 };
 
-/// Why a run takes the time that it takes, in words for the log: a line with the shares of a step,
-/// then the verdict, a line for each part that is worth a change, the largest first, with what to
-/// change. At most three; one that says that there is none. Empty for no steps.
+/// Says where a run's time goes, as lines for the log: a line with the shares of a step, then a
+/// verdict for each part that is worth a change, the largest first, with what to change. There are
+/// at most three verdicts; if nothing is worth a change, one says so. Empty if there were no steps.
 [[nodiscard]] std::vector<std::string> verdict(const TimeUse& use, const RunFacts& facts,
                                                TimesOf of);
 
