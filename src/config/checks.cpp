@@ -290,6 +290,10 @@ void check_training(Checker& k, const RunConfig& c) {
             "contradicts comm.reduction = fast, which mixes micro-batches before they can be "
             "compared; allowed 0, or exact sums");
   check_dealing(k, c);
+  k.require(c.zero.partition == Partition::kWorld || !needs_gpu(c),
+            {"zero.partition", "run.device", "comm.backend"},
+            "node is for ranks that share a node's memory, and GPUs have their own; allowed world "
+            "with run.device = cuda");
   k.require(c.comm.backend != Backend::kNccl || c.run.device != DeviceKind::kCpu,
             {"comm.backend", "run.device"},
             "nccl moves tensors of GPUs, and run.device is cpu; allowed auto, mpi");

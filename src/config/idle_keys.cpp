@@ -158,6 +158,12 @@ void find_idle(Checker& k, const RunConfig& c) {
   k.idle_if(c.zero.stage != 3,
             {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters"},
             "zero.stage is not 3: parameters are not gathered");
+  const bool by_node = c.zero.partition == Partition::kNode;
+  k.idle_if(c.zero.stage != 3 && by_node, {"zero.partition"}, "zero.stage is not 3");
+  k.idle_if(c.zero.stage == 3 && by_node,
+            {"zero.prefetch_units", "zero.persistence_threshold", "zero.max_live_parameters",
+             "decode.sharded"},
+            "zero.partition is node: each node has all parameters");
   k.idle_if(c.zero.stage == 3 && c.comm.overlap == Overlap::kOff, {"zero.prefetch_units"},
             "comm.overlap is off: a unit is gathered when it is needed");
   find_idle_of_schedule(k, c.schedule.name);

@@ -24,6 +24,7 @@ ZeroPolicy zero_policy(std::int64_t stage) {
 ZeroPolicy zero_policy(const config::RunConfig& config) {
   ZeroPolicy policy = zero_policy(config.zero.stage);
   policy.shard_optimizer = policy.shard_optimizer || updates_whole_tensors(config);
+  policy.shard_parameters = policy.shard_parameters && !shares_by_node(config);
   return policy;
 }
 
@@ -216,6 +217,14 @@ OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buff
   constexpr int kWindows = 8;  // more than there are
   return runtime::windows_fit(parameters + states + gradients, kWindows, shared_room) ? once
                                                                                       : OnceANode{};
+}
+
+bool shares_by_node(const config::RunConfig& config) noexcept {
+  return config.zero.stage == 3 && config.zero.partition == config::Partition::kNode;
+}
+
+void hold_by_node(EngineBuffers& buffers, std::int64_t node_ranks) {
+  buffers.parameters = (buffers.parameters + node_ranks - 1) / node_ranks;
 }
 
 void gather_in_place(EngineBuffers& buffers) {

@@ -221,12 +221,28 @@ class PlanBuilder {
         shares ? once_a_node(config_, buffers_, layout_, nodes_, request_.shared_room)
                : OnceANode{};
     if (once.parameters && sharded_) gather_in_place(buffers_);
+    const bool by_node = shares_by_node(config_) && nodes_.nodes() < nodes_.ranks();
+    if (by_node && !once.parameters) refuse_by_node(shares);
+    if (by_node) hold_by_node(buffers_, nodes_.node_size(request_.rank));
     base_ = buffers_.use();
     own_host_ = buffers_.host_use();
     base_[MemoryClass::kActivations] = constants_;
-    if (once.parameters && !sharded_) plan_.once_a_node += base_[MemoryClass::kParameters];
+    if (once.parameters && !sharded_ && !by_node)
+      plan_.once_a_node += base_[MemoryClass::kParameters];
     if (once.states) plan_.once_a_node += base_[MemoryClass::kMaster] + base_.optimizer_states();
     if (shares && sharded_) plan_.once_a_node += base_[MemoryClass::kGatherSlots];
+  }
+
+  /// zero.partition=node where the ranks of a node can't share memory.
+  [[noreturn]] void refuse_by_node(bool shares) const {
+    const std::int64_t bytes =
+        layout_.padded_total() * element_bytes(buffers_.types.working) / (std::int64_t{1} << 20);
+    throw MemoryError(
+        shares ? "zero.partition=node: the parameters, " + std::to_string(bytes) +
+                     " MiB, do not fit into the shared memory (/dev/shm) of some node beside the "
+                     "gradients; make it larger, or take zero.partition=world"
+               : std::string("zero.partition=node: the ranks of a node share no memory here (GPUs, "
+                             "or an MPI without shared windows); take zero.partition=world"));
   }
 
   void hold_batches() {
@@ -287,17 +303,21 @@ class PlanBuilder {
     add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
   }
 
-  /// First the parameters are copied, at stage 3 through a buffer of one unit, then sentences are
-  /// decoded; in lock step nothing is copied but, beside a device, the units in use.
+  /// Sentences are decoded with all parameters. A CPU that holds them reads them where they lie;
+  /// else they are copied first, at stage 3 through a buffer of one unit. In lock step nothing is
+  /// copied but, beside a device, the units in use.
   void add_decoding() {
     if (!request_.decodes && request_.decoding.empty()) return;
     if (decodes_sharded(config_)) return add_lock_step();
     const std::int64_t working = element_bytes(buffers_.types.working);
-    const std::int64_t whole = FlatLayout(shapes_.units(), 1).padded_total() * working;
-    phase("gathering", MemoryClass::kGatherSlots,
-          sharded_ && !buffers_.gathers_in_place ? layout_.largest_unit() * working : 0);
-    add_to_host(MemoryClass::kGatherSlots, whole);
-    add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
+    const bool copies = sharded_ || apart_;
+    const std::int64_t whole = copies ? FlatLayout(shapes_.units(), 1).padded_total() * working : 0;
+    if (copies) {
+      phase("gathering", MemoryClass::kGatherSlots,
+            sharded_ && !buffers_.gathers_in_place ? layout_.largest_unit() * working : 0);
+      add_to_host(MemoryClass::kGatherSlots, whole);
+      add_to_host(MemoryClass::kBatches, request_.evaluation_batch_bytes);
+    }
     if (request_.decoding.empty()) return;
     // A GPU's host has a table of positions of its own for it.
     host_phase(

@@ -57,6 +57,7 @@ enum class Precision { kFp32, kBf16, kFp16 };
 enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
 enum class Reduction { kExact, kFast };
+enum class Partition { kWorld, kNode };
 enum class Overlap { kAuto, kOn, kOff };
 enum class Dealing { kAuto, kRounds, kBlocks };
 enum class Resume { kNone, kLatest, kPath };
@@ -213,7 +214,8 @@ struct ZeroSection {
   std::int64_t prefetch_units = 1;  ///< stage 3: units gathered ahead of the one in use
   /// Stage 3: units of at most so many parameters are gathered once after each update.
   std::int64_t persistence_threshold = 0;
-  std::int64_t max_live_parameters = 0;  ///< stage 3: elements gathered at a time; 0: no limit
+  std::int64_t max_live_parameters = 0;     ///< stage 3: elements gathered at a time; 0: no limit
+  Partition partition = Partition::kWorld;  ///< stage 3: who shares the parameters
 };
 
 struct CommSection {

@@ -29,8 +29,9 @@ struct ZeroPolicy {
   bool shard_parameters = false;  ///< units are gathered on demand
 };
 [[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
-/// The run's. At stage 0 an optimizer of whole tensors has its states sharded as at stage 1, which
-/// gives the same bits: the owner of a matrix takes slices from their owners.
+/// The run's. With zero.partition=node stage 3 shards no parameters over all ranks: those of a node
+/// have them together. At stage 0 an optimizer of whole tensors has its states sharded as at stage
+/// 1, which gives the same bits: the owner of a matrix takes slices from their owners.
 [[nodiscard]] ZeroPolicy zero_policy(const config::RunConfig& config);
 
 /// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the
@@ -226,6 +227,11 @@ struct OnceANode {
 /// What shared-memory windows may take on the node that has fewest, bytes; empty where no node
 /// tells. Collective.
 [[nodiscard]] std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives);
+/// Whether the ranks of a node share the parameters, so that each holds its part of them: stage 3
+/// with zero.partition=node.
+[[nodiscard]] bool shares_by_node(const config::RunConfig& config) noexcept;
+/// Then: a rank's part of the parameters on a node of so many ranks.
+void hold_by_node(EngineBuffers& buffers, std::int64_t node_ranks);
 /// With OnceANode::parameters at stage 3: units are read where their shards lie.
 void gather_in_place(EngineBuffers& buffers);
 

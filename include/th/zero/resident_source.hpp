@@ -11,8 +11,7 @@ namespace th::zero {
 /// pass only.
 class ResidentSource final : public model::ParameterSource {
  public:
-  /// `layout` is of one rank; `flat` holds padded_total() elements of the working type, 64-byte
-  /// aligned.
+  /// `flat` holds the padded_total() elements of `layout` in the working type, 64-byte aligned.
   ResidentSource(const FlatLayout& layout, at::Tensor flat);
   const model::UnitTensors& open_forward(std::int64_t unit) override {
     return units_[static_cast<std::size_t>(unit)];

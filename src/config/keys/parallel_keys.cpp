@@ -27,6 +27,12 @@ void add_zero(std::vector<Key>& t) {
       "zero.max_live_parameters", TH_AT(zero.max_live_parameters), 0, kMost,
       "Stage 3: at most so many elements, with padding, are gathered at a time; fewer units are "
       "then gathered ahead. 0: no limit (DeepSpeed: stage3_max_live_parameters)."));
+  t.push_back(choice_key(
+      "zero.partition", TH_AT(zero.partition),
+      Choices<Partition>{{"world", Partition::kWorld}, {"node", Partition::kNode}},
+      "Stage 3: which ranks share the parameters. node: those of each node, so that no parameters "
+      "cross nodes before the update, for a node's share of the memory; gradients and optimizer "
+      "states stay sharded over all (FSDP2's hybrid sharding). For CPUs."));
 }
 
 void add_comm(std::vector<Key>& t) {

@@ -319,11 +319,13 @@ void RunSetup::print_sizes() {
             std::to_string(state_.micro_batches) + " slots a step in " +
             std::to_string(engine.rounds()) + " rounds, model state " +
             monitor::bytes_text(engine.buffers().use().model_state()) + " a rank");
-  if (const zero::UnitPlaces& gathered = engine.buffers().gathered; config_.zero.stage == 3) {
+  if (const zero::UnitPlaces& gathered = engine.buffers().gathered; !gathered.own.empty()) {
     log_.info("Stage 3: " + std::to_string(gathered.shared - 1) +
               " units gathered ahead, at most " + std::to_string(gathered.total) +
               " elements at a time");
   }
+  if (zero::shares_by_node(config_))
+    log_.info("Stage 3 by node: each node has all parameters once");
   log_.info("Identity: " + run_.identity);
 }
 

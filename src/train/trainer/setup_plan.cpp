@@ -87,7 +87,7 @@ void RunSetup::tell_choices(const OverlapChoice& choice, const config::RunConfig
   const bool asked_ahead = std::any_of(
       run_.deck.entries.begin(), run_.deck.entries.end(),
       [](const auto& e) { return e.key == "zero.prefetch_units" && e.origin != "default"; });
-  if (run_.is_root() && asked_ahead && config.zero.stage == 3 &&
+  if (run_.is_root() && asked_ahead && zero::zero_policy(config).shard_parameters &&
       config_.comm.overlap == config::Overlap::kAuto && choice.overlap == config::Overlap::kOff) {
     log_.warn(
         "zero.prefetch_units has no effect: communication has no core of its own, so a unit is "

@@ -167,7 +167,7 @@ Finding communication_finding(const RunFacts& facts, double share) {
   const config::RunConfig& c = facts.config;
   std::vector<std::string> ways;
   if (facts.overlap != config::Overlap::kOn) ways.push_back(overlap_text(facts));
-  if (c.zero.stage == 3) {
+  if (zero::zero_policy(c).shard_parameters) {
     ways.emplace_back(
         "zero.stage=2 gathers parameters once a step, not twice a micro-batch, where its memory "
         "is there (th_app DECK --plan)");

@@ -128,9 +128,21 @@ void EngineUnits::spoil_gradient(BitFlip::Place place, std::int64_t unit) {
   zero::spoil_gradient(roles_.frame, place, unit, roles_.gradients.sent(unit));
 }
 
-std::unique_ptr<model::ParameterSource> EngineUnits::gather_all(const model::Transformer& model) {
-  const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
+std::unique_ptr<model::ParameterSource> EngineUnits::resident() {
   const EngineFrame& frame = roles_.frame;
+  for (std::int64_t u = 0; u < frame.units(); ++u) roles_.parameters.wait_for(u);
+  return std::make_unique<ResidentSource>(
+      frame.layout,
+      at::for_blob(roles_.parameters.whole(0), {frame.layout.padded_total()})
+          .options(at::TensorOptions().dtype(model::scalar_type(frame.buffers.types.working)))
+          .make_tensor());
+}
+
+std::unique_ptr<model::ParameterSource> EngineUnits::gather_all(const model::Transformer& model) {
+  const EngineFrame& frame = roles_.frame;
+  if (frame.buffers.memory == DeviceMemory::kHost && !frame.policy.shard_parameters)
+    return resident();
+  const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const FlatLayout whole(model.units(), 1);
   const config::Precision type = frame.buffers.types.working;
   at::Tensor flat =

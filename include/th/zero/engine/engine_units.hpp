@@ -59,8 +59,9 @@ class EngineUnits final : public model::ParameterSource {
   /// with memory of its own through host memory of the largest unit. Outlived by the engine. Not
   /// collective; its units are gathered by all ranks together.
   [[nodiscard]] std::unique_ptr<DecodingSource> decoding_source(const model::Transformer& model);
-  /// A copy of all parameters in every rank's host memory, in the layout of one rank: for decoding,
-  /// where ranks take unlike numbers of steps.
+  /// All parameters in every rank's host memory: for decoding, where ranks take unlike numbers of
+  /// steps. Where a CPU holds them they are read where they lie; else a copy, in the layout of one
+  /// rank. Outlived by the engine; the parameters do not change meanwhile.
   [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);
 
  private:
@@ -68,6 +69,8 @@ class EngineUnits final : public model::ParameterSource {
   [[nodiscard]] std::vector<at::Tensor> views(std::int64_t unit, void* base,
                                               config::Precision type) const;
   void acquire(std::int64_t unit);
+  /// The parameters where this rank holds all of them.
+  [[nodiscard]] std::unique_ptr<model::ParameterSource> resident();
   /// A testing aid (BitFlip): a bit of a gradient.
   void spoil_gradient(BitFlip::Place place, std::int64_t unit);
 

@@ -1,0 +1,129 @@
+// zero.partition=node: the bits of one rank, no gathers within a step, and bytes and memory as
+// planned.
+#include <gtest/gtest.h>
+
+#include "engine_run.hpp"
+#include "exact_run.hpp"
+#include "measured_memory.hpp"
+#include "mpi_test.hpp"
+#include "th/base/error.hpp"
+
+namespace {
+
+using th::config::RunConfig;
+using th::runtime::MemoryClass;
+using th::runtime::TransportChoice;
+using th_test::between_nodes_in_a_step;
+using th_test::EngineRun;
+using th_test::node_placements;
+using th_test::ranks;
+using th_test::exact::kSlots;
+using th_test::exact::run;
+using th_test::exact::Trace;
+
+RunConfig make_config(std::int64_t stage) {
+  RunConfig c;
+  c.model.d_model = 32;
+  c.model.num_heads = 4;
+  c.model.num_encoder_layers = c.model.num_decoder_layers = 2;
+  c.model.d_ff = 48;
+  c.model.dropout = 0.2;
+  c.zero.stage = stage;
+  c.zero.partition = th::config::Partition::kNode;
+  return c;
+}
+
+TEST(Partition, ByNodeGivesTheBitsOfOneRank) {
+  for (const auto dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
+    RunConfig config = make_config(0);
+    config.precision.dtype = dtype;
+    const Trace alone =
+        th_test::made_by_rank_0<Trace>([&] { return run(MPI_COMM_SELF, config, kSlots); });
+    config.zero.stage = 3;
+    for (const std::vector<int>& nodes : node_placements(ranks())) {
+      config.comm.overlap = config.comm.overlap == th::config::Overlap::kOn
+                                ? th::config::Overlap::kOff
+                                : th::config::Overlap::kOn;
+      const Trace together = run(MPI_COMM_WORLD, config, kSlots, TransportChoice::kBest, nodes);
+      EXPECT_EQ(alone.numbers, together.numbers) << testing::PrintToString(nodes);
+      EXPECT_EQ(alone.parameters, together.parameters) << testing::PrintToString(nodes);
+    }
+  }
+}
+
+TEST(Partition, BytesAreThoseOfStageTwoAndAsPlanned) {
+  const std::int64_t slots = 2 * ranks() + 1;
+  for (const std::vector<int>& placement : node_placements(ranks())) {
+    const std::string where = testing::PrintToString(placement);
+    EngineRun second(make_config(2), slots, placement);
+    const th::runtime::ByteCounters of_stage_2 = between_nodes_in_a_step(second);
+    const RunConfig config = make_config(3);
+    EngineRun third(config, slots, placement);
+    const th::runtime::ByteCounters before = third.collectives->bytes_sent();
+    const th::runtime::ByteCounters seen = between_nodes_in_a_step(third);
+    const th::runtime::ByteCounters sent = third.collectives->bytes_sent() - before;
+    EXPECT_EQ(seen.exchange, of_stage_2.exchange) << where;
+    EXPECT_EQ(seen.all_gather, of_stage_2.all_gather) << where;
+    const auto use = th::zero::unit_use(third.model);
+    EXPECT_EQ(sent.total(),
+              th::zero::step_traffic(config, third.engine->layout(), use, slots).total())
+        << where;
+    const th::zero::StepTraffic planned =
+        th::zero::traffic_between_nodes(config, third.engine->layout(), use, slots,
+                                        th::runtime::NodeMap(placement), third.collectives->rank());
+    EXPECT_EQ(seen.exchange, planned.exchange) << where;
+    EXPECT_EQ(seen.all_gather, planned.all_gather) << where;
+  }
+}
+
+using PartitionMemory = th_test::OnTheLedger<testing::Test>;
+
+TEST_F(PartitionMemory, ARankHoldsItsPartOfItsNodesParametersAsPlanned) {
+  RunConfig config =
+      th_test::make_config(3, th_test::GradientCheckpointing::kFull, th_test::kSizes[0]);
+  config.zero.partition = th::config::Partition::kNode;
+  for (const std::vector<int>& nodes : node_placements(ranks())) {
+    th::zero::PlanRequest request = th_test::plan_request(config, th_test::kSizes[0], false);
+    request.nodes = th::runtime::NodeMap(nodes);
+    MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
+    const th::zero::MemoryPlan plan = th::zero::plan_memory(request);
+    th::runtime::MemoryUse at_end;
+    (void)th_test::measure(
+        config, th_test::kSizes[0], 0, TransportChoice::kBest,
+        [&] { at_end = th::runtime::MemoryLedger::process().current(); }, nodes);
+    const th::runtime::MemoryUse& planned = plan.phases.front().use;
+    for (const MemoryClass kind : {MemoryClass::kParameters, MemoryClass::kGradients,
+                                   MemoryClass::kGatherSlots, MemoryClass::kMaster})
+      EXPECT_EQ(planned[kind], at_end[kind]) << testing::PrintToString(nodes);
+    const th::zero::FlatLayout layout(
+        th::model::Transformer({config.model, th_test::kVocabulary, th_test::kVocabulary, 1},
+                               th::model::GemmLibrary::kMkl)
+            .units(),
+        ranks());
+    const std::int64_t peers = request.nodes->node_size(request.rank);
+    EXPECT_EQ(planned[MemoryClass::kParameters], (layout.padded_total() + peers - 1) / peers * 4);
+  }
+}
+
+TEST_F(PartitionMemory, WithoutSharedMemoryItIsRefusedAndTheOtherIsNamed) {
+  if (ranks() == 1) GTEST_SKIP() << "a node of one rank shares nothing";
+  RunConfig config =
+      th_test::make_config(3, th_test::GradientCheckpointing::kFull, th_test::kSizes[0]);
+  config.zero.partition = th::config::Partition::kNode;
+  th::zero::PlanRequest request = th_test::plan_request(config, th_test::kSizes[0], false);
+  request.shared_room = 1000;
+  for (const bool messages : {false, true}) {
+    request.messages = messages;
+    try {
+      (void)th::zero::plan_memory(request);
+      ADD_FAILURE() << "planned";
+    } catch (const th::MemoryError& error) {
+      EXPECT_NE(std::string(error.what()).find("take zero.partition=world"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
+}  // namespace
+
+TH_MPI_TEST_MAIN
