@@ -29,8 +29,8 @@ struct ZeroPolicy {
   bool shard_parameters = false;  ///< units are gathered on demand
 };
 [[nodiscard]] ZeroPolicy zero_policy(std::int64_t stage);
-/// The policy of a run. At stage 0 an optimizer of whole tensors has its states sharded as at stage
-/// 1. That gives the same bits, because the owner of a matrix takes slices from their owners.
+/// The run's. At stage 0 an optimizer of whole tensors has its states sharded as at stage 1, which
+/// gives the same bits: the owner of a matrix takes slices from their owners.
 [[nodiscard]] ZeroPolicy zero_policy(const config::RunConfig& config);
 
 /// Element types of a run's buffers (Micikevicius et al. 2018): activations and parameters in the

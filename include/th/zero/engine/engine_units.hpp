@@ -58,8 +58,8 @@ class EngineUnits final : public model::ParameterSource {
   /// memory of its own, through host memory for the largest unit. The engine outlives it. Not
   /// collective, but all ranks gather its units together.
   [[nodiscard]] std::unique_ptr<DecodingSource> decoding_source(const model::Transformer& model);
-  /// A copy of all parameters in every rank's host memory, in the layout of one rank, for decoding
-  /// in which ranks take different numbers of steps.
+  /// A copy of all parameters in every rank's host memory, in the layout of one rank: for decoding,
+  /// where ranks take unlike numbers of steps.
   [[nodiscard]] std::unique_ptr<model::ParameterSource> gather_all(const model::Transformer& model);
 
  private:
@@ -67,7 +67,7 @@ class EngineUnits final : public model::ParameterSource {
   [[nodiscard]] std::vector<at::Tensor> views(std::int64_t unit, void* base,
                                               config::Precision type) const;
   void acquire(std::int64_t unit);
-  /// A testing aid (BitFlip): flips a bit of a gradient.
+  /// A testing aid (BitFlip): a bit of a gradient.
   void spoil_gradient(BitFlip::Place place, std::int64_t unit);
 
   Roles roles_;
