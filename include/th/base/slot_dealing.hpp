@@ -7,22 +7,23 @@
 
 namespace th {
 
-/// Which rank computes which slot of a step, and in which order. Every rank computes a pass for
-/// each of its slots; all ranks have slots / ranks of them, rounded down or up. Arithmetic alone,
-/// the same on every rank and on devices.
+/// Which rank computes which slot of a step, and in which order. A rank makes one pass for each of
+/// its slots, and has slots / ranks of them, rounded down or up. This is only arithmetic, the same
+/// on every rank and on devices.
 ///
 /// In rounds, pass p of rank r is slot p · ranks + r, and each pass ends with an exchange.
 ///
-/// In blocks a rank computes consecutive slots, a power of two of them that divides the first one's
-/// number: a whole subtree of the exact sum. So it adds them by itself, and sends the sum. The
-/// number of slots that every rank has, slots / ranks, is written as a sum of powers of two, the
-/// largest first: that many exchanges a step, and one more for the slots that are left.
+/// In blocks a rank computes consecutive slots. Their count is a power of two that divides the
+/// first slot's number, so they are a whole subtree of the exact sum; the rank adds them by itself
+/// and sends the sum. The number of slots that every rank has, slots / ranks, is written as a sum
+/// of powers of two, the largest first. A step has an exchange for each of them, and one more for
+/// the slots that are left.
 struct SlotDealing {
   std::int64_t slots = 1;
   std::int64_t ranks = 1;
   bool blocks = false;
 
-  /// A rank's pass.
+  /// A pass of a rank.
   struct Place {
     std::int64_t rank = 0, pass = 0;
     friend bool operator==(const Place&, const Place&) = default;
@@ -36,7 +37,7 @@ struct SlotDealing {
   };
 
   [[nodiscard]] TH_HOST_DEVICE std::int64_t passes() const { return (slots + ranks - 1) / ranks; }
-  /// The exchange that ends a pass, or a later one.
+  /// The exchange that ends this pass, or a block of passes with it.
   [[nodiscard]] TH_HOST_DEVICE Exchange exchange_of(std::int64_t pass) const {
     const std::int64_t all = slots / ranks;  // passes in which every rank has a slot
     if (!blocks || pass >= all) return {pass, pass * ranks, 1};
@@ -55,7 +56,7 @@ struct SlotDealing {
     const std::int64_t at = of.first_slot + rank * of.each + (pass - of.first_pass);
     return at < slots ? at : -1;
   }
-  /// Who computes a slot, and when.
+  /// The rank and pass that compute a slot.
   [[nodiscard]] TH_HOST_DEVICE Place place(std::int64_t number) const {
     const Exchange of = exchange_of(number / ranks);  // exchanges take slots in their order
     const std::int64_t at = number - of.first_slot;
@@ -67,12 +68,12 @@ struct SlotDealing {
     while (blocks && block * 2 <= slots / ranks) block *= 2;
     return block;
   }
-  /// Ranks that send something in an exchange, from rank 0 on.
+  /// The number of ranks that send something in an exchange, from rank 0 on.
   [[nodiscard]] int present(const Exchange& of) const {
     const std::int64_t left = slots - of.first_slot;
     return static_cast<int>(left < ranks ? left : ranks);
   }
-  /// The number of what rank 0 sends in an exchange, counted in such sums.
+  /// The number of rank 0's sum in an exchange, counted in sums of that size.
   [[nodiscard]] static std::int64_t first_leaf(const Exchange& of) {
     return of.first_slot / of.each;
   }
@@ -83,7 +84,7 @@ struct SlotDealing {
       all.push_back(exchange_of(pass));
     return all;
   }
-  /// By exchange: the number of the slot behind those that have been added then.
+  /// For each exchange, the number of the first slot that has not been added after it.
   [[nodiscard]] std::vector<std::int64_t> ends() const {
     std::vector<std::int64_t> all;
     for (const Exchange& one : exchanges()) {

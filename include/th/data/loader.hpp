@@ -31,16 +31,16 @@ class StepSource {
   /// The largest shapes of those slots in an epoch; none is within another.
   [[nodiscard]] virtual std::vector<BatchShape> largest_shapes(std::int64_t epoch,
                                                                SlotsOf whose) const = 0;
-  /// Deals the slots anew; before anything was made of them. Called by one thread.
+  /// Deals the slots in another way. One thread calls it, before it asks for any batch.
   virtual void deal(const SlotDealing& dealing) = 0;
-  /// Whether steps() of many epochs takes no time that a user waits for.
+  /// Whether steps() of many epochs is so fast that a user does not notice.
   [[nodiscard]] virtual bool counts_quickly() const { return true; }
 };
 
 class EpochPairs;
 class SampledPairs;
 
-/// One rank's slots of the steps over a corpus. Keeps the plans that were asked for last.
+/// One rank's slots of the steps over a corpus. It keeps the plans that were last asked for.
 ///
 /// A corpus above kPlannedWhole pairs is planned in pieces. Its pairs are taken in the order of a
 /// Permutation, and each piece of about 2^17 pairs is planned by itself, when one of its steps is

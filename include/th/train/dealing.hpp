@@ -15,9 +15,9 @@ struct DealingChoice {
   std::string reason;  ///< "auto: one node"; for the log
 };
 
-/// What auto comes to: blocks where several nodes send gradients that every rank has whole anyway,
-/// of more than one micro-batch a rank, and where `fits()` says that the sums have room. It is
-/// called at most once, where all else allows blocks.
+/// Resolves comm.dealing. auto means blocks if there are several nodes, every rank has whole
+/// gradients anyway, a rank has more than one micro-batch, and `fits()` says that there is room for
+/// the sums. `fits` is called at most once, if everything else allows blocks.
 [[nodiscard]] DealingChoice choose_dealing(const config::RunConfig& config, std::int64_t slots,
                                            const runtime::NodeMap& nodes,
                                            const std::function<bool()>& fits);

@@ -15,16 +15,16 @@ namespace th::zero {
 /// (model::IdleDecoding). Forward pass only; opening is collective.
 class DecodingSource : public model::ParameterSource {
  public:
-  /// The beginning of a batch follows, on every rank.
+  /// Says that every rank begins a batch next.
   virtual void begin_batch() = 0;
-  /// So many steps of it follow, on every rank.
+  /// Says that every rank takes so many steps of it next.
   virtual void begin_steps(std::int64_t steps) = 0;
   model::UnitTensors& open_backward(std::int64_t unit) final;
   void close_backward(std::int64_t unit) final;
 };
 
-/// Where copies of gathered units lie in host memory: one unit at a time, and beside it those that
-/// stay open. `layout` is of one rank.
+/// The places of gathered units' copies in host memory: one for the unit in use, and one for each
+/// unit that stays open. `layout` is of one rank.
 [[nodiscard]] UnitPlaces host_places(const FlatLayout& layout, const UnitUse& use);
 
 }  // namespace th::zero

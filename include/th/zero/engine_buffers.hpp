@@ -20,8 +20,8 @@ class Collectives;
 
 namespace th::zero {
 
-/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). The stage number stands in
-/// zero_policy alone.
+/// What is sharded over the ranks (Rajbhandari et al. 2020, ZeRO). Only zero_policy knows the stage
+/// number.
 struct ZeroPolicy {
   bool shard_optimizer = false;  ///< each rank keeps and updates its slice of the optimizer state
   bool shard_gradients =
@@ -52,14 +52,15 @@ struct BufferTypes {
                                        std::int64_t ranks);
 /// Bytes of an element: 4 or 2.
 [[nodiscard]] std::int64_t element_bytes(config::Precision type);
-/// The words of 4 bytes in which transport buffers count; shards are multiples of 256 elements.
+/// The number of 4-byte words, in which transport buffers count; shards are multiples of 256
+/// elements.
 [[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) {
   return elements * element_bytes(type) / 4;
 }
 
 /// How a model uses its units in one round of slots.
 struct UnitUse {
-  std::vector<bool> long_lived;     ///< by unit: stays open while others come and go
+  std::vector<bool> long_lived;     ///< by unit: it stays open while others are opened and closed
   std::vector<std::int64_t> opens;  ///< the units in the order in which they are opened that were
                                     ///< closed, forward and backward: what stage 3 gathers
   std::vector<std::int64_t> forward_opens{};  ///< the same of a forward pass alone
@@ -70,8 +71,8 @@ struct UnitUse {
 /// Not collective; computes nothing.
 [[nodiscard]] UnitUse unit_use(const model::Transformer& model);
 
-/// Where units lie in a buffer of elements: some have a place of their own, the others take turns
-/// at equal places.
+/// The places of units in a buffer of elements: some units have a place of their own, the others
+/// take equal places in turn.
 struct UnitPlaces {
   std::int64_t shared_elements = 0;  ///< of a place that is taken in turn
   std::int64_t shared = 1;           ///< how many of them, from the buffer's start
@@ -94,13 +95,13 @@ struct UnitPlaces {
   }
 };
 
-/// Whose memory a run's device has: the host's (a CPU), or its own (a GPU), where zero.offload_*
+/// The memory of a run's device: the host's (a CPU), or its own (a GPU), from which zero.offload_*
 /// may move states to the host.
 enum class DeviceMemory { kHost, kOwn };
 
-/// How the states of an update travel where device and host both hold some: piece by piece, through
-/// two places in the memory of the side that updates. Bytes of an element there; 0: it is read and
-/// written where it lies.
+/// How the operands of an update are copied if device and host both hold some: piece by piece,
+/// through two places in the memory of the side that updates. The numbers below are bytes of an
+/// element there; 0: it is read and written in place.
 struct UpdateStaging {
   static constexpr std::int64_t kPiece = std::int64_t{1} << 20;  ///< elements at most in a place
   static constexpr std::int64_t kPlaces = 2;  ///< one is filled while the other is computed on
@@ -114,9 +115,9 @@ struct UpdateStaging {
   }
 };
 
-/// What audits take (run.audit_steps), on the host; nothing without them.
+/// The memory of audits (run.audit_steps) on the host; nothing without audits.
 struct AuditBuffers {
-  /// Bytes that are hashed at a time: a device's come to the host in such pieces.
+  /// Bytes that are hashed at a time; memory of a device is copied to the host in such pieces.
   static constexpr std::int64_t kPiece = std::int64_t{4} << 20;
   std::int64_t hashes = 0;  ///< 8 bytes each: of units, and of the slices that go to each rank
   // Of a device with memory of its own, bytes.
@@ -213,8 +214,8 @@ struct EngineBuffers {
                                            std::int64_t slots,
                                            DeviceMemory memory = DeviceMemory::kHost);
 
-/// What the ranks of a node have once where they share memory (a CPU run), each counting it as its
-/// own: what all of them hold alike, and where each value is written by one of them.
+/// Which data the ranks of a node store once, in shared memory (a CPU run). The data is equal on
+/// all of them, and each value is written by one of them. Each rank's ledger counts its own part.
 struct OnceANode {
   bool parameters = false;  ///< at stage 3 on one node alone: gathered in place
   bool states = false;      ///< master weights and the optimizer's states, not sharded
@@ -224,8 +225,8 @@ struct OnceANode {
 [[nodiscard]] OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buffers,
                                     const FlatLayout& layout, const runtime::NodeMap& nodes,
                                     std::optional<std::int64_t> shared_room);
-/// What shared-memory windows may take on the node that has fewest, bytes; empty where no node
-/// tells. Collective.
+/// The bytes that shared-memory windows may take on the node with the least room; empty if no node
+/// knows. Collective.
 [[nodiscard]] std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives);
 /// Whether the ranks of a node share the parameters, so that each holds its part of them: stage 3
 /// with zero.partition=node.
@@ -235,7 +236,7 @@ void hold_by_node(EngineBuffers& buffers, std::int64_t node_ranks);
 /// With OnceANode::parameters at stage 3: units are read where their shards lie.
 void gather_in_place(EngineBuffers& buffers);
 
-/// By unit: at most zero.persistence_threshold parameters, and stage 3.
+/// Whether each unit is persistent: at stage 3, with at most zero.persistence_threshold parameters.
 [[nodiscard]] std::vector<bool> kept_units(const config::RunConfig& config,
                                            const FlatLayout& layout);
 
@@ -250,7 +251,7 @@ struct StepTraffic {
     return exchange + all_gather + reduce + remainder;
   }
 };
-/// `use`: at stage 3 every opening is a gather, but for units that are kept.
+/// `use`: at stage 3 every opening is a gather, except of persistent units.
 [[nodiscard]] StepTraffic step_traffic(const config::RunConfig& config, const FlatLayout& layout,
                                        const UnitUse& use, std::int64_t slots);
 

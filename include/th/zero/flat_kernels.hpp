@@ -7,8 +7,8 @@
 // The loops over flat fp32 buffers on the host, compiled for each instruction set.
 namespace th::zero {
 
-/// Updates `count` elements with the rule of `factors`, elementwise: the same bits however a buffer
-/// is split. `states` are the rule's, in its order.
+/// Updates `count` elements with the rule of `factors`, element by element, so the bits do not
+/// depend on how a buffer is split. `states` are the rule's, in its order.
 void update_elements(const runtime::UpdateFactors& factors, float* weights, const float* gradients,
                      float* const* states, std::int64_t count);
 
@@ -20,7 +20,7 @@ void block_square_sums(const float* x, std::int64_t blocks, double* out);
 
 /// out = a + b; out may be a or b.
 using SumFn = void(const float* a, const float* b, float* out, std::int64_t count);
-/// The loop for this processor: callers with many short pieces ask once.
+/// The loop for this processor. Callers with many short pieces ask for it once.
 [[nodiscard]] SumFn* sum_kernel();
 
 }  // namespace th::zero

@@ -13,25 +13,25 @@
 
 namespace th::zero {
 
-/// The gathered copies of sharded units (stage 3): in places that units take in turn, ahead of
-/// their use in the order in which a round opens them, or in places of their own (units that stay
-/// open, and kept ones, which are gathered once after each update). Parameters are not gathered
-/// past an update.
+/// The gathered copies of sharded units (stage 3). Most units take equal places in turn and are
+/// gathered ahead of their use, in the order in which a round opens them. Units that stay open, and
+/// persistent ones, which are gathered once after each update, have places of their own. Parameters
+/// are not gathered past an update.
 ///
 /// Gathers run on the communication stream, in the same order on every rank. A place is written
 /// when compute is done with the unit that was there.
 class GatherPool {
  public:
-  /// Enqueues on the communication stream what brings all shards of a unit to `to`. Collective.
+  /// Enqueues on the communication stream the gather of all shards of a unit into `to`. Collective.
   using Gather = std::function<void(std::int64_t unit, std::byte* to)>;
-  /// Where a unit's elements lie while it has a place.
+  /// The memory of a unit's elements while it has a place.
   using Memory = std::function<std::byte*(std::int64_t unit, std::size_t place)>;
-  /// All outlive the pool.
+  /// All arguments outlive the pool.
   GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, Memory memory,
              runtime::Stream& compute, runtime::Stream& communication, Gather gather);
 
-  /// So many rounds of openings follow, each in the order of `opens`, which stays: units may be
-  /// gathered ahead.
+  /// Says that so many rounds of openings follow, each in the order of `opens`, which must live on.
+  /// Units may then be gathered ahead.
   void begin(std::span<const std::int64_t> opens, std::int64_t rounds);
   /// All elements of a unit, for compute until close(). Outside of the rounds units are gathered
   /// when they are opened. Collective.
@@ -41,12 +41,12 @@ class GatherPool {
   void close(std::int64_t unit);
   /// Compute has read this rank's shard of a unit, outside of open() and close().
   void was_read(std::int64_t unit);
-  /// The parameters have changed: nothing that was gathered before is current.
+  /// Marks every gathered copy stale, because the parameters have changed.
   void updated();
 
  private:
-  /// What a place holds: nothing that is current, a gathered unit, or one that compute reads. A
-  /// kept unit stays gathered when it is closed, until the next update.
+  /// What a place holds: nothing current, a gathered unit, or one that compute reads. A persistent
+  /// unit stays gathered when it is closed, until the next update.
   enum class PlaceState { kFree, kGathered, kOpen };
   struct Place {
     runtime::Event gathered;  ///< of communication
@@ -57,8 +57,8 @@ class GatherPool {
     void close(bool stays);
     void update();
   };
-  /// Enqueues the gather of a unit into the place that is its next; none while that place is in
-  /// use.
+  /// Enqueues the gather of a unit into its next place, and returns that; nothing while the place
+  /// is in use.
   [[nodiscard]] std::optional<std::size_t> gather(std::int64_t unit);
   /// Compute's last use of the memory that a unit has in a place.
   [[nodiscard]] runtime::Event& released(std::int64_t unit, std::size_t place);

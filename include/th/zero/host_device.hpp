@@ -4,8 +4,8 @@
 
 namespace th::zero {
 
-/// The device of a CPU run: its memory is the host's, compute is the calling thread, streams beside
-/// it are threads, its kernels are the engine's own code and run where they are called.
+/// The device of a CPU run. Its memory is the host's, compute is the calling thread, and other
+/// streams are threads. Its kernels are the engine's own code and run when they are called.
 class HostDevice : public runtime::Device {
  public:
   [[nodiscard]] bool is_host() const noexcept final { return true; }

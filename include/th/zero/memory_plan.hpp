@@ -17,8 +17,8 @@ namespace th::zero {
 
 using data::BatchShape;
 
-/// What a run does, as far as its memory goes. Shapes: any of them may be the largest, the plan
-/// takes the worst; empty: the phase does not occur.
+/// What a run does that takes memory. Of each list of shapes any may be the largest, and the plan
+/// takes the worst; an empty list: the phase does not occur.
 struct PlanRequest {
   config::RunConfig config;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
@@ -48,7 +48,7 @@ struct PlanRequest {
       transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
 };
 
-/// Bytes of one rank by class in each phase; the peak is the phase with the largest total on the
+/// Bytes of one rank by class in each phase. The peak is the phase with the largest total on the
 /// device.
 struct MemoryPlan {
   struct Phase {
@@ -66,7 +66,7 @@ struct MemoryPlan {
   std::int64_t once_a_node =
       0;  ///< of every phase's bytes: what the ranks of a node have together, once (OnceANode)
   [[nodiscard]] const Phase& peak() const;
-  /// Null where it does not occur.
+  /// The phase of that name; null if it does not occur.
   [[nodiscard]] const Phase* find(std::string_view name) const;
   /// Beside a device with memory of its own: the phase that takes most of the host's.
   [[nodiscard]] const Phase& host_peak() const;
@@ -89,9 +89,9 @@ struct MemoryPlan {
 /// memory of its own, where the host decodes, and without training: all of them.
 [[nodiscard]] std::int64_t sentences_in_lock_step(const PlanRequest& request);
 
-/// The memory of a rank before anything is allocated: buffers by engine_buffers, which the engine
-/// allocates by, and activations by running the model's own forward and backward code without data.
-/// Not collective; takes no memory to speak of.
+/// Computes the memory of a rank before anything is allocated: buffers by engine_buffers, by which
+/// the engine allocates, and activations by running the model's own forward and backward code
+/// without data. Not collective; takes hardly any memory itself.
 [[nodiscard]] MemoryPlan plan_memory(const PlanRequest& request);
 
 }  // namespace th::zero

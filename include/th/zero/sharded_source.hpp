@@ -17,21 +17,22 @@
 
 namespace th::zero {
 
-/// Parameters alone, sharded over the ranks in host memory as stage 3 has them: for programs that
-/// translate with a model that no rank could hold. Each unit is gathered when it is opened; on one
-/// node whose ranks share memory it is read where its shards lie.
+/// Parameters without an engine, sharded over the ranks in host memory as at stage 3, for programs
+/// that translate with a model that no rank could hold. Each unit is gathered when it is opened; on
+/// one node whose ranks share memory it is read in place.
 class ShardedSource final : public DecodingSource {
  public:
-  /// Of precision.dtype. Takes the memory; all values are 0. `collectives` outlives it. Collective.
+  /// Allocates parameters of precision.dtype; all values are 0. `collectives` outlives this object.
+  /// Collective.
   ShardedSource(const config::RunConfig& config, const model::Transformer& model,
                 runtime::Collectives& collectives);
   ~ShardedSource() override;
 
   [[nodiscard]] const FlatLayout& layout() const noexcept { return layout_; }
-  /// This rank's shard of a unit, layout().units()[unit].shard fp32 values, rounded to the type.
-  /// Before the first opening; not collective.
+  /// Writes this rank's shard of a unit from layout().units()[unit].shard fp32 values, rounded to
+  /// the type. Call it before the first opening; not collective.
   void write_unit(std::int64_t unit, std::span<const float> values);
-  /// Every rank has written its shards. Collective.
+  /// Says that this rank has written its shards, and waits for the others. Collective.
   void written() { collectives_.barrier(); }
   /// Bytes of this rank's shards and of gathered units, as the memory ledger counts them.
   [[nodiscard]] std::int64_t bytes() const noexcept;

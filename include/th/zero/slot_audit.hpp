@@ -11,23 +11,25 @@
 
 namespace th::zero {
 
-/// What one computation of a slot gave. Two computations gave the same bits where these are equal.
+/// Hashes of one computation of a slot. If two computations have equal hashes they gave the same
+/// bits.
 struct SlotHashes {
-  std::uint64_t loss = 0;  ///< its bits
-  /// Of gradients as they travel: one a unit, then one a rank of the slices that go to it. Empty:
-  /// this rank did not compute the slot.
+  std::uint64_t loss = 0;  ///< the bits of the loss
+  /// Hashes of the gradients as they are sent: one for each unit, then one for each rank, of the
+  /// slices that go to it. Empty: this rank did not compute the slot.
   std::vector<std::uint64_t> gradients;
   friend bool operator==(const SlotHashes&, const SlotHashes&) = default;
 };
 
-/// What a rank found of the slot that a step audits.
+/// What a rank found about the slot that a step audits.
 struct AuditedSlot {
-  SlotHashes computed;        ///< in its round, on the rank that has it
-  std::uint64_t arrived = 0;  ///< of the slices that this rank received, as the owner of its shards
+  SlotHashes computed;  ///< in its round, on the rank that has it
+  std::uint64_t arrived =
+      0;  ///< hash of the slices that this rank received as the owner of its shards
 };
 
 /// Hashes what an audit compares of one slot of a step (run.audit_steps): its gradients where they
-/// were made, and what arrived of them. Host memory is hashed where it lies, that of a device is
+/// were made, and the slices that arrived. Host memory is hashed in place; memory of a device is
 /// copied to the host piece by piece. Not collective.
 class SlotAudit {
  public:
@@ -39,9 +41,9 @@ class SlotAudit {
   SlotAudit(const SlotAudit&) = delete;
   SlotAudit& operator=(const SlotAudit&) = delete;
 
-  /// A step that audits this slot; none of it was computed.
+  /// Begins a step that audits this slot; nothing of the slot has been computed.
   void begin(std::int64_t slot);
-  /// A step that audits none.
+  /// Begins a step that audits no slot.
   void leave() noexcept { slot_ = kNone; }
   [[nodiscard]] bool on() const noexcept { return slot_ != kNone; }
   [[nodiscard]] std::int64_t slot() const noexcept { return slot_; }
@@ -51,29 +53,29 @@ class SlotAudit {
     return in_round(round) && slot_ % layout_.ranks() == of;
   }
 
-  /// Who computes in the pass that begins: the step's own, or once more on one rank.
+  /// Which pass begins: one of the step's own, or the second computation on one rank.
   enum class Pass { kOther, kOwn, kAgain, kAgainElsewhere };
   void enter(Pass pass);
   /// Whether this rank computes the audited slot now.
   [[nodiscard]] bool computes() const noexcept {
     return pass_ == Pass::kOwn || pass_ == Pass::kAgain;
   }
-  /// Whether the gradients of this pass go nowhere.
+  /// Whether the gradients of this pass are only hashed.
   [[nodiscard]] bool again() const noexcept {
     return pass_ == Pass::kAgain || pass_ == Pass::kAgainElsewhere;
   }
-  /// Takes a unit's gradient of the reduced type, which compute has made.
+  /// Hashes a unit's gradient of the reduced type, which compute has made.
   void add(std::int64_t unit, const std::byte* gradient);
-  /// Of what was added in this pass; without the loss.
+  /// The hashes of what was added in this pass; without the loss.
   [[nodiscard]] const SlotHashes& made() const noexcept { return made_; }
 
-  /// Within a task of `communication`: this rank's slice of the audited slot's gradient of a unit,
-  /// from the rank that made it.
+  /// Called within a task of `communication`: hashes this rank's slice of the audited slot's
+  /// gradient of a unit, as it came from the rank that made it.
   virtual void arrives(runtime::Stream& communication, std::int64_t unit, const void* slice) = 0;
-  /// Of all that arrived, when that stream was waited for.
+  /// The hash of everything that arrived; call it after that stream was waited for.
   [[nodiscard]] virtual std::uint64_t arrived() = 0;
 
-  /// Of memory of the device, behind what compute holds; waits.
+  /// The hash of memory of the device, after what compute holds; waits.
   [[nodiscard]] virtual std::uint64_t hash(const void* memory, std::int64_t bytes) = 0;
 
  protected:

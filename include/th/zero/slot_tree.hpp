@@ -9,15 +9,15 @@
 namespace th::zero {
 
 /// Sums the slots' contributions to one flat shard in a binary tree that depends on the slot
-/// numbers alone: a binary counter of pending partial sums, fed in slot order. Where all slots come
-/// in one call nothing is pending.
+/// numbers alone: a binary counter of pending partial sums, fed in slot order. If all slots come in
+/// one call nothing is pending.
 class SlotTree {
  public:
-  /// The slots come in as many calls as there are `ends`: the number of the slot behind each, which
-  /// rise up to the count of all slots. `shard` elements can be pending.
+  /// The slots come in one call for each of `ends`, which holds the number of the first slot after
+  /// that call, up to the count of all slots. `shard` elements can be pending.
   SlotTree(std::span<const std::int64_t> ends, std::int64_t shard);
-  /// The same with `pending_sums`, pending_buffers() * shard elements of another owner, for what
-  /// waits.
+  /// The same with memory of another owner for pending sums: `pending_sums`, pending_buffers() *
+  /// shard elements.
   SlotTree(std::span<const std::int64_t> ends, std::int64_t shard, float* pending_sums);
   SlotTree(SlotTree&&) = default;  // the buffers stay where they are
   SlotTree& operator=(SlotTree&&) = default;
@@ -29,19 +29,19 @@ class SlotTree {
   bool add(std::int64_t first, std::span<const T* const> pieces, std::int64_t offset,
            std::int64_t count, T* out);
 
-  /// What add() may be fed in a slot's place: the contribution of one slot (elements of T), or the
-  /// sum of a whole subtree, added by subtree_sum().
+  /// A contribution to add(): that of one slot (elements of T), or the sum of a whole subtree, made
+  /// by subtree_sum().
   using Leaf = runtime::TreeLeaf;
   template <typename T>
   bool add(std::int64_t first, std::span<const Leaf> leaves, std::int64_t offset,
            std::int64_t count, T* out);
-  /// What add() does, for a device; `leaves` must outlive the result. It has `out` where the slots
+  /// The work of add(), for a device; `leaves` must outlive the result. It has `out` if the slots
   /// are the last ones.
   [[nodiscard]] runtime::TreeSum plan(std::int64_t first, std::span<const Leaf> leaves,
                                       std::int64_t offset, std::int64_t count,
                                       runtime::ElementType type, void* out) const;
 
-  /// The fp32 sum of a power of two of contributions, halves first, in `out`.
+  /// Writes the fp32 sum of contributions to `out`, halves first; their count is a power of two.
   template <typename T>
   static void subtree_sum(std::span<const T* const> pieces, std::int64_t count, float* out);
 
@@ -50,14 +50,14 @@ class SlotTree {
   [[nodiscard]] static std::int64_t pending_buffers(std::span<const std::int64_t> ends);
   /// The ends where each of `slots` slots has a call of its own.
   [[nodiscard]] static std::vector<std::int64_t> one_by_one(std::int64_t slots);
-  /// Of the buffers that it owns.
+  /// Bytes of the buffers that it owns.
   [[nodiscard]] std::int64_t bytes() const noexcept {
     return static_cast<std::int64_t>(own_.size() * sizeof(float));
   }
 
  private:
   std::vector<std::int64_t> ends_;
-  std::vector<float> own_;                    ///< the buffers, where nobody gave some
+  std::vector<float> own_;                    ///< the buffers, unless they were given
   std::vector<float*> pending_;               ///< pending_buffers of them
   std::vector<std::vector<int>> storage_of_;  ///< call -> level -> index into pending_, -1: none
 };

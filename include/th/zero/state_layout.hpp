@@ -7,9 +7,9 @@
 
 namespace th::zero {
 
-/// Which elements of the flat parameter space a state of an optimizer has, and where they lie in a
-/// rank's buffer of it: all of them, as the parameters lie, or those of some tensors alone, one
-/// unit's after the other's without room for the rest.
+/// Which elements of the flat parameter space an optimizer's state has, and their offsets in a
+/// rank's buffer of it. It has either all elements, in the order of the parameters, or only those
+/// of some tensors, unit after unit without gaps.
 class StateLayout {
  public:
   /// Elements [begin, end) of a whole unit.
@@ -17,18 +17,19 @@ class StateLayout {
     std::int64_t begin = 0, end = 0;
   };
   StateLayout() = default;
-  /// Every element; `sharded`: of this rank's shards, else of all.
+  /// A state of every element: of this rank's shards if `sharded`, otherwise of all.
   StateLayout(const FlatLayout& layout, bool sharded);
-  /// Elements `held`, by unit and in order, of a rank's shards. Every rank's buffer has room for
-  /// what the rank with most of them has in each unit.
+  /// A state of the elements `held`, by unit and in order, of a rank's shards. In each unit every
+  /// rank's buffer has room for as many elements as the rank with most of them has.
   StateLayout(const FlatLayout& layout, std::vector<std::vector<Range>> held);
 
   /// Whether it has every element.
   [[nodiscard]] bool dense() const noexcept { return held_.empty(); }
   /// Elements of a rank's buffer, a multiple of 2.
   [[nodiscard]] std::int64_t elements() const noexcept { return elements_; }
-  /// Where element `at` of a whole unit lies in the buffer of the rank whose shard of it begins at
-  /// `shard_begin` (0 where states are whole), or would, were it held.
+  /// The offset of element `at` of a whole unit in the buffer of the rank whose shard of the unit
+  /// begins at `shard_begin` (0 if states are whole). For an element that is not held, the offset
+  /// that it would have.
   [[nodiscard]] std::int64_t offset(std::int64_t unit, std::int64_t at,
                                     std::int64_t shard_begin) const;
   /// Calls body(begin, count) for the runs of held elements of [at, at + count).

@@ -14,22 +14,22 @@
 
 namespace th::zero {
 
-/// What a rank keeps of its parameters in fp32: the weights, and the optimizer's states, which are
+/// The fp32 states of a rank's parameters: the weights, and the optimizer's states, which are
 /// numbered in the order of its rule.
 enum class State : std::size_t { kParameters };
 [[nodiscard]] constexpr State optimizer_state(std::size_t number) {
   return static_cast<State>(number + 1);
 }
 
-/// A rank's fp32 states, master weights and the optimizer's, and where the deck says so its shards
-/// of the parameters: on the device, or in pinned host memory, which nobody above sees. States are
-/// updated where they live; what an update needs from the other side comes, and what it makes goes,
-/// piece by piece on streams of their own, so that the copies of a piece go on while another is
-/// computed. An update on the host makes the host wait for what it needs, one on the device makes
+/// A rank's master weights and optimizer states in fp32, and if the deck says so its shards of the
+/// parameters. They are on the device or in pinned host memory; callers need not know which. States
+/// are updated where they are. What an update needs from the other side, and what it makes for it,
+/// is copied piece by piece on separate streams, so that one piece is copied while another is
+/// computed. An update on the host makes the host wait for what it needs; one on the device makes
 /// nobody wait.
 ///
-/// Where the working type is fp32 there are no masters: the weights are the parameters. Not
-/// collective.
+/// If the working type is fp32 there are no master weights, because the weights are the parameters.
+/// Not collective.
 class StateStore {
  public:
   /// A run of elements that is updated at once.
@@ -53,13 +53,13 @@ class StateStore {
     }
   };
 
-  /// Whole states in memory of somebody else, who keeps it: what the ranks of a node have once.
-  /// Null: the store's own.
+  /// Whole states in memory that somebody else owns, because the ranks of a node share it. Null:
+  /// the store allocates its own.
   struct Given {
     float* masters = nullptr;
     std::array<float*, runtime::kMaxOptimizerStates> states{};  ///< the optimizer's
   };
-  /// Allocates by `buffers`, but for states that are given. `device` and `layout` must outlive the
+  /// Allocates by `buffers`, except states that are given. `device` and `layout` must outlive the
   /// store.
   StateStore(runtime::Device& device, const FlatLayout& layout, const EngineBuffers& buffers,
              const ZeroPolicy& policy, const Given& given);
@@ -70,46 +70,46 @@ class StateStore {
   StateStore(const StateStore&) = delete;
   StateStore& operator=(const StateStore&) = delete;
 
-  /// Enqueues the copy of a slice's gradients to an update on the host, behind `reduced`: while
-  /// backward goes on with other units. Each step, each slice that will be announced; nothing where
-  /// the gradients stay or come piece by piece.
+  /// Enqueues the copy of a slice's gradients to an update on the host, after `reduced`, while
+  /// backward goes on with other units. Call it in each step for each slice that will be announced.
+  /// It does nothing if the gradients stay, or are copied piece by piece.
   void bring(const Slice& slice, const runtime::Event& reduced,
              const std::shared_ptr<runtime::FlightRecord>& flight);
-  /// Waits for what was brought in a step that updates nothing.
+  /// Waits for these copies in a step that updates nothing.
   void leave_gradients();
-  /// Says what update_next() will be asked for, in its order: copies begin, of gradients behind
-  /// what the device's compute stream holds.
+  /// Says which slices update_next() will update, in order, so that copies begin; those of
+  /// gradients come after what the device's compute stream holds.
   void announce(const Slice& slice);
-  /// Updates the next announced slice, on updating(); by `outcome`, which is in its memory, where
-  /// that is not null.
+  /// Updates the next announced slice on updating(). If `outcome`, in that stream's memory, is not
+  /// null, the update goes by it.
   void update_next(const runtime::UpdateFactors& factors,
                    const runtime::StepOutcome* outcome = nullptr);
-  /// Takes the weights of a slice, which were updated, into their moving average: on the host
-  /// alone.
+  /// Adds the updated weights of a slice to their moving average; on the host alone.
   void average(const Slice& slice, double rate);
   /// Exchanges the weights of a slice and their average, on the host alone.
   void swap_average(const Slice& slice);
-  /// Where updates are computed: the device's compute stream, or the host.
+  /// The stream of the updates: the device's compute stream, or the host.
   [[nodiscard]] runtime::Stream& updating() const {
     return buffers_.optimizer_on_host ? device_.host() : device_.compute();
   }
-  /// The point from which on the device or the host finds the new parameters of all slices that
-  /// were updated so far.
+  /// The event after which the device or the host finds the new parameters of all slices that were
+  /// updated so far.
   [[nodiscard]] runtime::Event updated();
 
   /// The states of elements [begin, begin + count) of a unit, fp32; device or pinned host memory:
   /// for copies. `parameters` as in Slice.
   [[nodiscard]] float* at(State state, const Slice& slice) const;
-  /// The elements of a slice that a state of any layout and type has, in fp32; of the others zeros.
-  /// Host memory alone.
+  /// Reads a slice of a state of any layout and type in fp32; elements that the state does not have
+  /// are 0. Only in host memory.
   void read(State state, const Slice& slice, std::span<float> out) const;
-  /// Replaces them, rounded to the nearest; with `draws`, a key, by draws.
+  /// Writes such elements, rounded to the nearest; write_drawn() rounds by draws, whose key is
+  /// `draws`.
   void write(State state, const Slice& slice, std::span<const float> in);
   void write_drawn(State state, const Slice& slice, std::span<const float> in, std::uint64_t draws);
-  /// Makes the parameters of a slice from its master weights; nothing where there are none. Waits.
+  /// Makes the parameters of a slice from its master weights, if there are any. Waits.
   void publish(const Slice& slice);
-  /// This rank's shard of a unit's parameters in host memory, where the store keeps them; else
-  /// null.
+  /// This rank's shard of a unit's parameters in host memory, if the store holds them there;
+  /// otherwise null.
   [[nodiscard]] std::byte* parameters(std::int64_t unit) const;
 
  private:
@@ -119,7 +119,7 @@ class StateStore {
     std::int64_t unit = 0;
     bool begins_slice = false, ends_slice = false;
   };
-  /// One of the places that pieces travel through.
+  /// One of the places through which pieces are copied.
   struct StagingPlace {
     std::byte* gradients = nullptr;
     std::byte* weights = nullptr;
@@ -129,13 +129,13 @@ class StateStore {
   };
 
   [[nodiscard]] std::int64_t offset(const Slice& slice) const;
-  /// Where element `at` of a slice lies in a state's buffer.
+  /// The offset of element `at` of a slice in a state's buffer.
   [[nodiscard]] std::int64_t offset(std::size_t state, const Slice& slice, std::int64_t at) const;
   [[nodiscard]] std::uint16_t* short_state(std::size_t state) const {
     return reinterpret_cast<std::uint16_t*>(states_.states[state]);
   }
   [[nodiscard]] runtime::UpdateOperands operands(const Slice& slice) const;
-  /// Starts the copies of pieces as places are free.
+  /// Starts the copies of pieces, as long as there are free places.
   void fetch();
   /// The operands in the memory of the side that computes.
   [[nodiscard]] runtime::UpdateOperands staged(const Piece& piece, const StagingPlace& place) const;

@@ -7,7 +7,7 @@
 
 namespace th::zero {
 
-/// What one optimizer step reports, the same on every rank.
+/// The result of one optimizer step, the same on every rank.
 struct StepResult {
   double loss_sum = 0;     ///< over all slots, added in slot order
   double grad_norm = 0;    ///< of the mean gradient, loss scale taken out, before clipping
@@ -15,14 +15,14 @@ struct StepResult {
                            ///< in the layout's order; else empty
 };
 
-/// What the trainer asks of a step's end.
+/// The trainer's numbers for a step's end.
 struct StepRequest {
   double lr = 0;
   std::int64_t optimizer_step = 1;  ///< counts from 1, of the steps that updated
   double loss_scale = 1;            ///< the gradients were multiplied by it
 };
 
-/// A slot as a rank goes through it.
+/// A rank's pass over a slot.
 struct SlotPass {
   std::int64_t round = 0;
   std::int64_t slot = runtime::FlightRecord::kNone;  ///< kNone: this rank has none in the round

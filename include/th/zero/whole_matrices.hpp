@@ -19,35 +19,35 @@ struct WholeMatrix {
   std::int64_t rows = 0, columns = 0;
   std::int64_t owner = 0;  ///< the rank that makes it whole
   [[nodiscard]] std::int64_t count() const noexcept { return rows * columns; }
-  /// Whether Adafactor keeps means of rows and columns in place of a mean an element.
+  /// Whether Adafactor stores means of rows and columns in place of a mean for each element.
   [[nodiscard]] bool factored() const noexcept { return rows + columns < count(); }
 };
 
-/// Buffers of a unit's whole tensors that arrive at their owners, and how many of them return; the
-/// first ones do.
+/// How many buffers of a unit's whole tensors arrive at their owners, and how many of them, the
+/// first ones, return.
 struct WholeTraffic {
   std::size_t arrivals = 0, returns = 0;
   [[nodiscard]] std::size_t buffers() const noexcept { return arrivals; }
 };
 [[nodiscard]] WholeTraffic whole_traffic(const config::RunConfig& config);
-/// Whether the run's optimizer has such tensors.
+/// Whether the run's optimizer updates whole tensors.
 [[nodiscard]] bool updates_whole_tensors(const config::RunConfig& config);
 /// Floating point operations of the update of one, as far as they are matrix products: Muon's five
 /// Newton-Schulz iterations; for Adafactor a few an element.
 [[nodiscard]] double whole_operations(const config::RunConfig& config, const WholeMatrix& matrix);
 
-/// By unit and in its order; none of an optimizer without. Within a unit the costliest one goes to
-/// the rank with least of the unit, then least of all, then of the lowest number: the same deal on
-/// every rank.
+/// The whole tensors of each unit, in its order; none if the optimizer has none. Within a unit
+/// tensors go to owners from the costliest on: to the rank with least work of the unit, then with
+/// least work of all, then with the lowest number. So every rank finds the same owners.
 [[nodiscard]] std::vector<std::vector<WholeMatrix>> whole_matrices(const config::RunConfig& config,
                                                                    const FlatLayout& layout);
 
-/// Operations that a step's update of whole tensors takes one after the other: of each unit those
-/// of the rank that has most.
+/// Operations of a step's update of whole tensors that come one after the other: for each unit,
+/// those of the rank that has most.
 [[nodiscard]] double update_operations(const config::RunConfig& config, const FlatLayout& layout);
 
-/// Where the run's states lie, in the order of config::state_names: with whole matrices each has
-/// the tensors that use it alone.
+/// The layouts of the run's states, in the order of config::state_names. With whole matrices each
+/// state has only the tensors that use it.
 [[nodiscard]] std::vector<StateLayout> state_layouts(const config::RunConfig& config,
                                                      const FlatLayout& layout);
 

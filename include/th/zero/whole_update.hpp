@@ -15,15 +15,15 @@
 
 namespace th::zero {
 
-/// The update of tensors that need all of their elements at once (Muon, Adafactor): each is made
-/// whole by one rank, its owner, from the exact slices that the ranks hold, and what comes of it
-/// goes back slice by slice. A unit's update is prepare() and take() for each buffer that arrives,
-/// compute(), then leave() and apply() for each that returns, with the transport's calls in between
+/// The update of tensors that need all of their elements at once (Muon, Adafactor): one rank, the
+/// owner, makes each whole from the exact slices that the ranks hold, and the result goes back
+/// slice by slice. A unit's update is prepare() and take() for each buffer that arrives, compute(),
+/// then leave() and apply() for each that returns, with the transport's calls in between
 /// (src/zero/roles/whole_tensor_update.cpp). An owner's arithmetic does not depend on how many
-/// ranks share the tensor, so neither do the bits. On the host alone. Not collective.
+/// ranks share the tensor, so neither do the bits. Only on the host. Not collective.
 class WholeUpdate {
  public:
-  /// For the run's optimizer; null where it has no such tensors. All outlive it.
+  /// The update of the run's optimizer; null if it has no such tensors. All arguments outlive it.
   [[nodiscard]] static std::unique_ptr<WholeUpdate> make(const config::RunConfig& config,
                                                          const FlatLayout& layout,
                                                          std::int64_t rank, StateStore& store);
@@ -54,7 +54,7 @@ class WholeUpdate {
   virtual void compute(std::int64_t unit) = 0;
   /// Writes the results to their places in a buffer of the whole unit.
   void leave(std::size_t result, std::int64_t unit, float* whole) const;
-  /// Gives back what the own tensors lay in: the results have left.
+  /// Frees the memory of the rank's own tensors; the results have left.
   void release();
   /// Takes the results for this rank's shard; `of_owner`: by rank, its results for this shard.
   virtual void apply(std::size_t result, const StateStore::Slice& shard,

@@ -35,13 +35,13 @@ struct LossSum {
   std::int64_t tokens = 0;
 };
 
-/// What a model is made of.
+/// The numbers from which a model is made.
 struct TransformerSpec {
   config::ModelSection model;
   std::int64_t source_vocabulary = 0, target_vocabulary = 0;
-  /// Ids of the longest sentence; of learned positions learned_positions().
+  /// Ids of the longest sentence; with learned positions learned_positions().
   std::int64_t max_length = 0;
-  /// Source ids a target id in the training corpus, where cross attention is local: it is centred
+  /// Source ids for each target id in the training corpus, for local cross attention: it is centred
   /// at round(i * source_per_target).
   double source_per_target = 1;
 };
@@ -50,14 +50,14 @@ struct TransformerSpec {
 /// parameters.
 [[nodiscard]] std::int64_t table_bytes(const config::ModelSection& model, std::int64_t longest);
 
-/// What the model's attentions make of sentences; without the tables that their rules read.
+/// How the model's attentions cut sentences; without the tables that their rules read.
 [[nodiscard]] AttentionCuts attention_cuts(const TransformerSpec& spec);
-/// Of one pair of sentences: rows, and the scores that are computed (of a local rule, those of keys
-/// that a query sees).
+/// The sizes of one pair of sentences: rows, and the scores that are computed (under a local rule
+/// those of keys that a query sees).
 [[nodiscard]] PassSizes sentence_sizes(const AttentionCuts& cuts, std::int64_t source,
                                        std::int64_t target);
 
-/// What a Transformer trains towards in one micro-batch.
+/// The numbers of a training pass over one micro-batch.
 struct SlotTarget {
   std::uint64_t dropout_key = 0;  ///< hash of (seed, step, slot)
   double gradient_scale = 1;      ///< gradients are those of loss_sum times it; not 0
@@ -65,13 +65,13 @@ struct SlotTarget {
 };
 
 /// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer:
-/// an encoder stack, a decoder stack and an output. Holds no parameters: they come from a
+/// an encoder stack, a decoder stack and an output. It holds no parameters: they come from a
 /// ParameterSource, unit by unit, and their element type (fp32, bf16, fp16) is that of the
-/// activations. Knows nothing of ranks. Its units are those of parameter_units().
+/// activations. It knows nothing of ranks. Its units are those of parameter_units().
 class Transformer {
  public:
   /// Parameters come from, and gradients go to, tensors on `device`, and its kernels compute.
-  /// Throws InternalError where d_model is no multiple of num_heads.
+  /// Throws InternalError if d_model is no multiple of num_heads.
   Transformer(const TransformerSpec& spec, GemmLibrary gemm,
               Arithmetic arithmetic = Arithmetic::kCompute, const ComputeDevice& device = {});
   ~Transformer();
@@ -86,10 +86,10 @@ class Transformer {
   /// Whether all attention of sentences up to `length` is one kernel over packed rows, without
   /// padding.
   [[nodiscard]] bool fuses_attention(at::ScalarType type, std::int64_t length) const;
-  /// Batches' copies to a device are events of `record` from here on.
+  /// From here on copies of batches to a device are events of `record`.
   void record_on(const std::shared_ptr<runtime::FlightRecord>& record);
-  /// Bytes of tables, and on a device of its own of the products' workspace, that the model holds
-  /// beside its parameters.
+  /// Bytes that the model holds beside its parameters: tables, and on a device with memory of its
+  /// own the products' workspace.
   [[nodiscard]] std::int64_t constant_bytes() const noexcept;
   /// Ids of the longest sentence.
   [[nodiscard]] std::int64_t longest() const noexcept { return longest_; }
@@ -109,37 +109,37 @@ class Transformer {
   void idle_slot(ParameterSource& source) const;
   /// The forward half of idle_slot: joins the others' evaluate().
   void idle_forward(ParameterSource& source) const;
-  /// Parameters stay what and where they are from here on: what inference makes of them once is
-  /// kept (Gemm::rowwise).
+  /// Says that parameters neither change nor move from here on, so that inference may store what it
+  /// makes of them (Gemm::rowwise).
   void keep_parameters();
-  /// The same, and passes without gradients multiply in int8 (Gemm::quantized). Parameters are
+  /// The same; passes without gradients also multiply in int8 (Gemm::quantized). Parameters must be
   /// fp32.
   void quantize_inference();
 
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
-  /// The same, a sum for each sentence, which depends on its own pair of sentences alone. On the
+  /// The same as a sum for each sentence, which depends only on that pair of sentences. On the
   /// host.
   [[nodiscard]] std::vector<double> sentence_losses(ParameterSource& source,
                                                     const data::Batch& batch);
   /// Logits [target_tokens, V] of decoder inputs, without dropout (scoring, tests).
   [[nodiscard]] at::Tensor logits(ParameterSource& source, const data::Batch& batch);
 
-  // The parts of a pass, for decoding. A unit that embeddings or the output share is held open by
-  // the walk from the first of them on: who walks releases it. Tapes null: nothing is kept for a
-  // backward pass.
+  // The parts of a pass, for decoding. The walk holds a unit that embeddings or the output share
+  // open from its first use on, and whoever walks releases it. With null tapes nothing is saved for
+  // a backward pass.
   [[nodiscard]] const Stack& encoder() const noexcept { return *encoder_; }
   [[nodiscard]] const Stack& decoder() const noexcept { return *decoder_; }
-  /// The encoder, and what cross attention sees of its result into the walk's pass.
+  /// Computes the encoder, and puts what cross attention sees of its result into the walk's pass.
   void encode(UnitWalk& walk, std::vector<Tape>* tapes) const;
-  /// encode(), and the decoder's rows [target_tokens, D]; of an idle walk nothing.
+  /// encode() and then the decoder's rows [target_tokens, D]; nothing for an idle walk.
   [[nodiscard]] at::Tensor forward(UnitWalk& walk, std::vector<Tape>* encoder_tapes,
                                    std::vector<Tape>* decoder_tapes) const;
-  /// Decoder and output for one position of R hypotheses: logits as Output::step() has them. `rows`
-  /// and `caches` of an idle walk: null, and none.
+  /// Decoder and output for one position of R hypotheses; logits are those of Output::step(). For
+  /// an idle walk `rows` is null and `caches` empty.
   [[nodiscard]] at::Tensor step(UnitWalk& walk, const DecodingRows* rows,
                                 std::vector<LayerCache>& caches) const;
-  /// Of a pass without dropout that makes no gradients.
+  /// The context of a pass without dropout and gradients.
   [[nodiscard]] PassContext inference() const;
 
  private:
@@ -148,7 +148,7 @@ class Transformer {
   /// The units of a forward pass up to the output's, whose work is work(parameters, x).
   template <typename Work>
   void walk_forward(UnitWalk& walk, const Work& output) const;
-  /// Cross entropy of each row to `row_losses`, where it is not null.
+  /// Writes the cross entropy of each row to `row_losses`, if that is not null.
   LossSum evaluate_rows(ParameterSource& source, const data::Batch& batch, double* row_losses);
   /// The units of a training slot.
   void walk_slot(UnitWalk& walk) const;

@@ -12,14 +12,15 @@
 #include "th/model/blocks/transformer.hpp"
 
 // Decoding with a Transformer's parameters on one rank. Nothing here is collective, and ranks may
-// take unlike numbers of steps: the source must hold all parameters (zero/resident_source.hpp). B
-// sentences, R rows: the live hypotheses of all sentences, D width, V target vocabulary.
+// take different numbers of steps, so the source must hold all parameters
+// (zero/resident_source.hpp). B sentences, R rows: the live hypotheses of all sentences, D width, V
+// target vocabulary.
 namespace th::model {
 
-/// The ids that a sentence's translation may have, ascending, each once; null: all.
+/// The ids that a sentence's translation may have, ascending, each once; null: all ids.
 using Candidates = std::shared_ptr<const std::vector<std::int32_t>>;
 
-/// The logits of what follows R rows: [R, V]; or of each row those of some ids.
+/// The logits of the next ids of R rows: [R, V], or for each row those of some ids.
 struct StepLogits {
   // NOLINTNEXTLINE(google-explicit-constructor)
   StepLogits(at::Tensor of_all) : values(std::move(of_all)) {}
@@ -27,31 +28,31 @@ struct StepLogits {
       : values(std::move(chosen)), ids(std::move(of)) {}
 
   at::Tensor values;  ///< [R, V] of any element type; of some ids fp32, row after row
-  /// By row, ascending; empty: all. They live as long as the decoder.
+  /// The ids of each row, ascending; empty: all. They live as long as the decoder.
   std::vector<std::span<const std::int32_t>> ids;
 };
 
-/// What gives a search its logits, a position at a time.
+/// Gives a search its logits, a position at a time.
 class StepDecoder {
  public:
   virtual ~StepDecoder() = default;
-  /// Row r continues row parents[r] of the step before, in the first step begins sentence
-  /// parents[r], with the decoder input ids[r]. Returns the logits of what follows.
+  /// Row r has the decoder input ids[r]. It continues row parents[r] of the step before, or in the
+  /// first step begins sentence parents[r]. Returns the logits of the next ids.
   [[nodiscard]] virtual StepLogits step(std::span<const std::int32_t> ids,
                                         std::span<const std::int64_t> parents) = 0;
 };
 
-/// The decoder one position at a time. Keys and values of the cross attention are computed once
-/// from the encoder's result; those of the self attention are kept a step. Rows may leave, branch
-/// and change places from step to step: a row names the row that it goes on from, and what is kept
-/// is looked up along that line and never moved. Work is of the parameters' type, attention sums
-/// fp32.
+/// The decoder, one position at a time. Keys and values of cross attention are computed once from
+/// the encoder's result; those of self attention are stored step by step. Rows may leave, branch
+/// and change places from step to step: a row names the row from which it goes on, and stored keys
+/// are looked up along that line and never moved. It computes in the parameters' type, with
+/// attention sums in fp32.
 class IncrementalDecoder final : public StepDecoder {
  public:
   /// Encodes the batch's sources. At most `rows_per_sentence` * B rows a step and `steps` steps, at
   /// most model.longest(): memory is taken for all of them at once. `source` and `batch` are used
-  /// until the decoder's end. `candidates`: by sentence; logits are of those of a row's sentence
-  /// alone. Empty: of all ids.
+  /// until the decoder's end. `candidates`, by sentence: logits are only those of the row's
+  /// sentence's candidates; empty: of all ids.
   IncrementalDecoder(const Transformer& model, ParameterSource& source, const data::Batch& batch,
                      std::int64_t rows_per_sentence, std::int64_t steps,
                      std::vector<Candidates> candidates = {});
@@ -59,13 +60,13 @@ class IncrementalDecoder final : public StepDecoder {
   IncrementalDecoder(const IncrementalDecoder&) = delete;
   IncrementalDecoder& operator=(const IncrementalDecoder&) = delete;
 
-  /// Without data (Arithmetic::kShapesOnly) the same tensors come and go.
+  /// Without data (Arithmetic::kShapesOnly) it allocates and frees the same tensors.
   [[nodiscard]] StepLogits step(std::span<const std::int32_t> ids,
                                 std::span<const std::int64_t> parents) override;
 
-  /// For a plan, without data: goes on to the step to come that makes most keys of encoder states,
-  /// as if those before it had been taken. False where none to come makes any: the rule of cross
-  /// attention is full, or the sources are at their ends.
+  /// For a plan, without data: skips to the later step that makes most keys of encoder states, as
+  /// if the steps before it had been taken. False if no later step makes any, because the rule of
+  /// cross attention is full or the sources are at their ends.
   [[nodiscard]] bool skip_to_most_keys();
 
  private:
@@ -79,7 +80,7 @@ class IncrementalDecoder final : public StepDecoder {
   std::unique_ptr<State> state_;
 };
 
-/// What a search looks for, of every sentence (docs/decoding.md).
+/// The options of a search, for every sentence (docs/decoding.md).
 struct SearchOptions {
   std::int64_t beam = 1;          ///< N, live hypotheses a sentence; 1: greedy
   double length_penalty = 1.0;    ///< alpha, at least 0
@@ -97,18 +98,18 @@ struct SearchOptions {
   std::uint64_t seed = 1;
 };
 
-/// What is asked of one sentence, beside its source.
+/// The options of one sentence.
 struct SentenceOptions {
-  std::uint64_t number = 0;  ///< of the sentence in its corpus: draws are by it
-  /// Ids that its translation begins with, at most options.max_length and without the end. No rule
-  /// is asked about them; n-grams of theirs count for what follows.
+  std::uint64_t number = 0;  ///< of the sentence in its corpus, by which draws are made
+  /// Ids with which its translation begins, at most options.max_length and without the end. No rule
+  /// applies to them, but their n-grams count for later ids.
   std::vector<std::int32_t> prefix = {};
-  /// Its ids alone have logits, and probability is over them. The end and those of the prefix are
-  /// among them. All sentences of a batch have candidates, or none has.
+  /// Only these ids have logits, and probability is over them. The end and the ids of the prefix
+  /// must be among them. Either all sentences of a batch have candidates, or none has.
   Candidates candidates = nullptr;
 };
 
-/// By sentence; empty where none has any.
+/// The candidates by sentence; empty if no sentence has any.
 [[nodiscard]] std::vector<Candidates> candidates_of(std::span<const SentenceOptions> sentences);
 
 /// One translation: its ids without begin and end, log p of ids and end (natural logarithm), and
@@ -170,11 +171,12 @@ class BatchSearch {
   ~BatchSearch();
   BatchSearch(const BatchSearch&) = delete;
   BatchSearch& operator=(const BatchSearch&) = delete;
-  /// No sentence has a live hypothesis.
+  /// Whether no sentence has a live hypothesis.
   [[nodiscard]] bool done() const;
-  /// Takes the next position: one walk through the decoder's units. Not when done().
+  /// Takes the next position by one walk through the decoder's units. Must not be called when
+  /// done().
   void step();
-  /// As translate(). After the last step.
+  /// The results, as those of translate(); call it after the last step.
   [[nodiscard]] std::vector<std::vector<Hypothesis>> results() &&;
 
  private:
@@ -182,7 +184,7 @@ class BatchSearch {
   std::unique_ptr<State> state_;
 };
 
-/// log p of a batch's targets, a sentence: the sum over the first target_lengths ids of target_out,
+/// log p of each sentence's target: the sum over the first target_lengths ids of target_out,
 /// natural logarithm, by one pass over the given decoder inputs (teacher forcing). Throws
 /// NumericsError for logits that are not finite.
 [[nodiscard]] std::vector<double> score_targets(Transformer& model, ParameterSource& source,

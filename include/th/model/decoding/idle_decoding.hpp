@@ -6,20 +6,20 @@
 
 namespace th::model {
 
-/// A rank that has nothing to decode beside others that have: opens and closes the units that
-/// IncrementalDecoder does, in the same order, and computes nothing, so that it joins the others'
-/// gathers. The units are those of the model alone, whatever a batch holds; how many steps come is
-/// the batches' affair, and for the ranks to agree.
+/// The decoding of a rank that has nothing to decode while others have. It opens and closes the
+/// same units as IncrementalDecoder, in the same order, and computes nothing, so that it takes part
+/// in the others' gathers. The units depend on the model alone. The number of steps depends on the
+/// batches, so the ranks must agree on it.
 class IdleDecoding {
  public:
-  /// As the beginning of a batch does: encoder and cross attention; a unit that embeddings or the
-  /// output share stays open until the destructor.
+  /// Takes the walk of a batch's beginning: encoder and cross attention. A unit that embeddings or
+  /// the output share stays open until the destructor.
   IdleDecoding(const Transformer& model, ParameterSource& source);
   ~IdleDecoding();
   IdleDecoding(const IdleDecoding&) = delete;
   IdleDecoding& operator=(const IdleDecoding&) = delete;
 
-  /// As IncrementalDecoder::step() does. For a rank whose BatchSearch is done, too.
+  /// Takes the walk of IncrementalDecoder::step(). A rank whose BatchSearch is done uses it too.
   static void step(const Transformer& model, ParameterSource& source);
 
  private:

@@ -12,7 +12,7 @@
 
 namespace th::model {
 
-/// What kernels read of a packed batch of B sentences, in their memory.
+/// The arrays that kernels read of a packed batch of B sentences, in the kernels' memory.
 struct BatchArrays {
   const std::int64_t* source = nullptr;          ///< ids [source rows]
   const std::int64_t* target_in = nullptr;       ///< ids [target rows]
@@ -26,7 +26,7 @@ struct BatchArrays {
   const std::int64_t* memory_offsets = nullptr;  ///< [B+1]
   const std::int32_t* memory_lengths = nullptr;  ///< [B]
   const std::int64_t* memory_rows = nullptr;     ///< source rows; null: all of them
-  /// Blocks of one attention (AttentionBlocks); null where its rule is not local.
+  /// Blocks of one attention (AttentionBlocks); null if its rule is not local.
   struct Spans {
     const op::RowSpan *queries = nullptr, *keys = nullptr;
   };
@@ -36,9 +36,9 @@ struct BatchArrays {
 /// The batch's own arrays, for kernels of the host.
 [[nodiscard]] BatchArrays host_arrays(const data::Batch& batch, const PackedRows& rows);
 
-/// Batches on their way to a device with memory of its own: through pinned memory on a stream of
-/// its own into two places in turn, so that a batch is copied while the one before computes, and
-/// the host waits for neither.
+/// Copies batches to a device with memory of its own, through pinned memory on a separate stream,
+/// into two places in turn. So a batch is copied while the one before is computed, and the host
+/// waits for neither.
 class BatchCopies {
  public:
   /// `device` outlives this object.
@@ -47,11 +47,11 @@ class BatchCopies {
   BatchCopies(const BatchCopies&) = delete;
   BatchCopies& operator=(const BatchCopies&) = delete;
 
-  /// Copies are events of `record` from here on.
+  /// From here on copies are events of `record`.
   void record_on(std::shared_ptr<runtime::FlightRecord> record) { record_ = std::move(record); }
 
-  /// Enqueues the copy, and compute() behind it. The arrays may be read by what is enqueued on
-  /// compute() before the next call but one. Throws MemoryError.
+  /// Enqueues the copy, and makes compute() wait for it. Work that is enqueued on compute() before
+  /// the next call but one may read the arrays. Throws MemoryError.
   [[nodiscard]] BatchArrays take(const data::Batch& batch, const PackedRows& rows);
 
   /// Bytes of the two places, on the device and again in pinned memory, once this is the largest

@@ -8,16 +8,16 @@
 
 namespace th::model {
 
-/// Where a model computes; as it is made, the host with fused attention.
+/// The device on which a model computes; by default the host with fused attention.
 struct ComputeDevice {
   c10::Device tensors{c10::kCPU};              ///< of parameters, activations and gradients
   const KernelSet* kernels = &host_kernels();  ///< for memory of that device; outlives the model
-  /// Whether that memory is out of the host's reach: what kernels read of a batch is copied there.
+  /// Whether the host can reach that memory; if not, what kernels read of a batch is copied there.
   enum class Memory { kHost, kOwn } memory = Memory::kHost;
   bool fused_attention = true;  ///< run.attention is not products, and in other memory than the
                                 ///< host's the kernels have it
-  runtime::Device* copies =
-      nullptr;  ///< who copies it; outlives the model. Null where nothing is computed
+  runtime::Device* copies = nullptr;  ///< the device that copies it, which outlives the model; null
+                                      ///< if nothing is computed
 };
 
 /// The host, as the deck wants it.

@@ -18,15 +18,15 @@ struct AttentionGroup {
   std::int64_t first = 0, sentences = 0, queries = 0, keys = 0;
 };
 
-/// What a model's attentions make of sentences: which keys a query sees, and every how many encoder
-/// states cross attention sees one.
+/// How a model's attentions cut sentences: which keys a query sees, and that cross attention sees
+/// every memory_step-th encoder state.
 struct AttentionCuts {
   runtime::ScoreRule encoder{}, decoder{}, cross{};
   std::int64_t memory_step = 1;
 };
 
-/// Blocks of queries with the keys that they see, of all sentences under a local rule: what
-/// products compute in place of whole matrices of scores, so that work and memory are linear in a
+/// Blocks of queries with the keys that they see, of all sentences under a local rule. Products
+/// compute these in place of whole matrices of scores, so that work and memory are linear in a
 /// sentence's length. A block's size depends on the rule alone, the groups' products on the blocks'
 /// own sizes, and within a group no two blocks have a key in common. A key of several blocks gets
 /// their gradients in the order of the groups, which its sentence alone decides.
@@ -34,21 +34,20 @@ struct AttentionBlocks {
   runtime::PlannedVector<op::RowSpan> queries, keys;  ///< of each block
   std::vector<AttentionGroup> groups;  ///< of blocks; empty where the rule is not local
 };
-/// `planned`: a plan on this thread counts what this takes.
+/// `planned`: a plan on this thread counts the memory.
 [[nodiscard]] AttentionBlocks attention_blocks(const runtime::ScoreRule& rule,
                                                std::span<const std::int64_t> query_offsets,
                                                std::span<const std::int64_t> key_offsets,
                                                bool planned = false);
 
-/// Where the rows of a packed batch's sentences lie: sentence b has the rows [offsets[b],
-/// offsets[b+1]), so that linear layers compute no padding. Attention alone pads, group by group
-/// (data::sentence_groups).
+/// The rows of a packed batch's sentences: sentence b has the rows [offsets[b], offsets[b+1]), so
+/// linear layers compute no padding. Only attention pads, group by group (data::sentence_groups).
 class PackedRows {
  public:
-  /// What becomes of the places: made, made room for (a plan), or left to write_places.
+  /// Whether the positions are made, only given room (for a plan), or left to write_places.
   enum class Places { kMade, kShapesOnly, kLeftOut };
-  /// Whose rows: both, or the sources' alone, where targets are yet to be found. Then there are no
-  /// target rows, groups or blocks, whatever targets the batch has.
+  /// Whose rows: both sides', or only the sources' if targets are yet to be found. Then there are
+  /// no target rows, groups or blocks, whatever targets the batch has.
   enum class Sides { kBoth, kSource };
   PackedRows(const data::Batch& batch, Places places, const AttentionCuts& cuts = {},
              Sides sides = Sides::kBoth);
@@ -85,7 +84,7 @@ class PackedRows {
     return cross_groups_;
   }
 
-  /// Of the three attentions, where their rules are local.
+  /// The blocks of the three attentions, if their rules are local.
   [[nodiscard]] const AttentionBlocks& source_blocks() const noexcept { return source_blocks_; }
   [[nodiscard]] const AttentionBlocks& target_blocks() const noexcept { return target_blocks_; }
   [[nodiscard]] const AttentionBlocks& cross_blocks() const noexcept { return cross_blocks_; }
@@ -105,7 +104,7 @@ class PackedRows {
   AttentionBlocks source_blocks_, target_blocks_, cross_blocks_;
 };
 
-/// The places of sentences of these lengths, one behind the other.
+/// Writes the positions of the rows of sentences of these lengths, one after the other.
 void write_places(std::span<const std::int32_t> lengths, std::int32_t* to);
 
 }  // namespace th::model

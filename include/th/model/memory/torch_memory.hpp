@@ -6,14 +6,14 @@
 
 namespace th::model {
 
-/// Makes LibTorch take its CPU memory through the project's allocator from now on: 64-byte aligned,
-/// every block entered into runtime::MemoryLedger in the class of the thread's MemoryScope; inside
-/// a PlanningScope blocks are counted and have no memory. Call it once, early in main, before
+/// Makes LibTorch take its CPU memory from the project's allocator from now on. Blocks are 64-byte
+/// aligned and are counted in runtime::MemoryLedger in the class of the thread's MemoryScope;
+/// inside a PlanningScope they are counted but have no memory. Call it once, early in main, before
 /// threads that make tensors. Not collective.
 void observe_torch_memory();
 
-/// While it lives, blocks that LibTorch's device allocators (CUDA's caching one among them) hand
-/// out to this thread and take back are entered into runtime::MemoryLedger::device(), in the class
+/// While this object lives, blocks that LibTorch's device allocators (such as CUDA's caching one)
+/// give to this thread and take back are counted in runtime::MemoryLedger::device(), in the class
 /// of the thread's MemoryScope.
 class DeviceMemoryObserver {
  public:
@@ -27,9 +27,9 @@ class DeviceMemoryObserver {
   std::unique_ptr<Guard> guard_;
 };
 
-/// While it lives, LibTorch's CPU blocks of class kActivations are entered into `ledger` in place
-/// of MemoryLedger::process(): for a stand-in of a GPU, whose tensors are the CPU's. They may nest;
-/// one thread makes and ends them.
+/// While this object lives, LibTorch's CPU blocks of class kActivations are counted in `ledger` in
+/// place of MemoryLedger::process(), for a stand-in of a GPU, whose tensors are the CPU's. Such
+/// objects may nest; one thread makes and destroys them.
 class ActivationLedger {
  public:
   explicit ActivationLedger(runtime::MemoryLedger& ledger);

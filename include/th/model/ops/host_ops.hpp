@@ -13,8 +13,8 @@ namespace th::model {
 template <typename T>
 [[nodiscard]] const runtime::OpTable<T>& host_ops();
 
-/// Those compiled for the instruction set `isa` ("avx512", "avx2", "baseline"), which change no
-/// bit; null where this processor or this build does not have it.
+/// The ops compiled for the instruction set `isa` ("avx512", "avx2", "baseline"), which give the
+/// same bits; null if this processor or this build does not have it.
 template <typename T>
 [[nodiscard]] const runtime::OpTable<T>* host_ops_of(std::string_view isa);
 

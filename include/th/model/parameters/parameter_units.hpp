@@ -15,7 +15,7 @@ struct ParameterUnits {
 };
 
 /// Names and shapes of an encoder-decoder Transformer's parameters, those of torch.nn.Transformer's
-/// state_dict. Without LibTorch, so that th_inspect can tell what a deck's model has.
+/// state_dict. It needs no LibTorch, so that th_inspect can list the tensors of a deck's model.
 ///
 /// Units: source_embedding, target_embedding (or one `embeddings` where they are tied),
 /// encoder.layers.i (the last with encoder.norm), decoder.layers.i, output (decoder.norm and the
@@ -27,14 +27,14 @@ struct ParameterUnits {
 /// output it multiplies, as Llama's w3 beside w1; q_norm and k_norm [K] of an attention as in
 /// Qwen3. An RMSNorm has a weight alone, as torch.nn.RMSNorm.
 ///
-/// Throws InternalError where tied vocabularies differ in size.
+/// Throws InternalError if tied vocabularies differ in size.
 [[nodiscard]] ParameterUnits parameter_units(const config::ModelSection& model,
                                              std::int64_t source_vocabulary,
                                              std::int64_t target_vocabulary,
                                              std::int64_t positions = 0);
 
-/// Rows of a learned table of positions: data.max_length, of synthetic batches
-/// data.synthetic_length; 0 where positions are not learned.
+/// Rows of a learned table of positions: data.max_length, or for synthetic batches
+/// data.synthetic_length; 0 if positions are not learned.
 [[nodiscard]] std::int64_t learned_positions(const config::RunConfig& config);
 
 }  // namespace th::model

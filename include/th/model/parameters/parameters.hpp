@@ -7,7 +7,7 @@
 
 namespace th::model {
 
-/// What becomes of the values where a result goes: replaced, or added to.
+/// Whether a result replaces the values at its destination or is added to them.
 enum class Write { kSet, kAdd };
 
 /// The tensors of one parameter unit, in the order of its UnitSpec: views of flat storage.
@@ -21,9 +21,9 @@ struct UnitTensors {
   Write product_gradients = Write::kAdd;
 };
 
-/// Where the model gets its parameters from and leaves its gradients. The engine implements it: it
-/// gathers, reduces and releases. The model opens and closes units in an order that depends on the
-/// model alone, so that calls may be collective.
+/// The source of the model's parameters, and the destination of its gradients. The engine
+/// implements it: it gathers, reduces and releases. The model opens and closes units in an order
+/// that depends on the model alone, so that calls may be collective.
 class ParameterSource {
  public:
   virtual ~ParameterSource() = default;
@@ -33,7 +33,7 @@ class ParameterSource {
   /// Makes values and gradients to add to available until close_backward. A unit used in several
   /// places is opened once for all of them.
   virtual UnitTensors& open_backward(std::int64_t unit) = 0;
-  /// The unit's gradients are complete.
+  /// Says that the unit's gradients are complete.
   virtual void close_backward(std::int64_t unit) = 0;
 };
 

@@ -14,13 +14,13 @@
 
 namespace th::model {
 
-/// Which library multiplies matrices: of a CPU's tensors oneDNN or MKL, of a GPU's cuBLAS. Part of
-/// a run's identity: they round differently.
+/// The library that multiplies matrices: oneDNN or MKL for a CPU's tensors, cuBLAS for a GPU's. It
+/// is part of a run's identity, because the libraries round differently.
 enum class GemmLibrary { kOnednn, kMkl, kCublas };
 
-/// Resolves run.gemm. `auto` goes by the processor alone: oneDNN on AMD processors with AVX-512,
-/// where LibTorch's MKL runs a slower path, and MKL elsewhere. Never by a timing, which would let
-/// noise decide the bits.
+/// Resolves run.gemm. `auto` looks only at the processor: oneDNN on AMD processors with AVX-512,
+/// where LibTorch's MKL takes a slower path, and MKL elsewhere. It never measures, because then
+/// noise would decide the bits.
 [[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested);
 /// The same for tensors on `device`: a GPU's are cuBLAS's, whatever is asked for the CPU.
 [[nodiscard]] GemmLibrary resolve_gemm(config::Gemm requested, at::Device device);
@@ -34,25 +34,25 @@ enum class GemmLibrary { kOnednn, kMkl, kCublas };
 /// the model's own code without data.
 enum class Arithmetic { kCompute, kShapesOnly };
 
-/// Whether weights stay what and where they are, so that what was made of them once may be kept.
+/// Whether weights neither change nor move, so that what was made of them may be stored.
 enum class WeightLife { kChange, kStay };
 
 class Products;
 
-/// Rows of a linear layer's input, and the outputs that are asked of each.
+/// Rows of a linear layer's input, and the outputs that are computed for each.
 struct ChosenRows {
   std::int64_t first = 0, count = 0;
   std::span<const std::int32_t> ids;  ///< ascending
 };
-/// Outputs of all rows.
+/// The number of outputs of all rows.
 [[nodiscard]] std::int64_t chosen_count(std::span<const ChosenRows> groups);
 
 /// The matrix products of the model, contiguous, fp32, bf16 or fp16. Linear layers y = x W^T: M
 /// rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N]. Sums are fp32. bf16 goes through oneDNN
 /// where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened,
 /// multiplied by the fp32 library and the result rounded; cuBLAS takes all three types. oneDNN is a
-/// library of its own where there is one, else LibTorch's copy. Used by one thread; copies share
-/// the compiled products.
+/// library of its own if there is one, otherwise LibTorch's copy. One thread uses a Gemm; copies
+/// share the compiled products.
 class Gemm {
  public:
   explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute);
@@ -75,8 +75,8 @@ class Gemm {
   [[nodiscard]] at::Tensor forward_chosen(const at::Tensor& x_MK, const at::Tensor& weight_NK,
                                           const at::Tensor& bias_N,
                                           std::span<const ChosenRows> groups) const;
-  /// Whether the bias of a product of this type costs no pass over its result; else who reads the
-  /// result next may add it.
+  /// Whether adding the bias to a product of this type needs no pass over the result. If it needs
+  /// one, the next reader of the result may add the bias instead.
   [[nodiscard]] bool adds_bias(at::ScalarType type) const;
   /// g W -> [M,K].
   [[nodiscard]] at::Tensor input_gradient(const at::Tensor& g_MN,
@@ -94,7 +94,7 @@ class Gemm {
   void batched(const at::Tensor& a_BMK, const at::Tensor& b_BKN, const at::Tensor& c_BMN) const;
   [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
-  /// The libraries as the run's identity names them: "mkl", "onednn-3.2.0", "onednn-torch",
+  /// The libraries in the run's identity: "mkl", "onednn-3.2.0", "onednn-torch",
   /// "cublas"; "+bf16" where bf16 has products of its own.
   [[nodiscard]] std::string identity(config::Precision precision) const;
 

@@ -16,7 +16,7 @@ namespace th::runtime {
 /// Element types of flat buffers.
 enum class ElementType { kFp32, kBf16, kFp16 };
 
-/// What the end of a step is made from, in memory of the side that computes it. Every rank has left
+/// The operands of a step's end, in memory of the side that computes it. Every rank has left
 /// a record: fp64 sums of squares of its shard's blocks (block_square_sums), unit after unit, and
 /// the losses of its slots by pass.
 struct StepRecords {
@@ -27,8 +27,8 @@ struct StepRecords {
   };
   std::span<const Unit> units;  ///< a host array, not needed after the call; at most kMaxUnits
   ElementType type = ElementType::kFp32;  ///< of gradients
-  const double* records = nullptr;        ///< one after the other, in rank order
-  std::int64_t record = 0, losses = 0;    ///< doubles of a record, and before its losses
+  const double* records = nullptr;        ///< of all ranks, one after the other in rank order
+  std::int64_t record = 0, losses = 0;    ///< doubles in a record, and in it before the losses
   std::int64_t rank = 0, ranks = 1;
   SlotDealing dealing;              ///< which record has the loss of which slot
   double clip = 0, loss_scale = 1;  ///< clip 0: none

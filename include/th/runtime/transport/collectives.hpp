@@ -13,8 +13,8 @@
 
 namespace th::runtime {
 
-/// Payload bytes that this rank sent through the collectives' interface, by the algorithm's volume:
-/// n elements to each of the other ranks.
+/// Payload bytes that this rank sent through the collectives, by the algorithm's volume: n elements
+/// to each of the other ranks.
 struct ByteCounters {
   std::int64_t exchange = 0;    ///< gradient slices sent to their owners
   std::int64_t all_gather = 0;  ///< shards sent to the other ranks
@@ -40,15 +40,15 @@ struct SubtreeSum {
   std::function<void(std::span<const float* const> slices, float* out)> add;
 };
 
-/// What an owner receives: a rank's slice, or the sum of the slices of `ranks` consecutive ranks,
-/// by SubtreeSum::add.
+/// What an owner receives: a rank's slice, or the sum that SubtreeSum::add makes of the slices of
+/// `ranks` consecutive ranks.
 struct Contribution {
   const float* data = nullptr;
   int ranks = 1;
 };
 
-/// Memory that the peers of a transport can read quickly (a shared-memory window where ranks share
-/// a node), 64-byte aligned, zeroed.
+/// Memory that the peers of a transport can read quickly (a shared-memory window, if ranks share a
+/// node), 64-byte aligned, zeroed.
 class TransportBuffer {
  public:
   virtual ~TransportBuffer() = default;
@@ -59,13 +59,13 @@ class TransportBuffer {
   [[nodiscard]] virtual std::int64_t elements() const noexcept = 0;
   /// Whether data() names the same memory on all ranks of a node.
   [[nodiscard]] virtual bool one_a_node() const noexcept { return false; }
-  /// This rank reads these floats no more for now: pages of memory that is shared stop counting as
-  /// its resident set. Their values stay.
+  /// Says that this rank does not read these floats for now. Pages of shared memory then stop
+  /// counting as its resident set; their values stay.
   virtual void forget(std::int64_t /*offset*/, std::int64_t /*count*/) noexcept {}
 };
 
 /// The transport: collective calls on fp32 buffers, without tensors. Every call is collective over
-/// all ranks, in the same order. Errors of MPI or of a peer surface as MpiError.
+/// all ranks, in the same order. Errors of MPI or of a peer are thrown as MpiError.
 class Collectives {
  public:
   virtual ~Collectives() = default;
@@ -86,10 +86,10 @@ class Collectives {
   /// A buffer of `elements` floats for exchange() and all_gather(). Collective; all ranks ask for
   /// the same size.
   [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) = 0;
-  /// A buffer for what all ranks hold alike, which the ranks of a node have once: data() names the
-  /// same memory to all of them. A rank writes its own shards in it, the others' come by
+  /// A buffer for data that is equal on all ranks, of which a node holds one copy: data() names the
+  /// same memory on all its ranks. A rank writes its own shards in it; the others' arrive by
   /// all_gather() in place or by all_gather_shared(). `counted`: floats that the memory ledger
-  /// counts as this rank's. Null on all ranks where memory can't be shared, or is too little.
+  /// counts as this rank's. Null on all ranks if memory can't be shared, or is too little.
   /// Collective.
   [[nodiscard]] virtual std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t /*elements*/,
                                                                          std::int64_t /*counted*/) {
@@ -103,9 +103,9 @@ class Collectives {
   [[nodiscard]] virtual std::vector<const float*> exchange(TransportBuffer& buffer,
                                                            std::int64_t offset,
                                                            std::int64_t slice) = 0;
-  /// The same for the `sum.present` ranks that have a slot, in rank order; where several nodes take
-  /// part, ranks of one node that hold a whole subtree of the round's slots may come as their sum.
-  /// Readable until finish_exchange(). Counted as exchange().
+  /// The same for the `sum.present` ranks that have a slot, in rank order; if there are several
+  /// nodes, the slices of ranks of one node that hold a whole subtree of the round's slots may
+  /// arrive as their sum. Readable until finish_exchange(). Counted as exchange().
   [[nodiscard]] virtual std::vector<Contribution> exchange_sums(TransportBuffer& buffer,
                                                                 std::int64_t offset,
                                                                 std::int64_t slice,
@@ -124,16 +124,16 @@ class Collectives {
   virtual void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
                           std::int64_t slice, float* full) = 0;
 
-  /// The same into `to[at, +slice*size)` of allocate_shared(), which the call overwrites when no
-  /// rank reads there any more: when all have called.
+  /// The same into `to[at, +slice*size)` of allocate_shared(). The call writes there when no rank
+  /// reads there any more, that is, when all have called.
   virtual void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
                                  std::int64_t slice, TransportBuffer& to, std::int64_t at) {
     all_gather(buffer, offset, stride, slice, to.data() + at);
   }
 
   /// Every rank's shard of a full buffer, rank r's `buffer[offset + r*slice, +slice)`, one pointer
-  /// a rank, readable until finish_exchange(): where peers' memory can be read in place nothing is
-  /// copied, elsewhere the shards are gathered into the buffer. Nobody may write the shards before
+  /// a rank, readable until finish_exchange(). If peers' memory can be read in place nothing is
+  /// copied; otherwise the shards are gathered into the buffer. Nobody may write the shards before
   /// finish_exchange(). Counted as all_gather().
   [[nodiscard]] virtual std::vector<const float*> shards(TransportBuffer& buffer,
                                                          std::int64_t offset, std::int64_t slice) {
@@ -143,18 +143,18 @@ class Collectives {
     return pointers;
   }
 
-  /// In place sum of doubles over the ranks in rank order: the same bits on every rank.
+  /// Sums doubles in place over the ranks, in rank order, so every rank has the same bits.
   virtual void sum_in_rank_order(std::span<double> values) = 0;
-  /// `mine` of each rank, concatenated in rank order. Every rank passes the same count.
+  /// Concatenates `mine` of each rank in rank order. Every rank passes the same count.
   virtual void all_gather_doubles(std::span<const double> mine, std::span<double> all) = 0;
-  /// In place sum of floats in the backend's own order (comm.reduction=fast).
+  /// Sums floats in place in the backend's own order (comm.reduction=fast).
   virtual void all_reduce_fast(float* data, std::int64_t count) = 0;
-  /// Whether ranks of a node can have memory in common; false: everything is messages, and
+  /// Whether ranks of a node can share memory. If not, everything is sent by messages, and
   /// description() says why.
   [[nodiscard]] virtual bool shares_memory() const noexcept { return true; }
-  /// Largest value over the ranks.
+  /// The largest value over the ranks.
   [[nodiscard]] virtual std::int64_t maximum(std::int64_t value) = 0;
-  /// Root's bytes to everyone; other ranks' text is replaced.
+  /// Sends the root's bytes to everyone; other ranks' text is replaced.
   virtual void broadcast(std::string& text, int root) = 0;
   /// Every rank's text, in rank order, on every rank.
   [[nodiscard]] virtual std::vector<std::string> gather_texts(const std::string& text) = 0;
@@ -164,10 +164,10 @@ class Collectives {
   /// Bytes that this rank sent to ranks of other nodes: of exchanges and gathers what its messages
   /// held, of the others (whose way is MPI's choice) the algorithm's volume for those ranks.
   [[nodiscard]] virtual ByteCounters bytes_between_nodes() const noexcept { return {}; }
-  /// Where this transport finds the ranks.
+  /// The nodes of the ranks, as this transport sees them.
   [[nodiscard]] virtual NodeMap nodes() const = 0;
-  /// Bytes of this rank's receive buffers, which are kept between calls (0 where peers' memory is
-  /// read in place).
+  /// Bytes of this rank's receive buffers, which stay between calls; 0 if peers' memory is read in
+  /// place.
   [[nodiscard]] virtual std::int64_t communication_bytes() const noexcept = 0;
   /// "shared-memory window", "shared-memory windows on 2 nodes, messages between them", or "MPI".
   [[nodiscard]] virtual std::string description() const = 0;

@@ -10,12 +10,13 @@
 
 namespace th::runtime {
 
-/// Throws MpiError with the call's name and MPI's own text unless `code` is MPI_SUCCESS.
+/// Throws MpiError with the call's name and MPI's own text, unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const char* call);
 
-/// Whether what was made collectively may be freed collectively: MPI runs, and no error unwinds
-/// this rank. Peers that know nothing of the error would never come, and it could not be told;
-/// MPI_Finalize or the process' end frees it then.
+/// Whether resources that were made collectively may be freed collectively: MPI is running, and no
+/// error unwinds this rank. After an error the peers, which do not know of it, would never call the
+/// same function, and the error could not be reported. MPI_Finalize or the end of the process then
+/// frees the resources.
 [[nodiscard]] bool frees_together() noexcept;
 
 /// MPI_Init_thread and MPI_Finalize as one object; the first object made in main, the last
@@ -50,8 +51,8 @@ class Communicator {
   Communicator& operator=(const Communicator&) = delete;
   ~Communicator();
   [[nodiscard]] MPI_Comm get() const noexcept { return comm_; }
-  /// Waits until all ranks have called it, without keeping a core, or gives up after `limit`;
-  /// whether they did. Who has given up must not use the communicator again. Collective.
+  /// Waits, without occupying a core, until all ranks have called it or `limit` is over, and
+  /// returns whether they did. If not, this rank must not use the communicator again. Collective.
   [[nodiscard]] bool meet(std::optional<std::chrono::duration<double>> limit) const;
   [[nodiscard]] int rank() const;
   [[nodiscard]] int size() const;

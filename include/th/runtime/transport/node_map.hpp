@@ -5,8 +5,8 @@
 
 namespace th::runtime {
 
-/// Which ranks share a node's memory. Pure arithmetic, the same on every rank; nothing here is
-/// collective.
+/// Which ranks share a node's memory. This is only arithmetic, the same on every rank; nothing here
+/// is collective.
 class NodeMap {
  public:
   /// All ranks on one node.
@@ -24,18 +24,19 @@ class NodeMap {
   [[nodiscard]] const std::vector<int>& ranks_of(int node) const {
     return ranks_of_[static_cast<std::size_t>(node)];
   }
-  /// Place of a rank on its node, from 0 in rank order.
+  /// The index of a rank on its node, from 0 in rank order.
   [[nodiscard]] int place_of(int rank) const { return place_[static_cast<std::size_t>(rank)]; }
-  /// Ranks on this rank's node, itself included.
+  /// The number of ranks on this rank's node, itself included.
   [[nodiscard]] int node_size(int rank) const {
     return static_cast<int>(ranks_of(node_of(rank)).size());
   }
-  /// Ranks on other nodes.
+  /// The number of ranks on other nodes.
   [[nodiscard]] int outsiders(int rank) const { return ranks() - node_size(rank); }
-  /// Place of `rank`, which is not on `node`, among all ranks that are not, from 0 in rank order.
+  /// The index of `rank`, which is not on `node`, among all ranks that are not, from 0 in rank
+  /// order.
   [[nodiscard]] int outside_place(int node, int rank) const;
-  /// The rank of `node` that takes in the shard of `rank`, which is on another node: these are
-  /// dealt to the node's ranks in turn.
+  /// The rank of `node` that receives the shard of `rank`, which is on another node. These shards
+  /// are dealt to the node's ranks in turn.
   [[nodiscard]] int taker(int node, int rank) const;
 
  private:
@@ -45,7 +46,8 @@ class NodeMap {
 };
 
 /// Consecutive ranks of one node whose slots of a round are a whole subtree of the exact sum:
-/// `count` is a power of two and divides the slot number of `first`. One rank alone always is.
+/// `count` is a power of two and divides the slot number of `first`. A single rank always is such a
+/// block.
 struct SlotBlock {
   int first = 0;
   int count = 1;
@@ -56,10 +58,10 @@ struct SlotBlock {
 [[nodiscard]] std::vector<SlotBlock> slot_blocks(const NodeMap& nodes, std::int64_t first_slot,
                                                  int present);
 
-/// The rank of the block that sends the block's sum for `owner`, which is on another node: the
+/// The rank of the block that sends the block's sum to `owner`, which is on another node. The
 /// owners are dealt to the block's ranks in turn.
 [[nodiscard]] int sender_of(const NodeMap& nodes, const SlotBlock& block, int owner);
-/// To how many owners `rank`, one of the block's, sends by sender_of().
+/// The number of owners to which `rank`, one of the block's, sends by sender_of().
 [[nodiscard]] int sends_of(const NodeMap& nodes, const SlotBlock& block, int rank);
 
 }  // namespace th::runtime

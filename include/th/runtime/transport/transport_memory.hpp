@@ -5,7 +5,7 @@
 
 namespace th::runtime {
 
-/// How the tensors of a device with memory of its own travel.
+/// The transport of the tensors of a device with memory of its own.
 enum class Transport { kNccl, kStaged };
 
 /// The largest calls of a run, in floats: exchange()'s slice, all_gather()'s and shards()' slice,
@@ -14,17 +14,17 @@ struct LargestCalls {
   std::int64_t exchange = 0, all_gather = 0, all_reduce = 0;
 };
 
-/// Bytes that the plugin's transports keep between calls, beside the buffers that they were asked
+/// Bytes that the plugin's transports hold between calls, beside the buffers that callers asked
 /// for.
 struct TransportMemory {
   std::int64_t device = 0;  ///< receive buffer
-  std::int64_t host = 0;    ///< pinned staging, leaving and arriving
+  std::int64_t host = 0;    ///< pinned staging, to send from and to receive in
 };
 
-/// Floats a rank that staged tensors travel by at once: 16 MiB.
+/// Floats of each rank that the staging transport moves at once: 16 MiB.
 inline constexpr std::int64_t kStagedPiece = std::int64_t{1} << 22;
 
-/// What they come to on a rank. One rank sends nothing.
+/// The bytes of these transports on a rank. A single rank sends nothing.
 [[nodiscard]] inline TransportMemory transport_memory(Transport transport, std::int64_t ranks,
                                                       const LargestCalls& calls,
                                                       std::int64_t piece = kStagedPiece) {

@@ -36,16 +36,16 @@ class MemoryWatch {
   std::int64_t waiting_bytes_ = 0, audited_bytes_ = 0;  ///< of training's batches
 };
 
-/// What a rank takes of its node's memory by the plan of `request`, where `ranks_here` such ranks
-/// take more than the `available` bytes (0: not known), or a rank more than its address space; 0:
-/// it fits.
+/// The bytes that a rank takes of its node's memory by the plan of `request`, if `ranks_here` such
+/// ranks take more than the `available` bytes (0: not known), or a rank more than its address
+/// space. 0: everything fits.
 [[nodiscard]] std::int64_t bytes_without_room(const zero::PlanRequest& request,
                                               std::int64_t ranks_here, std::int64_t available);
 
-/// Before anything is allocated: throws MemoryError where `ranks_here` ranks with what `request`
-/// says they do take more than the `available` bytes of this node's host memory, or this rank more
-/// than the `gpu_free` bytes of its GPU, ranks that share it not counted (0: not known, nothing is
-/// checked). The message holds the amounts by class and the way out.
+/// Checks before anything is allocated. Throws MemoryError if `ranks_here` ranks that do what
+/// `request` says take more than the `available` bytes of this node's host memory, or if this rank
+/// takes more than the `gpu_free` bytes of its GPU (other ranks on that GPU are not counted). 0:
+/// not known, not checked. The message has the amounts by class and the way out.
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available,
                   std::int64_t gpu_free);
 

@@ -25,18 +25,18 @@ namespace th::zero {
 /// 16-bit ones; gradients are made in fp32 and reduced in fp32 or in the working type
 /// (precision.reduce_dtype).
 ///
-/// Its roles (src/zero/roles): ParameterResidency, where parameters lie and when they may be read;
-/// GradientReducer, where gradients are made and summed; StepEnd, what becomes of norms and losses;
-/// ParameterUpdate, the optimizer's step on a StateStore. Which kind of each a run has is decided
-/// once, when the engine is made.
+/// It is made of roles (src/zero/roles, docs/architecture.md). ParameterResidency says where
+/// parameters are and when they may be read. GradientReducer holds gradients and sums them. StepEnd
+/// makes loss, norm and the factor of the update. ParameterUpdate takes the optimizer's step on a
+/// StateStore. Which kind of each a run has is decided once, when the engine is made.
 ///
 /// All calls are collective unless they say otherwise.
 class ZeroEngine final {
  public:
-  /// Allocates everything and initialises the parameters from (seed, tensor name). `device` is
-  /// where the buffers of `collectives` are, null: the host; both outlive the engine. Where
-  /// comm.overlap is on communication has a stream of its own (auto counts as off), else it is part
-  /// of compute.
+  /// Allocates everything and initialises the parameters from (seed, tensor name). `device` is that
+  /// of the buffers of `collectives`, null: the host; both outlive the engine. If comm.overlap is
+  /// on, communication has a stream of its own (auto counts as off); otherwise it is part of
+  /// compute.
   ZeroEngine(const config::RunConfig& config, const model::Transformer& model,
              runtime::Collectives& collectives, std::int64_t slots,
              runtime::Device* device = nullptr);
@@ -46,22 +46,22 @@ class ZeroEngine final {
 
   /// Begins a step: no gradients, slot 0 next.
   void begin_step();
-  /// One round: this rank's micro-batch, or an idle slot where it is null or empty.
+  /// Computes one round: this rank's micro-batch, or an idle pass if it is null or empty.
   void accumulate(model::Transformer& model, const data::Batch* batch, std::uint64_t step_key,
                   double gradient_scale, double label_smoothing);
   /// Reduces what is left, clips, updates the parameters. With a loss or norm that is not finite
   /// nothing is updated.
   StepResult step(const StepRequest& request);
-  /// step() in two: enqueues the end of a step, and waits for that of the earliest one whose result
-  /// nobody took. Where runs_ahead() the next step may be enqueued before: the host waits for
-  /// nothing, and clipping and the verdict on what is not finite are the device's. At most two
-  /// results wait.
+  /// step() in two halves: end_step() enqueues the end of a step, and result() waits for the
+  /// earliest step whose result nobody took. If runs_ahead(), the next step may be enqueued before
+  /// result(): the host waits for nothing, and the device clips and decides what is not finite. At
+  /// most two results wait.
   void end_step(const StepRequest& request);
   [[nodiscard]] StepResult result();
-  /// Whether the device has the step's end to itself: memory of its own, and the optimizer's states
-  /// there. Not collective.
+  /// Whether the device makes the step's end without the host: it has memory of its own, and the
+  /// optimizer's states are there. Not collective.
   [[nodiscard]] bool runs_ahead() const noexcept;
-  /// Waits for all that was enqueued; the flight record has its times then. Not collective.
+  /// Waits for everything that was enqueued; then the flight record has its times. Not collective.
   void settle();
 
   /// The units for a forward pass or for decoding.

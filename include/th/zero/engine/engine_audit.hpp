@@ -16,11 +16,12 @@ class StepEnd;
 class StepProgress;
 struct EngineFrame;
 
-/// An engine answers audits (run.audit_steps) with hashes: of one slot of a step, of a second
-/// computation of it, and of the copies of the parameters.
+/// Makes the hashes by which an engine answers audits (run.audit_steps): of one slot of a step, of
+/// a second computation of it, and of the copies of the parameters.
 class EngineAudit {
  public:
-  /// The roles of an engine that audits need; `slot` null: the deck asks for none. All outlive it.
+  /// The roles of an engine that audits need; `slot` is null if the deck asks for no audits. All
+  /// outlive this object.
   struct Roles {
     const EngineFrame& frame;
     const StepProgress& progress;
@@ -33,24 +34,25 @@ class EngineAudit {
   };
   explicit EngineAudit(const Roles& roles) : roles_(roles) {}
 
-  /// The step that has begun audits this slot: what is computed of it in its round and what arrives
-  /// of it is hashed. Between begin_step() and the first round. Collective, as what follows unless
-  /// it says otherwise.
+  /// Makes the step that has begun audit this slot: its gradients in its round, and the slices that
+  /// arrive, are hashed. Call it between begin_step() and the first round. Collective, as the
+  /// functions below unless they say otherwise.
   void begin(std::int64_t slot);
   /// Computes the audited slot once more, as ZeroEngine::accumulate() does, on the one rank that
-  /// has its micro-batch; the others go along. Nothing becomes of its loss and gradients but
-  /// hashes, which the rank gets, elsewhere none. Before the first round; or behind the last one of
-  /// a step that does not end, whose gradients are lost then.
+  /// has its micro-batch; the others take an idle pass. Its loss and gradients are only hashed, and
+  /// that rank gets the hashes; others get none. Call it before the first round, or after the last
+  /// one of a step that does not end, whose gradients are then lost.
   [[nodiscard]] SlotHashes compute_again(model::Transformer& model, const data::Batch* batch,
                                          std::uint64_t step_key, double gradient_scale,
                                          double label_smoothing);
-  /// What the rounds found, behind the last one. Waits for all that was enqueued. Not collective.
+  /// What the rounds found; call it after the last one. Waits for everything that was enqueued. Not
+  /// collective.
   [[nodiscard]] AuditedSlot found();
-  /// Hashes of this rank's copy of the parameters, one a unit; at stage 0 of the master weights
-  /// too. None where there is no other copy, where another rank of the node answers for one that
-  /// they share, and at stage 3. Not collective.
+  /// Hashes of this rank's copy of the parameters, one for each unit; at stage 0 of the master
+  /// weights too. There are none if there is no other copy, if another rank of the node answers for
+  /// a copy that they share, and at stage 3. Not collective.
   [[nodiscard]] std::vector<std::uint64_t> parameter_hashes();
-  /// A testing aid: a bit of this rank's copy of the parameters flips. Not collective.
+  /// A testing aid: flips a bit of this rank's copy of the parameters. Not collective.
   void spoil_parameters();
 
  private:

@@ -18,13 +18,13 @@ class ParameterUpdate;
 class SlotAudit;
 struct EngineFrame;
 
-/// The units of an engine as the model opens and closes them: where their values and gradients are
-/// meanwhile, and the collectives that this sets off. The forward pass of an evaluation and
-/// decoding use it as they are; training goes through ZeroEngine. All calls are collective unless
-/// they say otherwise.
+/// The engine's units for the model, which opens and closes them. This class knows where their
+/// values and gradients are meanwhile, and starts the collectives. Evaluation and decoding use it
+/// directly; training goes through ZeroEngine. All calls are collective unless they say otherwise.
 class EngineUnits final : public model::ParameterSource {
  public:
-  /// The roles of an engine that units need; `audit` null: the deck asks for none. All outlive it.
+  /// The roles of an engine that units need; `audit` is null if the deck asks for no audits. All
+  /// outlive this object.
   struct Roles {
     const EngineFrame& frame;
     ParameterResidency& parameters;
@@ -34,18 +34,17 @@ class EngineUnits final : public model::ParameterSource {
   };
   explicit EngineUnits(const Roles& roles);
 
-  /// So many passes over a slot follow. Not collective, as what follows.
+  /// Says that so many passes over a slot follow. Not collective, as the next three.
   void begin_slots(std::int64_t passes);
-  /// So many forward passes of the model follow, on every rank (Transformer::evaluate or
-  /// idle_forward), before the next step: stage 3 gathers units ahead in them too.
+  /// Says that every rank makes so many forward passes (Transformer::evaluate or idle_forward)
+  /// before the next step, so that stage 3 gathers ahead in them too.
   void begin_evaluation(std::int64_t rounds);
-  /// The same of decoding in lock step: the beginning of a batch follows on every rank
-  /// (model::BatchSearch, or model::IdleDecoding for a rank that has none), or so many steps of it,
-  /// each of which every rank takes.
+  /// The same for decoding in lock step: every rank begins a batch next (model::BatchSearch, or
+  /// model::IdleDecoding for a rank that has none), or takes so many steps of it.
   void begin_decoding();
   void begin_decoding_steps(std::int64_t steps);
 
-  /// One pass over a slot, or an idle one where the batch is null or empty.
+  /// Makes one pass over a slot, or an idle pass if the batch is null or empty.
   void run_slot(model::Transformer& model, const data::Batch* batch, const SlotPass& pass,
                 const model::SlotTarget& target, double* loss);
 
@@ -55,9 +54,9 @@ class EngineUnits final : public model::ParameterSource {
   model::UnitTensors& open_backward(std::int64_t unit) override;
   void close_backward(std::int64_t unit) override;
 
-  /// The parameters for decoding in lock step, unit by unit as training has them; beside a device
-  /// with memory of its own through host memory of the largest unit. Outlived by the engine. Not
-  /// collective; its units are gathered by all ranks together.
+  /// The parameters for decoding in lock step, unit by unit as in training; beside a device with
+  /// memory of its own, through host memory for the largest unit. The engine outlives it. Not
+  /// collective, but all ranks gather its units together.
   [[nodiscard]] std::unique_ptr<DecodingSource> decoding_source(const model::Transformer& model);
   /// All parameters in every rank's host memory: for decoding, where ranks take unlike numbers of
   /// steps. Where a CPU holds them they are read where they lie; else a copy, in the layout of one
@@ -75,7 +74,7 @@ class EngineUnits final : public model::ParameterSource {
   void spoil_gradient(BitFlip::Place place, std::int64_t unit);
 
   Roles roles_;
-  SlotPass pass_;  ///< that this rank is in
+  SlotPass pass_;  ///< the pass that this rank is in
   std::vector<model::UnitTensors> tensors_;
   std::vector<std::optional<std::uint64_t>>
       forward_event_;  ///< by unit, in the flight record: the one that goes on
