@@ -14,7 +14,7 @@ int main(int argc, char** argv) {
     if (line.action != th::config::Action::kCheck || line.reads_data)
       throw th::InternalError("th_check_deck answers --check alone");
     const th::config::LoadedDeck deck = th::config::load_deck(line.deck_path, line.overrides);
-    const std::string text = th::app::checked_deck(deck, nullptr);
+    const std::string text = th::app::checked_deck(deck, nullptr) + "\n";
     std::fwrite(text.data(), 1, text.size(), stdout);
     return 0;
   } catch (const th::Error& error) {

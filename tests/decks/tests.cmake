@@ -1,6 +1,6 @@
-# DECK --check reads decks that are sound (those shipped too) and decks with mistakes; what to expect
-# stands in each deck. th_check_deck answers as th_app does, and starts without LibTorch; two decks
-# go through th_app itself, and program.cli has more.
+# DECK --check reads decks that are sound (those shipped too) and decks with mistakes; what to
+# expect stands in each deck. th_check_deck answers as th_app does, and starts without LibTorch; two
+# decks go through th_app itself, and program.cli has more.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET REQUIRED)
   add_executable(th_check_deck decks/check_deck.cpp ${CMAKE_SOURCE_DIR}/src/app/checked_deck.cpp)

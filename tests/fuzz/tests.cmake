@@ -1,6 +1,6 @@
-# Fuzzers of the readers, below the sanitizers of addresses and of undefined behaviour: three seconds
-# each, ten minutes under the label long. The sources of the readers are compiled once more for
-# them, with the report of the blocks that run; a build that is sanitized itself does without.
+# Fuzzers of the readers, below the sanitizers of addresses and of undefined behaviour: three
+# seconds each, ten minutes under the label long. The sources of the readers are compiled once more
+# for them, with the report of the blocks that run; a build that is sanitized itself does without.
 set(fuzz_readers deck corpus tokenizer checkpoint safetensors npz metrics journal)
 set(fuzz_flags -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
   -fno-omit-frame-pointer)

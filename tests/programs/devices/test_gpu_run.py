@@ -79,8 +79,8 @@ class GpuRun(th_run.ProgramTest):
                 self.assert_same_checkpoint("out", "whole")
 
     def test_nccl_gives_the_bits_of_the_cpu(self):
-        # Stage 0 of several ranks is below, in bf16 and with offload; every kind of recomputation is
-        # in the selfcheck.
+        # Stage 0 of several ranks is below, in bf16 and with offload; the selfcheck has every kind
+        # of recomputation.
         cases = [
             (1, 1, {"zero__stage": 0}),
             (2, 2, {"zero__stage": 1}),

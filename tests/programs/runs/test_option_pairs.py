@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Combined options as whole runs: one rank against one to three and a resume on another number of
 them, over stages and kinds of recomputation the same bits, and planned as measured. The decks are
-tests/decks/good/pairs_NN.in; with --long those that hold every pair of values, all on three and then
-eight ranks."""
+tests/decks/good/pairs_NN.in; with --long those that hold every pair of values, all on three and
+then eight ranks."""
 
 import sys
 from pathlib import Path
