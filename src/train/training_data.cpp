@@ -2,6 +2,7 @@
 
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
+#include "th/config/schedule_end.hpp"
 #include "th/io/checkpoint/given_tokenizers.hpp"
 #include "th/model/parameters/parameter_units.hpp"
 #include "th/runtime/ops/score_rule.hpp"
@@ -134,23 +135,10 @@ TrainingData open_training_data(const config::RunConfig& config, std::int64_t sl
   return data;
 }
 
-namespace {
-
-bool schedule_ends(config::ScheduleKind name) {
-  return name == config::ScheduleKind::kCosine || name == config::ScheduleKind::kWarmupLinear ||
-         name == config::ScheduleKind::kWsd;
-}
-
-}  // namespace
-
-bool ends_with_the_epochs(const config::RunConfig& config) {
-  return schedule_ends(config.schedule.name) && config.schedule.total_steps == 0;
-}
-
 std::int64_t schedule_steps(const config::RunConfig& config, const data::StepSource& source) {
   // Epochs by token budget differ by a few steps, and each has to be laid out to be counted.
   constexpr std::int64_t kCounted = 1000;
-  if (!schedule_ends(config.schedule.name)) return 0;
+  if (!config::schedule_ends(config.schedule.name)) return 0;
   if (config.schedule.total_steps > 0) return config.schedule.total_steps;
   const bool alike = config.data.batch_tokens == 0 || !source.counts_quickly();
   const std::int64_t counted = alike ? 1 : std::min(config.train.epochs, kCounted);

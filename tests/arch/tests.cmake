@@ -21,9 +21,12 @@ if(Python3_FOUND)
   set_tests_properties(arch.format PROPERTIES TIMEOUT 300 PROCESSORS 2 SKIP_RETURN_CODE 77)
   list(JOIN MPI_CXX_INCLUDE_DIRS "," arch_mpi_includes)
   list(JOIN HDF5_C_INCLUDE_DIRS "," arch_hdf5_includes)
-  th_add_arch_test(headers check_headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_CXX_COMPILER}
+  set(arch_headers check_headers.py ${CMAKE_SOURCE_DIR} ${CMAKE_CXX_COMPILER}
     "${arch_mpi_includes},${arch_hdf5_includes},${CMAKE_BINARY_DIR}/generated")
-  set_tests_properties(arch.headers PROPERTIES TIMEOUT 600 PROCESSORS 2)
+  th_add_arch_test(headers ${arch_headers})
+  th_add_arch_test(headers_long ${arch_headers} --all)
+  set_tests_properties(arch.headers arch.headers_long PROPERTIES TIMEOUT 600 PROCESSORS 2)
+  set_tests_properties(arch.headers_long PROPERTIES LABELS long)
   # Objects that are compiled for one instruction set (cmake/ThIsa.cmake) share no code with those
   # for another.
   get_property(isa_sets GLOBAL PROPERTY TH_ISA_SETS)

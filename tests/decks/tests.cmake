@@ -1,21 +1,34 @@
-# th_app DECK --check reads decks that are sound (those shipped too) and decks with mistakes; what
-# to expect stands in each deck.
+# DECK --check reads decks that are sound (those shipped too) and decks with mistakes; what to
+# expect stands in each deck. th_check_deck answers as th_app does, and starts without LibTorch; two
+# decks go through th_app itself, and program.cli has more.
 if(TARGET th_app)
   find_package(Python3 COMPONENTS Interpreter QUIET REQUIRED)
+  add_executable(th_check_deck decks/check_deck.cpp ${CMAKE_SOURCE_DIR}/src/app/checked_deck.cpp)
+  th_apply_options(th_check_deck)
+  th_compile_quickly(th_check_deck)
+  target_include_directories(th_check_deck PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(th_check_deck PRIVATE th_config)
+  th_use_standard_pch(th_check_deck)
+  # th_add_deck_test(name kind program deck)
+  function(th_add_deck_test name kind program deck)
+    add_test(NAME deck.${name}
+      COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_deck.py ${kind}
+        $<TARGET_FILE:${program}> ${deck})
+    set_tests_properties(deck.${name} PROPERTIES LABELS deck TIMEOUT 180)
+  endfunction()
   function(th_add_deck_tests kind prefix folder)
     file(GLOB decks CONFIGURE_DEPENDS ${folder}/*.in)
     foreach(deck IN LISTS decks)
       get_filename_component(name ${deck} NAME_WE)
-      add_test(NAME deck.${prefix}.${name}
-        COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/check_deck.py ${kind}
-          $<TARGET_FILE:th_app> ${deck})
-      set_tests_properties(deck.${prefix}.${name} PROPERTIES LABELS deck TIMEOUT 180)
+      th_add_deck_test(${prefix}.${name} ${kind} th_check_deck ${deck})
     endforeach()
   endfunction()
   th_add_deck_tests(good good ${CMAKE_CURRENT_LIST_DIR}/good)
   th_add_deck_tests(bad bad ${CMAKE_CURRENT_LIST_DIR}/bad)
   th_add_deck_tests(good shipped ${CMAKE_SOURCE_DIR}/inputs)
   th_add_deck_tests(good learning ${CMAKE_SOURCE_DIR}/inputs/learning)
+  th_add_deck_test(th_app.good good th_app ${CMAKE_SOURCE_DIR}/inputs/stage2.in)
+  th_add_deck_test(th_app.bad bad th_app ${CMAKE_CURRENT_LIST_DIR}/bad/batch_size_and_tokens.in)
   add_test(NAME deck.pairs_are_those_of_their_script
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/make_pairs.py --check)
   set_tests_properties(deck.pairs_are_those_of_their_script PROPERTIES LABELS deck)

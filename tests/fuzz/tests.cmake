@@ -1,6 +1,6 @@
-# Fuzzers of the readers, below the sanitizers of addresses and of undefined behaviour: ten seconds
-# each, ten minutes under the label long. The sources of the readers are compiled once more for
-# them, with the report of the blocks that run; a build that is sanitized itself does without.
+# Fuzzers of the readers, below the sanitizers of addresses and of undefined behaviour: three
+# seconds each, ten minutes under the label long. The sources of the readers are compiled once more
+# for them, with the report of the blocks that run; a build that is sanitized itself does without.
 set(fuzz_readers deck corpus tokenizer checkpoint safetensors npz metrics journal)
 set(fuzz_flags -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
   -fno-omit-frame-pointer)
@@ -78,8 +78,8 @@ target_include_directories(th_fuzz PRIVATE ${src} ${CMAKE_CURRENT_LIST_DIR})
 target_compile_definitions(th_fuzz PRIVATE TH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 
 foreach(reader IN LISTS fuzz_readers)
-  foreach(seconds 10 600)
-    if(seconds EQUAL 10)
+  foreach(seconds 3 600)
+    if(seconds EQUAL 3)
       set(name fuzz.${reader})
       set(label fuzz)
     else()

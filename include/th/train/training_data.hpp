@@ -38,8 +38,6 @@ struct TrainingData {
                                               std::int64_t ranks,
                                               const io::CheckpointReader* resumed = nullptr);
 
-/// Whether the schedule ends with train.epochs, so that its length depends on the data.
-[[nodiscard]] bool ends_with_the_epochs(const config::RunConfig& config);
 /// The number of steps after which cosine, warmup_linear and wsd reach their end:
 /// schedule.total_steps, or the steps of all train.epochs. 0 for the other schedules, which have no
 /// end. Of more than a thousand epochs with data.batch_tokens the first thousand are counted, and

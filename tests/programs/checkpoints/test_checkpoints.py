@@ -15,7 +15,7 @@ class Kept(th_run.ProgramTest):
         self.assertEqual(self.checkpoints(), ["step_00000008", "step_00000009"])
         self.assertEqual(self.latest().name, "step_00000009")
         self.train(
-            ranks=3,
+            ranks=2,
             train__max_steps=11,
             checkpoint__every_steps=2,
             checkpoint__keep_last=2,
@@ -75,7 +75,7 @@ class Kept(th_run.ProgramTest):
             "checkpoint__every_steps": 2,
         }
         self.train(ranks=2, train__max_steps=3, **keys)
-        self.train(ranks=3, zero__stage=3, train__max_steps=5, checkpoint__resume="latest", **keys)
+        self.train(ranks=2, zero__stage=3, train__max_steps=5, checkpoint__resume="latest", **keys)
         summary = self.metrics(kind="summary")[0]
         for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
             self.assertLessEqual(abs(int(measured) / int(planned) - 1), 0.05, summary)
@@ -86,11 +86,11 @@ class Kept(th_run.ProgramTest):
                 self.program("th_inspect", "stat", self.latest(run), "--json").out, parse_float=str
             )
 
-        self.train(ranks=2, train__max_steps=3, run__output_dir="first")
+        self.train(train__max_steps=3, run__output_dir="first")
         # At a learning rate of 0 the parameters stay what they were; the optimizer's state is that
         # of one step.
         self.train(
-            ranks=3,
+            ranks=2,
             zero__stage=3,
             train__max_steps=1,
             checkpoint__init_from="first",
@@ -119,8 +119,8 @@ class Damaged(th_run.SharedRunTest):
         self.assertEqual(self.checkpoints(), ["step_00000005", "step_00000006", "step_00000009"])
         self.newest = self.latest()
 
-    def assert_goes_on_from_step_6(self, named="step_00000009"):
-        result = self.train(ranks=2, train__max_steps=STEPS, checkpoint__resume="latest")
+    def assert_goes_on_from_step_6(self, named="step_00000009", ranks=0):
+        result = self.train(ranks=ranks, train__max_steps=STEPS, checkpoint__resume="latest")
         self.assert_one_message(result, "warning", named)
         self.assertRegex(result.out, "Resumed .*step_00000006 at step 6 ")
         self.train_once_for_all(train__max_steps=STEPS)
@@ -130,7 +130,7 @@ class Damaged(th_run.SharedRunTest):
     def test_cut_shard_of_the_newest(self):
         with open(self.newest / "shard_00001.h5", "r+b") as file:
             file.truncate(30000)
-        self.assert_goes_on_from_step_6()
+        self.assert_goes_on_from_step_6(ranks=2)
 
     def test_flipped_bit_in_the_newest(self):
         path = self.newest / "shard_00000.h5"
@@ -145,9 +145,7 @@ class Damaged(th_run.SharedRunTest):
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 16
         path.write_bytes(data)
-        self.train(
-            ranks=3, train__max_steps=STEPS, checkpoint__resume="latest", checkpoint__keep_last=2
-        )
+        self.train(train__max_steps=STEPS, checkpoint__resume="latest", checkpoint__keep_last=2)
         self.assertEqual(
             self.checkpoints(),
             ["step_00000006", "step_00000009", "step_00000011"],
@@ -158,7 +156,7 @@ class Damaged(th_run.SharedRunTest):
         data = bytearray((self.newest / "shard_00001.h5").read_bytes())
         data[len(data) // 2] ^= 16
         (self.newest / "shard_00001.h5").write_bytes(data)
-        for ranks in (1, 2, 3):
+        for ranks in (0, 3):
             result = self.train(
                 ranks=ranks, train__max_steps=STEPS, checkpoint__resume=self.newest, code=5
             )
@@ -180,7 +178,7 @@ class Damaged(th_run.SharedRunTest):
         before = (self.folder / "out" / "metrics.jsonl").read_bytes()
         for shard in self.newest.parent.glob("*/shard_00001.h5"):
             shard.unlink()
-        result = self.train(ranks=2, train__max_steps=STEPS, checkpoint__resume="latest", code=5)
+        result = self.train(train__max_steps=STEPS, checkpoint__resume="latest", code=5)
         self.assertRegex(result.out + result.err, "step_00000009.*shard_00001.h5 is missing")
         self.assertEqual((self.folder / "out" / "metrics.jsonl").read_bytes(), before)
 
@@ -198,7 +196,7 @@ class Damaged(th_run.SharedRunTest):
         before = (self.folder / "out" / "metrics.jsonl").read_bytes()
         with open(self.newest / "shard_00001.h5", "r+b") as file:
             file.truncate(30000)
-        result = self.train(ranks=2, train__max_steps=STEPS, checkpoint__resume=self.newest, code=5)
+        result = self.train(train__max_steps=STEPS, checkpoint__resume=self.newest, code=5)
         self.assert_one_message(result, "error", "shard_00001.h5")
         self.assertEqual(
             (self.folder / "out" / "metrics.jsonl").read_bytes(),

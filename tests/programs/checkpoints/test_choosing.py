@@ -53,7 +53,7 @@ class Choosing(th_run.ProgramTest):
             "checkpoint__every_steps": 3,
             "checkpoint__keep_last": 1,
         }
-        result = self.train(ranks=3, **keys)
+        result = self.train(ranks=2, **keys)
         # The best is step 4; 6, 8 and 10 are not better (8 is as good).
         self.assertEqual(self.metrics()[-1]["exit"], "completed")
         self.assertEqual(self.metrics()[-1]["reason"], "patience")
@@ -67,7 +67,7 @@ class Choosing(th_run.ProgramTest):
         )
         self.assertRegex(result.out, r"The run gives step_00000004, the best: script 3\.0000")
         before = self.metrics()
-        result = self.train(ranks=2, checkpoint__resume="latest", **keys)
+        result = self.train(checkpoint__resume="latest", **keys)
         self.assert_one_message(result, "complete at step 10; nothing to do")
         self.assertEqual(self.metrics(), before)
         # More patience goes on where it ended.
@@ -87,9 +87,9 @@ class Choosing(th_run.ProgramTest):
             "checkpoint__keep_last": 1,
             "train__epochs": 9,
         }
-        self.train(ranks=2, run__output_dir="whole", valid__script=self.script(*values), **keys)
+        self.train(run__output_dir="whole", valid__script=self.script(*values), **keys)
         script = self.script(*values)
-        for ranks, last in ((3, 5), (0, 8), (4, 13)):
+        for ranks, last in ((3, 5), (0, 8), (2, 13)):
             self.train(
                 ranks=ranks,
                 train__max_steps=last,
@@ -101,7 +101,7 @@ class Choosing(th_run.ProgramTest):
             if last % 2:
                 count = self.folder / "count"
                 count.write_text(str(int(count.read_text()) - 1))
-        self.train(ranks=2, checkpoint__resume="latest", valid__script=script, **keys)
+        self.train(checkpoint__resume="latest", valid__script=script, **keys)
         self.assert_same_run("out", "whole")
         self.assertEqual(self.metrics()[-1]["reason"], "patience")
         for file in ("latest", "best", "final"):
@@ -112,7 +112,6 @@ class Choosing(th_run.ProgramTest):
     def test_keep_best_alone_keeps_no_other(self):
         script = self.script(1, 2, 5, 3, 4, 0, 0)
         self.train(
-            ranks=2,
             train__max_steps=12,
             valid__script=script,
             checkpoint__keep_best=2,
@@ -159,14 +158,14 @@ class Choosing(th_run.ProgramTest):
         self.program("th_inspect", "average", *folders, "--output", "mean")
         self.program("th_inspect", "verify", "out/checkpoints/final")
         self.program("th_inspect", "diff", "mean", "out/checkpoints/mean_00000008")
-        for ranks, stage in ((0, 0), (8, 3)):
+        for ranks, stage in ((0, 0), (2, 3)):
             run = f"np{ranks}"
             self.average(run, ranks, zero__stage=stage)
             self.program("th_inspect", "diff", "mean", f"{run}/checkpoints/final")
             self.assertEqual(self.metrics(run, "eval"), self.metrics("out", "eval"))
 
     def test_the_test_set_is_translated_by_what_was_chosen(self):
-        self.average("out", 2)
+        self.average("out", 0)
         lines = (self.folder / "out" / "test.hyp").read_text()
         words = ("--input", "valid.en", "--max-length", "8")
         for name in ("out", "out/checkpoints", "out/checkpoints/final", "out/final"):
@@ -219,7 +218,7 @@ class Choosing(th_run.ProgramTest):
 
     def test_the_mean_of_ema_parameters_is_decoded_where_the_deck_asks(self):
         keys = {"train__ema_decay": 0.9, "decode__parameters": "ema"}
-        self.average("out", 2, **keys)
+        self.average("out", 0, **keys)
         lines = (self.folder / "out" / "test.hyp").read_text()
         words = ("--input", "valid.en", "--max-length", "8", "--parameters", "ema")
         self.assertEqual(self.program("th_translate", "out", *words).out, lines)

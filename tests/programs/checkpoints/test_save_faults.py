@@ -54,11 +54,11 @@ class Faults(th_run.SharedRunTest):
         if not any(self.checkpoints_folder.iterdir()):
             shutil.copytree(kept, self.checkpoints_folder, dirs_exist_ok=True)
 
-    def fail_to_save(self, *patterns, **keys):
+    def fail_to_save(self, *patterns, ranks=0, **keys):
         before = th_run.tree(self.checkpoints_folder)
         before.pop("final", None)  # of an end that is gone on from
         result = self.train(
-            ranks=2, train__max_steps=5, checkpoint__resume="latest", code=5, **keys
+            ranks=ranks, train__max_steps=5, checkpoint__resume="latest", code=5, **keys
         )
         self.assert_one_message(result, "error", *patterns)
         after = th_run.tree(self.checkpoints_folder)
@@ -66,7 +66,7 @@ class Faults(th_run.SharedRunTest):
         self.assertEqual(after, before, "the checkpoints are not what they were")
 
     def assert_goes_on(self):
-        self.train(ranks=2, train__max_steps=5, checkpoint__resume="latest")
+        self.train(train__max_steps=5, checkpoint__resume="latest")
         self.train_once_for_all(train__max_steps=5)
         self.assert_same_run("out", "whole")
 
@@ -89,6 +89,7 @@ class Faults(th_run.SharedRunTest):
                 self.fail_to_save(
                     "step 5 could not be saved",
                     "No space left on device",
+                    ranks=2,
                     checkpoint__async=background,
                 )
                 subprocess.run(["umount", self.checkpoints_folder], check=True)
@@ -109,20 +110,19 @@ class Faults(th_run.SharedRunTest):
     def test_writer_that_fails_on_one_rank_ends_the_run_on_all(self):
         for rank in (0, 1):
             self.environment["TH_FAIL_SAVE"] = f"7@{rank}"
-            self.fail_to_save("step 5 could not be saved", "failure point 7")
+            self.fail_to_save("step 5 could not be saved", "failure point 7", ranks=2)
         del self.environment["TH_FAIL_SAVE"]
         self.assert_goes_on()
 
     def test_point_that_is_no_number_is_refused(self):
         self.environment["TH_FAIL_SAVE"] = "soon"
         self.assert_one_message(
-            self.train(ranks=2, train__max_steps=5, checkpoint__resume="latest", code=2),
+            self.train(train__max_steps=5, checkpoint__resume="latest", code=2),
             "TH_FAIL_SAVE",
         )
 
     def test_another_model_is_explained_tensor_by_tensor(self):
         result = self.train(
-            ranks=2,
             train__max_steps=1,
             run__output_dir="fine",
             checkpoint__init_from="out",

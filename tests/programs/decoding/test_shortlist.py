@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """th_corpus shortlist, and th_translate --shortlist: a sentence's candidates are its own, so no bit
-of its translation depends on what stands beside it."""
+of its translation depends on what stands beside it. With --long at every size of batches and beam
+in every type."""
 
 import gzip
 import random
@@ -10,7 +11,8 @@ from pathlib import Path
 import th_run
 
 LINES = 100
-BATCHES = (1, 7, 64)  # beside the usual 32
+BATCHES = (1, 7, 64) if th_run.LONG else (1, 64)  # beside the usual 32
+BEAMS = (1, 5) if th_run.LONG else (5,)
 FEW = ("--first", 3, "--best", 4)
 
 
@@ -80,27 +82,27 @@ class Shortlist(th_run.SharedRunTest):
             self.assertGreater(len(set(plain.splitlines())), 20)
             self.assertEqual(self.translate(*options, "--shortlist", "all").out, plain)
 
-    def check(self, dtype, draws=False):
+    def check(self, dtype, beams=BEAMS, draws=False):
         self.make_few()
         order = list(range(LINES))
         shuffled = random.Random(5).sample(order, LINES)
         words = ("--shortlist", "list", "--dtype", dtype)
-        for beam in (1, 5):
+        for beam in beams:
             best = (*words, "--beam", beam, "--n-best", beam)
             reference = self.translate(*best).out
             for batch in BATCHES:
                 self.assertEqual(self.translate(*best, "--batch", batch).out, reference, batch)
             found = self.by_line(reference)
-            back = self.translate(*best, lines=[self.lines[i] for i in shuffled]).out
+            back = (*best, "--threads", 2)
+            back = self.translate(*back, lines=[self.lines[i] for i in shuffled]).out
             self.assertEqual(self.by_line(back), [found[i] for i in shuffled])
-            alone = self.translate(*best, lines=self.lines[3:4]).out
-            self.assertEqual(self.by_line(alone), found[3:4])
-        self.assertEqual(self.translate(*best, "--threads", 2).out, reference)
+        alone = self.translate(*best, lines=self.lines[3:4]).out
+        self.assertEqual(self.by_line(alone), found[3:4])
         self.assertNotEqual(self.translate(*best[2:]).out, reference, "nothing was left out")
         if draws:
             best = (*words, "--sampling", "--n-best", 3)
             reference = self.translate(*best).out
-            for batch in BATCHES:
+            for batch in BATCHES[1:]:
                 self.assertEqual(self.translate(*best, "--batch", batch).out, reference)
 
     def by_line(self, out):
@@ -109,7 +111,7 @@ class Shortlist(th_run.SharedRunTest):
         return [[rest for at, rest in rows if at == str(n)] for n in range(int(rows[-1][0]) + 1)]
 
     def test_fp32_is_the_sentences_own(self):
-        self.check("fp32", draws=True)
+        self.check("fp32", beams=(1, 5), draws=True)
 
     def test_bf16_is_the_sentences_own(self):
         self.check("bf16", draws=True)
@@ -127,8 +129,8 @@ class Shortlist(th_run.SharedRunTest):
         (self.folder / "in").write_text("".join(f"{line}\n" for line in self.lines))
         words = ("--input", "in", "--shortlist", "list", "--threads", 1, "--beam", 3)
         reference = self.translate(*words).out
-        for options in ((), ("--sharded", "on")):
-            self.assertEqual(self.translate(*words, *options, ranks=3).out, reference, options)
+        for ranks, options in ((3, ()), (2, ("--sharded", "on"))):
+            self.assertEqual(self.translate(*words, *options, ranks=ranks).out, reference, options)
         alike = self.translate(*words, "--ensemble", self.latest()).out
         self.assertEqual(alike, reference)
 

@@ -68,7 +68,7 @@ class Jobs(Job):
         self.assertTrue(self.has_output(process), "it ended before anything was written")
 
     def test_stopped_by_a_signal_it_keeps_the_journal_and_goes_on(self):
-        for number, ranks in ((signal.SIGTERM, 0), (signal.SIGUSR1, 0), (signal.SIGUSR1, 2)):
+        for number, ranks in ((signal.SIGTERM, 0), (signal.SIGUSR1, 2)):
             process = self.job("--anew", ranks=ranks)
             self.wait_for_output(process)
             process.send_signal(number)
@@ -103,11 +103,10 @@ class Jobs(Job):
             (("--input", "other", "--output", "o", *self.OPTIONS), "its input"),
             ((*words, *self.OPTIONS, "--ensemble", self.latest()), "its model"),
         )
-        for options, pattern in cases:
-            for ranks in (0, 2):
-                result = self.translate(*options, code=2, ranks=ranks)
-                self.assert_one_message(result, "o.journal", pattern)
-                self.assertEqual((self.bytes_of("o"), self.bytes_of("o.journal")), kept)
+        for ranks, (options, pattern) in zip((2, 0, 0), cases):
+            result = self.translate(*options, code=2, ranks=ranks)
+            self.assert_one_message(result, "o.journal", pattern)
+            self.assertEqual((self.bytes_of("o"), self.bytes_of("o.journal")), kept)
         (self.folder / "o").write_bytes(b"x" * len(kept[0]))
         result = self.translate(*words, *self.OPTIONS, code=2)
         self.assert_one_message(result, "o is not what o.journal tells of")
@@ -117,7 +116,8 @@ class Jobs(Job):
         (self.folder / "o.journal").write_bytes(kept[1] + b"[1, 2")
         self.goes_on()
         # Lines of numbers that no job wrote are torn too.
-        for line in (b"[-1,0,0,1,1,1]", b"[1e300,0,0,1,1,1]", b"[1,0,0,1,1.5,1]", b"[" * 100000):
+        lines = (b"[" * 100000, b"[1e300,0,0,1,1,1]", b"[-1,0,0,1,1,1]", b"[1,0,0,1,1.5,1]")
+        for line in lines if th_run.LONG else lines[:2]:
             (self.folder / "o").write_bytes(kept[0])
             (self.folder / "o.journal").write_bytes(kept[1] + line + b"\n")
             self.goes_on()
@@ -151,14 +151,14 @@ class Jobs(Job):
             self.assertNotIn("tokens/s", again.err)
             self.assertEqual((self.folder / "o").stat().st_mtime_ns, written)
             self.assertEqual(self.bytes_of("o"), expected)
-            works("--anew", ranks=ranks)
-            (self.folder / "o").write_bytes(expected[:-1])
-            refused = self.translate(*words, ranks=ranks, code=2)
-            self.assert_one_message(refused, "o is not what o.done tells of", "--anew")
-            self.assertEqual(self.bytes_of("o"), expected[:-1])
-            works("--anew", ranks=ranks)
-            (self.folder / "o").unlink()
-        self.translate(*words)
+            if ranks == 0:
+                works("--anew", ranks=ranks)
+                (self.folder / "o").write_bytes(expected[:-1])
+                refused = self.translate(*words, ranks=2, code=2)
+                self.assert_one_message(refused, "o is not what o.done tells of", "--anew")
+                self.assertEqual(self.bytes_of("o"), expected[:-1])
+                works("--anew", ranks=2)
+                (self.folder / "o").unlink()
         self.write("other", self.lines[:40])
         other = ("--input", "other", "--output", "o", "--threads", 1)
         self.assertIn("40 lines, ", self.translate(*other).err)

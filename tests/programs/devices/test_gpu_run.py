@@ -79,24 +79,19 @@ class GpuRun(th_run.ProgramTest):
                 self.assert_same_checkpoint("out", "whole")
 
     def test_nccl_gives_the_bits_of_the_cpu(self):
+        # Stage 0 of several ranks is below, in bf16 and with offload; the selfcheck has every kind
+        # of recomputation.
         cases = [
             (1, 1, {"zero__stage": 0}),
             (2, 2, {"zero__stage": 1}),
             (3, 3, {"zero__stage": 2}),
             (2, 2, {"zero__stage": 3, "zero__prefetch_units": 2}),
-            (3, 3, {"zero__stage": 0}),
-            (1, 1, {"zero__stage": 3, "model__gradient_checkpointing": "full"}),
         ]
         self.assert_the_bits_of_the_cpu(cases)
 
     def test_mpi_by_way_of_pinned_memory_gives_the_bits_of_the_cpu(self):
-        cases = [
-            (1, 1, {"zero__stage": 1}),
-            (2, 1, {"zero__stage": 3}),
-            (3, 2, {"zero__stage": 2}),
-            (3, 1, {"zero__stage": 3}),
-            (2, 1, {"zero__stage": 0}),
-        ]
+        # Every stage over MPI, in both types: the script that compares the stages.
+        cases = [(2, 1, {"zero__stage": 3}), (3, 2, {"zero__stage": 2})]
         mpi = {"comm__backend": "mpi"}
         self.assert_the_bits_of_the_cpu([(*case[:2], {**case[2], **mpi}) for case in cases])
 
@@ -104,20 +99,19 @@ class GpuRun(th_run.ProgramTest):
         cases = [
             (2, 2, {"zero__stage": 0}),
             (3, 3, {"zero__stage": 3}),
-            (2, 1, {"zero__stage": 2, "comm__backend": "mpi"}),
-            (2, 2, {"zero__stage": 2, "precision__reduce_dtype": "fp32"}),
+            (2, 1, {"zero__stage": 2, "precision__reduce_dtype": "fp32", "comm__backend": "mpi"}),
         ]
         self.assert_the_bits_of_the_cpu(cases, precision__dtype="bf16")
 
     def test_fp16_gives_the_bits_of_the_cpu(self):
-        cases = [(1, 1, {"zero__stage": 1}), (2, 1, {"zero__stage": 3, "comm__backend": "mpi"})]
+        cases = [(2, 1, {"zero__stage": 3, "comm__backend": "mpi"})]
         self.assert_the_bits_of_the_cpu(cases, precision__dtype="fp16")
 
     def test_offload_gives_the_bits_of_the_cpu(self):
         both = {"zero__offload_optimizer": "true", "zero__offload_parameters": "true"}
         cases = [
             (2, 2, {"zero__stage": 0, "zero__offload_optimizer": "true"}),
-            (3, 3, {"zero__stage": 3, "zero__prefetch_units": 2, **both}),
+            (2, 2, {"zero__stage": 3, "zero__prefetch_units": 2, **both}),
             (2, 1, {"zero__stage": 3, "comm__backend": "mpi", **both}),
         ]
         self.assert_the_bits_of_the_cpu(cases)
@@ -127,7 +121,7 @@ class GpuRun(th_run.ProgramTest):
 
     def test_tied_embeddings_and_post_norm_too(self):
         self.assert_the_bits_of_the_cpu(
-            [(2, 2, {"zero__stage": 3}), (1, 1, {"zero__stage": 2})],
+            [(2, 2, {"zero__stage": 3})],
             model__tie_embeddings="true",
             model__norm="post",
             data__tokenizer="word",
@@ -135,7 +129,7 @@ class GpuRun(th_run.ProgramTest):
 
     def test_options_of_the_model_too(self):
         self.assert_the_bits_of_the_cpu(
-            [(2, 2, {"zero__stage": 3}), (1, 1, {"zero__stage": 2})],
+            [(2, 2, {"zero__stage": 3})],
             model__norm_kind="rms",
             model__embedding_norm="true",
             model__activation="swiglu",
@@ -160,7 +154,6 @@ class GpuRun(th_run.ProgramTest):
         for ranks, gpus, keys in (
             (2, 2, {"zero__stage": 3}),
             (3, 1, {"zero__stage": 2, "comm__backend": "mpi"}),
-            (3, 3, {"zero__stage": 1}),
         ):
             with self.subTest(ranks=ranks, **keys):
                 self.gpu(gpus, ranks, **keys)
@@ -178,7 +171,7 @@ class GpuRun(th_run.ProgramTest):
     def test_a_resume_goes_on_with_the_same_bits_at_another_stage_and_rank_count(self):
         self.gpu(run__output_dir="whole")
         self.gpu(2, 2, zero__stage=3, train__max_steps=4, zero__offload_optimizer="true")
-        result = self.gpu(1, 3, zero__stage=1, comm__backend="mpi", checkpoint__resume="latest")
+        result = self.gpu(1, 2, zero__stage=1, comm__backend="mpi", checkpoint__resume="latest")
         self.assertNotIn("The checkpoint was written as", result.out)
         self.assert_same_run("out", "whole")
 
@@ -201,7 +194,6 @@ class GpuRun(th_run.ProgramTest):
         together = {"zero__stage": 3, "decode__sharded": "on"}
         for ranks, more in (
             (2, {"zero__stage": 3}),
-            (1, {"zero__stage": 0}),
             (2, together),
             (2, {**together, "zero__offload_parameters": "true"}),
         ):
@@ -283,13 +275,13 @@ class GpuRun(th_run.ProgramTest):
         )
         self.environment["TH_FAKE_GPU_TENSORS"] = "cuda"
         self.assert_one_message(
-            self.gpu(2, 2, code=7),
+            self.gpu(1, 0, code=7),
             "run.device=cuda needs LibTorch .* with CUDA",
             r"libtorch_cuda\.so|no GPU|libcu|finds",
         )
         self.environment["TH_CUDA_PLUGIN"] = "/nonexistent"
         self.assert_one_message(
-            self.gpu(2, 2, code=7), "libth_cuda.so is in none of /nonexistent", "TH_WITH_CUDA=ON"
+            self.gpu(1, 0, code=7), "libth_cuda.so is in none of /nonexistent", "TH_WITH_CUDA=ON"
         )
         self.assertFalse((self.folder / "out").exists(), "nothing was done")
 
@@ -302,7 +294,7 @@ class GpuRun(th_run.ProgramTest):
             "zero.offload_optimizer=true",
         )
         self.environment["TH_FAKE_GPU_BYTES"] = "1000000000"
-        self.gpu(2, 2, train__max_steps=1)
+        self.gpu(1, 0, train__max_steps=1)
 
     def test_auto_takes_the_gpus_where_every_rank_can_have_one(self):
         def device(gpus, ranks, **keys):

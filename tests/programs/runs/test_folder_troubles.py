@@ -17,21 +17,21 @@ class Folders(th_run.ProgramTest):
     def test_a_run_that_is_refused_moves_nothing(self):
         self.train(ranks=2, train__max_steps=2)
         before = th_run.tree(self.folder)
-        for code, keys in (
-            (2, {"zero__stage": 3, "zero__max_live_parameters": 5}),
-            (2, {"train__micro_batches": 1}),
-            (4, {"model__d_model": 1 << 20}),
-            (3, {"data__batch_size": 1000}),
+        for ranks, code, keys in (
+            (0, 2, {"zero__stage": 3, "zero__max_live_parameters": 5}),
+            (2, 2, {"train__micro_batches": 1}),
+            (0, 4, {"model__d_model": 1 << 20}),
+            (0, 3, {"data__batch_size": 1000}),
         ):
-            self.train(ranks=2, code=code, train__max_steps=3, **keys)
+            self.train(ranks=ranks, code=code, train__max_steps=3, **keys)
             self.assertEqual(th_run.tree(self.folder), before, keys)
 
     def test_a_finished_run_is_left_as_it_is(self):
-        self.train(ranks=2, train__max_steps=2, **TEST_SET)
+        self.train(train__max_steps=2, **TEST_SET)
         before = th_run.tree(self.folder)
         self.assert_one_message(
             self.train(
-                ranks=3, train__max_steps=2, zero__stage=3, checkpoint__resume="latest", **TEST_SET
+                ranks=2, train__max_steps=2, zero__stage=3, checkpoint__resume="latest", **TEST_SET
             ),
             "complete at step 2",
         )
@@ -42,9 +42,9 @@ class Folders(th_run.ProgramTest):
             ranks=2, train__epochs=500, checkpoint__every_steps=3, checkpoint__keep_last=2
         )
         self.wait_for_steps(process, 4)
-        for resume in ("none", "latest"):
+        for resume, ranks in (("none", 2), ("latest", 0)):
             refused = self.train(
-                ranks=2,
+                ranks=ranks,
                 code=2,
                 train__max_steps=5,
                 checkpoint__resume=resume,
@@ -62,7 +62,6 @@ class Folders(th_run.ProgramTest):
         self.assertFalse((self.folder / "out.1").exists())
         self.program("th_inspect", "verify", self.latest())
         self.train(
-            ranks=3,
             train__max_steps=int(self.metrics(kind="step")[-1]["step"]) + 1,
             train__epochs=500,
             checkpoint__resume="latest",
@@ -71,14 +70,14 @@ class Folders(th_run.ProgramTest):
 
 class Texts(th_run.ProgramTest):
     def test_what_is_cut_or_lost_of_a_corpus_is_told(self):
-        result = self.train(ranks=2, train__max_steps=1, data__max_length=4)
+        result = self.train(train__max_steps=1, data__max_length=4)
         self.assert_one_message(
             result,
             "warning: ",
             r"train.en.*: \d+ of 480 pairs .* data.max_length = 4 ids; it was cut",
         )
         self.assert_one_message(
-            self.train(ranks=2, code=3, train__max_steps=1, data__min_freq=100000),
+            self.train(code=3, train__max_steps=1, data__min_freq=100000),
             "error: ",
             "train.en: no word occurs data.min_freq = 100000 times",
         )
@@ -94,7 +93,9 @@ class Texts(th_run.ProgramTest):
                     "data__empty_lines": "skip",
                 }
                 self.assert_one_message(
-                    self.train(ranks=2, code=3, train__max_steps=2, **keys),
+                    self.train(
+                        ranks=2 if name == "empty.en" else 0, code=3, train__max_steps=2, **keys
+                    ),
                     "error: ",
                     name,
                     "no sentence pairs",

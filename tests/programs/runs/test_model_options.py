@@ -42,7 +42,7 @@ class ModelOptions(th_run.ProgramTest):
                     **options,
                 )
                 self.train(
-                    ranks=2,
+                    ranks=1,
                     zero__stage=1,
                     model__gradient_checkpointing="sqrt",
                     train__max_steps=8,
@@ -52,8 +52,9 @@ class ModelOptions(th_run.ProgramTest):
                 self.assert_same_run("out", "whole")
 
     def test_measured_bytes_are_the_planned_ones(self):
-        for options in (TODAY, MARIAN):
-            for dtype in ("fp32", "bf16"):
+        # program.option_pairs compares them of many more models.
+        for options, dtypes in ((TODAY, ("bf16",)), (MARIAN, ("fp32",))):
+            for dtype in dtypes:
                 with self.subTest(dtype=dtype, **options):
                     self.train(
                         ranks=2,

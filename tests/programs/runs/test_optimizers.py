@@ -10,9 +10,9 @@ import th_run
 
 STEPS = 8
 # The links of a chain: ranks, stage and the step at which it ends.
-EIGHT = [(3, 3, 2), (2, 2, 4), (8, 1, 6), (2, 0, STEPS)]
-FOUR = EIGHT if th_run.LONG else [(3, 3, 2), (2, 2, 4), (4, 1, 6), (2, 0, STEPS)]
-# For an optimizer that has a chain over all stages: states in shards, and whole.
+EIGHT = [(3, 3, 2), (2, 2, 4), (8, 1, 6), (1, 0, STEPS)]
+ALL = EIGHT if th_run.LONG else [(3, 3, 2), (2, 2, 4), (2, 1, 6), (1, 0, STEPS)]
+# For what another chain takes over all stages: states in shards, and whole.
 TWO = EIGHT if th_run.LONG else [(3, 3, 4), (2, 0, STEPS)]
 SHARDED = EIGHT if th_run.LONG else [(2, 1, 3), (3, 2, STEPS)]
 
@@ -78,11 +78,11 @@ class Optimizers(th_run.ProgramTest):
         return [float(text) for text in shown.strip("[]\n").replace("],[", ",").split(",")]
 
     def test_sgd_with_momentum_is_one_run(self):
-        self.chain(FOUR, **SGD)
+        self.chain(TWO, **SGD)
         self.assertEqual(self.names("whole"), {"momentum_buffer"})
 
     def test_bf16_states_are_one_run(self):
-        self.chain(FOUR, optimizer__state_dtype="bf16", **AVERAGE)
+        self.chain(TWO, optimizer__state_dtype="bf16", **AVERAGE)
         self.train(run__output_dir="exact", train__max_steps=2)
         self.train(run__output_dir="rounded", train__max_steps=2, optimizer__state_dtype="bf16")
         exact, rounded = (
@@ -141,7 +141,7 @@ class Optimizers(th_run.ProgramTest):
 
     def test_adafactor_is_one_run(self):
         for links, keys in (
-            (EIGHT, ADAFACTOR),
+            (ALL, ADAFACTOR),
             (TWO, {**ADAFACTOR, **AVERAGE, "precision__dtype": "bf16"}),
         ):
             with self.subTest(**keys):
@@ -200,7 +200,7 @@ class Optimizers(th_run.ProgramTest):
         self.assert_one_message(refused, "optimizer.momentum", "0.9")
 
     def test_the_average_is_one_run_and_is_what_validation_uses(self):
-        self.chain(EIGHT, **AVERAGE)
+        self.chain(ALL, **AVERAGE)
         self.assertEqual(self.names("whole"), {"exp_avg", "exp_avg_sq", "ema"})
         valid = [r["value"] for r in self.metrics("whole", "eval") if r["metric"] == "valid_loss"]
         self.train(run__output_dir="trained", train__max_steps=STEPS, train__valid_every_steps=4)

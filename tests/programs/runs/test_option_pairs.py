@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Combined options as whole runs: one rank against three and two to eight, over stages, kinds of
-recomputation and a resume the same bits, and planned as measured. The decks are
-tests/decks/good/pairs_NN.in; with --long those that hold every pair of values, all on eight ranks
-too."""
+"""Combined options as whole runs: one rank against one to three and a resume on another number of
+them, over stages and kinds of recomputation the same bits, and planned as measured. The decks are
+tests/decks/good/pairs_NN.in; with --long those that hold every pair of values, all on three and
+then eight ranks."""
 
 import sys
 from pathlib import Path
@@ -18,9 +18,10 @@ WAYS = [  # ranks, stage, recomputation, the step at which the run is cut and re
     {"zero__stage": 3, "model__gradient_checkpointing": "sqrt"},
 ]
 STEPS = 5
-# Ranks that go on with a run, in turns: each with each of the ways in twelve decks. Models of all
-# options on eight ranks are tests/mpi/options.cpp and attention_kinds.cpp too.
-RANKS = [8] if th_run.LONG else [8, 2, 4, 2]
+# Ranks that begin a run and those that go on with it, in turns: each pair with each of the ways in
+# twelve decks. Models of all options on eight ranks are tests/mpi/options.cpp and
+# attention_kinds.cpp.
+RANKS = [(3, 8)] if th_run.LONG else [(3, 1), (2, 3), (1, 2), (2, 1)]
 
 
 class OptionPairs(th_run.ProgramTest):
@@ -49,14 +50,15 @@ class OptionPairs(th_run.ProgramTest):
     def check(self, number, keys):
         self.run_keys(keys, 1, run__output_dir="one")
         self.planned_as_measured("one")
+        first, second = RANKS[number % len(RANKS)]
         way = WAYS[number % len(WAYS)]
-        self.run_keys(keys, 3, run__output_dir="three", train__max_steps=2, **way)
+        self.run_keys(keys, first, run__output_dir="parts", train__max_steps=2, **way)
+        self.planned_as_measured("parts")
         way = WAYS[(number + 1) % len(WAYS)]
-        ranks = RANKS[number % len(RANKS)]
-        self.run_keys(keys, ranks, run__output_dir="three", checkpoint__resume="latest", **way)
-        self.assert_same_run("three", "one")
-        self.planned_as_measured("three")
-        hypotheses = [(self.folder / run / "test.hyp").read_text() for run in ("one", "three")]
+        self.run_keys(keys, second, run__output_dir="parts", checkpoint__resume="latest", **way)
+        self.assert_same_run("parts", "one")
+        self.planned_as_measured("parts")
+        hypotheses = [(self.folder / run / "test.hyp").read_text() for run in ("one", "parts")]
         self.assertEqual(*hypotheses)
 
     def check_decks(self, decks):

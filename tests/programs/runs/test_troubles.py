@@ -21,7 +21,7 @@ class Records(th_run.ProgramTest):
         self.assertNotIn("hang:", result.out + result.err)
 
     def test_a_disk_that_is_full_for_metrics(self):
-        for ranks in (1, 2, 3):
+        for ranks in (0, 3):
             shutil.rmtree(self.folder / "out", ignore_errors=True)
             (self.folder / "out").mkdir()
             (self.folder / "out" / "metrics.jsonl").symlink_to("/dev/full")

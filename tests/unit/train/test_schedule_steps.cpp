@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "th/base/error.hpp"
+#include "th/config/schedule_end.hpp"
 #include "th/data/loader.hpp"
 #include "th/train/training_data.hpp"
 
