@@ -3,8 +3,9 @@
 #   bin/                     the programs
 #   lib/                     the CUDA plugin, where it was built
 #   lib/th_app/              LibTorch's libraries (torch/lib, nvidia/*/lib) and oneDNN
+#   include/, lib/cmake/     the library that reads checkpoints (ThLibrary.cmake)
 #   share/th_app/            decks (inputs/), job scripts (jobs/), run_env.sh
-#   share/doc/th_app/        README, CHANGELOG, docs/
+#   share/doc/th_app/        README, CHANGELOG, docs/, licenses of the copied libraries
 #   share/man/man1/          a page for each program, made from its --help (help2man)
 #
 # LibTorch and oneDNN are copied, so that removing .deps breaks nothing. With
@@ -34,6 +35,15 @@ if(TH_INSTALL_LIBTORCH)
   if(EXISTS ${TH_ONEDNN_LIBRARY})
     install(FILES ${TH_ONEDNN_LIBRARY} DESTINATION ${TH_LIBRARY_DIR})
   endif()
+  # Their licences ask to be passed on with them.
+  set(wheels ${TH_LIBTORCH}/..)
+  file(GLOB torch_licenses ${wheels}/torch-*.dist-info/licenses/*)
+  file(GLOB nvidia_licenses ${wheels}/nvidia_cuda_runtime-*.dist-info/licenses/*)
+  file(GLOB onednn_licenses ${CMAKE_SOURCE_DIR}/.deps/onednn/*LICENSE*
+    ${CMAKE_SOURCE_DIR}/.deps/onednn/THIRD-PARTY*)
+  foreach(name torch nvidia onednn)
+    install(FILES ${${name}_licenses} DESTINATION ${CMAKE_INSTALL_DOCDIR}/licenses/${name})
+  endforeach()
 endif()
 # Libraries of a site (modules, Spack) stay where they are; the loader finds the system's by itself.
 foreach(library IN LISTS MPI_CXX_LIBRARIES HDF5_C_LIBRARIES TH_SENTENCEPIECE_LIBRARY)
