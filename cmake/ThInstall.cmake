@@ -4,7 +4,8 @@
 #   lib/                     the CUDA plugin, where it was built
 #   lib/th_app/              LibTorch's libraries (torch/lib, nvidia/*/lib) and oneDNN
 #   include/, lib/cmake/     the library that reads checkpoints (ThLibrary.cmake)
-#   share/th_app/            decks (inputs/), job scripts (jobs/), run_env.sh
+#   share/th_app/            decks (inputs/), job scripts (jobs/), run_env.sh, ReFrame's test
+#                            (reframe/)
 #   share/doc/th_app/        README, CHANGELOG, docs/, licenses of the copied libraries
 #   share/man/man1/          a page for each program, made from its --help (help2man)
 #
@@ -57,6 +58,7 @@ list(REMOVE_DUPLICATES CMAKE_INSTALL_RPATH)
 
 install(DIRECTORY inputs DESTINATION ${TH_DATA_DIR})
 install(FILES tools/run_env.sh DESTINATION ${TH_DATA_DIR})
+install(FILES tests/reframe/th_app.py DESTINATION ${TH_DATA_DIR}/reframe)
 # Installed job scripts find the installed programs.
 install(CODE "
   file(GLOB scripts ${CMAKE_SOURCE_DIR}/jobs/*)

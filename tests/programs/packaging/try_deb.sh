@@ -31,7 +31,7 @@ th_app "$share/inputs/single.in" "${small[@]}" run.gemm=onednn run.output_dir=on
 [ "$(echo "12 May" | th_translate run | wc -l)" = 1 ] || fail "the translation"
 th_inspect info run | grep -E '^step +20$' || fail "th_inspect info"
 th_inspect verify run
-th_corpus numbers --pairs 10 --seed 1 --output corpus
+th_corpus numbers --pairs 100 --seed 1 --output corpus
 ls corpus
 
 # The library, by a program of others.
