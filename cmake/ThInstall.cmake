@@ -3,8 +3,10 @@
 #   bin/                     the programs
 #   lib/                     the CUDA plugin, where it was built
 #   lib/th_app/              LibTorch's libraries (torch/lib, nvidia/*/lib) and oneDNN
-#   share/th_app/            decks (inputs/), job scripts (jobs/), run_env.sh
-#   share/doc/th_app/        README, CHANGELOG, docs/
+#   include/, lib/cmake/     the library that reads checkpoints (ThLibrary.cmake)
+#   share/th_app/            decks (inputs/), job scripts (jobs/), run_env.sh, ReFrame's test
+#                            (reframe/)
+#   share/doc/th_app/        README, CHANGELOG, docs/, licenses of the copied libraries
 #   share/man/man1/          a page for each program, made from its --help (help2man)
 #
 # LibTorch and oneDNN are copied, so that removing .deps breaks nothing. With
@@ -34,6 +36,15 @@ if(TH_INSTALL_LIBTORCH)
   if(EXISTS ${TH_ONEDNN_LIBRARY})
     install(FILES ${TH_ONEDNN_LIBRARY} DESTINATION ${TH_LIBRARY_DIR})
   endif()
+  # Their licences ask to be passed on with them.
+  set(wheels ${TH_LIBTORCH}/..)
+  file(GLOB torch_licenses ${wheels}/torch-*.dist-info/licenses/*)
+  file(GLOB nvidia_licenses ${wheels}/nvidia_cuda_runtime-*.dist-info/licenses/*)
+  file(GLOB onednn_licenses ${CMAKE_SOURCE_DIR}/.deps/onednn/*LICENSE*
+    ${CMAKE_SOURCE_DIR}/.deps/onednn/THIRD-PARTY*)
+  foreach(name torch nvidia onednn)
+    install(FILES ${${name}_licenses} DESTINATION ${CMAKE_INSTALL_DOCDIR}/licenses/${name})
+  endforeach()
 endif()
 # Libraries of a site (modules, Spack) stay where they are; the loader finds the system's by itself.
 foreach(library IN LISTS MPI_CXX_LIBRARIES HDF5_C_LIBRARIES TH_SENTENCEPIECE_LIBRARY)
@@ -47,6 +58,7 @@ list(REMOVE_DUPLICATES CMAKE_INSTALL_RPATH)
 
 install(DIRECTORY inputs DESTINATION ${TH_DATA_DIR})
 install(FILES tools/run_env.sh DESTINATION ${TH_DATA_DIR})
+install(FILES tests/reframe/th_app.py DESTINATION ${TH_DATA_DIR}/reframe)
 # Installed job scripts find the installed programs.
 install(CODE "
   file(GLOB scripts ${CMAKE_SOURCE_DIR}/jobs/*)

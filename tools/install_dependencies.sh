@@ -10,6 +10,9 @@
 #   --with-valgrind     valgrind (the instruction counts of the kernels)
 #   --with-patchelf     patchelf (the package for machines with a GPU)
 #   --with-gnuplot      gnuplot-nox, with which th_report draws
+#   --with-deb          lintian, debootstrap (the test of the Debian package)
+#   --with-mpich        mpich, libmpich-dev (the preset mpich); Open MPI stays the default
+#   --with-reframe      ReFrame in .deps/reframe (the test for a site's nodes)
 #   --with-ccache       ccache, for who compiles several trees; a tree that was built without it
 #                       is compiled anew
 #   TH_LIBTORCH=/path   use the LibTorch there (with include/ and lib/); nothing is fetched
@@ -22,7 +25,7 @@ cpython=3.11  # the wheel's Python; LibTorch itself does not depend on it
 say() { printf 'install: %s\n' "$*"; }
 fail() { printf 'install: error: %s\n' "$*" >&2; exit 1; }
 
-options=(tests slurm test-python valgrind patchelf gnuplot ccache)
+options=(tests slurm test-python valgrind patchelf gnuplot deb mpich reframe ccache)
 declare -A with
 for argument in "$@"; do
   case $argument in
@@ -196,6 +199,20 @@ install_test_python() {
   fi
 }
 
+install_reframe() {
+  local version=4.10.4 place=$deps/reframe
+  if [ -x "$place/bin/reframe" ]; then
+    say "ReFrame: $place there"
+    return
+  fi
+  say "ReFrame $version: installing reframe-hpc into $place"
+  python3 -m venv "$place" && "$place/bin/pip" install --disable-pip-version-check \
+    --progress-bar off --quiet "reframe-hpc==$version" || {
+    rm -rf "$place"
+    say "warning: reframe-hpc could not be installed; the test reframe.two_nodes will skip"
+  }
+}
+
 install_test_packages() {
   [ -z "${with[tests]:-}" ] || {
     require_packages "packages of the tests" "${test_packages[@]}"
@@ -211,6 +228,11 @@ install_test_packages() {
     install_optional "patchelf" "the test of the GPU package" patchelf
   [ -z "${with[gnuplot]:-}" ] ||
     install_optional "gnuplot" "the tests of th_report" gnuplot-nox
+  [ -z "${with[deb]:-}" ] ||
+    install_optional "lintian, debootstrap" "the test of the Debian package" dpkg-dev lintian \
+      debootstrap git
+  [ -z "${with[mpich]:-}" ] ||
+    install_optional "MPICH" "the tests with MPICH" mpich libmpich-dev
   [ -z "${with[ccache]:-}" ] || install_optional "ccache" "nothing" ccache
 }
 
@@ -230,3 +252,4 @@ install_test_packages
 wait $wheels
 trap - EXIT
 [ -z "${with[test-python]:-}" ] || install_test_python
+[ -z "${with[reframe]:-}" ] || install_reframe

@@ -9,10 +9,11 @@ set -euo pipefail
 fail() { echo "test.sh: error: $*" >&2; exit 2; }
 selection=(-LE '^long$')
 options=()
+long=()
 while [ $# -gt 0 ]; do
   case $1 in
     -h|--help) sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; exit 0 ;;
-    --long) selection=() ;;
+    --long) selection=() long=(--with-deb --with-mpich --with-reframe) ;;
     # ctest itself takes words that it does not know in silence.
     -R|-E|-L|-LE|-FA|-FS|-FC|-I|-j|-O|--repeat|--timeout|--output-junit|--test-output-size-failed)
       [ $# -gt 1 ] || fail "$1 wants a value (ctest --help)"
@@ -27,7 +28,8 @@ done
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 bash tools/install_dependencies.sh \
-  --with-tests --with-slurm --with-test-python --with-valgrind --with-patchelf --with-gnuplot
+  --with-tests --with-slurm --with-test-python --with-valgrind --with-patchelf --with-gnuplot \
+  "${long[@]}"
 bash tools/build.sh all
 # shellcheck source=tools/run_env.sh
 . tools/run_env.sh

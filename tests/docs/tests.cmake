@@ -19,11 +19,7 @@ if(Python3_FOUND AND TARGET th_app)
     ${CMAKE_SOURCE_DIR}/docs/*.md ${CMAKE_SOURCE_DIR}/docs/notes/*.md)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${docs_pages})
   foreach(page IN LISTS docs_pages)
-<<<<<<< HEAD
-    get_filename_component(name ${page} NAME_WLE)
-=======
     get_filename_component(name ${page} NAME_WLE)  # quickstart.zh.md is docs.quickstart.zh
->>>>>>> faster
     if(page MATCHES "/docs/notes/")
       set(name notes_${name})
     endif()

@@ -23,3 +23,11 @@ th_add_mpi_test(one_rank_error RANKS 1 2 3 TORCH LIBS th_zero)
 th_add_mpi_test(audit RANKS 1 3 LONG_RANKS 2 4 TORCH LIBS th_train)
 th_add_mpi_test(overlap RANKS 1 2 3 TORCH LIBS th_zero)
 th_add_mpi_test(offload RANKS 1 3 LONG_RANKS 2 4 TORCH LIBS th_train)
+
+# The same tests with Debian's MPICH, in a build of its own.
+if(NOT TH_SANITIZE AND TH_MPIEXEC_FLAGS)
+  add_test(NAME mpich.mpi
+    COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/run_mpich.sh ${CMAKE_SOURCE_DIR})
+  set_tests_properties(mpich.mpi PROPERTIES LABELS long TIMEOUT 21600 RUN_SERIAL ON
+    SKIP_RETURN_CODE 77)
+endif()

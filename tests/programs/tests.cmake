@@ -63,6 +63,9 @@ if(TARGET th_app)
   foreach(name decoding_options one_translation save_faults save_killed troubles)
     set_tests_properties(program.${name} PROPERTIES COST 20)
   endforeach()
+  # The Debian package in a bare Debian, which needs root, the network and ten minutes.
+  th_add_long_program_test(deb deb --long)
+  set_tests_properties(program.deb PROPERTIES SKIP_RETURN_CODE 77)
   # Every point of a save, by SIGKILL.
   th_add_long_program_test(save_killed_everywhere save_killed --everywhere)
   # A hundred flipped bits, and ten thousand audits of sound runs.

@@ -61,6 +61,23 @@ def environment():
     return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
+@functools.cache
+def is_open_mpi():
+    """Whether the programs' launcher is Open MPI's; else it is MPICH's."""
+    done = subprocess.run([MPIRUN, "--version"], capture_output=True, text=True, check=False)
+    return re.search("Open MPI|OpenRTE|PRRTE", done.stdout) is not None
+
+
+def rank_variable():
+    """Where the launcher tells a process its rank."""
+    return "OMPI_COMM_WORLD_RANK" if is_open_mpi() else "PMI_RANK"
+
+
+def open_mpi_alone(test):
+    """Decorates a test, or a class of them, of what Open MPI alone has."""
+    return unittest.skipUnless(is_open_mpi(), "it is about Open MPI's settings")(test)
+
+
 NUMBERS = {
     f"data__train_{side}": SOURCE / "inputs" / "data" / f"numbers.train.{language}"
     for side, language in (("source", "en"), ("target", "fr"))

@@ -31,6 +31,7 @@ def reason_to_skip():
     return None
 
 
+@th_run.open_mpi_alone
 class Hosts(th_run.ProgramTest):
     def on_hosts(self, code=0, **keys):
         words = self.overrides({"train__max_steps": 4, "train__micro_batches": 6, **keys})

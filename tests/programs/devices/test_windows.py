@@ -7,6 +7,7 @@ import re
 import th_run
 
 
+@th_run.open_mpi_alone
 class Windows(th_run.ProgramTest):
     def test_sites_whose_mpi_has_no_windows_get_the_same_bits(self):
         self.train(train__max_steps=4, run__output_dir="whole")

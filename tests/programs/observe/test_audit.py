@@ -99,6 +99,7 @@ class Audit(th_run.ProgramTest):
             self.assert_same_run("out", "whole")
             self.assert_same_checkpoint("out", "whole")
 
+    @th_run.open_mpi_alone
     @th_run.unittest.skipIf(th_run.LONG, "the sweep follows")
     def test_a_lasting_flip_in_a_copy_is_found_at_the_next_audit(self):
         self.environment["OMPI_MCA_osc"] = "ucx"  # every rank has a copy of its own

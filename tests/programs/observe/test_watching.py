@@ -27,7 +27,7 @@ class Watching(th_run.ProgramTest):
 
     def rank_of(self, number):
         """The process of a rank that was started in this test's folder."""
-        wanted = f"OMPI_COMM_WORLD_RANK={number}".encode()
+        wanted = f"{th_run.rank_variable()}={number}".encode()
         for entry in Path("/proc").iterdir():
             try:
                 if (entry / "cwd").resolve() == self.folder.resolve() and wanted in (

@@ -14,6 +14,7 @@ STAND_INS = {
 }
 
 
+@th_run.open_mpi_alone
 class JobScripts(th_run.ProgramTest):
     def setUp(self):
         super().setUp()

@@ -308,7 +308,8 @@ class CommandLine(th_run.ProgramTest):
     def test_a_slow_rank_0_still_speaks(self):
         """mpirun ends all ranks when the first exits with an error; rank 0 alone tells it."""
         for words in (("th_app", th_run.DECK, "--chek"), ("th_translate", "--nothing")):
-            late = f'test $OMPI_COMM_WORLD_RANK -gt 0 || sleep 1; exec {th_run.BIN}/"$@"'
+            rank = th_run.rank_variable()
+            late = f'test ${rank} -gt 0 || sleep 1; exec {th_run.BIN}/"$@"'
             done = subprocess.run(
                 [th_run.MPIRUN, "-np", "2", "sh", "-c", late, "sh", *map(str, words)],
                 cwd=self.folder,
