@@ -4,6 +4,7 @@
 #            anywhere); default: the package that holds this script, else build/ of this repository
 #   REPORT   default gpu_check.txt in the working directory
 #   TH_LIBTORCH=/path   LibTorch (with lib/) for a package; default: the folder of python3's torch
+#   TH_CHECK_KEYS="KEY=VALUE…"   more keys for the benchmark on the CPU, a smaller model say
 # Runs the programs of ctest's label gpu, the equality of the ZeRO stages' bits (gpu_stages.sh),
 # compute-sanitizer over the kernels, a short benchmark, two traces (beside the report) and, where
 # python3 has a PyTorch with CUDA, the same model by PyTorch; what cannot run is skipped with its
@@ -211,6 +212,9 @@ run_benchmark() {
   section benchmark
   local short=(model.num_encoder_layers=2 model.num_decoder_layers=2 train.max_steps=6
     run.warmup_steps=2 monitor.tensorboard=false run.device=cpu)
+  # Several words, so without quotes.
+  # shellcheck disable=SC2206
+  short+=(${TH_CHECK_KEYS:-})
   bench "cpu, 1 rank, 2+2 layers" 1 "${short[@]}"
   bench "cpu, 2 ranks, stage 2, 2+2 layers" 2 "${short[@]}" zero.stage=2
   local reason gpu=(run.device=cuda monitor.tensorboard=false)

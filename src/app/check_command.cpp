@@ -2,6 +2,7 @@
 
 #include "checked_deck.hpp"
 #include "th/config/deck.hpp"
+#include "th/config/file_keys.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/decoding/search_options.hpp"
