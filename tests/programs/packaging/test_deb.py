@@ -46,7 +46,8 @@ class DebianPackage(th_run.ProgramTest):
             earlier.unlink()
         self.run_to_end("cpack", "--config", BUILD / "deb" / "CPackConfig.cmake", cwd=BUILD)
         (package,) = (BUILD / "deb").glob("th-app_*.deb")
-        found = self.run_to_end("lintian", "--fail-on", "error", "--tag-display-limit", "0", package)
+        lintian = ("lintian", "--fail-on", "error", "--tag-display-limit", "0")
+        found = self.run_to_end(*lintian, package)
         self.assertNotRegex(found, r"(?m)^E: ")
         # fresh.sh clones a repository into the bare Debian: this one has the package alone.
         place = self.folder / "package"
