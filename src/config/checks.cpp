@@ -15,7 +15,11 @@ void check_attention(Checker& k, const ModelSection& model) {
   k.require(!any_window(model) || model.attention_window > 0,
             {"model.attention_window", "model.encoder_attention", "model.decoder_attention",
              "model.cross_attention"},
-            "0, and local attention sees so many places on each side; allowed from 1");
+            std::string("0, and ") +
+                (has_window(model.encoder_attention)   ? "model.encoder_attention"
+                 : has_window(model.decoder_attention) ? "model.decoder_attention"
+                                                       : "model.cross_attention") +
+                " is local, which sees so many places around a query; allowed from 1");
   k.require(
       model.position != Position::kRope || model.d_model % model.num_heads != 0 ||
           model.d_model / model.num_heads % 2 == 0,
@@ -64,8 +68,10 @@ void check_positions(Checker& k, const RunConfig& c) {
             {"decode.max_length", "model.position", "data.max_length"},
             std::to_string(c.decode.max_length) + " ids and the begin symbol need " +
                 std::to_string(c.decode.max_length + 1) +
-                " positions, and model.position = " + "learned has data.max_length = " + rows +
-                " of them; allowed up to " + std::to_string(c.data.longest_length() - 1));
+                " positions, and model.position = learned has " + rows +
+                " of them (the longer side: data.max_length, data.max_source_length, "
+                "data.max_target_length); allowed up to " +
+                std::to_string(c.data.longest_length() - 1));
 }
 
 void check_decoding(Checker& k, const RunConfig& c) {
@@ -185,7 +191,9 @@ void check_schedule(Checker& k, const RunConfig& c) {
   k.require(
       s.warmup_steps > 0 || (s.name != ScheduleKind::kNoam && s.name != ScheduleKind::kInverseSqrt),
       {"schedule.warmup_steps", "schedule.name"},
-      "0, and noam and inverse_sqrt fall from the end of the warm-up; allowed from 1");
+      std::string("0, and schedule.name = ") +
+          (s.name == ScheduleKind::kNoam ? "noam" : "inverse_sqrt") +
+          " falls from the end of the warm-up; allowed from 1");
   k.require(!ends(s.name) || s.total_steps == 0 || s.warmup_steps < s.total_steps,
             {"schedule.warmup_steps", "schedule.total_steps", "schedule.name"},
             std::to_string(s.warmup_steps) + " is not below schedule.total_steps = " +
@@ -195,13 +203,17 @@ void check_schedule(Checker& k, const RunConfig& c) {
             {"schedule.decay_steps", "schedule.total_steps", "schedule.warmup_steps"},
             std::to_string(s.decay_steps) + " is more than the " +
                 std::to_string(s.total_steps - s.warmup_steps) +
-                " steps that schedule.total_steps leaves after the warm-up");
+                " steps that schedule.total_steps leaves after the warm-up of "
+                "schedule.warmup_steps = " +
+                std::to_string(s.warmup_steps) + "; allowed up to that");
   k.require(!ends(s.name) || c.data.synthetic == Synthetic::kNone || s.total_steps > 0,
             {"schedule.total_steps", "schedule.name", "data.synthetic"},
             "random_ids has no epochs to take the schedule's end from; allowed from 1");
   k.require(s.name != ScheduleKind::kWarmupConstant || s.min_lr <= c.optimizer.lr,
             {"schedule.min_lr", "optimizer.lr"},
-            "is above optimizer.lr, to which the warm-up rises from it");
+            find_key("schedule.min_lr")->get(c) +
+                " is above optimizer.lr = " + find_key("optimizer.lr")->get(c) +
+                ", to which the warm-up rises from it; allowed up to that");
   k.warn(s.name != ScheduleKind::kNoam && !k.given("optimizer.lr"),
          {"optimizer.lr", "schedule.name"},
          "left at its default 1, which is a factor for noam; another schedule takes it as the rate "

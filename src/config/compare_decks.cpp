@@ -96,4 +96,13 @@ std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck
   return out;
 }
 
+std::vector<KeyDifference> differences_of_meaning(const std::string& checkpoint_deck,
+                                                  const LoadedDeck& given) {
+  std::vector<KeyDifference> all = compare_for_resume(checkpoint_deck, given);
+  std::erase_if(all, [](const KeyDifference& one) {
+    return !one.fatal || one.key.rfind("model.", 0) != 0 || one.key.ends_with("dropout");
+  });
+  return all;
+}
+
 }  // namespace th::config

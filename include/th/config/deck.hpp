@@ -48,5 +48,9 @@ struct KeyDifference {
 };
 [[nodiscard]] std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
                                                             const LoadedDeck& given);
+/// Those of the differences by which the same parameters compute something else: the model's keys,
+/// dropout left out.
+[[nodiscard]] std::vector<KeyDifference> differences_of_meaning(const std::string& checkpoint_deck,
+                                                                const LoadedDeck& given);
 
 }  // namespace th::config

@@ -21,17 +21,12 @@ namespace {
 
 using Readers = std::vector<std::unique_ptr<io::CheckpointReader>>;
 
-/// The model keys of `deck` that are others than those of `last`; dropout has no part in what the
-/// parameters mean.
+/// The model keys of `deck` that are others than those of `last`.
 std::string model_differences(const std::string& deck, const config::LoadedDeck& last) {
   std::string text;
-  for (const auto& difference : config::compare_for_resume(deck, last)) {
-    if (!difference.fatal || difference.key.rfind("model.", 0) != 0 ||
-        difference.key.ends_with("dropout"))
-      continue;
+  for (const auto& difference : config::differences_of_meaning(deck, last))
     text += "\n  " + difference.key + ": " + difference.checkpoint + ", " + difference.given +
             " in the last";
-  }
   return text;
 }
 

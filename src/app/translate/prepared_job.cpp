@@ -156,7 +156,7 @@ std::string PreparedJob::arithmetic() const {
 
 std::string PreparedJob::cut_to() const {
   return "the " + std::to_string(models_.front()->learned()) +
-         " positions that the model learned (data.max_length)";
+         " positions that the model learned (the longer side of its deck's data.max_length)";
 }
 
 }  // namespace th::app

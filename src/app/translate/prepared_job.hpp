@@ -32,7 +32,7 @@ class PreparedJob {
   [[nodiscard]] std::string model_identity() const;
   /// "avx512, mkl": instruction set and library of products.
   [[nodiscard]] std::string arithmetic() const;
-  /// "the 100 positions that the model learned (data.max_length)".
+  /// "the 100 positions that the model learned (…)".
   [[nodiscard]] std::string cut_to() const;
   /// Hypotheses of a line that were asked for.
   [[nodiscard]] std::int64_t best() const noexcept { return search_.options.best; }

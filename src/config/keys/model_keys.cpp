@@ -87,8 +87,9 @@ void add_attentions(std::vector<Key>& t) {
                          "model.attention_window around source position i * r. i is its target "
                          "position, r the training corpus's ratio of source to target ids."));
   t.push_back(integer_key("model.attention_window", TH_AT(model.attention_window), 0, 1 << 20,
-                          "Local attention sees this many source positions to each side of a "
-                          "query, in the decoder only before it."));
+                          "Local attention sees this many positions to each side of a query. The "
+                          "decoder's self attention sees so many before it; cross attention "
+                          "counts source positions."));
   t.push_back(number_key("model.rope_theta", TH_AT(model.rope_theta), {.low = 1},
                          "Base of the angles of rotary positions."));
   t.push_back(

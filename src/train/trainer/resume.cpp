@@ -75,6 +75,24 @@ bool RunSetup::is_complete() {
   return exit == RunState::kCompleted;
 }
 
+namespace {
+
+/// The keys by which the parameters of `initial` computed something else in its own run.
+void warn_of_meanings(const io::CheckpointReader& initial, const config::LoadedDeck& deck,
+                      Log& log) {
+  try {
+    for (const config::KeyDifference& one :
+         config::differences_of_meaning(initial.info().deck, deck))
+      log.warn("checkpoint.init_from: the model of " + initial.folder() +
+               " computed something else with these parameters: its " + one.key + " was " +
+               one.checkpoint + ", here it is " + one.given);
+  } catch (const CheckpointError&) {
+    // Its deck is of another build, which a start from parameters alone need not read.
+  }
+}
+
+}  // namespace
+
 void RunSetup::open_initial() {
   if (config_.checkpoint.init_from.empty() || session_.resumed.reader) return;
   run_agreed(collectives_, [&] {
@@ -96,6 +114,7 @@ void RunSetup::open_initial() {
           " was trained with other tokens, so that rows of its embeddings get other meanings:" +
           other);
   });
+  if (run_.is_root()) warn_of_meanings(*initial_, run_.deck, log_);
 }
 
 void RunSetup::load_initial() {
@@ -131,8 +150,40 @@ void RunSetup::resume() {
   state_.identity = run_.identity;
 }
 
-void RunSetup::compare_rates() {
+namespace {
+
+/// Whether a user would see it in the loss.
+bool jumps(double then, double now) {
   constexpr double kNoticed = 0.01;  // of the larger one
+  return std::abs(now - then) > kNoticed * std::max(now, then);
+}
+
+/// A deck and the learning rate of a step by it.
+struct Rate {
+  const config::RunConfig& config;
+  double rate = 0;
+  /// Of the tensors that AdamW updates beside Muon.
+  [[nodiscard]] double of_adamw() const {
+    const config::OptimizerSection& o = config.optimizer;
+    return o.name == config::OptimizerKind::kMuon && o.adam_lr > 0 ? rate / o.lr * o.adam_lr : rate;
+  }
+};
+
+/// What to say where the second rate of Muon jumps and the first one does not tell it.
+std::string adam_rates(const Rate& then, const Rate& now, std::int64_t step) {
+  const bool apart = then.of_adamw() != then.rate || now.of_adamw() != now.rate;
+  if (!apart || !jumps(then.of_adamw(), now.of_adamw())) return "";
+  std::array<char, 200> text{};
+  std::snprintf(text.data(), text.size(),
+                "The rate of what AdamW updates beside Muon (optimizer.adam_lr) is %.6g in step "
+                "%lld by this deck and %.6g by the checkpoint's.",
+                now.of_adamw(), static_cast<long long>(step), then.of_adamw());
+  return text.data();
+}
+
+}  // namespace
+
+void RunSetup::compare_rates() {
   if (session_.finished()) return;
   const config::RunConfig before =
       config::load_deck_text(session_.resumed.reader->info().deck, "checkpoint", "/", {}).config;
@@ -140,7 +191,11 @@ void RunSetup::compare_rates() {
   const std::int64_t next = state_.step - state_.skipped_steps + 1;
   const double then = learning_rate(before, end_before, next),
                now = learning_rate(config_, session_.total_steps, next);
-  if (!run_.is_root() || std::abs(now - then) <= kNoticed * std::max(now, then)) return;
+  if (run_.is_root()) {
+    const std::string of_adamw = adam_rates({before, then}, {config_, now}, state_.step + 1);
+    if (!of_adamw.empty()) log_.warn(of_adamw);
+  }
+  if (!run_.is_root() || !jumps(then, now)) return;
   std::array<char, 160> rates{};
   std::snprintf(rates.data(), rates.size(),
                 "The learning rate of step %lld is %.6g by this deck and %.6g by the checkpoint's",

@@ -89,13 +89,20 @@ class Kept(th_run.ProgramTest):
         self.train(train__max_steps=3, run__output_dir="first")
         # At a learning rate of 0 the parameters stay what they were; the optimizer's state is that
         # of one step.
-        self.train(
+        run = self.train(
             ranks=2,
             zero__stage=3,
             train__max_steps=1,
             checkpoint__init_from="first",
             optimizer__lr=0,
+            model__activation="gelu",
+            model__dropout=0.3,
         )
+        # The same tensors, and another function of them.
+        self.assert_one_message(
+            run, "checkpoint.init_from: .*model.activation was relu, here it is gelu"
+        )
+        self.assertNotIn("model.dropout", run.out + run.err)
         self.assertEqual([step["step"] for step in self.metrics(kind="step")], ["1"])
         first, second = stat("first"), stat("out")
         self.assertEqual(first.keys(), second.keys())

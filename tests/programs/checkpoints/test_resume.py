@@ -141,6 +141,15 @@ class Resume(th_run.ProgramTest):
         rate = float(self.metrics(kind="step")[6]["lr"])
         self.assertAlmostEqual(rate, 0.0025, places=12)
 
+    def test_a_second_rate_of_muon_that_jumps_is_told(self):
+        keys = {"optimizer__name": "muon", "schedule__name": "constant", "optimizer__lr": 0.02}
+        self.train(train__max_steps=2, optimizer__adam_lr=0.001, **keys)
+        run = self.train(train__max_steps=3, checkpoint__resume="latest", **keys)
+        self.assert_one_message(
+            run, r"AdamW .*adam_lr\) is 0\.02 in step 3 by this deck and 0\.001 by the checkpoint's"
+        )
+        self.assertNotIn("learning rate of step", run.out + run.err)
+
     def test_a_learning_rate_that_goes_on_is_not_told(self):
         keys = {"schedule__name": "cosine", "optimizer__lr": 0.005, "schedule__warmup_steps": 2}
         self.train(train__max_steps=4, **keys)

@@ -160,8 +160,8 @@ TEST(Checks, ScheduleNeedsItsWarmUp) {
   for (const std::string name : {"noam", "inverse_sqrt"})
     EXPECT_EQ(
         problem(kSound, {"schedule.name=" + name, "schedule.warmup_steps=0", "optimizer.lr=0.1"}),
-        "command line: schedule.warmup_steps: 0, and noam and inverse_sqrt fall from the end of "
-        "the warm-up; allowed from 1");
+        "command line: schedule.warmup_steps: 0, and schedule.name = " + name +
+            " falls from the end of the warm-up; allowed from 1");
   for (const std::string name : {"cosine", "warmup_linear"})
     EXPECT_EQ(load(kSound, {"schedule.name=" + name, "schedule.warmup_steps=0", "optimizer.lr=0.1"})
                   .warnings,
