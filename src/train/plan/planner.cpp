@@ -110,6 +110,8 @@ zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemo
   zero::PlanRequest request = request_;
   request.config = config;
   request.memory = memory;
+  // What a GPU would take: its ranks share no memory.
+  if (memory == zero::DeviceMemory::kOwn) request.config.zero.partition = config::Partition::kWorld;
   request.transport = transport(memory);
   request.fused_attention = memory == zero::DeviceMemory::kOwn;
   if (memory == zero::DeviceMemory::kOwn) request.gemm = model::GemmLibrary::kCublas;

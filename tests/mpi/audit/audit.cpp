@@ -52,6 +52,7 @@ class Slots final : public th::data::StepSource {
                                                                  SlotsOf) const override {
     return {};
   }
+  void deal(const th::SlotDealing&) override {}  // audits are of rounds
 
  private:
   std::int64_t slots_;
