@@ -24,7 +24,7 @@ class ExactSum {
       : collectives_(collectives),
         slice_(slice),
         buffer_(collectives.allocate(slice * collectives.size())),
-        tree_(collectives.size(), collectives.size(), slice) {
+        tree_(th::SlotDealing{collectives.size(), collectives.size()}.ends(), slice) {
     for (std::int64_t i = 0; i < slice * collectives.size(); ++i)
       buffer_->data()[i] = static_cast<float>(i % 97);
   }

@@ -90,6 +90,21 @@ class Nodes(th_run.ProgramTest):
         self.assertEqual([2 * n for n in crossed["auto"]], crossed["rounds"])
         self.assertEqual([2 * n for n in crossed["blocks"]], crossed["auto2"])
 
+    def test_stage_3_by_node_gathers_nothing_in_a_step(self):
+        self.train(**SYNTHETIC, run__output_dir="alone")
+        summaries = {}
+        for partition in ("world", "node"):
+            out, summaries[partition] = self.on(
+                "2,2", zero__stage=3, zero__partition=partition, run__output_dir=partition
+            )
+            self.assert_same_run(partition, "alone")
+            self.assertEqual(
+                summaries[partition]["planned_bytes"], summaries[partition]["measured_bytes"]
+            )
+        self.assertIn("Stage 3 by node", out)
+        crossed = {name: int(s["bytes_between_nodes"][0]) for name, s in summaries.items()}
+        self.assertLess(crossed["node"], crossed["world"] / 2)
+
     def test_a_pair_of_ranks_without_a_link_is_named(self):
         self.environment.update(TH_FAIL_LINK="1-2", TH_LINK_SECONDS="1.5")
         result = self.train(ranks=3, code=7, **SYNTHETIC)
