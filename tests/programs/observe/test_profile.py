@@ -144,7 +144,7 @@ class Profile(traces.ProfiledTest):
         # Pretended nodes have one clock: an offset of 0 has to lie within the error that the trace
         # tells.
         self.environment["TH_FAKE_NODES"] = "2,1"
-        self.profiled(ranks=3, zero__stage=1)
+        self.profiled(ranks=3, zero__stage=1, comm__dealing="rounds")
         trace = self.trace()
         self.assert_has_the_steps(trace, 3, (3, 4))
         clocks = {
