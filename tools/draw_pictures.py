@@ -216,7 +216,8 @@ def layers_of_build(text):
     found = {}
     lines = re.sub(r"(?m)#.*$", "", text)
     listed = dict(re.findall(r"set\((\w+)\s+([\w/]+)/", lines))
-    listed.update(re.findall(r"file\(GLOB_RECURSE (\w+)\s+(?:CONFIGURE_DEPENDS )?(\w+)/", lines))
+    globs = r"file\(GLOB(?:_RECURSE)? (\w+)\s+(?:CONFIGURE_DEPENDS )?(\w+)/"
+    listed.update(re.findall(globs, lines))
     for call in re.findall(r"th_add_layer\(([^)]*)\)", re.sub(r"\$\{(\w+)\}", r"\1", lines)):
         words = call.split()
         source = words[words.index("DIR" if "DIR" in words else "SOURCES") + 1]
