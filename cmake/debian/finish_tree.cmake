@@ -3,6 +3,8 @@ set(root ${CPACK_TEMPORARY_INSTALL_DIRECTORY}/usr)
 set(doc ${root}/share/doc/th-app)
 set(made ${CPACK_PACKAGE_DIRECTORY})
 
+# The plugin of GPUs needs CUDA and NCCL, which Debian does not have: a prefix has it.
+file(REMOVE ${root}/lib/libth_cuda.so)
 file(RENAME ${root}/share/doc/th_app ${doc})
 # Debian has the text of the licence in one place for all packages.
 file(REMOVE ${doc}/LICENSE)
