@@ -177,15 +177,15 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.short_states = config.optimizer.state_dtype == runtime::StateType::kBf16;
   b.averages = config.train.ema_decay > 0;
   b.state_layouts = state_layouts(config, layout);
+  const SlotDealing dealing = slot_dealing(config, slots, layout.ranks());
   if (config.comm.reduction == config::Reduction::kExact) {
-    const SlotDealing dealing = slot_dealing(config, slots, layout.ranks());
     b.pending_shard = shard;
     b.pending_sums = SlotTree::pending_buffers(dealing.ends());
     b.pending_whole = whole;
     b.own_sums = SlotTree::pending_buffers(SlotTree::one_by_one(dealing.largest_block()));
   }
   b.shard_blocks = shard / FlatLayout::kBlock;
-  b.rounds = (slots + layout.ranks() - 1) / layout.ranks();
+  b.rounds = dealing.passes();
   b.record = b.shard_blocks + b.rounds;
   b.records = memory == DeviceMemory::kOwn && layout.ranks() == 1 ? 0 : b.record * layout.ranks();
   b.memory = memory;

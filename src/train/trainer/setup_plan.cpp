@@ -67,7 +67,7 @@ void RunSetup::deal_slots(zero::PlanRequest& first, zero::PlanRequest& request) 
     });
     return collectives_.maximum(lacking) == 0;
   });
-  deal(choice.dealing);
+  if (first.training.empty() || first.config.comm.dealing != choice.dealing) deal(choice.dealing);
   if (request.nodes->nodes() > 1 || config_.comm.dealing != config::Dealing::kAuto)
     log_.info(std::string("Micro-batches are dealt in ") +
               (choice.dealing == config::Dealing::kBlocks ? "blocks (" : "rounds (") +

@@ -102,6 +102,13 @@ std::string classes_of(const runtime::MemoryUse& use, runtime::StateNames states
   return text + ")";
 }
 
+/// Whether `ranks_here` ranks that take so many bytes by the plan have room; `available` 0: not
+/// known.
+bool node_holds(const zero::MemoryPlan& plan, std::int64_t bytes, std::int64_t ranks_here,
+                std::int64_t available) {
+  return available == 0 || plan.of_node(bytes, ranks_here) * ranks_here <= available;
+}
+
 }  // namespace
 
 std::int64_t bytes_without_room(const zero::PlanRequest& request, std::int64_t ranks_here,
@@ -111,9 +118,7 @@ std::int64_t bytes_without_room(const zero::PlanRequest& request, std::int64_t r
                                 ? plan.host_peak().host.total()
                                 : plan.peak().use.total();
   const std::optional<std::int64_t> mapped = runtime::address_space_left();
-  const bool fits = (available == 0 || plan.of_node(host, ranks_here) * ranks_here <= available) &&
-                    (!mapped || host <= *mapped);
-  return fits ? 0 : host;
+  return node_holds(plan, host, ranks_here, available) && (!mapped || host <= *mapped) ? 0 : host;
 }
 
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available,
@@ -122,7 +127,7 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
   const bool on_gpu = request.memory == zero::DeviceMemory::kOwn;
   const runtime::MemoryUse host = on_gpu ? plan.host_peak().host : plan.peak().use;
   const std::vector<const char*> states = config::state_names(request.config);
-  if (available > 0 && plan.of_node(host.total(), ranks_here) * ranks_here > available) {
+  if (!node_holds(plan, host.total(), ranks_here, available)) {
     throw MemoryError(
         "the run does not fit into the memory of " + runtime::hostname() + ": " +
         std::to_string(ranks_here) + " ranks there need each " + classes_of(host, states) +

@@ -48,9 +48,9 @@ struct EngineFrame {
   FlatLayout layout;
   UnitUse use;
   EngineBuffers buffers;
+  SlotDealing dealing;
   std::int64_t slots, rounds;  ///< of a step; rounds: passes of a rank
   std::int64_t rank, ranks;
-  SlotDealing dealing;
   std::shared_ptr<runtime::FlightRecord> flight;
   runtime::Stream& compute;
   std::unique_ptr<runtime::Stream> own_communication, own_copies;  ///< null: they are compute

@@ -60,16 +60,14 @@ NodeMemory allocate_once_a_node(EngineFrame& frame) {
   const runtime::NodeMap nodes = frame.collectives.nodes();
   const OnceANode once =
       once_a_node(frame.config, b, frame.layout, nodes, agreed_shared_room(frame.collectives));
-  const std::int64_t peers = nodes.node_size(static_cast<int>(frame.rank));
   const bool by_node = shares_by_node(frame.config) && nodes.nodes() < nodes.ranks();
-  ensure(!by_node || once.parameters,
+  if (by_node) hold_by_node(frame.buffers, nodes.node_size(static_cast<int>(frame.rank)));
+  if (once.parameters)
+    memory.parameters =
+        share(frame, MemoryClass::kParameters, words(frame.layout.padded_total(), b.types.working),
+              words(b.parameters, b.types.working));
+  ensure(!by_node || memory.parameters,
          "zero.partition=node without memory that a node's ranks share");
-  if (!once.parameters) return memory;
-  if (by_node) hold_by_node(frame.buffers, peers);
-  memory.parameters =
-      share(frame, MemoryClass::kParameters, words(frame.layout.padded_total(), b.types.working),
-            words(b.parameters, b.types.working));
-  ensure(!by_node || memory.parameters, "zero.partition=node: the shared memory was refused");
   if (!memory.parameters) return memory;
   if (frame.policy.shard_parameters) gather_in_place(frame.buffers);
   if (!once.states) return memory;
