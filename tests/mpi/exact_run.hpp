@@ -17,6 +17,18 @@ namespace th_test::exact {
 constexpr std::int64_t kSlots = 8;
 constexpr std::int64_t kVocabulary = 37, kLongest = 32;
 
+/// A small model with dropout, two layers each.
+inline th::config::RunConfig small_config(std::int64_t stage) {
+  th::config::RunConfig c;
+  c.model.d_model = 32;
+  c.model.num_heads = 4;
+  c.model.num_encoder_layers = c.model.num_decoder_layers = 2;
+  c.model.d_ff = 48;
+  c.model.dropout = 0.2;
+  c.zero.stage = stage;
+  return c;
+}
+
 /// Slot `slot` of step `step`: lengths differ from slot to slot; one slot is empty.
 inline th::data::Batch make_slot(std::int64_t step, std::int64_t slot) {
   th::data::Batch b;

@@ -151,26 +151,38 @@ inline MemoryUse plan(const th::config::RunConfig& config, const Size& size, boo
   return th::zero::plan_memory(plan_request(config, size, messages)).peak().use;
 }
 
-/// Communication memory behind a step of `config`, by the ledger and by the plan. Collective.
-inline void expect_communication_as_planned(const th::config::RunConfig& config,
-                                            const std::vector<int>& nodes) {
+/// The layout of the measured model.
+inline th::zero::FlatLayout layout_of(const th::config::RunConfig& config) {
+  const th::model::Transformer model({config.model, kVocabulary, kVocabulary, 1},
+                                     th::model::GemmLibrary::kMkl);
+  return {model.units(), ranks()};
+}
+
+/// What a rank holds while it updates, and behind a step: no batches and no activations.
+struct PlannedAndSeen {
+  MemoryUse planned, seen;
+};
+/// Of a step of `config` on pretended nodes. Collective.
+inline PlannedAndSeen plan_and_measure(const th::config::RunConfig& config,
+                                       const std::vector<int>& nodes) {
   th::zero::PlanRequest request = plan_request(config, kSizes[0], false);
   request.nodes = th::runtime::NodeMap(nodes);
   MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
-  // The update has no batches and no activations.
-  const MemoryUse planned = th::zero::plan_memory(request).phases.front().use;
-  MemoryUse at_end;
+  PlannedAndSeen out;
+  out.planned = th::zero::plan_memory(request).phases.front().use;
   (void)measure(
       config, kSizes[0], 0, TransportChoice::kBest,
-      [&] { at_end = MemoryLedger::process().current(); }, nodes);
-  const th::zero::FlatLayout layout(
-      th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
-                             th::model::GemmLibrary::kMkl)
-          .units(),
-      ranks());
+      [&] { out.seen = MemoryLedger::process().current(); }, nodes);
+  return out;
+}
+
+/// Communication memory behind a step of `config`, by the ledger and by the plan. Collective.
+inline void expect_communication_as_planned(const th::config::RunConfig& config,
+                                            const std::vector<int>& nodes) {
+  const PlannedAndSeen update = plan_and_measure(config, nodes);
   // All ranks' records are gone at the step's end.
-  EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout, config),
-            at_end[MemoryClass::kCommunication])
+  EXPECT_EQ(update.planned[MemoryClass::kCommunication] - record_bytes(layout_of(config), config),
+            update.seen[MemoryClass::kCommunication])
       << "stage " << config.zero.stage << ", nodes " << testing::PrintToString(nodes);
 }
 

@@ -6,24 +6,14 @@
 #   TH_REFRAME         the program (default .deps/reframe/bin/reframe, else that of PATH)
 set -uo pipefail
 source_dir=$1 build_dir=$2
-sandbox=${TH_SLURM_SANDBOX:-$source_dir/../shared/slurm/slurm_sandbox.sh}
-PATH=$PATH:/usr/sbin:/sbin
 reframe=${TH_REFRAME:-$source_dir/.deps/reframe/bin/reframe}
 [ -x "$reframe" ] || reframe=$(command -v reframe) || {
   echo "skipped: ReFrame is not here (tools/install_dependencies.sh --with-reframe)"
   exit 77
 }
-[ -e "$sandbox" ] || { echo "skipped: no $sandbox"; exit 77; }
-for tool in munged slurmctld slurmd sbatch; do
-  command -v $tool >/dev/null || {
-    echo "skipped: $tool is not installed (tools/install_dependencies.sh --with-slurm)"
-    exit 77
-  }
-done
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/th-reframe-test.XXXXXX")
-export SLURM_SANDBOX_DIR=$work/cluster SLURM_SANDBOX_PORT=$((20000 + $$ % 10000))
-export SLURM_SANDBOX_NODES=2 SLURM_SANDBOX_CPUS=4 TH_REFRAME_DIR=$work/reframe
+# shellcheck source=tests/slurm/sandbox.sh
+. "$source_dir/tests/slurm/sandbox.sh" th-reframe-test
+export TH_REFRAME_DIR=$work/reframe
 # ReFrame keeps reports in the user's folder, and logs in /tmp.
 export RFM_REPORT_FILE=$work/report.json RFM_SAVE_LOG_FILES=0
 finish() {

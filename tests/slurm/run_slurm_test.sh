@@ -13,19 +13,8 @@
 #   TH_SLURM_SANDBOX   the sandbox script (default ../shared/slurm/slurm_sandbox.sh)
 set -uo pipefail
 case_name=$1 source_dir=$2 app=$3
-sandbox=${TH_SLURM_SANDBOX:-$source_dir/../shared/slurm/slurm_sandbox.sh}
-PATH=$PATH:/usr/sbin:/sbin
-[ -e "$sandbox" ] || { echo "skipped: no $sandbox"; exit 77; }
-for tool in munged slurmctld slurmd sbatch; do
-  command -v $tool >/dev/null || {
-    echo "skipped: $tool is not installed (tools/install_dependencies.sh --with-slurm)"
-    exit 77
-  }
-done
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/th-slurm-test.XXXXXX")
-export SLURM_SANDBOX_DIR=$work/cluster SLURM_SANDBOX_PORT=$((20000 + $$ % 10000))
-export SLURM_SANDBOX_NODES=2 SLURM_SANDBOX_CPUS=4
+# shellcheck source=tests/slurm/sandbox.sh
+. "$source_dir/tests/slurm/sandbox.sh" th-slurm-test
 finish() {
   local rc=$?
   bash "$sandbox" clean >/dev/null 2>&1

@@ -59,15 +59,8 @@ class Slots final : public th::data::StepSource {
 };
 
 th::config::RunConfig make_config(std::int64_t stage, std::int64_t audit_steps) {
-  th::config::RunConfig c;
-  c.model.d_model = 32;
-  c.model.num_heads = 4;
-  c.model.num_encoder_layers = 2;
-  c.model.num_decoder_layers = 2;
-  c.model.d_ff = 48;
-  c.model.dropout = 0.2;
+  th::config::RunConfig c = th_test::exact::small_config(stage);
   c.train.label_smoothing = 0.1;
-  c.zero.stage = stage;
   c.run.audit_steps = audit_steps;
   return c;
 }

@@ -29,16 +29,9 @@ using th_test::exact::run;
 using th_test::exact::Trace;
 
 th::config::RunConfig make_config(std::int64_t stage, GradientCheckpointing recompute, bool tied) {
-  th::config::RunConfig c;
-  c.model.d_model = 32;
-  c.model.num_heads = 4;
-  c.model.num_encoder_layers = 2;
-  c.model.num_decoder_layers = 2;
-  c.model.d_ff = 48;
-  c.model.dropout = 0.2;
+  th::config::RunConfig c = th_test::exact::small_config(stage);
   c.model.gradient_checkpointing = recompute;
   c.model.tie_embeddings = tied ? th::config::Tying::kAll : th::config::Tying::kNone;
-  c.zero.stage = stage;
   return c;
 }
 

@@ -14,23 +14,13 @@ using th_test::EngineRun;
 using th_test::node_placements;
 using th_test::ranks;
 using th_test::exact::run;
+using th_test::exact::small_config;
 using th_test::exact::Trace;
-
-th::config::RunConfig make_config(std::int64_t stage) {
-  th::config::RunConfig c;
-  c.model.d_model = 32;
-  c.model.num_heads = 4;
-  c.model.num_encoder_layers = c.model.num_decoder_layers = 2;
-  c.model.d_ff = 48;
-  c.model.dropout = 0.2;
-  c.zero.stage = stage;
-  return c;
-}
 
 TEST(Dealing, BlocksGiveTheBitsOfOneRank) {
   const std::int64_t n = ranks();
   for (const std::int64_t slots : {4 * n, n > 4 ? 2 * n : 3 * n + 1}) {
-    th::config::RunConfig config = make_config(0);
+    th::config::RunConfig config = small_config(0);
     const Trace alone =
         th_test::made_by_rank_0<Trace>([&] { return run(MPI_COMM_SELF, config, slots); });
     config.comm.dealing = th::config::Dealing::kBlocks;
@@ -59,12 +49,10 @@ TEST(BytesSent, OfBlocksAreThoseOfTheirExchanges) {
   const std::int64_t n = ranks();
   for (std::int64_t stage = 0; stage <= 3; ++stage) {
     for (const std::int64_t slots : {n, 4 * n, 7 * n + 1}) {
-      th::config::RunConfig config = make_config(stage);
+      th::config::RunConfig config = small_config(stage);
       config.comm.dealing = th::config::Dealing::kBlocks;
       EngineRun run(config, slots);
-      const th::runtime::ByteCounters before = run.collectives->bytes_sent();
-      run.step();
-      const th::runtime::ByteCounters sent = run.collectives->bytes_sent() - before;
+      const th::runtime::ByteCounters sent = th_test::sent_in_a_step(run);
       const th::zero::StepTraffic planned = th::zero::step_traffic(
           config, run.engine->layout(), th::zero::unit_use(run.model), slots);
       // Of 4 slots a rank one sum leaves it; of 7 those of 4, of 2 and of one, and slot 7 n alone.
@@ -79,7 +67,7 @@ TEST(BytesSent, OfBlocksAreThoseOfTheirExchanges) {
 
 TEST(BytesBetweenNodes, OfBlocksAreWhatWasPlannedForEveryPlacement) {
   const std::int64_t n = ranks();
-  th::config::RunConfig config = make_config(0);
+  th::config::RunConfig config = small_config(0);
   config.comm.dealing = th::config::Dealing::kBlocks;
   for (const std::vector<int>& placement : node_placements(ranks())) {
     const th::runtime::NodeMap nodes(placement);

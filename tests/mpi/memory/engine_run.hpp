@@ -48,6 +48,13 @@ struct EngineRun {
   std::unique_ptr<th::zero::ZeroEngine> engine;
 };
 
+/// Bytes that a step sends. Collective.
+inline th::runtime::ByteCounters sent_in_a_step(EngineRun& run) {
+  const th::runtime::ByteCounters before = run.collectives->bytes_sent();
+  run.step();
+  return run.collectives->bytes_sent() - before;
+}
+
 /// Bytes that a step sends to other nodes. Collective.
 inline th::runtime::ByteCounters between_nodes_in_a_step(EngineRun& run) {
   const th::runtime::ByteCounters before = run.collectives->bytes_between_nodes();

@@ -214,11 +214,7 @@ TEST_F(MemoryPlanTest, WhatAnAuditTakesIsPlannedToTheByte) {
       MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
       const th::zero::MemoryPlan plan_of_run = th::zero::plan_memory(request);
       const MemoryUse& planned = plan_of_run.phases.front().use;
-      const th::zero::FlatLayout layout(
-          th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
-                                 th::model::GemmLibrary::kMkl)
-              .units(),
-          ranks());
+      const th::zero::FlatLayout layout = layout_of(config);
       const auto where = "stage " + std::to_string(stage) + testing::PrintToString(nodes);
       const std::int64_t sent = planned[MemoryClass::kCommunication] - record_bytes(layout);
       const std::int64_t seen = audited_end[MemoryClass::kCommunication];
@@ -253,11 +249,7 @@ TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
     MemoryUse at_end;
     (void)measure(config, kSizes[0], 0, TransportChoice::kBest,
                   [&] { at_end = MemoryLedger::process().current(); });
-    const th::zero::FlatLayout layout(
-        th::model::Transformer({config.model, kVocabulary, kVocabulary, 1},
-                               th::model::GemmLibrary::kMkl)
-            .units(),
-        ranks());
+    const th::zero::FlatLayout layout = layout_of(config);
     const std::string where = "stage " + std::to_string(c.stage) + ", " + std::to_string(c.ahead) +
                               " ahead, kept " + std::to_string(c.kept);
     EXPECT_EQ(planned[MemoryClass::kCommunication] - record_bytes(layout),

@@ -22,13 +22,7 @@ using th_test::exact::run;
 using th_test::exact::Trace;
 
 RunConfig make_config(std::int64_t stage) {
-  RunConfig c;
-  c.model.d_model = 32;
-  c.model.num_heads = 4;
-  c.model.num_encoder_layers = c.model.num_decoder_layers = 2;
-  c.model.d_ff = 48;
-  c.model.dropout = 0.2;
-  c.zero.stage = stage;
+  RunConfig c = th_test::exact::small_config(stage);
   c.zero.partition = th::config::Partition::kNode;
   return c;
 }
@@ -83,25 +77,13 @@ TEST_F(PartitionMemory, ARankHoldsItsPartOfItsNodesParametersAsPlanned) {
       th_test::make_config(3, th_test::GradientCheckpointing::kFull, th_test::kSizes[0]);
   config.zero.partition = th::config::Partition::kNode;
   for (const std::vector<int>& nodes : node_placements(ranks())) {
-    th::zero::PlanRequest request = th_test::plan_request(config, th_test::kSizes[0], false);
-    request.nodes = th::runtime::NodeMap(nodes);
-    MPI_Comm_rank(MPI_COMM_WORLD, &request.rank);
-    const th::zero::MemoryPlan plan = th::zero::plan_memory(request);
-    th::runtime::MemoryUse at_end;
-    (void)th_test::measure(
-        config, th_test::kSizes[0], 0, TransportChoice::kBest,
-        [&] { at_end = th::runtime::MemoryLedger::process().current(); }, nodes);
-    const th::runtime::MemoryUse& planned = plan.phases.front().use;
+    const th_test::PlannedAndSeen update = th_test::plan_and_measure(config, nodes);
     for (const MemoryClass kind : {MemoryClass::kParameters, MemoryClass::kGradients,
                                    MemoryClass::kGatherSlots, MemoryClass::kMaster})
-      EXPECT_EQ(planned[kind], at_end[kind]) << testing::PrintToString(nodes);
-    const th::zero::FlatLayout layout(
-        th::model::Transformer({config.model, th_test::kVocabulary, th_test::kVocabulary, 1},
-                               th::model::GemmLibrary::kMkl)
-            .units(),
-        ranks());
-    const std::int64_t peers = request.nodes->node_size(request.rank);
-    EXPECT_EQ(planned[MemoryClass::kParameters], (layout.padded_total() + peers - 1) / peers * 4);
+      EXPECT_EQ(update.planned[kind], update.seen[kind]) << testing::PrintToString(nodes);
+    const std::int64_t whole = th_test::layout_of(config).padded_total(),
+                       peers = th::runtime::NodeMap(nodes).node_size(th_test::rank());
+    EXPECT_EQ(update.planned[MemoryClass::kParameters], (whole + peers - 1) / peers * 4);
   }
 }
 
