@@ -9,6 +9,9 @@ endif()
 set(TH_ISA_OPTIONS_avx2 -march=x86-64-v3)
 set(TH_ISA_OPTIONS_avx512 -march=x86-64-v4)
 set(TH_ISA_OPTIONS_avx512_vnni -march=x86-64-v4 -mavx512vnni -mprefer-vector-width=512)
+set(TH_ISA_OPTIONS_avx512_bf16 -march=x86-64-v4 -mavx512bf16 -mprefer-vector-width=512)
+set(TH_ISA_OPTIONS_amx -march=x86-64-v4 -mamx-tile -mamx-int8 -mamx-bf16
+  -mprefer-vector-width=512)
 
 # th_add_isa_objects(name NAMESPACE namespace SOURCES … [FUSED_SOURCES …] [ISAS …]): the object
 # libraries name_baseline, name_avx2, … in th::namespace, or those of ISAS alone. FUSED_SOURCES are
@@ -49,7 +52,7 @@ endfunction()
 # th_isa_objects(variable name): the objects of all sets, for a target's sources.
 function(th_isa_objects variable name)
   set(objects "")
-  foreach(isa IN LISTS TH_ISAS ITEMS avx512_vnni)
+  foreach(isa IN LISTS TH_ISAS ITEMS avx512_vnni avx512_bf16 amx)
     if(TARGET ${name}_${isa})
       list(APPEND objects $<TARGET_OBJECTS:${name}_${isa}>)
     endif()

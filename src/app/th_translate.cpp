@@ -15,6 +15,8 @@
 #include <string>
 #include <tuple>
 
+#include <malloc.h>
+
 // th_translate CHECKPOINT [--input F] [--output G]: one source line in, one target line out, in
 // order, by one process or by the ranks of a launch. docs/translate.md.
 namespace {
@@ -64,6 +66,16 @@ int run(int argc, char** argv) {
   return th::app::run_alone(request);
 }
 
+/// Batches take and give back the same memory again and again: the system would have to clear it
+/// each time.
+void keep_freed_memory() {
+#if defined(__GLIBC__)
+  constexpr int kMostOfHeap = 32 << 20, kKept = 1 << 30;  // the first is the most that glibc takes
+  mallopt(M_MMAP_THRESHOLD, kMostOfHeap);
+  mallopt(M_TRIM_THRESHOLD, kKept);
+#endif
+}
+
 int act(int argc, char** argv) {
   th::runtime::StopSignals::install();
   std::signal(SIGPIPE, SIG_IGN);  // a write fails in its place
@@ -87,4 +99,7 @@ int act(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) { th::leave(act(argc, argv)); }
+int main(int argc, char** argv) {
+  keep_freed_memory();
+  th::leave(act(argc, argv));
+}

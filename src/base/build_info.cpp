@@ -4,6 +4,9 @@
 
 #include <fstream>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 namespace th {
 
 BuildInfo build_info() {
@@ -27,6 +30,19 @@ std::string instruction_set() {
 bool has_bf16_instructions() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+bool has_amx_instructions() {
+#if defined(__x86_64__) && defined(__linux__)
+  static const bool granted = [] {
+    if (!__builtin_cpu_supports("amx-int8") || !__builtin_cpu_supports("amx-bf16")) return false;
+    constexpr long kRequest = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM of the tiles' state
+    return syscall(SYS_arch_prctl, kRequest, kTileData) == 0;
+  }();
+  return granted;
 #else
   return false;
 #endif

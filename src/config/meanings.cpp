@@ -11,8 +11,9 @@ double usual_momentum(OptimizerKind name) {
   return runtime::optimizer_reads(name, &runtime::OptimizerSettings::momentum) ? 0 : -1;
 }
 
-runtime::Nesterov usual_nesterov(OptimizerKind name) {
-  if (name == OptimizerKind::kMuon) return runtime::Nesterov::kTrue;
+runtime::Nesterov usual_nesterov(OptimizerKind name, double momentum) {
+  if (name == OptimizerKind::kMuon)
+    return momentum > 0 ? runtime::Nesterov::kTrue : runtime::Nesterov::kFalse;
   return runtime::optimizer_reads(name, &runtime::OptimizerSettings::nesterov)
              ? runtime::Nesterov::kFalse
              : runtime::Nesterov::kAuto;
@@ -35,7 +36,7 @@ RunConfig with_meanings(RunConfig config) {
   OptimizerSection& optimizer = config.optimizer;
   if (optimizer.momentum < 0) optimizer.momentum = usual_momentum(optimizer.name);
   if (optimizer.nesterov == runtime::Nesterov::kAuto)
-    optimizer.nesterov = usual_nesterov(optimizer.name);
+    optimizer.nesterov = usual_nesterov(optimizer.name, optimizer.momentum);
   if (optimizer.adam_lr == 0) optimizer.adam_lr = optimizer.lr;
   config.valid.best_metric = best_metric(config.valid);
   return config;

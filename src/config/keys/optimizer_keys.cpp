@@ -62,7 +62,7 @@ void add_optimizer(std::vector<Key>& t) {
       "optimizer.nesterov", TH_AT(optimizer.nesterov),
       Choices<Nesterov>{
           {"auto", Nesterov::kAuto}, {"true", Nesterov::kTrue}, {"false", Nesterov::kFalse}},
-      "Nesterov's momentum is used. auto: false for sgd, true for muon.")));
+      "Nesterov's momentum is used. auto: false for sgd, true for muon with a momentum.")));
   t.push_back(choice_key("optimizer.state_dtype", TH_AT(optimizer.state_dtype),
                          Choices<StateType>{{"fp32", StateType::kFp32}, {"bf16", StateType::kBf16}},
                          "Type in which the optimizer's states are stored. bf16 takes half the "

@@ -52,7 +52,8 @@ Gemm Gemm::rowwise(WeightLife weights) const {
   Gemm out = *this;
   if (library_ == GemmLibrary::kCublas) return out;
   out.fp32_ = rowwise_products(fp32_, WeightLife::kChange);
-  out.bf16_ = bf16_ == fp32_ ? out.fp32_ : rowwise_products(bf16_, WeightLife::kChange);
+  out.bf16_ = bf16_ == fp32_ && weights == WeightLife::kChange ? out.fp32_
+                                                               : rowwise_products(bf16_, weights);
   if (weights == WeightLife::kStay) out.resident_ = rowwise_products(fp32_, weights);
   return out;
 }
@@ -69,7 +70,7 @@ std::string Gemm::identity(config::Precision precision) const {
   const bool other =
       precision == config::Precision::kBf16 && native_bf16_ && library_ != GemmLibrary::kCublas;
   std::string text = fp32_->name();
-  if (other) text += "+bf16";
+  if (other) text += has_amx_instructions() ? "+bf16-amx" : "+bf16";
   if (other && bf16_ != fp32_) text.append("-").append(bf16_->name());
   return text;
 }

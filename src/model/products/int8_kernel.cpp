@@ -1,92 +1,29 @@
 #include "model/products/int8_kernel.hpp"
 
 #include "model/ops/row_math.hpp"
+#include "model/ops/vectors.hpp"
+#include "model/products/dot_tiles.hpp"
+#include "model/products/narrow_results.hpp"
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 
 #include <immintrin.h>
 
-// The one place with instructions by name: a compiler makes dot products of four bytes of loops,
-// but then with a sum over lanes for each element, which costs half of the time at 512 inputs.
+// Instructions by name stand here, in bf16_kernel.cpp and in amx_kernel.cpp alone: a compiler makes
+// dot products of four bytes of loops, but then with a sum over lanes for each element, which costs
+// half of the time at 512 inputs.
 namespace th::model::TH_ISA {
 
 namespace {
 
 static_assert(kLanes == kInt8Panel);
 
-/// Four bytes of inputs in every lane.
-[[gnu::always_inline]] inline __m512i four_inputs(const std::uint8_t* x) {
-  std::int32_t four = 0;
-  std::memcpy(&four, x, sizeof four);
-  return _mm512_set1_epi32(four);
-}
-
-/// The sums as floats: less what 128 in place of 0 adds, and scaled.
-[[gnu::always_inline]] inline __m512 scaled(const Int8Product& p, __m512i sums, std::int64_t row,
-                                            std::int64_t column) {
-  typedef std::int32_t Whole __attribute__((vector_size(64)));
-  typedef float Real __attribute__((vector_size(64)));
-  Whole of_weight;
-  Real scale;
-  std::memcpy(&of_weight, p.weight_sums + column, sizeof of_weight);
-  std::memcpy(&scale, p.weight_scale + column, sizeof scale);
-  const Whole exact = reinterpret_cast<Whole>(sums) - of_weight * kInt8Zero;
-  const Real value = __builtin_convertvector(exact, Real) * (scale * p.x_scale[row]);
-  return reinterpret_cast<__m512>(value);
-}
-
-/// The columns [column, column + 16) of a row, without those from p.last on.
-[[gnu::always_inline]] inline void store(const Int8Product& p, __m512 value, std::int64_t row,
-                                         std::int64_t column) {
-  const std::int64_t count = p.last - column;
-  const auto mask = static_cast<__mmask16>(count >= kLanes ? 0xFFFF : (1 << count) - 1);
-  if (p.bias != nullptr) value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, p.bias + column));
-  _mm512_mask_storeu_ps(p.y + row * p.y_stride + column, mask, value);
-}
-
-/// R rows by P panels of 16 columns.
-template <int R, int P>
-void tile(const Int8Product& p, std::int64_t row, std::int64_t column) {
-  const std::int64_t steps = p.stride / kInt8Step;
-  const std::uint8_t* x = p.x + row * p.stride;
-  const std::int8_t* w = p.weight + column * p.stride;
-  __m512i sums[R][P];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < P; ++c) sums[r][c] = _mm512_setzero_si512();
+struct Int8Dots : Int8Results {
+  [[gnu::always_inline]] static inline __m512i add(__m512i sums, __m512i left, __m512i right) {
+    return _mm512_dpbusd_epi32(sums, left, right);
   }
-  for (std::int64_t k = 0; k < steps; ++k) {
-    __m512i right[P];
-#pragma GCC unroll 4
-    for (int c = 0; c < P; ++c)
-      right[c] = _mm512_loadu_si512(w + (c * steps + k) * kLanes * kInt8Step);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const __m512i left = four_inputs(x + r * p.stride + k * kInt8Step);
-#pragma GCC unroll 4
-      for (int c = 0; c < P; ++c) sums[r][c] = _mm512_dpbusd_epi32(sums[r][c], left, right[c]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < P; ++c) {
-      const std::int64_t at = column + c * kLanes;
-      store(p, scaled(p, sums[r][c], row + r, at), row + r, at);
-    }
-  }
-}
-
-template <int P>
-void columns_of(const Int8Product& p, std::int64_t column) {
-  std::int64_t row = 0;
-  for (; row + 8 <= p.rows; row += 8) tile<8, P>(p, row, column);
-  for (; row + 2 <= p.rows; row += 2) tile<2, P>(p, row, column);
-  for (; row < p.rows; ++row) tile<1, P>(p, row, column);
-}
+};
 
 /// N outputs from number `i` on.
 template <int N>
@@ -123,42 +60,51 @@ void multiply_chosen(const ChosenInt8& given) {
   for (; i < p.count; ++i) chosen_from<1>(p, i);
 }
 
-void multiply_int8(const Int8Product& p) {
-  std::int64_t column = p.first;
-  for (; column + kLanes < p.last; column += 2 * kLanes) columns_of<2>(p, column);
-  for (; column < p.last; column += kLanes) columns_of<1>(p, column);
+void multiply_int8(const Int8Product& given) {
+  const Int8Product p = given;
+  dot_product<Int8Dots>(p, {.x = reinterpret_cast<const std::byte*>(p.x),
+                            .x_stride = p.stride,
+                            .weight = reinterpret_cast<const std::byte*>(p.weight),
+                            .steps = p.stride / kInt8Step});
 }
 
 void quantize_row(const Int8Row& given) {
   const Int8Row r = given;
-  float most_of[kLanes] = {};
-  std::int64_t k = 0;
-  for (; k + kLanes <= r.inputs; k += kLanes) {
-    for (int l = 0; l < kLanes; ++l) {
-      const float size = std::fabs(r.row[k + l]);
-      most_of[l] = size > most_of[l] ? size : most_of[l];
-    }
-  }
-  for (; k < r.inputs; ++k) {
-    const float size = std::fabs(r.row[k]);
-    most_of[0] = size > most_of[0] ? size : most_of[0];
-  }
-  float most = 0;
-  for (const float size : most_of) most = size > most ? size : most;
-  // 0 * x is not a number where x is infinite or none.
-  const float* row = r.row;
-  const bool finite = lane_sum(r.inputs, [row](std::int64_t i) { return row[i] * 0.0F; }) == 0.0F;
-  *r.scale = finite ? most / 127.0F : std::numeric_limits<float>::quiet_NaN();
-  const float factor = finite && most > 0 ? 127.0F / most : 0.0F;
+  using Vectors = VectorOf<kLanes>;
+  using Vector = Vectors::Type;
+  typedef std::uint8_t Bytes __attribute__((vector_size(kLanes)));
+  const std::int64_t whole = r.inputs / kLanes * kLanes, rest = r.inputs - whole;
+  float last[kLanes] = {};
+  std::memcpy(last, r.row + whole, static_cast<std::size_t>(rest) * sizeof(float));
+  Vector most{}, check{};
+  const auto look_at = [&](Vector value) __attribute__((always_inline)) {
+    const auto bits = reinterpret_cast<Vectors::Integers>(value);
+    const auto size = reinterpret_cast<Vector>(bits & 0x7FFFFFFF);
+    most = size > most ? size : most;
+    check += value * 0.0F;  // not a number where the value is infinite or none
+  };
+  for (std::int64_t k = 0; k < whole; k += kLanes) look_at(Vectors::load(r.row + k));
+  look_at(Vectors::load(last));
+  float largest[kLanes], checks[kLanes];
+  Vectors::store(largest, most);
+  Vectors::store(checks, check);
+  const float top = join_lanes(largest, [](float a, float b) { return larger(a, b); });
+  const bool finite = sum_lanes(checks) == 0.0F;
+  *r.scale = finite ? top / 127.0F : std::numeric_limits<float>::quiet_NaN();
+  std::memset(r.x + whole, kInt8Zero, static_cast<std::size_t>(int8_stride(r.inputs) - whole));
+  if (!finite) return std::memset(r.x, kInt8Zero, static_cast<std::size_t>(whole)), void();
+  const float factor = top > 0 ? 127.0F / top : 0.0F;
   constexpr float kUp = static_cast<float>(kInt8Zero) + 0.5F;  // positive: cutting off rounds
-  std::uint8_t* x = r.x;
-  if (finite) {
-    for (std::int64_t i = 0; i < r.inputs; ++i)
-      x[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(row[i] * factor + kUp));
-  } else {
-    std::memset(x, kInt8Zero, static_cast<std::size_t>(r.inputs));
+  const auto rounded = [&](Vector value) __attribute__((always_inline)) {
+    const auto steps = __builtin_convertvector(value * factor + kUp, Vectors::Integers);
+    return __builtin_convertvector(steps, Bytes);
+  };
+  for (std::int64_t k = 0; k < whole; k += kLanes) {
+    const Bytes bytes = rounded(Vectors::load(r.row + k));
+    std::memcpy(r.x + k, &bytes, sizeof bytes);
   }
-  std::memset(x + r.inputs, kInt8Zero, static_cast<std::size_t>(int8_stride(r.inputs) - r.inputs));
+  const Bytes bytes = rounded(Vectors::load(last));
+  std::memcpy(r.x + whole, &bytes, static_cast<std::size_t>(rest));
 }
 
 }  // namespace th::model::TH_ISA

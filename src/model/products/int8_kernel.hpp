@@ -10,9 +10,9 @@ namespace th::model {
 /// Weights lie in panels of so many outputs, of which each step of so many inputs has neighbouring
 /// bytes: the weight [N, K] as [N / 16, K / 4, 16, 4].
 inline constexpr std::int64_t kInt8Panel = 16, kInt8Step = 4;
-/// Bytes of a row of K inputs, of which those behind K count as 0.
+/// Bytes of a row of K inputs, whole vectors of them, of which those behind K count as 0.
 [[nodiscard]] constexpr std::int64_t int8_stride(std::int64_t inputs) {
-  return (inputs + kInt8Step - 1) / kInt8Step * kInt8Step;
+  return (inputs + 63) / 64 * 64;
 }
 /// Outputs with those that fill up the last pair of panels.
 [[nodiscard]] constexpr std::int64_t int8_outputs(std::int64_t outputs) {
@@ -53,11 +53,7 @@ struct Int8Row {
   float* scale = nullptr;
 };
 
-/// Weights of which only some outputs are asked lie row by row, each filled up with zeros to so
-/// many bytes of K inputs, and so are inputs, with anything.
-[[nodiscard]] constexpr std::int64_t int8_row_stride(std::int64_t inputs) {
-  return (inputs + 63) / 64 * 64;
-}
+/// Weights of which only some outputs are asked lie row by row, [N, int8_stride(K)].
 /// y[i] = Int8Product's y[m, ids[i]] of one row of inputs.
 struct ChosenInt8 {
   const std::uint8_t* x = nullptr;  ///< [stride], as quantize_row makes it
@@ -66,11 +62,16 @@ struct ChosenInt8 {
   const float* weight_scale = nullptr;        ///< [N]
   const std::int32_t* weight_sums = nullptr;  ///< [N]
   const float* bias = nullptr;                ///< [N], or null
-  std::int64_t stride = 0;                    ///< int8_row_stride(K)
+  std::int64_t stride = 0;                    ///< int8_stride(K)
   const std::int32_t* ids = nullptr;          ///< [count]
   std::int64_t count = 0;
   float* y = nullptr;  ///< [count]
 };
+
+/// Of this processor: by AMX where it is there, else by VNNI, with the same bits; null where it has
+/// no AVX-512 with VNNI.
+using Int8Multiply = void (*)(const Int8Product& product);
+[[nodiscard]] Int8Multiply int8_multiply();
 
 // int8_kernel.cpp is compiled for this namespace alone (cmake/ThIsa.cmake): AVX-512 with VNNI.
 namespace avx512_vnni {
@@ -78,5 +79,9 @@ void multiply_int8(const Int8Product& product);
 void quantize_row(const Int8Row& row);
 void multiply_chosen(const ChosenInt8& product);
 }  // namespace avx512_vnni
+// amx_kernel.cpp: the same sums, which are exact, by tiles.
+namespace amx {
+void multiply_int8(const Int8Product& product);
+}
 
 }  // namespace th::model

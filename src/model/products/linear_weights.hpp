@@ -5,15 +5,19 @@
 #include <cstdint>
 #include <map>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 // What products of linear layers by kernels of our own have in common.
 namespace th::model {
 
-/// Whether c = a b are tensors of a linear layer in fp32: rows of a, and rows of b transposed.
-[[nodiscard]] inline bool is_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
-  return a.dim() == 2 && a.scalar_type() == at::kFloat && b.scalar_type() == at::kFloat &&
-         c.scalar_type() == at::kFloat && (a.stride(1) == 1 || a.size(1) == 1) &&
+/// Whether c = a b are tensors of a linear layer of elements T: rows of a, and rows of b
+/// transposed.
+template <typename T>
+[[nodiscard]] bool is_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
+  constexpr at::ScalarType kType = std::is_same_v<T, float> ? at::kFloat : at::kBFloat16;
+  return a.dim() == 2 && a.scalar_type() == kType && b.scalar_type() == kType &&
+         c.scalar_type() == kType && (a.stride(1) == 1 || a.size(1) == 1) &&
          (b.stride(0) == 1 || b.size(0) == 1);
 }
 
@@ -24,13 +28,13 @@ class KeptWeights {
   /// Of the weight [N, K] whose transpose b is; make() is called when it is first seen.
   template <typename Make>
   const Made& of(const at::Tensor& b, const Make& make) {
-    const Key key{b.const_data_ptr<float>(), b.stride(1), b.size(1), b.size(0)};
+    const Key key{b.const_data_ptr(), b.stride(1), b.size(1), b.size(0)};
     const auto found = kept_.find(key);
     return found != kept_.end() ? found->second : kept_.emplace(key, make()).first->second;
   }
 
  private:
-  using Key = std::tuple<const float*, std::int64_t, std::int64_t, std::int64_t>;
+  using Key = std::tuple<const void*, std::int64_t, std::int64_t, std::int64_t>;
   std::map<Key, Made> kept_;
 };
 

@@ -3,7 +3,6 @@
 #include "model/products/int8_kernel.hpp"
 #include "model/products/linear_weights.hpp"
 #include "model/products/products.hpp"
-#include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 
@@ -61,7 +60,7 @@ QuantizedWeight in_panels(const at::Tensor& b) {
 
 /// As ChosenInt8 wants it.
 QuantizedWeight in_rows(const at::Tensor& b) {
-  const std::int64_t stride = int8_row_stride(b.size(0)), all = b.size(1);
+  const std::int64_t stride = int8_stride(b.size(0)), all = b.size(1);
   return quantized(b, all * stride, all,
                    [=](std::int64_t n, std::int64_t k) { return n * stride + k; });
 }
@@ -72,7 +71,7 @@ class Int8Products final : public Products {
   void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                 const at::Tensor& c, Write write, Arithmetic arithmetic) override {
 #if defined(__x86_64__)
-    if (is_linear(a, b, c) && write == Write::kSet && a.size(1) <= kMostInt8Inputs)
+    if (is_linear<float>(a, b, c) && write == Write::kSet && a.size(1) <= kMostInt8Inputs)
       return multiply_linear(a, b, bias, c, arithmetic);
 #endif
     others_->multiply(a, b, bias, c, write, arithmetic);
@@ -82,7 +81,7 @@ class Int8Products final : public Products {
                                      const at::Tensor& bias, std::span<const ChosenRows> groups,
                                      float* y) override {
     if (x.size(1) > kMostInt8Inputs) return false;
-    const std::int64_t stride = int8_row_stride(x.size(1));
+    const std::int64_t stride = int8_stride(x.size(1));
     const at::Tensor bytes =
         model::empty({x.size(0), stride}, at::TensorOptions().dtype(at::kByte));
     const at::Tensor scales = model::empty({x.size(0)}, x.options());
@@ -142,7 +141,7 @@ class Int8Products final : public Products {
                  Int8Product part = *static_cast<const Int8Product*>(context);
                  part.first = begin * kInt8Columns;
                  part.last = std::min(end * kInt8Columns, part.last);
-                 avx512_vnni::multiply_int8(part);
+                 int8_multiply()(part);
                },
                &product);
   }
@@ -153,13 +152,7 @@ class Int8Products final : public Products {
 
 }  // namespace
 
-bool has_int8_products() {
-#if defined(__x86_64__)
-  return instruction_set() == "avx512" && __builtin_cpu_supports("avx512vnni") != 0;
-#else
-  return false;
-#endif
-}
+bool has_int8_products() { return int8_multiply() != nullptr; }
 
 std::shared_ptr<Products> int8_products(std::shared_ptr<Products> others) {
   return std::make_shared<Int8Products>(std::move(others));

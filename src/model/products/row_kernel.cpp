@@ -72,7 +72,7 @@ void make_panels(const PanelsOfRows& given) {
 }
 
 /// Writes one vector of the result, without the columns from p.last on.
-[[gnu::always_inline]] inline void store(const RowProduct& p, Vector sum, std::int64_t row,
+[[gnu::always_inline]] inline void store(const RowProduct<float>& p, Vector sum, std::int64_t row,
                                          std::int64_t column) {
   float* y = p.y + row * p.y_stride + column;
   if (column + kLanes <= p.last) {
@@ -85,10 +85,12 @@ void make_panels(const PanelsOfRows& given) {
 
 /// R rows by P panels, the first of which is number `panel`.
 template <int R, int P>
-void tile(const RowProduct& p, std::int64_t row, std::int64_t panel) {
+void tile(const RowProduct<float>& p, std::int64_t row, std::int64_t panel) {
   constexpr int kWide = P * kVectors;
   const float* x = p.x + row * p.x_stride;
   const float* w = p.panels + panel * kRowPanel * p.inputs;
+  // While the first rows are multiplied, the weights of the next columns come into the cache.
+  const std::int64_t ahead = row == 0 ? P * kRowPanel * p.inputs : 0;
   Vector sums[R][kWide];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -98,8 +100,11 @@ void tile(const RowProduct& p, std::int64_t row, std::int64_t panel) {
   for (std::int64_t k = 0; k < p.inputs; ++k, w += kRowPanel) {
     Vector right[kWide];
 #pragma GCC unroll 4
-    for (int v = 0; v < kWide; ++v)
-      right[v] = Vectors::load(w + v / kVectors * kRowPanel * p.inputs + v % kVectors * kLanes);
+    for (int v = 0; v < kWide; ++v) {
+      const float* from = w + v / kVectors * kRowPanel * p.inputs + v % kVectors * kLanes;
+      right[v] = Vectors::load(from);
+      __builtin_prefetch(from + ahead, 0, 2);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const float left = x[r * p.x_stride + k];
@@ -117,7 +122,7 @@ void tile(const RowProduct& p, std::int64_t row, std::int64_t panel) {
 
 /// The last rows, fewer than a tile has.
 template <int R, int P>
-void rest(const RowProduct& p, std::int64_t row, std::int64_t panel) {
+void rest(const RowProduct<float>& p, std::int64_t row, std::int64_t panel) {
   if constexpr (R > 0) {
     if (p.rows - row == R) return tile<R, P>(p, row, panel);
     rest<R - 1, P>(p, row, panel);
@@ -125,13 +130,13 @@ void rest(const RowProduct& p, std::int64_t row, std::int64_t panel) {
 }
 
 template <int P>
-void panels_of(const RowProduct& p, std::int64_t panel) {
+void panels_of(const RowProduct<float>& p, std::int64_t panel) {
   std::int64_t row = 0;
   for (; row + kRowTile.rows <= p.rows; row += kRowTile.rows) tile<kRowTile.rows, P>(p, row, panel);
   rest<kRowTile.rows - 1, P>(p, row, panel);
 }
 
-void multiply(const RowProduct& given) {
+void multiply(const RowProduct<float>& given) {
   const RowProduct p = given;
   const std::int64_t panels = (p.last - p.first + kRowPanel - 1) / kRowPanel;
   std::int64_t panel = 0;

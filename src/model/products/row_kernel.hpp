@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "th/base/half_float.hpp"
+
 // Products of linear layers in which each row of the result depends on its own row of inputs alone:
 // never on how many rows there are, on their order, or on the number of threads.
 namespace th::model {
@@ -24,13 +26,15 @@ struct PanelsOfRows {
 };
 
 /// y[m, n] = sum over k of x[m, k] weight[n, k], + bias[n], for all M rows and the columns
-/// [first, last), fp32.
+/// [first, last), sums in fp32. T is float, or Bf16, of which two inputs that stand together count
+/// as one: panels, K and `inputs` are those of a weight of such pairs.
+template <typename T>
 struct RowProduct {
-  const float* x = nullptr;  ///< [M, K], rows x_stride floats apart
+  const T* x = nullptr;  ///< [M, K], rows x_stride elements apart
   std::int64_t x_stride = 0;
   const float* panels = nullptr;  ///< of the columns from `first` on
-  const float* bias = nullptr;    ///< [N], or null
-  float* y = nullptr;             ///< [M, N], rows y_stride floats apart
+  const T* bias = nullptr;        ///< [N], or null
+  T* y = nullptr;                 ///< [M, N], rows y_stride elements apart
   std::int64_t y_stride = 0;
   std::int64_t rows = 0, inputs = 0;  ///< M, K
   std::int64_t first = 0, last = 0;
@@ -40,10 +44,18 @@ struct RowProduct {
 /// multiply-add a step, so tiles of other shapes, and other instruction sets, give the same bits.
 struct RowKernels {
   void (*make_panels)(const PanelsOfRows& rows);
-  void (*multiply)(const RowProduct& product);
+  void (*multiply)(const RowProduct<float>& product);
 };
 /// Of this processor; null where it has no AVX2 and fused multiply-adds.
 [[nodiscard]] const RowKernels* row_kernels();
+
+/// Products in bf16 take whole steps of so many pairs, filled up with zeros, and whole pairs of
+/// panels.
+inline constexpr std::int64_t kBf16Pairs = 16, kBf16Panels = 4;
+/// Of this processor: by AMX where it is there, else by AVX512_BF16; null where it has neither. A
+/// row of the result depends on its own row of x alone, but the two round differently.
+using Bf16Multiply = void (*)(const RowProduct<Bf16>& product);
+[[nodiscard]] Bf16Multiply bf16_multiply();
 
 /// The part of the result that stays in the registers, and the floats of a vector.
 struct RowTile {
@@ -59,5 +71,11 @@ namespace avx2 {
 constexpr RowTile kRowTile{6, 1, 8};
 extern const RowKernels kRowKernels;
 }  // namespace avx2
+namespace avx512_bf16 {
+void multiply_bf16(const RowProduct<Bf16>& product);  // bf16_kernel.cpp
+}
+namespace amx {
+void multiply_bf16(const RowProduct<Bf16>& product);  // amx_kernel.cpp
+}
 
 }  // namespace th::model

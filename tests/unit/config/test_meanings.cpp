@@ -14,12 +14,13 @@ TEST(Meanings, OfAutoAreThoseOfTheRules) {
   const runtime::StepNumbers usual{};
   const runtime::Muon::Matrix muon = runtime::Muon::matrix(usual, 4, 4);
   EXPECT_EQ(static_cast<float>(usual_momentum(OptimizerKind::kMuon)), muon.momentum);
-  EXPECT_EQ(usual_nesterov(OptimizerKind::kMuon) == Nesterov::kTrue, muon.nesterov);
+  EXPECT_EQ(usual_nesterov(OptimizerKind::kMuon, 0.95) == Nesterov::kTrue, muon.nesterov);
   EXPECT_EQ(runtime::chosen_rule(OptimizerKind::kSgd, usual.settings), OptimizerKind::kSgd)
       << "without momentum";
   EXPECT_EQ(usual_momentum(OptimizerKind::kSgd), 0);
   EXPECT_EQ(runtime::SgdMomentum::factors(usual).of_gradient, 0) << "no Nesterov";
-  EXPECT_EQ(usual_nesterov(OptimizerKind::kSgd), Nesterov::kFalse);
+  EXPECT_EQ(usual_nesterov(OptimizerKind::kSgd, 0.9), Nesterov::kFalse);
+  EXPECT_EQ(usual_nesterov(OptimizerKind::kMuon, 0), Nesterov::kFalse);
   EXPECT_LT(usual_momentum(OptimizerKind::kAdam), 0);
 }
 

@@ -95,7 +95,7 @@ class Gemm {
   [[nodiscard]] GemmLibrary library() const noexcept { return library_; }
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
   /// The libraries in the run's identity: "mkl", "onednn-3.2.0", "onednn-torch",
-  /// "cublas"; "+bf16" where bf16 has products of its own.
+  /// "cublas"; "+bf16" where bf16 has products of its own, "+bf16-amx" where by AMX.
   [[nodiscard]] std::string identity(config::Precision precision) const;
 
  private:

@@ -12,10 +12,20 @@ namespace th::model::TH_ISA {
 
 namespace {
 
+/// Keys that are fetched ahead: they lie far apart, often outside of the processor's caches.
+constexpr std::int64_t kAhead = 4;
+/// Asks for `count` elements.
+template <typename T>
+[[gnu::always_inline]] inline void fetch(const T* from, std::int64_t count) {
+  constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));
+  for (std::int64_t i = 0; i < count; i += kLine) __builtin_prefetch(from + i);
+}
+
 /// scores [H, keys] of the scaled query q.
 template <typename T>
 void scores_of(const AttendOne<T>& o, const float* q, float* scores) {
   for (std::int64_t s = 0; s < o.keys; ++s) {
+    if (s + kAhead < o.keys) fetch(o.pairs[s + kAhead], o.heads * o.width);
     for (std::int64_t h = 0; h < o.heads; ++h) {
       const float* head = q + h * o.width;
       const T* key = o.pairs[s] + h * o.width;
@@ -53,6 +63,7 @@ template <typename T>
   for (std::int64_t h = 0; h < o.heads; ++h) softmax_row(scores + h * o.keys, o.keys);
   if (o.rule.gaps()) clear_gaps(o, scores);
   for (std::int64_t s = 0; s < o.keys; ++s) {
+    if (s + kAhead < o.keys) fetch(o.pairs[s + kAhead] + columns, columns);
     for (std::int64_t h = 0; h < o.heads; ++h) {
       const float weight = scores[h * o.keys + s];
       const T* value = o.pairs[s] + columns + h * o.width;

@@ -1,0 +1,28 @@
+#include "model/products/dot_tiles.hpp"
+#include "model/products/narrow_results.hpp"
+#include "model/products/row_kernel.hpp"
+
+// Products in bf16 by AVX512_BF16: each step adds the products of two inputs to an output's sum.
+namespace th::model::TH_ISA {
+
+namespace {
+
+struct Bf16Dots : Bf16Results {
+  [[gnu::always_inline]] static inline __m512 add(__m512 sums, __m512i left, __m512i right) {
+    return _mm512_dpbf16_ps(sums, reinterpret_cast<__m512bh>(left),
+                            reinterpret_cast<__m512bh>(right));
+  }
+};
+
+}  // namespace
+
+void multiply_bf16(const RowProduct<Bf16>& given) {
+  const RowProduct<Bf16> p = given;
+  dot_product<Bf16Dots>(p, {.x = reinterpret_cast<const std::byte*>(p.x),
+                            .x_stride = p.x_stride * static_cast<std::int64_t>(sizeof(Bf16)),
+                            .weight = reinterpret_cast<const std::byte*>(p.panels) -
+                                      p.first * p.inputs * static_cast<std::int64_t>(sizeof(float)),
+                            .steps = p.inputs});
+}
+
+}  // namespace th::model::TH_ISA

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include <immintrin.h>
+
+#include "model/products/int8_kernel.hpp"
+#include "model/products/row_kernel.hpp"
+#include "th/base/half_float.hpp"
+
+// What becomes of sixteen sums of a product in int8 or bf16, whichever instructions made them.
+namespace th::model::TH_ISA {
+
+/// The columns [column, column + 16) that stand before `last`.
+[[gnu::always_inline]] inline __mmask16 columns_before(std::int64_t last, std::int64_t column) {
+  const std::int64_t count = last - column;
+  return static_cast<__mmask16>(count >= 16 ? 0xFFFF : (1 << count) - 1);
+}
+
+struct Int8Results {
+  using Product = Int8Product;
+  using Sums = __m512i;
+
+  /// The sums less what 128 in place of 0 adds, scaled, with bias.
+  [[gnu::always_inline]] static inline void store(const Int8Product& p, __m512i sums,
+                                                  std::int64_t row, std::int64_t column) {
+    typedef std::int32_t Whole __attribute__((vector_size(64)));
+    typedef float Real __attribute__((vector_size(64)));
+    Whole of_weight;
+    Real scale;
+    std::memcpy(&of_weight, p.weight_sums + column, sizeof of_weight);
+    std::memcpy(&scale, p.weight_scale + column, sizeof scale);
+    const Whole exact = reinterpret_cast<Whole>(sums) - of_weight * kInt8Zero;
+    const Real real = __builtin_convertvector(exact, Real) * (scale * p.x_scale[row]);
+    __m512 value = reinterpret_cast<__m512>(real);
+    const __mmask16 mask = columns_before(p.last, column);
+    if (p.bias != nullptr)
+      value = _mm512_add_ps(value, _mm512_maskz_loadu_ps(mask, p.bias + column));
+    _mm512_mask_storeu_ps(p.y + row * p.y_stride + column, mask, value);
+  }
+};
+
+struct Bf16Results {
+  using Product = RowProduct<Bf16>;
+  using Sums = __m512;
+
+  /// The sums with bias, rounded to bf16.
+  [[gnu::always_inline]] static inline void store(const RowProduct<Bf16>& p, __m512 sums,
+                                                  std::int64_t row, std::int64_t column) {
+    float values[16], bias[16] = {};
+    _mm512_storeu_ps(values, sums);
+    const std::int64_t count = p.last - column < 16 ? p.last - column : 16;
+    Bf16* y = p.y + row * p.y_stride + column;
+    if (count == 16) {
+      if (p.bias != nullptr) {
+        for (int l = 0; l < 16; ++l) bias[l] = to_float(p.bias[column + l]);
+      }
+      for (int l = 0; l < 16; ++l) y[l] = from_float<Bf16>(values[l] + bias[l]);
+      return;
+    }
+    for (std::int64_t l = 0; l < count; ++l)
+      y[l] = from_float<Bf16>(p.bias != nullptr ? values[l] + to_float(p.bias[column + l])
+                                                : values[l]);
+  }
+};
+
+}  // namespace th::model::TH_ISA
