@@ -26,7 +26,7 @@ PACKAGES = ("ctranslate2==4.8.5",)
 LIMIT_S = 900
 SHORT = 0.25  # of the lines, for the time that is taken off
 # our type: those of CTranslate2 that it is put beside
-TYPES = {"fp32": ("float32",), "bf16": ("float32",), "int8": ("int8", "float32")}
+TYPES = {"fp32": ("float32",), "bf16": ("float32",), "int8": ("int8",)}
 
 PEER = """
 import sys, ctranslate2

@@ -73,6 +73,11 @@ def rank_variable():
     return "OMPI_COMM_WORLD_RANK" if is_open_mpi() else "PMI_RANK"
 
 
+def skip_without_int8(test):
+    if "avx512_vnni" not in Path("/proc/cpuinfo").read_text():
+        test.skipTest("the processor has no products in int8")
+
+
 def open_mpi_alone(test):
     """Decorates a test, or a class of them, of what Open MPI alone has."""
     return unittest.skipUnless(is_open_mpi(), "it is about Open MPI's settings")(test)

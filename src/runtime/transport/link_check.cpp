@@ -83,52 +83,49 @@ std::string ranks_text(const std::vector<int>& ranks) {
   return ranks.size() > kTold ? out + ", …" : out;
 }
 
-/// The exchange of one rank with its partners. The buffers live as long as the process where a
-/// message has not come: MPI may still write to them.
+/// The exchange of one rank with its partners. Of a pair the lower rank sends first and the other
+/// one answers, so that one side alone opens the connection: Open MPI 4.1's TCP transport may crash
+/// where both do at once. The buffers live as long as the process where a message has not come: MPI
+/// may still write to them.
 struct Exchange {
-  std::vector<int> partners;
-  std::vector<char> received;
-  std::vector<MPI_Request> requests;  // of each partner: receive, then send
-  char sent = 0;
+  struct Partner {
+    int rank = 0;
+    bool sent = false;
+    MPI_Request receive = MPI_REQUEST_NULL, send = MPI_REQUEST_NULL;
+    char received = 0;
+  };
+  MPI_Comm world = MPI_COMM_NULL;
+  int rank = 0;
+  std::optional<std::pair<int, int>> cut;
+  std::vector<Partner> partners;
+  char message = 0;
+
+  void send(Partner& to) {
+    to.sent = true;
+    if (cut && std::minmax(rank, to.rank) == std::minmax(cut->first, cut->second)) return;
+    check_mpi(MPI_Isend(&message, 1, MPI_CHAR, to.rank, kTag, world, &to.send), "MPI_Isend");
+  }
 };
 
-void begin(Exchange& exchange, MPI_Comm world, int rank,
-           const std::optional<std::pair<int, int>>& cut) {
-  exchange.received.resize(exchange.partners.size());
-  exchange.requests.assign(2 * exchange.partners.size(), MPI_REQUEST_NULL);
-  for (std::size_t i = 0; i < exchange.partners.size(); ++i) {
-    const int other = exchange.partners[i];
-    check_mpi(MPI_Irecv(&exchange.received[i], 1, MPI_CHAR, other, kTag, world,
-                        &exchange.requests[2 * i]),
-              "MPI_Irecv");
-    if (cut && std::minmax(rank, other) == std::minmax(cut->first, cut->second)) continue;
+void begin(Exchange& exchange) {
+  for (Exchange::Partner& one : exchange.partners) {
     check_mpi(
-        MPI_Isend(&exchange.sent, 1, MPI_CHAR, other, kTag, world, &exchange.requests[2 * i + 1]),
-        "MPI_Isend");
+        MPI_Irecv(&one.received, 1, MPI_CHAR, one.rank, kTag, exchange.world, &one.receive),
+        "MPI_Irecv");
+    if (one.rank > exchange.rank) exchange.send(one);
   }
 }
 
-/// Whether all messages have come and gone by `end`.
-bool complete(Exchange& exchange, steady_clock::time_point end) {
-  int all = 0;
-  while (true) {
-    check_mpi(MPI_Testall(static_cast<int>(exchange.requests.size()), exchange.requests.data(),
-                          &all, MPI_STATUSES_IGNORE),
-              "MPI_Testall");
-    if (all != 0) return true;
-    if (steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::microseconds(200));
-  }
-}
-
-/// The partners of whom a message has not come, or to whom one has not gone.
+/// The partners of whom a message has not come, or to whom one has not gone; those that wait for an
+/// answer get it.
 std::vector<int> silent_ones(Exchange& exchange) {
   std::vector<int> out;
-  for (std::size_t i = 0; i < exchange.partners.size(); ++i) {
+  for (Exchange::Partner& one : exchange.partners) {
     int came = 0, went = 0;
-    check_mpi(MPI_Test(&exchange.requests[2 * i], &came, MPI_STATUS_IGNORE), "MPI_Test");
-    check_mpi(MPI_Test(&exchange.requests[2 * i + 1], &went, MPI_STATUS_IGNORE), "MPI_Test");
-    if (came == 0 || went == 0) out.push_back(exchange.partners[i]);
+    check_mpi(MPI_Test(&one.receive, &came, MPI_STATUS_IGNORE), "MPI_Test");
+    if (came != 0 && !one.sent) exchange.send(one);
+    check_mpi(MPI_Test(&one.send, &went, MPI_STATUS_IGNORE), "MPI_Test");
+    if (came == 0 || went == 0) out.push_back(one.rank);
   }
   return out;
 }
@@ -155,13 +152,21 @@ std::string check_links(MPI_Comm world, std::chrono::duration<double> limit,
   check_mpi(MPI_Comm_rank(world, &rank), "MPI_Comm_rank");
   check_mpi(MPI_Comm_size(world, &ranks), "MPI_Comm_size");
   auto exchange = std::make_unique<Exchange>();
-  exchange->partners = partners_of(rank, ranks);
-  begin(*exchange, world, rank, planted_pair(env));
+  exchange->world = world;
+  exchange->rank = rank;
+  exchange->cut = planted_pair(env);
+  for (const int other : partners_of(rank, ranks)) exchange->partners.emplace_back().rank = other;
+  begin(*exchange);
   const auto end = steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(limit);
-  if (complete(*exchange, end)) return {};
-  const std::vector<int> silent = silent_ones(*exchange);
-  (void)exchange.release();
-  return silent.empty() ? std::string() : silence_text(rank, silent, limit, env);
+  while (true) {
+    const std::vector<int> silent = silent_ones(*exchange);
+    if (silent.empty()) return {};
+    if (steady_clock::now() > end) {
+      (void)exchange.release();
+      return silence_text(rank, silent, limit, env);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
 }
 
 /// TH_LINK_SECONDS, or 60 s where it is not set.

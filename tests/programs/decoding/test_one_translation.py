@@ -47,6 +47,7 @@ class OneTranslation(th_run.SharedRunTest):
             "th_translate",
             checkpoint,
             *("--beam", beam, "--n-best", beam, "--batch", batch),
+            *self.options,
             text=text,
         ).out
         best = [[] for _ in lines]
@@ -59,10 +60,12 @@ class OneTranslation(th_run.SharedRunTest):
         for name, lines in (("source", self.source_lines), ("target", self.target_lines)):
             (self.folder / name).write_text("".join(f"{lines[i]}\n" for i in order))
         words = ("--score", "--input", "source", "--target", "target", "--batch", batch)
+        words += self.options
         out = self.program("th_translate", checkpoint, *words).out.splitlines()
         return dict(zip(order, out))
 
-    def check(self, dtype, beams=(1, 5) if th_run.LONG else (5,)):
+    def check(self, dtype, beams=(1, 5) if th_run.LONG else (5,), options=()):
+        self.options = options
         checkpoint = self.of_type(dtype)
         order = list(range(LINES))
         shuffled = random.Random(5).sample(order, LINES)
@@ -94,6 +97,10 @@ class OneTranslation(th_run.SharedRunTest):
 
     def test_fp16(self):
         self.check("fp16")
+
+    def test_int8(self):
+        th_run.skip_without_int8(self)
+        self.check("fp32", options=("--dtype", "int8"))
 
     def test_validation_loss_whatever_the_batches_and_ranks(self):
         losses = set()

@@ -6,7 +6,6 @@ in every type."""
 import gzip
 import random
 import re
-from pathlib import Path
 
 import th_run
 
@@ -120,8 +119,7 @@ class Shortlist(th_run.SharedRunTest):
         self.check("fp16")
 
     def test_int8_is_the_sentences_own(self):
-        if "avx512_vnni" not in Path("/proc/cpuinfo").read_text():
-            self.skipTest("the processor has no products in int8")
+        th_run.skip_without_int8(self)
         self.check("int8")
 
     def test_ranks_shards_and_ensembles(self):
