@@ -53,6 +53,13 @@ if(NOT TH_TORCH_CPU_LIBRARY OR NOT TH_C10_LIBRARY)
     "Run tools/install_dependencies.sh, "
     "or set TH_LIBTORCH to a folder that holds include/ and lib/.")
 endif()
+# The threads of LibTorch's own OpenMP library compute our ranges too: a second library would have
+# threads of its own beside them.
+file(GLOB TH_OPENMP_LIBRARY ${TH_LIBTORCH}/lib/libgomp*.so*)
+if(NOT TH_OPENMP_LIBRARY)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  set(TH_OPENMP_LIBRARY OpenMP::OpenMP_CXX)
+endif()
 file(GLOB TH_NVIDIA_LIB_DIRS ${TH_LIBTORCH}/../nvidia/*/lib)
 set(TH_TORCH_RPATH ${TH_LIBTORCH}/lib ${TH_NVIDIA_LIB_DIRS})
 add_library(th_torch INTERFACE)

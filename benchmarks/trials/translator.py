@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "build" / "bin" / "th_translate"
+PROGRAM = Path(os.environ.get("TH_TRANSLATE", ROOT / "build" / "bin" / "th_translate"))
 
 
 def environment():

@@ -1,6 +1,7 @@
 #include "model/blocks/decoder_layer.hpp"
 
 #include "model/ops/decoding/decoding_kernels.hpp"
+#include "model/ops/host_threads.hpp"
 #include "th/model/memory/tensors.hpp"
 
 #include <algorithm>
@@ -19,11 +20,27 @@ std::int64_t place_of(const DecodingRows& rows, std::int64_t sentence, std::int6
   return sentence * rows.kept_keys + key % rows.kept_keys;
 }
 
-/// Room for the keys that one query sees.
+/// What a thread attends with: room for the addresses of the keys that one query sees, and scratch.
 template <typename T>
-const T** pairs_of(const DecodingRows& rows) {
+struct AttendRoom {
+  const T** pairs = nullptr;
+  float* scratch = nullptr;
+};
+template <typename T>
+AttendRoom<T> room_of(const DecodingRows& rows, std::int64_t thread) {
   static_assert(sizeof(const T*) == sizeof(std::int64_t));
-  return reinterpret_cast<const T**>(rows.pairs.data_ptr<std::int64_t>());
+  return {reinterpret_cast<const T**>(rows.pairs.data_ptr<std::int64_t>() +
+                                      thread * rows.pairs.size(1)),
+          rows.scratch.data_ptr<float>() + thread * rows.scratch.size(1)};
+}
+
+/// Calls attend(row, room) for every row, on threads.
+template <typename T, typename Attend>
+void over_rows(const DecodingRows& rows, std::int64_t count, const Attend& attend) {
+  over_threads(count, [&](std::int64_t begin, std::int64_t end, std::int64_t thread) {
+    const AttendRoom<T> room = room_of<T>(rows, thread);
+    for (std::int64_t r = begin; r < end; ++r) attend(r, room);
+  });
 }
 
 }  // namespace
@@ -118,24 +135,23 @@ at::Tensor DecoderLayer::step_self(const DecodingRows& rows, const ParameterSpan
                   static_cast<std::size_t>(pair) * sizeof(T));
     }
     const runtime::PositionRange keys = self_rules_.scores.keys(rows.step, rows.step + 1);
-    const T** pairs = pairs_of<T>(rows);
-    for (std::int64_t r = 0; r < count; ++r) {
+    over_rows<T>(rows, count, [&](std::int64_t r, const AttendRoom<T>& room) {
       const std::int32_t* of_steps = rows.line(rows.step, r) + 1;
       for (std::int64_t t = keys.begin; t < keys.end; ++t) {
         const std::int64_t place = t % rows.kept_steps;
-        pairs[t - keys.begin] = kept + (place * rows.capacity + of_steps[place]) * pair;
+        room.pairs[t - keys.begin] = kept + (place * rows.capacity + of_steps[place]) * pair;
       }
       attend_one(AttendOne<T>{.query = k.elements(qkv) + r * 3 * width,
-                              .pairs = pairs,
+                              .pairs = room.pairs,
                               .first_key = keys.begin,
                               .keys = keys.end - keys.begin,
                               .heads = c.heads,
                               .width = width / c.heads,
                               .rule = self_rules_.scores,
                               .position = rows.step,
-                              .scratch = fp32(rows.scratch),
+                              .scratch = room.scratch,
                               .out = k.elements(out) + r * width});
-    }
+    });
   });
   return self_attention_.out(p).forward(c, out);
 }
@@ -151,25 +167,24 @@ at::Tensor DecoderLayer::step_cross(const DecodingRows& rows, const ParameterSpa
   c.run(query, [&]<typename T>(const Kernels<T>& k) {
     const T* kept = k.elements(cache.cross);
     const std::span<const std::int64_t> offsets = rows.pass.rows.memory_offsets();
-    const T** pairs = pairs_of<T>(rows);
-    for (std::int64_t r = 0; r < count; ++r) {
+    over_rows<T>(rows, count, [&](std::int64_t r, const AttendRoom<T>& room) {
       const std::int64_t sentence = rows.sentence(r);
       const std::int64_t first = offsets[static_cast<std::size_t>(sentence)];
       const runtime::PositionRange keys = cross_rules_.scores.keys(
           rows.step, offsets[static_cast<std::size_t>(sentence + 1)] - first);
       for (std::int64_t s = keys.begin; s < keys.end; ++s)
-        pairs[s - keys.begin] = kept + place_of(rows, sentence, first, s) * 2 * width;
+        room.pairs[s - keys.begin] = kept + place_of(rows, sentence, first, s) * 2 * width;
       attend_one(AttendOne<T>{.query = k.elements(query) + r * width,
-                              .pairs = pairs,
+                              .pairs = room.pairs,
                               .first_key = keys.begin,
                               .keys = std::max<std::int64_t>(0, keys.end - keys.begin),
                               .heads = c.heads,
                               .width = width / c.heads,
                               .rule = cross_rules_.scores,
                               .position = rows.step,
-                              .scratch = fp32(rows.scratch),
+                              .scratch = room.scratch,
                               .out = k.elements(out) + r * width});
-    }
+    });
   });
   return cross_attention_.out(p).forward(c, out);
 }

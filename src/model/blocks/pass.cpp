@@ -3,6 +3,8 @@
 #include "model/ops/decoding/decoding_kernels.hpp"
 #include "th/model/memory/tensors.hpp"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 
 namespace th::model {
@@ -77,8 +79,9 @@ void DecodingRows::make_room(std::int64_t longest, std::int64_t width) {
   ids = model::empty({capacity}, at::kLong);
   places = model::empty({capacity}, at::kInt);
   lines = model::empty({2, capacity, 1 + kept_steps}, at::kInt);
-  scratch = model::empty({attend_scratch(keys, heads, width / heads)}, at::kFloat);
-  pairs = model::empty({keys}, at::kLong);
+  const std::int64_t threads = at::get_num_threads();
+  scratch = model::empty({threads, attend_scratch(keys, heads, width / heads)}, at::kFloat);
+  pairs = model::empty({threads, keys}, at::kLong);
 }
 
 }  // namespace th::model

@@ -90,8 +90,8 @@ struct DecodingRows {
   /// sentence, then the row that it was in each step that is kept, this one included: step t in
   /// place 1 + t % kept steps.
   at::Tensor lines{};
-  at::Tensor scratch{};  ///< attend_scratch() floats of the most keys that a query sees
-  at::Tensor pairs{};    ///< room for their addresses, int64 [most keys]
+  at::Tensor scratch{};  ///< [threads, attend_scratch() floats of the most keys that a query sees]
+  at::Tensor pairs{};    ///< room for their addresses, int64 [threads, most keys]
   /// By sentence, the ids that logits are asked of; empty: all.
   std::vector<std::span<const std::int32_t>> candidates{};
 

@@ -2,11 +2,10 @@
 
 #include "model/decoding/step_scores.hpp"
 #include "model/ops/decoding/decoding_kernels.hpp"
+#include "model/ops/host_threads.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
-
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -57,7 +56,7 @@ StepLogits mean_of(std::span<const at::Tensor> logits,
   const RowPlaces rows(logits.front(), ids);
   at::Tensor mean = model::empty(logits.front().sizes(), at::kFloat);
   float* out = mean.data_ptr<float>();
-  at::parallel_for(0, rows.size(), 1, [&](std::int64_t begin, std::int64_t end) {
+  over_threads(rows.size(), [&](std::int64_t begin, std::int64_t end, std::int64_t) {
     for (std::int64_t r = begin; r < end; ++r)
       write_mean(logits, rows.first(r), rows.columns(r), out + rows.first(r));
   });

@@ -1,5 +1,6 @@
 #include "model/decoding/step_scores.hpp"
 
+#include "model/ops/host_threads.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
@@ -105,15 +106,21 @@ StepScores::StepScores(StepLogits logits)
     : logits_(std::move(logits)), places_(logits_.values, logits_.ids), room_(places_) {
   with_element(logits_.values, [&](auto element) {
     using T = decltype(element);
-    for (std::int64_t r = 0; r < places_.size(); ++r) {
-      room_.rows.push_back(normalizer_of(elements<T>(logits_.values) + places_.first(r), columns(r),
-                                         room_.maxima.data_ptr<float>() + places_.first_block(r)));
-      if (!room_.rows.back().finite)
-        throw NumericsError(
-            "decoding: the model's logits are not finite; the parameters have overflowed or are "
-            "damaged");
-    }
+    room_.rows.resize(static_cast<std::size_t>(places_.size()));
+    over_threads(places_.size(), [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        room_.rows[static_cast<std::size_t>(r)] =
+            normalizer_of(elements<T>(logits_.values) + places_.first(r), columns(r),
+                          room_.maxima.data_ptr<float>() + places_.first_block(r));
+      }
+    });
   });
+  for (const RowNormalizer& row : room_.rows) {
+    if (!row.finite)
+      throw NumericsError(
+          "decoding: the model's logits are not finite; the parameters have overflowed or are "
+          "damaged");
+  }
 }
 
 double StepScores::log_probability(std::int64_t row, std::int64_t id) const {

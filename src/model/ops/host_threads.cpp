@@ -2,6 +2,10 @@
 
 #include <ATen/Parallel.h>
 
+#if !defined(_OPENMP)
+#error "at::parallel_for is a serial loop without -fopenmp"
+#endif
+
 namespace th::model {
 
 void on_threads(std::int64_t count, RangeWork* work, void* context) {

@@ -165,11 +165,11 @@ void multiply_int8(const Int8Product& given) {
 
 void multiply_bf16(const RowProduct<Bf16>& given) {
   const RowProduct<Bf16> p = given;
-  multiply<Bf16Results>(p, {.x = reinterpret_cast<const std::byte*>(p.x),
-                            .x_stride = p.x_stride * static_cast<std::int64_t>(sizeof(Bf16)),
-                            .panels = reinterpret_cast<const std::byte*>(p.panels),
-                            .panel = kRowPanel * p.inputs *
-                                     static_cast<std::int64_t>(sizeof(float))});
+  multiply<Bf16Results>(p,
+                        {.x = reinterpret_cast<const std::byte*>(p.x),
+                         .x_stride = p.x_stride * static_cast<std::int64_t>(sizeof(Bf16)),
+                         .panels = reinterpret_cast<const std::byte*>(p.panels),
+                         .panel = kRowPanel * p.inputs * static_cast<std::int64_t>(sizeof(float))});
 }
 
 }  // namespace th::model::TH_ISA

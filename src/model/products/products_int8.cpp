@@ -110,12 +110,14 @@ class Int8Products final : public Products {
 #if defined(__x86_64__)
   /// Rows of `a` to those of `x`.
   static void quantize_rows(const at::Tensor& a, const at::Tensor& x, const at::Tensor& scales) {
-    for (std::int64_t m = 0; m < a.size(0); ++m) {
-      avx512_vnni::quantize_row({.row = a.const_data_ptr<float>() + m * a.stride(0),
-                                 .inputs = a.size(1),
-                                 .x = x.data_ptr<std::uint8_t>() + m * x.stride(0),
-                                 .scale = scales.data_ptr<float>() + m});
-    }
+    over_threads(a.size(0), [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+      for (std::int64_t m = begin; m < end; ++m) {
+        avx512_vnni::quantize_row({.row = a.const_data_ptr<float>() + m * a.stride(0),
+                                   .inputs = a.size(1),
+                                   .x = x.data_ptr<std::uint8_t>() + m * x.stride(0),
+                                   .scale = scales.data_ptr<float>() + m});
+      }
+    });
   }
   void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                        const at::Tensor& c, Arithmetic arithmetic) {

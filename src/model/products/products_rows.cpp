@@ -120,8 +120,8 @@ class RowwiseProducts final : public Products {
     at::Tensor scratch, weight;
     if (weights_ == WeightLife::kChange) {
       weight = whole_rows<T>(b.t(), arithmetic);
-      scratch = model::empty({at::get_num_threads(), kColumns * inputs},
-                             a.options().dtype(at::kFloat));
+      scratch =
+          model::empty({at::get_num_threads(), kColumns * inputs}, a.options().dtype(at::kFloat));
     }
     if (arithmetic == Arithmetic::kShapesOnly) return;
     Dealt<T> dealt{.product = {.x = elements<T>(x),

@@ -109,9 +109,8 @@ struct Exchange {
 
 void begin(Exchange& exchange) {
   for (Exchange::Partner& one : exchange.partners) {
-    check_mpi(
-        MPI_Irecv(&one.received, 1, MPI_CHAR, one.rank, kTag, exchange.world, &one.receive),
-        "MPI_Irecv");
+    check_mpi(MPI_Irecv(&one.received, 1, MPI_CHAR, one.rank, kTag, exchange.world, &one.receive),
+              "MPI_Irecv");
     if (one.rank > exchange.rank) exchange.send(one);
   }
 }

@@ -80,21 +80,16 @@ template <typename T>
 [[gnu::always_inline]] inline float block_maxima(const T* logits, std::int64_t vocabulary,
                                                  float* maxima, float& check) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
-  float lanes[kLanes], zeros[kLanes] = {};
+  float zeros[kLanes] = {};
   float top = kNone;
   const std::int64_t whole = vocabulary / kLogitBlock;
   for (std::int64_t b = 0; b < whole; ++b) {
     const T* block = logits + b * kLogitBlock;
-    for (int l = 0; l < kLanes; ++l) lanes[l] = kNone;
-    for (std::int64_t i = 0; i < kLogitBlock; i += kLanes) {
-      for (int l = 0; l < kLanes; ++l) {
-        const float value = to_float(block[i + l]);
-        lanes[l] = larger(value, lanes[l]);
-        zeros[l] += value * 0.0F;
-      }
-    }
-    maxima[b] = join_lanes(lanes, [](float a, float b_) { return larger(a, b_); });
+    maxima[b] = row_maximum(block, kLogitBlock);
     top = larger(maxima[b], top);
+    for (std::int64_t i = 0; i < kLogitBlock; i += kLanes) {
+      for (int l = 0; l < kLanes; ++l) zeros[l] += to_float(block[i + l]) * 0.0F;
+    }
   }
   const std::int64_t rest = vocabulary - whole * kLogitBlock;
   check = sum_lanes(zeros);
