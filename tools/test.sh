@@ -2,8 +2,9 @@
 # tools/test.sh [--long] [CTEST OPTION…]: installs what is missing, builds everything, and runs
 # every test with ctest; the exit code is ctest's.
 #   --long           also the tests labelled long (hours); without it they are left out
-#   TH_TEST_JOBS=N   cores that tests share (default 2, or 1 where there is no more): a test that
-#                    measures, or keeps two cores busy, runs by itself
+#   TH_TEST_JOBS=N   tests at a time, of which one that keeps two cores busy counts as two (default
+#                    3, because tests wait a quarter of their time, or 1 on one core); a test that
+#                    measures runs by itself
 # Takes about 40 minutes on 2 cores.
 set -euo pipefail
 fail() { echo "test.sh: error: $*" >&2; exit 2; }
@@ -38,7 +39,7 @@ if [ -x .deps/venv/bin/python ]; then
 fi
 # run_env.sh sets OMP_NUM_THREADS for the programs, and nproc answers with that where it is set.
 cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
-jobs=${TH_TEST_JOBS:-$((cores < 2 ? 1 : 2))}
-echo "test.sh: tests share $jobs of $cores cores"
+jobs=${TH_TEST_JOBS:-$((cores < 2 ? 1 : 3))}
+echo "test.sh: $jobs tests at a time on $cores cores"
 ctest --test-dir build --output-on-failure --no-tests=error -j "$jobs" "${selection[@]}" \
   "${options[@]}"

@@ -30,9 +30,9 @@ TYPES = {"fp32": ("float32",), "bf16": ("float32",), "int8": ("int8",)}
 
 PEER = """
 import sys, ctranslate2
-model, source, target, kind, threads, beam, batch, length, tokens = sys.argv[1:]
+model, source, target, kind, workers, threads, beam, batch, length, tokens = sys.argv[1:]
 translator = ctranslate2.Translator(
-    model, device="cpu", compute_type=kind, inter_threads=1, intra_threads=int(threads))
+    model, device="cpu", compute_type=kind, inter_threads=int(workers), intra_threads=int(threads))
 lines = [line.split() for line in open(tokens, encoding="utf-8").read().splitlines()]
 results = translator.translate_batch(
     lines, beam_size=int(beam), max_batch_size=int(batch), batch_type="examples",
@@ -89,8 +89,9 @@ class Lines:
 
 def commands(words, model, kind, peer_kind):
     """The two commands, as functions of the input."""
+    launch = ("mpirun", "-np", words.ranks) if words.ranks > 1 else ()
     ours = [
-        *(words.translate, words.checkpoint, "--dtype", kind, "--threads", words.threads),
+        *(*launch, words.translate, words.checkpoint, "--dtype", kind, "--threads", words.threads),
         *("--beam", words.beam, "--batch", words.batch, "--length-penalty", 0),
         *("--min-length", words.length, "--max-length", words.length),
     ]
@@ -99,7 +100,8 @@ def commands(words, model, kind, peer_kind):
         lambda path: [*ours, "--input", path, "--output", path.with_suffix(".ours"), "--anew"],
         lambda path: [
             *(python, "-c", PEER, model, path, path.with_suffix(".theirs"), peer_kind),
-            *(words.threads, words.beam, words.batch, words.length, path),
+            *((words.ranks, 1) if words.ranks > 1 else (1, words.threads)),
+            *(words.beam, words.batch, words.length, path),
         ],
     )
 
@@ -116,6 +118,12 @@ def arguments():
     parser.add_argument("--beam", type=int, default=1)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--ranks",
+        type=int,
+        default=1,
+        help="below mpirun, beside as many workers of CTranslate2 (inter_threads)",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 
@@ -137,7 +145,8 @@ def main():
         lines = Lines(words.lines, words.count, folder)
         print(
             f"{words.count} lines, {words.length} tokens each, beam {words.beam}, batches of"
-            f" {words.batch}, {words.threads} threads, {words.rounds} rounds; tokens/s, medians\n"
+            f" {words.batch}, {words.ranks} ranks, {words.threads} threads, {words.rounds} rounds;"
+            f" tokens/s, medians\n"
         )
         print("| th_translate | CTranslate2 | ours | theirs | ratio | least and most |")
         print("| --- | --- | ---: | ---: | ---: | --- |")

@@ -1,6 +1,6 @@
 #include "model/ops/host_threads.hpp"
 #include "model/products/chosen_products.hpp"
-#include "model/products/int8_kernel.hpp"
+#include "model/products/kernels/int8_kernel.hpp"
 #include "model/products/linear_weights.hpp"
 #include "model/products/products.hpp"
 #include "th/base/error.hpp"

@@ -1,7 +1,7 @@
 #include "model/ops/host_threads.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 #include "model/products/linear_weights.hpp"
 #include "model/products/products.hpp"
-#include "model/products/row_kernel.hpp"
 #include "th/base/error.hpp"
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"

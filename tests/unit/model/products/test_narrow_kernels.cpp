@@ -1,8 +1,8 @@
 // Kernels of int8 and bf16, each set of instructions that this processor has.
 #include <gtest/gtest.h>
 
-#include "model/products/int8_kernel.hpp"
-#include "model/products/row_kernel.hpp"
+#include "model/products/kernels/int8_kernel.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 #include "th/base/build_info.hpp"
 #include "unit/model/tensors.hpp"
 

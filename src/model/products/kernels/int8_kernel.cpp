@@ -1,9 +1,9 @@
-#include "model/products/int8_kernel.hpp"
+#include "model/products/kernels/int8_kernel.hpp"
 
 #include "model/ops/row_math.hpp"
 #include "model/ops/vectors.hpp"
-#include "model/products/dot_tiles.hpp"
-#include "model/products/narrow_results.hpp"
+#include "model/products/kernels/dot_tiles.hpp"
+#include "model/products/kernels/narrow_results.hpp"
 
 #include <cstring>
 #include <limits>

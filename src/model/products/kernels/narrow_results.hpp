@@ -5,8 +5,8 @@
 
 #include <immintrin.h>
 
-#include "model/products/int8_kernel.hpp"
-#include "model/products/row_kernel.hpp"
+#include "model/products/kernels/int8_kernel.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 #include "th/base/half_float.hpp"
 
 // What becomes of sixteen sums of a product in int8 or bf16, whichever instructions made them.

@@ -1,4 +1,4 @@
-#include "model/products/row_kernel.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 
 #include "model/ops/vectors.hpp"
 

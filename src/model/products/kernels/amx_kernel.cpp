@@ -1,6 +1,6 @@
-#include "model/products/int8_kernel.hpp"
-#include "model/products/narrow_results.hpp"
-#include "model/products/row_kernel.hpp"
+#include "model/products/kernels/int8_kernel.hpp"
+#include "model/products/kernels/narrow_results.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 
 #include <algorithm>
 #include <cstddef>

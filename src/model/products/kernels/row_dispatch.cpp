@@ -1,5 +1,5 @@
-#include "model/products/int8_kernel.hpp"
-#include "model/products/row_kernel.hpp"
+#include "model/products/kernels/int8_kernel.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 #include "th/base/build_info.hpp"
 
 namespace th::model {

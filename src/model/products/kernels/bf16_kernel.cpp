@@ -1,6 +1,6 @@
-#include "model/products/dot_tiles.hpp"
-#include "model/products/narrow_results.hpp"
-#include "model/products/row_kernel.hpp"
+#include "model/products/kernels/dot_tiles.hpp"
+#include "model/products/kernels/narrow_results.hpp"
+#include "model/products/kernels/row_kernel.hpp"
 
 // Products in bf16 by AVX512_BF16: each step adds the products of two inputs to an output's sum.
 namespace th::model::TH_ISA {
