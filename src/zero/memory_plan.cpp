@@ -11,6 +11,7 @@
 #include "th/zero/decoding_source.hpp"
 #include "th/zero/whole_matrices.hpp"
 #include "th/zero/whole_update.hpp"
+#include "zero/planned_source.hpp"
 #include "zero/sizes.hpp"
 
 #include <algorithm>
@@ -22,33 +23,6 @@ namespace {
 
 using runtime::MemoryClass;
 using runtime::MemoryUse;
-
-/// Units whose tensors have shapes and addresses, and no memory.
-class PlannedSource final : public model::ParameterSource {
- public:
-  PlannedSource(const FlatLayout& layout, at::ScalarType type) {
-    for (const FlatLayout::Unit& unit : layout.units()) {
-      model::UnitTensors tensors;
-      for (std::int64_t t = unit.first_tensor; t < unit.first_tensor + unit.tensor_count; ++t) {
-        const auto& shape = layout.tensors()[static_cast<std::size_t>(t)].spec.shape;
-        tensors.values.push_back(model::empty(shape, at::TensorOptions().dtype(type)));
-        tensors.gradients.push_back(model::empty(shape, at::TensorOptions().dtype(at::kFloat)));
-      }
-      units_.push_back(std::move(tensors));
-    }
-  }
-  const model::UnitTensors& open_forward(std::int64_t unit) override {
-    return units_[static_cast<std::size_t>(unit)];
-  }
-  void close_forward(std::int64_t) override {}
-  model::UnitTensors& open_backward(std::int64_t unit) override {
-    return units_[static_cast<std::size_t>(unit)];
-  }
-  void close_backward(std::int64_t) override {}
-
- private:
-  std::vector<model::UnitTensors> units_;
-};
 
 /// A batch without ids: a pass that computes nothing reads none.
 data::Batch planned_batch(const BatchShape& shape) {
@@ -68,6 +42,18 @@ data::Batch planned_batch(const BatchShape& shape) {
 
 enum class Pass { kTraining, kEvaluation, kDecoding };
 
+/// What products do to the gradients of a step's passes (EngineUnits::open_backward): a library may
+/// take other scratch for each.
+std::vector<model::Write> gradient_writes(const PlanRequest& request) {
+  const config::RunConfig& config = request.config;
+  const bool adds = config.comm.reduction == config::Reduction::kFast &&
+                    !zero_policy(config).shard_gradients &&
+                    slot_dealing(config, request.slots, request.ranks).passes() > 1;
+  std::vector<model::Write> out{model::Write::kSet};
+  if (adds) out.push_back(model::Write::kAdd);
+  return out;
+}
+
 /// Peak bytes of activations over the shapes, each run without data.
 std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
                               const std::vector<BatchShape>& shapes) {
@@ -84,12 +70,11 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
                            model::Arithmetic::kShapesOnly, device);
   const FlatLayout layout(model.units(), 1);
   std::int64_t most = 0;
-  for (const BatchShape& shape : shapes) {
-    const data::Batch batch = planned_batch(shape);
+  const auto run = [&](const data::Batch& batch, model::Write write) {
     runtime::MemoryLedger ledger;
     const runtime::PlanningScope planning(ledger);
     const runtime::MemoryScope scope(MemoryClass::kActivations);
-    PlannedSource source(layout, model::scalar_type(request.config.precision.dtype));
+    PlannedSource source(layout, model::scalar_type(request.config.precision.dtype), write);
     ledger.restart();
     double loss = 0;
     if (pass == Pass::kTraining)
@@ -100,6 +85,12 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
     if (pass == Pass::kDecoding)
       model::plan_decoding(model, source, batch, model::search_options(request.config.decode));
     most = std::max(most, ledger.at_peak().total());
+  };
+  const std::vector<model::Write> writes =
+      pass == Pass::kTraining ? gradient_writes(request) : std::vector{model::Write::kSet};
+  for (const BatchShape& shape : shapes) {
+    const data::Batch batch = planned_batch(shape);
+    for (const model::Write write : writes) run(batch, write);
   }
   return most + model.constant_bytes();
 }

@@ -23,7 +23,7 @@ class BatchDecoder {
   /// Makes place for sentences of so many ids, begin and end not counted.
   virtual void make_room(std::int64_t longest) = 0;
   /// As model::translate(), of a batch with one sentence or more; empty where stop() said so in
-  /// between.
+  /// between. Several threads call it at a time.
   [[nodiscard]] virtual std::optional<Hypotheses> translate(
       const data::Batch& batch, const model::SearchOptions& options,
       std::span<const model::SentenceOptions> sentences, const Stop& stop) = 0;
@@ -35,9 +35,10 @@ class BatchDecoder {
     data::Batch batch;
     std::vector<model::SentenceOptions> sentences;
   };
-  /// Batch after batch; empty where stop() said so in between.
+  /// As many batches at a time as there are threads; empty where stop() said so in between.
   [[nodiscard]] virtual std::optional<std::vector<Hypotheses>> translate_all(
       std::span<const Task> tasks, const model::SearchOptions& options, const Stop& stop);
+  /// Batch after batch, each on all threads.
   [[nodiscard]] virtual std::optional<std::vector<std::vector<double>>> score_all(
       std::span<const Task> tasks, const Stop& stop);
 };

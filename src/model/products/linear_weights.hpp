@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -21,7 +22,7 @@ template <typename T>
          (b.stride(0) == 1 || b.size(0) == 1);
 }
 
-/// What was made of weights that stay what and where they are, each once.
+/// What was made of weights that stay what and where they are, each once. Thread-safe.
 template <typename Made>
 class KeptWeights {
  public:
@@ -29,12 +30,14 @@ class KeptWeights {
   template <typename Make>
   const Made& of(const at::Tensor& b, const Make& make) {
     const Key key{b.const_data_ptr(), b.stride(1), b.size(1), b.size(0)};
+    const std::scoped_lock lock(mutex_);
     const auto found = kept_.find(key);
     return found != kept_.end() ? found->second : kept_.emplace(key, make()).first->second;
   }
 
  private:
   using Key = std::tuple<const void*, std::int64_t, std::int64_t, std::int64_t>;
+  std::mutex mutex_;
   std::map<Key, Made> kept_;
 };
 

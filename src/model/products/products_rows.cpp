@@ -9,6 +9,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 namespace th::model {
@@ -84,7 +85,7 @@ class RowwiseProducts final : public Products {
   void multiply(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                 const at::Tensor& c, Write write, Arithmetic arithmetic) override {
     // Batches are attention's, whose sizes are those of one sentence or group.
-    if (a.dim() == 3) return library_->multiply(a, b, bias, c, write, arithmetic);
+    if (a.dim() == 3) return by_library(a, b, bias, c, write, arithmetic);
     ensure(write == Write::kSet, "RowwiseProducts: results are set, never added to");
     if (is_linear<float>(a, b, c) && RowWay<float>::multiply() != nullptr)
       return multiply_linear<float>(a, b, bias, c, arithmetic);
@@ -97,7 +98,7 @@ class RowwiseProducts final : public Products {
       const std::int64_t count = std::min(kBlock, a.size(0) - row);
       const at::Tensor from = a.narrow(0, row, count), to = c.narrow(0, row, count);
       if (count == kBlock) {
-        library_->multiply(from, b, bias, to, Write::kSet, arithmetic);
+        by_library(from, b, bias, to, Write::kSet, arithmetic);
       } else {
         multiply_cut(from, b, bias, to, room, arithmetic);
       }
@@ -111,6 +112,13 @@ class RowwiseProducts final : public Products {
     at::Tensor rows, result;
   };
 
+  /// A library is used by one thread at a time; products of several types share one.
+  void by_library(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                  const at::Tensor& c, Write write, Arithmetic arithmetic) {
+    static std::mutex mutex;
+    const std::scoped_lock lock(mutex);
+    library_->multiply(a, b, bias, c, write, arithmetic);
+  }
   template <typename T>
   void multiply_linear(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                        const at::Tensor& c, Arithmetic arithmetic) {
@@ -174,7 +182,7 @@ class RowwiseProducts final : public Products {
       room.rows.narrow(0, 0, count).copy_(a);
       room.rows.narrow(0, count, kBlock - count).zero_();
     }
-    library_->multiply(room.rows, b, bias, room.result, Write::kSet, arithmetic);
+    by_library(room.rows, b, bias, room.result, Write::kSet, arithmetic);
     if (arithmetic == Arithmetic::kCompute) c.copy_(room.result.narrow(0, 0, count));
   }
 

@@ -40,13 +40,13 @@ class OneTranslation(th_run.SharedRunTest):
         )
         return self.latest(name)
 
-    def best_of(self, checkpoint, lines, batch, beam):
+    def best_of(self, checkpoint, lines, batch, beam, threads=1):
         """The translations of each line with their scores, all digits."""
         text = "".join(f"{line}\n" for line in lines)
         out = self.program(
             "th_translate",
             checkpoint,
-            *("--beam", beam, "--n-best", beam, "--batch", batch),
+            *("--beam", beam, "--n-best", beam, "--batch", batch, "--threads", threads),
             *self.options,
             text=text,
         ).out
@@ -71,8 +71,8 @@ class OneTranslation(th_run.SharedRunTest):
         shuffled = random.Random(5).sample(order, LINES)
         for beam in beams:
             seen = set()
-            for batch in BATCHES:
-                best = self.best_of(checkpoint, self.source_lines, batch, beam)
+            for batch, threads in (*((batch, 1) for batch in BATCHES), (7, 3)):
+                best = self.best_of(checkpoint, self.source_lines, batch, beam, threads)
                 seen.add(hashlib.sha256(repr(best).encode()).hexdigest())
             lines = [self.source_lines[i] for i in shuffled]
             back = dict(zip(shuffled, self.best_of(checkpoint, lines, 32, beam)))

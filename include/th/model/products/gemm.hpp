@@ -51,8 +51,8 @@ struct ChosenRows {
 /// rows, K inputs, N outputs; x [M,K], W [N,K], y [M,N]. Sums are fp32. bf16 goes through oneDNN
 /// where the processor has bf16 instructions; elsewhere, and for fp16, operands are widened,
 /// multiplied by the fp32 library and the result rounded; cuBLAS takes all three types. oneDNN is a
-/// library of its own if there is one, otherwise LibTorch's copy. One thread uses a Gemm; copies
-/// share the compiled products.
+/// library of its own if there is one, otherwise LibTorch's copy. One thread uses a Gemm, but for
+/// rowwise() and quantized() ones, which several may; copies share the compiled products.
 class Gemm {
  public:
   explicit Gemm(GemmLibrary library, Arithmetic arithmetic = Arithmetic::kCompute);
