@@ -12,6 +12,7 @@ from PyPI where it is missing. The model is exported by th_inspect.
 """
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -29,14 +30,15 @@ SHORT = 0.25  # of the lines, for the time that is taken off
 TYPES = {"fp32": ("float32",), "bf16": ("float32",), "int8": ("int8",)}
 
 PEER = """
-import sys, ctranslate2
+import os, sys, ctranslate2
 model, source, target, kind, workers, threads, beam, batch, length, tokens = sys.argv[1:]
 translator = ctranslate2.Translator(
     model, device="cpu", compute_type=kind, inter_threads=int(workers), intra_threads=int(threads))
 lines = [line.split() for line in open(tokens, encoding="utf-8").read().splitlines()]
 results = translator.translate_batch(
     lines, beam_size=int(beam), max_batch_size=int(batch), batch_type="examples",
-    min_decoding_length=int(length), max_decoding_length=int(length))
+    min_decoding_length=int(length), max_decoding_length=int(length),
+    use_vmap=os.path.exists(os.path.join(model, "vmap.txt")))
 with open(target, "w", encoding="utf-8") as out:
     for result in results:
         print(" ".join(result.hypotheses[0]), file=out)
@@ -87,6 +89,22 @@ class Lines:
         return (self.counts[0] - self.counts[1]) * length / (long - short)
 
 
+def write_vmap(shortlist, model):
+    """A list of th_corpus shortlist as CTranslate2's map of source to target words."""
+    shared = model / "shared_vocabulary.json"
+    source, target = (
+        json.loads((shared if shared.exists() else model / f"{side}_vocabulary.json").read_text())
+        for side in ("source", "target")
+    )
+    rows = []
+    for line in shortlist.read_text(encoding="utf-8").splitlines():
+        key, _, ids = line.partition("\t") if "\t" in line else line.partition(" ")
+        if key == "first" or "\t" in line:
+            words = " ".join(target[int(i)] for i in ids.split())
+            rows.append(f"{'' if key == 'first' else source[int(key)]}\t{words}\n")
+    (model / "vmap.txt").write_text("".join(rows), encoding="utf-8")
+
+
 def commands(words, model, kind, peer_kind):
     """The two commands, as functions of the input."""
     launch = ("mpirun", "-np", words.ranks) if words.ranks > 1 else ()
@@ -94,6 +112,7 @@ def commands(words, model, kind, peer_kind):
         *(*launch, words.translate, words.checkpoint, "--dtype", kind, "--threads", words.threads),
         *("--beam", words.beam, "--batch", words.batch, "--length-penalty", 0),
         *("--min-length", words.length, "--max-length", words.length),
+        *(("--shortlist", words.shortlist) if words.shortlist else ()),
     ]
     python = peer_python()
     return (
@@ -124,6 +143,7 @@ def arguments():
         default=1,
         help="below mpirun, beside as many workers of CTranslate2 (inter_threads)",
     )
+    parser.add_argument("--shortlist", type=Path, help="of th_corpus; beside CTranslate2's vmap")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 
@@ -142,6 +162,8 @@ def main():
             ],
             check=True,
         )
+        if words.shortlist:
+            write_vmap(words.shortlist, model)
         lines = Lines(words.lines, words.count, folder)
         print(
             f"{words.count} lines, {words.length} tokens each, beam {words.beam}, batches of"
