@@ -100,7 +100,19 @@ def arguments():
 def main():
     path, members = arguments()
     code = 0
-    lines = (line.rstrip("\n") for line in sys.stdin)
+    invalid = set()
+
+    def read():
+        for number, line in enumerate(sys.stdin.buffer):
+            try:
+                yield line.decode("utf-8").rstrip("\n")
+            except UnicodeDecodeError:
+                invalid.add(number)
+                print(f"line {number + 1}: invalid UTF-8; its translation is an empty line",
+                      file=sys.stderr)
+                yield ""
+
+    lines = read()
     with Server(path) as server:
         for number, answer in enumerate(server.translate_all(lines, **members)):
             if "error" in answer:
@@ -112,7 +124,7 @@ def main():
             else:
                 print(answer.get("text", ""))
             sys.stdout.flush()
-    return code
+    return 3 if invalid and code == 0 else code
 
 
 if __name__ == "__main__":

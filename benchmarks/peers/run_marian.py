@@ -12,49 +12,21 @@ Marian: TH_PYMARIAN, else benchmarks/peers/.venv-marian, which is made from PyPI
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+from peer_programs import installed, output_of
+
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "pymarian==1.12.31"
 FIRST, LAST, EVERY = 10, 40, 10  # steps that are timed, and steps between Marian's lines
-LIMIT_S = 1800
 
 
 def pymarian():
-    given = os.environ.get("TH_PYMARIAN")
-    if given:
-        return given
-    folder = HERE / ".venv-marian"
-    if not (folder / "bin" / "pymarian").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run(
-            [folder / "bin" / "python", "-m", "pip", "install", "--quiet", PACKAGE], check=True
-        )
-    return str(folder / "bin" / "pymarian")
-
-
-def run(words, **options):
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    done = subprocess.run(
-        [str(word) for word in words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        **options,
-    )
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, words))} ended with code {done.returncode}:\n"
-                 f"{(done.stdout + done.stderr)[-2000:]}")
-    return done.stdout + done.stderr
+    return installed("TH_PYMARIAN", ".venv-marian", "pymarian", PACKAGE)
 
 
 class Trial:
@@ -64,7 +36,7 @@ class Trial:
         self.lengths = []
         self.vocabularies = [folder / "source.yml", folder / "target.yml"]
         for text, vocabulary in zip((words.source, words.target), self.vocabularies):
-            listed = run([pymarian(), "vocab"], stdin=text.open())
+            listed = output_of([pymarian(), "vocab"], stdin=text.open())
             vocabulary.write_text(
                 "".join(line + "\n" for line in listed.splitlines() if re.match(r'\S.*: \d+$', line)),
                 encoding="utf-8")
@@ -72,7 +44,7 @@ class Trial:
     def train_marian(self, steps=LAST):
         for old in self.folder.glob("model.npz*"):
             old.unlink()
-        log = run([
+        log = output_of([
             *(pymarian(), "train", "--type", "transformer", "--model", self.model),
             *("--train-sets", self.words.source, self.words.target, "--vocabs", *self.vocabularies),
             *("--dim-emb", 256, "--transformer-dim-ffn", 1024, "--transformer-heads", 4),
@@ -87,7 +59,7 @@ class Trial:
         return sum(labels for labels, _ in timed) / sum(seconds for _, seconds in timed)
 
     def train_ours(self):
-        run([
+        output_of([
             *(self.words.bin / "th_app", ROOT / "inputs" / "multi30k.in", "model.norm=post"),
             *(f"data.train_source={self.words.source}", f"data.train_target={self.words.target}"),
             *("data.valid_source=", "data.valid_target=", "data.test_source=", "data.test_target="),
@@ -106,7 +78,7 @@ class Trial:
             text = self.words.test.read_text(encoding="utf-8").splitlines()[:lines]
             source.write_text("".join(f"{line}\n" for line in text), encoding="utf-8")
             begin = time.monotonic()
-            run(command_of(source, target))
+            output_of(command_of(source, target))
             took.append(time.monotonic() - begin)
             counts.append(lines)
             self.lengths.append(len(target.read_text(encoding="utf-8").split()) / lines)
@@ -131,7 +103,7 @@ class Trial:
         return self.decode_rate(ours), self.decode_rate(marian)
 
     def import_model(self):
-        run([self.words.bin / "th_inspect", "import", "--from", "marian", self.model,
+        output_of([self.words.bin / "th_inspect", "import", "--from", "marian", self.model,
              "--vocabulary-source", self.vocabularies[0], "--vocabulary-target",
              self.vocabularies[1], "--output", self.folder / "imported", "--force"])
 

@@ -13,18 +13,15 @@ from PyPI where it is missing. The model is exported by th_inspect.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+from peer_programs import installed, output_of
+
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ctranslate2==4.8.5",)
-LIMIT_S = 900
 SHORT = 0.25  # of the lines, for the time that is taken off
 # our type: those of CTranslate2 that it is put beside
 TYPES = {"fp32": ("float32",), "bf16": ("float32",), "int8": ("int8",)}
@@ -46,28 +43,13 @@ with open(target, "w", encoding="utf-8") as out:
 
 
 def peer_python():
-    given = os.environ.get("TH_CTRANSLATE2_PYTHON")
-    if given:
-        return given
-    folder = HERE / ".venv-ctranslate2"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return str(python)
+    return installed("TH_CTRANSLATE2_PYTHON", ".venv-ctranslate2", "python", *PACKAGES)
 
 
-def seconds(command, environment):
+def seconds(command, threads):
     begin = time.monotonic()
-    done = subprocess.run(
-        [str(word) for word in command],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-    )
-    if done.returncode != 0:
-        sys.exit(f"{command[0]} ended with code {done.returncode}:\n{done.stderr[-2000:]}")
+    # CTranslate2 waits in a spinning loop of OpenMP's otherwise, beside our run.
+    output_of(command, threads)
     return time.monotonic() - begin
 
 
@@ -83,9 +65,9 @@ class Lines:
             step = count // kept
             to.write_text("".join(f"{line}\n" for line in lines[::step][:kept]), encoding="utf-8")
 
-    def rate(self, command_of, length, environment):
+    def rate(self, command_of, length, threads):
         """Tokens a second of what command_of(path) decodes."""
-        long, short = (seconds(command_of(path), environment) for path in self.paths)
+        long, short = (seconds(command_of(path), threads) for path in self.paths)
         return (self.counts[0] - self.counts[1]) * length / (long - short)
 
 
@@ -150,18 +132,11 @@ def arguments():
 
 def main():
     words = arguments()
-    # CTranslate2 waits in a spinning loop of OpenMP's otherwise, beside our run.
-    environment = dict(os.environ, OMP_NUM_THREADS=str(words.threads))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model"
-        subprocess.run(
-            [
-                *(words.inspect, "export", words.checkpoint, "--format", "ctranslate2"),
-                *("--output", model),
-            ],
-            check=True,
-        )
+        export = (words.inspect, "export", words.checkpoint, "--format", "ctranslate2")
+        output_of((*export, "--output", model))
         if words.shortlist:
             write_vmap(words.shortlist, model)
         lines = Lines(words.lines, words.count, folder)
@@ -176,7 +151,7 @@ def main():
             for peer_kind in TYPES[kind]:
                 ours, theirs = commands(words, model, kind, peer_kind)
                 pairs = [
-                    tuple(lines.rate(side, words.length, environment) for side in (ours, theirs))
+                    tuple(lines.rate(side, words.length, words.threads) for side in (ours, theirs))
                     for _ in range(words.rounds)
                 ]
                 ratios = [a / b for a, b in pairs]

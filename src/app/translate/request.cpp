@@ -88,6 +88,9 @@ void check(const Request& r) {
           "--parameters is trained or ema");
   require(r.score || r.target.empty(), "--target is for --score alone");
   require(!r.anew || !r.output.empty(), "--anew is for --output alone");
+  require(!r.output.ends_with(".done") && !r.output.ends_with(".journal"),
+          "--output " + r.output +
+              ": names that end with .done and .journal are those of jobs' records; name another");
   require(!r.score || (!r.input.empty() && !r.target.empty()),
           "--score needs --input and --target");
   require(!r.score || r.shortlist.empty(),
@@ -202,6 +205,11 @@ Request parse_request(int argc, char** argv) {
     if (values.contains("version")) {
       std::cout << "th_translate " << build_line() << "\n";
       std::exit(0);
+    }
+    for (const auto& [name, value] : values) {
+      const auto* text = boost::any_cast<std::string>(&value.value());
+      require(text == nullptr || !text->empty(),
+              "--" + name + " is given without a value; leave the option out, or name one");
     }
     po::notify(values);
     require(values.contains("checkpoint"),

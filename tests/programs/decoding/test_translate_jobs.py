@@ -2,6 +2,7 @@
 """th_translate --output: jobs that are killed or stopped go on to the same bytes, and journals of
 other jobs are refused."""
 
+import gzip
 import random
 import re
 import signal
@@ -165,6 +166,34 @@ class Jobs(Job):
         self.assertEqual(self.bytes_of("o").count(b"\n"), 40)
         self.assertIn("wrote its 40 lines before", self.translate(*other).err)
         self.assertIn("40 lines, ", self.translate(*other, "--beam", 2).err, "other options")
+
+    def test_an_output_stays_as_it_is_where_its_job_can_not_begin(self):
+        self.write("few", self.lines[:5])
+        words = ("--input", "few", "--output", "o")
+        self.translate(*words)
+        kept = {name: self.bytes_of(name) for name in ("o", "o.done")}
+        (self.folder / "cut.gz").write_bytes(gzip.compress(b"one\n" * 9)[:-12])
+        (self.folder / "precious").write_text("a text of mine\n")
+        for options, code, message in (
+            (("--input", "absent"), 3, "absent"),
+            (("--input", "."), 3, "is a folder"),
+            (("--input", "cut.gz"), 3, "cut.gz"),
+            (("--score", "--input", "few", "--target", "absent"), 3, "absent"),
+            (("--input", ""), 2, "--input is given without a value"),
+        ):
+            for ranks in (0, 2):
+                result = self.translate(*options, "--output", "o", ranks=ranks, code=code)
+                self.assert_one_message(result, message)
+                self.assertEqual({name: self.bytes_of(name) for name in kept}, kept, options)
+                self.assertFalse((self.folder / "o.journal").exists(), options)
+        self.assert_one_message(self.translate(*words), "o is complete")
+        refused = self.translate("--input", "few", "--output", "precious", code=2)
+        self.assert_one_message(refused, "precious exists", "--anew")
+        self.assertEqual(self.bytes_of("precious"), b"a text of mine\n")
+        for name in ("o.done", "new.journal"):
+            refused = self.translate("--input", "few", "--output", name, code=2)
+            self.assert_one_message(refused, "names that end with .done and .journal")
+        self.assertEqual(self.bytes_of("o.done"), kept["o.done"])
 
     def test_a_job_that_is_done_keeps_its_code_and_pipes_are_translated_anew(self):
         (self.folder / "bad").write_bytes(b"one\n\xff\n")
