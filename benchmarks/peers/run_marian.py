@@ -7,7 +7,8 @@ Training: the same sizes (d_model 256, d_ff 1024, 4 heads, 3+3 layers post-norm)
 step, steps 11 to 40. Decoding: a model that Marian trained for --steps steps, imported by
 th_inspect, with 1 and 4 beams; the time of a quarter of the lines is taken off that of all.
 
-Marian: TH_PYMARIAN, else benchmarks/peers/.venv-marian, which is made from PyPI where it is missing.
+Marian: TH_PYMARIAN, else benchmarks/peers/.venv-marian, which is made from PyPI where it is
+missing.
 """
 
 import argparse
@@ -38,8 +39,11 @@ class Trial:
         for text, vocabulary in zip((words.source, words.target), self.vocabularies):
             listed = output_of([pymarian(), "vocab"], stdin=text.open())
             vocabulary.write_text(
-                "".join(line + "\n" for line in listed.splitlines() if re.match(r'\S.*: \d+$', line)),
-                encoding="utf-8")
+                "".join(
+                    line + "\n" for line in listed.splitlines() if re.match(r"\S.*: \d+$", line)
+                ),
+                encoding="utf-8",
+            )
 
     def train_marian(self, steps=LAST):
         for old in self.folder.glob("model.npz*"):
