@@ -84,7 +84,7 @@ std::string ranks_text(const std::vector<int>& ranks) {
 }
 
 /// The exchange of one rank with its partners. Of a pair the lower rank sends first and the other
-/// one answers, so that one side alone opens the connection: Open MPI 4.1's TCP transport may crash
+/// one answers, so that one side alone opens the connection: Open MPI's TCP transport has had races
 /// where both do at once. The buffers live as long as the process where a message has not come: MPI
 /// may still write to them.
 struct Exchange {
