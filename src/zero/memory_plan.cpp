@@ -42,8 +42,8 @@ data::Batch planned_batch(const BatchShape& shape) {
 
 enum class Pass { kTraining, kEvaluation, kDecoding };
 
-/// What products do to the gradients of a step's passes (EngineUnits::open_backward): a library may
-/// take other scratch for each.
+/// Products set the gradients of a step's passes, or add to them (EngineUnits::open_backward). A
+/// library may take other scratch for each.
 std::vector<model::Write> gradient_writes(const PlanRequest& request) {
   const config::RunConfig& config = request.config;
   const bool adds = config.comm.reduction == config::Reduction::kFast &&

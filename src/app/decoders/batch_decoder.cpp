@@ -14,9 +14,9 @@ namespace th::app {
 
 namespace {
 
-/// Calls work(i) for the numbers i of [0, count), the last first, on as many threads as this one
-/// may compute with; each call has an equal part of them for its own products. False where a call
-/// returned false: then no other is begun. Throws what a call threw.
+/// Calls work(i) for the numbers i of [0, count), the last first, on the threads that this one may
+/// compute with. If they are more than the calls, each call computes with an equal part of them.
+/// When a call returns false, no other is begun and the result is false. Throws what a call threw.
 bool over_tasks(std::size_t count, const std::function<bool(std::size_t)>& work) {
   const int threads = at::get_num_threads();
   const int workers = static_cast<int>(std::min(static_cast<std::size_t>(threads), count));

@@ -13,6 +13,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace th::app {
@@ -61,7 +64,10 @@ std::string all_of(int file, const std::string& path) {
   }
 }
 
-std::string done_path(const std::string& output) { return output + ".done"; }
+constexpr std::string_view kJournal = ".journal", kDone = ".done";
+
+std::string journal_path(const std::string& output) { return output + std::string(kJournal); }
+std::string done_path(const std::string& output) { return output + std::string(kDone); }
 
 /// The bytes of F.done; empty where there is none.
 std::string done_text(const std::string& path) {
@@ -92,10 +98,26 @@ bool has_bytes(const OutputFile& output, const JobProgress& progress) {
 
 }  // namespace
 
+bool is_record_name(const std::string& output) {
+  return output.ends_with(kJournal) || output.ends_with(kDone);
+}
+
+void require_free(const std::string& output) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(output, none) ||
+      std::filesystem::file_size(output, none) == 0 ||
+      std::filesystem::exists(journal_path(output), none) ||
+      std::filesystem::exists(done_path(output), none))
+    return;
+  throw DeckError(output +
+                  " exists, and no record beside it says that th_translate wrote it; --anew writes "
+                  "in its place, or name another output");
+}
+
 std::optional<JobProgress> finished_before(const std::string& output, const JobIdentity& identity) {
   const std::string text = done_text(done_path(output));
   const std::size_t end = text.find('\n');
-  if (end == std::string::npos || ::access((output + ".journal").c_str(), F_OK) == 0 ||
+  if (end == std::string::npos || ::access(journal_path(output).c_str(), F_OK) == 0 ||
       ::access(output.c_str(), F_OK) != 0)
     return std::nullopt;
   try {
@@ -114,7 +136,7 @@ std::optional<JobProgress> finished_before(const std::string& output, const JobI
 }
 
 Journal::Journal(const std::string& output, const JobIdentity& identity, bool anew)
-    : path_(output + ".journal"),
+    : path_(journal_path(output)),
       done_(own_done_path(output)),
       job_(identity),
       file_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {

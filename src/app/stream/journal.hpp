@@ -34,6 +34,12 @@ struct JobProgress {
 [[nodiscard]] std::optional<JobProgress> finished_before(const std::string& output,
                                                          const JobIdentity& identity);
 
+/// Whether a file of this name would be the journal or the record of another output.
+[[nodiscard]] bool is_record_name(const std::string& output);
+/// Throws DeckError where the output is a file with text that neither F.journal nor F.done tells
+/// of.
+void require_free(const std::string& output);
+
 /// The file F.journal beside an output F: a line for the job, then a line for each time that
 /// something was written. A job that was killed reads it, cuts F behind the last line that agrees
 /// with F's own bytes, and goes on. When the job is finished, the line of the job and a line for

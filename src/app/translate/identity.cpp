@@ -135,6 +135,14 @@ void require_other_file(const std::string& output, const std::string& input) {
                     ", which is read; name another file for the output");
 }
 
+void require_readable(const std::string& path) {
+  const auto found = about(path);
+  if (path.empty() || (found && !S_ISREG(found->st_mode) && !S_ISDIR(found->st_mode))) return;
+  LineSource lines(path, [] { return true; });
+  std::string text, fault;
+  (void)lines.next(text, fault);
+}
+
 void require_same_line_count(const std::string& source, const std::string& target) {
   if (!is_regular(source) || !is_regular(target)) return;
   std::vector<std::int64_t> counts;

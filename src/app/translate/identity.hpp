@@ -20,6 +20,8 @@ namespace th::app {
 [[nodiscard]] std::int64_t plain_bytes(const std::string& path);
 /// Throws DeckError where the output is the file `input`.
 void require_other_file(const std::string& output, const std::string& input);
+/// Throws DataError where the first line of a file can't be read; a pipe is left alone.
+void require_readable(const std::string& path);
 /// Throws DataError where two regular files have unlike numbers of lines, or hold what is no text.
 /// Pipes are not read.
 void require_same_line_count(const std::string& source, const std::string& target);

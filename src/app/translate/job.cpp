@@ -4,7 +4,6 @@
 #include "app/deal/ranks.hpp"
 #include "app/deal/threads.hpp"
 #include "app/deal/together.hpp"
-#include "app/stream/line_source.hpp"
 #include "app/translate/decoding_options.hpp"
 #include "app/translate/identity.hpp"
 #include "app/translate/prepared_job.hpp"
@@ -17,11 +16,9 @@
 
 #include <algorithm>
 #include <csignal>
-#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <optional>
-#include <system_error>
 
 namespace th::app {
 
@@ -67,19 +64,6 @@ int finish(JobEnd end, ChunkWriter& writer, bool journal) {
   return 128 + (signal != 0 ? signal : SIGTERM);
 }
 
-/// Throws DeckError where the output is a file that no job of th_translate tells of.
-void require_free(const std::string& output) {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(output, none) ||
-      std::filesystem::file_size(output, none) == 0 ||
-      std::filesystem::exists(output + ".journal", none) ||
-      std::filesystem::exists(output + ".done", none))
-    return;
-  throw DeckError(output +
-                  " exists, and no record beside it says that th_translate wrote it; --anew writes "
-                  "in its place, or name another output");
-}
-
 /// Calls run(reader, writer) where the job is not done yet; the job's exit code.
 template <typename Run>
 int run_with_ends(const Request& request, const PreparedJob& job, std::int64_t ranks,
@@ -97,18 +81,6 @@ int run_with_ends(const Request& request, const PreparedJob& job, std::int64_t r
   Ends ends(request, job, ranks, identity);
   const JobEnd end = run(ends.reader, ends.writer);
   return finish(end, ends.writer, keeps_journal(request.output));
-}
-
-/// Throws DataError where nothing can be read of a file that is to be read; a pipe is left alone.
-void require_readable(const std::string& path) {
-  std::error_code none;
-  if (path.empty() ||
-      (std::filesystem::exists(path, none) && !std::filesystem::is_regular_file(path, none) &&
-       !std::filesystem::is_directory(path, none)))
-    return;
-  LineSource lines(path, [] { return true; });
-  std::string text, fault;
-  (void)lines.next(text, fault);
 }
 
 /// All that is refused before anything is loaded.

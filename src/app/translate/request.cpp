@@ -1,5 +1,6 @@
 #include "app/translate/request.hpp"
 
+#include "app/stream/journal.hpp"
 #include "app/translate/require.hpp"
 #include "th/base/build_info.hpp"
 #include "th/base/error.hpp"
@@ -88,7 +89,7 @@ void check(const Request& r) {
           "--parameters is trained or ema");
   require(r.score || r.target.empty(), "--target is for --score alone");
   require(!r.anew || !r.output.empty(), "--anew is for --output alone");
-  require(!r.output.ends_with(".done") && !r.output.ends_with(".journal"),
+  require(!is_record_name(r.output),
           "--output " + r.output +
               ": names that end with .done and .journal are those of jobs' records; name another");
   require(!r.score || (!r.input.empty() && !r.target.empty()),

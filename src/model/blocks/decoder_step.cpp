@@ -20,7 +20,7 @@ std::int64_t place_of(const DecodingRows& rows, std::int64_t sentence, std::int6
   return sentence * rows.kept_keys + key % rows.kept_keys;
 }
 
-/// What a thread attends with: room for the addresses of the keys that one query sees, and scratch.
+/// The room of a thread that attends: for the addresses of the keys that a query sees, and scratch.
 template <typename T>
 struct AttendRoom {
   const T** pairs = nullptr;

@@ -22,7 +22,7 @@ template <typename T>
          (b.stride(0) == 1 || b.size(0) == 1);
 }
 
-/// What was made of weights that stay what and where they are, each once. Thread-safe.
+/// Keeps what was made of weights that neither change nor move; each is made once. Thread-safe.
 template <typename Made>
 class KeptWeights {
  public:

@@ -127,25 +127,24 @@ class Int8Products final : public Products {
     if (arithmetic == Arithmetic::kShapesOnly) return;
     const QuantizedWeight& weight = weights_.of(b, [&] { return in_panels(b); });
     quantize_rows(a, x, scales);
-    Int8Product product{.x = x.const_data_ptr<std::uint8_t>(),
-                        .x_scale = scales.const_data_ptr<float>(),
-                        .weight = weight.values.data(),
-                        .weight_scale = weight.scales.data(),
-                        .weight_sums = weight.sums.data(),
-                        .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
-                        .y = c.data_ptr<float>(),
-                        .y_stride = c.stride(0),
-                        .rows = rows,
-                        .stride = stride,
-                        .last = c.size(1)};
-    on_threads((product.last + kInt8Columns - 1) / kInt8Columns,
-               [](void* context, std::int64_t begin, std::int64_t end, std::int64_t) {
-                 Int8Product part = *static_cast<const Int8Product*>(context);
-                 part.first = begin * kInt8Columns;
-                 part.last = std::min(end * kInt8Columns, part.last);
-                 int8_multiply()(part);
-               },
-               &product);
+    const Int8Product product{.x = x.const_data_ptr<std::uint8_t>(),
+                              .x_scale = scales.const_data_ptr<float>(),
+                              .weight = weight.values.data(),
+                              .weight_scale = weight.scales.data(),
+                              .weight_sums = weight.sums.data(),
+                              .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr,
+                              .y = c.data_ptr<float>(),
+                              .y_stride = c.stride(0),
+                              .rows = rows,
+                              .stride = stride,
+                              .last = c.size(1)};
+    over_threads((product.last + kInt8Columns - 1) / kInt8Columns,
+                 [&](std::int64_t begin, std::int64_t end, std::int64_t) {
+                   Int8Product part = product;
+                   part.first = begin * kInt8Columns;
+                   part.last = std::min(end * kInt8Columns, part.last);
+                   int8_multiply()(part);
+                 });
   }
 #endif
   std::shared_ptr<Products> others_;

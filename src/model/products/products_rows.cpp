@@ -147,14 +147,13 @@ class RowwiseProducts final : public Products {
       dealt.rows = rows_of<T>(weight);
       dealt.scratch = scratch.template data_ptr<float>();
     }
-    on_threads((c.size(1) + kColumns - 1) / kColumns,
-               [](void* context, std::int64_t begin, std::int64_t end, std::int64_t thread) {
-                 for (std::int64_t group = begin; group < end; ++group)
-                   static_cast<const Dealt<T>*>(context)->multiply(group, thread);
-               },
-               &dealt);
+    over_threads((c.size(1) + kColumns - 1) / kColumns,
+                 [&](std::int64_t begin, std::int64_t end, std::int64_t thread) {
+                   for (std::int64_t group = begin; group < end; ++group)
+                     dealt.multiply(group, thread);
+                 });
   }
-  /// Of a weight with whole steps, all rows; elements that are multiplied together count as one.
+  /// All rows of a weight that has whole steps. Elements that are multiplied together count as one.
   template <typename T>
   static PanelsOfRows rows_of(const at::Tensor& weight) {
     return {.weight = reinterpret_cast<const float*>(elements<T>(weight)),

@@ -37,15 +37,8 @@ void configure(std::int64_t upper, std::int64_t lower) {
   _tile_loadconfig(&c);
 }
 
-/// Where a product's bytes lie.
-struct Bytes {
-  const std::byte* x = nullptr;
-  std::int64_t x_stride = 0;
-  const std::byte* panels = nullptr;  ///< of the columns from p.first on
-  std::int64_t panel = 0;             ///< bytes of one
-};
-
-template <typename Sums>
+/// The products of a step: of the upper tile of inputs with both of weights, and of the lower one.
+template <typename Kind>
 struct Add;
 template <>
 struct Add<Int8Results> {
@@ -84,23 +77,24 @@ struct Add<Bf16Results> {
 
 /// The sums of up to 32 rows, of which Tall tiles are there, and 32 columns, 32 a row.
 template <typename Kind, int Tall>
-void sum_block(const Bytes& b, const std::byte* x, const std::byte* w, std::int32_t* sums) {
+void sum_block(const NarrowOperands& o, const std::byte* x, const std::byte* w,
+               std::int32_t* sums) {
   _tile_zero(0);
   _tile_zero(1);
   if constexpr (Tall == 2) {
     _tile_zero(2);
     _tile_zero(3);
   }
-  const std::byte* below = x + kTileRows * b.x_stride;
-  for (std::int64_t at = 0; at < b.panel; at += kTile) {
+  const std::byte* below = x + kTileRows * o.x_stride;
+  for (std::int64_t at = 0; at < o.panel; at += kTile) {
     const std::int64_t k = at / kTileRows;
-    fetch(w, b.panel, at);
+    fetch(w, o.panel, at);
     _tile_loadd(6, w + at, kTileBytes);
-    _tile_loadd(7, w + b.panel + at, kTileBytes);
-    _tile_loadd(4, x + k, b.x_stride);
+    _tile_loadd(7, w + o.panel + at, kTileBytes);
+    _tile_loadd(4, x + k, o.x_stride);
     Add<Kind>::upper();
     if constexpr (Tall == 2) {
-      _tile_loadd(5, below + k, b.x_stride);
+      _tile_loadd(5, below + k, o.x_stride);
       Add<Kind>::lower();
     }
   }
@@ -115,11 +109,11 @@ void sum_block(const Bytes& b, const std::byte* x, const std::byte* w, std::int3
 
 /// The rows [row, row + rows), at most 32, and 32 columns from `column` on.
 template <typename Kind, int Tall>
-void block(const typename Kind::Product& p, const Bytes& b, std::int64_t row, std::int64_t rows,
-           std::int64_t column) {
+void block(const typename Kind::Product& p, const NarrowOperands& o, std::int64_t row,
+           std::int64_t rows, std::int64_t column) {
   alignas(64) std::int32_t sums[kSide * kSide];
-  sum_block<Kind, Tall>(b, b.x + row * b.x_stride,
-                        b.panels + (column - p.first) / kTileRows * b.panel, sums);
+  sum_block<Kind, Tall>(o, o.x + row * o.x_stride,
+                        o.panels + (column - p.first) / kTileRows * o.panel, sums);
   for (std::int64_t c = column; c < std::min(column + kSide, p.last); c += kTileRows) {
     for (std::int64_t r = 0; r < rows; ++r) {
       const std::int32_t* of_row = sums + r * kSide + (c - column);
@@ -131,45 +125,33 @@ void block(const typename Kind::Product& p, const Bytes& b, std::int64_t row, st
 }
 
 template <typename Kind>
-void multiply(const typename Kind::Product& p, const Bytes& b) {
+void multiply(const typename Kind::Product& given) {
+  const typename Kind::Product p = given;
+  const NarrowOperands o = Kind::operands(p);
   const std::int64_t whole = p.rows / kSide * kSide, rest = p.rows - whole;
   if (whole > 0) {
     configure(kTileRows, kTileRows);
     for (std::int64_t column = p.first; column < p.last; column += kSide) {
       for (std::int64_t row = 0; row < whole; row += kSide)
-        block<Kind, 2>(p, b, row, kSide, column);
+        block<Kind, 2>(p, o, row, kSide, column);
     }
   }
   if (rest > kTileRows) {
     configure(kTileRows, rest - kTileRows);
     for (std::int64_t column = p.first; column < p.last; column += kSide)
-      block<Kind, 2>(p, b, whole, rest, column);
+      block<Kind, 2>(p, o, whole, rest, column);
   } else if (rest > 0) {
     configure(rest, kTileRows);
     for (std::int64_t column = p.first; column < p.last; column += kSide)
-      block<Kind, 1>(p, b, whole, rest, column);
+      block<Kind, 1>(p, o, whole, rest, column);
   }
   _tile_release();
 }
 
 }  // namespace
 
-void multiply_int8(const Int8Product& given) {
-  const Int8Product p = given;
-  multiply<Int8Results>(
-      p, {.x = reinterpret_cast<const std::byte*>(p.x),
-          .x_stride = p.stride,
-          .panels = reinterpret_cast<const std::byte*>(p.weight) + p.first * p.stride,
-          .panel = kInt8Panel * p.stride});
-}
+void multiply_int8(const Int8Product& product) { multiply<Int8Results>(product); }
 
-void multiply_bf16(const RowProduct<Bf16>& given) {
-  const RowProduct<Bf16> p = given;
-  multiply<Bf16Results>(p,
-                        {.x = reinterpret_cast<const std::byte*>(p.x),
-                         .x_stride = p.x_stride * static_cast<std::int64_t>(sizeof(Bf16)),
-                         .panels = reinterpret_cast<const std::byte*>(p.panels),
-                         .panel = kRowPanel * p.inputs * static_cast<std::int64_t>(sizeof(float))});
-}
+void multiply_bf16(const RowProduct<Bf16>& product) { multiply<Bf16Results>(product); }
 
 }  // namespace th::model::TH_ISA

@@ -1,5 +1,4 @@
 #include "model/products/kernels/dot_tiles.hpp"
-#include "model/products/kernels/narrow_results.hpp"
 #include "model/products/kernels/row_kernel.hpp"
 
 // Products in bf16 by AVX512_BF16: each step adds the products of two inputs to an output's sum.
@@ -16,13 +15,6 @@ struct Bf16Dots : Bf16Results {
 
 }  // namespace
 
-void multiply_bf16(const RowProduct<Bf16>& given) {
-  const RowProduct<Bf16> p = given;
-  dot_product<Bf16Dots>(p, {.x = reinterpret_cast<const std::byte*>(p.x),
-                            .x_stride = p.x_stride * static_cast<std::int64_t>(sizeof(Bf16)),
-                            .weight = reinterpret_cast<const std::byte*>(p.panels) -
-                                      p.first * p.inputs * static_cast<std::int64_t>(sizeof(float)),
-                            .steps = p.inputs});
-}
+void multiply_bf16(const RowProduct<Bf16>& product) { dot_product<Bf16Dots>(product); }
 
 }  // namespace th::model::TH_ISA

@@ -3,7 +3,6 @@
 #include "model/ops/row_math.hpp"
 #include "model/ops/vectors.hpp"
 #include "model/products/kernels/dot_tiles.hpp"
-#include "model/products/kernels/narrow_results.hpp"
 
 #include <cstring>
 #include <limits>
@@ -60,13 +59,7 @@ void multiply_chosen(const ChosenInt8& given) {
   for (; i < p.count; ++i) chosen_from<1>(p, i);
 }
 
-void multiply_int8(const Int8Product& given) {
-  const Int8Product p = given;
-  dot_product<Int8Dots>(p, {.x = reinterpret_cast<const std::byte*>(p.x),
-                            .x_stride = p.stride,
-                            .weight = reinterpret_cast<const std::byte*>(p.weight),
-                            .steps = p.stride / kInt8Step});
-}
+void multiply_int8(const Int8Product& product) { dot_product<Int8Dots>(product); }
 
 void quantize_row(const Int8Row& given) {
   const Int8Row r = given;
@@ -92,7 +85,10 @@ void quantize_row(const Int8Row& given) {
   const bool finite = sum_lanes(checks) == 0.0F;
   *r.scale = finite ? top / 127.0F : std::numeric_limits<float>::quiet_NaN();
   std::memset(r.x + whole, kInt8Zero, static_cast<std::size_t>(int8_stride(r.inputs) - whole));
-  if (!finite) return std::memset(r.x, kInt8Zero, static_cast<std::size_t>(whole)), void();
+  if (!finite) {
+    std::memset(r.x, kInt8Zero, static_cast<std::size_t>(whole));
+    return;
+  }
   const float factor = top > 0 ? 127.0F / top : 0.0F;
   constexpr float kUp = static_cast<float>(kInt8Zero) + 0.5F;  // positive: cutting off rounds
   const auto rounded = [&](Vector value) __attribute__((always_inline)) {

@@ -10,7 +10,7 @@ namespace th::model {
 /// Weights lie in panels of so many outputs, of which each step of so many inputs has neighbouring
 /// bytes: the weight [N, K] as [N / 16, K / 4, 16, 4].
 inline constexpr std::int64_t kInt8Panel = 16, kInt8Step = 4;
-/// Bytes of a row of K inputs, whole vectors of them, of which those behind K count as 0.
+/// Bytes of a row of K inputs: whole vectors, whose bytes behind K stand for 0.
 [[nodiscard]] constexpr std::int64_t int8_stride(std::int64_t inputs) {
   return (inputs + 63) / 64 * 64;
 }
@@ -68,8 +68,8 @@ struct ChosenInt8 {
   float* y = nullptr;  ///< [count]
 };
 
-/// Of this processor: by AMX where it is there, else by VNNI, with the same bits; null where it has
-/// no AVX-512 with VNNI.
+/// The kernel that this processor runs: AMX, else VNNI, with the same bits. It is null if the
+/// processor has no AVX-512 with VNNI.
 using Int8Multiply = void (*)(const Int8Product& product);
 [[nodiscard]] Int8Multiply int8_multiply();
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -9,8 +10,17 @@
 #include "model/products/kernels/row_kernel.hpp"
 #include "th/base/half_float.hpp"
 
-// What becomes of sixteen sums of a product in int8 or bf16, whichever instructions made them.
+// What kernels of int8 and of bf16 have in common, whichever instructions they use: how operands
+// lie, and how sixteen sums become results.
 namespace th::model::TH_ISA {
+
+/// Where a product's rows of inputs and its panels of weights lie, in bytes.
+struct NarrowOperands {
+  const std::byte* x = nullptr;
+  std::int64_t x_stride = 0;
+  const std::byte* panels = nullptr;  ///< those of 16 columns each, from the product's first on
+  std::int64_t panel = 0;             ///< bytes of one: for each step 16 times four
+};
 
 /// The columns [column, column + 16) that stand before `last`.
 [[gnu::always_inline]] inline __mmask16 columns_before(std::int64_t last, std::int64_t column) {
@@ -21,6 +31,13 @@ namespace th::model::TH_ISA {
 struct Int8Results {
   using Product = Int8Product;
   using Sums = __m512i;
+
+  [[gnu::always_inline]] static inline NarrowOperands operands(const Int8Product& p) {
+    return {.x = reinterpret_cast<const std::byte*>(p.x),
+            .x_stride = p.stride,
+            .panels = reinterpret_cast<const std::byte*>(p.weight) + p.first * p.stride,
+            .panel = kInt8Panel * p.stride};
+  }
 
   /// The sums less what 128 in place of 0 adds, scaled, with bias.
   [[gnu::always_inline]] static inline void store(const Int8Product& p, __m512i sums,
@@ -44,6 +61,13 @@ struct Int8Results {
 struct Bf16Results {
   using Product = RowProduct<Bf16>;
   using Sums = __m512;
+
+  [[gnu::always_inline]] static inline NarrowOperands operands(const RowProduct<Bf16>& p) {
+    return {.x = reinterpret_cast<const std::byte*>(p.x),
+            .x_stride = p.x_stride * static_cast<std::int64_t>(sizeof(Bf16)),
+            .panels = reinterpret_cast<const std::byte*>(p.panels),
+            .panel = kRowPanel * p.inputs * static_cast<std::int64_t>(sizeof(float))};
+  }
 
   /// The sums with bias, rounded to bf16.
   [[gnu::always_inline]] static inline void store(const RowProduct<Bf16>& p, __m512 sums,

@@ -52,8 +52,8 @@ struct RowKernels {
 /// Products in bf16 take whole steps of so many pairs, filled up with zeros, and whole pairs of
 /// panels.
 inline constexpr std::int64_t kBf16Pairs = 16, kBf16Panels = 4;
-/// Of this processor: by AMX where it is there, else by AVX512_BF16; null where it has neither. A
-/// row of the result depends on its own row of x alone, but the two round differently.
+/// The kernel that this processor runs: AMX, else AVX512_BF16; null if it has neither. A row of the
+/// result depends on its own row of x alone, but the two kernels round differently.
 using Bf16Multiply = void (*)(const RowProduct<Bf16>& product);
 [[nodiscard]] Bf16Multiply bf16_multiply();
 
