@@ -1,8 +1,10 @@
-// bench_attention_lengths [LENGTH…]: attention of one sentence without its projections, 8 heads of
-// 64, one thread, forward and backward, by length: in one kernel, of products, and LibTorch's
-// scaled_dot_product_attention for CPUs; with dropout, causal, and local with a window of 256. Each
-// as a share of the machine's 512-cubed fp32 product by the operations that the formulas need:
-// forward 4 L² d, backward 10 L² d a head. Ratios are medians of pairs in turn.
+// bench_attention_lengths [LENGTH…]: attention without its projections, 8 heads of 64, one thread,
+// by length: in one kernel, of products, and LibTorch's scaled_dot_product_attention for CPUs; with
+// dropout, causal, and local with a window of 256. Each as a share of the machine's 512-cubed fp32
+// product by the operations that the formulas need: forward 4 L² d, backward 10 L² d a head. Ratios
+// are medians of pairs in turn. A round is as in a training step: the forward pass of 4
+// million pairs of positions, sentence after sentence (one sentence from 2048 on), and then the
+// backward pass of the last one first. So what a way keeps between the passes leaves the caches.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
@@ -54,22 +56,35 @@ class Ours {
     site_.rules.scores = rule;
     site_.dropout = {1, rate};
   }
-  void in_one_kernel() {
+  void in_one_kernel(std::int64_t sentences) {
     const AttentionInOneKernel attention(context_, site_, kWidth);
-    AttentionTape tape;
-    tape.q = sentence_.packed;
-    benchmark::DoNotOptimize(attention.merged(tape));
-    attention.backward(tape, sentence_.g, sentence_.g_packed, {});
+    std::vector<AttentionTape> tapes(static_cast<std::size_t>(sentences));
+    for (AttentionTape& tape : tapes) {
+      tape.q = sentence_.packed;
+      benchmark::DoNotOptimize(attention.merged(tape));
+    }
+    for (; !tapes.empty(); tapes.pop_back())
+      attention.backward(tapes.back(), sentence_.g, sentence_.g_packed, {});
   }
-  void of_products() {
+  void of_products(std::int64_t sentences) {
     const AttentionOfProducts attention(context_, site_, kWidth);
-    AttentionTape tape;
-    attention.take_queries(sentence_.packed, tape);
-    attention.take_keys(sentence_.packed, tape);
-    const at::Tensor p = attention.probabilities(tape);
-    at::Tensor dropped = attention.dropped(p);
-    benchmark::DoNotOptimize(attention.merged(dropped, tape.v));
-    benchmark::DoNotOptimize(attention.backward(tape, p, std::move(dropped), sentence_.g, true).q);
+    struct Kept {
+      AttentionTape tape;
+      at::Tensor p, dropped;
+    };
+    std::vector<Kept> all(static_cast<std::size_t>(sentences));
+    for (auto& [tape, p, dropped] : all) {
+      attention.take_queries(sentence_.packed, tape);
+      attention.take_keys(sentence_.packed, tape);
+      p = attention.probabilities(tape);
+      dropped = attention.dropped(p);
+      benchmark::DoNotOptimize(attention.merged(dropped, tape.v));
+    }
+    for (; !all.empty(); all.pop_back()) {
+      auto& [tape, p, dropped] = all.back();
+      benchmark::DoNotOptimize(
+          attention.backward(tape, p, std::move(dropped), sentence_.g, true).q);
+    }
   }
 
  private:
@@ -81,15 +96,20 @@ class Ours {
 };
 
 /// LibTorch's attention for CPUs, over the same rows.
-void torch_attention(Sentence& s) {
+void torch_attention(Sentence& s, std::int64_t sentences) {
   const auto heads = [&](const at::Tensor& rows, std::int64_t column) {
     return rows.narrow(1, column, kWidth).view({1, s.length, kHeads, kHeadWidth}).transpose(1, 2);
   };
   const at::Tensor q = heads(s.packed, 0), k = heads(s.packed, kWidth),
                    v = heads(s.packed, 2 * kWidth);
-  const auto [out, sums] = at::_scaled_dot_product_flash_attention_for_cpu(q, k, v);
-  benchmark::DoNotOptimize(at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      heads(s.g, 0), q, k, v, out, sums, 0.0, false));
+  std::vector<std::tuple<at::Tensor, at::Tensor>> kept;
+  for (std::int64_t i = 0; i < sentences; ++i)
+    kept.push_back(at::_scaled_dot_product_flash_attention_for_cpu(q, k, v));
+  for (; !kept.empty(); kept.pop_back()) {
+    const auto& [out, sums] = kept.back();
+    benchmark::DoNotOptimize(at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        heads(s.g, 0), q, k, v, out, sums, 0.0, false));
+  }
 }
 
 /// Keys that all queries of one head see together.
@@ -118,13 +138,8 @@ void measure(std::int64_t length) {
                                       {"causal", causal, 0},
                                       {"window", {Kind::kLocal, kWindow, kWindow}, 0}};
   th::bench::RoundRobin robin;
-  // Calls of a round take about 0.05 s together, those of long sentences one call.
-  const std::int64_t calls = std::max<std::int64_t>(1, (std::int64_t{1} << 19) / (length * length));
-  const auto add = [&](const std::string& name, const std::function<void()>& work) {
-    robin.add(name, [=] {
-      for (std::int64_t i = 0; i < calls; ++i) work();
-    });
-  };
+  const std::int64_t sentences =
+      std::max<std::int64_t>(1, (std::int64_t{1} << 22) / (length * length));
   std::vector<std::unique_ptr<Ours>> ours;
   const auto product = [&] { benchmark::DoNotOptimize(gemm.forward(a, b)); };
   robin.add("product", [=] {
@@ -133,26 +148,27 @@ void measure(std::int64_t length) {
   for (const Variant& v : variants) {
     if (length > kFullUpTo && v.name != "window") continue;
     ours.push_back(std::make_unique<Ours>(sentence, v.rule, v.rate));
-    add(v.name, [attention = ours.back().get()] { attention->in_one_kernel(); });
+    robin.add(v.name, [=, attention = ours.back().get()] { attention->in_one_kernel(sentences); });
     robin.again("product");
   }
   if (length <= kProductsUpTo) {
-    add("products", [attention = ours.front().get()] { attention->of_products(); });
+    robin.add("products",
+              [=, attention = ours.front().get()] { attention->of_products(sentences); });
     robin.again("kernel");
-    add("torch", [&] { torch_attention(sentence); });
+    robin.add("torch", [&, sentences] { torch_attention(sentence, sentences); });
   }
-  robin.run(length >= 8192 ? 3 : length >= 2048 ? 5 : 15);
+  robin.run(length >= 8192 ? 3 : length >= 2048 ? 5 : 9);
   const double rate = 2.0 * kCube * kCube * kCube * 8 / robin.median("product");
   robin.print("| %lld |", static_cast<long long>(length));
   for (const Variant& v : variants) {
-    const double flops = 14 * visible(v.rule, length) * kWidth * static_cast<double>(calls);
+    const double flops = 14 * visible(v.rule, length) * kWidth * static_cast<double>(sentences);
     robin.print(" %.3f (%.2f ms) |", th::bench::ratio(flops / rate, robin.median(v.name)),
-                1e3 * robin.median(v.name) / static_cast<double>(calls));
+                1e3 * robin.median(v.name) / static_cast<double>(sentences));
   }
   const Variant& window = variants.back();
   robin.print(" %.3f | %.3f | %.3f | %.2f | %.1f | %.1f |\n", robin.beside("kernel", "products"),
               robin.beside("kernel", "torch"), robin.beside("window", "kernel"),
-              1e9 * robin.median("window") / static_cast<double>(calls) /
+              1e9 * robin.median("window") / static_cast<double>(sentences) /
                   (visible(window.rule, length) * kHeads),
               4e-6 * static_cast<double>(th::runtime::host_attention_scratch(window.rule, length,
                                                                              length, kHeadWidth)),

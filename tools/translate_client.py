@@ -108,7 +108,7 @@ def main():
                 yield line.decode("utf-8").rstrip("\n")
             except UnicodeDecodeError:
                 invalid.add(number)
-                print(f"line {number + 1}: invalid UTF-8; its translation is an empty line",
+                print(f"line {number + 1}: invalid UTF-8; an empty line stands for it",
                       file=sys.stderr)
                 yield ""
 

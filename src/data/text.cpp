@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 
 namespace th::data {
@@ -187,8 +188,7 @@ bool PairReader::next_of_tsv(Pair& pair) {
   const std::size_t tab = line.find('\t');
   const auto columns = 1 + std::count(line.begin(), line.end(), '\t');
   if (columns != 2)
-    throw DataError(source_->place() + ": " + std::to_string(columns) +
-                    (columns == 1 ? " column" : " columns") +
+    throw DataError(source_->place() + ": " + counted(columns, "column") +
                     " in place of two, the source, a tab and the target (data.format = tsv)");
   pair = {line.substr(0, tab), line.substr(tab + 1)};
   source_hash_.add(pair.source);

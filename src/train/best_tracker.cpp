@@ -1,5 +1,6 @@
 #include "th/train/best_tracker.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/config/metrics.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/monitor/header.hpp"
@@ -129,9 +130,9 @@ std::string BestTracker::value_text(const std::string& name) const {
 
 std::string BestTracker::text() const {
   if (now().without_better == 0) return "the best " + now().metric + " so far";
-  return "no better " + now().metric + " for " + std::to_string(now().without_better) +
-         (now().without_better == 1 ? " validation (" : " validations (") +
-         monitor::fixed(*now().value, kDigits) + " at step " + std::to_string(now().step) + ")";
+  return "no better " + now().metric + " for " + counted(now().without_better, "validation") +
+         " (" + monitor::fixed(*now().value, kDigits) + " at step " + std::to_string(now().step) +
+         ")";
 }
 
 }  // namespace th::train

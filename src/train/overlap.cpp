@@ -1,5 +1,6 @@
 #include "th/train/overlap.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 #include "th/runtime/transport/free_cores.hpp"
 
@@ -10,10 +11,8 @@ using config::Overlap;
 OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cores,
                              std::optional<runtime::Transport> transport) {
   const bool room = cores >= ranks * (config.run.threads + 1);
-  const std::string seen =
-      std::to_string(cores) + (cores == 1 ? " core for " : " cores for ") + std::to_string(ranks) +
-      (ranks == 1 ? " rank" : " ranks") + " with " + std::to_string(config.run.threads) +
-      (config.run.threads == 1 ? " compute thread" : " compute threads") + " each";
+  const std::string seen = counted(cores, "core") + " for " + counted(ranks, "rank") + " with " +
+                           counted(config.run.threads, "compute thread") + " each";
   switch (config.comm.overlap) {
     case Overlap::kOff:
       return {Overlap::kOff, "as the deck says"};

@@ -1,5 +1,6 @@
 #include "th/train/selfcheck.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 #include "th/base/hash.hpp"
 #include "th/config/file_keys.hpp"
@@ -104,9 +105,8 @@ bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device,
     config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = config::naming_keys(
       deck, [&] { return open_training_data(config, slots, collectives, node); });
-  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + std::to_string(ranks) +
-           " ranks, " + std::to_string(slots) +
-           " slots a step, every zero.stage and model.gradient_checkpointing." +
+  log.info("Self-check: " + std::to_string(kSteps) + " steps, " + counted(ranks, "rank") + ", " +
+           counted(slots, "slot") + " a step, every zero.stage and model.gradient_checkpointing." +
            (device.on_gpu() ? "" : " Offload has no effect on a CPU."));
   log.info("stage  recompute   loss of step 3       gradient norm        parameters' hash  bits");
   const Outcome* first = nullptr;

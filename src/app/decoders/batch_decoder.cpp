@@ -48,14 +48,6 @@ bool over_tasks(std::size_t count, const std::function<bool(std::size_t)>& work)
 
 }  // namespace
 
-std::optional<Hypotheses> finish_search(model::BatchSearch& search, const Stop& stop) {
-  while (!search.done()) {
-    if (stop()) return std::nullopt;
-    search.step();
-  }
-  return std::move(search).results();
-}
-
 std::optional<std::vector<Hypotheses>> BatchDecoder::translate_all(
     std::span<const Task> tasks, const model::SearchOptions& options, const Stop& stop) {
   if (tasks.empty()) return std::vector<Hypotheses>();
@@ -73,8 +65,9 @@ std::optional<std::vector<std::vector<double>>> BatchDecoder::score_all(std::spa
                                                                         const Stop& stop) {
   std::vector<std::vector<double>> all;
   for (const Task& task : tasks) {
-    if (stop()) return std::nullopt;
-    all.push_back(score(task.batch));
+    std::optional<std::vector<double>> scores = score(task.batch, stop);
+    if (!scores) return std::nullopt;
+    all.push_back(std::move(*scores));
   }
   return all;
 }

@@ -12,9 +12,6 @@ namespace th::app {
 /// By sentence, best first.
 using Hypotheses = std::vector<std::vector<model::Hypothesis>>;
 
-/// Takes a search to its end; empty where stop() said so in between.
-[[nodiscard]] std::optional<Hypotheses> finish_search(model::BatchSearch& search, const Stop& stop);
-
 /// Translates batches of ids: the one place that a way of decoding (parameters of one rank,
 /// several models, parameters in shards) enters.
 class BatchDecoder {
@@ -22,13 +19,14 @@ class BatchDecoder {
   virtual ~BatchDecoder() = default;
   /// Makes place for sentences of so many ids, begin and end not counted.
   virtual void make_room(std::int64_t longest) = 0;
-  /// As model::translate(), of a batch with one sentence or more; empty where stop() said so in
-  /// between. Several threads call it at a time.
+  /// As model::translate(), of a batch with one sentence or more; empty where stop() said so
+  /// between two layers of a pass. Several threads call it at a time.
   [[nodiscard]] virtual std::optional<Hypotheses> translate(
       const data::Batch& batch, const model::SearchOptions& options,
       std::span<const model::SentenceOptions> sentences, const Stop& stop) = 0;
-  /// As model::score_targets().
-  [[nodiscard]] virtual std::vector<double> score(const data::Batch& batch) = 0;
+  /// As model::score_targets(); empty where stop() said so between two layers.
+  [[nodiscard]] virtual std::optional<std::vector<double>> score(const data::Batch& batch,
+                                                                 const Stop& stop) = 0;
 
   /// A batch, and what is asked of its sentences; of a batch to score nothing.
   struct Task {

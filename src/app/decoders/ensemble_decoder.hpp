@@ -19,11 +19,10 @@ class EnsembleDecoder final : public BatchDecoder {
   [[nodiscard]] std::optional<std::vector<std::vector<model::Hypothesis>>> translate(
       const data::Batch& batch, const model::SearchOptions& options,
       std::span<const model::SentenceOptions> sentences, const Stop& stop) override;
-  [[nodiscard]] std::vector<double> score(const data::Batch& batch) override;
+  [[nodiscard]] std::optional<std::vector<double>> score(const data::Batch& batch,
+                                                         const Stop& stop) override;
 
  private:
-  [[nodiscard]] std::vector<model::EnsembleMember> members() const;
-
   const std::vector<std::unique_ptr<LoadedModel>>& models_;
 };
 

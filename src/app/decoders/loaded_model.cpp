@@ -10,6 +10,7 @@
 #include "th/model/memory/tensors.hpp"
 #include "th/model/ops/element.hpp"
 #include "th/model/parameters/parameter_units.hpp"
+#include "th/model/parameters/stoppable_source.hpp"
 #include "th/train/agreement.hpp"
 #include "th/train/run_state.hpp"
 #include "th/train/sharded_checkpoint.hpp"
@@ -147,12 +148,16 @@ std::string LoadedModel::identity() const {
 std::optional<std::vector<std::vector<model::Hypothesis>>> ResidentDecoder::translate(
     const data::Batch& batch, const model::SearchOptions& options,
     std::span<const model::SentenceOptions> sentences, const Stop& stop) {
-  model::BatchSearch search(model_.model(), model_.parameters(), batch, options, sentences);
-  return finish_search(search, stop);
+  model::StoppableSource source(model_.parameters(), stop);
+  return model::unless_given_up(
+      [&] { return model::translate(model_.model(), source, batch, options, sentences); });
 }
 
-std::vector<double> ResidentDecoder::score(const data::Batch& batch) {
-  return model::score_targets(model_.model(), model_.parameters(), batch);
+std::optional<std::vector<double>> ResidentDecoder::score(const data::Batch& batch,
+                                                          const Stop& stop) {
+  model::StoppableSource source(model_.parameters(), stop);
+  return model::unless_given_up(
+      [&] { return model::score_targets(model_.model(), source, batch); });
 }
 
 }  // namespace th::app

@@ -91,7 +91,8 @@ class ResidentDecoder final : public BatchDecoder {
   [[nodiscard]] std::optional<std::vector<std::vector<model::Hypothesis>>> translate(
       const data::Batch& batch, const model::SearchOptions& options,
       std::span<const model::SentenceOptions> sentences, const Stop& stop) override;
-  [[nodiscard]] std::vector<double> score(const data::Batch& batch) override;
+  [[nodiscard]] std::optional<std::vector<double>> score(const data::Batch& batch,
+                                                         const Stop& stop) override;
 
  private:
   LoadedModel& model_;

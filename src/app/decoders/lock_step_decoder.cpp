@@ -109,9 +109,12 @@ std::optional<Hypotheses> LockStepDecoder::translate(
   return std::move(all->front());
 }
 
-std::vector<double> LockStepDecoder::score(const data::Batch& batch) {
+std::optional<std::vector<double>> LockStepDecoder::score(const data::Batch& batch,
+                                                          const Stop& stop) {
   const std::vector<Task> one{{batch, {}}};
-  return score_all(one, [] { return false; })->front();
+  auto all = score_all(one, stop);
+  if (!all) return std::nullopt;
+  return std::move(all->front());
 }
 
 }  // namespace th::app

@@ -22,7 +22,8 @@ class LockStepDecoder final : public BatchDecoder {
   [[nodiscard]] std::optional<Hypotheses> translate(
       const data::Batch& batch, const model::SearchOptions& options,
       std::span<const model::SentenceOptions> sentences, const Stop& stop) override;
-  [[nodiscard]] std::vector<double> score(const data::Batch& batch) override;
+  [[nodiscard]] std::optional<std::vector<double>> score(const data::Batch& batch,
+                                                         const Stop& stop) override;
   [[nodiscard]] std::optional<std::vector<Hypotheses>> translate_all(
       std::span<const Task> tasks, const model::SearchOptions& options, const Stop& stop) override;
   [[nodiscard]] std::optional<std::vector<std::vector<double>>> score_all(

@@ -1,5 +1,6 @@
 #include "app/inspect/inspect_commands.hpp"
 #include "app/inspect/numbers.hpp"
+#include "th/base/counted.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -15,10 +16,6 @@ namespace th::app {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string plural(std::int64_t count, const std::string& what) {
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
-}
 
 io::Difference difference_of(const io::CheckpointReader& a, const io::CheckpointReader& b,
                              const TensorEntry& entry) {
@@ -38,8 +35,8 @@ io::Difference difference_of(const io::CheckpointReader& a, const io::Checkpoint
 
 std::string difference_text(const io::Difference& d) {
   std::string text = "largest difference " + number_text(d.largest, 9) + ", " +
-                     plural(d.ulps, "ULP") + ", " + std::to_string(d.differing) + " of " +
-                     plural(d.count, "element");
+                     counted(d.ulps, "ULP") + ", " + std::to_string(d.differing) + " of " +
+                     counted(d.count, "element");
   if (d.nan_in_a > 0) text += ", " + std::to_string(d.nan_in_a) + " NaN in A alone";
   if (d.nan_in_b > 0) text += ", " + std::to_string(d.nan_in_b) + " NaN in B alone";
   return text;
@@ -81,7 +78,7 @@ class Comparison {
                        {"only_in_b", only_in_b_}, {"vocabularies", vocabularies_},
                        {"differences", rows_}};
     answer(request_,
-           a_.folder() + " and " + b_.folder() + ": " + plural(compared_, "tensor") +
+           a_.folder() + " and " + b_.folder() + ": " + counted(compared_, "tensor") +
                " compared, " + verdict(),
            json_text(json));
     return differing_ == 0 ? 0 : 1;

@@ -19,22 +19,28 @@ namespace th::app {
 namespace {
 
 constexpr std::int64_t kMostRequests = 1024;           // accepted and not answered
+constexpr std::int64_t kLongestSource = 4096;          // ids
 constexpr std::int64_t kBytesOfTranslation = 1 << 20;  // of the texts that are translated together
 
 /// Translates requests that came in, whoever sent them.
 class Worker {
  public:
   using Answers = std::vector<RequestQueue::Answer>;
-  Worker(ChunkTranslator& translator, const LoadedModel& model)
-      : translator_(translator), model_(model), most_(translator.plan().options) {}
+  Worker(ChunkTranslator& translator, const LoadedModel& model, std::int64_t longest_source)
+      : translator_(translator),
+        model_(model),
+        longest_source_(longest_source),
+        most_(translator.plan().options) {}
 
   [[nodiscard]] Answers answers(const std::vector<ServedRequest>& requests) {
     Answers all;
-    std::map<RequestedSearch, std::vector<const ServedRequest*>> alike;
+    std::map<RequestedSearch, std::vector<Question>> alike;
     for (const ServedRequest& request : requests) {
-      const std::string why = why_not(request);
+      Question question{request, {}};
+      if (!data::is_white(request.text)) question.source = translator_.source_of(request.text);
+      const std::string why = why_not(question);
       if (why.empty())
-        alike[request.search].push_back(&request);
+        alike[request.search].push_back(std::move(question));
       else
         all.push_back({request.client, error_line(request.id, why)});
     }
@@ -43,6 +49,10 @@ class Worker {
   }
 
  private:
+  struct Question {
+    const ServedRequest& request;
+    ChunkTranslator::Source source;  ///< no ids of a text without words
+  };
   [[nodiscard]] model::SearchOptions options_of(const RequestedSearch& asked) const {
     model::SearchOptions options = most_;
     options.best = std::max<std::int64_t>(1, asked.n_best);
@@ -55,14 +65,17 @@ class Worker {
     return options;
   }
   /// Why a request can't be met; empty where it can.
-  [[nodiscard]] std::string why_not(const ServedRequest& request) const {
-    const RequestedSearch& asked = request.search;
+  [[nodiscard]] std::string why_not(const Question& question) const {
+    const RequestedSearch& asked = question.request.search;
     const model::SearchOptions options = options_of(asked);
     const auto above = [](const char* name, std::int64_t value, std::int64_t most,
                           const std::string& whose) {
       return "\"" + std::string(name) + "\" " + std::to_string(value) + " is above " +
              std::to_string(most) + ", " + whose;
     };
+    if (const std::int64_t ids = std::ssize(question.source.ids); ids > longest_source_)
+      return "\"text\" has " + std::to_string(ids) + " ids with its end, and the server takes " +
+             std::to_string(longest_source_) + " (--max-source-length)";
     if (most_.sampling && asked.beam > 1) return "\"beam\" searches, and this server draws";
     if (asked.beam > most_.beam)
       return above("beam", asked.beam, most_.beam, "the server's --beam");
@@ -75,7 +88,7 @@ class Worker {
     if (options.min_length > options.max_length)
       return above("min_length", options.min_length, options.max_length, "the longest translation");
     try {
-      (void)prefix_of(request, options);
+      (void)prefix_of(question.request, options);
     } catch (const DeckError& error) {
       return error.what();
     }
@@ -90,31 +103,31 @@ class Worker {
     return prefix_ids(*model_.tokenizers().target, request.prefix, "", longest);
   }
   /// The answers of requests that are searched for alike.
-  void translate(const std::vector<const ServedRequest*>& requests,
-                 const model::SearchOptions& options, Answers& answers) {
-    std::vector<Ids> sources(requests.size());
-    std::vector<model::SentenceOptions> sentences(requests.size());
-    std::vector<std::string> warnings(requests.size());
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      sentences[i] = {requests[i]->number, prefix_of(*requests[i], options)};
-      if (data::is_white(requests[i]->text)) continue;
-      const ChunkTranslator::Source source = translator_.source_of(requests[i]->text);
-      sources[i] = source.ids;
-      if (source.cut) warnings[i] = "the text was cut to the positions that the model learned";
+  void translate(const std::vector<Question>& questions, const model::SearchOptions& options,
+                 Answers& answers) {
+    std::vector<Ids> sources;
+    std::vector<model::SentenceOptions> sentences;
+    for (const auto& [request, source] : questions) {
+      sources.push_back(source.ids);
+      sentences.push_back({request.number, prefix_of(request, options)});
     }
     const auto hypotheses = translator_.decode(sources, sentences, options, [] { return false; });
-    for (std::size_t i = 0; i < requests.size(); ++i) {
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      const auto& [request, source] = questions[i];
       std::vector<ServedText> texts;
       for (const model::Hypothesis& one : (*hypotheses)[i])
         texts.push_back({model_.tokenizers().target->decode(one.ids), one.score});
       if (texts.empty()) texts.emplace_back();  // without words there is nothing to translate
-      answers.push_back({requests[i]->client, answer_line(*requests[i], texts, warnings[i])});
+      const std::string warning =
+          source.cut ? "the text was cut to the positions that the model learned" : "";
+      answers.push_back({request.client, answer_line(request, texts, warning)});
     }
   }
 
   ChunkTranslator& translator_;
   const LoadedModel& model_;
-  model::SearchOptions most_;  ///< what the server was started with
+  std::int64_t longest_source_;  ///< ids of a text at most
+  model::SearchOptions most_;    ///< what the server was started with
 };
 
 /// The answers of requests; where one of several can't be translated, of each alone.
@@ -149,7 +162,7 @@ int serve(const Request& request) {
     queue.close();
   });
   std::cerr << "th_translate: answers at " + request.serve + "\n" << std::flush;
-  Worker worker(job.translator(), job.model());
+  Worker worker(job.translator(), job.model(), request.longest_source.value_or(kLongestSource));
   const std::int64_t together = request.batch_tokens > 0 ? kMostRequests : 4 * request.batch;
   while (true) {
     const std::vector<ServedRequest> requests = queue.take(together, kBytesOfTranslation);

@@ -23,6 +23,8 @@ std::string packed(const ChunkResult& result) {
   put(bytes, result.text);
   put(bytes, std::int64_t{std::ssize(result.cut)});
   for (const std::int64_t line : result.cut) put(bytes, line);
+  put(bytes, std::int64_t{std::ssize(result.faults)});
+  for (const std::string& fault : result.faults) put(bytes, fault);
   put(bytes, result.sentences);
   put(bytes, result.fewer);
   put(bytes, result.source_tokens);
@@ -53,6 +55,8 @@ ChunkResult unpacked_result(std::string_view bytes) {
   result.text = from.text();
   const auto cut = from.number<std::int64_t>();
   for (std::int64_t i = 0; i < cut; ++i) result.cut.push_back(from.number<std::int64_t>());
+  const auto faults = from.number<std::int64_t>();
+  for (std::int64_t i = 0; i < faults; ++i) result.faults.push_back(from.text());
   result.sentences = from.number<std::int64_t>();
   result.fewer = from.number<std::int64_t>();
   result.source_tokens = from.number<std::int64_t>();

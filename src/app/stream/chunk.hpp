@@ -14,7 +14,7 @@ namespace th::app {
 struct InputLine {
   std::string text;
   std::string beside;  ///< the line of the file beside the input: a target, or a prefix
-  std::string fault;   ///< why the line is no text; empty where it is
+  std::string fault;   ///< why the line, or the one beside it, is no text; empty where it is
 };
 
 /// Consecutive lines. Where a chunk ends depends on the lines alone (and on pauses of a pipe), so
@@ -32,8 +32,10 @@ struct ChunkResult {
   std::int64_t number = 0;
   std::string text;               ///< lines of the output
   std::vector<std::int64_t> cut;  ///< numbers, from 1, of the lines that were cut
-  std::int64_t sentences = 0;     ///< that were decoded
-  std::int64_t fewer = 0;         ///< of those, with fewer hypotheses than were asked for
+  /// Why lines of text have an empty line of output.
+  std::vector<std::string> faults;
+  std::int64_t sentences = 0;  ///< that were decoded
+  std::int64_t fewer = 0;      ///< of those, with fewer hypotheses than were asked for
   /// Without begin and end; of the targets all that were decoded, or scored.
   std::int64_t source_tokens = 0, target_tokens = 0;
 };

@@ -62,8 +62,7 @@ class ChunkReader::Reading {
       throw DataError(source_.name() + " and " + beside_->name() +
                       " have unlike numbers of lines; their lines go together");
     if (!more) return false;
-    if (beside_ && !(line.fault + beside_fault_).empty())
-      throw DataError(line.fault.empty() ? beside_fault_ : line.fault);
+    if (line.fault.empty()) line.fault = beside_fault_;
     ++lines_;
     for (const std::string* part : {&line.text, &line.beside}) {
       hash_.add(*part);

@@ -38,7 +38,7 @@ int told_invalid_lines(const JobProgress& progress) {
   if (progress.invalid == 0) return static_cast<int>(ExitCode::kCompleted);
   std::cerr << "th_translate: error: " + std::to_string(progress.invalid) + " of " +
                    std::to_string(progress.lines) +
-                   " lines are no text; their translations are empty lines\n"
+                   " lines are invalid, and empty lines stand for them\n"
             << std::flush;
   return static_cast<int>(ExitCode::kData);
 }
@@ -65,18 +65,19 @@ void ChunkWriter::tell(const std::string& message) {
   std::cerr << "th_translate: " + message + "\n" << std::flush;
 }
 
-void ChunkWriter::tell_of(const ChunkNote& note) {
-  for (const std::string& fault : note.faults) {
-    if (++told_ <= kFaultsTold) tell("warning: " + fault + "; its translation is an empty line");
-    if (told_ == kFaultsTold) tell("warning: further lines that are no text are only counted");
+void ChunkWriter::tell_of(const std::vector<std::string>& faults) {
+  for (const std::string& fault : faults) {
+    if (++told_ <= kFaultsTold) tell("warning: " + fault + "; an empty line stands for it");
+    if (told_ == kFaultsTold) tell("warning: further invalid lines are only counted");
   }
+  progress_.invalid += std::ssize(faults);
 }
 
 void ChunkWriter::write(const ChunkNote& note, const ChunkResult& result) {
-  tell_of(note);
+  tell_of(note.faults);
+  tell_of(result.faults);
   output_.write(result.text);
   progress_.lines += note.lines;
-  progress_.invalid += std::ssize(note.faults);
   progress_.cut += std::ssize(result.cut);
   progress_.input_hash = note.input_hash;
   progress_.output_bytes = output_.bytes();

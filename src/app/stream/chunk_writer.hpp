@@ -23,8 +23,8 @@ struct ChunkNote {
 };
 [[nodiscard]] ChunkNote note_of(const Chunk& chunk);
 
-/// Says how many lines are no text, where there are any; the exit code of a job whose lines are all
-/// written.
+/// Says how many lines were invalid, where there are any; the exit code of a job whose lines are
+/// all written.
 [[nodiscard]] int told_invalid_lines(const JobProgress& progress);
 
 /// Writes results in the order of the input, keeps the journal, and tells of progress and of lines
@@ -55,7 +55,8 @@ class ChunkWriter {
 
  private:
   using Clock = std::chrono::steady_clock;
-  void tell_of(const ChunkNote& note);
+  /// Tells of invalid lines, and counts them.
+  void tell_of(const std::vector<std::string>& faults);
   void show_progress(const ChunkNote& note);
   [[nodiscard]] std::string rate_text(const ChunkNote& note) const;
   /// "o: 200 lines, … in 3.1 s (…)".

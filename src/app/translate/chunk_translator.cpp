@@ -242,16 +242,23 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   std::vector<Ids> sources, targets;
   std::vector<std::int64_t> lengths;
   for (std::size_t i = 0; i < chunk.lines.size(); ++i) {
-    sources.push_back(source_ids(chunk, i, result));
-    targets.push_back(
-        data::encode_target(*model_.tokenizers().target, chunk.lines[i].beside, data::kUncut));
-    lengths.push_back(std::ssize(sources.back()) + std::ssize(targets.back()));
+    const InputLine& line = chunk.lines[i];
+    sources.emplace_back();
+    targets.emplace_back();
+    lengths.push_back(0);
+    if (!line.fault.empty()) continue;
+    Ids target = data::encode_target(*model_.tokenizers().target, line.beside, data::kUncut);
+    const std::int64_t written = std::ssize(target) - 2;  // without begin and end
+    if (const std::string why = model_.too_long(written); !why.empty()) {
+      result.faults.push_back("line " + std::to_string(chunk.first_line + std::ssize(sources)) +
+                              ": a target of " + why);
+      continue;
+    }
+    sources.back() = source_ids(chunk, i, result);
+    targets.back() = std::move(target);
+    lengths.back() = std::ssize(sources.back()) + std::ssize(targets.back());
     result.source_tokens += std::ssize(sources.back()) - 1;
-    result.target_tokens += std::ssize(targets.back()) - 2;
-    // Without begin and end:
-    if (const std::string why = model_.too_long(std::ssize(targets.back()) - 2); !why.empty())
-      throw DataError("line " + std::to_string(chunk.first_line + std::ssize(sources)) +
-                      ": a target of " + why);
+    result.target_tokens += written;
   }
   decoder_.make_room(std::max(longest_of(sources), longest_of(targets)));
   std::vector<double> scores(sources.size());
@@ -266,8 +273,11 @@ std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop
   for (std::size_t t = 0; t < cut.size(); ++t) {
     for (std::size_t i = 0; i < cut[t].size(); ++i) scores[cut[t][i]] = (*sums)[t][i];
   }
-  for (std::size_t i = 0; i < scores.size(); ++i)
-    result.text += number_text(scores[i]) + "\t" + std::to_string(targets[i].size() - 1) + "\n";
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (lengths[i] > 0)
+      result.text += number_text(scores[i]) + "\t" + std::to_string(targets[i].size() - 1);
+    result.text += "\n";
+  }
   return result;
 }
 

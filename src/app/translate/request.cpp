@@ -58,6 +58,7 @@ std::vector<std::string> parts_of(const std::string& list) {
 }
 
 void check_serving(const Request& r) {
+  require(!r.longest_source || !r.serve.empty(), "--max-source-length is for --serve alone");
   if (r.serve.empty()) return;
   require(!r.replace_unknown, "--serve and --replace-unknown contradict each other");
   require(
@@ -82,6 +83,7 @@ void check_summaries(const Request& r) {
 void check(const Request& r) {
   check_summaries(r);
   require_range("--batch", r.batch, 1, kMostSentences);
+  if (r.longest_source) require_range("--max-source-length", *r.longest_source, 1, kMostTokens);
   if (r.batch_tokens != 0) require_range("--batch-tokens", r.batch_tokens, 1, kMostTokens);
   if (r.threads != 0) require_range("--threads", r.threads, 1, kMostThreads);
   const auto& kind = r.choice.parameters;
@@ -178,6 +180,9 @@ po::options_description described(Request& request, Words& words) {
       "of a rank; without it the cores that it may use, shared with the other ranks of its node");
   add("serve", po::value(&request.serve),
       "answer requests on a UNIX socket of this path, a JSON object a line");
+  add("max-source-length", into(request.longest_source),
+      "of --serve: a request with more source ids is answered with an error, so that none holds up "
+      "the others for long; without it 4096");
   add_decoding_options(options, request.decoding);
   return options;
 }

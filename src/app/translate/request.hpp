@@ -17,9 +17,10 @@ struct Request {
   std::string shortlist;  ///< a file of th_corpus shortlist; empty: all ids have logits
   ParameterChoice choice;
   DecodingOverrides decoding;
-  std::int64_t batch = 32;        ///< sentences decoded together
-  std::int64_t batch_tokens = 0;  ///< ids of the sources of a batch; 0: by sentences
-  std::int64_t threads = 0;       ///< of a rank; 0: the cores that it may use
+  std::int64_t batch = 32;                     ///< sentences decoded together
+  std::int64_t batch_tokens = 0;               ///< ids of the sources of a batch; 0: by sentences
+  std::int64_t threads = 0;                    ///< of a rank; 0: the cores that it may use
+  std::optional<std::int64_t> longest_source;  ///< ids of a text that the server takes at most
   bool score = false, alignment = false, replace_unknown = false, hierarchical = false;
   bool anew = false;                                 ///< of --output: whatever an earlier job left
   config::Sharded sharded = config::Sharded::kAuto;  ///< parameters over the ranks of a launch

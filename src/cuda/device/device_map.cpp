@@ -1,5 +1,6 @@
 #include "cuda/device/device_map.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 
 #include <map>
@@ -31,8 +32,8 @@ std::vector<int> assign_devices(std::span<const VisibleDevices> ranks, bool shar
   for (const auto& [host, node] : nodes) {
     if (sharing && !node.devices.empty()) continue;
     if (node.ranks > static_cast<int>(node.devices.size())) {
-      throw DeviceError(host + " has more ranks than GPUs: " + std::to_string(node.ranks) +
-                        " ranks, " + std::to_string(node.devices.size()) + " GPUs; " + kWaysOut);
+      throw DeviceError(host + " has more ranks than GPUs: " + counted(node.ranks, "rank") + ", " +
+                        counted(std::ssize(node.devices), "GPU") + "; " + kWaysOut);
     }
   }
   std::vector<int> out;

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/compare.hpp"
 
@@ -26,7 +27,7 @@ std::int64_t parse_index(const std::string& text, const std::string& part) {
 
 [[noreturn]] void out_of_range(const std::string& part, std::size_t axis, std::int64_t extent) {
   throw DeckError("slice '" + part + "' is out of range: dimension " + std::to_string(axis) +
-                  " has " + std::to_string(extent) + (extent == 1 ? " element" : " elements"));
+                  " has " + counted(extent, "element"));
 }
 
 IndexRange parse_part(const std::string& part, std::size_t axis, std::int64_t extent) {

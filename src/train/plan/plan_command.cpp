@@ -1,5 +1,6 @@
 #include "th/train/plan/plan_command.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/monitor/header.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "train/plan/plan_room.hpp"
@@ -96,12 +97,11 @@ std::string disk_text(const Planner& planner, const zero::MemoryPlan& plan) {
 std::string heading(const config::LoadedDeck& deck, const Planner& planner,
                     const zero::MemoryPlan& plan) {
   const config::RunConfig& config = planner.config();
-  return "Plan of " + deck.name + ": " + std::to_string(planner.request().ranks) +
-         " ranks, stage " + std::to_string(config.zero.stage) + ", " +
-         std::to_string(planner.request().slots) + " slots a step, " +
-         std::to_string(plan.parameters) + " parameters, " + precision_text(config.precision) +
-         "\n" + "Largest micro-batch: " + planner.batch_text() + "\n" +
-         "Communication beside compute: " +
+  return "Plan of " + deck.name + ": " + counted(planner.request().ranks, "rank") + ", stage " +
+         std::to_string(config.zero.stage) + ", " + counted(planner.request().slots, "slot") +
+         " a step, " + std::to_string(plan.parameters) + " parameters, " +
+         precision_text(config.precision) + "\n" + "Largest micro-batch: " + planner.batch_text() +
+         "\n" + "Communication beside compute: " +
          (config.comm.overlap == config::Overlap::kOn ? "on" : "off") + " (" +
          planner.overlap().reason + ")\n";
 }

@@ -1,5 +1,6 @@
 #include "th/train/replay/replay.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/parameters/parameter_units.hpp"
@@ -105,8 +106,8 @@ bool replay(const BadStep& bad, const std::string& path, const config::LoadedDec
   zero::ZeroEngine engine(config, model, collectives, slots, device.device());
   load_checkpoint(*reader, engine, collectives, LoadWhat::kParameters);
   log.info("Step " + std::to_string(bad.step) + " of " + path + ", with the parameters of " +
-           reader->folder() + ": " + std::to_string(slots) + " micro-batches on " +
-           std::to_string(ranks) + " ranks.");
+           reader->folder() + ": " + counted(slots, "micro-batch") + " on " +
+           counted(ranks, "rank") + ".");
   const std::vector<double> losses = losses_of(bad, model, engine, collectives);
   for (std::int64_t s = 0; s < slots; ++s) {
     const data::Batch& batch = bad.slots[static_cast<std::size_t>(s)];

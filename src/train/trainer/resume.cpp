@@ -1,3 +1,4 @@
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 #include "th/io/checkpoint/checkpoint_build.hpp"
 #include "th/io/checkpoint/checkpoint_folder.hpp"
@@ -136,7 +137,7 @@ void RunSetup::resume() {
                                                                        : Checksums::kCheck);
   check_probe();
   log_.info("Resumed " + reader.folder() + " at step " + std::to_string(state_.step) +
-            " (written by " + std::to_string(reader.info().world_size) + " ranks at stage " +
+            " (written by " + counted(reader.info().world_size, "rank") + " at stage " +
             std::to_string(reader.info().zero_stage) + ").");
   for (const std::string& change : state_changes(reader.info(), config_, state_.loss_scale.scale))
     log_.info(change);

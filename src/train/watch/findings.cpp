@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "th/base/counted.hpp"
 #include "th/monitor/header.hpp"
 
 // The parts of a verdict: which part of the time is worth a change, and what to change.
@@ -50,7 +51,7 @@ bool cores_are_short(const RunFacts& facts) {
 
 std::string cores_text(const RunFacts& facts) {
   return std::to_string(facts.ranks_here * facts.config.run.threads) + " compute threads on " +
-         std::to_string(facts.cores_here) + (facts.cores_here == 1 ? " core" : " cores");
+         counted(facts.cores_here, "core");
 }
 
 /// What to look at on the host of a rank that computes slower than others.
@@ -94,7 +95,7 @@ std::string uneven_slots_text(const RunFacts& facts, std::int64_t ranks) {
   const std::int64_t fewer = facts.slots / ranks, next = (fewer + 1) * ranks;
   return "ranks that have " + std::to_string(fewer + 1) + " of the " + std::to_string(facts.slots) +
          " micro-batches, where others have " + std::to_string(fewer) + ". Start " +
-         std::to_string(divisor) + (divisor == 1 ? " rank" : " ranks") +
+         counted(divisor, "rank") +
          ", or in a new run set train.micro_batches=" + std::to_string(next) + ".";
 }
 

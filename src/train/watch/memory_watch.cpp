@@ -1,5 +1,6 @@
 #include "th/train/watch/memory_watch.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/base/error.hpp"
 #include "th/config/state_names.hpp"
 #include "th/monitor/header.hpp"
@@ -130,7 +131,8 @@ void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std
   if (!node_holds(plan, host.total(), ranks_here, available)) {
     throw MemoryError(
         "the run does not fit into the memory of " + runtime::hostname() + ": " +
-        std::to_string(ranks_here) + " ranks there need each " + classes_of(host, states) +
+        counted(ranks_here, "rank") + (ranks_here == 1 ? " there needs " : " there need each ") +
+        classes_of(host, states) +
         (plan.once_a_node > 0
              ? ", of which " + monitor::bytes_text(plan.once_a_node) + " once a node, "
              : ", ") +

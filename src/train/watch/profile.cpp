@@ -1,5 +1,6 @@
 #include "th/train/watch/profile.hpp"
 
+#include "th/base/counted.hpp"
 #include "th/config/state_names.hpp"
 #include "th/monitor/header.hpp"
 #include "th/monitor/trace.hpp"
@@ -190,8 +191,8 @@ void Profile::report(const std::vector<TracePart>& parts) {
               std::to_string(r) + ", " + std::to_string(parts[r].lost) +
               " are missing: take fewer profile.steps");
   }
-  std::string text = "Trace of " + range_text(begun_, step_) + ", " + std::to_string(parts.size()) +
-                     (parts.size() == 1 ? " rank, " : " ranks, ") + std::to_string(events) +
+  std::string text = "Trace of " + range_text(begun_, step_) + ", " +
+                     counted(std::ssize(parts), "rank") + ", " + std::to_string(events) +
                      " events: " + path_ + ". Rank 0: compute " +
                      seconds_text(parts[0].busy.compute) + ", " + communication_text(parts[0].busy);
   if (worst != 0)

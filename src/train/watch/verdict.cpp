@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "th/base/counted.hpp"
 #include "th/monitor/header.hpp"
 #include "train/watch/findings.hpp"
 
@@ -29,11 +30,10 @@ double seconds_of_a_step(const TimeUse& use) {
 }
 
 std::string steps_text(const TimeUse& use) {
-  const std::size_t ranks = use.ranks.size();
   return (use.first_step == use.last_step ? "step " + std::to_string(use.first_step)
                                           : "steps " + std::to_string(use.first_step) + " to " +
                                                 std::to_string(use.last_step)) +
-         ", " + std::to_string(ranks) + (ranks == 1 ? " rank, " : " ranks, ") +
+         ", " + counted(std::ssize(use.ranks), "rank") + ", " +
          monitor::fixed(1e3 * seconds_of_a_step(use), 1) + " ms each: ";
 }
 

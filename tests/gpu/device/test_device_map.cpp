@@ -46,7 +46,7 @@ TEST(DeviceMap, TwoRanksOnOneDeviceAreNamed) {
 TEST(DeviceMap, SharingDealsTheDevicesInTurn) {
   const Ranks ranks{{"a", {"x", "y"}}, {"a", {"x", "y"}}, {"a", {"x", "y"}}};
   EXPECT_EQ(assign_devices(ranks, true), (std::vector<int>{0, 1, 0}));
-  EXPECT_EQ(refusal({{"a", {}}}).find("a has more ranks than GPUs: 1 ranks, 0 GPUs"), 0U);
+  EXPECT_EQ(refusal({{"a", {}}}).find("a has more ranks than GPUs: 1 rank, 0 GPUs"), 0U);
 }
 
 TEST(DeviceMap, TextCarriesHostAndDevices) {

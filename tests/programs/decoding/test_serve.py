@@ -174,6 +174,19 @@ class Serve(th_run.SharedRunTest):
         self.assertEqual(client.answer()["id"], 2)
         self.ends(process)
 
+    def test_a_long_text_is_answered_with_an_error(self):
+        process = self.serve("--max-source-length", 8)
+        client = self.client()
+        words = self.lines[0].split() * 4
+        client.send(*({"id": n, "text": " ".join(words[:n])} for n in range(6, 10)))
+        answers = client.answers(4)
+        self.assertEqual(set(answers[7]), {"id", "text", "score"})  # eight with the end
+        self.assertEqual(set(answers[6]), {"id", "text", "score"})
+        for n in (8, 9):
+            pattern = f"has {n + 1} ids with its end, and the server takes 8 .--max-source-length"
+            self.assertRegex(answers[n]["error"], pattern)
+        self.ends(process)
+
     def offline(self, *options):
         rows = [[] for _ in self.lines]
         text = "".join(f"{line}\n" for line in self.lines)

@@ -201,7 +201,7 @@ class Jobs(Job):
         first = self.translate(*words, code=3)
         again = self.translate(*words, code=3)
         for result in (first, again):
-            self.assert_one_message(result, "error: 1 of 2 lines are no text")
+            self.assert_one_message(result, "error: 1 of 2 lines are invalid")
         self.assertIn("wrote its 2 lines before", again.err)
         (self.folder / "o.done").write_text("a diary\n")
         refused = self.translate(*words, "--anew", code=2)
@@ -254,7 +254,7 @@ class Jobs(Job):
         process.kill()
         process.communicate()
         result = self.translate("--input", "in", "--output", "o", *self.OPTIONS, code=3)
-        self.assert_one_message(result, f"1 of {len(rows)} lines are no text")
+        self.assert_one_message(result, f"1 of {len(rows)} lines are invalid")
         self.assertFalse((self.folder / "o.journal").exists())
         self.assertTrue(re.match(rb"\n.+", self.bytes_of("o")))
 

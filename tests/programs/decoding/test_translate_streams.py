@@ -113,7 +113,7 @@ class Streams(Job):
             self.assert_one_message(result, "in:2: invalid UTF-8 at byte 4", "empty line")
             self.assert_one_message(result, "in:4: a zero byte at byte 4", "empty line")
             self.assert_one_message(result, "in:6: .*more than 1048576 bytes", "empty line")
-            self.assert_one_message(result, "3 of 7 lines are no text")
+            self.assert_one_message(result, "3 of 7 lines are invalid")
 
     def test_lines_that_are_cut_are_told_with_their_numbers(self):
         self.train(
@@ -197,6 +197,16 @@ class Streams(Job):
         reference = self.translate(*words).out
         self.assertEqual(len(reference.splitlines()), len(target))
         self.assertEqual(self.translate(*words, ranks=3).out, reference)
+        rows = [line.encode() for line in target]
+        rows[3], rows[7] = b"un \xff", b"deux \x00"
+        (self.folder / "target").write_bytes(b"".join(row + b"\n" for row in rows))
+        for ranks in (0, 2):
+            result = self.translate(*words, code=3, ranks=ranks)
+            wanted = reference.splitlines()
+            wanted[3] = wanted[7] = ""
+            self.assertEqual(result.out.splitlines(), wanted)
+            self.assert_one_message(result, "target:4: .*; an empty line stands for it")
+            self.assert_one_message(result, "error: 2 of 480 lines are invalid")
         self.write("target", target[1:])
         result = self.translate(*words, code=3)
         self.assertEqual(result.out, "")
@@ -215,6 +225,8 @@ class Streams(Job):
             (["--input", "in", "--output", "in"], "which is read"),
             (["--target", "in"], "--score"),
             (["--anew"], "--output"),
+            (["--max-source-length", 9], "--serve"),
+            (["--serve", "socket", "--max-source-length", 0], "--max-source-length 0"),
         )
         self.write("in", self.lines[:2])
         for options, pattern in cases:

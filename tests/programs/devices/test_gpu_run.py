@@ -264,7 +264,7 @@ class GpuRun(th_run.ProgramTest):
     def test_more_ranks_than_gpus_is_an_error_that_names_both_unless_mpi_moves_the_tensors(self):
         result = self.gpu(1, 2, code=7)
         self.assert_one_message(
-            result, "more ranks than GPUs: 2 ranks, 1 GPUs", r"comm\.backend=mpi"
+            result, "more ranks than GPUs: 2 ranks, 1 GPU;", r"comm\.backend=mpi"
         )
         self.gpu(1, 2, comm__backend="mpi", train__max_steps=1)
 
@@ -304,7 +304,7 @@ class GpuRun(th_run.ProgramTest):
         self.assertRegex(device(2, 2), "^cuda:Fake-GPU")
         self.assertRegex(
             device(1, 2),
-            r"^cpu, .*; run\.device=auto: .* has more ranks than GPUs: 2 ranks, 1 GPUs",
+            r"^cpu, .*; run\.device=auto: .* has more ranks than GPUs: 2 ranks, 1 GPU;",
         )
         self.assertRegex(device(1, 2, comm__backend="mpi"), "^cuda:Fake-GPU")
         self.assertRegex(

@@ -109,7 +109,8 @@ class ModelOptions(th_run.ProgramTest):
         for count, code in ((23, 0), (24, 3)):
             (self.folder / "target").write_text(" ".join(["un"] * count) + "\n")
             result = self.program("th_translate", "out", *pair, code=code)
-        self.assert_one_message(result, "a target of 24 ids", *limit)
+        self.assert_one_message(result, "line 1: a target of 24 ids", "an empty line", *limit)
+        self.assertEqual(result.out, "\n")
 
     def test_sources_beyond_learned_positions_are_cut_with_a_warning(self):
         self.train(train__max_steps=1, **TODAY)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "model/ops/attention/attention_rows.hpp"
 #include "model/ops/attention/attention_scores.hpp"
 #include "model/ops/attention/attention_tiles.hpp"
 
@@ -26,9 +27,9 @@ class LongHead {
         head_(number % in.heads),
         column_(head_ * in.width),
         width_(runtime::whole_lanes(in.width)),
-        direct_(std::is_same_v<T, float> && in.width == width_),
         place_(number * in.queries * in.keys),
-        scratch_(scratch) {
+        scratch_(scratch),
+        rows_(in.width, scratch_.take(kPanel * width_)) {
     const std::int64_t sentence = number / in.heads;
     query_row_ = in.query_offsets[sentence];
     key_row_ = in.key_offsets[sentence];
@@ -41,7 +42,6 @@ class LongHead {
     p_ = scratch_.take(most_ * pitch_);
     q_ = scratch_.take(most_ * width_);
     room_of_results_ = scratch_.take(most_ * width_);
-    row_ = scratch_.take(kPanel * width_);
     keys_across_ = scratch_.take(held_ * width_);
     k_ = scratch_.take(held_ * width_);
   }
@@ -50,8 +50,7 @@ class LongHead {
     lay_keys(0, std::min(held_, padded_));
     const std::int64_t stride = in_.heads * in_.width;
     for (std::int64_t first = 0; first < queries_; first += most_) {
-      const ScoreRows s = scores(first);
-      probabilities(s, p_, p_, in_.dropout, in_.scale);
+      const ScoreRows s = probabilities_of(first, in_.dropout);
       begin_results(s, out + (query_row_ + first) * stride + column_, stride);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         times_keys(s, block(s, at), p_ + at);
@@ -65,11 +64,10 @@ class LongHead {
     lay_keys(0, std::min(held_, padded_));
     if (queries_ == 0) clear_sums(0);
     for (std::int64_t first = 0; first < queries_; first += most_) {
-      const ScoreRows s = scores(first);
+      const ScoreRows s = probabilities_of(first, Dropout{});
       sets_sums_ = first == 0 && s.first_key == 0 && s.columns == padded_;
       if (first == 0 && !sets_sums_) clear_sums(base_);
-      if (direct_ && sets_sums_ && s.rows == queries_) sum_where_rows_lie(o);
-      probabilities(s, p_, p_, Dropout{}, in_.scale);
+      if (rows_.direct() && sets_sums_ && s.rows == queries_) sum_where_rows_lie(o);
       take_gradients(s, o.g);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         gradients_of_probabilities(s, block(s, at));
@@ -118,10 +116,15 @@ class LongHead {
   /// Lays the keys [begin, end) out: across, and in k_ the rows that are added (forward: values).
   void lay_keys(std::int64_t begin, std::int64_t end) const {
     const T* rows = gradients_ != nullptr ? in_.k : in_.v;
-    lay_across(in_.k, begin, end, keys_across_);
-    if (gradients_ != nullptr) lay_across(in_.v, begin, end, values_across_);
-    lay_out(of_keys(rows) + begin * in_.kv_stride, in_.kv_stride, std::min(end, keys_) - begin,
-            nullptr, k_ + (begin - base_) * kPanel);
+    const auto across = [&](const T* x, float* to) {
+      rows_.lay_across(of_keys(x) + begin * in_.kv_stride, in_.kv_stride, keys_ - begin,
+                       end - begin, to + (begin - base_) * width_);
+    };
+    across(in_.k, keys_across_);
+    if (gradients_ != nullptr) across(in_.v, values_across_);
+    rows_.lay_in_panels(of_keys(rows) + begin * in_.kv_stride, in_.kv_stride,
+                        std::min(end, keys_) - begin, k_ + (begin - base_) * kPanel,
+                        kPanel * held_);
   }
   /// Slides on to the keys [begin, end): sums of keys before them are stored, and as many keys are
   /// laid out behind those that stay as there is room for.
@@ -154,8 +157,12 @@ class LongHead {
   }
   /// Stores the sums of the keys held before `end`.
   void store_sums(std::int64_t end) const {
-    store_panels(sum_k_.data, gradients_->g_k, end);
-    store_panels(sum_v_.data, gradients_->g_v, end);
+    const auto store = [&](const Sums& sums, T* to) {
+      rows_.store_panels(sums.data, sums.panel, std::min(end, keys_) - base_,
+                         to + (key_row_ + base_) * in_.kv_stride + column_, in_.kv_stride);
+    };
+    store(sum_k_, gradients_->g_k);
+    store(sum_v_, gradients_->g_v);
   }
   /// The only block of queries sets the gradients of keys and values in their own rows.
   void sum_where_rows_lie(const op::AttentionBackward<T>& o) {
@@ -165,77 +172,20 @@ class LongHead {
   }
   /// Where a block's results are summed: in their own rows, if that takes one block of keys.
   void begin_results(const ScoreRows& s, T* to, std::int64_t stride) {
-    const bool at_once = direct_ && s.columns > 0 && s.columns <= kAttentionKeys;
+    const bool at_once = rows_.direct() && s.columns > 0 && s.columns <= kAttentionKeys;
     result_ = at_once ? Sums{reinterpret_cast<float*>(to), stride, kPanel}
                       : Sums{room_of_results_, width_, kPanel};
     if (s.columns == 0) std::fill(result_.data, result_.data + s.rows * width_, 0.0F);
   }
   void end_results(const ScoreRows& s, T* to, std::int64_t stride) const {
-    if (result_.data == room_of_results_) store(room_of_results_, s.rows, to, stride);
+    if (result_.data == room_of_results_) rows_.store(room_of_results_, s.rows, to, stride);
   }
   [[nodiscard]] const T* of_keys(const T* x) const {
     return x + key_row_ * in_.kv_stride + column_;
   }
-  /// A row as fp32, filled up with zeros to whole panels: where it lies, or widened into `room`.
-  [[nodiscard]] const float* wide(const T* row, float* room) const {
-    if (direct_) return reinterpret_cast<const float*>(row);
-    compute(op::Widen<T>{.x = row, .y = room, .count = in_.width});
-    std::fill(room + in_.width, room + width_, 0.0F);
-    return room;
-  }
-  static void copy_panel(const float* from, float* to) {
-    using Eight = VectorOf<8>;
-    Eight::store(to, Eight::load(from));
-    Eight::store(to + 8, Eight::load(from + 8));
-  }
-  /// to [rows, width], or to_panels [width / 16, keys held, 16].
-  [[gnu::noinline, gnu::flatten]] void lay_out(const T* x, std::int64_t stride, std::int64_t rows,
-                                               float* to, float* to_panels) const {
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const float* from = wide(x + r * stride, row_);
-      for (std::int64_t c = 0; c < width_; c += kPanel) {
-        if (to != nullptr) copy_panel(from + c, to + r * width_ + c);
-        if (to_panels != nullptr) copy_panel(from + c, to_panels + c * held_ + r * kPanel);
-      }
-    }
-  }
-  /// to [keys held / 16, width, 16] = the transpose of the rows of the keys [begin, end), zeros for
-  /// keys beyond the last.
-  [[gnu::noinline, gnu::flatten]] void lay_across(const T* x, std::int64_t begin, std::int64_t end,
-                                                  float* to) const {
-    const T* rows = of_keys(x);
-    for (std::int64_t r = begin; r < end; r += kPanel) {
-      const std::int64_t real = std::min(kPanel, keys_ - r);
-      const float* from = wide(rows + r * in_.kv_stride, row_);
-      for (std::int64_t i = 1; i < real && !direct_; ++i)
-        (void)wide(rows + (r + i) * in_.kv_stride, row_ + i * width_);
-      const std::int64_t stride = direct_ ? in_.kv_stride : width_;
-      for (std::int64_t i = 0; i < kPanel; i += 8) {
-        for (std::int64_t c = 0; c < width_; c += 8)
-          transpose_block<VectorOf<8>>(from + i * stride + c, stride, real - i,
-                                       to + (r - base_) * width_ + c * kPanel + i, kPanel);
-      }
-    }
-  }
-  [[gnu::noinline, gnu::flatten]] void store(const float* from, std::int64_t rows, T* to,
-                                             std::int64_t stride) const {
-    for (std::int64_t r = 0; r < rows; ++r)
-      compute(op::Narrow<T>{.x = from + r * width_, .y = to + r * stride, .count = in_.width});
-  }
-  /// Gradients of the keys or values held before `end`, from panels to where their rows lie.
-  [[gnu::noinline, gnu::flatten]] void store_panels(const float* from, T* to,
-                                                    std::int64_t end) const {
-    for (std::int64_t r = base_; r < std::min(end, keys_); ++r) {
-      T* out = to + (key_row_ + r) * in_.kv_stride + column_;
-      float* row = direct_ ? reinterpret_cast<float*>(out) : row_;
-      for (std::int64_t c = 0; c < width_; c += kPanel)
-        copy_panel(from + c * held_ + (r - base_) * kPanel, row + c);
-      if (!direct_) store(row_, 1, out, in_.kv_stride);
-    }
-  }
-
-  /// Scores of a block of queries from `first` on, for the keys that one of them sees.
-  [[nodiscard]] ScoreRows scores(std::int64_t first) {
+  /// Probabilities with their draws of a block of queries from `first` on, for the keys that one of
+  /// them sees.
+  [[nodiscard]] ScoreRows probabilities_of(std::int64_t first, Dropout dropout) {
     const std::int64_t rows = std::min(most_, queries_ - first);
     const std::int64_t begin = in_.rule.keys(first, keys_).begin / kPanel * kPanel;
     const std::int64_t end = in_.rule.keys(first + rows - 1, keys_).end;
@@ -250,15 +200,16 @@ class LongHead {
                       .place = place_ + first * in_.keys,
                       .pitch = in_.keys};
     hold(begin, begin + s.columns);
-    lay_out(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_, nullptr);
+    rows_.lay_out(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_);
     scores_of(s, {0, s.columns, begin}, q_, keys_across_, p_);
+    probabilities(s, p_, p_, dropout, in_.scale);
     return s;
   }
   /// The gradients of the results of a block of queries.
   void take_gradients(const ScoreRows& s, const T* g) const {
     const std::int64_t stride = in_.heads * in_.width;
     const T* rows = g + (query_row_ + s.first) * stride + column_;
-    lay_out(rows, stride, s.rows, g_, nullptr);
+    rows_.lay_out(rows, stride, s.rows, g_);
   }
 
   /// Gradients of a block's probabilities before their draws, and those of its values.
@@ -380,16 +331,16 @@ class LongHead {
 
   const op::AttentionInputs<T>& in_;
   std::int64_t head_, column_, width_;
-  bool direct_;  ///< rows are fp32 of whole panels
   std::int64_t place_;
   Scratch scratch_;
+  HeadRows<T> rows_;
   std::int64_t query_row_ = 0, key_row_ = 0, queries_ = 0, keys_ = 0;
   std::int64_t most_ = 0;                ///< queries of a block
   std::int64_t padded_ = 0, pitch_ = 0;  ///< keys in whole panels; floats of a row of scores
   std::int64_t held_ = 0, base_ = 0;     ///< keys laid out at a time, and the first of them
   float *p_ = nullptr, *g_scores_ = nullptr, *dropped_ = nullptr;
   float *q_ = nullptr, *g_ = nullptr;
-  float *room_of_results_ = nullptr, *row_ = nullptr;
+  float* room_of_results_ = nullptr;
   float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
   Sums result_{}, sum_k_{}, sum_v_{};
   const op::AttentionBackward<T>* gradients_ = nullptr;  ///< of the backward pass

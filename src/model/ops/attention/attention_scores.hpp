@@ -107,20 +107,37 @@ struct RowOf {
     for (int v = 0; v < kOfBlock; ++v) to.part[v] += x.part[v];
   }
 
-  /// exp_fixed() of x * scale - top for `Blocks` blocks, each step for all of them.
+  /// exp_fixed() (th/base/vector_math.hpp) of x * scale - top for `Blocks` blocks: each operation
+  /// for all of them before the next one, which waits for it.
   template <int Blocks>
   [[gnu::always_inline]] static inline void exp(Block (&x)[Blocks], float scale, float top) {
-    Vector rest[Blocks * kOfBlock];
-    Integers power[Blocks * kOfBlock];
-#pragma GCC unroll 4
-    for (int i = 0; i < Blocks * kOfBlock; ++i) {
-      const Parts parts = exp_parts_of(x[i / kOfBlock].part[i % kOfBlock] * scale - top);
-      rest[i] = parts.rest;
-      power[i] = parts.power;
+    constexpr int kVectors = Blocks * kOfBlock;
+    Vector r[kVectors], n[kVectors], p[kVectors];
+    const auto each = [](auto step) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) step(i);
+    };
+    each([&](int i) { r[i] = x[i / kOfBlock].part[i % kOfBlock] * scale; });
+    each([&](int i) { r[i] -= top; });
+    each([&](int i) { r[i] = r[i] < -87.0F ? all(-87.0F) : r[i]; });
+    each([&](int i) { n[i] = r[i] * 1.44269504088896341F; });
+    each([&](int i) { n[i] += 12582912.0F; });
+    each([&](int i) { n[i] -= 12582912.0F; });
+    each([&](int i) { r[i] -= n[i] * 0.693359375F; });
+    each([&](int i) { r[i] -= n[i] * -2.12194440e-4F; });
+    each([&](int i) { p[i] = 1.9875691500e-4F * r[i]; });
+    for (const float factor : {1.3981999507e-3F, 8.3334519073e-3F, 4.1665795894e-2F,
+                               1.6666665459e-1F, 5.0000001201e-1F}) {
+      each([&](int i) { p[i] += factor; });
+      each([&](int i) { p[i] *= r[i]; });
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < Blocks * kOfBlock; ++i)
-      x[i / kOfBlock].part[i % kOfBlock] = exp_of_parts(rest[i], power[i]);
+    each([&](int i) { p[i] *= r[i]; });
+    each([&](int i) { p[i] += r[i]; });
+    each([&](int i) { p[i] += 1.0F; });
+    each([&](int i) {
+      const Integers power = (__builtin_convertvector(n[i], Integers) + 127) << 23;
+      x[i / kOfBlock].part[i % kOfBlock] = p[i] * reinterpret_cast<Vector>(power);
+    });
   }
 
   /// In place: the exponentials of a softmax of scale * n scores, in a row that has `room` floats
@@ -169,26 +186,6 @@ struct RowOf {
   }
 
  private:
-  struct Parts {
-    Vector rest;
-    Integers power;
-  };
-  /// exp_parts() and exp_of() (th/base/vector_math.hpp) of vectors.
-  [[gnu::always_inline]] static inline Parts exp_parts_of(Vector x) {
-    x = x < -87.0F ? all(-87.0F) : x;
-    const Vector n = (x * 1.44269504088896341F + 12582912.0F) - 12582912.0F;
-    return {(x - n * 0.693359375F) - n * -2.12194440e-4F,
-            (__builtin_convertvector(n, Integers) + 127) << 23};
-  }
-  [[gnu::always_inline]] static inline Vector exp_of_parts(Vector r, Integers power) {
-    Vector p = all(1.9875691500e-4F);
-    p = p * r + 1.3981999507e-3F;
-    p = p * r + 8.3334519073e-3F;
-    p = p * r + 4.1665795894e-2F;
-    p = p * r + 1.6666665459e-1F;
-    p = p * r + 5.0000001201e-1F;
-    return (p * r * r + r + 1.0F) * reinterpret_cast<Vector>(power);
-  }
   [[gnu::always_inline]] static inline Block filled(float x) {
     Block out;
     for (int v = 0; v < kOfBlock; ++v) out.part[v] = all(x);

@@ -40,6 +40,7 @@ inline void tile(const MatrixProduct& p, std::int64_t row, std::int64_t column,
   }
   const float* a = p.a + row * p.a_row + steps.begin * p.a_step;
   const float* b = p.b + steps.begin * p.b_stride + column / kPanel * p.b_panel;
+#pragma GCC unroll 4
   for (std::int64_t t = steps.begin; t < steps.end; ++t, a += p.a_step, b += p.b_stride) {
     Vector right[V];
 #pragma GCC unroll 4

@@ -69,23 +69,24 @@ struct Bf16Results {
             .panel = kRowPanel * p.inputs * static_cast<std::int64_t>(sizeof(float))};
   }
 
+  /// from_float<Bf16>() of 16 values.
+  [[gnu::always_inline]] static inline __m512i rounded(__m512 values) {
+    typedef std::uint32_t Whole __attribute__((vector_size(64)));
+    const Whole bits = reinterpret_cast<Whole>(values), upper = bits >> 16;
+    const Whole nearest = (bits + 0x7fffU + (upper & 1U)) >> 16;
+    return reinterpret_cast<__m512i>((bits & 0x7fffffffU) > 0x7f800000U ? upper | 0x40U : nearest);
+  }
   /// The sums with bias, rounded to bf16.
   [[gnu::always_inline]] static inline void store(const RowProduct<Bf16>& p, __m512 sums,
                                                   std::int64_t row, std::int64_t column) {
-    float values[16], bias[16] = {};
-    _mm512_storeu_ps(values, sums);
-    const std::int64_t count = p.last - column < 16 ? p.last - column : 16;
-    Bf16* y = p.y + row * p.y_stride + column;
-    if (count == 16) {
-      if (p.bias != nullptr) {
-        for (int l = 0; l < 16; ++l) bias[l] = to_float(p.bias[column + l]);
-      }
-      for (int l = 0; l < 16; ++l) y[l] = from_float<Bf16>(values[l] + bias[l]);
-      return;
+    const __mmask16 mask = columns_before(p.last, column);
+    __m512 value = sums;
+    if (p.bias != nullptr) {
+      const __m256i bias = _mm256_maskz_loadu_epi16(mask, p.bias + column);
+      const __m512i wide = _mm512_maskz_cvtepu16_epi32(mask, bias);
+      value = _mm512_add_ps(value, _mm512_castsi512_ps(_mm512_maskz_slli_epi32(mask, wide, 16)));
     }
-    for (std::int64_t l = 0; l < count; ++l)
-      y[l] = from_float<Bf16>(p.bias != nullptr ? values[l] + to_float(p.bias[column + l])
-                                                : values[l]);
+    _mm512_mask_cvtepi32_storeu_epi16(p.y + row * p.y_stride + column, mask, rounded(value));
   }
 };
 

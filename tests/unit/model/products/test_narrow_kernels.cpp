@@ -6,6 +6,7 @@
 #include "th/base/build_info.hpp"
 #include "unit/model/tensors.hpp"
 
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -70,6 +71,38 @@ TEST(NarrowKernels, Bf16IsTheProductRoundedOnceAndARowIsItsOwn) {
         EXPECT_TRUE(test::same_bits(product(kernel, x.narrow(0, row, 1), weight, bias),
                                     y.narrow(0, row, 1)))
             << row;
+    }
+  }
+}
+
+TEST(NarrowKernels, Bf16RoundsToTheNearestAndTiesToEven) {
+  if (bf16_kernels().empty()) GTEST_SKIP() << "the processor has no bf16 instructions";
+  // Inputs are 1, 0, …: an output is its first weight plus its bias, in fp32, rounded.
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<std::pair<float, float>> sums{{1, 0x1p-8F},           {1, 0x3p-8F},
+                                                  {1, 0x1p-9F},           {1, 0x3p-9F},
+                                                  {-1, -0x3p-8F},         {1, -1},
+                                                  {infinity, -1},         {infinity, -infinity},
+                                                  {-infinity, 2},         {0x1.fep127F, 0x1p119F},
+                                                  {0x1p-120F, 1e-38F},    {0.5F, 3},
+                                                  {0x1.fep127F, 0x1p118F}};
+  const auto n = static_cast<std::int64_t>(sums.size());
+  for (const std::int64_t outputs : {n, n + 16, 2 * n}) {
+    at::Tensor x = at::zeros({2, 32}, at::kBFloat16), bias = at::zeros({outputs}, at::kBFloat16);
+    at::Tensor weight = at::zeros({outputs, 32}, at::kBFloat16);
+    x.select(1, 0).fill_(1);
+    for (std::int64_t i = 0; i < outputs; ++i) {
+      weight[i][0] = sums[static_cast<std::size_t>(i % n)].first;
+      bias[i] = sums[static_cast<std::size_t>(i % n)].second;
+    }
+    const at::Tensor want = weight.select(1, 0).to(at::kFloat).add(bias.to(at::kFloat));
+    for (const Bf16Kernel& kernel : bf16_kernels()) {
+      const at::Tensor y = product(kernel, x, weight, bias);
+      for (std::int64_t i = 0; i < 2 * outputs; ++i) {
+        const auto got = static_cast<const Bf16*>(y.data_ptr())[i];
+        const float sum = want.data_ptr<float>()[i % outputs];
+        EXPECT_EQ(got.bits, from_float<Bf16>(sum).bits) << kernel.name << " " << i << " " << sum;
+      }
     }
   }
 }
