@@ -259,10 +259,10 @@ void check_dealing(Checker& k, const RunConfig& c) {
 }
 
 void check_training(Checker& k, const RunConfig& c) {
-  k.require(
-      c.precision.dtype != Precision::kFp16 || c.precision.loss_scale_min <= c.precision.loss_scale,
-      {"precision.loss_scale_min", "precision.loss_scale"},
-      "the smallest loss scale is above the first one");
+  k.require(c.precision.dtype != ElementType::kFp16 ||
+                c.precision.loss_scale_min <= c.precision.loss_scale,
+            {"precision.loss_scale_min", "precision.loss_scale"},
+            "the smallest loss scale is above the first one");
   const bool synthetic = c.data.synthetic != Synthetic::kNone;
   check_schedule(k, c);
   check_optimizer(k, c.optimizer);
@@ -271,7 +271,7 @@ void check_training(Checker& k, const RunConfig& c) {
   k.require(c.decode.parameters == DecodeParameters::kTrained || c.train.ema_decay > 0,
             {"decode.parameters", "train.ema_decay"},
             "ema, and train.ema_decay is 0: the run keeps no average; allowed with a decay");
-  k.require(c.optimizer.state_dtype == runtime::StateType::kFp32 || !needs_gpu(c),
+  k.require(c.optimizer.state_dtype == ElementType::kFp32 || !needs_gpu(c),
             {"optimizer.state_dtype", "run.device", "comm.backend"},
             "bf16 states are not updated on a GPU yet; allowed fp32 with run.device = cuda");
   const std::string optimizer = runtime::optimizer_name(c.optimizer.name);

@@ -172,9 +172,9 @@ void find_idle(Checker& k, const RunConfig& c) {
     const std::string why = key.idle(c);
     k.idle_if(!why.empty(), {key.name}, why);
   }
-  k.idle_if(c.precision.dtype == Precision::kFp32, {"precision.reduce_dtype"},
+  k.idle_if(c.precision.dtype == ElementType::kFp32, {"precision.reduce_dtype"},
             "precision.dtype is fp32");
-  k.idle_if(c.precision.dtype != Precision::kFp16,
+  k.idle_if(c.precision.dtype != ElementType::kFp16,
             {"precision.loss_scale", "precision.loss_scale_window",
              "precision.loss_scale_hysteresis", "precision.loss_scale_min"},
             "precision.dtype is not fp16");

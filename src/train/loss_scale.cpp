@@ -19,7 +19,7 @@ LossScale::Verdict LossScale::update(bool overflow) noexcept {
 }
 
 double initial_loss_scale(const config::RunConfig& config) {
-  return config.precision.dtype == config::Precision::kFp16 ? config.precision.loss_scale : 1.0;
+  return config.precision.dtype == ElementType::kFp16 ? config.precision.loss_scale : 1.0;
 }
 
 }  // namespace th::train

@@ -73,7 +73,7 @@ void RunDevice::open(const config::RunConfig& config) {
     throw DeviceError(std::string("optimizer.name: ") +
                       runtime::optimizer_name(config.optimizer.name) +
                       " is not computed on a GPU yet; give run.device=cpu");
-  if (config.optimizer.state_dtype == runtime::StateType::kBf16)
+  if (config.optimizer.state_dtype == ElementType::kBf16)
     throw DeviceError(
         "optimizer.state_dtype: bf16 states are not updated on a GPU yet; give run.device=cpu");
   const bool nccl = config.comm.backend != config::Backend::kMpi;

@@ -54,11 +54,11 @@ std::unique_ptr<zero::ShardedSource> load_sharded(const io::CheckpointReader& re
   return source;
 }
 
-bool too_large_for_a_rank(const model::Transformer& model, config::Precision type,
+bool too_large_for_a_rank(const model::Transformer& model, ElementType type,
                           runtime::Collectives& collectives) {
   constexpr std::int64_t kFloat = 4;
   const zero::FlatLayout whole(model.units(), 1);
-  const std::int64_t kept = type == config::Precision::kFp32 ? 0 : zero::element_bytes(type);
+  const std::int64_t kept = type == ElementType::kFp32 ? 0 : element_size(type);
   const std::int64_t here = collectives.nodes().node_size(collectives.rank());
   const std::int64_t needed = whole.padded_total() * (kFloat + kept);
   const std::int64_t available = runtime::available_memory_bytes();

@@ -23,14 +23,14 @@ std::vector<std::string> state_changes(const io::CheckpointInfo& checkpoint,
     return name != config::kAverageName;
   });
   const bool were_short = !checkpoint.short_states.empty(),
-             are_short = config.optimizer.state_dtype == runtime::StateType::kBf16;
+             are_short = config.optimizer.state_dtype == ElementType::kBf16;
   if (has_states && !were_short && are_short)
     out.emplace_back(
         "The optimizer's states are rounded from the checkpoint's fp32 to bf16, once.");
   if (has_states && were_short && !are_short)
     out.emplace_back(
         "The optimizer's states go on in fp32, from the checkpoint's bf16 values as they are.");
-  const bool scales = config.precision.dtype == config::Precision::kFp16;
+  const bool scales = config.precision.dtype == ElementType::kFp16;
   if (scales && loss_scale <= 0)
     out.emplace_back("The loss scale begins at precision.loss_scale: the checkpoint has none.");
   return out;

@@ -30,18 +30,13 @@ ZeroPolicy zero_policy(const config::RunConfig& config) {
 
 BufferTypes buffer_types(const config::RunConfig& config) {
   const config::PrecisionSection& p = config.precision;
-  return {p.dtype,
-          p.reduce_dtype == config::ReduceDtype::kWorking ? p.dtype : config::Precision::kFp32};
+  return {p.dtype, p.reduce_dtype == config::ReduceDtype::kWorking ? p.dtype : ElementType::kFp32};
 }
 
 SlotDealing slot_dealing(const config::RunConfig& config, std::int64_t slots, std::int64_t ranks) {
   const bool adds =
       config.comm.reduction == config::Reduction::kExact && !buffer_types(config).short_gradients();
   return {slots, ranks, ranks > 1 && adds && config.comm.dealing == config::Dealing::kBlocks};
-}
-
-std::int64_t element_bytes(config::Precision type) {
-  return type == config::Precision::kFp32 ? 4 : 2;
 }
 
 UnitPlaces unit_places(const FlatLayout& layout, const std::vector<bool>& alone,
@@ -110,10 +105,10 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
   } else if (b.optimizer_on_host && whole_units) {
     b.host_gradients = layout.padded_total();
   } else if (b.optimizer_on_host) {
-    s.gradients = element_bytes(b.types.reduced);
+    s.gradients = element_size(b.types.reduced);
   }
   if (b.optimizer_on_host != b.parameters_on_host)
-    (b.masters > 0 ? s.working : s.weights) = element_bytes(b.types.working);
+    (b.masters > 0 ? s.working : s.weights) = element_size(b.types.working);
   if (s.gradients + s.weights + s.working > 0) s.piece = std::min(slice, UpdateStaging::kPiece);
 }
 
@@ -125,7 +120,7 @@ AuditBuffers audit_buffers(const config::RunConfig& config, const FlatLayout& la
   b.hashes = std::ssize(layout.units()) + layout.ranks();
   if (memory == DeviceMemory::kHost) return b;
   b.piece = AuditBuffers::kPiece;
-  b.arrivals = layout.shard_total() * element_bytes(buffer_types(config).reduced);
+  b.arrivals = layout.shard_total() * element_size(buffer_types(config).reduced);
   return b;
 }
 
@@ -174,7 +169,7 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.travel = policy.shard_gradients && b.types.short_gradients() ? b.exchanged.total : 0;
   if (b.types.masters()) b.masters = policy.shard_optimizer ? shard : whole;
   b.states = config::state_names(config).size();
-  b.short_states = config.optimizer.state_dtype == runtime::StateType::kBf16;
+  b.short_states = config.optimizer.state_dtype == ElementType::kBf16;
   b.averages = config.train.ema_decay > 0;
   b.state_layouts = state_layouts(config, layout);
   const SlotDealing dealing = slot_dealing(config, slots, layout.ranks());
@@ -209,11 +204,11 @@ OnceANode once_a_node(const config::RunConfig& config, const EngineBuffers& buff
   once.states = once.parameters && !policy.shard_optimizer;
   if (most == 1) return once;  // windows of one rank alone are ordinary memory
   const std::int64_t parameters =
-      once.parameters ? layout.padded_total() * element_bytes(buffers.types.working) : 0;
+      once.parameters ? layout.padded_total() * element_size(buffers.types.working) : 0;
   const std::int64_t states =
       once.states ? buffers.masters * kFloat + buffers.bytes_of_states() : 0;
   const std::int64_t gradients =
-      most * buffers.exchanged.total * element_bytes(buffers.types.reduced);
+      most * buffers.exchanged.total * element_size(buffers.types.reduced);
   constexpr int kWindows = 8;  // more than there are
   return runtime::windows_fit(parameters + states + gradients, kWindows, shared_room) ? once
                                                                                       : OnceANode{};
@@ -233,8 +228,8 @@ void gather_in_place(EngineBuffers& buffers) {
 }
 
 runtime::MemoryUse EngineBuffers::use() const {
-  const std::int64_t working = element_bytes(types.working);
-  const std::int64_t reduced = element_bytes(types.reduced);
+  const std::int64_t working = element_size(types.working);
+  const std::int64_t reduced = element_size(types.reduced);
   runtime::MemoryUse use;
   if (!parameters_on_host) use[MemoryClass::kParameters] = parameters * working;
   if (!optimizer_on_host) {
@@ -261,9 +256,9 @@ runtime::MemoryUse EngineBuffers::host_use() const {
   if (memory == DeviceMemory::kOwn)
     use[MemoryClass::kCommunication] =
         kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)} + audit.bytes();
-  if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_bytes(types.working);
+  if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_size(types.working);
   if (!optimizer_on_host) return use;
-  use[MemoryClass::kGradients] = host_gradients * element_bytes(types.reduced);
+  use[MemoryClass::kGradients] = host_gradients * element_size(types.reduced);
   use[MemoryClass::kMaster] = masters * kFloat;
   for (std::size_t s = 0; s < states; ++s)
     use[runtime::optimizer_state_class(s)] = bytes_of_state(s);

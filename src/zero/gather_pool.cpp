@@ -12,7 +12,7 @@ GatherPool::GatherPool(const EngineBuffers& buffers, const FlatLayout& layout, M
     : buffers_(buffers),
       layout_(layout),
       memory_(std::move(memory)),
-      element_bytes_(element_bytes(buffers.types.working)),
+      element_bytes_(element_size(buffers.types.working)),
       compute_(compute),
       communication_(communication),
       gather_(std::move(gather)),

@@ -34,8 +34,8 @@ void HostDevice::update(Stream&, const runtime::UpdateFactors& factors,
                         const runtime::UpdateOperands& operands) {
   apply_update(factors, operands);
 }
-void HostDevice::block_square_sums(Stream&, const void* x, runtime::ElementType type,
-                                   std::int64_t blocks, double* out) {
+void HostDevice::block_square_sums(Stream&, const void* x, ElementType type, std::int64_t blocks,
+                                   double* out) {
   zero::block_square_sums(x, type, blocks, out);
 }
 void HostDevice::end_step(Stream&, const runtime::StepRecords& records) { zero::end_step(records); }
@@ -43,8 +43,7 @@ void HostDevice::tree_sum(Stream&, const runtime::TreeSum& sum) { zero::tree_sum
 void HostDevice::accumulate(Stream&, float* y, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
 }
-void HostDevice::round(Stream&, const float* from, runtime::ElementType type, void* to,
-                       std::int64_t count) {
+void HostDevice::round(Stream&, const float* from, ElementType type, void* to, std::int64_t count) {
   round_elements(from, type, to, count);
 }
 

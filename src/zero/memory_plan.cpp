@@ -227,7 +227,7 @@ class PlanBuilder {
   /// zero.partition=node where the ranks of a node can't share memory.
   [[noreturn]] void refuse_by_node(bool shares) const {
     const std::int64_t bytes =
-        layout_.padded_total() * element_bytes(buffers_.types.working) / (std::int64_t{1} << 20);
+        layout_.padded_total() * element_size(buffers_.types.working) / (std::int64_t{1} << 20);
     throw MemoryError(
         shares ? "zero.partition=node: the parameters, " + std::to_string(bytes) +
                      " MiB, do not fit into the shared memory (/dev/shm) of some node beside the "
@@ -253,7 +253,7 @@ class PlanBuilder {
     }
     if (apart_ && request_.transport != runtime::Transport::kStaged) return;
     if (request_.messages) {
-      of_host += layout_.largest_unit() * element_bytes(buffers_.types.reduced);
+      of_host += layout_.largest_unit() * element_size(buffers_.types.reduced);
       return;
     }
     const NodeBuffers between =
@@ -300,7 +300,7 @@ class PlanBuilder {
   void add_decoding() {
     if (!request_.decodes && request_.decoding.empty()) return;
     if (decodes_sharded(config_)) return add_lock_step();
-    const std::int64_t working = element_bytes(buffers_.types.working);
+    const std::int64_t working = element_size(buffers_.types.working);
     const bool copies = sharded_ || apart_;
     const std::int64_t whole = copies ? FlatLayout(shapes_.units(), 1).padded_total() * working : 0;
     if (copies) {
@@ -329,7 +329,7 @@ class PlanBuilder {
     if (apart_) {
       add_to_host(MemoryClass::kGatherSlots,
                   host_places(FlatLayout(shapes_.units(), 1), units_).total *
-                      element_bytes(buffers_.types.working));
+                      element_size(buffers_.types.working));
     }
   }
 

@@ -14,8 +14,6 @@
 
 namespace th::zero {
 
-using runtime::ElementType;
-
 runtime::StepNumbers numbers_of(const OptimizerStep& step) {
   const double part = step.settings.lr > 0 ? step.lr / step.settings.lr : 0;
   return {step.settings, step.lr, step.step, part};
@@ -24,11 +22,6 @@ runtime::StepNumbers numbers_of(const OptimizerStep& step) {
 runtime::UpdateFactors update_factors(const OptimizerStep& step) {
   return runtime::optimizer_factors(runtime::chosen_rule(step.settings.name, step.settings),
                                     numbers_of(step), static_cast<float>(step.gradient_factor));
-}
-
-ElementType element_type(config::Precision precision) {
-  if (precision == config::Precision::kFp32) return ElementType::kFp32;
-  return precision == config::Precision::kBf16 ? ElementType::kBf16 : ElementType::kFp16;
 }
 
 namespace {
@@ -146,8 +139,7 @@ namespace {
 
 /// Of a block with an element that is not finite: the first of those.
 std::int64_t first_not_finite(const void* gradients, ElementType type, std::int64_t block) {
-  const std::int64_t begin =
-      block * FlatLayout::kBlock * (type == ElementType::kFp32 ? 4 : 2);  // bytes
+  const std::int64_t begin = block * FlatLayout::kBlock * element_size(type);  // bytes
   std::int64_t found = -1;
   for_fp32_chunks(static_cast<const std::byte*>(gradients) + begin, type, FlatLayout::kBlock,
                   [&](std::int64_t, std::int64_t n, const float* values) {

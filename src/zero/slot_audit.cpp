@@ -27,7 +27,7 @@ std::uint64_t hash_in_pieces(const std::byte* memory, std::int64_t bytes) {
 
 SlotAudit::SlotAudit(runtime::Device& device, const FlatLayout& layout,
                      const EngineBuffers& buffers)
-    : device_(device), layout_(layout), element_(element_bytes(buffers.types.reduced)) {
+    : device_(device), layout_(layout), element_(element_size(buffers.types.reduced)) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCommunication);
   made_.gradients.resize(index(buffers.audit.hashes));
 }

@@ -16,8 +16,6 @@
 
 namespace th::zero {
 
-using runtime::ElementType;
-
 namespace {
 
 constexpr std::int64_t kBlock =
@@ -206,7 +204,7 @@ namespace {
 /// Norms of the elements [at, at + n) of the total.
 void square_sums(const runtime::TreeSum& s, std::int64_t at, std::int64_t n) {
   if (s.square_sums == nullptr) return;
-  const std::int64_t bytes = s.type == ElementType::kFp32 ? 4 : 2;
+  const std::int64_t bytes = element_size(s.type);
   block_square_sums(static_cast<const std::byte*>(s.out) + at * bytes, s.type,
                     n / FlatLayout::kBlock, s.square_sums + at / FlatLayout::kBlock);
 }

@@ -34,11 +34,11 @@ UpdateOperands part(const UpdateOperands& all, std::int64_t begin, std::int64_t 
                     const BufferTypes& types) {
   UpdateOperands out = all;
   out.weights = moved(all.weights, begin);
-  out.gradients = moved(all.gradients, begin * element_bytes(types.reduced));
+  out.gradients = moved(all.gradients, begin * element_size(types.reduced));
   for (float*& state : out.states) state = moved(state, begin);
   for (std::uint16_t*& state : out.short_states) state = state == nullptr ? nullptr : state + begin;
   out.first += begin;
-  out.working = moved(all.working, begin * element_bytes(types.working));
+  out.working = moved(all.working, begin * element_size(types.working));
   out.count = count;
   return out;
 }
@@ -66,11 +66,11 @@ StateStore::StateStore(runtime::Device& device, const FlatLayout& layout,
   }
   if (buffers.parameters_on_host) {
     parameters_ = block(MemoryClass::kParameters, runtime::Place::kHost,
-                        buffers.parameters * element_bytes(buffers.types.working));
+                        buffers.parameters * element_size(buffers.types.working));
   }
   if (buffers.host_gradients > 0) {
     gradients_ = block(MemoryClass::kGradients, runtime::Place::kHost,
-                       buffers.host_gradients * element_bytes(buffers.types.reduced));
+                       buffers.host_gradients * element_size(buffers.types.reduced));
     if (buffers.overlap) own_bringing_ = device.make_stream(runtime::StreamUse::kCopies);
     bringing_ = own_bringing_ ? own_bringing_.get() : &device.compute();
     brought_.resize(layout.units().size());
@@ -126,7 +126,7 @@ void StateStore::read(State state, const Slice& slice, std::span<float> out) con
         float* to = out.data() + begin - slice.first;
         const std::int64_t from = offset(number, slice, begin - slice.first);
         if (buffers_.state_element(number) == 2)
-          widen_elements(short_state(number) + from, runtime::ElementType::kBf16, to, count);
+          widen_elements(short_state(number) + from, ElementType::kBf16, to, count);
         else
           std::copy_n(states_.states[number] + from, count, to);
       });
@@ -139,7 +139,7 @@ void StateStore::write(State state, const Slice& slice, std::span<const float> i
         const float* from = in.data() + begin - slice.first;
         const std::int64_t to = offset(number, slice, begin - slice.first);
         if (buffers_.state_element(number) == 2)
-          round_elements(from, runtime::ElementType::kBf16, short_state(number) + to, count);
+          round_elements(from, ElementType::kBf16, short_state(number) + to, count);
         else
           std::copy_n(from, count, states_.states[number] + to);
       });
@@ -160,7 +160,7 @@ void StateStore::write_drawn(State state, const Slice& slice, std::span<const fl
 std::byte* StateStore::parameters(std::int64_t unit) const {
   if (!buffers_.parameters_on_host) return nullptr;
   return parameters_.data() +
-         layout_.units()[index(unit)].shard_offset * element_bytes(buffers_.types.working);
+         layout_.units()[index(unit)].shard_offset * element_size(buffers_.types.working);
 }
 
 UpdateOperands StateStore::operands(const Slice& slice) const {
@@ -168,11 +168,11 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   const std::int64_t begin = offset(slice);
   void* parameters = slice.parameters;
   if (buffers_.parameters_on_host)
-    parameters = this->parameters(slice.unit) + slice.begin * element_bytes(types.working);
+    parameters = this->parameters(slice.unit) + slice.begin * element_size(types.working);
   UpdateOperands out;
   out.weights = buffers_.masters > 0 ? states_.masters + begin : static_cast<float*>(parameters);
   out.gradients = buffers_.host_gradients > 0
-                      ? gradients_.data() + begin * element_bytes(types.reduced)
+                      ? gradients_.data() + begin * element_size(types.reduced)
                       : slice.gradients;
   for (std::size_t s = 0; s < buffers_.states; ++s) {
     const std::int64_t at = offset(s, slice, 0);
@@ -184,15 +184,15 @@ UpdateOperands StateStore::operands(const Slice& slice) const {
   out.first = layout_.units()[index(slice.unit)].first_block * FlatLayout::kBlock + slice.first;
   if (buffers_.masters > 0) out.working = parameters;
   out.count = slice.count;
-  out.gradient_type = element_type(types.reduced);
-  out.working_type = element_type(types.working);
+  out.gradient_type = types.reduced;
+  out.working_type = types.working;
   return out;
 }
 
 void StateStore::bring(const Slice& slice, const runtime::Event& reduced,
                        const std::shared_ptr<runtime::FlightRecord>& flight) {
   if (bringing_ == nullptr) return;
-  const std::int64_t width = element_bytes(buffers_.types.reduced), bytes = slice.count * width;
+  const std::int64_t width = element_size(buffers_.types.reduced), bytes = slice.count * width;
   std::byte* to = gradients_.data() + offset(slice) * width;
   bringing_->wait(reduced);
   bringing_->enqueue("bring a gradient",
@@ -311,7 +311,7 @@ runtime::Event StateStore::updated() {
 void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactors& factors) {
   const BufferTypes& types = buffers_.types;
   const std::int64_t working =
-      here.working == nullptr ? 0 : here.count * element_bytes(types.working);
+      here.working == nullptr ? 0 : here.count * element_size(types.working);
   const std::size_t of_formula = runtime::element_states(factors.kind());
   const auto update = [this, here, factors] {
     if (buffers_.optimizer_on_host) return apply_update(factors, here);
@@ -322,7 +322,7 @@ void StateStore::compute(const UpdateOperands& here, const runtime::UpdateFactor
         "update", update,
         {reads(here.outcome,
                here.outcome == nullptr ? 0 : std::int64_t{sizeof(runtime::StepOutcome)}),
-         reads(here.gradients, here.count * element_bytes(types.reduced)),
+         reads(here.gradients, here.count * element_size(types.reduced)),
          writes(here.weights, here.count * kFloat), writes(here.working, working),
          writes(here.states[S] != nullptr ? static_cast<void*>(here.states[S])
                                           : static_cast<void*>(here.short_states[S]),
@@ -371,8 +371,8 @@ void StateStore::publish(const Slice& slice) {
                                        home.count);
                        },
                        {reads(home.weights, home.count * kFloat),
-                        writes(to, home.count * element_bytes(types.working))});
-    if (through) compute.copy(home.working, to, home.count * element_bytes(types.working));
+                        writes(to, home.count * element_size(types.working))});
+    if (through) compute.copy(home.working, to, home.count * element_size(types.working));
     compute.drain();
   }
 }

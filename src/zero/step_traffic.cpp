@@ -45,8 +45,8 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
   const bool exact = config.comm.reduction == config::Reduction::kExact;
   const SlotDealing dealing = slot_dealing(config, slots, layout.ranks());
   const std::int64_t rounds = dealing.passes();
-  const std::int64_t working = layout.shard_total() * element_bytes(types.working);
-  const std::int64_t reduced = layout.shard_total() * element_bytes(types.reduced);
+  const std::int64_t working = layout.shard_total() * element_size(types.working);
+  const std::int64_t reduced = layout.shard_total() * element_size(types.reduced);
   StepTraffic t;
   if (exact) {
     t.exchange = std::ssize(dealing.exchanges()) * reduced;
@@ -55,7 +55,7 @@ StepTraffic per_receiver(const config::RunConfig& config, const FlatLayout& layo
   }
   if (policy.shard_parameters) {
     t.all_gather = gathered_elements(config, layout, use, rounds) / layout.ranks() *
-                   element_bytes(types.working);
+                   element_size(types.working);
   } else if (policy.shard_optimizer) {
     t.all_gather = working;
   } else if (exact) {
@@ -101,7 +101,7 @@ StepTraffic traffic_between_nodes(const config::RunConfig& config, const FlatLay
   t.exchange = static_cast<std::int64_t>(whole_traffic(config).returns) * nodes.outsiders(rank) *
                bytes_for_matrices(config, layout);
   if (config.comm.reduction != config::Reduction::kExact) return t;
-  const std::int64_t slice = layout.shard_total() * element_bytes(buffer_types(config).reduced),
+  const std::int64_t slice = layout.shard_total() * element_size(buffer_types(config).reduced),
                      sum = layout.shard_total() * kFloat;
   for_each_exchange(slot_dealing(config, slots, layout.ranks()), nodes,
                     [&](const std::vector<SlotBlock>& blocks) {
@@ -122,12 +122,12 @@ NodeBuffers node_buffers(const config::RunConfig& config, const FlatLayout& layo
   const BufferTypes types = buffer_types(config);
   const std::int64_t shard = layout.largest_unit() / layout.ranks();
   const std::int64_t peers = nodes.node_size(rank);
-  out.gather = (nodes.outsiders(rank) + peers - 1) / peers * shard * element_bytes(types.working);
+  out.gather = (nodes.outsiders(rank) + peers - 1) / peers * shard * element_size(types.working);
   const std::int64_t matrices =
       bytes_for_matrices(config, layout) > 0 ? nodes.outsiders(rank) * shard * kFloat : 0;
   out.exchange = matrices;
   if (config.comm.reduction != config::Reduction::kExact) return out;
-  const std::int64_t slice = shard * element_bytes(types.reduced), sum = shard * kFloat;
+  const std::int64_t slice = shard * element_size(types.reduced), sum = shard * kFloat;
   std::int64_t arriving = 0, leaving = 0;
   for_each_exchange(slot_dealing(config, slots, layout.ranks()), nodes,
                     [&](const std::vector<SlotBlock>& blocks) {

@@ -81,7 +81,7 @@ class FakeDevice final : public th::runtime::Device {
               const th::runtime::UpdateOperands& operands) override {
     streams_.run(stream, "update", [=] { th::zero::apply_update(factors, operands); });
   }
-  void block_square_sums(th::runtime::Stream& stream, const void* x, th::runtime::ElementType type,
+  void block_square_sums(th::runtime::Stream& stream, const void* x, th::ElementType type,
                          std::int64_t blocks, double* out) override {
     streams_.run(stream, "block square sums",
                  [=] { th::zero::block_square_sums(x, type, blocks, out); });
@@ -110,8 +110,8 @@ class FakeDevice final : public th::runtime::Device {
       for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
     });
   }
-  void round(th::runtime::Stream& stream, const float* from, th::runtime::ElementType type,
-             void* to, std::int64_t count) override {
+  void round(th::runtime::Stream& stream, const float* from, th::ElementType type, void* to,
+             std::int64_t count) override {
     streams_.run(stream, "round", [=] { th::zero::round_elements(from, type, to, count); });
   }
 

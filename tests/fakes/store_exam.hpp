@@ -24,7 +24,7 @@ using Bytes = std::vector<std::byte>;
 inline constexpr std::int64_t kSteps = 3, kRanks = 2, kPiece = 512;
 
 struct Case {
-  config::Precision dtype = config::Precision::kFp32;
+  th::ElementType dtype = th::ElementType::kFp32;
   config::ReduceDtype reduced = config::ReduceDtype::kFp32;
   config::OptimizerKind optimizer = config::OptimizerKind::kAdam;
   bool optimizer_on_host = false, parameters_on_host = false;
@@ -49,11 +49,11 @@ inline std::vector<Case> cases() {
       for (const std::int64_t stage : {1, 3}) {
         if (parameters && stage != 3) continue;
         for (const auto kind : {config::OptimizerKind::kAdam, config::OptimizerKind::kSgd}) {
-          out.push_back({config::Precision::kFp32, config::ReduceDtype::kFp32, kind, optimizer,
+          out.push_back({th::ElementType::kFp32, config::ReduceDtype::kFp32, kind, optimizer,
                          parameters, stage});
-          out.push_back({config::Precision::kBf16, config::ReduceDtype::kFp32, kind, optimizer,
+          out.push_back({th::ElementType::kBf16, config::ReduceDtype::kFp32, kind, optimizer,
                          parameters, stage});
-          out.push_back({config::Precision::kFp16, config::ReduceDtype::kWorking, kind, optimizer,
+          out.push_back({th::ElementType::kFp16, config::ReduceDtype::kWorking, kind, optimizer,
                          parameters, stage});
         }
       }
@@ -86,12 +86,12 @@ inline std::vector<float> values(std::uint64_t seed, std::int64_t count) {
   return out;
 }
 
-inline Bytes in_type(const std::vector<float>& x, config::Precision type) {
-  Bytes out(x.size() * static_cast<std::size_t>(element_bytes(type)));
-  if (type == config::Precision::kFp32) {
+inline Bytes in_type(const std::vector<float>& x, th::ElementType type) {
+  Bytes out(x.size() * static_cast<std::size_t>(element_size(type)));
+  if (type == th::ElementType::kFp32) {
     std::memcpy(out.data(), x.data(), out.size());
   } else {
-    round_elements(x.data(), element_type(type), out.data(), std::ssize(x));
+    round_elements(x.data(), type, out.data(), std::ssize(x));
   }
   return out;
 }
@@ -116,8 +116,8 @@ inline Outcome expected(const Case& c) {
   for (std::int64_t step = 1; step <= kSteps + 1; ++step) {
     const Bytes parameters = in_type(weights, types.working);
     for (const FlatLayout::Unit& u : layout.units()) {
-      const auto at = parameters.begin() + u.shard_offset * element_bytes(types.working);
-      out.emplace_back(at, at + u.shard * element_bytes(types.working));
+      const auto at = parameters.begin() + u.shard_offset * element_size(types.working);
+      out.emplace_back(at, at + u.shard * element_size(types.working));
     }
     if (step > kSteps) break;
     const Bytes gradients = in_type(
@@ -125,13 +125,13 @@ inline Outcome expected(const Case& c) {
     runtime::UpdateOperands operands{.weights = weights.data(),
                                      .gradients = gradients.data(),
                                      .count = layout.shard_total(),
-                                     .gradient_type = element_type(types.reduced)};
+                                     .gradient_type = types.reduced};
     for (std::size_t s = 0; s < states.size(); ++s) operands.states[s] = states[s].data();
     apply_update(update_factors(step_number(config, step)), operands);
   }
-  out.push_back(in_type(weights, config::Precision::kFp32));
+  out.push_back(in_type(weights, th::ElementType::kFp32));
   for (const std::vector<float>& state : states)
-    out.push_back(in_type(state, config::Precision::kFp32));
+    out.push_back(in_type(state, th::ElementType::kFp32));
   return out;
 }
 
@@ -230,8 +230,8 @@ class StoreRun {
   const FlatLayout layout_ = make_layout();
   const config::RunConfig config_ = make_config(case_);
   const EngineBuffers buffers_ = make_buffers();
-  const std::int64_t working_ = element_bytes(buffers_.types.working);
-  const std::int64_t reduced_ = element_bytes(buffers_.types.reduced);
+  const std::int64_t working_ = element_size(buffers_.types.working);
+  const std::int64_t reduced_ = element_size(buffers_.types.reduced);
   StateStore store_;
   const DeviceBlock parameters_{device_, Place::kDevice,
                                 buffers_.parameters_on_host ? 0 : shard_total() * working_};

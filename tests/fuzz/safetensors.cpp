@@ -44,7 +44,7 @@ std::string written(const std::string& path, const Entries& tensors,
 Entries marianmt_tensors(bool positions) {
   Entries all;
   const auto add = [&](const std::string& name, const Shape& shape) {
-    all.push_back({name, shape, io::ElementType::kFloat32, 0, 0});
+    all.push_back({name, shape, ElementType::kFp32, 0, 0});
   };
   const auto linear = [&](const std::string& name, std::int64_t inputs, std::int64_t outputs) {
     add(name + ".weight", {outputs, inputs});
@@ -103,16 +103,16 @@ std::string own_seed(const std::string& path) {
   for (const auto& unit :
        model::parameter_units(config.model, 6, 6, model::learned_positions(config)).units)
     for (const auto& tensor : unit.tensors)
-      tensors.push_back({tensor.name, tensor.shape, io::ElementType::kFloat32, 0, 0});
+      tensors.push_back({tensor.name, tensor.shape, ElementType::kFp32, 0, 0});
   return written(path, tensors,
                  {{"deck", kDeck}, {"vocabulary_source", words}, {"vocabulary_target", words}});
 }
 
 std::vector<std::string> safetensors_seeds(const std::string& folder) {
   const std::string path = folder + "/seed.safetensors";
-  const Entries kinds = {{"a", {2, 3}, io::ElementType::kFloat32, 0, 0},
-                         {"b", {3}, io::ElementType::kFloat16, 0, 0},
-                         {"c", {}, io::ElementType::kBfloat16, 0, 0}};
+  const Entries kinds = {{"a", {2, 3}, ElementType::kFp32, 0, 0},
+                         {"b", {3}, ElementType::kFp16, 0, 0},
+                         {"c", {}, ElementType::kBf16, 0, 0}};
   const std::string marianmt = written(path, marianmt_tensors(false), {{"format", "pt"}});
   put_file(folder + "/sound.safetensors", marianmt);
   std::vector<std::string> seeds = {written(path, kinds, {{"key", "value"}}),

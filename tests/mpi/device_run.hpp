@@ -29,7 +29,7 @@ struct Setting {
 inline constexpr Setting kSettings[] = {{false, false}, {true, false}, {false, true}, {true, true}};
 
 inline th::config::RunConfig make_config(
-    std::int64_t stage, Setting setting, th::config::Precision dtype = th::config::Precision::kFp32,
+    std::int64_t stage, Setting setting, th::ElementType dtype = th::ElementType::kFp32,
     th::config::ReduceDtype reduced = th::config::ReduceDtype::kFp32,
     th::config::Overlap overlap = th::config::Overlap::kOff) {
   th::config::RunConfig config = SmallRun::make_config(32, stage);

@@ -15,9 +15,9 @@
 
 namespace {
 
+using th::ElementType;
 using th::config::GradientCheckpointing;
 using th::config::Overlap;
-using th::config::Precision;
 using th::config::ReduceDtype;
 using th::config::Reduction;
 using th::config::RunConfig;
@@ -56,7 +56,7 @@ void tied(RunConfig& c) {
 }
 
 void shorten(RunConfig& c) {
-  c.precision.dtype = Precision::kBf16;
+  c.precision.dtype = ElementType::kBf16;
   c.precision.reduce_dtype = ReduceDtype::kWorking;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "th/base/element_type.hpp"
 #include "th/runtime/optimizers/optimizer_rules.hpp"
 #include "th/score/options.hpp"
 
@@ -53,7 +54,6 @@ enum class DecodeParameters { kTrained, kEma };
 /// kGnmt: ((5 + length) / 6)^alpha; kPower: length^alpha.
 enum class LengthNormalization { kGnmt, kPower };
 enum class Sharded { kAuto, kOn, kOff };
-enum class Precision { kFp32, kBf16, kFp16 };
 enum class ReduceDtype { kFp32, kWorking };
 enum class Backend { kAuto, kMpi, kNccl };
 enum class Reduction { kExact, kFast };
@@ -199,7 +199,7 @@ struct ScheduleSection {
 };
 
 struct PrecisionSection {
-  Precision dtype = Precision::kFp32;
+  ElementType dtype = ElementType::kFp32;
   ReduceDtype reduce_dtype = ReduceDtype::kFp32;
   double loss_scale = 65536;               ///< fp16: at the start
   std::int64_t loss_scale_window = 1000;   ///< fp16: steps without overflow after which it doubles

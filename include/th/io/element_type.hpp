@@ -6,13 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "th/base/element_type.hpp"
+
 namespace th::io {
 
-/// How a tensor's elements are stored in an exported file. Checkpoints and memory are always fp32.
-enum class ElementType { kFloat32, kFloat16, kBfloat16 };
-
-/// Bytes of an element.
-[[nodiscard]] std::int64_t element_size(ElementType type) noexcept;
 /// The name of safetensors: "F32", "F16", "BF16".
 [[nodiscard]] std::string safetensors_name(ElementType type);
 

@@ -23,7 +23,7 @@ namespace th::train {
 
 /// Whether the ranks of some node would take more memory than it has, if each read all parameters
 /// of the model in fp32 and kept them in `type`. Collective.
-[[nodiscard]] bool too_large_for_a_rank(const model::Transformer& model, config::Precision type,
+[[nodiscard]] bool too_large_for_a_rank(const model::Transformer& model, ElementType type,
                                         runtime::Collectives& collectives);
 
 }  // namespace th::train

@@ -38,24 +38,20 @@ struct ZeroPolicy {
 /// working type, master weights in fp32 where that has 16 bits, gradients made in fp32 and reduced
 /// in fp32 or in the working type.
 struct BufferTypes {
-  config::Precision working = config::Precision::kFp32;
-  config::Precision reduced = config::Precision::kFp32;
-  [[nodiscard]] bool masters() const noexcept { return working != config::Precision::kFp32; }
-  [[nodiscard]] bool short_gradients() const noexcept {
-    return reduced != config::Precision::kFp32;
-  }
+  ElementType working = ElementType::kFp32;
+  ElementType reduced = ElementType::kFp32;
+  [[nodiscard]] bool masters() const noexcept { return working != ElementType::kFp32; }
+  [[nodiscard]] bool short_gradients() const noexcept { return reduced != ElementType::kFp32; }
 };
 [[nodiscard]] BufferTypes buffer_types(const config::RunConfig& config);
 /// How a run deals its slots (comm.dealing, resolved): in blocks where ranks have several and an
 /// exact reduction in fp32 adds them.
 [[nodiscard]] SlotDealing slot_dealing(const config::RunConfig& config, std::int64_t slots,
                                        std::int64_t ranks);
-/// Bytes of an element: 4 or 2.
-[[nodiscard]] std::int64_t element_bytes(config::Precision type);
 /// The number of 4-byte words, in which transport buffers count; shards are multiples of 256
 /// elements.
-[[nodiscard]] inline std::int64_t words(std::int64_t elements, config::Precision type) {
-  return elements * element_bytes(type) / 4;
+[[nodiscard]] inline std::int64_t words(std::int64_t elements, ElementType type) {
+  return elements * element_size(type) / 4;
 }
 
 /// How a model uses its units in one round of slots.

@@ -16,12 +16,12 @@ class HostDevice : public runtime::Device {
   [[nodiscard]] std::unique_ptr<runtime::Stream> make_stream(runtime::StreamUse use) override;
   void update(runtime::Stream& stream, const runtime::UpdateFactors& factors,
               const runtime::UpdateOperands& operands) final;
-  void block_square_sums(runtime::Stream& stream, const void* x, runtime::ElementType type,
+  void block_square_sums(runtime::Stream& stream, const void* x, ElementType type,
                          std::int64_t blocks, double* out) final;
   void end_step(runtime::Stream& stream, const runtime::StepRecords& records) final;
   void tree_sum(runtime::Stream& stream, const runtime::TreeSum& sum) final;
   void accumulate(runtime::Stream& stream, float* y, const float* x, std::int64_t count) final;
-  void round(runtime::Stream& stream, const float* from, runtime::ElementType type, void* to,
+  void round(runtime::Stream& stream, const float* from, ElementType type, void* to,
              std::int64_t count) final;
 
  private:

@@ -27,11 +27,8 @@ struct OptimizerStep {
 /// ask for it.
 void apply_update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands& operands);
 
-/// The devices' name of a deck's type.
-[[nodiscard]] runtime::ElementType element_type(config::Precision precision);
-
 /// block_square_sums of flat_kernels.hpp for elements of any type.
-void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out);
+void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out);
 
 /// runtime::Device::end_step on host memory: blocks are added unit by unit, rank by rank.
 void end_step(const runtime::StepRecords& records);
@@ -48,8 +45,8 @@ void round_by_draws(std::span<const float> from, std::uint64_t key, std::int64_t
                     std::uint16_t* to);
 
 /// Widens `count` elements of `type` (16 bits) at `from` to fp32 at `to`.
-void widen_elements(const void* from, runtime::ElementType type, float* to, std::int64_t count);
+void widen_elements(const void* from, ElementType type, float* to, std::int64_t count);
 /// Rounds `count` elements at `from` to `type` (16 bits) at `to`.
-void round_elements(const float* from, runtime::ElementType type, void* to, std::int64_t count);
+void round_elements(const float* from, ElementType type, void* to, std::int64_t count);
 
 }  // namespace th::zero

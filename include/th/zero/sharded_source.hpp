@@ -44,7 +44,7 @@ class ShardedSource final : public DecodingSource {
 
  private:
   [[nodiscard]] std::byte* at(std::byte* base, std::int64_t element) const {
-    return base + element * element_bytes(buffers_.types.working);
+    return base + element * element_size(buffers_.types.working);
   }
   [[nodiscard]] std::byte* shards() const {
     return reinterpret_cast<std::byte*>(parameters_->data());

@@ -38,8 +38,8 @@ class SlotTree {
   /// The work of add(), for a device; `leaves` must outlive the result. It has `out` if the slots
   /// are the last ones.
   [[nodiscard]] runtime::TreeSum plan(std::int64_t first, std::span<const Leaf> leaves,
-                                      std::int64_t offset, std::int64_t count,
-                                      runtime::ElementType type, void* out) const;
+                                      std::int64_t offset, std::int64_t count, ElementType type,
+                                      void* out) const;
 
   /// Writes the fp32 sum of contributions to `out`, halves first; their count is a power of two.
   template <typename T>

@@ -18,9 +18,9 @@ namespace th::app {
 
 /// Which of a checkpoint's parameters are taken, and in what numbers.
 struct ParameterChoice {
-  std::optional<std::string> parameters;   ///< trained or ema; empty: decode.parameters of the deck
-  std::optional<config::Precision> dtype;  ///< empty: precision.dtype of the deck
-  bool int8 = false;                       ///< products in int8, of fp32 parameters
+  std::optional<std::string> parameters;  ///< trained or ema; empty: decode.parameters of the deck
+  std::optional<ElementType> dtype;       ///< empty: precision.dtype of the deck
+  bool int8 = false;                      ///< products in int8, of fp32 parameters
 };
 
 /// A trained model with its vocabularies and its parameters: all of them on one rank, or sharded

@@ -37,7 +37,7 @@ void answer(const InspectRequest& request, const std::string& text, const std::s
 /// Which of a checkpoint's values are exported, and how they are stored.
 struct CheckpointChoice {
   std::string group;  ///< "parameters", or that of their moving average
-  io::ElementType type = io::ElementType::kFloat32;
+  ElementType type = ElementType::kFp32;
 };
 /// Says how many values the request's type could not hold, where there are any.
 void warn_of_overflows(const InspectRequest& request, std::int64_t overflowed);

@@ -37,15 +37,13 @@ Format format_of(const InspectRequest& request) {
   return name == "npz" ? Format::kNpz : Format::kSafetensors;
 }
 
-io::ElementType type_of(const InspectRequest& request, Format format) {
-  static const std::map<std::string, io::ElementType> kTypes = {
-      {"fp32", io::ElementType::kFloat32},
-      {"bf16", io::ElementType::kBfloat16},
-      {"fp16", io::ElementType::kFloat16}};
+ElementType type_of(const InspectRequest& request, Format format) {
+  static const std::map<std::string, ElementType> kTypes = {
+      {"fp32", ElementType::kFp32}, {"bf16", ElementType::kBf16}, {"fp16", ElementType::kFp16}};
   const auto found = kTypes.find(request.dtype);
   if (found == kTypes.end())
     throw DeckError("--dtype " + request.dtype + " is unknown; allowed fp32, bf16, fp16");
-  if (found->second == io::ElementType::kBfloat16 && format == Format::kNpz) {
+  if (found->second == ElementType::kBf16 && format == Format::kNpz) {
     throw DeckError(
         "--dtype bf16 can't go into npz: numpy has no bfloat16; give --dtype fp16, or --format "
         "safetensors");
@@ -92,7 +90,7 @@ std::string group_of(const InspectRequest& request, const io::CheckpointReader& 
 class TensorFeed {
  public:
   /// `parameters`: the group that the parameters' values come from.
-  TensorFeed(const io::CheckpointReader& reader, io::ElementType type, std::string parameters)
+  TensorFeed(const io::CheckpointReader& reader, ElementType type, std::string parameters)
       : reader_(reader), type_(type), parameters_(std::move(parameters)) {}
 
   std::vector<float> read(const TensorEntry& entry) {
@@ -102,14 +100,14 @@ class TensorFeed {
     overflowed_ += io::count_overflows(values, type_);
     return values;
   }
-  [[nodiscard]] io::ElementType type(const TensorEntry& entry) const {
-    return entry.kind == "parameters" ? type_ : io::ElementType::kFloat32;
+  [[nodiscard]] ElementType type(const TensorEntry& entry) const {
+    return entry.kind == "parameters" ? type_ : ElementType::kFp32;
   }
   [[nodiscard]] std::int64_t overflowed() const noexcept { return overflowed_; }
 
  private:
   const io::CheckpointReader& reader_;
-  io::ElementType type_;
+  ElementType type_;
   std::string parameters_;
   std::int64_t overflowed_ = 0;
 };
@@ -156,7 +154,7 @@ void warn_of_overflows(const InspectRequest& request, std::int64_t overflowed) {
 int inspect_export(const InspectRequest& request) {
   if (request.output.empty()) throw DeckError("export needs --output FILE");
   const Format format = format_of(request);
-  const io::ElementType type = type_of(request, format);
+  const ElementType type = type_of(request, format);
   if (request.states && format == Format::kCtranslate2)
     throw DeckError("--states contradicts --format ctranslate2, which holds a model alone");
   const auto reader = open_checkpoint(request.words[0]);

@@ -52,7 +52,7 @@ int activation_number(config::Activation activation) {
 
 class Builder {
  public:
-  Builder(const config::RunConfig& config, const io::CheckpointInfo& info, io::ElementType type)
+  Builder(const config::RunConfig& config, const io::CheckpointInfo& info, ElementType type)
       : config_(config), model_(config.model), info_(info), type_(type) {}
 
   Ctranslate2Model build() {
@@ -222,14 +222,14 @@ class Builder {
   const config::RunConfig& config_;
   const ModelSection& model_;
   const io::CheckpointInfo& info_;
-  io::ElementType type_;
+  ElementType type_;
   Ctranslate2Model out_;
 };
 
 }  // namespace
 
 Ctranslate2Model ctranslate2_model(const config::RunConfig& config, const io::CheckpointInfo& info,
-                                   io::ElementType type) {
+                                   ElementType type) {
   if (const std::string refused = unknown_to_ctranslate2(config.model); !refused.empty())
     throw DeckError("the model can't be exported for CTranslate2: " + refused);
   return Builder(config, info, type).build();

@@ -32,7 +32,6 @@ inline constexpr std::uint32_t kCtranslate2Revision = 7;
 /// The model with arrays of `type`. Throws DeckError with a line for each option of the model that
 /// the specification has not.
 [[nodiscard]] Ctranslate2Model ctranslate2_model(const config::RunConfig& config,
-                                                 const io::CheckpointInfo& info,
-                                                 io::ElementType type);
+                                                 const io::CheckpointInfo& info, ElementType type);
 
 }  // namespace th::app

@@ -65,8 +65,8 @@ std::string read_members(const json& object, ServedRequest& request) {
     if (!is_member(key))
       return "\"" + key.substr(0, 64) + "\" is not known; a request has " + kMembers;
     return "\"" + key +
-           "\" is of another kind; \"text\" and \"prefix\" are strings, \"number\" counts from 0, "
-           "the others from 1";
+           "\" has another kind or range; \"text\" and \"prefix\" are strings, \"number\" is an "
+           "integer from 0, the others from 1";
   }
   if (!object.contains("text")) return "the request has no \"text\"";
   for (const std::string* line : {&request.text, &request.prefix}) {

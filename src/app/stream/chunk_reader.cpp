@@ -41,6 +41,17 @@ class ChunkReader::Reading {
   void run() {
     if (plan_.skip > 0) skip();
     begin();
+    try {
+      read_lines();
+    } catch (const DataError&) {
+      (void)flush();  // the lines before the fault
+      throw;
+    }
+    if (!stop_requested()) (void)flush();
+  }
+
+ private:
+  void read_lines() {
     InputLine line;
     while (!stop_requested() && next(line)) {
       bytes_ += std::ssize(line.text) + std::ssize(line.beside);
@@ -48,10 +59,7 @@ class ChunkReader::Reading {
       if (std::ssize(chunk_.lines) < longest() && bytes_ < kChunkBytes) continue;
       if (!flush()) return;
     }
-    if (!stop_requested()) (void)flush();
   }
-
- private:
   /// Lines of this chunk at most.
   [[nodiscard]] std::int64_t longest() const {
     return plan_.batch * std::clamp<std::int64_t>(chunk_.first_line / (16 * plan_.batch), 2, 16);

@@ -67,9 +67,9 @@ class Options {
   std::ostringstream text_;
 };
 
-const char* name_of(config::Precision precision) {
-  if (precision == config::Precision::kFp32) return "fp32";
-  return precision == config::Precision::kBf16 ? "bf16" : "fp16";
+const char* name_of(ElementType precision) {
+  if (precision == ElementType::kFp32) return "fp32";
+  return precision == ElementType::kBf16 ? "bf16" : "fp16";
 }
 
 std::string options_text(const Request& r) {

@@ -125,8 +125,8 @@ void PreparedJob::check_memory(const Request& request) const {
       request.batch_tokens > 0 ? std::max<std::int64_t>(1, request.batch_tokens / kShortLine)
                                : request.batch);
   const auto& options = search_.options;
-  const double element =
-      request.choice.dtype.value_or(deck.precision.dtype) == config::Precision::kFp32 ? 4 : 2;
+  const auto element =
+      static_cast<double>(element_size(request.choice.dtype.value_or(deck.precision.dtype)));
   const double cache = sentences * static_cast<double>(options.beam) *
                        static_cast<double>(options.max_length + 1) * 2 * element *
                        static_cast<double>(deck.model.d_model * deck.model.num_decoder_layers);

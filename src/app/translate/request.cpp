@@ -35,12 +35,12 @@ void require_range(const char* option, std::int64_t value, std::int64_t least, s
 void take_dtype(const std::string& name, ParameterChoice& choice) {
   choice.int8 = name == "int8";
   if (name == "fp32" || choice.int8) {
-    choice.dtype = config::Precision::kFp32;
+    choice.dtype = ElementType::kFp32;
   } else if (name == "bf16") {
-    choice.dtype = config::Precision::kBf16;
+    choice.dtype = ElementType::kBf16;
   } else {
     require(name == "fp16", "--dtype " + name + ": not known; allowed fp32, bf16, fp16, int8");
-    choice.dtype = config::Precision::kFp16;
+    choice.dtype = ElementType::kFp16;
   }
   require(!choice.int8 || model::has_int8_products(),
           "--dtype int8: this processor has no AVX-512 with VNNI (" + processor_name() + ")");

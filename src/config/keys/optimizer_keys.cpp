@@ -9,7 +9,6 @@ namespace {
 using runtime::MuonScale;
 using runtime::Nesterov;
 using runtime::OptimizerSettings;
-using runtime::StateType;
 
 /// A key of a setting, which has no effect with an optimizer that does not read it.
 template <auto Setting>
@@ -63,10 +62,11 @@ void add_optimizer(std::vector<Key>& t) {
       Choices<Nesterov>{
           {"auto", Nesterov::kAuto}, {"true", Nesterov::kTrue}, {"false", Nesterov::kFalse}},
       "Nesterov's momentum is used. auto: false for sgd, true for muon with a momentum.")));
-  t.push_back(choice_key("optimizer.state_dtype", TH_AT(optimizer.state_dtype),
-                         Choices<StateType>{{"fp32", StateType::kFp32}, {"bf16", StateType::kBf16}},
-                         "Type in which the optimizer's states are stored. bf16 takes half the "
-                         "bytes and rounds up or down by draws."));
+  t.push_back(
+      choice_key("optimizer.state_dtype", TH_AT(optimizer.state_dtype),
+                 Choices<ElementType>{{"fp32", ElementType::kFp32}, {"bf16", ElementType::kBf16}},
+                 "Type in which the optimizer's states are stored. bf16 takes half the "
+                 "bytes and rounds up or down by draws."));
   t.push_back(setting_key<&OptimizerSettings::adam_lr>(
       "optimizer.adam_lr", {.low = 0},
       "muon: learning rate of the tensors that adamw updates (embeddings, output, biases, norms). "

@@ -63,8 +63,8 @@ void add_schedule(std::vector<Key>& t) {
 void add_precision(std::vector<Key>& t) {
   t.push_back(choice_key(
       "precision.dtype", TH_AT(precision.dtype),
-      Choices<Precision>{
-          {"fp32", Precision::kFp32}, {"bf16", Precision::kBf16}, {"fp16", Precision::kFp16}},
+      Choices<ElementType>{
+          {"fp32", ElementType::kFp32}, {"bf16", ElementType::kBf16}, {"fp16", ElementType::kFp16}},
       "Type of activations and working weights. bf16 and fp16 have fp32 master weights beside "
       "them; fp16 has a dynamic loss scale."));
   t.push_back(choice_key(

@@ -48,8 +48,8 @@ void CudaDevice::update(runtime::Stream& stream, const runtime::UpdateFactors& f
                         const runtime::UpdateOperands& operands) {
   cuda::update(factors, operands, handle(stream));
 }
-void CudaDevice::block_square_sums(runtime::Stream& stream, const void* x,
-                                   runtime::ElementType type, std::int64_t blocks, double* out) {
+void CudaDevice::block_square_sums(runtime::Stream& stream, const void* x, ElementType type,
+                                   std::int64_t blocks, double* out) {
   cuda::block_square_sums(x, type, blocks, out, handle(stream));
 }
 void CudaDevice::end_step(runtime::Stream& stream, const runtime::StepRecords& records) {
@@ -61,8 +61,8 @@ void CudaDevice::tree_sum(runtime::Stream& stream, const runtime::TreeSum& sum) 
 void CudaDevice::accumulate(runtime::Stream& stream, float* y, const float* x, std::int64_t count) {
   cuda::accumulate(y, x, count, handle(stream));
 }
-void CudaDevice::round(runtime::Stream& stream, const float* from, runtime::ElementType type,
-                       void* to, std::int64_t count) {
+void CudaDevice::round(runtime::Stream& stream, const float* from, ElementType type, void* to,
+                       std::int64_t count) {
   cuda::round(from, type, to, count, handle(stream));
 }
 

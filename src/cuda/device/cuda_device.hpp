@@ -24,12 +24,12 @@ class CudaDevice final : public runtime::Device {
   void settle() override { context_->settle(); }
   void update(runtime::Stream& stream, const runtime::UpdateFactors& factors,
               const runtime::UpdateOperands& operands) override;
-  void block_square_sums(runtime::Stream& stream, const void* x, runtime::ElementType type,
+  void block_square_sums(runtime::Stream& stream, const void* x, ElementType type,
                          std::int64_t blocks, double* out) override;
   void end_step(runtime::Stream& stream, const runtime::StepRecords& records) override;
   void tree_sum(runtime::Stream& stream, const runtime::TreeSum& sum) override;
   void accumulate(runtime::Stream& stream, float* y, const float* x, std::int64_t count) override;
-  void round(runtime::Stream& stream, const float* from, runtime::ElementType type, void* to,
+  void round(runtime::Stream& stream, const float* from, ElementType type, void* to,
              std::int64_t count) override;
 
  private:

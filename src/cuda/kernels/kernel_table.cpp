@@ -24,10 +24,9 @@ void accumulate(float* y, const float* x, std::int64_t count, void* stream) {
   model_kernels_fp32().run(op::AddTo<float>{.y = y, .x = x, .count = count}, stream);
 }
 
-void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
-           void* stream) {
-  ensure(type != runtime::ElementType::kFp32, "round: not to a 16-bit type");
-  if (type == runtime::ElementType::kBf16) {
+void round(const float* from, ElementType type, void* to, std::int64_t count, void* stream) {
+  ensure(type != ElementType::kFp32, "round: not to a 16-bit type");
+  if (type == ElementType::kBf16) {
     const op::Narrow<Bf16> o{.x = from, .y = static_cast<Bf16*>(to), .count = count};
     return model_kernels_bf16().run(o, stream);
   }

@@ -16,13 +16,12 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
 /// (elementwise.hpp).
 void end_step(const runtime::StepRecords& records, void* stream);
 void tree_sum(const runtime::TreeSum& sum, void* stream);
-void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out,
+void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out,
                        void* stream);
 /// y += x.
 void accumulate(float* y, const float* x, std::int64_t count, void* stream);
 /// `count` elements rounded to a 16-bit type.
-void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
-           void* stream);
+void round(const float* from, ElementType type, void* to, std::int64_t count, void* stream);
 
 /// The model's ops, a table for each element type.
 [[nodiscard]] const runtime::OpTable<float>& model_kernels_fp32();

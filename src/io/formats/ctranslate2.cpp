@@ -59,18 +59,18 @@ void put_number(OutputFile& file, Type type, double number) {
 }
 
 ElementType element_type(Type type) {
-  return type == Type::kFloat16    ? ElementType::kFloat16
-         : type == Type::kBfloat16 ? ElementType::kBfloat16
-                                   : ElementType::kFloat32;
+  return type == Type::kFloat16    ? ElementType::kFp16
+         : type == Type::kBfloat16 ? ElementType::kBf16
+                                   : ElementType::kFp32;
 }
 
 }  // namespace
 
 Ctranslate2Variable Ctranslate2Variable::array(std::string name, std::vector<std::int64_t> shape,
                                                ElementType type) {
-  const Type stored = type == ElementType::kFloat16    ? Type::kFloat16
-                      : type == ElementType::kBfloat16 ? Type::kBfloat16
-                                                       : Type::kFloat32;
+  const Type stored = type == ElementType::kFp16   ? Type::kFloat16
+                      : type == ElementType::kBf16 ? Type::kBfloat16
+                                                   : Type::kFloat32;
   return {std::move(name), stored, std::move(shape), 0};
 }
 

@@ -41,9 +41,9 @@ class Fields {
 /// The npy format 1.0: magic, version, length, a Python dictionary with spaces and a newline up to
 /// a multiple of 64 bytes.
 std::string npy_header(const std::vector<std::int64_t>& shape, ElementType type) {
-  ensure(type != ElementType::kBfloat16, "NpzWriter: numpy has no bfloat16");
+  ensure(type != ElementType::kBf16, "NpzWriter: numpy has no bfloat16");
   std::string dictionary = std::string("{'descr': '") +
-                           (type == ElementType::kFloat32 ? "<f4" : "<f2") +
+                           (type == ElementType::kFp32 ? "<f4" : "<f2") +
                            "', 'fortran_order': False, 'shape': (";
   for (const std::int64_t extent : shape) dictionary += std::to_string(extent) + ", ";
   if (shape.size() > 1) dictionary.resize(dictionary.size() - 2);

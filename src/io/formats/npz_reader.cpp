@@ -278,8 +278,7 @@ std::vector<float> NpzReader::read(const std::string& name) const {
   const std::string bytes = whole_member(name, array);
   std::vector<float> values(static_cast<std::size_t>(count_of(array)));
   decode(std::as_bytes(std::span(bytes).subspan(array.data_begin)),
-         array.type == NpzArray::Type::kFloat32 ? ElementType::kFloat32 : ElementType::kFloat16,
-         values);
+         array.type == NpzArray::Type::kFloat32 ? ElementType::kFp32 : ElementType::kFp16, values);
   return values;
 }
 

@@ -122,11 +122,11 @@ void SafetensorsReader::parse_header(const std::string& text) {
         metadata_ = value.get<std::map<std::string, std::string>>();
         continue;
       }
-      SafetensorsEntry entry{name, json_integers(value.at("shape")), ElementType::kFloat32, 0, 0};
+      SafetensorsEntry entry{name, json_integers(value.at("shape")), ElementType::kFp32, 0, 0};
       const auto type = value.at("dtype").get<std::string>();
       bool known = false;
       for (const ElementType candidate :
-           {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16}) {
+           {ElementType::kFp32, ElementType::kFp16, ElementType::kBf16}) {
         if (type != safetensors_name(candidate)) continue;
         entry.type = candidate;
         known = true;

@@ -12,7 +12,9 @@ namespace th::model {
 class UnitWalk {
  public:
   /// `pass` null: idle.
-  UnitWalk(ParameterSource& source, Pass* pass) : source_(source), pass_(pass) {}
+  UnitWalk(ParameterSource& source, Pass* pass) : source_(source), pass_(pass) {
+    if (pass_ != nullptr) pass_->context.stop = source_.stop();
+  }
 
   [[nodiscard]] bool computes() const noexcept { return pass_ != nullptr; }
   /// The pass of a walk that computes.

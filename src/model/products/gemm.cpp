@@ -66,9 +66,9 @@ Gemm Gemm::quantized() const {
   return out;
 }
 
-std::string Gemm::identity(config::Precision precision) const {
+std::string Gemm::identity(ElementType precision) const {
   const bool other =
-      precision == config::Precision::kBf16 && native_bf16_ && library_ != GemmLibrary::kCublas;
+      precision == ElementType::kBf16 && native_bf16_ && library_ != GemmLibrary::kCublas;
   std::string text = fp32_->name();
   if (other) text += has_amx_instructions() ? "+bf16-amx" : "+bf16";
   if (other && bf16_ != fp32_) text.append("-").append(bf16_->name());

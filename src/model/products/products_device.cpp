@@ -8,9 +8,9 @@ namespace th::model {
 
 namespace {
 
-runtime::ElementType element_type(const at::Tensor& t) {
-  if (t.scalar_type() == at::kBFloat16) return runtime::ElementType::kBf16;
-  return t.scalar_type() == at::kHalf ? runtime::ElementType::kFp16 : runtime::ElementType::kFp32;
+ElementType element_type(const at::Tensor& t) {
+  if (t.scalar_type() == at::kBFloat16) return ElementType::kBf16;
+  return t.scalar_type() == at::kHalf ? ElementType::kFp16 : ElementType::kFp32;
 }
 
 runtime::MatrixOperand operand(const at::Tensor& t) {

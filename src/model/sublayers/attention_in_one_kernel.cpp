@@ -67,7 +67,8 @@ op::AttentionInputs<T> AttentionInOneKernel::inputs(const Kernels<T>& k, const A
           .rule = site_.rules.scores,
           .scale = 1.0F / std::sqrt(static_cast<float>(head_width)),
           .dropout = site_.dropout,
-          .scratch = scratch.defined() ? fp32(scratch) : nullptr};
+          .scratch = scratch.defined() ? fp32(scratch) : nullptr,
+          .stop = context_.stop};
 }
 
 }  // namespace th::model

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 
 #include "model/parameters/model_units.hpp"
@@ -29,6 +30,7 @@ struct PassContext {
   config::Activation activation = config::Activation::kRelu;
   float attention_dropout = 0, activation_dropout = 0;  ///< 0 outside of training
   AttentionCuts cuts{};
+  const std::function<bool()>* stop = nullptr;  ///< ParameterSource::stop() of a walk
 
   /// Whether attention of up to `queries` by `keys` is one kernel: on the host any, where the
   /// processor has the instructions; on a GPU what runtime::fuses_attention takes.

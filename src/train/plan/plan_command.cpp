@@ -21,7 +21,7 @@ namespace {
 std::string precision_text(const config::PrecisionSection& precision) {
   constexpr std::array<const char*, 3> kNames{"fp32", "bf16", "fp16"};
   std::string text = kNames[static_cast<std::size_t>(precision.dtype)];
-  if (precision.dtype == config::Precision::kFp32) return text;
+  if (precision.dtype == ElementType::kFp32) return text;
   return text + (precision.reduce_dtype == config::ReduceDtype::kFp32
                      ? ", gradients reduced in fp32"
                      : ", gradients reduced in " + text);

@@ -55,10 +55,10 @@ std::string by_checkpointing(const Planner& planner) {
 
 /// Memory and traffic in fp32 and in 16 bits, gradients reduced in fp32 or in the working type.
 std::string by_precision(const Planner& planner) {
-  constexpr std::array<std::tuple<config::Precision, config::ReduceDtype, const char*>, 3> kCases{
-      {{config::Precision::kFp32, config::ReduceDtype::kFp32, "fp32"},
-       {config::Precision::kBf16, config::ReduceDtype::kFp32, "bf16, reduced fp32"},
-       {config::Precision::kBf16, config::ReduceDtype::kWorking, "bf16, reduced bf16"}}};
+  constexpr std::array<std::tuple<ElementType, config::ReduceDtype, const char*>, 3> kCases{
+      {{ElementType::kFp32, config::ReduceDtype::kFp32, "fp32"},
+       {ElementType::kBf16, config::ReduceDtype::kFp32, "bf16, reduced fp32"},
+       {ElementType::kBf16, config::ReduceDtype::kWorking, "bf16, reduced bf16"}}};
   std::string text = "\nTotal of a rank + bytes sent a step, MiB, by precision (fp16 as bf16)\n";
   for (const auto& [dtype, reduced, name] : kCases) {
     text += format("%-20s", name);

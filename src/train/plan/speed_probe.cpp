@@ -48,7 +48,7 @@ std::string measured_text(double core_share) {
 }
 
 SpeedProbe probe_speed(const model::Gemm& gemm, std::int64_t width, std::int64_t inner,
-                       config::Precision dtype) {
+                       ElementType dtype) {
   constexpr std::int64_t kRows = 512;
   constexpr std::size_t kBytes = 32 << 20;
   c10::InferenceMode no_grad;

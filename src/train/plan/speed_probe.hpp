@@ -26,6 +26,6 @@ struct SpeedProbe {
   double core_share = 1;  ///< the smaller of both: less where other programs used the cores
 };
 [[nodiscard]] SpeedProbe probe_speed(const model::Gemm& gemm, std::int64_t width,
-                                     std::int64_t inner, config::Precision dtype);
+                                     std::int64_t inner, ElementType dtype);
 
 }  // namespace th::train

@@ -42,9 +42,7 @@ struct RunContext {
   RunContext& operator=(const RunContext&) = delete;
 
   [[nodiscard]] bool is_root() const { return collectives.rank() == 0; }
-  [[nodiscard]] bool scales_loss() const {
-    return config.precision.dtype == config::Precision::kFp16;
-  }
+  [[nodiscard]] bool scales_loss() const { return config.precision.dtype == ElementType::kFp16; }
   /// Whether checkpoints are saved as steps or epochs go by.
   [[nodiscard]] bool saves() const {
     return config.checkpoint.every_epochs > 0 || config.checkpoint.every_steps > 0;

@@ -180,7 +180,7 @@ Finding communication_finding(const RunFacts& facts, double share) {
                  (c.data.batch_tokens > 0 ? "data.batch_tokens " + present(c.data.batch_tokens)
                                           : "data.batch_size " + present(c.data.batch_size)) +
                  " sends the same bytes for more work");
-  if (c.precision.dtype == config::Precision::kFp32)
+  if (c.precision.dtype == ElementType::kFp32)
     ways.emplace_back("precision.dtype=bf16 sends parameters in half the bytes");
   else if (c.precision.reduce_dtype == config::ReduceDtype::kFp32)
     ways.emplace_back("precision.reduce_dtype=working sends gradients in half the bytes");
@@ -240,7 +240,7 @@ std::string compute_text(const RunFacts& facts, double share) {
         "model.gradient_checkpointing=none computes nothing twice, where memory allows it (th_app "
         "DECK --plan)");
   }
-  if (facts.on_gpu && c.precision.dtype == config::Precision::kFp32)
+  if (facts.on_gpu && c.precision.dtype == ElementType::kFp32)
     ways.emplace_back("precision.dtype=bf16 computes faster on a GPU");
   const std::int64_t busy = facts.ranks_here * c.run.threads;
   if (!facts.on_gpu && facts.cores_here > busy) {

@@ -19,8 +19,7 @@ using monitor::fixed;
 
 std::vector<monitor::TraceUnit> units_of(const zero::ZeroEngine& engine, std::int64_t stage) {
   const zero::BufferTypes& types = engine.buffers().types;
-  const std::int64_t working = zero::element_bytes(types.working),
-                     reduced = zero::element_bytes(types.reduced);
+  const std::int64_t working = element_size(types.working), reduced = element_size(types.reduced);
   std::vector<monitor::TraceUnit> out;
   for (const zero::FlatLayout::Unit& unit : engine.layout().units()) {
     out.push_back({unit.name, unit.padded * (stage == 0 ? reduced : working), unit.padded * reduced,

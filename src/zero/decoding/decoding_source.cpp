@@ -43,7 +43,7 @@ class OpenedUnits : public DecodingSource {
 class CopiedUnits final : public OpenedUnits {
  public:
   CopiedUnits(EngineUnits& units, runtime::Device& device, const model::Transformer& model,
-              config::Precision type)
+              ElementType type)
       : OpenedUnits(units),
         device_(device),
         layout_(model.units(), 1),

@@ -37,7 +37,7 @@ ShardedSource::ShardedSource(const config::RunConfig& config, const model::Trans
       buffers_(buffers_of(config, layout_, model)),
       open_(layout_.units().size(), 0),
       units_(layout_.units().size()) {
-  const config::Precision type = buffers_.types.working;
+  const ElementType type = buffers_.types.working;
   {
     const MemoryScope scope(MemoryClass::kParameters);
     if (collectives_.nodes().nodes() == 1)
@@ -67,7 +67,7 @@ ShardedSource::ShardedSource(const config::RunConfig& config, const model::Trans
 ShardedSource::~ShardedSource() = default;
 
 std::int64_t ShardedSource::bytes() const noexcept {
-  return (layout_.shard_total() + buffers_.gather_slots) * element_bytes(buffers_.types.working);
+  return (layout_.shard_total() + buffers_.gather_slots) * element_size(buffers_.types.working);
 }
 
 std::byte* ShardedSource::place_of(std::int64_t unit, std::size_t place) const {
@@ -80,7 +80,7 @@ std::byte* ShardedSource::place_of(std::int64_t unit, std::size_t place) const {
 
 void ShardedSource::gather(std::int64_t number, std::byte* to) {
   const FlatLayout::Unit& unit = layout_.units()[static_cast<std::size_t>(number)];
-  const config::Precision type = buffers_.types.working;
+  const ElementType type = buffers_.types.working;
   const bool whole = buffers_.gathers_in_place;
   const std::int64_t shard = words(unit.shard, type);
   const std::int64_t offset = words(whole ? unit.offset : unit.shard_offset, type);
@@ -96,11 +96,10 @@ void ShardedSource::write_unit(std::int64_t number, std::span<const float> value
   std::byte* const to =
       at(shards(), buffers_.gathers_in_place ? unit.offset + collectives_.rank() * unit.shard
                                              : unit.shard_offset);
-  if (buffers_.types.working == config::Precision::kFp32) {
+  if (buffers_.types.working == ElementType::kFp32) {
     std::memcpy(to, values.data(), values.size_bytes());
   } else {
-    device_.round(device_.compute(), values.data(), element_type(buffers_.types.working), to,
-                  unit.shard);
+    device_.round(device_.compute(), values.data(), buffers_.types.working, to, unit.shard);
   }
 }
 

@@ -93,7 +93,7 @@ std::vector<std::uint64_t> EngineAudit::parameter_hashes() {
     const std::int64_t content = frame.unit(u).content;
     roles_.parameters.wait_for(u);
     out.push_back(roles_.slot->hash(roles_.parameters.whole(u),
-                                    content * element_bytes(frame.buffers.types.working)));
+                                    content * element_size(frame.buffers.types.working)));
     if (!masters) continue;
     const float* weights = roles_.store.at(State::kParameters, slices.kept(u));
     out.back() = hash_pair(out.back(), roles_.slot->hash(weights, content * kFloat));

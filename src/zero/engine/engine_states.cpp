@@ -103,7 +103,7 @@ void EngineStates::share_shards(std::int64_t number, const float* mine, runtime:
                                 Put put) {
   const EngineFrame& frame = roles_.frame;
   const FlatLayout::Unit& u = frame.unit(number);
-  const config::Precision reduced = frame.buffers.types.reduced;
+  const ElementType reduced = frame.buffers.types.reduced;
   const std::int64_t offset = words(u.offset, reduced);
   const std::int64_t part = words(u.shard, reduced);  // 16-bit gradients: room for half a unit
   runtime::TransportBuffer& gradients = roles_.gradients.buffer();

@@ -48,7 +48,7 @@ void EngineUnits::run_slot(model::Transformer& model, const data::Batch* batch,
 }
 
 std::vector<at::Tensor> EngineUnits::views(std::int64_t number, void* base,
-                                           config::Precision type) const {
+                                           ElementType type) const {
   const EngineFrame& frame = roles_.frame;
   const FlatLayout::Unit& unit = frame.unit(number);
   const at::TensorOptions options =
@@ -99,7 +99,7 @@ model::UnitTensors& EngineUnits::open_backward(std::int64_t unit) {
   backward_event_[index(unit)] =
       FlightRecord::begin(frame.flight, frame.compute, FlightRecord::What::kBackward,
                           FlightRecord::On::kCompute, unit, pass_.slot);
-  tensors.gradients = views(unit, gradients, config::Precision::kFp32);
+  tensors.gradients = views(unit, gradients, ElementType::kFp32);
   tensors.product_gradients =
       roles_.gradients.adds(pass_) || pass_.idle() ? model::Write::kAdd : model::Write::kSet;
   roles_.gradients.clear(unit, pass_);
@@ -144,7 +144,7 @@ std::unique_ptr<model::ParameterSource> EngineUnits::gather_all(const model::Tra
     return resident();
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const FlatLayout whole(model.units(), 1);
-  const config::Precision type = frame.buffers.types.working;
+  const ElementType type = frame.buffers.types.working;
   at::Tensor flat =
       model::zeros({whole.padded_total()}, at::TensorOptions().dtype(model::scalar_type(type)));
   GatherBuffer scratch = make_gather_buffer(frame, roles_.parameters.scratch_elements());
@@ -152,7 +152,7 @@ std::unique_ptr<model::ParameterSource> EngineUnits::gather_all(const model::Tra
     const std::byte* values = roles_.parameters.read_whole(u, scratch);
     runtime::copy_now(frame.device,
                       element_at(flat.data_ptr(), whole.units()[index(u)].offset, type), values,
-                      frame.unit(u).content * element_bytes(type));
+                      frame.unit(u).content * element_size(type));
     roles_.parameters.forget(u);
   }
   return std::make_unique<ResidentSource>(whole, std::move(flat));

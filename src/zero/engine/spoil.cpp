@@ -30,7 +30,7 @@ void spoil_gradient(const EngineFrame& frame, BitFlip::Place place, std::int64_t
                     std::byte* memory) {
   if (!BitFlip::here(place, frame.units()) || !in_host_memory(frame)) return;
   BitFlip::flip(
-      {memory, index(frame.unit(unit).padded * element_bytes(frame.buffers.types.reduced))});
+      {memory, index(frame.unit(unit).padded * element_size(frame.buffers.types.reduced))});
 }
 
 void spoil_parameters(const EngineFrame& frame, const StateSlices& slices, StateStore& store) {
@@ -41,7 +41,7 @@ void spoil_parameters(const EngineFrame& frame, const StateSlices& slices, State
   const auto flip = [](void* memory, std::int64_t bytes) {
     BitFlip::flip({static_cast<std::byte*>(memory), index(bytes)});
   };
-  flip(slices.parameters.whole(unit), count * element_bytes(frame.buffers.types.working));
+  flip(slices.parameters.whole(unit), count * element_size(frame.buffers.types.working));
   if (frame.buffers.types.masters() && !frame.policy.shard_optimizer)
     flip(store.at(State::kParameters, slices.kept(unit)), count * kFloat);
 }

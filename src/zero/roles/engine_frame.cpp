@@ -66,8 +66,7 @@ runtime::DeviceBlock take_block(const EngineFrame& frame, runtime::MemoryClass k
 
 std::unique_ptr<runtime::TransportBuffer> take_buffer(const EngineFrame& frame,
                                                       runtime::MemoryClass kind,
-                                                      std::int64_t elements,
-                                                      config::Precision type) {
+                                                      std::int64_t elements, ElementType type) {
   const runtime::MemoryScope scope(kind);
   return frame.collectives.allocate(words(elements, type));
 }

@@ -68,9 +68,8 @@ struct StreamsEnd {
 };
 
 /// An element of `type` in a buffer.
-[[nodiscard]] inline std::byte* element_at(void* buffer, std::int64_t element,
-                                           config::Precision type) {
-  return static_cast<std::byte*>(buffer) + element * element_bytes(type);
+[[nodiscard]] inline std::byte* element_at(void* buffer, std::int64_t element, ElementType type) {
+  return static_cast<std::byte*>(buffer) + element * element_size(type);
 }
 
 /// Memory of the frame's device, counted in a class.
@@ -80,6 +79,6 @@ struct StreamsEnd {
 [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> take_buffer(const EngineFrame& frame,
                                                                     runtime::MemoryClass kind,
                                                                     std::int64_t elements,
-                                                                    config::Precision type);
+                                                                    ElementType type);
 
 }  // namespace th::zero

@@ -63,7 +63,7 @@ class ExactReducer final : public GradientReducer {
 
 void ExactReducer::sum(std::int64_t number, std::int64_t offset, std::int64_t pass) {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  const config::Precision type = frame_.buffers.types.reduced;
+  const ElementType type = frame_.buffers.types.reduced;
   const SlotDealing::Exchange of = frame_.dealing.exchange_of(pass);
   if (of.each > 1) add_own(number, offset, pass - of.first_pass, of);
   if (pass != of.last_pass()) return;
@@ -79,8 +79,8 @@ void ExactReducer::sum(std::int64_t number, std::int64_t offset, std::int64_t pa
     std::vector<SlotTree::Leaf> leaves;
     for (const runtime::Contribution& one : contributions(number, offset, pass, subtree))
       leaves.push_back({one.data, one.ranks * of.each});
-    runtime::TreeSum total = tree_.plan(of.first_slot, leaves, unit.shard_offset, unit.shard,
-                                        element_type(type), reduced(number));
+    runtime::TreeSum total =
+        tree_.plan(of.first_slot, leaves, unit.shard_offset, unit.shard, type, reduced(number));
     if (norms_ != nullptr) total.square_sums = norms_ + unit.shard_offset / FlatLayout::kBlock;
     frame_.device.tree_sum(frame_.communication, total);
   });
@@ -94,14 +94,14 @@ void ExactReducer::add_own(std::int64_t number, std::int64_t offset, std::int64_
   const std::vector<SlotTree::Leaf> leaf{{gradient, 1}};
   frame_.device.tree_sum(frame_.communication,
                          own_trees_.at(of.each).plan(slot, leaf, unit.offset, unit.padded,
-                                                     runtime::ElementType::kFp32, gradient));
+                                                     ElementType::kFp32, gradient));
 }
 
 std::vector<runtime::Contribution> ExactReducer::contributions(std::int64_t unit,
                                                                std::int64_t offset,
                                                                std::int64_t pass,
                                                                const runtime::SubtreeSum& sum) {
-  const config::Precision type = frame_.buffers.types.reduced;
+  const ElementType type = frame_.buffers.types.reduced;
   const std::int64_t begin = words(offset, type), slice = words(frame_.unit(unit).shard, type);
   if (audit_ == nullptr || !audit_->in_round(pass))
     return frame_.collectives.exchange_sums(buffer(), begin, slice, sum);

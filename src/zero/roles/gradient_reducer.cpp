@@ -25,10 +25,10 @@ GradientReducer::GradientReducer(const EngineFrame& frame)
                            b.exchanged.total, b.types.reduced);
   if (b.types.short_gradients())
     made_ = take_block(frame, MemoryClass::kCommunication,
-                       b.unit_gradients * element_bytes(config::Precision::kFp32));
+                       b.unit_gradients * element_size(ElementType::kFp32));
   if (sharded)
     shards_ =
-        take_block(frame, MemoryClass::kGradients, b.gradients * element_bytes(b.types.reduced));
+        take_block(frame, MemoryClass::kGradients, b.gradients * element_size(b.types.reduced));
   free_.resize(b.exchanged.places());
   for (std::int64_t u = 0; u < frame.units(); ++u) places_.push_back(b.exchanged.place(u, 0));
 }
@@ -53,7 +53,7 @@ float* GradientReducer::made(std::int64_t unit) const {
 
 std::byte* GradientReducer::reduced(std::int64_t number) const {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  const config::Precision type = frame_.buffers.types.reduced;
+  const ElementType type = frame_.buffers.types.reduced;
   if (frame_.policy.shard_gradients) return element_at(shards_.data(), unit.shard_offset, type);
   return element_at(gradients_->data(), unit.offset + frame_.rank * unit.shard, type);
 }
@@ -107,12 +107,11 @@ void GradientReducer::close(std::int64_t unit) {
   take_place(unit);
   frame_.compute.enqueue("round",
                          [&frame = frame_, from, to = sent(unit), padded] {
-                           frame.device.round(frame.compute, from,
-                                              element_type(frame.buffers.types.reduced), to,
+                           frame.device.round(frame.compute, from, frame.buffers.types.reduced, to,
                                               padded);
                          },
                          {runtime::reads(from, padded * kFloat),
-                          runtime::writes(sent(unit), padded * element_bytes(types.reduced))});
+                          runtime::writes(sent(unit), padded * element_size(types.reduced))});
 }
 
 void GradientReducer::drop(std::int64_t unit) { go(unit, State::kComplete, State::kNone); }
@@ -121,7 +120,7 @@ runtime::Event GradientReducer::reduce(std::int64_t number, const SlotPass& pass
   go(number, State::kComplete, State::kNone);
   const FlatLayout::Unit& unit = frame_.unit(number);
   const std::size_t place = places_[index(number)];
-  const std::int64_t width = element_bytes(frame_.buffers.types.reduced);
+  const std::int64_t width = element_size(frame_.buffers.types.reduced);
   const Access gradient{access(pass.round), sent(number), unit.padded * width};
   frame_.communication.wait(frame_.compute.record());
   frame_.communication.enqueue(

@@ -85,13 +85,13 @@ NodeMemory allocate_once_a_node(EngineFrame& frame) {
 }
 
 GatherBuffer make_gather_buffer(const EngineFrame& frame, std::int64_t elements) {
-  const config::Precision type = frame.buffers.types.working;
+  const ElementType type = frame.buffers.types.working;
   const std::int64_t floats = words(elements, type);
   GatherBuffer buffer;
   if (frame.buffers.memory == DeviceMemory::kHost && elements > 0)
     buffer.shared = share(frame, MemoryClass::kGatherSlots, floats, floats);
   if (!buffer.shared)
-    buffer.own = take_block(frame, MemoryClass::kGatherSlots, elements * element_bytes(type));
+    buffer.own = take_block(frame, MemoryClass::kGatherSlots, elements * element_size(type));
   return buffer;
 }
 

@@ -56,7 +56,7 @@ std::byte* ParameterResidency::whole(std::int64_t number) const {
 void ParameterResidency::gather(std::int64_t number, std::byte* to,
                                 runtime::TransportBuffer* within) {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  const config::Precision type = frame_.buffers.types.working;
+  const ElementType type = frame_.buffers.types.working;
   frame_.communication.wait(updated_[index(number)]);
   gather_from({parameters_.get(), words(side_by_side_ ? unit.offset : unit.shard_offset, type),
                side_by_side_ ? words(unit.shard, type) : 0, shard(number)},
@@ -66,7 +66,7 @@ void ParameterResidency::gather(std::int64_t number, std::byte* to,
 void ParameterResidency::gather_from(const Shards& shards, std::int64_t number, std::byte* to,
                                      runtime::TransportBuffer* within) {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  const config::Precision type = frame_.buffers.types.working;
+  const ElementType type = frame_.buffers.types.working;
   frame_.communication.enqueue(
       "gather",
       [&frame = frame_, shards, number, count = words(unit.shard, type),
@@ -80,8 +80,8 @@ void ParameterResidency::gather_from(const Shards& shards, std::int64_t number, 
         frame.collectives.all_gather_shared(*buffer, offset, stride, count, *within,
                                             full - within->data());
       },
-      {runtime::reads(shards.mine, unit.shard * element_bytes(type)),
-       runtime::writes(to, unit.padded * element_bytes(type))});
+      {runtime::reads(shards.mine, unit.shard * element_size(type)),
+       runtime::writes(to, unit.padded * element_size(type))});
 }
 
 void ParameterResidency::gather_now(std::int64_t unit, std::byte* to,
@@ -122,7 +122,7 @@ class ResidentParameters final : public ParameterResidency {
     wait_for(unit);
     frame_.compute.touch("open",
                          {runtime::reads(values, frame_.unit(unit).padded *
-                                                     element_bytes(frame_.buffers.types.working))});
+                                                     element_size(frame_.buffers.types.working))});
     return values;
   }
   void close(std::int64_t) override {}
@@ -216,7 +216,7 @@ class GatheredParameters final : public ParameterResidency {
 GatheredParameters::Source& GatheredParameters::fetch(std::int64_t unit, const std::byte* from) {
   Source& source = sources_[index(fetched_++ % std::ssize(sources_))];
   float* to = source.buffer->data();
-  const std::int64_t bytes = frame_.unit(unit).shard * element_bytes(frame_.buffers.types.working);
+  const std::int64_t bytes = frame_.unit(unit).shard * element_size(frame_.buffers.types.working);
   runtime::Stream& copies = frame_.copies;
   copies.wait(updated_at(unit));
   copies.wait(source.left);

@@ -82,7 +82,7 @@ std::vector<StateStore::Slice> ReplicatedUpdate::announce(std::int64_t number,
   for (std::int64_t r = 0; r < parts_.frame.ranks; ++r) {
     if (!parts_.node.updates[index(r)]) continue;
     std::byte* parameters = parts_.parameters.whole(number) +
-                            r * shard * element_bytes(parts_.frame.buffers.types.working);
+                            r * shard * element_size(parts_.frame.buffers.types.working);
     slices.push_back({number, r * shard, shard, sums[index(r)], parameters, r * shard});
     parts_.store.announce(slices.back());
   }
@@ -95,7 +95,7 @@ void ReplicatedUpdate::update(std::int64_t number, const runtime::UpdateFactors&
   const BufferTypes& types = frame.buffers.types;
   const FlatLayout::Unit& unit = frame.unit(number);
   const runtime::Access gradient =
-      runtime::writes(gradients.whole(number), unit.padded * element_bytes(types.reduced));
+      runtime::writes(gradients.whole(number), unit.padded * element_size(types.reduced));
   const auto sums = std::make_shared<Pointers>();
   call("gather", FlightRecord::What::kGather, number, gradient,
        [&frame = frame, &buffer = gradients.buffer(), sums,
@@ -118,7 +118,7 @@ void ReplicatedUpdate::update(std::int64_t number, const runtime::UpdateFactors&
   frame.communication.enqueue(
       "end of a gather", [&frame = frame] { frame.collectives.finish_exchange(); },
       {gradient, runtime::writes(parameters.whole(number),
-                                 others ? unit.padded * element_bytes(types.working) : 0)});
+                                 others ? unit.padded * element_size(types.working) : 0)});
   gradients.read_until(number, frame.communication.record());
   if (others) parameters.completed(number, frame.communication.record());
 }

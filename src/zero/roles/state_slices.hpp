@@ -29,7 +29,7 @@ struct StateSlices {
             nullptr,
             parameters.shard(number),
             frame.rank * shard,
-            element_bytes(frame.buffers.types.working)};
+            element_size(frame.buffers.types.working)};
   }
 
   const EngineFrame& frame;

@@ -26,7 +26,7 @@ void StepEnd::conclude(const StepRequest& request, const GradientReducer& gradie
 
 void StepEnd::sum_squares(const GradientReducer& gradients) {
   if (reduction_makes_norms_) return;
-  const config::Precision reduced = frame_.buffers.types.reduced;
+  const ElementType reduced = frame_.buffers.types.reduced;
   for (std::int64_t u = 0; u < frame_.units(); ++u) {
     const FlatLayout::Unit& unit = frame_.unit(u);
     const std::int64_t blocks = unit.shard / FlatLayout::kBlock;
@@ -34,10 +34,10 @@ void StepEnd::sum_squares(const GradientReducer& gradients) {
     double* out = record() + unit.shard_offset / FlatLayout::kBlock;
     frame_.compute.enqueue("norm",
                            [&frame = frame_, gradient, reduced, blocks, out] {
-                             frame.device.block_square_sums(frame.compute, gradient,
-                                                            element_type(reduced), blocks, out);
+                             frame.device.block_square_sums(frame.compute, gradient, reduced,
+                                                            blocks, out);
                            },
-                           {runtime::reads(gradient, unit.shard * element_bytes(reduced)),
+                           {runtime::reads(gradient, unit.shard * element_size(reduced)),
                             runtime::writes(out, blocks * kDouble)});
   }
 }
@@ -52,10 +52,10 @@ void StepEnd::enqueue_outcome(const StepRequest& request, const GradientReducer&
     units->push_back(
         {unit.shard_offset / FlatLayout::kBlock, unit.shard / FlatLayout::kBlock, gradient});
     frame_.compute.touch("end of a step",
-                         {runtime::reads(gradient, unit.shard * element_bytes(b.types.reduced))});
+                         {runtime::reads(gradient, unit.shard * element_size(b.types.reduced))});
   }
   runtime::StepRecords all;
-  all.type = element_type(b.types.reduced);
+  all.type = b.types.reduced;
   all.records = records;
   all.record = b.record;
   all.losses = b.shard_blocks;

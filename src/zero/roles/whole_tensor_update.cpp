@@ -54,7 +54,7 @@ std::vector<StateStore::Slice> WholeTensorUpdate::parts_of(const StateStore::Sli
     const std::int64_t at = begin - slice.first;
     StateStore::Slice part = slice.part(at, end - begin);
     part.gradients = static_cast<const std::byte*>(slice.gradients) +
-                     at * element_bytes(frame.buffers.types.reduced);
+                     at * element_size(frame.buffers.types.reduced);
     parts.push_back(part);
   }
   return parts;

@@ -18,7 +18,7 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
   fake::launch(static_cast<cudaStream_t>(stream),
                [=] { launch_update<HostLaunch<CpuOrder>>(factors, operands, nullptr); });
 }
-void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out,
+void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out,
                        void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream),
                [=] { zero::block_square_sums(x, type, blocks, out); });
@@ -44,8 +44,7 @@ void accumulate(float* y, const float* x, std::int64_t count, void* stream) {
     for (std::int64_t i = 0; i < count; ++i) y[i] += x[i];
   });
 }
-void round(const float* from, runtime::ElementType type, void* to, std::int64_t count,
-           void* stream) {
+void round(const float* from, ElementType type, void* to, std::int64_t count, void* stream) {
   fake::launch(static_cast<cudaStream_t>(stream),
                [=] { zero::round_elements(from, type, to, count); });
 }

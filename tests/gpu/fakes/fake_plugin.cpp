@@ -62,8 +62,7 @@ void update(const runtime::UpdateFactors& factors, const runtime::UpdateOperands
 }
 void end_step(const runtime::StepRecords& records, void*) { zero::end_step(records); }
 void tree_sum(const runtime::TreeSum& sum, void*) { zero::tree_sum(sum); }
-void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out,
-                       void*) {
+void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out, void*) {
   zero::block_square_sums(x, type, blocks, out);
 }
 

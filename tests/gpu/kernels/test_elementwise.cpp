@@ -45,7 +45,6 @@ TEST(Elementwise, SgdHasTheBitsOfTheEngine) {
 }
 
 TEST(Elementwise, UpdatesOfEveryTypeHaveTheBitsOfTheEngine) {
-  using runtime::ElementType;
   constexpr std::int64_t kCount = 3000;
   const std::vector<float> values = random_values(kCount, 2, 3);
   std::vector<zero::OptimizerStep> steps = reference::adam_steps();
@@ -100,8 +99,8 @@ TEST(Elementwise, AnUpdateTakesItsFactorFromAStepsOutcome) {
                                       .states = {m.data(), v.data()},
                                       .working = nullptr,
                                       .count = kCount,
-                                      .gradient_type = runtime::ElementType::kFp32,
-                                      .working_type = runtime::ElementType::kFp32,
+                                      .gradient_type = ElementType::kFp32,
+                                      .working_type = ElementType::kFp32,
                                       .outcome = outcome};
       by_body ? launch_update<HostLaunch<CpuOrder>>(factors, o, nullptr)
               : zero::apply_update(factors, o);

@@ -93,7 +93,7 @@ TEST(Kernels, BlockSquareSumsHaveTheBitsOfTheCpu) {
     zero::block_square_sums(x.data(), blocks, cpu.data());
     const OnDevice<float> dx(x);
     const OnDevice<double> sums(std::vector<double>(cpu.size(), -1.0));
-    block_square_sums(dx.get(), runtime::ElementType::kFp32, blocks, sums.get(), stream.get());
+    block_square_sums(dx.get(), ElementType::kFp32, blocks, sums.get(), stream.get());
     EXPECT_TRUE(sums.values() == cpu) << blocks << " blocks";
   }
 }

@@ -9,7 +9,6 @@
 namespace th::cuda {
 namespace {
 
-using runtime::ElementType;
 using runtime::MatrixProduct;
 
 template <typename T>

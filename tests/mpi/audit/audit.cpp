@@ -18,8 +18,8 @@
 namespace {
 
 using th::BitFlip;
+using th::ElementType;
 using th::config::GradientCheckpointing;
-using th::config::Precision;
 using th::config::ReduceDtype;
 using th::runtime::TransportChoice;
 using th_test::rank;
@@ -78,7 +78,7 @@ struct TestedRun {
 
   /// The next step; what its audit found.
   std::string step() {
-    const double scale = config.precision.dtype == Precision::kFp16 ? 0x1p10 : 1.0;
+    const double scale = config.precision.dtype == ElementType::kFp16 ? 0x1p10 : 1.0;
     const std::string found =
         audit.enqueue_step(source.make(0, done), done, {1e-3, done + 1, scale});
     ++done;
@@ -134,7 +134,7 @@ struct Case {
   const char* name;
   std::int64_t stage;
   GradientCheckpointing recompute = GradientCheckpointing::kNone;
-  Precision dtype = Precision::kFp32;
+  ElementType dtype = ElementType::kFp32;
   ReduceDtype reduced = ReduceDtype::kFp32;
   bool overlap = false, tied = false;
   std::int64_t kept = 0;  ///< zero.persistence_threshold
@@ -177,7 +177,7 @@ TEST_P(AuditedRun, FindsAFlippedBitOfTheGradientAndNamesItsRank) {
   }
 }
 
-constexpr auto kBf16 = Precision::kBf16, kFp16 = Precision::kFp16;
+constexpr auto kBf16 = ElementType::kBf16, kFp16 = ElementType::kFp16;
 constexpr auto kShort = ReduceDtype::kWorking, kLong = ReduceDtype::kFp32;
 INSTANTIATE_TEST_SUITE_P(
     Cases, AuditedRun,
@@ -187,10 +187,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"stage3_sqrt", 3, GradientCheckpointing::kSqrt},
         Case{"stage0_bf16_overlap", 0, GradientCheckpointing::kFull, kBf16, kShort, true},
         Case{"stage1_fp16_tied", 1, GradientCheckpointing::kNone, kFp16, kLong, false, true},
-        Case{"stage2_overlap", 2, GradientCheckpointing::kSqrt, Precision::kFp32, kLong, true,
+        Case{"stage2_overlap", 2, GradientCheckpointing::kSqrt, ElementType::kFp32, kLong, true,
              true},
         Case{"stage2_fp16_short", 2, GradientCheckpointing::kNone, kFp16, kShort, true},
-        Case{"stage3_overlap", 3, GradientCheckpointing::kFull, Precision::kFp32, kLong, true},
+        Case{"stage3_overlap", 3, GradientCheckpointing::kFull, ElementType::kFp32, kLong, true},
         Case{"stage3_bf16_kept_tied", 3, GradientCheckpointing::kNone, kBf16, kLong, true, true,
              2000}),
     [](const auto& p) { return std::string(p.param.name); });
@@ -256,11 +256,11 @@ TEST(Audit, FindsALastingFlipInACopyOfTheParametersAtTheNextAudit) {
   if (ranks() == 1) GTEST_SKIP() << "there is one copy";
   struct Flip {
     std::int64_t stage, step;
-    Precision dtype;
+    ElementType dtype;
   };
   // At stages 1 and 2 the next update brings most of a copy anew.
-  for (const Flip& flip : {Flip{0, 2, Precision::kFp32}, Flip{0, 1, kBf16}, Flip{0, 3, kFp16},
-                           Flip{1, 4, Precision::kFp32}, Flip{2, 4, kBf16}}) {
+  for (const Flip& flip : {Flip{0, 2, ElementType::kFp32}, Flip{0, 1, kBf16}, Flip{0, 3, kFp16},
+                           Flip{1, 4, ElementType::kFp32}, Flip{2, 4, kBf16}}) {
     for (int victim = 0; victim < ranks(); ++victim) {
       th::config::RunConfig config = make_config(flip.stage, 4);
       config.precision.dtype = flip.dtype;

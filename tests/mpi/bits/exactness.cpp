@@ -83,7 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Embeddings, Exactness, testing::Values(false, true), []
 
 struct PrecisionCase {
   const char* name;
-  th::config::Precision dtype;
+  th::ElementType dtype;
   th::config::ReduceDtype reduced;
 };
 
@@ -132,13 +132,12 @@ TEST_P(ShortPrecision, TrainsAlikeToSinglePrecision) {
 
 INSTANTIATE_TEST_SUITE_P(
     Types, ShortPrecision,
-    testing::Values(
-        PrecisionCase{"bf16", th::config::Precision::kBf16, th::config::ReduceDtype::kFp32},
-        PrecisionCase{"bf16_reduced_short", th::config::Precision::kBf16,
-                      th::config::ReduceDtype::kWorking},
-        PrecisionCase{"fp16", th::config::Precision::kFp16, th::config::ReduceDtype::kFp32},
-        PrecisionCase{"fp16_reduced_short", th::config::Precision::kFp16,
-                      th::config::ReduceDtype::kWorking}),
+    testing::Values(PrecisionCase{"bf16", th::ElementType::kBf16, th::config::ReduceDtype::kFp32},
+                    PrecisionCase{"bf16_reduced_short", th::ElementType::kBf16,
+                                  th::config::ReduceDtype::kWorking},
+                    PrecisionCase{"fp16", th::ElementType::kFp16, th::config::ReduceDtype::kFp32},
+                    PrecisionCase{"fp16_reduced_short", th::ElementType::kFp16,
+                                  th::config::ReduceDtype::kWorking}),
     [](const auto& p) { return std::string(p.param.name); });
 
 TEST(Nodes, EveryPlacementOfRanksGivesTheBitsOfOneRank) {
@@ -185,7 +184,7 @@ TEST(Nodes, LittleSharedMemoryChangesNoBit) {
 
 TEST(Nodes, SumsOfSixteenBitGradientsLeaveANodeUnrounded) {
   th::config::RunConfig config = make_config(2, GradientCheckpointing::kNone, false);
-  config.precision.dtype = th::config::Precision::kBf16;
+  config.precision.dtype = th::ElementType::kBf16;
   config.precision.reduce_dtype = th::config::ReduceDtype::kWorking;
   const Trace& alone = of_one_rank(config);
   for (const std::vector<int>& nodes : th_test::node_placements(ranks())) {
@@ -200,7 +199,7 @@ struct OverlapCase {
   std::int64_t stage;
   GradientCheckpointing recompute = GradientCheckpointing::kNone;
   std::int64_t ahead = 1, kept = 0;  ///< zero.prefetch_units, zero.persistence_threshold
-  th::config::Precision dtype = th::config::Precision::kFp32;
+  th::ElementType dtype = th::ElementType::kFp32;
   th::config::ReduceDtype reduced = th::config::ReduceDtype::kFp32;
 };
 
@@ -229,7 +228,7 @@ TEST_P(Overlap, CommunicationBesideComputeGivesTheBitsOfOneRankWithout) {
   }
 }
 
-constexpr auto kBf16 = th::config::Precision::kBf16;
+constexpr auto kBf16 = th::ElementType::kBf16;
 constexpr auto kShort = th::config::ReduceDtype::kWorking;
 constexpr auto kLong = th::config::ReduceDtype::kFp32;
 INSTANTIATE_TEST_SUITE_P(
@@ -271,7 +270,7 @@ TEST(Overflow, NamesTheFirstTensorOnEveryRankAndUpdatesNothing) {
   // logits gradient is the first to overflow, so every tensor before it in the layout overflows
   // too, the first of them being the source embedding.
   th::config::RunConfig config = make_config(3, GradientCheckpointing::kNone, false);
-  config.precision.dtype = th::config::Precision::kFp16;
+  config.precision.dtype = th::ElementType::kFp16;
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
   th::model::Transformer model({config.model, kVocabulary, kVocabulary, 32},
                                th::model::GemmLibrary::kMkl);

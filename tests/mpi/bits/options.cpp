@@ -66,7 +66,7 @@ std::string name_of(const testing::TestParamInfo<Set>& info) {
 INSTANTIATE_TEST_SUITE_P(Models, OptionSets, testing::ValuesIn(kSets), name_of);
 
 TEST_P(OptionSets, HaveTheBitsOfOneRankAtEveryStageAndKindOfRecomputation) {
-  for (const auto dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
+  for (const auto dtype : {th::ElementType::kFp32, th::ElementType::kBf16}) {
     RunConfig config = small_config(0, GradientCheckpointing::kNone, GetParam());
     config.precision.dtype = dtype;
     const Trace alone = th_test::made_by_rank_0<Trace>(
@@ -90,7 +90,7 @@ TEST_P(OptionSets, HaveTheBitsOfOneRankAtEveryStageAndKindOfRecomputation) {
 
 TEST_P(OptionSets, ArePlannedAsTheyAreMeasured) {
   const th_test::Size size{64, 2, 8, 24};
-  for (const auto dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
+  for (const auto dtype : {th::ElementType::kFp32, th::ElementType::kBf16}) {
     for (std::int64_t stage = 0; stage <= 3; ++stage) {
       for (const GradientCheckpointing kind :
            {GradientCheckpointing::kNone, GradientCheckpointing::kSelective,

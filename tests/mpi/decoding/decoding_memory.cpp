@@ -15,7 +15,7 @@
 
 namespace {
 
-using th::config::Precision;
+using th::ElementType;
 using th::config::RunConfig;
 using th::config::Sharded;
 using th::config::Tying;
@@ -38,7 +38,7 @@ struct Sources {
 
 struct Case {
   const char* name;
-  Precision dtype = Precision::kFp32;
+  ElementType dtype = ElementType::kFp32;
   std::int64_t beam = 1;
   Sources sources{kSize.sentences, kSize.length, false};
   std::int64_t decoded = 20;  ///< ids, the longest translation
@@ -63,31 +63,31 @@ constexpr Case kCases[] = {
      .beam = 4,
      .change = [](RunConfig& c) { c.model.tie_embeddings = Tying::kAll; }},
     {.name = "a beam of bf16, tied",
-     .dtype = Precision::kBf16,
+     .dtype = ElementType::kBf16,
      .beam = 4,
      .change = [](RunConfig& c) { c.model.tie_embeddings = Tying::kDecoder; }},
 };
 
 constexpr Case kMoreCases[] = {
-    {.name = "fp16 greedy", .dtype = Precision::kFp16},
+    {.name = "fp16 greedy", .dtype = ElementType::kFp16},
     {.name = "bf16 greedy, one whole block of rows",
-     .dtype = Precision::kBf16,
+     .dtype = ElementType::kBf16,
      .sources = {32, 11, false}},
     {.name = "fp32, odd and uneven", .beam = 5, .sources = {7, 13, true}, .decoded = 9},
     {.name = "bf16, odd and uneven",
-     .dtype = Precision::kBf16,
+     .dtype = ElementType::kBf16,
      .beam = 5,
      .sources = {7, 13, true},
      .decoded = 9},
     {.name = "fp16, odd and uneven",
-     .dtype = Precision::kFp16,
+     .dtype = ElementType::kFp16,
      .beam = 5,
      .sources = {7, 13, true},
      .decoded = 9},
     {.name = "one id to one id", .beam = 5, .sources = {1, 1, false}, .decoded = 1},
     {.name = "rings", .beam = 5, .sources = {9, 31, true}, .decoded = 23, .change = make_local},
     {.name = "rings of bf16, every second state",
-     .dtype = Precision::kBf16,
+     .dtype = ElementType::kBf16,
      .beam = 3,
      .sources = {11, 37, true},
      .decoded = 21,
@@ -101,7 +101,7 @@ constexpr Case kMoreCases[] = {
      .sources = {6, 29, true},
      .change = [](RunConfig& c) { c.model.cross_downsample = 3; }},
     {.name = "learned positions of fp16, norms of heads",
-     .dtype = Precision::kFp16,
+     .dtype = ElementType::kFp16,
      .beam = 2,
      .change =
          [](RunConfig& c) {
@@ -109,7 +109,7 @@ constexpr Case kMoreCases[] = {
            c.model.qk_norm = true;
          }},
     {.name = "rotations of bf16, gates",
-     .dtype = Precision::kBf16,
+     .dtype = ElementType::kBf16,
      .beam = 2,
      .change =
          [](RunConfig& c) {
@@ -119,7 +119,7 @@ constexpr Case kMoreCases[] = {
          }},
     {.name = "draws", .beam = 3, .sources = {5, 17, true}, .decoded = 12, .change = draw},
     {.name = "draws of the likeliest, bf16",
-     .dtype = Precision::kBf16,
+     .dtype = ElementType::kBf16,
      .sources = {33, 17, true},
      .decoded = 12,
      .change =
@@ -280,7 +280,7 @@ TEST_F(DecodingMemory, EveryKindOfSearchAndModelIsPlannedToTheByte) {
 /// Few ids, of which the end is one, and begins that are forced.
 TEST_F(DecodingMemory, SentencesThatFinishEarlyTakeNoMore) {
   constexpr std::int64_t kFew = 12;
-  for (const Precision dtype : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
+  for (const ElementType dtype : {ElementType::kFp32, ElementType::kBf16, ElementType::kFp16}) {
     for (const bool local : {false, true}) {
       Case c{.name = "early",
              .dtype = dtype,
@@ -326,8 +326,8 @@ TEST_F(DecodingMemory, AllParametersOnEveryRankAreAPeakOfTheirOwn) {
     const th::model::Transformer model(
         {make_config(c, Sharded::kOn).model, kVocabulary, kVocabulary, 1},
         th::model::GemmLibrary::kMkl, th::model::Arithmetic::kShapesOnly);
-    EXPECT_EQ(slots(whole) - slots(sharded), th::zero::FlatLayout(model.units(), 1).padded_total() *
-                                                 th::zero::element_bytes(c.dtype));
+    EXPECT_EQ(slots(whole) - slots(sharded),
+              th::zero::FlatLayout(model.units(), 1).padded_total() * th::element_size(c.dtype));
     EXPECT_EQ(open.peak().use.total(), whole.peak().use.total()) << "auto counts as off";
   }
 }
@@ -369,7 +369,7 @@ TEST_F(DecodingMemory, AnEngineOfParametersAloneTakesItsShards) {
       const MemoryUse after = MemoryLedger::process().current();
       const auto grown = [&](MemoryClass kind) { return after[kind] - before[kind]; };
       EXPECT_EQ(grown(MemoryClass::kParameters),
-                source.layout().shard_total() * th::zero::element_bytes(c.dtype));
+                source.layout().shard_total() * th::element_size(c.dtype));
       EXPECT_EQ(grown(MemoryClass::kParameters) + grown(MemoryClass::kGatherSlots), source.bytes())
           << testing::PrintToString(nodes);
       if (*std::max_element(nodes.begin(), nodes.end()) == 0) {

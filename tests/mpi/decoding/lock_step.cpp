@@ -20,8 +20,8 @@
 
 namespace {
 
+using th::ElementType;
 using th::config::Overlap;
-using th::config::Precision;
 using th::config::Tying;
 using th::model::Hypothesis;
 using th::train::LockStep;
@@ -33,7 +33,7 @@ constexpr std::int32_t kBadWord = kVocabulary - 1;  // that no batch has by itse
 struct Case {
   const char* name;
   Tying tying = Tying::kNone;
-  Precision dtype = Precision::kFp32;
+  ElementType dtype = ElementType::kFp32;
   Overlap overlap = Overlap::kOff;
   std::int64_t kept = 0;
   bool messages = false;  ///< without windows, through gather slots
@@ -42,10 +42,10 @@ struct Case {
 constexpr Case kCases[] = {
     {"plain"},
     {"all_tied", Tying::kAll},
-    {"decoder_tied", Tying::kDecoder, Precision::kBf16},
-    {"embeddings_tied_messages", Tying::kEmbeddings, Precision::kFp32, Overlap::kOff, 0, true},
-    {"ahead", Tying::kNone, Precision::kFp32, Overlap::kOn},
-    {"all_tied_ahead_kept_messages", Tying::kAll, Precision::kFp16, Overlap::kOn, 3000, true}};
+    {"decoder_tied", Tying::kDecoder, ElementType::kBf16},
+    {"embeddings_tied_messages", Tying::kEmbeddings, ElementType::kFp32, Overlap::kOff, 0, true},
+    {"ahead", Tying::kNone, ElementType::kFp32, Overlap::kOn},
+    {"all_tied_ahead_kept_messages", Tying::kAll, ElementType::kFp16, Overlap::kOn, 3000, true}};
 
 th::config::RunConfig make_config(const Case& c, std::int64_t stage) {
   th::config::RunConfig config;

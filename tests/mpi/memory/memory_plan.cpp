@@ -66,8 +66,7 @@ TEST_F(MemoryPlanTest, PeakIsWithinFivePercentOfTheLedger) {
 }
 
 TEST_F(MemoryPlanTest, PeakOfShortTypesIsWithinFivePercentOfTheLedger) {
-  for (const th::config::Precision dtype :
-       {th::config::Precision::kBf16, th::config::Precision::kFp16}) {
+  for (const th::ElementType dtype : {th::ElementType::kBf16, th::ElementType::kFp16}) {
     for (const th::config::ReduceDtype reduced :
          {th::config::ReduceDtype::kFp32, th::config::ReduceDtype::kWorking}) {
       for (std::int64_t stage = 0; stage <= 3; ++stage) {
@@ -114,8 +113,7 @@ TEST_F(MemoryPlanTest, PeakOfDecodingIsWithinFivePercentOfTheLedger) {
   const th::data::Batch batch = make_batch(size);
   for (const std::int64_t beam : {1, 4}) {
     for (const std::int64_t stage : {0, 3}) {
-      for (const th::config::Precision dtype :
-           {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
+      for (const th::ElementType dtype : {th::ElementType::kFp32, th::ElementType::kBf16}) {
         th::config::RunConfig config =
             make_config(stage, GradientCheckpointing::kFull, {64, 2, 1, 4});
         config.precision.dtype = dtype;
@@ -241,7 +239,7 @@ TEST_F(MemoryPlanTest, WhatOverlapTakesIsPlannedToTheByte) {
                         Case{3, 2, 60000, 0, kLong}, Case{3, 5, 0, 250000, kLong}}) {
     th::config::RunConfig config = plain;
     config.zero = {c.stage, false, false, c.ahead, c.kept, c.live};
-    config.precision = {th::config::Precision::kBf16, c.reduced};
+    config.precision = {th::ElementType::kBf16, c.reduced};
     config.comm.overlap = th::config::Overlap::kOn;
     const th::zero::MemoryPlan phases =
         th::zero::plan_memory(plan_request(config, kSizes[0], false));

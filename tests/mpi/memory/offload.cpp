@@ -18,8 +18,8 @@
 
 namespace {
 
+using th::ElementType;
 using th::config::Overlap;
-using th::config::Precision;
 using th::config::ReduceDtype;
 using th::runtime::MemoryClass;
 using th::runtime::MemoryLedger;
@@ -78,10 +78,10 @@ class Offload : public testing::TestWithParam<std::int64_t> {
 };
 
 TEST_P(Offload, GivesTheBitsOfARunOnTheHost) {
-  for (const auto& [dtype, reduced] : {std::pair(Precision::kFp32, ReduceDtype::kFp32),
-                                       std::pair(Precision::kBf16, ReduceDtype::kFp32),
-                                       std::pair(Precision::kBf16, ReduceDtype::kWorking),
-                                       std::pair(Precision::kFp16, ReduceDtype::kWorking)}) {
+  for (const auto& [dtype, reduced] : {std::pair(ElementType::kFp32, ReduceDtype::kFp32),
+                                       std::pair(ElementType::kBf16, ReduceDtype::kFp32),
+                                       std::pair(ElementType::kBf16, ReduceDtype::kWorking),
+                                       std::pair(ElementType::kFp16, ReduceDtype::kWorking)}) {
     const Trace host =
         on_host(make_config(GetParam(), {false, false}, dtype, reduced), *collectives_);
     for (const Setting setting : kSettings) {
@@ -172,9 +172,9 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
 #endif
   th::model::observe_torch_memory();
   using Way = std::pair<Overlap, std::int64_t>;  // units ahead
-  for (const auto& [dtype, way] : {std::pair(Precision::kFp32, Way(Overlap::kOff, 1)),
-                                   std::pair(Precision::kBf16, Way(Overlap::kOn, 1)),
-                                   std::pair(Precision::kFp32, Way(Overlap::kOn, 2))}) {
+  for (const auto& [dtype, way] : {std::pair(ElementType::kFp32, Way(Overlap::kOff, 1)),
+                                   std::pair(ElementType::kBf16, Way(Overlap::kOn, 1)),
+                                   std::pair(ElementType::kFp32, Way(Overlap::kOn, 2))}) {
     for (const Setting setting : kSettings) {
       if (setting.parameters && GetParam() != 3) continue;
       th::config::RunConfig config =
@@ -218,7 +218,7 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
 TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
   SharedFolder folder(*collectives_);
   const std::int64_t stage = GetParam();
-  for (const Precision dtype : {Precision::kFp32, Precision::kBf16}) {
+  for (const ElementType dtype : {ElementType::kFp32, ElementType::kBf16}) {
     const th::config::RunConfig plain = make_config(stage, {false, false}, dtype);
     SmallRun straight(plain, *collectives_);
     for (std::int64_t step = 1; step <= 2; ++step) (void)straight.train(step);
@@ -273,8 +273,8 @@ TEST_P(Offload, GradientsThatAreNotFiniteAreNamedFromTheDevicesMemory) {
 
 TEST_P(Offload, GradientsLeaveForTheHostWhileBackwardGoesOn) {
   for (const auto reduction : {th::config::Reduction::kExact, th::config::Reduction::kFast}) {
-    th::config::RunConfig config =
-        make_config(GetParam(), {true, false}, Precision::kFp32, ReduceDtype::kFp32, Overlap::kOn);
+    th::config::RunConfig config = make_config(GetParam(), {true, false}, ElementType::kFp32,
+                                               ReduceDtype::kFp32, Overlap::kOn);
     config.comm.reduction = reduction;
     DeviceRun run(config, *collectives_, FakeDevice::Pace::kCopiesEarly);
     const th::zero::EngineBuffers& buffers = run.small.engine.buffers();
@@ -312,7 +312,7 @@ std::vector<th::zero::StepResult> run_ahead(DeviceRun& run, double scale_of_thir
 }
 
 TEST_P(Offload, StepsThatRunAheadGiveTheBitsOfThoseThatAreWaitedFor) {
-  for (const auto dtype : {Precision::kFp32, Precision::kBf16}) {
+  for (const auto dtype : {ElementType::kFp32, ElementType::kBf16}) {
     for (const auto pace : {FakeDevice::Pace::kLatest, FakeDevice::Pace::kCopiesEarly}) {
       for (const Overlap overlap : {Overlap::kOff, Overlap::kOn}) {
         const th::config::RunConfig config =

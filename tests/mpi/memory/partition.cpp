@@ -28,7 +28,7 @@ RunConfig make_config(std::int64_t stage) {
 }
 
 TEST(Partition, ByNodeGivesTheBitsOfOneRank) {
-  for (const auto dtype : {th::config::Precision::kFp32, th::config::Precision::kBf16}) {
+  for (const auto dtype : {th::ElementType::kFp32, th::ElementType::kBf16}) {
     RunConfig config = make_config(0);
     config.precision.dtype = dtype;
     const Trace alone =

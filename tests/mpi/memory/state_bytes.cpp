@@ -9,7 +9,7 @@
 
 namespace {
 
-using th::config::Precision;
+using th::ElementType;
 using th::config::ReduceDtype;
 using th_test::ranks;
 
@@ -20,18 +20,18 @@ using th_test::EngineRun;
 /// for parameters.
 struct Column {
   const char* name;
-  Precision dtype;
+  ElementType dtype;
   ReduceDtype reduced;
   std::int64_t whole[4], sharded[4];
   std::int64_t gradient, parameter;
 };
 
 constexpr Column kColumns[] = {
-    {"fp32", Precision::kFp32, ReduceDtype::kFp32, {16, 8, 4, 0}, {0, 8, 12, 16}, 4, 4},
-    {"bf16", Precision::kBf16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
-    {"fp16", Precision::kFp16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
+    {"fp32", ElementType::kFp32, ReduceDtype::kFp32, {16, 8, 4, 0}, {0, 8, 12, 16}, 4, 4},
+    {"bf16", ElementType::kBf16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
+    {"fp16", ElementType::kFp16, ReduceDtype::kFp32, {18, 6, 2, 0}, {0, 12, 16, 18}, 4, 2},
     {"bf16 reduced in 16 bits",
-     Precision::kBf16,
+     ElementType::kBf16,
      ReduceDtype::kWorking,
      {16, 4, 2, 0},
      {0, 12, 14, 16},
@@ -168,7 +168,7 @@ std::vector<th::config::RunConfig> other_optimizers(std::int64_t stage, const Co
       config.optimizer.name = name;
       if (name == OptimizerKind::kSgd) config.optimizer.momentum = 0.9;
       if (small) {
-        config.optimizer.state_dtype = th::runtime::StateType::kBf16;
+        config.optimizer.state_dtype = th::ElementType::kBf16;
         config.train.ema_decay = 0.9;
       }
       out.push_back(config);

@@ -115,6 +115,17 @@ class Streams(Job):
             self.assert_one_message(result, "in:6: .*more than 1048576 bytes", "empty line")
             self.assert_one_message(result, "3 of 7 lines are invalid")
 
+    def test_lines_before_the_damage_of_a_file_are_translated(self):
+        text = "".join(f"{line}\n" for line in self.lines)
+        reference = self.translate(text=text).out
+        packed = gzip.compress(text.encode())
+        (self.folder / "cut.gz").write_bytes(packed[: len(packed) // 2])
+        for ranks in (0, 2):
+            result = self.translate("--input", "cut.gz", code=3, ranks=ranks)
+            self.assert_one_message(result, "cut.gz: damaged or cut off")
+            self.assertGreater(len(result.out.splitlines()), 20)
+            self.assertTrue(reference.startswith(result.out))
+
     def test_lines_that_are_cut_are_told_with_their_numbers(self):
         self.train(
             model__position="learned", data__max_length=12, decode__max_length=8, train__max_steps=2

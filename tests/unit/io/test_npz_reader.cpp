@@ -17,8 +17,8 @@ class Npz : public TemporaryFolder {
     const std::string path = dir_ + "/w.npz";
     OutputFile file(path, Existing::kReplace);
     NpzWriter writer(file);
-    writer.add("x", {2, 3}, ElementType::kFloat32, std::array<float, 6>{1, 2, 3, 4, 5, 6});
-    writer.add("short", {2}, ElementType::kFloat16, std::array<float, 2>{0.5F, -2.0F});
+    writer.add("x", {2, 3}, th::ElementType::kFp32, std::array<float, 6>{1, 2, 3, 4, 5, 6});
+    writer.add("short", {2}, th::ElementType::kFp16, std::array<float, 2>{0.5F, -2.0F});
     writer.finish();
     file.commit();
     return path;

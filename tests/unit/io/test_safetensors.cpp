@@ -37,7 +37,7 @@ TEST_F(Safetensors, WhatIsWrittenIsReadAndLiesAsTheFormatSays) {
     OutputFile file(path, Existing::kRefuse);
     SafetensorsWriter writer(
         file,
-        {{"a", {3}, ElementType::kBfloat16, 0, 0}, {"z", {2, 3}, ElementType::kFloat32, 0, 0}},
+        {{"a", {3}, th::ElementType::kBf16, 0, 0}, {"z", {2, 3}, th::ElementType::kFp32, 0, 0}},
         {{"deck", "é\n\"x\""}});
     ASSERT_EQ(writer.tensors()[0].name, "z") << "wider elements come first";
     writer.write(wide);
@@ -118,9 +118,9 @@ TEST_F(Safetensors, NpzMemberHasAnAlignedHeaderAndItsChecksum) {
   {
     OutputFile file(path, Existing::kRefuse);
     NpzWriter writer(file);
-    writer.add("a/b", {2}, ElementType::kFloat32, std::vector<float>{1.0F, 2.0F});
-    writer.add("scalar", {}, ElementType::kFloat16, std::vector<float>{3.0F});
-    EXPECT_THROW(writer.add("c", {1}, ElementType::kBfloat16, std::vector<float>{1.0F}),
+    writer.add("a/b", {2}, th::ElementType::kFp32, std::vector<float>{1.0F, 2.0F});
+    writer.add("scalar", {}, th::ElementType::kFp16, std::vector<float>{3.0F});
+    EXPECT_THROW(writer.add("c", {1}, th::ElementType::kBf16, std::vector<float>{1.0F}),
                  th::InternalError);
     writer.finish();
     file.commit();

@@ -95,9 +95,9 @@ TEST(LossScale, GoesOnFromWhatACheckpointKept) {
 TEST(LossScale, OnlyFp16BeginsAboveOne) {
   config::RunConfig config;
   EXPECT_EQ(initial_loss_scale(config), 1.0);
-  config.precision.dtype = config::Precision::kBf16;
+  config.precision.dtype = ElementType::kBf16;
   EXPECT_EQ(initial_loss_scale(config), 1.0);
-  config.precision.dtype = config::Precision::kFp16;
+  config.precision.dtype = ElementType::kFp16;
   EXPECT_EQ(initial_loss_scale(config), 65536.0);
 }
 

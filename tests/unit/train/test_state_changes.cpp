@@ -35,7 +35,7 @@ TEST(StateChanges, OfTheMovingAverage) {
 
 TEST(StateChanges, OfTheStatesTypeAreToldWhereThereAreStates) {
   config::RunConfig exact, rounded;
-  rounded.optimizer.state_dtype = runtime::StateType::kBf16;
+  rounded.optimizer.state_dtype = ElementType::kBf16;
   const io::CheckpointInfo fp32 = with_states({"momentum_buffer"}),
                            bf16 = with_states({"momentum_buffer"}, {"momentum_buffer"}),
                            none = with_states({});
@@ -53,7 +53,7 @@ TEST(StateChanges, OfTheStatesTypeAreToldWhereThereAreStates) {
 TEST(StateChanges, OfTheLossScale) {
   config::RunConfig config;
   EXPECT_EQ(state_changes(with_states({}), config, 1024), Sentences());
-  config.precision.dtype = config::Precision::kFp16;
+  config.precision.dtype = ElementType::kFp16;
   EXPECT_EQ(state_changes(with_states({}), config, 1024), Sentences());
   EXPECT_EQ(state_changes(with_states({}), config, 0),
             Sentences{"The loss scale begins at precision.loss_scale: the checkpoint has none."});

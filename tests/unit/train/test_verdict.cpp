@@ -154,7 +154,7 @@ TEST(Verdict, CommunicationThatIsNotHiddenAsksForOverlapStageAndLargerBatches) {
   EXPECT_TRUE(has(second(), "comm.overlap=on lets it run beside compute (the deck has off)"))
       << second();
   deck.config.zero.stage = 1;
-  deck.config.precision.dtype = config::Precision::kBf16;
+  deck.config.precision.dtype = ElementType::kBf16;
   deck.config.data.batch_tokens = 500;
   deck.facts.nodes = 3;
   EXPECT_FALSE(has(second(), "zero.stage")) << second();

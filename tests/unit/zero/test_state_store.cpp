@@ -58,7 +58,7 @@ TEST_P(Stores, NeedEveryWait) {
   (void)through_a_store(GetParam(), device);
   const th_test::AccessOrder& order = device.streams().order();
   EXPECT_EQ(order.violations(), std::vector<std::string>{});
-  const bool states = GetParam().dtype != config::Precision::kFp32 ||
+  const bool states = GetParam().dtype != ElementType::kFp32 ||
                       !runtime::optimizer_states(GetParam().optimizer).empty();
   EXPECT_EQ(order.waits() > 0,
             (GetParam().optimizer_on_host && states) || GetParam().parameters_on_host);
@@ -71,7 +71,7 @@ TEST_P(Stores, NeedEveryWait) {
 
 TEST(StateStore, AWaitThatIsReallyLeftOutGivesOtherBits) {
   for (const bool optimizer : {false, true}) {
-    const Case c{config::Precision::kFp32,
+    const Case c{ElementType::kFp32,
                  config::ReduceDtype::kFp32,
                  config::OptimizerKind::kAdam,
                  optimizer,
@@ -114,20 +114,19 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
     return std::pair(device.copied_to_host() / count, device.copied_to_device() / count);
   };
   using Pair = std::pair<std::int64_t, std::int64_t>;
-  const auto with = [](config::Precision dtype, config::ReduceDtype reduced, bool optimizer,
+  const auto with = [](ElementType dtype, config::ReduceDtype reduced, bool optimizer,
                        bool parameters) {
     return Case{dtype, reduced, config::OptimizerKind::kAdam, optimizer, parameters, 3};
   };
-  using config::Precision;
   using config::ReduceDtype;
-  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, false, false)), Pair(0, 0));
-  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, true, false)), Pair(4, 2));
-  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kWorking, true, false)), Pair(2, 2));
-  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, true, true)), Pair(4, 0));
-  EXPECT_EQ(traffic(with(Precision::kBf16, ReduceDtype::kFp32, false, true)), Pair(2, 0));
-  EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, true, false)), Pair(8, 4));
-  EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, true, true)), Pair(4, 0));
-  EXPECT_EQ(traffic(with(Precision::kFp32, ReduceDtype::kFp32, false, true)), Pair(4, 4));
+  EXPECT_EQ(traffic(with(ElementType::kBf16, ReduceDtype::kFp32, false, false)), Pair(0, 0));
+  EXPECT_EQ(traffic(with(ElementType::kBf16, ReduceDtype::kFp32, true, false)), Pair(4, 2));
+  EXPECT_EQ(traffic(with(ElementType::kBf16, ReduceDtype::kWorking, true, false)), Pair(2, 2));
+  EXPECT_EQ(traffic(with(ElementType::kBf16, ReduceDtype::kFp32, true, true)), Pair(4, 0));
+  EXPECT_EQ(traffic(with(ElementType::kBf16, ReduceDtype::kFp32, false, true)), Pair(2, 0));
+  EXPECT_EQ(traffic(with(ElementType::kFp32, ReduceDtype::kFp32, true, false)), Pair(8, 4));
+  EXPECT_EQ(traffic(with(ElementType::kFp32, ReduceDtype::kFp32, true, true)), Pair(4, 0));
+  EXPECT_EQ(traffic(with(ElementType::kFp32, ReduceDtype::kFp32, false, true)), Pair(4, 4));
 }
 
 TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {

@@ -15,7 +15,7 @@ namespace th::io {
 struct SafetensorsEntry {
   std::string name;
   std::vector<std::int64_t> shape;
-  ElementType type = ElementType::kFloat32;
+  ElementType type = ElementType::kFp32;
   std::int64_t begin = 0, end = 0;
 };
 

@@ -10,9 +10,9 @@
 namespace th::model {
 
 /// The working type of parameters and activations.
-[[nodiscard]] inline at::ScalarType scalar_type(config::Precision precision) {
-  if (precision == config::Precision::kBf16) return at::kBFloat16;
-  return precision == config::Precision::kFp16 ? at::kHalf : at::kFloat;
+[[nodiscard]] inline at::ScalarType scalar_type(ElementType precision) {
+  if (precision == ElementType::kBf16) return at::kBFloat16;
+  return precision == ElementType::kFp16 ? at::kHalf : at::kFloat;
 }
 
 /// Calls `body` with a value of the tensor's element type: float, Bf16 or Fp16.

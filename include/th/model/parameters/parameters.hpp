@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -35,6 +36,9 @@ class ParameterSource {
   virtual UnitTensors& open_backward(std::int64_t unit) = 0;
   /// Says that the unit's gradients are complete.
   virtual void close_backward(std::int64_t unit) = 0;
+  /// Asked in the midst of long work, by several threads: whether it is to be given up. Then the
+  /// rest may be left out, and the next unit is not opened. Null: it never is.
+  [[nodiscard]] virtual const std::function<bool()>* stop() const { return nullptr; }
 };
 
 }  // namespace th::model

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 
@@ -7,31 +8,37 @@
 
 namespace th::model {
 
-/// The parameters of another source, for work that can be given up: before it opens a unit, it asks
-/// stop(). So a pass ends between two layers, which matters in encoding a sentence of 100,000 ids.
-/// Forward passes of one rank alone; where ranks open units together they have to agree first.
+/// The parameters of another source, for work that can be given up: it asks stop() before it opens
+/// a unit, and attention of long sentences asks between blocks of queries. So encoding a sentence
+/// of 100,000 ids ends soon. Forward passes of one rank alone; where ranks open units together they
+/// have to agree first.
 class StoppableSource final : public ParameterSource {
  public:
   /// Thrown where stop() said so.
   struct GivenUp {};
 
-  /// `stop` is used as long as this lives.
+  /// `stop` is used as long as this lives, by all threads that compute.
   StoppableSource(ParameterSource& source, const std::function<bool()>& stop)
-      : source_(source), stop_(stop) {}
+      : source_(source), asked_([this, &stop] {
+          if (!given_up_ && stop()) given_up_ = true;
+          return given_up_.load();
+        }) {}
   const UnitTensors& open_forward(std::int64_t unit) override {
-    if (stop_()) throw GivenUp{};
+    if (asked_()) throw GivenUp{};
     return source_.open_forward(unit);
   }
   void close_forward(std::int64_t unit) override { source_.close_forward(unit); }
   UnitTensors& open_backward(std::int64_t unit) override { return source_.open_backward(unit); }
   void close_backward(std::int64_t unit) override { source_.close_backward(unit); }
+  [[nodiscard]] const std::function<bool()>* stop() const override { return &asked_; }
 
  private:
   ParameterSource& source_;
-  const std::function<bool()>& stop_;
+  std::atomic<bool> given_up_ = false;
+  std::function<bool()> asked_;
 };
 
-/// What work() gives; empty where a StoppableSource ended it.
+/// What work() gives; empty where it was given up.
 template <typename Work>
 [[nodiscard]] auto unless_given_up(const Work& work) -> std::optional<decltype(work())> {
   try {

@@ -96,7 +96,7 @@ class Gemm {
   [[nodiscard]] bool computes() const noexcept { return arithmetic_ == Arithmetic::kCompute; }
   /// The libraries in the run's identity: "mkl", "onednn-3.2.0", "onednn-torch",
   /// "cublas"; "+bf16" where bf16 has products of its own, "+bf16-amx" where by AMX.
-  [[nodiscard]] std::string identity(config::Precision precision) const;
+  [[nodiscard]] std::string identity(ElementType precision) const;
 
  private:
   /// a b + bias, in a's type.

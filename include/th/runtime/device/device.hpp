@@ -6,15 +6,13 @@
 #include <span>
 #include <utility>
 
+#include "th/base/element_type.hpp"
 #include "th/base/slot_dealing.hpp"
 #include "th/runtime/device/step_outcome.hpp"
 #include "th/runtime/device/stream.hpp"
 #include "th/runtime/optimizers/optimizer_rules.hpp"
 
 namespace th::runtime {
-
-/// Element types of flat buffers.
-enum class ElementType { kFp32, kBf16, kFp16 };
 
 /// The operands of a step's end, in memory of the side that computes it. Every rank has left
 /// a record: fp64 sums of squares of its shard's blocks (block_square_sums), unit after unit, and

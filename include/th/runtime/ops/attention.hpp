@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "th/base/dropout.hpp"
 #include "th/runtime/ops/score_rule.hpp"
@@ -22,6 +23,9 @@ struct AttentionInputs {
   float scale = 1;  ///< of the queries
   Dropout dropout = {};
   float* scratch = nullptr;  ///< on the host: host_attention_scratch() floats for each thread
+  /// Of the host's forward pass, null or asked by its threads between blocks of queries of long
+  /// sentences: when it says true, the rest of the results is left out.
+  const std::function<bool()>* stop = nullptr;
 };
 
 /// out [query rows, H*K]: the heads' results. On the host for all types and sizes. On a GPU for

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <span>
 
+#include "th/base/element_type.hpp"
+
 /// What every optimizer's rule is made of. A rule is a struct with
 ///
 ///   static constexpr const char* kName;        the deck's name of it
@@ -32,7 +34,6 @@ inline constexpr std::size_t kMaxOptimizerStates = 4;
 /// Names of a rule's states, in its order.
 using StateNames = std::span<const char* const>;
 
-enum class StateType { kFp32, kBf16 };
 /// Whether the update looks ahead along the momentum (Nesterov 1983); kAuto: the optimizer's usual.
 enum class Nesterov { kAuto, kFalse, kTrue };
 /// How Muon's step is scaled with a matrix' shape.
@@ -46,7 +47,7 @@ struct OptimizerSettings {
   double weight_decay = 0;
   double momentum = -1;  ///< negative: the optimizer's usual
   Nesterov nesterov = Nesterov::kAuto;
-  StateType state_dtype = StateType::kFp32;
+  ElementType state_dtype = ElementType::kFp32;
   MuonScale muon_scale = MuonScale::kOriginal;
   double adam_lr = 0;  ///< Muon: the rate of what AdamW updates; 0: that of the matrices
   double beta2_decay = -0.8;

@@ -66,7 +66,7 @@ class EngineUnits final : public model::ParameterSource {
  private:
   /// The unit's tensors within the elements of `type` at `base`.
   [[nodiscard]] std::vector<at::Tensor> views(std::int64_t unit, void* base,
-                                              config::Precision type) const;
+                                              ElementType type) const;
   void acquire(std::int64_t unit);
   /// The parameters where this rank holds all of them.
   [[nodiscard]] std::unique_ptr<model::ParameterSource> resident();

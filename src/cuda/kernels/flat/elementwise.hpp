@@ -45,7 +45,6 @@ struct UpdateElements {
 /// there is a working copy.
 template <typename Body>
 void with_update_types(const runtime::UpdateOperands& o, const Body& body) {
-  using runtime::ElementType;
   const auto with_working = [&](auto gradient) {
     if (o.working_type == ElementType::kFp16) return body(gradient, Fp16{});
     body(gradient, Bf16{});

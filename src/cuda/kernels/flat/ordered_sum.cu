@@ -111,12 +111,12 @@ void tree_sum(const runtime::TreeSum& sum, void* stream) {
   if (sum.count == 0) return;
   if (end == 1 && sum.out == sum.leaves[0].data) return;  // the only slot's gradient is the sum
   const auto on = static_cast<cudaStream_t>(stream);
-  if (sum.type == runtime::ElementType::kBf16) return tree_sum_of<Bf16>(sum, end, on);
-  if (sum.type == runtime::ElementType::kFp16) return tree_sum_of<Fp16>(sum, end, on);
+  if (sum.type == ElementType::kBf16) return tree_sum_of<Bf16>(sum, end, on);
+  if (sum.type == ElementType::kFp16) return tree_sum_of<Fp16>(sum, end, on);
   tree_sum_of<float>(sum, end, on);
 }
 
-void block_square_sums(const void* x, runtime::ElementType type, std::int64_t blocks, double* out,
+void block_square_sums(const void* x, ElementType type, std::int64_t blocks, double* out,
                        void* stream) {
   if (blocks == 0) return;
   const auto launch = [&](const auto* elements) {
@@ -124,8 +124,8 @@ void block_square_sums(const void* x, runtime::ElementType type, std::int64_t bl
                                static_cast<cudaStream_t>(stream)>>>(elements, blocks, out);
     check_launch("block_square_sums_kernel");
   };
-  if (type == runtime::ElementType::kBf16) return launch(static_cast<const Bf16*>(x));
-  if (type == runtime::ElementType::kFp16) return launch(static_cast<const Fp16*>(x));
+  if (type == ElementType::kBf16) return launch(static_cast<const Bf16*>(x));
+  if (type == ElementType::kFp16) return launch(static_cast<const Fp16*>(x));
   launch(static_cast<const float*>(x));
 }
 

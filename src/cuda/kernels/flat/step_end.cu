@@ -73,11 +73,11 @@ __global__ void __launch_bounds__(kNormStrands)
       out.bad_unit = u;
       if (bad / unit.blocks != s.rank) break;
       std::int64_t element = 0;
-      if (s.type == runtime::ElementType::kFp32)
+      if (s.type == ElementType::kFp32)
         element = first_not_finite<float>(unit.gradient, bad % unit.blocks);
-      if (s.type == runtime::ElementType::kBf16)
+      if (s.type == ElementType::kBf16)
         element = first_not_finite<Bf16>(unit.gradient, bad % unit.blocks);
-      if (s.type == runtime::ElementType::kFp16)
+      if (s.type == ElementType::kFp16)
         element = first_not_finite<Fp16>(unit.gradient, bad % unit.blocks);
       if (element != kNone) out.bad_element = bad * kNormBlock + element;
       break;

@@ -66,16 +66,16 @@ const Library& library() {
   return loaded;
 }
 
-cudaDataType_t cuda_type(runtime::ElementType type) {
-  if (type == runtime::ElementType::kBf16) return CUDA_R_16BF;
-  return type == runtime::ElementType::kFp16 ? CUDA_R_16F : CUDA_R_32F;
+cudaDataType_t cuda_type(ElementType type) {
+  if (type == ElementType::kBf16) return CUDA_R_16BF;
+  return type == ElementType::kFp16 ? CUDA_R_16F : CUDA_R_32F;
 }
 
 /// Bytes at which the array begins and its rows and matrices follow: 16, or the power of two below
 /// that divides all.
 std::uint32_t alignment(const void* data, std::int64_t stride, std::int64_t next,
-                        runtime::ElementType type) {
-  const std::uint64_t size = type == runtime::ElementType::kFp32 ? 4 : 2;
+                        ElementType type) {
+  const auto size = static_cast<std::uint64_t>(element_size(type));
   const std::uint64_t all = reinterpret_cast<std::uintptr_t>(data) |
                             static_cast<std::uint64_t>(stride) * size |
                             static_cast<std::uint64_t>(next) * size | 16;
@@ -86,7 +86,7 @@ std::uint32_t alignment(const void* data, std::int64_t stride, std::int64_t next
 /// product_size_class() takes for one.
 struct Shape {
   std::int64_t m, n, k, batch;
-  runtime::ElementType type, result;
+  ElementType type, result;
   std::int64_t a_stride, a_next, b_stride, b_next;
   std::uint32_t a_alignment, b_alignment, c_alignment;  ///< bytes
   bool a_transposed, b_transposed, add, bias, exact;
@@ -191,7 +191,7 @@ class Products {
              "cublasLtMatmulPreferenceSetAttribute");
   }
 
-  [[nodiscard]] cublasLtMatrixLayout_t layout(runtime::ElementType type, std::int64_t rows,
+  [[nodiscard]] cublasLtMatrixLayout_t layout(ElementType type, std::int64_t rows,
                                               std::int64_t columns, std::int64_t stride,
                                               std::int64_t batch, std::int64_t next) const {
     cublasLtMatrixLayout_t out = nullptr;

@@ -50,6 +50,7 @@ class LongHead {
     lay_keys(0, std::min(held_, padded_));
     const std::int64_t stride = in_.heads * in_.width;
     for (std::int64_t first = 0; first < queries_; first += most_) {
+      if (in_.stop != nullptr && (*in_.stop)()) return;
       const ScoreRows s = probabilities_of(first, in_.dropout);
       begin_results(s, out + (query_row_ + first) * stride + column_, stride);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)

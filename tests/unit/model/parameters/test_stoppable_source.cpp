@@ -8,6 +8,7 @@
 namespace th::model {
 namespace {
 
+using test::make_batch;
 using test::make_model;
 using test::RecordingSource;
 using test::small_section;
@@ -18,7 +19,7 @@ class Stoppable : public ::testing::Test {
   template <typename Work>
   auto stopped_at(std::int64_t at, const Work& work) {
     asked_ = 0;
-    const std::function<bool()> stop = [this, at] { return ++asked_ == at; };
+    const std::function<bool()> stop = [this, at] { return ++asked_ == at; };  // once
     StoppableSource stoppable(source_, stop);
     return unless_given_up([&] { return work(stoppable); });
   }
@@ -42,6 +43,27 @@ TEST_F(Stoppable, TranslationsEndBeforeTheUnitThatAsked) {
   for (const std::int64_t at : {std::int64_t{1}, std::int64_t{2}, units + 1, all}) {
     EXPECT_FALSE(stopped_at(at, work));
     EXPECT_EQ(asked_, at) << "it goes on after it was told to stop";
+  }
+}
+
+TEST_F(Stoppable, LongSentencesEndWithinALayer) {
+  const Transformer model{{small_section(), test::kVocabulary, test::kVocabulary, 210},
+                          GemmLibrary::kOnednn};
+  RecordingSource source(model);
+  const data::Batch batch = make_batch({200}, {3});
+  const auto asked = [&](std::int64_t at) {
+    asked_ = 0;
+    const std::function<bool()> stop = [this, at] { return ++asked_ == at; };
+    StoppableSource stoppable(source, stop);
+    return unless_given_up([&] { return translate(model, stoppable, batch, {1, 1.0, 1, 1}); });
+  };
+  ASSERT_TRUE(asked(-1));
+  const std::int64_t all = asked_;
+  // Two encoder layers, 4 heads, queries in blocks of 96.
+  EXPECT_GE(all, std::ssize(model.units()) + 2 * 4 * 3);
+  for (std::int64_t at = 1; at <= all; ++at) {
+    EXPECT_FALSE(asked(at)) << at;
+    EXPECT_EQ(asked_, at) << "it asks again when it was told to stop";
   }
 }
 
