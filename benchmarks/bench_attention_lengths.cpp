@@ -1,10 +1,11 @@
-// bench_attention_lengths [LENGTH…]: attention without its projections, 8 heads of 64, one thread,
-// by length: in one kernel, of products, and LibTorch's scaled_dot_product_attention for CPUs; with
-// dropout, causal, and local with a window of 256. Each as a share of the machine's 512-cubed fp32
-// product by the operations that the formulas need: forward 4 L² d, backward 10 L² d a head. Ratios
-// are medians of pairs in turn. A round is as in a training step: the forward pass of 4
-// million pairs of positions, sentence after sentence (one sentence from 2048 on), and then the
-// backward pass of the last one first. So what a way keeps between the passes leaves the caches.
+// bench_attention_lengths [LENGTH…] measures attention without its projections by length, 8 heads
+// of 64, one thread: in one kernel, of products, and LibTorch's scaled_dot_product_attention for
+// CPUs; with dropout, causal, and local with a window of 256. Each is given as a share of the
+// machine's 512-cubed fp32 product, by the operations that the formulas need: 4 L² d a head
+// forward and 10 L² d backward. Ratios are medians of pairs in turn. A round is like a training
+// step: it goes forward through 4 million pairs of positions, sentence after sentence (one
+// sentence from 2048 on), and then backward from the last sentence. So what an implementation
+// keeps between the passes leaves the caches.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>

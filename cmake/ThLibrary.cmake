@@ -23,11 +23,10 @@ install(EXPORT thTargets NAMESPACE th:: DESTINATION ${TH_CMAKE_DIR})
 # What the reader's headers include, down to the last.
 foreach(header base/element_type base/error base/host_device config/run_config
     data/tokenizer/special_ids data/tokenizer/tokenizer io/checkpoint/checkpoint_folder
-    io/checkpoint/checkpoint_info
-    io/checkpoint/checkpoint_reader io/checkpoint/shard_reader io/checkpoint/slice
-    model/parameters/parameter_spec runtime/optimizers/adafactor runtime/optimizers/adam
-    runtime/optimizers/muon runtime/optimizers/optimizer_rule runtime/optimizers/optimizer_rules
-    runtime/optimizers/sgd score/options zero/flat_layout)
+    io/checkpoint/checkpoint_info io/checkpoint/checkpoint_reader io/checkpoint/shard_reader
+    io/checkpoint/slice model/parameters/parameter_spec runtime/optimizers/adafactor
+    runtime/optimizers/adam runtime/optimizers/muon runtime/optimizers/optimizer_rule
+    runtime/optimizers/optimizer_rules runtime/optimizers/sgd score/options zero/flat_layout)
   get_filename_component(folder ${header} DIRECTORY)
   install(FILES include/th/${header}.hpp
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/th/${folder})

@@ -184,7 +184,8 @@ struct EngineBuffers {
   }
   /// Bytes of an element of a state: 2 where the deck keeps them in bf16, and the average in fp32.
   [[nodiscard]] std::int64_t state_element(std::size_t state) const noexcept {
-    return short_states && !(averages && state + 1 == states) ? 2 : 4;
+    const bool is_short = short_states && !(averages && state + 1 == states);
+    return element_size(is_short ? ElementType::kBf16 : ElementType::kFp32);
   }
   [[nodiscard]] std::int64_t bytes_of_state(std::size_t state) const noexcept {
     return state_layouts[state].elements() * state_element(state);

@@ -239,25 +239,23 @@ std::optional<ChunkResult> ChunkTranslator::translate(const Chunk& chunk, const 
 std::optional<ChunkResult> ChunkTranslator::score(const Chunk& chunk, const Stop& stop) {
   ChunkResult result;
   result.number = chunk.number;
-  std::vector<Ids> sources, targets;
-  std::vector<std::int64_t> lengths;
+  std::vector<Ids> sources(chunk.lines.size()), targets(chunk.lines.size());
+  std::vector<std::int64_t> lengths(chunk.lines.size());  // 0: the pair is not scored
   for (std::size_t i = 0; i < chunk.lines.size(); ++i) {
     const InputLine& line = chunk.lines[i];
-    sources.emplace_back();
-    targets.emplace_back();
-    lengths.push_back(0);
     if (!line.fault.empty()) continue;
     Ids target = data::encode_target(*model_.tokenizers().target, line.beside, data::kUncut);
     const std::int64_t written = std::ssize(target) - 2;  // without begin and end
     if (const std::string why = model_.too_long(written); !why.empty()) {
-      result.faults.push_back("line " + std::to_string(chunk.first_line + std::ssize(sources)) +
+      result.faults.push_back("line " +
+                              std::to_string(chunk.first_line + static_cast<std::int64_t>(i) + 1) +
                               ": a target of " + why);
       continue;
     }
-    sources.back() = source_ids(chunk, i, result);
-    targets.back() = std::move(target);
-    lengths.back() = std::ssize(sources.back()) + std::ssize(targets.back());
-    result.source_tokens += std::ssize(sources.back()) - 1;
+    sources[i] = source_ids(chunk, i, result);
+    targets[i] = std::move(target);
+    lengths[i] = std::ssize(sources[i]) + std::ssize(targets[i]);
+    result.source_tokens += std::ssize(sources[i]) - 1;
     result.target_tokens += written;
   }
   decoder_.make_room(std::max(longest_of(sources), longest_of(targets)));

@@ -150,9 +150,7 @@ void require_same_line_count(const std::string& source, const std::string& targe
     LineSource lines(path, [] { return true; });
     std::string text, fault;
     std::int64_t& count = counts.emplace_back(0);
-    while (lines.next(text, fault)) {
-      ++count;
-    }
+    while (lines.next(text, fault)) ++count;
   }
   if (counts[0] != counts[1])
     throw DataError(source + " has " + std::to_string(counts[0]) + " lines and " + target +

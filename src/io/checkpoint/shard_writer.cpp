@@ -163,7 +163,8 @@ void ShardWriter::write_unit(const std::string& what, std::int64_t unit,
     write_elements(data.dataset.get(), static_cast<hsize_t>(data.offset), part, data.is_short,
                    s.path + ":" + what);
     data.offset += piece.count;
-    s.bytes_ahead += piece.count * (data.is_short ? 2 : 4);
+    s.bytes_ahead +=
+        piece.count * element_size(data.is_short ? ElementType::kBf16 : ElementType::kFp32);
   }
   ++data.next_unit;
   FailurePoint::pass("a unit is written");

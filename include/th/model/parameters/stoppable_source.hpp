@@ -38,7 +38,7 @@ class StoppableSource final : public ParameterSource {
   std::function<bool()> asked_;
 };
 
-/// What work() gives; empty where it was given up.
+/// The result of work(), or nothing if a StoppableSource ended it.
 template <typename Work>
 [[nodiscard]] auto unless_given_up(const Work& work) -> std::optional<decltype(work())> {
   try {

@@ -23,8 +23,9 @@ struct AttentionInputs {
   float scale = 1;  ///< of the queries
   Dropout dropout = {};
   float* scratch = nullptr;  ///< on the host: host_attention_scratch() floats for each thread
-  /// Of the host's forward pass, null or asked by its threads between blocks of queries of long
-  /// sentences: when it says true, the rest of the results is left out.
+  /// The host's forward pass of a long sentence calls it between blocks of queries, from several
+  /// threads. If it returns true, the pass ends and leaves the rest of `out` unwritten. May be
+  /// null.
   const std::function<bool()>* stop = nullptr;
 };
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "model/ops/attention/attention_rows.hpp"
 #include "model/ops/attention/attention_scores.hpp"

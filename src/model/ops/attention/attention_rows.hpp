@@ -15,7 +15,7 @@ namespace th::model::TH_ISA {
 template <typename T>
 class HeadRows {
  public:
-  /// Of `columns` columns. `room` holds 16 rows.
+  /// The rows have `columns` columns. The caller gives `room` for 16 rows in fp32.
   HeadRows(std::int64_t columns, float* room)
       : columns_(columns),
         width_(runtime::whole_lanes(columns)),

@@ -107,8 +107,8 @@ struct RowOf {
     for (int v = 0; v < kOfBlock; ++v) to.part[v] += x.part[v];
   }
 
-  /// exp_fixed() (th/base/vector_math.hpp) of x * scale - top for `Blocks` blocks: each operation
-  /// for all of them before the next one, which waits for it.
+  /// exp_fixed() (th/base/vector_math.hpp) of x * scale - top for `Blocks` blocks. Each operation
+  /// is made for all blocks before the next operation, because the next one waits for its result.
   template <int Blocks>
   [[gnu::always_inline]] static inline void exp(Block (&x)[Blocks], float scale, float top) {
     constexpr int kVectors = Blocks * kOfBlock;
