@@ -73,8 +73,8 @@ struct Bench {
   }
 
   void round(std::int64_t number) {
-    th::train::CheckpointSaver background(collectives, folder, {}, Mode::kBackground),
-        waiting(collectives, folder, {}, Mode::kWait);
+    th::train::CheckpointSaver background(collectives.control(), folder, {}, Mode::kBackground),
+        waiting(collectives.control(), folder, {}, Mode::kWait);
     background.reserve(*engine);
     double blocking = 0;
     const double complete = seconds(collectives, [&] {
@@ -91,7 +91,7 @@ struct Bench {
     const std::string newest = folder + "/" + th::io::step_name(2 * number + 1);
     const double load = seconds(collectives, [&] {
       const th::io::CheckpointReader reader(newest);
-      load_checkpoint(reader, *engine, collectives, th::train::LoadWhat::kEverything);
+      load_checkpoint(reader, *engine, collectives.control(), th::train::LoadWhat::kEverything);
     });
     if (collectives.rank() != 0) return;
     const double bytes = 12.0 * static_cast<double>(engine->layout().parameter_count());

@@ -23,35 +23,38 @@ class ExactSum {
   ExactSum(runtime::Collectives& collectives, std::int64_t slice)
       : collectives_(collectives),
         slice_(slice),
-        buffer_(collectives.allocate(slice * collectives.size())),
+        parts_{0, slice * 4},
+        buffer_(collectives.allocate(parts_.size * collectives.size())),
         tree_(th::SlotDealing{collectives.size(), collectives.size()}.ends(), slice) {
     for (std::int64_t i = 0; i < slice * collectives.size(); ++i)
-      buffer_->data()[i] = static_cast<float>(i % 97);
+      buffer_->as<float>()[i] = static_cast<float>(i % 97);
   }
   /// Each rank gets the sum of its slice, in the order of the slots.
   void reduce_scatter() {
-    const auto add = [&](std::span<const float* const> slices, float* out) {
-      zero::SlotTree::subtree_sum<float>(slices, slice_, out);
+    const auto add = [&](std::span<const std::byte* const> slices, float* out) {
+      std::vector<const float*> pieces;
+      for (const std::byte* slice : slices) pieces.push_back(reinterpret_cast<const float*>(slice));
+      zero::SlotTree::subtree_sum<float>(pieces, slice_, out);
     };
-    std::vector<zero::SlotTree::Leaf> leaves;
-    for (const auto& [data, ranks] :
-         collectives_.exchange_sums(*buffer_, 0, slice_, {0, collectives_.size(), slice_, add}))
-      leaves.push_back({data, ranks});
-    tree_.add<float>(0, std::span<const zero::SlotTree::Leaf>(leaves), 0, slice_,
-                     buffer_->data() + slice_ * collectives_.rank());
-    collectives_.finish_exchange();
+    const runtime::SubtreeSum sum{0, collectives_.size(), slice_, add};
+    add_up(collectives_.exchange(*buffer_, parts_, &sum));
   }
   /// The same with every slice by itself.
-  void reduce_scatter_flat() {
-    const std::vector<const float*> pieces = collectives_.exchange(*buffer_, 0, slice_);
-    tree_.add<float>(0, pieces, 0, slice_, buffer_->data() + slice_ * collectives_.rank());
-    collectives_.finish_exchange();
-  }
-  void all_gather() { collectives_.all_gather(*buffer_, 0, slice_, slice_, buffer_->data()); }
+  void reduce_scatter_flat() { add_up(collectives_.exchange(*buffer_, parts_)); }
+  void all_gather() { collectives_.all_gather(*buffer_, parts_, buffer_->data()); }
 
  private:
+  void add_up(const std::vector<runtime::Contribution>& contributions) {
+    std::vector<zero::SlotTree::Leaf> leaves;
+    for (const auto& [data, ranks] : contributions) leaves.push_back({data, ranks});
+    tree_.add<float>(0, std::span<const zero::SlotTree::Leaf>(leaves), 0, slice_,
+                     buffer_->as<float>() + slice_ * collectives_.rank());
+    collectives_.finish_exchange();
+  }
+
   runtime::Collectives& collectives_;
-  std::int64_t slice_;
+  std::int64_t slice_;  ///< floats
+  runtime::RankParts parts_;
   std::unique_ptr<runtime::TransportBuffer> buffer_;
   zero::SlotTree tree_;
 };

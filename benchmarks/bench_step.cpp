@@ -119,7 +119,8 @@ class StepBench {
         products_(config_),
         robin_([this] { collectives_.barrier(); }, collectives.rank() == 0) {
     const std::int64_t ranks = collectives.size();
-    const train::TrainingData data = train::open_training_data(config_, ranks, collectives, node);
+    const train::TrainingData data =
+        train::open_training_data(config_, ranks, collectives.control(), node);
     batches_ = data.source->make(0, 0);
     const auto model_of = [&](GradientCheckpointing kind) {
       config::ModelSection section = config_.model;
@@ -252,7 +253,7 @@ int main(int argc, char** argv) {
           "bench_step wants a deck with data.synthetic=random_ids, as inputs/benchmark.in");
     at::set_num_threads(static_cast<int>(config.run.threads));
     const train::OverlapChoice overlap =
-        train::resolve_overlap(config, *collectives, node, std::nullopt);
+        train::resolve_overlap(config, collectives->control(), node, std::nullopt);
     config.comm.overlap = overlap.overlap;
     if (collectives->rank() == 0) {
       std::printf("Communication beside compute: %s (%s)\n",

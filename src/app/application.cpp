@@ -101,7 +101,7 @@ std::string pretended_text(const runtime::NodeMap& nodes) {
 /// rank.
 std::string self_test_text(runtime::Collectives& collectives) {
   std::string_view planted;
-  train::run_agreed(collectives, [&] {
+  train::run_agreed(collectives.control(), [&] {
     planted = runtime::planted_fault(environment("TH_FAIL_SELF_TEST"), collectives.rank());
   });
   const runtime::SelfTestRates rates = runtime::self_test(collectives, planted);
@@ -116,8 +116,8 @@ std::string self_test_text(runtime::Collectives& collectives) {
 void print_header(const config::LoadedDeck& deck, const std::string& deck_path,
                   const train::RunDevice& device, runtime::Collectives& collectives,
                   const std::string& self_test, Log& log) {
-  const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
-  const std::vector<std::string> sets = collectives.gather_texts(instruction_set());
+  const std::vector<std::string> hosts = collectives.control().gather_texts(runtime::hostname());
+  const std::vector<std::string> sets = collectives.control().gather_texts(instruction_set());
   for (std::size_t r = 1; r < sets.size(); ++r) {
     if (collectives.rank() == 0 && sets[r] != sets[0])
       log.warn("rank " + std::to_string(r) + " on " + hosts[r] + " has the instruction set " +
@@ -174,12 +174,12 @@ void compare_builds(runtime::Collectives& collectives) {
   std::string mine = build_line() + ", LibTorch " + build_info().torch;
   const char* planted = environment("TH_FAIL_BUILD");
   if (planted != nullptr && planted == std::to_string(collectives.rank())) mine += ", planted";
-  const std::vector<std::string> builds = collectives.gather_texts(mine);
+  const std::vector<std::string> builds = collectives.control().gather_texts(mine);
   const auto other = std::find_if(builds.begin(), builds.end(),
                                   [&](const std::string& one) { return one != builds.front(); });
   if (other == builds.end()) return;
   const auto rank = static_cast<std::size_t>(other - builds.begin());
-  const std::vector<std::string> hosts = collectives.gather_texts(runtime::hostname());
+  const std::vector<std::string> hosts = collectives.control().gather_texts(runtime::hostname());
   throw MpiError("broken launch: rank " + std::to_string(rank) + " on " + hosts[rank] +
                  " runs th_app " + *other + ", rank 0 on " + hosts[0] + " th_app " +
                  builds.front() + ": install one build on all hosts");
@@ -210,19 +210,19 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
   train::BadStep bad;
   const bool replays = line.action == config::Action::kReplay;
   compare_builds(collectives);
-  train::run_agreed(collectives, [&] {
+  train::run_agreed(collectives.control(), [&] {
     if (replays) bad = train::read_bad_step(line.replay_path);
     deck = replays ? config::load_deck_text(bad.deck, line.replay_path, "/", line.overrides)
                    : config::load_deck(line.deck_path, line.overrides);
   });
   const std::vector<std::string> hashes =
-      collectives.gather_texts(std::to_string(config::deck_hash(deck)));
+      collectives.control().gather_texts(std::to_string(config::deck_hash(deck)));
   for (std::size_t r = 1; r < hashes.size(); ++r) {
     if (hashes[r] != hashes[0])
       throw DeckError("rank " + std::to_string(r) + " reads another deck than rank 0 from " +
                       line.deck_path);
   }
-  train::run_agreed(collectives, [&] {
+  train::run_agreed(collectives.control(), [&] {
     io::FailurePoint::arm_from(environment("TH_FAIL_SAVE"), collectives.rank());
     BitFlip::arm_from(environment("TH_FLIP_BIT"), collectives.rank());
   });
@@ -231,7 +231,7 @@ int train(const config::CommandLine& line, runtime::Collectives& collectives,
     // Before it is a hang.
     patience = std::min(patience, Patience(deck.config.comm.timeout_seconds / 2));
   std::string token = runtime::make_watchdog_token();
-  collectives.broadcast(token, 0);
+  collectives.control().broadcast(token, 0);
   runtime::Watchdog watchdog(
       {token, collectives.rank(), node.rank(), node.size(), deck.config.comm.timeout_seconds});
   watchdog.enter("self-test", 0);

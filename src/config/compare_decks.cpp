@@ -5,8 +5,6 @@
 #include "th/config/schema.hpp"
 #include "th/config/state_names.hpp"
 
-#include <set>
-
 // What a resume finds when it compares its deck with the checkpoint's.
 namespace th::config {
 
@@ -42,35 +40,6 @@ class Meanings {
 
 std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck,
                                               const LoadedDeck& given) {
-  static const std::set<std::string> kFatal{"data.synthetic",
-                                            "data.synthetic_length",
-                                            "data.tokenizer",
-                                            "data.vocab_size",
-                                            "data.min_freq",
-                                            "data.max_length",
-                                            "data.max_source_length",
-                                            "data.max_target_length",
-                                            "data.long_lines",
-                                            "data.max_ratio",
-                                            "data.empty_lines",
-                                            "data.train_weights",
-                                            "data.train_temperature",
-                                            "data.batch_size",
-                                            "data.batch_tokens",
-                                            "data.sort_window",
-                                            "run.seed",
-                                            "optimizer.name",
-                                            "data.joint_vocabulary",
-                                            "data.byte_fallback",
-                                            "data.character_coverage",
-                                            "data.normalization",
-                                            "data.user_symbols",
-                                            "data.subword_sampling"};
-  // A corpus may lie elsewhere, packed or not: a hash of its lines says whether it is the same. So
-  // may a tokenizer's file, which is compared with the checkpoint's.
-  static const std::set<std::string> kExpected{"run.output_dir", "checkpoint.resume",
-                                               "checkpoint.init_from", "train.micro_batches",
-                                               "data.index_dir"};
   LoadedDeck before;
   try {
     before = load_deck_text(checkpoint_deck, "checkpoint", "/", {});
@@ -83,15 +52,15 @@ std::vector<KeyDifference> compare_for_resume(const std::string& checkpoint_deck
   for (std::size_t i = 0; i < given.entries.size(); ++i) {
     const ResolvedEntry& now = given.entries[i];
     const ResolvedEntry& then = before.entries[i];
-    if (now.value == then.value || kExpected.contains(now.key)) continue;
+    const OnResume rule = find_key(now.key)->on_resume;
+    if (now.value == then.value || rule == OnResume::kUnchecked) continue;
     if (meant_now.of(now.key) == meant_then.of(now.key)) continue;
     if (now.key == "data.max_length" && meant_now.cuts_as(meant_then)) continue;
-    const bool model = now.key.rfind("model.", 0) == 0 && now.key != "model.gradient_checkpointing";
     // With another momentum the optimizer may keep other states.
     const bool states = now.key == "optimizer.momentum" &&
                         optimizer_rule(before.config) != optimizer_rule(given.config);
-    const bool fatal = model || states || kFatal.contains(now.key);
-    out.push_back({now.key, meant_then.told(i), meant_now.told(i), fatal});
+    out.push_back(
+        {now.key, meant_then.told(i), meant_now.told(i), states || rule == OnResume::kFixed});
   }
   return out;
 }

@@ -33,19 +33,11 @@ const T& value_at(Place<T> place, const RunConfig& config) {
   return place(const_cast<RunConfig&>(config));
 }
 
-Key named(const char* name, const char* type, std::string default_value, std::string allowed,
-          const char* help, Absent absent = {}) {
-  Key key = named_key(name, type, std::move(default_value), std::move(allowed), help);
-  key.absent.assign(absent.begin(), absent.end());
-  return key;
-}
-
 template <typename Integer>
 Key integer_row(const char* name, Place<Integer> place, std::int64_t low, std::int64_t high,
-                const char* help, Absent absent) {
-  Key key =
-      named(name, "integer", to_text(value_at(place, RunConfig())),
-            "from " + to_text(low) + (high == kMost ? "" : " to " + to_text(high)), help, absent);
+                const char* help) {
+  Key key = named_key(name, "integer", to_text(value_at(place, RunConfig())),
+                      "from " + to_text(low) + (high == kMost ? "" : " to " + to_text(high)), help);
   key.set = [place, low, high](RunConfig& c, const std::string& text) {
     std::int64_t value = 0;
     if (!parse_whole(text, value) || value < low || value > high) return false;
@@ -59,21 +51,20 @@ Key integer_row(const char* name, Place<Integer> place, std::int64_t low, std::i
 }  // namespace
 
 Key integer_key(const char* name, Place<std::int64_t> place, std::int64_t low, std::int64_t high,
-                const char* help, Absent absent) {
-  return integer_row(name, place, low, high, help, absent);
+                const char* help) {
+  return integer_row(name, place, low, high, help);
 }
 
 Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, std::int64_t high,
-                const char* help, Absent absent) {
-  return integer_row(name, place, low, high, help, absent);
+                const char* help) {
+  return integer_row(name, place, low, high, help);
 }
 
-Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
-               Absent absent) {
+Key number_key(const char* name, Place<double> place, Interval interval, const char* help) {
   std::string allowed = (interval.low_open ? "above " : "from ") + to_text(interval.low);
   if (std::isfinite(interval.high))
     allowed += (interval.high_open ? " to below " : " to ") + to_text(interval.high);
-  Key key = named(name, "number", to_text(value_at(place, RunConfig())), allowed, help, absent);
+  Key key = named_key(name, "number", to_text(value_at(place, RunConfig())), allowed, help);
   key.set = [place, interval](RunConfig& c, const std::string& text) {
     double value = 0;
     if (!parse_whole(text, value) || !std::isfinite(value)) return false;
@@ -88,8 +79,8 @@ Key number_key(const char* name, Place<double> place, Interval interval, const c
 }
 
 Key number_key(const char* name, Place<double> place, Interval interval, Fallback fallback,
-               const char* help, Absent absent) {
-  Key key = number_key(name, place, interval, help, absent);
+               const char* help) {
+  Key key = number_key(name, place, interval, help);
   key.default_value = fallback.word;
   key.allowed = std::string(fallback.word) + ", or " + key.allowed;
   key.set = [place, fallback, number = key.set](RunConfig& c, const std::string& text) {
@@ -106,7 +97,7 @@ Key number_key(const char* name, Place<double> place, Interval interval, Fallbac
 Key integer_key(const char* name, Place<std::int64_t> place, Interval interval, const char* word,
                 const char* help) {
   Key key = integer_row(name, place, static_cast<std::int64_t>(interval.low),
-                        static_cast<std::int64_t>(interval.high), help, {});
+                        static_cast<std::int64_t>(interval.high), help);
   key.default_value = word;
   key.allowed = std::string(word) + ", or " + key.allowed;
   key.set = [place, word, number = key.set](RunConfig& c, const std::string& text) {
@@ -120,9 +111,9 @@ Key integer_key(const char* name, Place<std::int64_t> place, Interval interval, 
   return key;
 }
 
-Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent) {
-  Key key = named(name, "boolean", value_at(place, RunConfig()) ? "true" : "false", "true, false",
-                  help, absent);
+Key boolean_key(const char* name, Place<bool> place, const char* help) {
+  Key key = named_key(name, "boolean", value_at(place, RunConfig()) ? "true" : "false",
+                      "true, false", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     if (text != "true" && text != "false") return false;
     place(c) = text == "true";
@@ -133,7 +124,7 @@ Key boolean_key(const char* name, Place<bool> place, const char* help, Absent ab
 }
 
 Key path_key(const char* name, Place<std::string> place, const char* help) {
-  Key key = named(name, "path", "", "a path", help);
+  Key key = named_key(name, "path", "", "a path", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     place(c) = text;
     return true;
@@ -144,7 +135,7 @@ Key path_key(const char* name, Place<std::string> place, const char* help) {
 
 Key text_key(const char* name, Place<std::string> place, const char* allowed,
              std::function<bool(const std::string&)> valid, const char* help) {
-  Key key = named(name, "text", value_at(place, RunConfig()), allowed, help);
+  Key key = named_key(name, "text", value_at(place, RunConfig()), allowed, help);
   key.set = [place, valid = std::move(valid)](RunConfig& c, const std::string& text) {
     if (!valid(text)) return false;
     place(c) = text;
@@ -163,7 +154,7 @@ std::vector<std::string> files_of(const std::string& value) {
 }
 
 Key paths_key(const char* name, Place<std::string> place, const char* help) {
-  Key key = named(name, "list of paths", "", "a path, or several with commas", help);
+  Key key = named_key(name, "list of paths", "", "a path, or several with commas", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     const std::vector<std::string> files = files_of(text);
     if (std::find(files.begin(), files.end(), "") != files.end()) return false;
@@ -184,7 +175,7 @@ std::vector<std::string> words_of(const std::string& value) {
 }
 
 Key words_key(const char* name, Place<std::vector<std::string>> place, const char* help) {
-  Key key = named(name, "list of words", "", "words with commas, without #", help);
+  Key key = named_key(name, "list of words", "", "words with commas, without #", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     std::vector<std::string> words = words_of(text);
     if (std::find(words.begin(), words.end(), "") != words.end()) return false;
@@ -204,7 +195,7 @@ Key words_key(const char* name, Place<std::vector<std::string>> place, const cha
 }
 
 Key numbers_key(const char* name, Place<std::vector<double>> place, const char* help) {
-  Key key = named(name, "list of numbers", "", "numbers above 0 with commas", help);
+  Key key = named_key(name, "list of numbers", "", "numbers above 0 with commas", help);
   key.set = [place](RunConfig& c, const std::string& text) {
     std::vector<double> values;
     for (const std::string& word : words_of(text)) {
@@ -226,7 +217,7 @@ Key numbers_key(const char* name, Place<std::vector<double>> place, const char* 
   return key;
 }
 
-Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help, Absent absent) {
+Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help) {
   std::string allowed;
   std::string standard;
   const int default_value = choice.read(RunConfig());
@@ -234,7 +225,7 @@ Key numbered_choice_key(const char* name, NumberedChoice choice, const char* hel
     allowed += (allowed.empty() ? "" : ", ") + std::string(text);
     if (value == default_value) standard = text;
   }
-  Key key = named(name, "choice", standard, allowed, help, absent);
+  Key key = named_key(name, "choice", standard, allowed, help);
   key.set = [choice](RunConfig& c, const std::string& text) {
     for (const auto& [known, value] : choice.values) {
       if (known != text) continue;
@@ -255,7 +246,7 @@ Key numbered_choice_key(const char* name, NumberedChoice choice, const char* hel
 
 Key numbered_choice_or_path_key(const char* name, NumberedChoice choice, int of_path,
                                 Place<std::string> path, const char* help) {
-  Key key = numbered_choice_key(name, choice, help, {});
+  Key key = numbered_choice_key(name, choice, help);
   const std::string first = choice.values.front().first;
   key.default_value = first;
   key.allowed += ", a path";

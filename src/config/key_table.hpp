@@ -3,7 +3,6 @@
 #include <charconv>
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <limits>
 #include <string>
 #include <system_error>
@@ -39,9 +38,6 @@ struct Interval {
 template <typename Enum>
 using Choices = std::vector<std::pair<const char*, Enum>>;
 
-/// Values (or "*": all but the default) that are known and not part of this build.
-using Absent = std::initializer_list<const char*>;
-
 /// A number that is the whole of `text`.
 template <typename T>
 bool parse_whole(const std::string& text, T& out) {
@@ -55,22 +51,21 @@ template <typename T>
 using Place = T& (*)(RunConfig&);
 
 Key integer_key(const char* name, Place<std::int64_t> place, std::int64_t low, std::int64_t high,
-                const char* help, Absent absent = {});
+                const char* help);
 Key integer_key(const char* name, Place<std::uint64_t> place, std::int64_t low, std::int64_t high,
-                const char* help, Absent absent = {});
-Key number_key(const char* name, Place<double> place, Interval interval, const char* help,
-               Absent absent = {});
+                const char* help);
+Key number_key(const char* name, Place<double> place, Interval interval, const char* help);
 /// A word that stands for a number outside of the interval: the default, "as another key".
 struct Fallback {
   const char* word;
   double value;
 };
 Key number_key(const char* name, Place<double> place, Interval interval, Fallback fallback,
-               const char* help, Absent absent = {});
+               const char* help);
 /// The same for a number that is 0 where the word stands.
 Key integer_key(const char* name, Place<std::int64_t> place, Interval interval, const char* word,
                 const char* help);
-Key boolean_key(const char* name, Place<bool> place, const char* help, Absent absent = {});
+Key boolean_key(const char* name, Place<bool> place, const char* help);
 Key path_key(const char* name, Place<std::string> place, const char* help);
 /// Several paths with commas.
 Key paths_key(const char* name, Place<std::string> place, const char* help);
@@ -84,6 +79,17 @@ Key words_key(const char* name, Place<std::vector<std::string>> place, const cha
 Key text_key(const char* name, Place<std::string> place, const char* allowed,
              std::function<bool(const std::string&)> valid, const char* help);
 
+/// The row of a key of which a resume needs the checkpoint's value.
+inline Key fixed(Key key) {
+  key.on_resume = OnResume::kFixed;
+  return key;
+}
+/// The row of a key that may differ without a word.
+inline Key unchecked(Key key) {
+  key.on_resume = OnResume::kUnchecked;
+  return key;
+}
+
 /// A row without its functions.
 Key named_key(const char* name, const char* type, std::string default_value, std::string allowed,
               const char* help);
@@ -94,7 +100,7 @@ struct NumberedChoice {
   std::function<int(const RunConfig&)> read;
   std::function<void(RunConfig&, int)> write;
 };
-Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help, Absent absent);
+Key numbered_choice_key(const char* name, NumberedChoice choice, const char* help);
 /// The same, or a path, which is kept at `path` where the choice has the value `of_path`.
 Key numbered_choice_or_path_key(const char* name, NumberedChoice choice, int of_path,
                                 Place<std::string> path, const char* help);
@@ -113,8 +119,8 @@ NumberedChoice numbered(Place<Enum> place, const Choices<Enum>& values) {
 
 template <typename Enum>
 Key choice_key(const char* name, std::type_identity_t<Place<Enum>> place,
-               const Choices<Enum>& values, const char* help, Absent absent = {}) {
-  return numbered_choice_key(name, numbered<Enum>(place, values), help, absent);
+               const Choices<Enum>& values, const char* help) {
+  return numbered_choice_key(name, numbered<Enum>(place, values), help);
 }
 
 /// The first of the values stands for every one that has no word.

@@ -14,14 +14,9 @@ namespace {
 
 std::string section_of(const Key& key) { return key.name.substr(0, key.name.find('.')); }
 
-/// The values that the table knows and this build does not have, as a reader names them; empty: it
-/// has all.
-std::string absent_values(const Key& key) {
-  std::string out;
-  for (const std::string& value : key.absent)
-    out += (out.empty() ? "" : ", ") +
-           (value == "*" ? std::string("another value than the default") : value);
-  return out;
+/// What is said of a key: its own text, and whether a resume may change it.
+std::string meaning(const Key& key) {
+  return key.help + (key.on_resume == OnResume::kFixed ? " A resume needs the same value." : "");
 }
 
 /// Whether `text` holds the word, in letters of any size; "_" and "." end a word as blanks do.
@@ -71,10 +66,8 @@ std::string indented_lines(const std::string& text) {
 }
 
 std::string explained(const Key& key) {
-  const std::string absent = absent_values(key);
   return key.name + " = " + key.default_value + "\n" +
-         indented_lines(key.type + ", " + key.allowed) + indented_lines(key.help) +
-         (absent.empty() ? "" : indented_lines("not part of this build: " + absent));
+         indented_lines(key.type + ", " + key.allowed) + indented_lines(meaning(key));
 }
 
 constexpr const char* kReferenceIntroduction =
@@ -164,10 +157,8 @@ std::string deck_reference_markdown() {
       out += "\n## " + section +
              "\n\n| key | type | default | allowed | meaning |\n| --- | --- | --- | --- | --- |\n";
     }
-    const std::string absent = absent_values(k);
     out += "| " + k.name + " | " + k.type + " | " + k.default_value +
-           (k.default_value.empty() ? "| " : " | ") + k.allowed + " | " + k.help +
-           (absent.empty() ? "" : " Not part of this build: " + absent) + " |\n";
+           (k.default_value.empty() ? "| " : " | ") + k.allowed + " | " + meaning(k) + " |\n";
   }
   return out;
 }

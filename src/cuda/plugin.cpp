@@ -82,7 +82,7 @@ int th_cuda_select_device(void* control, const char* host, int allow_sharing, ch
                           std::size_t capacity) {
   return guarded(-1, text, capacity, [&] {
     const th::cuda::DeviceSelection selection =
-        th::cuda::select_device(collectives(control), host, allow_sharing != 0);
+        th::cuda::select_device(collectives(control).control(), host, allow_sharing != 0);
     write_text(selection.map, text, capacity);
     return selection.device;
   });

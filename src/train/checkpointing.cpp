@@ -39,20 +39,19 @@ std::size_t largest_slice(const zero::FlatLayout& layout) {
 }
 
 /// The shards of a checkpoint are dealt to the ranks: each is checked by one.
-void require_my_checksums(const io::CheckpointReader& reader,
-                          const runtime::Collectives& collectives,
+void require_my_checksums(const io::CheckpointReader& reader, const runtime::ControlCalls& control,
                           std::span<const std::string> kinds, std::span<float> buffer) {
-  for (std::int64_t shard = collectives.rank(); shard < reader.layout().ranks();
-       shard += collectives.size()) {
+  for (std::int64_t shard = control.rank(); shard < reader.layout().ranks();
+       shard += control.size()) {
     for (const std::string& kind : kinds) reader.require_checksums(shard, kind, buffer);
   }
 }
 
 }  // namespace
 
-CheckpointSaver::CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
+CheckpointSaver::CheckpointSaver(runtime::ControlCalls& control, std::string checkpoints_folder,
                                  io::Retention retention, Mode mode)
-    : collectives_(collectives),
+    : control_(control),
       folder_(std::move(checkpoints_folder)),
       retention_(std::move(retention)),
       mode_(mode) {}
@@ -92,9 +91,9 @@ void CheckpointSaver::save(const zero::ZeroEngine& engine, io::CheckpointInfo in
   for (std::size_t s = 0; s < info.state_names.size(); ++s) {
     if (engine.buffers().state_element(s) == 2) info.short_states.push_back(info.state_names[s]);
   }
-  run_agreed(collectives_, [&] {
+  run_agreed(control_, [&] {
     reserve(engine);
-    if (collectives_.rank() != 0) return;
+    if (control_.rank() != 0) return;
     // There are more than that only where keep_last was lowered.
     io::remove_old_checkpoints(folder_, retention_);
     (void)io::begin_checkpoint(
@@ -133,8 +132,8 @@ void CheckpointSaver::write_staged(const zero::FlatLayout& layout, const io::Che
     std::vector<io::NamedShard> states;
     for (std::size_t i = 0; i < info.state_names.size(); ++i)
       states.push_back({info.state_names[i], staged_[i + 1]});
-    io::write_shard(folder, collectives_.rank(), layout, staged_[0], states, info.short_states);
-    if (collectives_.rank() == 0) io::write_model_file(folder, layout, info);
+    io::write_shard(folder, control_.rank(), layout, staged_[0], states, info.short_states);
+    if (control_.rank() == 0) io::write_model_file(folder, layout, info);
   } catch (const std::exception& error) {
     failure_ = error.what();
   }
@@ -146,7 +145,7 @@ void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::C
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
   std::vector<float> slice(largest_slice(layout));
-  io::ShardWriter writer(folder, collectives_.rank(), layout, info);
+  io::ShardWriter writer(folder, control_.rank(), layout, info);
   for (const auto& [name, state] : engine.states().named()) {
     for (std::int64_t unit = 0; unit < std::ssize(layout.units()); ++unit) {
       const std::span<float> mine = std::span(slice).first(
@@ -156,7 +155,7 @@ void CheckpointSaver::write_by_units(const zero::ZeroEngine& engine, const io::C
     }
   }
   writer.finish();
-  if (collectives_.rank() == 0) io::write_model_file(folder, layout, info);
+  if (control_.rank() == 0) io::write_model_file(folder, layout, info);
 }
 
 void CheckpointSaver::finish() {
@@ -167,16 +166,16 @@ void CheckpointSaver::finish() {
 
 void CheckpointSaver::complete(const std::string& failure) {
   try {
-    run_agreed(collectives_, [&] {
+    run_agreed(control_, [&] {
       if (!failure.empty())
         throw CheckpointError("step " + std::to_string(step_) + " could not be saved: " + failure);
     });
   } catch (const Error&) {
-    if (collectives_.rank() == 0) io::discard_checkpoint(folder_, step_);
+    if (control_.rank() == 0) io::discard_checkpoint(folder_, step_);
     throw;
   }
-  run_agreed(collectives_, [&] {
-    if (collectives_.rank() != 0) return;
+  run_agreed(control_, [&] {
+    if (control_.rank() != 0) return;
     io::publish_checkpoint(folder_, step_);
     std::erase(retention_.damaged, io::step_name(step_));  // saved anew
     retention_.kept = std::move(next_.kept);
@@ -186,28 +185,28 @@ void CheckpointSaver::complete(const std::string& failure) {
   });
 }
 
-std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collectives,
+std::unique_ptr<io::CheckpointReader> open_latest(runtime::ControlCalls& control,
                                                   const std::string& checkpoints_folder,
                                                   std::string run, std::vector<std::string>& notes,
                                                   std::vector<std::string>& damaged) {
   std::string candidates;  // a line each: what rank 0 sees
-  if (collectives.rank() == 0) {
+  if (control.rank() == 0) {
     for (const std::string& path : io::checkpoint_candidates(checkpoints_folder, notes))
       candidates += path + "\n";
   }
-  collectives.broadcast(candidates, 0);
-  collectives.broadcast(run, 0);
+  control.broadcast(candidates, 0);
+  control.broadcast(run, 0);
   std::istringstream lines(candidates);
   for (std::string path; std::getline(lines, path);) {
     std::unique_ptr<io::CheckpointReader> reader;
     bool newer_format = false;
     try {
-      run_agreed(collectives, [&] {
+      run_agreed(control, [&] {
         try {
           const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
           reader = std::make_unique<io::CheckpointReader>(path);
           std::vector<float> buffer(1 << 18);
-          require_my_checksums(*reader, collectives, reader->kinds(), buffer);
+          require_my_checksums(*reader, control, reader->kinds(), buffer);
         } catch (const NewerFormatError&) {
           newer_format = true;  // on every rank: all read the same file
           throw;
@@ -223,8 +222,8 @@ std::unique_ptr<io::CheckpointReader> open_latest(runtime::Collectives& collecti
       damaged.push_back(std::filesystem::path(path).filename().string());
     }
   }
-  run_agreed(collectives, [&] {
-    if (collectives.rank() != 0 || notes.empty()) return;
+  run_agreed(control, [&] {
+    if (control.rank() != 0 || notes.empty()) return;
     std::string text = "checkpoint.resume=latest: " + checkpoints_folder +
                        " holds no complete checkpoint; move it away to start anew";
     for (const std::string& note : notes) text += "\n  " + note;
@@ -247,7 +246,7 @@ void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& 
 }
 
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
-                     runtime::Collectives& collectives, LoadWhat what, Checksums checksums) {
+                     runtime::ControlCalls& control, LoadWhat what, Checksums checksums) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const zero::FlatLayout& layout = engine.layout();
   std::vector<zero::NamedState> states = engine.states().named();
@@ -263,12 +262,12 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
   if (averages) states.pop_back();
   std::vector<float> slice(largest_slice(layout));
   std::unique_ptr<io::ShardReader> shard;
-  run_agreed(collectives, [&] {
-    shard = std::make_unique<io::ShardReader>(reader, layout, collectives.rank());
+  run_agreed(control, [&] {
+    shard = std::make_unique<io::ShardReader>(reader, layout, control.rank());
     if (checksums == Checksums::kCheckedBefore || reader.is_read_whole(layout)) return;
     std::vector<std::string> kinds;
     for (const zero::NamedState& entry : states) kinds.emplace_back(entry.name);
-    require_my_checksums(reader, collectives, kinds, slice);
+    require_my_checksums(reader, control, kinds, slice);
   });
   std::exception_ptr failure;  // told at the end: the ranks go through the units together
   for (const auto& [name, state] : states) {
@@ -283,7 +282,7 @@ void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engin
       engine.states().write_unit(state, unit, mine);
     }
   }
-  run_agreed(collectives, [&] {
+  run_agreed(control, [&] {
     if (failure) std::rethrow_exception(failure);
   });
   if (averages || what == LoadWhat::kParameters) engine.states().start_average();
@@ -333,27 +332,27 @@ class MeanShards {
 
 }  // namespace
 
-void write_mean(runtime::Collectives& collectives, const zero::FlatLayout& layout,
+void write_mean(runtime::ControlCalls& control, const zero::FlatLayout& layout,
                 const std::vector<std::unique_ptr<io::CheckpointReader>>& readers,
                 io::CheckpointInfo info, const std::string& checkpoints_folder) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kCheckpointStaging);
   const std::string name = io::mean_name(info.step);
   const std::string temporary = checkpoints_folder + "/.tmp_" + name;
-  const bool root = collectives.rank() == 0;
-  info.world_size = collectives.size();
+  const bool root = control.rank() == 0;
+  info.world_size = control.size();
   info.alignment = layout.alignment();
-  run_agreed(collectives, [&] {
+  run_agreed(control, [&] {
     std::vector<float> buffer(largest_slice(layout));
     for (const auto& reader : readers)
-      require_my_checksums(*reader, collectives, reader->kinds(), buffer);
+      require_my_checksums(*reader, control, reader->kinds(), buffer);
     if (root)
       (void)io::begin_folder(checkpoints_folder, name,
                              layout.parameter_count() * (4 + 4 * std::ssize(info.state_names)));
   });
   try {
-    run_agreed(collectives, [&] {
-      MeanShards shards(readers, layout, collectives.rank());
-      io::ShardWriter writer(temporary, collectives.rank(), layout, info);
+    run_agreed(control, [&] {
+      MeanShards shards(readers, layout, control.rank());
+      io::ShardWriter writer(temporary, control.rank(), layout, info);
       shards.write(writer, "parameters");
       for (const std::string& kind : info.state_names) shards.write(writer, kind);
       writer.finish();
@@ -363,7 +362,7 @@ void write_mean(runtime::Collectives& collectives, const zero::FlatLayout& layou
     if (root) io::discard_folder(checkpoints_folder, name);
     throw;
   }
-  run_agreed(collectives, [&] {
+  run_agreed(control, [&] {
     if (root) io::publish_folder(checkpoints_folder, name);
   });
 }

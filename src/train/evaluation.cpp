@@ -70,15 +70,15 @@ std::vector<model::SentenceOptions> EvaluationBatches::options(const data::EvalB
 }
 
 std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine& engine,
-                                    runtime::Collectives& collectives,
+                                    runtime::ControlCalls& control,
                                     const EvaluationBatches& batches, const StopCheck& stop) {
   constexpr std::int64_t kRoundsBetweenLooks = 16;
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
-  const std::int64_t ranks = collectives.size();
+  const std::int64_t ranks = control.size();
   const std::vector<data::EvalBatch>& mine = batches.all();
   const std::int64_t count = batches.count();
   const std::int64_t rounds = (count + ranks - 1) / ranks;
-  const bool on_host = model.device().memory == model::ComputeDevice::Memory::kHost;
+  const bool on_host = model.device().memory == runtime::DeviceMemory::kHost;
   ExactSum sum;
   double tokens = 0;
   for (std::int64_t r = 0; r < rounds; ++r) {
@@ -88,7 +88,7 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
     }
     const auto at = static_cast<std::size_t>(r);
     if (at < mine.size()) {
-      ensure(mine[at].number == r * ranks + collectives.rank(),
+      ensure(mine[at].number == r * ranks + control.rank(),
              "evaluation batches are not dealt in turn");
       const data::Batch& batch = mine[at].batch;
       if (on_host) {
@@ -103,7 +103,7 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
   }
   const ExactSum::Parts parts = sum.parts();
   std::array<double, 4> all{parts[0], parts[1], parts[2], tokens};
-  collectives.sum_in_rank_order(all);
+  control.sum_in_rank_order(all);
   return ExactSum::value({all[0], all[1], all[2]}) / all[3];
 }
 
@@ -155,10 +155,10 @@ std::optional<Results> translate_round(LockStep& together, const data::EvalBatch
 }
 
 /// Puts every rank's lines into their places. Collective.
-std::vector<std::string> by_sentence(runtime::Collectives& collectives, const std::string& lines,
+std::vector<std::string> by_sentence(runtime::ControlCalls& control, const std::string& lines,
                                      std::int64_t sentences) {
   std::vector<std::string> result(static_cast<std::size_t>(sentences));
-  for (const std::string& text : collectives.gather_texts(lines)) {
+  for (const std::string& text : control.gather_texts(lines)) {
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t tab = text.find('\t', at);
       const std::size_t end = text.find('\n', tab);
@@ -173,7 +173,7 @@ std::vector<std::string> by_sentence(runtime::Collectives& collectives, const st
 
 std::optional<std::vector<std::string>> translate_corpus(model::Transformer& model,
                                                          zero::ZeroEngine& engine,
-                                                         runtime::Collectives& collectives,
+                                                         runtime::ControlCalls& control,
                                                          const EvaluationBatches& batches,
                                                          const CorpusDecoding& decoding) {
   const runtime::MemoryScope scope(runtime::MemoryClass::kActivations);
@@ -186,15 +186,14 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
   // The ranks meet after each round: nobody waits for more than a batch, and an error is told at
   // once.
   for (std::size_t round = 0;
-       std::cmp_less(round * static_cast<std::size_t>(collectives.size()), batches.count());
-       ++round) {
+       std::cmp_less(round * static_cast<std::size_t>(control.size()), batches.count()); ++round) {
     const data::EvalBatch* const batch =
         round < batches.all().size() ? &batches.all()[round] : nullptr;
     const auto sentences =
         batch == nullptr ? std::vector<model::SentenceOptions>{} : batches.options(*batch);
     Results results;
     if (sharded) {
-      LockStep together(model, *units, collectives, decoding.options, decoding.stop);
+      LockStep together(model, *units, control, decoding.options, decoding.stop);
       std::optional<Results> found =
           translate_round(together, batch, sentences, batches.batch_size(), decoding.together);
       if (!found) return std::nullopt;
@@ -202,14 +201,14 @@ std::optional<std::vector<std::string>> translate_corpus(model::Transformer& mod
     } else if (decoding.stop && decoding.stop()) {
       return std::nullopt;
     }
-    run_agreed(collectives, [&] {
+    run_agreed(control, [&] {
       if (batch == nullptr) return;
       if (!sharded)
         results = model::translate(model, *whole, batch->batch, decoding.options, sentences);
       lines += lines_of(*batch, results, decoding.target);
     });
   }
-  return by_sentence(collectives, lines, batches.sentences());
+  return by_sentence(control, lines, batches.sentences());
 }
 
 void with_decoding_parameters(const config::RunConfig& config, zero::ZeroEngine& engine,

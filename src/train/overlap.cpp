@@ -29,17 +29,17 @@ OverlapChoice choose_overlap(const config::RunConfig& config, int ranks, int cor
   return {room ? Overlap::kOn : Overlap::kOff, "auto: " + seen};
 }
 
-OverlapChoice resolve_overlap(const config::RunConfig& config, runtime::Collectives& collectives,
+OverlapChoice resolve_overlap(const config::RunConfig& config, runtime::ControlCalls& control,
                               const runtime::Communicator& node,
                               std::optional<runtime::Transport> transport) {
   OverlapChoice choice = choose_overlap(config, node.size(), runtime::cores_of(node), transport);
   if (transport) return choice;
-  if (collectives.maximum(choice.overlap == Overlap::kOff ? 1 : 0) == 1 &&
+  if (control.maximum(choice.overlap == Overlap::kOff ? 1 : 0) == 1 &&
       choice.overlap == Overlap::kOn) {
     choice = {Overlap::kOff, "auto: another node has no free cores"};
   }
   if (choice.overlap == Overlap::kOff ||
-      collectives.maximum(runtime::any_thread_may_call_mpi() ? 0 : 1) == 0)
+      control.maximum(runtime::any_thread_may_call_mpi() ? 0 : 1) == 0)
     return choice;
   if (config.comm.overlap == Overlap::kOn) {
     throw DeckError(

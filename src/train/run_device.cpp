@@ -50,7 +50,7 @@ RunDevice::RunDevice(const config::RunConfig& config, runtime::Collectives& cont
     }
     return;
   }
-  for (const std::string& reason : control.gather_texts(runtime::why_cpu())) {
+  for (const std::string& reason : control.control().gather_texts(runtime::why_cpu())) {
     if (why_cpu_.empty()) why_cpu_ = reason;
   }
   if (!why_cpu_.empty()) return;
@@ -77,11 +77,11 @@ void RunDevice::open(const config::RunConfig& config) {
     throw DeviceError(
         "optimizer.state_dtype: bf16 states are not updated on a GPU yet; give run.device=cpu");
   const bool nccl = config.comm.backend != config::Backend::kMpi;
-  run_agreed(control_, [&] { plugin_ = std::make_unique<runtime::CudaPlugin>(); });
+  run_agreed(control_.control(), [&] { plugin_ = std::make_unique<runtime::CudaPlugin>(); });
   const runtime::CudaPlugin::Selection selection = plugin_->select_device(
       control_, runtime::hostname(),
       nccl ? runtime::DeviceSharing::kForbidden : runtime::DeviceSharing::kAllowed);
-  run_agreed(control_, [&] {
+  run_agreed(control_.control(), [&] {
     if (plugin_->tensors() == runtime::TensorMemory::kCuda)
       tensors_ = model::load_torch_cuda(selection.device);
   });
@@ -90,18 +90,18 @@ void RunDevice::open(const config::RunConfig& config) {
   lines_ = {{"gpus", map}, {"cuda", plugin_->version() + ", " + plugin_->path()}};
   const runtime::CudaKernels& kernels = plugin_->kernels();
   kernels_ = {kernels.fp32, kernels.bf16, kernels.fp16, kDefaultStream, kernels.multiply};
-  run_agreed(control_, [&] {
+  run_agreed(control_.control(), [&] {
     if (kernels.product_library != nullptr) product_library_ = kernels.product_library();
   });
   std::unique_ptr<runtime::Device> device;
-  run_agreed(control_, [&] { device = plugin_->make_device(kDefaultStream); });
+  run_agreed(control_.control(), [&] { device = plugin_->make_device(kDefaultStream); });
   std::unique_ptr<runtime::Collectives> transport;
   if (nccl) {
     transport =
         plugin_->make_nccl_collectives(control_, config.comm.timeout_seconds, kDefaultStream);
     lines_.emplace_back("nccl", plugin_->nccl_self_test(*transport));
   } else {
-    run_agreed(control_,
+    run_agreed(control_.control(),
                [&] { transport = plugin_->make_staged_collectives(control_, kDefaultStream); });
   }
   lines_.emplace_back("decoding", "on the host's processors, from a copy of the parameters");
@@ -117,7 +117,7 @@ void RunDevice::open(const config::RunConfig& config) {
 model::ComputeDevice RunDevice::compute() const {
   model::ComputeDevice device = model::host_compute(run_);
   if (!on_gpu()) return device;
-  return {tensors_, &kernels_, model::ComputeDevice::Memory::kOwn,
+  return {tensors_, &kernels_, runtime::DeviceMemory::kOwn,
           device.fused_attention && kernels_.bf16->has<op::Attention<Bf16>>(), device_.get()};
 }
 

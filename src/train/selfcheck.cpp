@@ -30,11 +30,11 @@ struct Outcome {
 
 /// A hash of all parameters that does not depend on who holds which: every element's bits are mixed
 /// with its place, and the results added.
-std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::Collectives& collectives) {
+std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::ControlCalls& control) {
   std::vector<float> shard(static_cast<std::size_t>(engine.layout().shard_total()));
   engine.states().read(zero::State::kParameters, shard);
   std::uint64_t sum = 0;
-  for (const zero::FlatLayout::Piece& piece : engine.layout().pieces(collectives.rank())) {
+  for (const zero::FlatLayout::Piece& piece : engine.layout().pieces(control.rank())) {
     for (std::int64_t i = 0; i < piece.count; ++i) {
       const auto place = hash_pair(static_cast<std::uint64_t>(piece.tensor),
                                    static_cast<std::uint64_t>(piece.tensor_begin + i));
@@ -43,7 +43,7 @@ std::uint64_t parameter_hash(const zero::ZeroEngine& engine, runtime::Collective
     }
   }
   std::uint64_t total = 0;
-  for (const std::string& text : collectives.gather_texts(std::to_string(sum)))
+  for (const std::string& text : control.gather_texts(std::to_string(sum)))
     total += std::stoull(text);
   return total;
 }
@@ -66,7 +66,7 @@ Outcome three_steps(const config::RunConfig& config, const TrainingData& data, s
     outcome.bits.push_back(std::bit_cast<std::uint64_t>(outcome.loss));
     outcome.bits.push_back(std::bit_cast<std::uint64_t>(outcome.grad_norm));
   }
-  outcome.bits.push_back(parameter_hash(engine, collectives));
+  outcome.bits.push_back(parameter_hash(engine, collectives.control()));
   return outcome;
 }
 
@@ -100,11 +100,11 @@ bool selfcheck(const config::LoadedDeck& deck, const RunDevice& device,
       log.warn("comm.reduction=fast adds in the backend's own order; the check is made with exact");
     config.comm.reduction = config::Reduction::kExact;
   }
-  config.comm.overlap = resolve_overlap(config, collectives, node, device.way()).overlap;
+  config.comm.overlap = resolve_overlap(config, collectives.control(), node, device.way()).overlap;
   if (config.zero.stage != 3)
     config.zero.max_live_parameters = 0;  // without effect in the deck's own run
   const TrainingData data = config::naming_keys(
-      deck, [&] { return open_training_data(config, slots, collectives, node); });
+      deck, [&] { return open_training_data(config, slots, collectives.control(), node); });
   log.info("Self-check: " + std::to_string(kSteps) + " steps, " + counted(ranks, "rank") + ", " +
            counted(slots, "slot") + " a step, every zero.stage and model.gradient_checkpointing." +
            (device.on_gpu() ? "" : " Offload has no effect on a CPU."));

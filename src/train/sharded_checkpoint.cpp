@@ -25,7 +25,7 @@ std::unique_ptr<zero::ShardedSource> load_sharded(const io::CheckpointReader& re
                                                   const model::Transformer& model,
                                                   runtime::Collectives& collectives) {
   run_agreed(
-      collectives,
+      collectives.control(),
       [&] { reader.require_same_tensors(zero::FlatLayout(model.units(), collectives.size())); },
       kMoreRanks);
   auto source = std::make_unique<zero::ShardedSource>(config, model, collectives);
@@ -49,7 +49,7 @@ std::unique_ptr<zero::ShardedSource> load_sharded(const io::CheckpointReader& re
       source->write_unit(unit, slice);
     }
   };
-  run_agreed(collectives, read, kMoreRanks);
+  run_agreed(collectives.control(), read, kMoreRanks);
   source->written();
   return source;
 }
@@ -65,7 +65,7 @@ bool too_large_for_a_rank(const model::Transformer& model, ElementType type,
   const std::optional<std::int64_t> mapped = runtime::address_space_left();
   const bool fits =
       (available == 0 || needed * here <= available) && (!mapped || needed <= *mapped);
-  return collectives.maximum(fits ? 0 : 1) == 1;
+  return collectives.control().maximum(fits ? 0 : 1) == 1;
 }
 
 }  // namespace th::train

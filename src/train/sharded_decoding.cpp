@@ -23,16 +23,16 @@ constexpr std::int64_t kStepsBetweenLooks = 4;
 }  // namespace
 
 LockStep::LockStep(const model::Transformer& model, zero::DecodingSource& source,
-                   runtime::Collectives& collectives, model::SearchOptions options, StopCheck stop)
+                   runtime::ControlCalls& control, model::SearchOptions options, StopCheck stop)
     : model_(model),
       source_(source),
-      collectives_(collectives),
+      control_(control),
       options_(std::move(options)),
       stop_(std::move(stop)) {}
 
 LockStep::Next LockStep::look(bool live, const std::exception_ptr& failure) {
-  std::vector<double> all(2 * static_cast<std::size_t>(collectives_.size()));
-  collectives_.all_gather_doubles(std::array{live ? 1.0 : 0.0, failure ? 1.0 : 0.0}, all);
+  std::vector<double> all(2 * static_cast<std::size_t>(control_.size()));
+  control_.all_gather_doubles(std::array{live ? 1.0 : 0.0, failure ? 1.0 : 0.0}, all);
   bool any_live = false, any_failed = false;
   for (std::size_t r = 0; r < all.size(); r += 2) {
     any_live = any_live || all[r] != 0;
@@ -40,7 +40,7 @@ LockStep::Next LockStep::look(bool live, const std::exception_ptr& failure) {
   }
   if (any_failed) {
     run_agreed(
-        collectives_,
+        control_,
         [&] {
           if (failure) std::rethrow_exception(failure);
         },
@@ -113,9 +113,8 @@ std::vector<zero::BatchShape> decoding_shapes(const config::RunConfig& config,
 }
 
 ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
-                                      const data::Dataset& dataset,
-                                      runtime::Collectives& collectives, std::int64_t ranks_here,
-                                      std::int64_t available) {
+                                      const data::Dataset& dataset, runtime::ControlCalls& control,
+                                      std::int64_t ranks_here, std::int64_t available) {
   using config::Sharded;
   const Sharded asked = request.config.decode.sharded;
   if (!zero::zero_policy(request.config).shard_parameters) return {};
@@ -123,15 +122,15 @@ ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
   if (shapes.empty()) return {asked == Sharded::kOn ? Sharded::kOn : Sharded::kOff, "", 0};
   std::int64_t bytes = 0;  // of a rank, where they are too many
   std::int64_t together = 0;
-  run_agreed(collectives, [&] {
+  run_agreed(control, [&] {
     if (asked == Sharded::kOff) return;
     zero::PlanRequest sharded = request;
     sharded.decoding = shapes;
     together = zero::sentences_in_lock_step(sharded);
   });
-  together = -collectives.maximum(-together);
+  together = -control.maximum(-together);
   if (asked != Sharded::kAuto) return {asked, "as the deck says", together};
-  run_agreed(collectives, [&] {
+  run_agreed(control, [&] {
     zero::PlanRequest whole = request;
     whole.config.decode.sharded = Sharded::kOff;
     whole.training.clear();
@@ -139,7 +138,7 @@ ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
     whole.decoding = shapes;
     bytes = bytes_without_room(whole, ranks_here, available);
   });
-  bytes = collectives.maximum(bytes);
+  bytes = control.maximum(bytes);
   if (bytes == 0) return {Sharded::kOff, "auto: they fit", 0};
   return {Sharded::kOn,
           "auto: with all of them a rank would take " + monitor::bytes_text(bytes) +

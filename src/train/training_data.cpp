@@ -94,23 +94,22 @@ std::shared_ptr<data::StepSource> synthetic_source(const config::RunConfig& conf
 }  // namespace
 
 TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
-                                runtime::Collectives& collectives,
-                                const runtime::Communicator& node,
+                                runtime::ControlCalls& control, const runtime::Communicator& node,
                                 const io::CheckpointReader* resumed) {
   TrainingData data;
-  const std::int64_t rank = collectives.rank();
-  const SlotDealing dealing = zero::slot_dealing(config, slots, collectives.size());
+  const std::int64_t rank = control.rank();
+  const SlotDealing dealing = zero::slot_dealing(config, slots, control.size());
   if (synthetic(config)) {
     data.source = synthetic_source(config, dealing, rank);
   } else {
     data::TokenizerPair given;
-    run_agreed(collectives, [&] { given = io::given_tokenizers(config, resumed); });
+    run_agreed(control, [&] { given = io::given_tokenizers(config, resumed); });
     data::NodeShare share = share_of(config);
     share.writer = node.rank() == 0;
     share.broadcast = [&node](std::string& text) { broadcast_on(node, text); };
     // open_dataset meets the node's ranks itself, also when it fails, so an error here is the same
     // on the ranks of a node.
-    run_agreed(collectives, [&] {
+    run_agreed(control, [&] {
       data.dataset =
           data::open_dataset(config.data, config::joint_vocabulary(config), share, given);
       data.source = corpus_source(data, config, dealing, rank);

@@ -156,7 +156,7 @@ class RunDecoder {
     const config::DecodeSection& decode = run_.config.decode;
     run_.memory.saw_decoding(batches.shapes(), batches.bytes(), decode.max_length);
     const data::Tokenizer& target = *run_.data.dataset.target_tokenizer;
-    return translate_corpus(host_ ? *host_ : run_.model, run_.engine, run_.collectives, batches,
+    return translate_corpus(host_ ? *host_ : run_.model, run_.engine, run_.control, batches,
                             {target, model::search_options(decode, run_.config.run.seed, target),
                              run_.stop, run_.sharded, run_.together});
   }
@@ -192,9 +192,9 @@ std::optional<std::vector<std::string>> translate_sentences(
     const RunParts& run, const data::ParallelCorpus& corpus,
     std::span<const std::int64_t> sentences) {
   const config::DataSection& section = run.config.data;
-  const std::int64_t rank = run.collectives.rank(), ranks = run.collectives.size();
+  const std::int64_t rank = run.control.rank(), ranks = run.control.size();
   data::Sources documents;
-  run_agreed(run.collectives, [&] { documents = long_documents(run, corpus, sentences); });
+  run_agreed(run.control, [&] { documents = long_documents(run, corpus, sentences); });
   RunDecoder decode(run);
   std::optional<Lines> lines;
   with_decoding_parameters(run.config, run.engine, [&] {
@@ -239,8 +239,8 @@ Validator::Validator(const RunParts& run)
       translated_(translated_in_validation(run.config, corpus_.size())),
       samples_(sample_places(run.config, corpus_.size())),
       scores_text_(scores_translations(run.config)) {
-  run_agreed(run_.collectives, [&] {
-    if (run_.collectives.rank() != 0 || translated_.empty()) return;
+  run_agreed(run_.control, [&] {
+    if (run_.control.rank() != 0 || translated_.empty()) return;
     require_script(run_.config);
     const Lines sources = corpus_.source_lines(), references = corpus_.target_lines();
     for (std::int64_t pair = 0; pair < corpus_.size(); ++pair) {
@@ -256,12 +256,11 @@ std::optional<Validation> Validator::run(std::int64_t step) {
   const config::RunConfig& config = run_.config;
   run_.watchdog.enter("validation", step);
   {
-    const EvaluationBatches batches(corpus_, config.data, run_.collectives.rank(),
-                                    run_.collectives.size());
+    const EvaluationBatches batches(corpus_, config.data, run_.control.rank(), run_.control.size());
     run_.memory.saw_evaluation(batches.shapes(), batches.bytes());
     std::optional<double> loss;
     with_decoding_parameters(config, run_.engine, [&] {
-      loss = evaluate_loss(run_.model, run_.engine, run_.collectives, batches, run_.stop);
+      loss = evaluate_loss(run_.model, run_.engine, run_.control, batches, run_.stop);
     });
     if (!loss) return std::nullopt;
     result.loss = *loss;
@@ -280,15 +279,15 @@ std::optional<Validation> Validator::run(std::int64_t step) {
   const Lines& lines = *translations;
   run_.watchdog.enter("scoring", step);
   std::string value;  // rank 0's, of the best metric
-  run_agreed(run_.collectives, [&] {
-    if (run_.collectives.rank() != 0) return;
+  run_agreed(run_.control, [&] {
+    if (run_.control.rank() != 0) return;
     score(lines, result);
     std::array<char, 64> digits{};
     if (result.best)
       value.assign(digits.data(),
                    std::to_chars(digits.data(), digits.data() + digits.size(), *result.best).ptr);
   });
-  run_.collectives.broadcast(value, 0);
+  run_.control.broadcast(value, 0);
   result.best = number_of(value);
   return result;
 }

@@ -82,7 +82,7 @@ UnitPlaces gather_places(const config::RunConfig& config, const FlatLayout& layo
 
 /// What zero.offload_* move to the host, and how updates then travel.
 void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatLayout& layout) {
-  if (b.memory == DeviceMemory::kHost) return;
+  if (b.memory == runtime::DeviceMemory::kHost) return;
   const ZeroPolicy policy = zero_policy(config);
   b.optimizer_on_host = config.zero.offload_optimizer && b.bytes_of_states() + b.masters > 0;
   b.parameters_on_host = config.zero.offload_parameters && policy.shard_parameters;
@@ -114,11 +114,11 @@ void place_states(EngineBuffers& b, const config::RunConfig& config, const FlatL
 
 /// Where the deck asks for audits.
 AuditBuffers audit_buffers(const config::RunConfig& config, const FlatLayout& layout,
-                           DeviceMemory memory) {
+                           runtime::DeviceMemory memory) {
   AuditBuffers b;
   if (config.run.audit_steps == 0) return b;
   b.hashes = std::ssize(layout.units()) + layout.ranks();
-  if (memory == DeviceMemory::kHost) return b;
+  if (memory == runtime::DeviceMemory::kHost) return b;
   b.piece = AuditBuffers::kPiece;
   b.arrivals = layout.shard_total() * element_size(buffer_types(config).reduced);
   return b;
@@ -143,7 +143,7 @@ std::vector<bool> kept_units(const config::RunConfig& config, const FlatLayout& 
 }
 
 EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& layout,
-                             const UnitUse& use, std::int64_t slots, DeviceMemory memory) {
+                             const UnitUse& use, std::int64_t slots, runtime::DeviceMemory memory) {
   const ZeroPolicy policy = zero_policy(config);
   const std::int64_t whole = layout.padded_total();
   const std::int64_t shard = layout.shard_total();
@@ -182,7 +182,8 @@ EngineBuffers engine_buffers(const config::RunConfig& config, const FlatLayout& 
   b.shard_blocks = shard / FlatLayout::kBlock;
   b.rounds = dealing.passes();
   b.record = b.shard_blocks + b.rounds;
-  b.records = memory == DeviceMemory::kOwn && layout.ranks() == 1 ? 0 : b.record * layout.ranks();
+  b.records =
+      memory == runtime::DeviceMemory::kOwn && layout.ranks() == 1 ? 0 : b.record * layout.ranks();
   b.memory = memory;
   b.overlap = overlap;
   b.audit = audit_buffers(config, layout, memory);
@@ -243,8 +244,8 @@ runtime::MemoryUse EngineBuffers::use() const {
       (unit_gradients + pending_shard * pending_sums + pending_whole * own_sums) * kFloat +
       travel * reduced;
   use[MemoryClass::kCommunication] += record * kDouble;
-  if (memory == DeviceMemory::kHost) use[MemoryClass::kCommunication] += audit.bytes();
-  if (memory == DeviceMemory::kOwn)
+  if (memory == runtime::DeviceMemory::kHost) use[MemoryClass::kCommunication] += audit.bytes();
+  if (memory == runtime::DeviceMemory::kOwn)
     use[MemoryClass::kCommunication] +=
         records * kDouble + std::int64_t{sizeof(runtime::StepOutcome)};
   if (!optimizer_on_host) use[MemoryClass::kOffloadStaging] = staging.bytes();
@@ -253,7 +254,7 @@ runtime::MemoryUse EngineBuffers::use() const {
 
 runtime::MemoryUse EngineBuffers::host_use() const {
   runtime::MemoryUse use;
-  if (memory == DeviceMemory::kOwn)
+  if (memory == runtime::DeviceMemory::kOwn)
     use[MemoryClass::kCommunication] =
         kOutcomes * std::int64_t{sizeof(runtime::StepOutcome)} + audit.bytes();
   if (parameters_on_host) use[MemoryClass::kParameters] = parameters * element_size(types.working);

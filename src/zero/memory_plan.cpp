@@ -59,9 +59,9 @@ std::int64_t activation_bytes(const PlanRequest& request, Pass pass,
                               const std::vector<BatchShape>& shapes) {
   if (shapes.empty()) return 0;
   const bool apart =
-      request.memory == DeviceMemory::kOwn && pass != Pass::kDecoding;  // the host decodes
+      request.memory == runtime::DeviceMemory::kOwn && pass != Pass::kDecoding;  // the host decodes
   model::ComputeDevice device = model::host_compute(request.config.run);
-  if (apart) device.memory = model::ComputeDevice::Memory::kOwn;
+  if (apart) device.memory = runtime::DeviceMemory::kOwn;
   device.fused_attention = device.fused_attention && (!apart || request.fused_attention);
   const model::GemmLibrary on_cpu = model::resolve_gemm(request.config.run.gemm);
   model::Transformer model({request.config.model, request.source_vocabulary,
@@ -101,15 +101,15 @@ runtime::LargestCalls largest_calls(const config::RunConfig& config, const FlatL
   const BufferTypes& types = buffers.types;
   const std::int64_t shard = layout.largest_unit() / layout.ranks();
   runtime::LargestCalls out;
-  out.all_gather = words(shard, types.working);
+  out.all_gather = shard * element_size(types.working);
   if (!zero_policy(config).shard_optimizer)
-    out.all_gather = std::max(out.all_gather, words(shard, types.reduced));
-  if (buffers.memory == DeviceMemory::kOwn)
-    out.all_gather = std::max(out.all_gather, 2 * buffers.record);  // words of its doubles
+    out.all_gather = std::max(out.all_gather, shard * element_size(types.reduced));
+  if (buffers.memory == runtime::DeviceMemory::kOwn)
+    out.all_gather = std::max(out.all_gather, buffers.record * kDouble);
   if (config.comm.reduction == config::Reduction::kFast) {
-    out.all_reduce = layout.largest_unit();
+    out.all_reduce = layout.largest_unit() * kFloat;
   } else {
-    out.exchange = words(shard, types.reduced);
+    out.exchange = shard * element_size(types.reduced);
   }
   return out;
 }
@@ -174,7 +174,7 @@ class PlanBuilder {
         buffers_(engine_buffers(config_, layout_, units_, request.slots, request.memory)),
         nodes_(request.nodes ? *request.nodes : runtime::NodeMap(static_cast<int>(request.ranks))),
         sharded_(zero_policy(config_).shard_parameters),
-        apart_(request.memory == DeviceMemory::kOwn),
+        apart_(request.memory == runtime::DeviceMemory::kOwn),
         states_(1 + static_cast<std::int64_t>(buffers_.states)),
         constants_(model::table_bytes(config_.model, request.longest)) {}
 

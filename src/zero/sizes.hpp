@@ -6,7 +6,6 @@
 namespace th::zero {
 
 constexpr std::int64_t kFloat = 4, kDouble = 8;  ///< bytes
-constexpr std::int64_t kWordsOfDouble = 2;       ///< floats that hold the bytes of a double
 
 /// A place that is not negative, as standard containers take it.
 constexpr std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }

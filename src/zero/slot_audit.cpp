@@ -140,7 +140,7 @@ class DeviceSlotAudit final : public SlotAudit {
 
 std::unique_ptr<SlotAudit> SlotAudit::make(runtime::Device& device, const FlatLayout& layout,
                                            const EngineBuffers& buffers) {
-  if (buffers.memory == DeviceMemory::kHost)
+  if (buffers.memory == runtime::DeviceMemory::kHost)
     return std::make_unique<HostSlotAudit>(device, layout, buffers);
   return std::make_unique<DeviceSlotAudit>(device, layout, buffers);
 }

@@ -285,7 +285,7 @@ void StateStore::update_next(const runtime::UpdateFactors& factors,
 }
 
 void StateStore::average(const Slice& slice, double rate) {
-  ensure(buffers_.memory == DeviceMemory::kHost && buffers_.averages,
+  ensure(buffers_.memory == runtime::DeviceMemory::kHost && buffers_.averages,
          "StateStore: there is no average on the host");
   const float* weights = at(State::kParameters, slice);
   float* averages = at(optimizer_state(buffers_.states - 1), slice);
@@ -298,7 +298,7 @@ void StateStore::average(const Slice& slice, double rate) {
 }
 
 void StateStore::swap_average(const Slice& slice) {
-  ensure(buffers_.memory == DeviceMemory::kHost && buffers_.averages,
+  ensure(buffers_.memory == runtime::DeviceMemory::kHost && buffers_.averages,
          "StateStore: there is no average on the host");
   float* weights = at(State::kParameters, slice);
   std::swap_ranges(weights, weights + slice.count, at(optimizer_state(buffers_.states - 1), slice));

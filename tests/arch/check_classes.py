@@ -22,9 +22,6 @@ ACCESS = ("public", "protected", "private")
 # leave the list.
 LARGER = {
     "Transformer": (24, 17),
-    "Collectives": (24, 0),
-    "Observed": (28, 11),  # a Collectives
-    "NcclCollectives": (22, 11),  # a Collectives
     "LongHead": (2, 32),
 }
 NEITHER = {"using", "typedef", "friend", "static_assert", "enum", "public", "protected", "private"}

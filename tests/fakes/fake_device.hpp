@@ -55,7 +55,9 @@ class FakeDevice final : public th::runtime::Device {
     FakeStreams::Kernel kernel_;
   };
 
-  [[nodiscard]] bool is_host() const noexcept override { return false; }
+  [[nodiscard]] th::runtime::DeviceMemory memory() const noexcept override {
+    return th::runtime::DeviceMemory::kOwn;
+  }
   [[nodiscard]] void* take(th::runtime::Place place, std::int64_t bytes) override {
     const std::size_t rounded = (static_cast<std::size_t>(bytes) + kPage - 1) / kPage * kPage;
     const bool device = place == th::runtime::Place::kDevice;

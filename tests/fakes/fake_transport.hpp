@@ -20,58 +20,50 @@ class FakeTransport final : public th::runtime::Collectives {
   FakeTransport(th::runtime::Collectives& host, FakeDevice& device)
       : host_(host), device_(device) {}
 
-  [[nodiscard]] int rank() const noexcept override { return host_.rank(); }
-  [[nodiscard]] int size() const noexcept override { return host_.size(); }
+  [[nodiscard]] th::runtime::ControlCalls& control() const noexcept override {
+    return host_.control();
+  }
   void use_stream(th::runtime::Stream* stream) override { stream_ = stream; }
   [[nodiscard]] std::unique_ptr<th::runtime::TransportBuffer> allocate(
-      std::int64_t elements) override {
+      std::int64_t bytes) override {
     auto made = std::make_unique<Buffer>();
-    made->memory = th::runtime::DeviceBlock(device_, th::runtime::Place::kDevice, elements * 4);
+    made->memory = th::runtime::DeviceBlock(device_, th::runtime::Place::kDevice, bytes);
     const th::runtime::MemoryScope scope(th::runtime::MemoryClass::kUntagged);  // of the test
-    made->staged = host_.allocate(elements);
+    made->staged = host_.allocate(bytes);
     return made;
   }
-  [[nodiscard]] std::vector<const float*> exchange(th::runtime::TransportBuffer& buffer,
-                                                   std::int64_t offset,
-                                                   std::int64_t slice) override {
+  [[nodiscard]] std::vector<th::runtime::Contribution> exchange(
+      th::runtime::TransportBuffer& buffer, const th::runtime::RankParts& parts,
+      const th::runtime::SubtreeSum* sum) override {
     expect_task();
-    copy(buffer, offset, slice * size());
-    return host_.exchange(staged(buffer), offset, slice);
+    copy(buffer, parts.offset, parts.size * size());
+    std::vector<th::runtime::Contribution> pieces = host_.exchange(staged(buffer), parts);
+    if (sum != nullptr) pieces.resize(static_cast<std::size_t>(sum->present));
+    return pieces;
   }
   void finish_exchange() override {
     if (!gathered_) host_.finish_exchange();
     gathered_ = false;
   }
-  void all_gather(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                  std::int64_t slice, float* full) override {
+  void all_gather(th::runtime::TransportBuffer& buffer, const th::runtime::RankParts& parts,
+                  std::byte* full, th::runtime::TransportBuffer* /*within*/) override {
     expect_task();
-    copy(buffer, offset + stride * rank(), slice);
-    if (full != buffer.data() + offset)
-      return host_.all_gather(staged(buffer), offset, stride, slice, full);
-    float* in_place = staged(buffer).data() + offset;
-    host_.all_gather(staged(buffer), offset, stride, slice, in_place);
-    std::memcpy(full, in_place, bytes(slice * size()));
+    copy(buffer, parts.of(rank()), parts.size);
+    if (full != buffer.data() + parts.offset) return host_.all_gather(staged(buffer), parts, full);
+    std::byte* in_place = staged(buffer).data() + parts.offset;
+    host_.all_gather(staged(buffer), parts, in_place);
+    std::memcpy(full, in_place, static_cast<std::size_t>(parts.size * size()));
   }
-  [[nodiscard]] std::vector<const float*> shards(th::runtime::TransportBuffer& buffer,
-                                                 std::int64_t offset, std::int64_t slice) override {
+  [[nodiscard]] std::vector<const std::byte*> shards(th::runtime::TransportBuffer& buffer,
+                                                     const th::runtime::RankParts& parts) override {
     gathered_ = true;
-    return Collectives::shards(buffer, offset, slice);
+    return Collectives::shards(buffer, parts);
   }
   void all_reduce_fast(float* data, std::int64_t count) override {
     expect_task();
     host_.all_reduce_fast(data, count);
   }
-  void sum_in_rank_order(std::span<double> values) override { host_.sum_in_rank_order(values); }
-  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    host_.all_gather_doubles(mine, all);
-  }
-  [[nodiscard]] std::int64_t maximum(std::int64_t value) override { return host_.maximum(value); }
-  void broadcast(std::string& text, int root) override { host_.broadcast(text, root); }
-  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
-    return host_.gather_texts(text);
-  }
-  void barrier() override { host_.barrier(); }
-  [[nodiscard]] const th::runtime::ByteCounters& bytes_sent() const noexcept override {
+  [[nodiscard]] th::runtime::ByteCounters bytes_sent() const noexcept override {
     return host_.bytes_sent();
   }
   [[nodiscard]] th::runtime::NodeMap nodes() const override { return host_.nodes(); }
@@ -84,8 +76,8 @@ class FakeTransport final : public th::runtime::Collectives {
 
  private:
   struct Buffer final : th::runtime::TransportBuffer {
-    [[nodiscard]] float* data() noexcept override { return memory.as<float>(); }
-    [[nodiscard]] std::int64_t elements() const noexcept override { return memory.bytes() / 4; }
+    [[nodiscard]] std::byte* data() noexcept override { return memory.data(); }
+    [[nodiscard]] std::int64_t bytes() const noexcept override { return memory.bytes(); }
     th::runtime::DeviceBlock memory;
     std::unique_ptr<th::runtime::TransportBuffer> staged;
   };
@@ -93,15 +85,12 @@ class FakeTransport final : public th::runtime::Collectives {
     th::ensure(stream_ != nullptr && device_.streams().runs(*stream_),
                "a transport was called outside of its stream");
   }
-  static std::size_t bytes(std::int64_t elements) {
-    return static_cast<std::size_t>(elements) * sizeof(float);
-  }
   static th::runtime::TransportBuffer& staged(th::runtime::TransportBuffer& buffer) {
     return *static_cast<Buffer&>(buffer).staged;
   }
-  static void copy(th::runtime::TransportBuffer& buffer, std::int64_t offset,
-                   std::int64_t elements) {
-    std::memcpy(staged(buffer).data() + offset, buffer.data() + offset, bytes(elements));
+  static void copy(th::runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t size) {
+    std::memcpy(staged(buffer).data() + offset, buffer.data() + offset,
+                static_cast<std::size_t>(size));
   }
 
   th::runtime::Collectives& host_;

@@ -204,8 +204,7 @@ class StoreRun {
  private:
   [[nodiscard]] EngineBuffers make_buffers() const {
     EngineBuffers buffers =
-        engine_buffers(config_, layout_, {{false, false}, {}}, kRanks,
-                       device_.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn);
+        engine_buffers(config_, layout_, {{false, false}, {}}, kRanks, device_.memory());
     if (several_pieces_ && buffers.staging.piece > 0) buffers.staging.piece = kPiece;
     return buffers;
   }

@@ -58,34 +58,26 @@ class Altered final : public th::runtime::Collectives {
  public:
   Altered(th::runtime::Collectives& inner, std::function<void()> before_exchange)
       : inner_(inner), before_exchange_(std::move(before_exchange)) {}
-  [[nodiscard]] int rank() const noexcept override { return inner_.rank(); }
-  [[nodiscard]] int size() const noexcept override { return inner_.size(); }
+  [[nodiscard]] th::runtime::ControlCalls& control() const noexcept override {
+    return inner_.control();
+  }
   [[nodiscard]] std::unique_ptr<th::runtime::TransportBuffer> allocate(std::int64_t n) override {
     return inner_.allocate(n);
   }
-  [[nodiscard]] std::vector<const float*> exchange(th::runtime::TransportBuffer& b,
-                                                   std::int64_t offset,
-                                                   std::int64_t slice) override {
+  [[nodiscard]] std::vector<th::runtime::Contribution> exchange(
+      th::runtime::TransportBuffer& b, const th::runtime::RankParts& parts,
+      const th::runtime::SubtreeSum* sum) override {
     before_exchange_();
-    return inner_.exchange(b, offset, slice);
+    return inner_.exchange(b, parts, sum);
   }
   void finish_exchange() override { inner_.finish_exchange(); }
-  void all_gather(th::runtime::TransportBuffer& b, std::int64_t offset, std::int64_t stride,
-                  std::int64_t slice, float* full) override {
-    inner_.all_gather(b, offset, stride, slice, full);
-  }
-  void sum_in_rank_order(std::span<double> v) override { inner_.sum_in_rank_order(v); }
-  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    inner_.all_gather_doubles(mine, all);
+  void all_gather(th::runtime::TransportBuffer& b, const th::runtime::RankParts& parts,
+                  std::byte* full, th::runtime::TransportBuffer* within) override {
+    inner_.all_gather(b, parts, full, within);
   }
   void all_reduce_fast(float* d, std::int64_t n) override { inner_.all_reduce_fast(d, n); }
-  [[nodiscard]] std::int64_t maximum(std::int64_t v) override { return inner_.maximum(v); }
-  void broadcast(std::string& t, int root) override { inner_.broadcast(t, root); }
-  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& t) override {
-    return inner_.gather_texts(t);
-  }
   void barrier() override { inner_.barrier(); }
-  [[nodiscard]] const th::runtime::ByteCounters& bytes_sent() const noexcept override {
+  [[nodiscard]] th::runtime::ByteCounters bytes_sent() const noexcept override {
     return inner_.bytes_sent();
   }
   [[nodiscard]] th::runtime::NodeMap nodes() const override { return inner_.nodes(); }
@@ -120,7 +112,7 @@ bool within_thirty(Passes passes, std::int64_t stage, th::runtime::Collectives& 
         (void)model.evaluate(engine.units(), batch);
     }
     if (passes == Passes::kSteps) (void)engine.step({1e-3, step});
-    found = collectives.maximum(seen(engine.flight_record()->events()) ? 0 : 1) == 0;
+    found = collectives.control().maximum(seen(engine.flight_record()->events()) ? 0 : 1) == 0;
   }
   return found;
 }
@@ -276,14 +268,14 @@ TEST(Order, ACollectiveBesidePendingOnesIsRefused) {
   std::promise<void> go;
   std::int64_t largest = 0;
   communication->enqueue("held", [&] { go.get_future().wait(); }, {});
-  communication->enqueue("maximum", [&] { largest = collectives->maximum(collectives->rank()); },
-                         {});
-  EXPECT_THROW((void)collectives->maximum(0), th::InternalError);
+  communication->enqueue(
+      "maximum", [&] { largest = collectives->control().maximum(collectives->rank()); }, {});
+  EXPECT_THROW((void)collectives->control().maximum(0), th::InternalError);
   EXPECT_THROW(collectives->barrier(), th::InternalError);
   go.set_value();
   communication->drain();
   EXPECT_EQ(largest, collectives->size() - 1);
-  EXPECT_EQ(collectives->maximum(5), 5) << "after a drain";
+  EXPECT_EQ(collectives->control().maximum(5), 5) << "after a drain";
   collectives->follow(nullptr);
 }
 
@@ -324,7 +316,7 @@ TEST(Failure, AStepThatIsGivenUpLeavesNoCollectiveBehind) {
       engine.begin_step();
       engine.accumulate(model, &batch, 1, 1e-3, 0.1);
     }
-    EXPECT_EQ(collectives->maximum(collectives->rank()), collectives->size() - 1)
+    EXPECT_EQ(collectives->control().maximum(collectives->rank()), collectives->size() - 1)
         << "stage " << stage;
   }
 }

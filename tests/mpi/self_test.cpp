@@ -64,27 +64,26 @@ TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
     const NodeMap map = all->nodes();
     const int rank = all->rank(), n = all->size();
     const std::int64_t counted = MemoryLedger::process().current().total();
-    const auto buffer = all->allocate_shared(kSlice * n, kSlice);
+    const auto buffer = all->allocate_shared(4 * kSlice * n, 4 * kSlice);
     ASSERT_TRUE(buffer->one_a_node());
     EXPECT_EQ(MemoryLedger::process().current().total() - counted, kSlice * 4);
     const std::int64_t empty = rss_shared_bytes();
-    std::fill_n(buffer->data() + kSlice * rank, kSlice, static_cast<float>(rank + 1));
+    auto* values = buffer->as<float>();
+    std::fill_n(values + kSlice * rank, kSlice, static_cast<float>(rank + 1));
     all->barrier();
     for (int r = 0; r < n; ++r) {  // written in place, without a collective
       for (std::int64_t i = 0; i < kSlice; ++i)
-        ASSERT_EQ(buffer->data()[kSlice * r + i],
-                  map.share(rank, r) ? static_cast<float>(r + 1) : 0)
-            << r;
+        ASSERT_EQ(values[kSlice * r + i], map.share(rank, r) ? static_cast<float>(r + 1) : 0) << r;
     }
     all->barrier();
-    all->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
+    all->all_gather(*buffer, {0, 4 * kSlice}, buffer->data());
     for (int r = 0; r < n; ++r) {
       for (std::int64_t i = 0; i < kSlice; ++i)
-        ASSERT_EQ(buffer->data()[kSlice * r + i], static_cast<float>(r + 1)) << r;
+        ASSERT_EQ(values[kSlice * r + i], static_cast<float>(r + 1)) << r;
     }
     const std::int64_t read = rss_shared_bytes();
     for (int r = 0; r < n; ++r) {
-      if (r != rank) buffer->forget(kSlice * r, kSlice);
+      if (r != rank) buffer->forget(4 * kSlice * r, 4 * kSlice);
     }
     if (map.node_size(rank) > 1) {
       EXPECT_GE(read - empty, kSlice * 4 * (n - 1));
@@ -92,7 +91,7 @@ TEST(SharedBuffer, IsOneForTheRanksOfANodeAndOneRanksForgettingChangesNoValue) {
           << "what is forgotten still counts as resident";
     }
     for (int r = 0; r < n; ++r)
-      EXPECT_EQ(buffer->data()[kSlice * r + kSlice / 2], static_cast<float>(r + 1)) << r;
+      EXPECT_EQ(values[kSlice * r + kSlice / 2], static_cast<float>(r + 1)) << r;
     all->barrier();
   }
 }
@@ -112,13 +111,13 @@ TEST(OrderCheck, TheFirstRankWhoseCollectiveDiffersIsNamedByAll) {
   OrderCheck check(MPI_COMM_WORLD);
   const auto watched = make_watched_collectives(*inner, watchdog, &check);
   const int last = watched->size() - 1;
-  EXPECT_EQ(watched->maximum(watched->rank()), last);
+  EXPECT_EQ(watched->control().maximum(watched->rank()), last);
   std::string message;
   try {
     if (watched->rank() == last)
       watched->barrier();
     else
-      (void)watched->maximum(1);
+      (void)watched->control().maximum(1);
   } catch (const MpiError& error) {
     message = error.what();
   }
@@ -128,13 +127,13 @@ TEST(OrderCheck, TheFirstRankWhoseCollectiveDiffersIsNamedByAll) {
       std::to_string(last) + " calls barrier (0, 0)";
   EXPECT_EQ(message, last == 0 ? "" : expected);
   std::vector<double> values(watched->rank() == last && last > 0 ? 3 : 2);
-  const auto sum = [&] { watched->sum_in_rank_order(values); };
+  const auto sum = [&] { watched->control().sum_in_rank_order(values); };
   if (last > 0)
     EXPECT_THROW(sum(), MpiError) << "another size is another call";
   else
     sum();
-  const auto buffer = watched->allocate(watched->size() * std::int64_t{4});
-  (void)watched->exchange(*buffer, 0, 4);
+  const auto buffer = watched->allocate(watched->size() * std::int64_t{16});
+  (void)watched->exchange(*buffer, {0, 16});
   watched->finish_exchange();
 }
 

@@ -128,7 +128,7 @@ class SharedFolder {
       path_ = (std::filesystem::temp_directory_path() / "th_mpi_XXXXXX").string();
       if (mkdtemp(path_.data()) == nullptr) path_.clear();
     }
-    collectives_.broadcast(path_, 0);
+    collectives_.control().broadcast(path_, 0);
   }
   ~SharedFolder() {
     collectives_.barrier();

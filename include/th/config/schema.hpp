@@ -9,6 +9,13 @@
 
 namespace th::config {
 
+/// A resume that finds another value of a key than the checkpoint's deck has.
+enum class OnResume {
+  kTold,      ///< says so
+  kFixed,     ///< is refused
+  kUnchecked  ///< says nothing, because the key names a place or is checked elsewhere
+};
+
 /// One key of the deck. Parser, --explain, docs/deck.md and the tests over the shipped decks are
 /// made from the table of these.
 struct Key {
@@ -17,8 +24,6 @@ struct Key {
   std::string default_value;  ///< as it is written in a deck
   std::string allowed;        ///< range or values
   std::string help;
-  /// Values that are known but not part of this build; "*": all but the default.
-  std::vector<std::string> absent;
   /// Returns false where the text is of the wrong kind or out of range.
   std::function<bool(RunConfig&, const std::string&)> set;
   /// The value as it is written in a deck; it reads back to the same value.
@@ -28,6 +33,7 @@ struct Key {
   /// Why `set` refuses a text, as in "'TEXT' names bleu twice". Null or an empty result: the text
   /// is of the wrong kind or out of range.
   std::function<std::string(const std::string&)> why{};
+  OnResume on_resume = OnResume::kTold;
 };
 
 /// All keys, in the order of the documentation.

@@ -10,7 +10,7 @@
 #include "th/io/checkpoint/checkpoint_folder.hpp"
 #include "th/io/checkpoint/checkpoint_info.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 #include "th/zero/engine/engine.hpp"
 
 namespace th::train {
@@ -24,7 +24,7 @@ class CheckpointSaver {
   /// With kWait save() returns when the checkpoint is complete.
   enum class Mode { kWait, kBackground };
   /// `retention`: which checkpoints stay until the first save is complete.
-  CheckpointSaver(runtime::Collectives& collectives, std::string checkpoints_folder,
+  CheckpointSaver(runtime::ControlCalls& control, std::string checkpoints_folder,
                   io::Retention retention, Mode mode);
   ~CheckpointSaver();
   CheckpointSaver(const CheckpointSaver&) = delete;
@@ -62,7 +62,7 @@ class CheckpointSaver {
                       const std::string& folder);
   void complete(const std::string& failure);
 
-  runtime::Collectives& collectives_;
+  runtime::ControlCalls& control_;
   std::string folder_;
   io::Retention retention_;
   Best next_;  ///< of the save in flight
@@ -80,7 +80,7 @@ class CheckpointSaver {
 /// any run) are skipped too. Throws if there are only such ones, or if one has a newer format.
 /// Collective.
 [[nodiscard]] std::unique_ptr<io::CheckpointReader> open_latest(
-    runtime::Collectives& collectives, const std::string& checkpoints_folder, std::string run,
+    runtime::ControlCalls& control, const std::string& checkpoints_folder, std::string run,
     std::vector<std::string>& notes, std::vector<std::string>& damaged);
 
 /// Throws CheckpointError if the checkpoint lacks a state of the engine's optimizer. Not
@@ -92,7 +92,7 @@ void require_states(const io::CheckpointReader& reader, const zero::ZeroEngine& 
 /// last checkpoint; `info` is that of the last one with the changes that an average needs. Values
 /// are added in fp64 and rounded once, so they are the same at every rank count. The readers' CRCs
 /// are checked. Throws CheckpointError on every rank. Collective.
-void write_mean(runtime::Collectives& collectives, const zero::FlatLayout& layout,
+void write_mean(runtime::ControlCalls& control, const zero::FlatLayout& layout,
                 const std::vector<std::unique_ptr<io::CheckpointReader>>& readers,
                 io::CheckpointInfo info, const std::string& checkpoints_folder);
 
@@ -104,7 +104,7 @@ enum class Checksums { kCheck, kCheckedBefore };
 /// is one rank, each file is read once; otherwise one of the ranks checks its CRC first. After an
 /// error the engine's state is undefined. Collective.
 void load_checkpoint(const io::CheckpointReader& reader, zero::ZeroEngine& engine,
-                     runtime::Collectives& collectives, LoadWhat what,
+                     runtime::ControlCalls& control, LoadWhat what,
                      Checksums checksums = Checksums::kCheck);
 
 }  // namespace th::train

@@ -13,7 +13,7 @@
 #include "th/data/tokenizer/tokenizer.hpp"
 #include "th/model/blocks/transformer.hpp"
 #include "th/model/decoding/decoding.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 #include "th/zero/engine/engine.hpp"
 #include "th/zero/memory_plan.hpp"
 
@@ -59,7 +59,7 @@ using StopCheck = std::function<bool()>;
 /// batches. Nothing if `stop` ended it. Collective.
 [[nodiscard]] std::optional<double> evaluate_loss(model::Transformer& model,
                                                   zero::ZeroEngine& engine,
-                                                  runtime::Collectives& collectives,
+                                                  runtime::ControlCalls& control,
                                                   const EvaluationBatches& batches,
                                                   const StopCheck& stop);
 
@@ -79,7 +79,7 @@ struct CorpusDecoding {
 /// lock step every few positions; if it ends the work, nothing is returned. Collective; a
 /// NumericsError of any rank is thrown on all.
 [[nodiscard]] std::optional<std::vector<std::string>> translate_corpus(
-    model::Transformer& model, zero::ZeroEngine& engine, runtime::Collectives& collectives,
+    model::Transformer& model, zero::ZeroEngine& engine, runtime::ControlCalls& control,
     const EvaluationBatches& batches, const CorpusDecoding& decoding);
 
 /// Calls body() while the engine's parameters are those of decode.parameters. If it throws, the run

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "th/config/run_config.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 #include "th/runtime/transport/mpi.hpp"
 #include "th/runtime/transport/transport_memory.hpp"
 
@@ -26,7 +26,7 @@ struct OverlapChoice {
 /// is on if it is on for every node. Collective. Throws DeckError if comm.overlap is on and MPI
 /// lets only one thread call it. `node`: the ranks of this node.
 [[nodiscard]] OverlapChoice resolve_overlap(const config::RunConfig& config,
-                                            runtime::Collectives& collectives,
+                                            runtime::ControlCalls& control,
                                             const runtime::Communicator& node,
                                             std::optional<runtime::Transport> transport);
 

@@ -38,8 +38,8 @@ class RunDevice {
   }
   /// The engine's device; null: the host.
   [[nodiscard]] runtime::Device* device() const noexcept { return device_.get(); }
-  [[nodiscard]] zero::DeviceMemory memory() const noexcept {
-    return on_gpu() ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost;
+  [[nodiscard]] runtime::DeviceMemory memory() const noexcept {
+    return on_gpu() ? runtime::DeviceMemory::kOwn : runtime::DeviceMemory::kHost;
   }
   /// The transport of a GPU's tensors; empty: the tensors are the host's.
   [[nodiscard]] std::optional<runtime::Transport> way() const noexcept { return way_; }

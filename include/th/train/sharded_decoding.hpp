@@ -10,7 +10,7 @@
 #include "th/config/run_config.hpp"
 #include "th/data/dataset.hpp"
 #include "th/model/decoding/decoding.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 #include "th/train/evaluation.hpp"
 #include "th/zero/decoding_source.hpp"
 #include "th/zero/memory_plan.hpp"
@@ -27,7 +27,7 @@ class LockStep {
  public:
   /// All arguments by reference outlive this object. `stop` may be empty.
   LockStep(const model::Transformer& model, zero::DecodingSource& source,
-           runtime::Collectives& collectives, model::SearchOptions options, StopCheck stop);
+           runtime::ControlCalls& control, model::SearchOptions options, StopCheck stop);
 
   using Results = std::vector<std::vector<model::Hypothesis>>;
   /// The translations of this rank's batch, as model::translate() gives them; none for a null or
@@ -46,7 +46,7 @@ class LockStep {
 
   const model::Transformer& model_;
   zero::DecodingSource& source_;
-  runtime::Collectives& collectives_;
+  runtime::ControlCalls& control_;
   model::SearchOptions options_;
   StopCheck stop_;
 };
@@ -69,7 +69,7 @@ struct ShardedChoice {
 /// than a rank's address space. Collective.
 [[nodiscard]] ShardedChoice choose_sharded_decoding(const zero::PlanRequest& request,
                                                     const data::Dataset& dataset,
-                                                    runtime::Collectives& collectives,
+                                                    runtime::ControlCalls& control,
                                                     std::int64_t ranks_here,
                                                     std::int64_t available);
 

@@ -8,7 +8,7 @@
 #include "th/data/loader.hpp"
 #include "th/io/checkpoint/checkpoint_reader.hpp"
 #include "th/model/blocks/transformer.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 #include "th/runtime/transport/mpi.hpp"
 #include "th/zero/engine/engine.hpp"
 
@@ -30,7 +30,7 @@ struct TrainingData {
 /// those of `resumed`, the checkpoint from which the run goes on, or as the deck says if it is
 /// null. Throws the same error on every rank. Collective.
 [[nodiscard]] TrainingData open_training_data(const config::RunConfig& config, std::int64_t slots,
-                                              runtime::Collectives& collectives,
+                                              runtime::ControlCalls& control,
                                               const runtime::Communicator& node,
                                               const io::CheckpointReader* resumed = nullptr);
 /// The same for a single process, as rank 0 of `ranks`. Not collective.

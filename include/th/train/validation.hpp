@@ -24,7 +24,7 @@ struct RunParts {
   const RunDevice& device;
   model::Transformer& model;
   zero::ZeroEngine& engine;
-  runtime::Collectives& collectives;
+  runtime::ControlCalls& control;
   runtime::Watchdog& watchdog;
   MemoryWatch& memory;
   Log& log;

@@ -6,6 +6,7 @@
 
 #include "th/base/slot_dealing.hpp"
 #include "th/config/run_config.hpp"
+#include "th/runtime/device/device_memory.hpp"
 #include "th/runtime/memory/memory_ledger.hpp"
 #include "th/runtime/transport/node_map.hpp"
 #include "th/zero/flat_layout.hpp"
@@ -15,7 +16,7 @@ namespace th::model {
 class Transformer;
 }
 namespace th::runtime {
-class Collectives;
+class ControlCalls;
 }
 
 namespace th::zero {
@@ -48,11 +49,6 @@ struct BufferTypes {
 /// exact reduction in fp32 adds them.
 [[nodiscard]] SlotDealing slot_dealing(const config::RunConfig& config, std::int64_t slots,
                                        std::int64_t ranks);
-/// The number of 4-byte words, in which transport buffers count; shards are multiples of 256
-/// elements.
-[[nodiscard]] inline std::int64_t words(std::int64_t elements, ElementType type) {
-  return elements * element_size(type) / 4;
-}
 
 /// How a model uses its units in one round of slots.
 struct UnitUse {
@@ -90,10 +86,6 @@ struct UnitPlaces {
                            : own[place - in_turn];
   }
 };
-
-/// The memory of a run's device: the host's (a CPU), or its own (a GPU), from which zero.offload_*
-/// may move states to the host.
-enum class DeviceMemory { kHost, kOwn };
 
 /// How the operands of an update are copied if device and host both hold some: piece by piece,
 /// through two places in the memory of the side that updates. The numbers below are bytes of an
@@ -161,7 +153,7 @@ struct EngineBuffers {
       kept;  ///< by unit: gathered once after each update (zero.persistence_threshold)
   std::int64_t shard_blocks = 0;  ///< of them this rank's
   std::int64_t rounds = 0;        ///< of a step
-  DeviceMemory memory = DeviceMemory::kHost;
+  runtime::DeviceMemory memory = runtime::DeviceMemory::kHost;
   bool optimizer_on_host =
       false;  ///< master weights and the optimizer's states, beside a device with memory of its own
   bool parameters_on_host = false;  ///< this rank's shards of the parameters, likewise
@@ -180,7 +172,7 @@ struct EngineBuffers {
   [[nodiscard]] runtime::MemoryUse host_use() const;
   /// Doubles of all ranks' records that a CPU has while a step ends.
   [[nodiscard]] std::int64_t records_at_end() const noexcept {
-    return memory == DeviceMemory::kHost ? records : 0;
+    return memory == runtime::DeviceMemory::kHost ? records : 0;
   }
   /// Bytes of an element of a state: 2 where the deck keeps them in bf16, and the average in fp32.
   [[nodiscard]] std::int64_t state_element(std::size_t state) const noexcept {
@@ -206,10 +198,9 @@ struct EngineBuffers {
 /// comm.overlap must be resolved: auto counts as off. zero.offload_* count where the device has
 /// memory of its own. Throws DeckError where zero.max_live_parameters leaves no room for one
 /// gathered unit.
-[[nodiscard]] EngineBuffers engine_buffers(const config::RunConfig& config,
-                                           const FlatLayout& layout, const UnitUse& use,
-                                           std::int64_t slots,
-                                           DeviceMemory memory = DeviceMemory::kHost);
+[[nodiscard]] EngineBuffers engine_buffers(
+    const config::RunConfig& config, const FlatLayout& layout, const UnitUse& use,
+    std::int64_t slots, runtime::DeviceMemory memory = runtime::DeviceMemory::kHost);
 
 /// Which data the ranks of a node store once, in shared memory (a CPU run). The data is equal on
 /// all of them, and each value is written by one of them. Each rank's ledger counts its own part.
@@ -224,7 +215,7 @@ struct OnceANode {
                                     std::optional<std::int64_t> shared_room);
 /// The bytes that shared-memory windows may take on the node with the least room; empty if no node
 /// knows. Collective.
-[[nodiscard]] std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives);
+[[nodiscard]] std::optional<std::int64_t> agreed_shared_room(runtime::ControlCalls& control);
 /// Whether the ranks of a node share the parameters, so that each holds its part of them: stage 3
 /// with zero.partition=node.
 [[nodiscard]] bool shares_by_node(const config::RunConfig& config) noexcept;

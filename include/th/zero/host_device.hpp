@@ -8,7 +8,9 @@ namespace th::zero {
 /// streams are threads. Its kernels are the engine's own code and run when they are called.
 class HostDevice : public runtime::Device {
  public:
-  [[nodiscard]] bool is_host() const noexcept final { return true; }
+  [[nodiscard]] runtime::DeviceMemory memory() const noexcept final {
+    return runtime::DeviceMemory::kHost;
+  }
   [[nodiscard]] void* take(runtime::Place place, std::int64_t bytes) final;
   void give(runtime::Place place, void* memory) noexcept final;
   [[nodiscard]] runtime::Stream& host() override { return caller_; }

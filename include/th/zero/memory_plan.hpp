@@ -42,8 +42,9 @@ struct PlanRequest {
   int rank = 0;                             ///< whose plan this is, where nodes are unlike
   std::optional<model::GemmLibrary> gemm;   ///< empty: that of run.gemm
   bool fused_attention = false;  ///< of a GPU's kernels (model::ComputeDevice::fused_attention)
-  DeviceMemory memory = DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds
-                                              ///< batches, staging copies and what is offloaded
+  runtime::DeviceMemory memory =
+      runtime::DeviceMemory::kHost;  ///< kOwn: of a GPU, beside which the host holds
+                                     ///< batches, staging copies and what is offloaded
   std::optional<runtime::Transport>
       transport;  ///< of tensors in a device's own memory; empty: one that keeps no buffers
 };

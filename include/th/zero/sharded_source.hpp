@@ -46,9 +46,7 @@ class ShardedSource final : public DecodingSource {
   [[nodiscard]] std::byte* at(std::byte* base, std::int64_t element) const {
     return base + element * element_size(buffers_.types.working);
   }
-  [[nodiscard]] std::byte* shards() const {
-    return reinterpret_cast<std::byte*>(parameters_->data());
-  }
+  [[nodiscard]] std::byte* shards() const { return parameters_->data(); }
   [[nodiscard]] std::byte* place_of(std::int64_t unit, std::size_t place) const;
   void gather(std::int64_t unit, std::byte* to);
 

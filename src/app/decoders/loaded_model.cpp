@@ -125,7 +125,7 @@ void LoadedModel::load_sharded(runtime::Collectives& collectives) {
       crc_ = crc32c(std::as_bytes(values), crc_);
     }
   };
-  train::run_agreed(collectives, read, "more ranks hold less each");
+  train::run_agreed(collectives.control(), read, "more ranks hold less each");
 }
 
 void LoadedModel::make_room(std::int64_t longest) {

@@ -38,15 +38,13 @@ Hypotheses take_hypotheses(Unpacking& from, std::int64_t sentences) {
 
 }  // namespace
 
-bool LockStepDecoder::any_stops(const Stop& stop) {
-  return collectives_.maximum(stop() ? 1 : 0) != 0;
-}
+bool LockStepDecoder::any_stops(const Stop& stop) { return control_.maximum(stop() ? 1 : 0) != 0; }
 
 template <typename Work>
 bool LockStepDecoder::in_rounds(std::size_t count, const Work& work) {
-  const auto ranks = static_cast<std::size_t>(collectives_.size());
+  const auto ranks = static_cast<std::size_t>(control_.size());
   for (std::size_t first = 0; first < count; first += ranks) {
-    const std::size_t mine = first + static_cast<std::size_t>(collectives_.rank());
+    const std::size_t mine = first + static_cast<std::size_t>(control_.rank());
     if (!work(mine < count ? static_cast<std::int64_t>(mine) : -1)) return false;
   }
   return true;
@@ -54,7 +52,7 @@ bool LockStepDecoder::in_rounds(std::size_t count, const Work& work) {
 
 std::optional<std::vector<Hypotheses>> LockStepDecoder::translate_all(
     std::span<const Task> tasks, const model::SearchOptions& options, const Stop& stop) {
-  train::LockStep together(model_.model(), model_.sharded(), collectives_, options,
+  train::LockStep together(model_.model(), model_.sharded(), control_, options,
                            [&] { return any_stops(stop); });
   std::string mine;
   const bool done = in_rounds(tasks.size(), [&](std::int64_t number) {
@@ -66,7 +64,7 @@ std::optional<std::vector<Hypotheses>> LockStepDecoder::translate_all(
     return found.has_value();
   });
   if (!done) return std::nullopt;
-  const std::vector<std::string> texts = collectives_.gather_texts(mine);
+  const std::vector<std::string> texts = control_.gather_texts(mine);
   std::vector<Unpacking> from(texts.begin(), texts.end());
   std::vector<Hypotheses> all;
   for (std::size_t i = 0; i < tasks.size(); ++i) {
@@ -78,7 +76,7 @@ std::optional<std::vector<Hypotheses>> LockStepDecoder::translate_all(
 
 std::optional<std::vector<std::vector<double>>> LockStepDecoder::score_all(
     std::span<const Task> tasks, const Stop& stop) {
-  train::LockStep together(model_.model(), model_.sharded(), collectives_, {}, {});
+  train::LockStep together(model_.model(), model_.sharded(), control_, {}, {});
   std::string mine;
   const bool done = in_rounds(tasks.size(), [&](std::int64_t number) {
     if (any_stops(stop)) return false;
@@ -88,7 +86,7 @@ std::optional<std::vector<std::vector<double>>> LockStepDecoder::score_all(
     return true;
   });
   if (!done) return std::nullopt;
-  const std::vector<std::string> texts = collectives_.gather_texts(mine);
+  const std::vector<std::string> texts = control_.gather_texts(mine);
   std::vector<Unpacking> from(texts.begin(), texts.end());
   std::vector<std::vector<double>> all;
   for (std::size_t i = 0; i < tasks.size(); ++i) {

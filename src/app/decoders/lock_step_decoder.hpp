@@ -6,7 +6,7 @@
 
 #include "app/decoders/batch_decoder.hpp"
 #include "app/decoders/loaded_model.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 
 namespace th::app {
 
@@ -16,8 +16,8 @@ namespace th::app {
 class LockStepDecoder final : public BatchDecoder {
  public:
   /// `model` has its parameters in shards. Both outlive it.
-  LockStepDecoder(LoadedModel& model, runtime::Collectives& collectives)
-      : model_(model), collectives_(collectives) {}
+  LockStepDecoder(LoadedModel& model, runtime::ControlCalls& control)
+      : model_(model), control_(control) {}
   void make_room(std::int64_t longest) override { model_.make_room(longest); }
   [[nodiscard]] std::optional<Hypotheses> translate(
       const data::Batch& batch, const model::SearchOptions& options,
@@ -38,7 +38,7 @@ class LockStepDecoder final : public BatchDecoder {
   [[nodiscard]] bool in_rounds(std::size_t count, const Work& work);
 
   LoadedModel& model_;
-  runtime::Collectives& collectives_;
+  runtime::ControlCalls& control_;
 };
 
 }  // namespace th::app

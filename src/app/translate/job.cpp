@@ -145,7 +145,7 @@ int run_on_ranks(const Request& request, const runtime::Communicator& world,
   const bool first = world.rank() == 0;
   auto collectives = runtime::make_mpi_collectives(world.get());
   const auto on_all = [&](const std::function<void()>& work) {
-    train::run_agreed(*collectives, work, kLessMemory);
+    train::run_agreed(collectives->control(), work, kLessMemory);
   };
   on_all([&] {
     if (first) check_files(request);

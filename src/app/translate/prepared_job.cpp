@@ -85,7 +85,7 @@ void PreparedJob::load() {
 
 void PreparedJob::load_sharded(runtime::Collectives& collectives) {
   model().load_sharded(collectives);
-  translate_with(std::make_unique<LockStepDecoder>(model(), collectives));
+  translate_with(std::make_unique<LockStepDecoder>(model(), collectives.control()));
 }
 
 void PreparedJob::translate_with(std::unique_ptr<BatchDecoder> decoder) {

@@ -1,5 +1,7 @@
 #include "config/key_table.hpp"
 
+#include <algorithm>
+
 // The keys of the deck's section [model].
 namespace th::config {
 
@@ -133,10 +135,15 @@ void add_parameters(std::vector<Key>& t) {
 }  // namespace
 
 void add_model(std::vector<Key>& t) {
+  const auto first = static_cast<std::ptrdiff_t>(t.size());
   add_layers(t);
   add_positions(t);
   add_attentions(t);
   add_parameters(t);
+  // A checkpoint's parameters are those of one model. What is computed again changes no bit.
+  std::for_each(t.begin() + first, t.end(), [](Key& key) {
+    if (key.name != "model.gradient_checkpointing") key.on_resume = OnResume::kFixed;
+  });
 }
 
 }  // namespace th::config

@@ -40,7 +40,8 @@ Choices<OptimizerKind> names() {
 }  // namespace
 
 void add_optimizer(std::vector<Key>& t) {
-  t.push_back(choice_key("optimizer.name", TH_AT(optimizer.name), names(), "The optimizer."));
+  t.push_back(
+      fixed(choice_key("optimizer.name", TH_AT(optimizer.name), names(), "The optimizer.")));
   t.push_back(number_key("optimizer.lr", TH_AT(optimizer.lr), {.low = 0},
                          "The learning rate; with noam a factor of it."));
   const Interval below_1{.low = 0, .high = 1, .high_open = true};

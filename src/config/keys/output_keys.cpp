@@ -18,16 +18,16 @@ void add_checkpoint(std::vector<Key>& t) {
   t.push_back(integer_key("checkpoint.average_last", TH_AT(checkpoint.average_last), 0, 1000,
                           "The run ends with checkpoints/mean_NNNNNNNN, the average of the "
                           "parameters of its last so many checkpoints. 0: none."));
-  t.push_back(
+  t.push_back(unchecked(
       choice_or_path_key("checkpoint.resume", TH_AT(checkpoint.resume),
                          Choices<Resume>{{"none", Resume::kNone}, {"latest", Resume::kLatest}},
                          Resume::kPath, TH_AT(checkpoint.resume_path),
                          "The run goes on from this checkpoint, at any rank count and stage. A "
-                         "path that holds no checkpoint is exit 5."));
-  t.push_back(path_key(
+                         "path that holds no checkpoint is exit 5.")));
+  t.push_back(unchecked(path_key(
       "checkpoint.init_from", TH_AT(checkpoint.init_from),
       "A new run begins at step 0 with the parameters of this checkpoint and a fresh optimizer "
-      "(fine-tuning). A run's folder stands for its final checkpoint, else its newest."));
+      "(fine-tuning). A run's folder stands for its final checkpoint, else its newest.")));
   t.push_back(boolean_key("checkpoint.branch", TH_AT(checkpoint.branch),
                           "With a path in checkpoint.resume, a new run with an id and an output "
                           "folder of its own goes on from there."));

@@ -13,11 +13,12 @@ void add_run(std::vector<Key>& t) {
       "test set are scored by ROUGE, data.max_source_length = 400 and data.max_target_length = "
       "100; section summarization treats longer documents."));
   t.push_back(
-      integer_key("run.seed", TH_AT(run.seed), 0, kMost,
-                  "Initial values, the order of the data, dropout and draws depend on it."));
-  t.push_back(path_key("run.output_dir", TH_AT(run.output_dir),
-                       "All output goes below this folder, which is relative to the working "
-                       "directory. Default: runs/NAME, where NAME is the deck's."));
+      fixed(integer_key("run.seed", TH_AT(run.seed), 0, kMost,
+                        "Initial values, the order of the data, dropout and draws depend on it.")));
+  t.push_back(
+      unchecked(path_key("run.output_dir", TH_AT(run.output_dir),
+                         "All output goes below this folder, which is relative to the working "
+                         "directory. Default: runs/NAME, where NAME is the deck's.")));
   t.push_back(number_key("run.max_minutes", TH_AT(run.max_minutes), {.low = 0},
                          "The run ends with a checkpoint and exit 75 before a step that would "
                          "exceed this time. A twentieth of it, a minute at most, is kept for the "

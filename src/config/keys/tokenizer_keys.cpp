@@ -90,14 +90,14 @@ Key vocabulary_key() {
 }
 
 void add_training_of_pieces(std::vector<Key>& t) {
-  t.push_back(
+  t.push_back(fixed(
       of_pieces(boolean_key("data.byte_fallback", TH_AT(data.byte_fallback),
                             "A character outside the vocabulary becomes the bytes of its UTF-8, "
-                            "for which there are 256 tokens. false: it becomes unknown.")));
-  t.push_back(of_pieces(
+                            "for which there are 256 tokens. false: it becomes unknown."))));
+  t.push_back(fixed(of_pieces(
       number_key("data.character_coverage", TH_AT(data.character_coverage), {.low = 0.9, .high = 1},
-                 "Share of the text's characters, by occurrence, that are tokens themselves.")));
-  t.push_back(of_pieces(
+                 "Share of the text's characters, by occurrence, that are tokens themselves."))));
+  t.push_back(fixed(of_pieces(
       choice_key("data.normalization", TH_AT(data.normalization),
                  Choices<Normalization>{{"identity", Normalization::kIdentity},
                                         {"nfkc", Normalization::kNfkc},
@@ -106,8 +106,8 @@ void add_training_of_pieces(std::vector<Key>& t) {
                                         {"nmt_nfkc_cf", Normalization::kNmtNfkcCf}},
                  "SentencePiece's rule for characters, part of its model. identity keeps them. "
                  "nfkc is Unicode's compatibility form, which makes full-width signs ASCII. nmt_ "
-                 "also removes control characters; _cf makes all text lower-case.")));
-  t.push_back(of_pieces(symbols_key()));
+                 "also removes control characters; _cf makes all text lower-case."))));
+  t.push_back(fixed(of_pieces(symbols_key())));
 }
 
 }  // namespace
@@ -124,14 +124,14 @@ void add_tokenizer(std::vector<Key>& t) {
     // bpe and unigram are compared with what is brought.
     return said || c.data.tokenizer != TokenizerKind::kWord ? "" : not_made(c);
   };
-  t.push_back(kind);
+  t.push_back(fixed(kind));
   Key size = integer_key("data.vocab_size", TH_AT(data.vocab_size), 0, 1 << 28,
                          "Number of tokens, with the special ones. word has at most so many, 0: no "
                          "limit. bpe and unigram have exactly so many, 0: 8000.");
   size.idle = [](const RunConfig& c) {
     return c.data.synthetic != Synthetic::kNone ? std::string() : not_made(c);
   };
-  t.push_back(size);
+  t.push_back(fixed(size));
   Key frequency = integer_key("data.min_freq", TH_AT(data.min_freq), 1, kMost,
                               "A word must occur this often to be in the vocabulary.");
   frequency.idle = [](const RunConfig& c) -> std::string {
@@ -140,18 +140,19 @@ void add_tokenizer(std::vector<Key>& t) {
     return why.empty() && c.data.tokenizer != TokenizerKind::kWord ? "data.tokenizer is not word"
                                                                    : why;
   };
-  t.push_back(frequency);
+  t.push_back(fixed(frequency));
   t.push_back(path_key("data.tokenizer_model", TH_AT(data.tokenizer_model),
                        "A SentencePiece model (bpe or unigram) that the run takes instead of "
                        "making one. Its special symbols become the ids 0 to 3."));
   t.push_back(path_key("data.target_tokenizer_model", TH_AT(data.target_tokenizer_model),
                        "The target's model, where it is not data.tokenizer_model."));
-  t.push_back(of_making(choice_key("data.joint_vocabulary", TH_AT(data.joint_vocabulary),
-                                   Choices<JointVocabulary>{{"auto", JointVocabulary::kAuto},
-                                                            {"true", JointVocabulary::kTrue},
-                                                            {"false", JointVocabulary::kFalse}},
-                                   "Both sides have one vocabulary, made from both texts. auto: "
-                                   "where model.tie_embeddings ties the source.")));
+  t.push_back(
+      fixed(of_making(choice_key("data.joint_vocabulary", TH_AT(data.joint_vocabulary),
+                                 Choices<JointVocabulary>{{"auto", JointVocabulary::kAuto},
+                                                          {"true", JointVocabulary::kTrue},
+                                                          {"false", JointVocabulary::kFalse}},
+                                 "Both sides have one vocabulary, made from both texts. auto: "
+                                 "where model.tie_embeddings ties the source."))));
   t.push_back(vocabulary_key());
   add_training_of_pieces(t);
   Key sampling =
@@ -164,7 +165,7 @@ void add_tokenizer(std::vector<Key>& t) {
     const bool word = c.data.tokenizer == TokenizerKind::kWord && not_made(c).empty();
     return word && c.data.subword_sampling > 0 ? "data.tokenizer is word" : "";
   };
-  t.push_back(sampling);
+  t.push_back(fixed(sampling));
 }
 
 }  // namespace th::config

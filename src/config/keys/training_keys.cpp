@@ -9,9 +9,10 @@ void add_train(std::vector<Key>& t) {
   t.push_back(integer_key(
       "train.max_steps", TH_AT(train.max_steps), 0, kMost,
       "The run ends at this optimizer step, counted from step 0 across resumes. 0: no limit."));
-  t.push_back(integer_key("train.micro_batches", TH_AT(train.micro_batches), 0, 1 << 20,
-                          "Number of micro-batches (slots) in one optimizer step over all ranks. "
-                          "0: the rank count at step 0."));
+  t.push_back(
+      unchecked(integer_key("train.micro_batches", TH_AT(train.micro_batches), 0, 1 << 20,
+                            "Number of micro-batches (slots) in one optimizer step over all ranks. "
+                            "0: the rank count at step 0.")));
   t.push_back(number_key("train.label_smoothing", TH_AT(train.label_smoothing),
                          {.low = 0, .high = 1, .high_open = true},
                          "Share of a label's probability that is spread over all tokens."));

@@ -15,7 +15,9 @@ class CudaDevice final : public runtime::Device {
   /// `compute` must outlive the device. Throws DeviceError where there is none.
   explicit CudaDevice(cudaStream_t compute);
   ~CudaDevice() override;
-  [[nodiscard]] bool is_host() const noexcept override { return false; }
+  [[nodiscard]] runtime::DeviceMemory memory() const noexcept override {
+    return runtime::DeviceMemory::kOwn;
+  }
   [[nodiscard]] void* take(runtime::Place place, std::int64_t bytes) override;
   void give(runtime::Place place, void* memory) noexcept override;
   [[nodiscard]] runtime::Stream& host() override { return caller_; }

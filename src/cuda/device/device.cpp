@@ -50,7 +50,7 @@ std::string uuid_text(const cudaUUID_t& uuid) {
 
 /// All ranks' texts, of which each is empty where the rank succeeded: throws the first that is not,
 /// on every rank.
-void throw_first(runtime::Collectives& control, const std::string& mine) {
+void throw_first(runtime::ControlCalls& control, const std::string& mine) {
   const std::vector<std::string> all = control.gather_texts(mine);
   for (std::size_t r = 0; r < all.size(); ++r) {
     if (!all[r].empty()) throw DeviceError("rank " + std::to_string(r) + ": " + all[r]);
@@ -87,7 +87,7 @@ std::string device_line(int number, const DeviceInfo& info) {
   return text.data();
 }
 
-DeviceSelection select_device(runtime::Collectives& control, const std::string& host,
+DeviceSelection select_device(runtime::ControlCalls& control, const std::string& host,
                               bool sharing) {
   std::vector<DeviceInfo> here;
   std::string problem;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 
 namespace th::cuda {
 
@@ -28,7 +28,7 @@ struct DeviceSelection {
 };
 /// Collective over `control`: each rank's device by assign_devices(), made the current one. Throws
 /// the same DeviceError on every rank.
-[[nodiscard]] DeviceSelection select_device(runtime::Collectives& control, const std::string& host,
+[[nodiscard]] DeviceSelection select_device(runtime::ControlCalls& control, const std::string& host,
                                             bool sharing);
 
 }  // namespace th::cuda

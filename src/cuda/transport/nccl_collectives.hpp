@@ -24,34 +24,24 @@ class NcclCollectives final : public runtime::Collectives {
                   cudaStream_t stream);
   ~NcclCollectives() override;
 
-  [[nodiscard]] int rank() const noexcept override { return rank_; }
-  [[nodiscard]] int size() const noexcept override { return size_; }
+  [[nodiscard]] runtime::ControlCalls& control() const noexcept override {
+    return control_.control();
+  }
   /// A CudaStream: while it is used the host watches for failures of peers wherever it waits for
   /// the streams of its device.
   void use_stream(runtime::Stream* stream) override;
-  [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t elements) override;
-  [[nodiscard]] std::vector<const float*> exchange(runtime::TransportBuffer& buffer,
-                                                   std::int64_t offset,
-                                                   std::int64_t slice) override;
+  [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t bytes) override;
+  [[nodiscard]] std::vector<runtime::Contribution> exchange(
+      runtime::TransportBuffer& buffer, const runtime::RankParts& parts,
+      const runtime::SubtreeSum* sum = nullptr) override;
   void finish_exchange() override;
-  void all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                  std::int64_t slice, float* full) override;
+  void all_gather(runtime::TransportBuffer& buffer, const runtime::RankParts& parts,
+                  std::byte* full, runtime::TransportBuffer* within = nullptr) override;
   void all_reduce_fast(float* data, std::int64_t count) override;
 
-  void sum_in_rank_order(std::span<double> values) override { control_.sum_in_rank_order(values); }
-  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    control_.all_gather_doubles(mine, all);
-  }
-  [[nodiscard]] std::int64_t maximum(std::int64_t value) override {
-    return control_.maximum(value);
-  }
-  void broadcast(std::string& text, int root) override { control_.broadcast(text, root); }
-  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
-    return control_.gather_texts(text);
-  }
   /// Waits for this rank's device first.
   void barrier() override;
-  [[nodiscard]] const runtime::ByteCounters& bytes_sent() const noexcept override;
+  [[nodiscard]] runtime::ByteCounters bytes_sent() const noexcept override;
   [[nodiscard]] runtime::NodeMap nodes() const override { return control_.nodes(); }
   /// Device memory.
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override {
@@ -73,9 +63,8 @@ class NcclCollectives final : public runtime::Collectives {
   std::shared_ptr<StreamContext> watched_;  ///< of the stream that is used
   Counted<DeviceBuffer> received_;
   NcclCommunicator communicator_;
-  runtime::ByteCounters moved_;          // data only
-  mutable runtime::ByteCounters bytes_;  // with the control calls of `control_`
-  std::int64_t control_before_;          // what `control_` had sent before this object
+  runtime::ByteCounters moved_;  // data only
+  std::int64_t control_before_;  // what `control_` had sent before this object
 };
 
 /// Collective: one call of each kind with a known answer, and a send to the next rank, timed.

@@ -31,7 +31,7 @@ std::string nccl_version() {
          std::to_string(v % 100);
 }
 
-NcclCommunicator::NcclCommunicator(runtime::Collectives& control,
+NcclCommunicator::NcclCommunicator(runtime::ControlCalls& control,
                                    std::chrono::duration<double> limit)
     : limit_(limit), rank_(control.rank()), size_(control.size()) {
   std::string problem;
@@ -57,7 +57,7 @@ NcclCommunicator::NcclCommunicator(runtime::Collectives& control,
 
 /// Makes the communicator; a failure of this rank's is returned as text, so that all ranks can be
 /// told.
-std::string NcclCommunicator::begin(runtime::Collectives& control) {
+std::string NcclCommunicator::begin(runtime::ControlCalls& control) {
   std::string id, problem;
   if (rank_ == 0) {
     ncclUniqueId unique{};

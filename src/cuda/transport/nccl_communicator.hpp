@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cuda/handles/cuda_handles.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 
 namespace th::cuda {
 
@@ -16,7 +16,7 @@ class NcclCommunicator {
   /// Collective over `control`, which carries rank 0's unique id (MPI_Bcast). Uses the current
   /// device. When one rank fails, or does not come within `limit`, every rank that came throws the
   /// same NcclError.
-  NcclCommunicator(runtime::Collectives& control, std::chrono::duration<double> limit);
+  NcclCommunicator(runtime::ControlCalls& control, std::chrono::duration<double> limit);
   ~NcclCommunicator();
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -40,7 +40,7 @@ class NcclCommunicator {
   using Clock = std::chrono::steady_clock;
   [[nodiscard]] bool past(Clock::time_point start) const { return Clock::now() - start > limit_; }
   [[noreturn]] void fail(const std::string& message);
-  [[nodiscard]] std::string begin(runtime::Collectives& control);
+  [[nodiscard]] std::string begin(runtime::ControlCalls& control);
 
   ncclComm_t comm_ = nullptr;
   std::chrono::duration<double> limit_;

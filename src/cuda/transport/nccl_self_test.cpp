@@ -7,6 +7,7 @@ namespace th::cuda {
 
 namespace {
 
+constexpr std::int64_t kFloat = sizeof(float);
 constexpr std::int64_t kSlice = 1 << 20;  // elements a rank: 4 MiB
 
 /// A value that names its rank, its receiver and its place; small integers, so that sums in any
@@ -18,7 +19,7 @@ float mark(int from, int to, std::int64_t i) {
 /// Copies between the self-test's host arrays and the device, in the order of its stream.
 class Exam {
  public:
-  explicit Exam(NcclCollectives& nccl) : nccl_(nccl), host_(kSlice * 4 * nccl.size()) {}
+  explicit Exam(NcclCollectives& nccl) : nccl_(nccl), host_(kSlice * kFloat * nccl.size()) {}
 
   [[nodiscard]] float* host() const { return static_cast<float*>(host_.get()); }
   void to_device(float* device, std::int64_t count) const {
@@ -77,52 +78,54 @@ std::string self_test(NcclCollectives& nccl) {
   const int rank = nccl.rank(), size = nccl.size();
   const std::int64_t whole = kSlice * size;
   Exam exam(nccl);
-  const auto sent = nccl.allocate(whole);
-  const auto full = nccl.allocate(whole);
-  float* slice_of_mine = sent->data() + kSlice * rank;
+  const runtime::RankParts parts{0, kSlice * kFloat};
+  const auto sent = nccl.allocate(whole * kFloat);
+  const auto full = nccl.allocate(whole * kFloat);
+  float* slice_of_mine = sent->as<float>() + kSlice * rank;
 
   for (std::int64_t i = 0; i < whole; ++i)
     exam.host()[i] = mark(rank, static_cast<int>(i / kSlice), i % kSlice);
-  exam.to_device(sent->data(), whole);
+  exam.to_device(sent->as<float>(), whole);
   nccl.synchronize();
-  const std::vector<const float*> pieces = nccl.exchange(*sent, 0, kSlice);
+  const std::vector<runtime::Contribution> pieces = nccl.exchange(*sent, parts);
   for (int r = 0; r < size; ++r) {
-    exam.from_device(pieces[static_cast<std::size_t>(r)], kSlice);
+    exam.from_device(reinterpret_cast<const float*>(pieces[static_cast<std::size_t>(r)].data),
+                     kSlice);
     exam.compare("exchange", kSlice, [&](std::int64_t i) { return mark(r, rank, i); });
   }
   nccl.finish_exchange();
 
-  nccl.all_gather(*sent, 0, kSlice, kSlice, full->data());
-  exam.from_device(full->data(), whole);
+  nccl.all_gather(*sent, parts, full->data());
+  exam.from_device(full->as<float>(), whole);
   exam.compare("all-gather", whole, [&](std::int64_t i) {
     return mark(static_cast<int>(i / kSlice), static_cast<int>(i / kSlice), i % kSlice);
   });
 
-  send_to_next(nccl, slice_of_mine, full->data());
-  exam.from_device(full->data(), kSlice);
+  send_to_next(nccl, slice_of_mine, full->as<float>());
+  exam.from_device(full->as<float>(), kSlice);
   const int before = (rank + size - 1) % size;
   exam.compare("send to the next rank", kSlice,
                [&](std::int64_t i) { return mark(before, before, i); });
 
   for (std::int64_t i = 0; i < kSlice; ++i) exam.host()[i] = mark(rank, 0, i);
-  exam.to_device(full->data(), kSlice);
+  exam.to_device(full->as<float>(), kSlice);
   nccl.synchronize();
-  nccl.all_reduce_fast(full->data(), kSlice);
-  exam.from_device(full->data(), kSlice);
+  nccl.all_reduce_fast(full->as<float>(), kSlice);
+  exam.from_device(full->as<float>(), kSlice);
   exam.compare("all-reduce", kSlice, [&](std::int64_t i) {
     return static_cast<float>(size) * mark(0, 0, i) + 32.0F * static_cast<float>(size * (size - 1));
   });
 
-  const std::vector<std::string> problems = nccl.gather_texts(exam.problem());
+  const std::vector<std::string> problems = nccl.control().gather_texts(exam.problem());
   for (std::size_t r = 0; r < problems.size(); ++r) {
     if (!problems[r].empty())
       throw NcclError("the self-test of NCCL failed on rank " + std::to_string(r) + ": " +
                       problems[r]);
   }
   const double to_next =
-      exam.rate(kSlice * 4, [&] { send_to_next(nccl, slice_of_mine, full->data()); });
-  const double gather = exam.rate(kSlice * 4 * (size - 1),
-                                  [&] { nccl.all_gather(*sent, 0, kSlice, kSlice, full->data()); });
+      exam.rate(kSlice * kFloat, [&] { send_to_next(nccl, slice_of_mine, full->as<float>()); });
+  const double gather =
+      exam.rate(kSlice * kFloat * (size - 1), [&] { nccl.all_gather(*sent, parts, full->data()); });
   nccl.release_buffer();  // the run's units need another one
   std::array<char, 160> text{};
   std::snprintf(

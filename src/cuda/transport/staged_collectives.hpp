@@ -41,33 +41,23 @@ class StagedCollectives final : public runtime::Collectives {
                     std::int64_t piece = kPiece);
   ~StagedCollectives() override;
 
-  [[nodiscard]] int rank() const noexcept override { return control_.rank(); }
-  [[nodiscard]] int size() const noexcept override { return control_.size(); }
+  [[nodiscard]] runtime::ControlCalls& control() const noexcept override {
+    return control_.control();
+  }
   /// A CudaStream.
   void use_stream(runtime::Stream* stream) override;
-  [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t elements) override;
-  [[nodiscard]] std::vector<const float*> exchange(runtime::TransportBuffer& buffer,
-                                                   std::int64_t offset,
-                                                   std::int64_t slice) override;
+  [[nodiscard]] std::unique_ptr<runtime::TransportBuffer> allocate(std::int64_t bytes) override;
+  [[nodiscard]] std::vector<runtime::Contribution> exchange(
+      runtime::TransportBuffer& buffer, const runtime::RankParts& parts,
+      const runtime::SubtreeSum* sum = nullptr) override;
   /// The pieces are copies: nothing to wait for.
   void finish_exchange() override {}
-  void all_gather(runtime::TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                  std::int64_t slice, float* full) override;
+  void all_gather(runtime::TransportBuffer& buffer, const runtime::RankParts& parts,
+                  std::byte* full, runtime::TransportBuffer* within = nullptr) override;
   void all_reduce_fast(float* data, std::int64_t count) override;
-  void sum_in_rank_order(std::span<double> values) override { control_.sum_in_rank_order(values); }
-  void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    control_.all_gather_doubles(mine, all);
-  }
-  [[nodiscard]] std::int64_t maximum(std::int64_t value) override {
-    return control_.maximum(value);
-  }
-  void broadcast(std::string& text, int root) override { control_.broadcast(text, root); }
-  [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
-    return control_.gather_texts(text);
-  }
   /// Waits for this rank's device first.
   void barrier() override;
-  [[nodiscard]] const runtime::ByteCounters& bytes_sent() const noexcept override {
+  [[nodiscard]] runtime::ByteCounters bytes_sent() const noexcept override {
     return control_.bytes_sent();
   }
   [[nodiscard]] runtime::ByteCounters bytes_between_nodes() const noexcept override {
@@ -83,26 +73,26 @@ class StagedCollectives final : public runtime::Collectives {
   }
 
  private:
-  /// Host memory for pieces of `elements` a rank. Collective.
-  void reserve(std::int64_t elements);
+  /// Host memory for pieces of `bytes` a rank. Collective.
+  void reserve(std::int64_t bytes);
   void wait();
-  /// Runs of elements whose starts are `pitch` elements apart.
+  /// Runs of bytes whose starts are `pitch` bytes apart.
   template <typename T>
   struct Rows {
     T* first;
     std::int64_t pitch;
   };
-  /// Copies `rows` runs of `width` elements each.
-  void copy_rows(Rows<float> to, Rows<const float> from, std::int64_t width, std::int64_t rows,
-                 cudaMemcpyKind kind);
+  /// Copies `rows` runs of `width` bytes each.
+  void copy_rows(Rows<std::byte> to, Rows<const std::byte> from, std::int64_t width,
+                 std::int64_t rows, cudaMemcpyKind kind);
 
   runtime::Collectives& control_;
   cudaStream_t made_with_, stream_;
   std::int64_t piece_, reserved_ = 0;
-  /// What peers read: size() * reserved_ elements.
+  /// What peers read: size() * reserved_ bytes.
   std::unique_ptr<runtime::TransportBuffer> leaving_;
   std::optional<PinnedRange> leaving_pinned_;
-  Counted<PinnedBuffer> arriving_;  ///< size() * reserved_ elements
+  Counted<PinnedBuffer> arriving_;  ///< size() * reserved_ bytes
   Counted<DeviceBuffer> received_;  ///< of exchange(): the other ranks' slices
 };
 

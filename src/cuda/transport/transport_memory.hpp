@@ -5,21 +5,25 @@
 
 namespace th::cuda {
 
+inline std::size_t as_size(std::int64_t bytes) { return static_cast<std::size_t>(bytes); }
+
 /// A TransportBuffer in device memory, zeroed in the order of `stream`.
 class DeviceTransportBuffer final : public runtime::TransportBuffer {
  public:
-  DeviceTransportBuffer(std::int64_t elements, cudaStream_t stream)
-      : memory_(elements * 4, runtime::CountedAs::kCallers), elements_(elements) {
-    if (elements > 0)
-      check_cuda(cudaMemsetAsync(memory_.get(), 0, static_cast<std::size_t>(elements) * 4, stream),
+  DeviceTransportBuffer(std::int64_t bytes, cudaStream_t stream)
+      : memory_(bytes, runtime::CountedAs::kCallers), bytes_(bytes) {
+    if (bytes > 0)
+      check_cuda(cudaMemsetAsync(memory_.get(), 0, static_cast<std::size_t>(bytes), stream),
                  "cudaMemsetAsync");
   }
-  [[nodiscard]] float* data() noexcept override { return static_cast<float*>(memory_.get()); }
-  [[nodiscard]] std::int64_t elements() const noexcept override { return elements_; }
+  [[nodiscard]] std::byte* data() noexcept override {
+    return static_cast<std::byte*>(memory_.get());
+  }
+  [[nodiscard]] std::int64_t bytes() const noexcept override { return bytes_; }
 
  private:
   Counted<DeviceBuffer> memory_;
-  std::int64_t elements_;
+  std::int64_t bytes_;
 };
 
 }  // namespace th::cuda

@@ -60,7 +60,7 @@ void Output::loss_slices(const Pass& pass, const ParameterSpan& p, const at::Ten
     const at::Tensor h = hidden_MD.narrow(0, first, rows);
     // Where a product would add the bias in a pass of its own, the loss adds it as it reads.
     const bool late =
-        c.memory == ComputeDevice::Memory::kHost && !c.gemm->adds_bias(h.scalar_type());
+        c.memory == runtime::DeviceMemory::kHost && !c.gemm->adds_bias(h.scalar_type());
     at::Tensor scores = c.gemm->forward(h, weight(pass, p), late ? at::Tensor() : bias);
     c.run(scores, [&]<typename T>(const Kernels<T>& k) {
       double* of_rows = kept != nullptr ? kept + first : row_losses.data_ptr<double>();

@@ -35,7 +35,7 @@ struct Pass {
       nullptr;  ///< to a device with memory of its own, where anything is computed
   PackedRows::Sides sides = PackedRows::Sides::kBoth;
   PackedRows rows{batch, places(), context.cuts, sides};
-  BatchArrays arrays = context.memory == ComputeDevice::Memory::kHost ? host_arrays(batch, rows)
+  BatchArrays arrays = context.memory == runtime::DeviceMemory::kHost ? host_arrays(batch, rows)
                        : copies != nullptr                            ? copies->take(batch, rows)
                                                                       : BatchArrays();
   LossTarget target{};
@@ -53,7 +53,7 @@ struct Pass {
 
  private:
   [[nodiscard]] PackedRows::Places places() const {
-    if (context.memory == ComputeDevice::Memory::kOwn) return PackedRows::Places::kLeftOut;
+    if (context.memory == runtime::DeviceMemory::kOwn) return PackedRows::Places::kLeftOut;
     return context.gemm->computes() ? PackedRows::Places::kMade : PackedRows::Places::kShapesOnly;
   }
 };

@@ -18,7 +18,7 @@ namespace {
 /// What products of a device with memory of its own keep; a plan counts it
 /// (Transformer::constant_bytes).
 at::Tensor make_workspace(const ComputeDevice& device, Arithmetic arithmetic) {
-  if (device.memory == ComputeDevice::Memory::kHost || arithmetic == Arithmetic::kShapesOnly)
+  if (device.memory == runtime::DeviceMemory::kHost || arithmetic == Arithmetic::kShapesOnly)
     return {};
   return model::empty({runtime::kProductWorkspace},
                       at::TensorOptions().dtype(at::kByte).device(device.tensors));
@@ -63,7 +63,7 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
       workspace_(make_workspace(device, arithmetic)),
       gemm_(device.kernels->multiply != nullptr ? Gemm(*device.kernels, workspace_)
                                                 : Gemm(gemm, arithmetic)),
-      inference_gemm_(device.memory == ComputeDevice::Memory::kHost ? gemm_.rowwise() : gemm_),
+      inference_gemm_(device.memory == runtime::DeviceMemory::kHost ? gemm_.rowwise() : gemm_),
       longest_(spec.max_length),
       positions_(std::make_unique<PositionTables>(spec, device.tensors)),
       cuts_(attention_cuts(spec)),
@@ -96,7 +96,7 @@ void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record
 
 std::int64_t Transformer::constant_bytes() const noexcept {
   return table_bytes(model_, longest_) +
-         (device_.memory == ComputeDevice::Memory::kOwn ? runtime::kProductWorkspace : 0);
+         (device_.memory == runtime::DeviceMemory::kOwn ? runtime::kProductWorkspace : 0);
 }
 
 double Transformer::training_flops(const PassSizes& sizes) const {
@@ -194,7 +194,7 @@ LossSum Transformer::evaluate(ParameterSource& source, const data::Batch& batch)
 
 std::vector<double> Transformer::sentence_losses(ParameterSource& source,
                                                  const data::Batch& batch) {
-  ensure(device_.memory == ComputeDevice::Memory::kHost, "sentence_losses: on the host");
+  ensure(device_.memory == runtime::DeviceMemory::kHost, "sentence_losses: on the host");
   const auto options = at::TensorOptions().dtype(at::kDouble);
   const at::Tensor rows = model::empty({batch.target_tokens}, options);
   auto* loss = rows.data_ptr<double>();

@@ -56,7 +56,7 @@ IncrementalDecoder::IncrementalDecoder(const Transformer& model, ParameterSource
   ensure(candidates.empty() || std::ssize(candidates) == batch.sentences,
          "IncrementalDecoder: candidates of other sentences than the batch's");
   ensure(steps <= model.longest(), "IncrementalDecoder: more steps than positions");
-  ensure(model.device().memory == ComputeDevice::Memory::kHost,
+  ensure(model.device().memory == runtime::DeviceMemory::kHost,
          "IncrementalDecoder: decoding is the host's");
   State& s = *state_;
   ensure(candidates.empty() || s.pass.context.gemm->computes(),

@@ -40,7 +40,7 @@ void AttentionInOneKernel::backward(const AttentionTape& tape, const at::Tensor&
 }
 
 at::Tensor AttentionInOneKernel::scratch() const {
-  if (context_.memory != ComputeDevice::Memory::kHost) return {};
+  if (context_.memory != runtime::DeviceMemory::kHost) return {};
   return model::empty(
       {at::get_num_threads() * runtime::host_attention_scratch(site_.rules.scores, all_.queries,
                                                                all_.keys, width_ / context_.heads)},

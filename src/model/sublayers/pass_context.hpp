@@ -23,7 +23,7 @@ struct PassContext {
   /// False (selective checkpointing): what is cheap to compute again is not kept.
   bool keep_cheap = true;
   const KernelSet* kernels = &host_kernels();  ///< of the device that the tensors are on
-  ComputeDevice::Memory memory = ComputeDevice::Memory::kHost;
+  runtime::DeviceMemory memory = runtime::DeviceMemory::kHost;
   bool fused_attention = true;  ///< ComputeDevice::fused_attention
   config::NormKind norm_kind = config::NormKind::kLayer;
   float norm_eps = 1e-5F;

@@ -16,7 +16,7 @@ at::Tensor empty_fp32(const at::Tensor& like, std::int64_t n) {
 bool PassContext::fuses(at::ScalarType type, std::int64_t queries, std::int64_t keys,
                         std::int64_t head_width) const {
   if (!fused_attention) return false;
-  if (memory == ComputeDevice::Memory::kHost)
+  if (memory == runtime::DeviceMemory::kHost)
     return host_kernels().fp32->has<op::Attention<float>>();
   // A plan is told whether the device has it.
   const bool there = !gemm->computes() || kernels->bf16->has<op::Attention<Bf16>>();

@@ -10,7 +10,7 @@ DeviceBlock::DeviceBlock(Device& device, Place place, std::int64_t bytes)
     : device_(&device), place_(place), bytes_(bytes) {
   if (bytes == 0) return;
   memory_ = static_cast<std::byte*>(device.take(place, bytes));
-  const bool host = place == Place::kHost || device.is_host();
+  const bool host = place == Place::kHost || device.memory() == DeviceMemory::kHost;
   note_allocation(memory_, static_cast<std::size_t>(bytes),
                   host ? MemoryLedger::process() : MemoryLedger::device());
   if (host) {

@@ -167,9 +167,9 @@ LedgerCalls ledger_calls() noexcept {
                 place == Place::kHost ? MemoryLedger::process() : MemoryLedger::device());
           },
           note_release,
-          [](Collectives& control, std::int64_t elements) {
+          [](Collectives& control, std::int64_t bytes) {
             const MemoryScope scope(MemoryClass::kCommunication);
-            return control.allocate(elements).release();
+            return control.allocate(bytes).release();
           }};
 }
 

@@ -21,7 +21,7 @@ ClockOffset measure_clock_offset(Collectives& collectives, std::int64_t (*clock)
     std::array<double, 2> mine{static_cast<double>(clock()), 0};
     collectives.barrier();
     mine[1] = static_cast<double>(clock());
-    collectives.all_gather_doubles(mine, all);
+    collectives.control().all_gather_doubles(mine, all);
     for (const int here : nodes.ranks_of(node)) {
       for (const int there : nodes.ranks_of(node_of_first)) {
         least = std::max(least, entered(here) - left(there));

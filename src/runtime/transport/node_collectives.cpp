@@ -20,12 +20,12 @@ constexpr int kExchangeTag = 1, kShardTag = 2;
 class NodeCollectives::Messages {
  public:
   explicit Messages(MPI_Comm comm) : comm_(comm) {}
-  void receive(float* to, std::int64_t count, int from, int tag) {
-    check_mpi(MPI_Irecv(to, as_count(count), MPI_FLOAT, from, tag, comm_, next()), "MPI_Irecv");
+  void receive(std::byte* to, std::int64_t bytes, int from, int tag) {
+    check_mpi(MPI_Irecv(to, as_words(bytes), kWordType, from, tag, comm_, next()), "MPI_Irecv");
   }
-  void send(const float* from, std::int64_t count, int to, int tag) {
-    check_mpi(MPI_Isend(from, as_count(count), MPI_FLOAT, to, tag, comm_, next()), "MPI_Isend");
-    sent_ += count * 4;
+  void send(const std::byte* from, std::int64_t bytes, int to, int tag) {
+    check_mpi(MPI_Isend(from, as_words(bytes), kWordType, to, tag, comm_, next()), "MPI_Isend");
+    sent_ += bytes;
   }
   /// Returns the bytes sent.
   std::int64_t complete() {
@@ -49,125 +49,110 @@ NodeCollectives::NodeCollectives(MPI_Comm world, Communicator node, NodeMap node
       node_(std::move(node)),
       fence_(node_, waiting, nodes_.nodes() > 1 ? comm_.get() : MPI_COMM_NULL) {}
 
-std::unique_ptr<TransportBuffer> NodeCollectives::allocate(std::int64_t elements) {
-  if (room_for(elements, nodes_.node_size(rank_)))
-    return std::make_unique<WindowBuffer>(node_.get(), elements);
-  return MessageCollectives::allocate(elements);
+std::unique_ptr<TransportBuffer> NodeCollectives::allocate(std::int64_t bytes) {
+  if (room_for(bytes, nodes_.node_size(rank_)))
+    return std::make_unique<WindowBuffer>(node_.get(), bytes);
+  return MessageCollectives::allocate(bytes);
 }
 
-std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t elements,
+std::unique_ptr<TransportBuffer> NodeCollectives::allocate_shared(std::int64_t bytes,
                                                                   std::int64_t counted) {
-  if (!room_for(elements, 1)) return nullptr;
-  return std::make_unique<WindowBuffer>(node_.get(), elements, WindowBuffer::Copies::kOneANode,
+  if (!room_for(bytes, 1)) return nullptr;
+  return std::make_unique<WindowBuffer>(node_.get(), bytes, WindowBuffer::Copies::kOneANode,
                                         counted);
 }
 
 /// A page of /dev/shm that can't be had is a SIGBUS at its first touch, so the room is looked at
 /// first.
-bool NodeCollectives::room_for(std::int64_t elements, int copies) {
+bool NodeCollectives::room_for(std::int64_t bytes, int copies) {
   fence_.wait();  // whoever freed a window has done so
   int room =
-      nodes_.node_size(rank_) == 1 || windows_fit(elements * 4 * copies, 1, shared_memory_room())
-          ? 1
-          : 0;
+      nodes_.node_size(rank_) == 1 || windows_fit(bytes * copies, 1, shared_memory_room()) ? 1 : 0;
   check_mpi(MPI_Allreduce(MPI_IN_PLACE, &room, 1, MPI_INT, MPI_MIN, comm_.get()), "MPI_Allreduce");
   crowded_ = crowded_ || room == 0;
   return room == 1;
 }
 
-std::vector<const float*> NodeCollectives::exchange(TransportBuffer& buffer, std::int64_t offset,
-                                                    std::int64_t slice) {
+std::vector<Contribution> NodeCollectives::exchange(TransportBuffer& buffer, const RankParts& parts,
+                                                    const SubtreeSum* sum) {
   auto* window = dynamic_cast<WindowBuffer*>(&buffer);
-  if (window == nullptr) return MessageCollectives::exchange(buffer, offset, slice);
-  std::vector<SlotBlock> ranks;
-  for (int r = 0; r < size_; ++r) ranks.push_back({r, 1});
-  std::vector<const float*> pieces;
-  for (const Contribution& one : exchange_blocks(*window, offset, slice, ranks, nullptr))
-    pieces.push_back(one.data);
-  return pieces;
-}
-
-std::vector<Contribution> NodeCollectives::exchange_sums(TransportBuffer& buffer,
-                                                         std::int64_t offset, std::int64_t slice,
-                                                         const SubtreeSum& sum) {
-  auto* window = dynamic_cast<WindowBuffer*>(&buffer);
-  if (window == nullptr) return Collectives::exchange_sums(buffer, offset, slice, sum);
-  return exchange_blocks(*window, offset, slice, slot_blocks(nodes_, sum.first_slot, sum.present),
-                         &sum);
-}
-
-std::vector<Contribution> NodeCollectives::exchange_blocks(WindowBuffer& window,
-                                                           std::int64_t offset, std::int64_t slice,
-                                                           const std::vector<SlotBlock>& blocks,
-                                                           const SubtreeSum* sum) {
-  const auto words = [&](const SlotBlock& block) { return block.count > 1 ? sum->words : slice; };
+  if (window == nullptr) return MessageCollectives::exchange(buffer, parts, sum);
+  std::vector<SlotBlock> blocks;
+  if (sum != nullptr) {
+    blocks = slot_blocks(nodes_, sum->first_slot, sum->present);
+  } else {
+    for (int r = 0; r < size_; ++r) blocks.push_back({r, 1});
+  }
+  const auto bytes = [&](const SlotBlock& block) {
+    return block.count > 1 ? sum->floats * std::int64_t{sizeof(float)} : parts.size;
+  };
   std::int64_t arriving = 0;
-  for (const SlotBlock& block : blocks) arriving += here(block.first) ? 0 : words(block);
-  float* arrival = arriving > 0 ? grown(received_, arriving) : nullptr;
+  for (const SlotBlock& block : blocks) arriving += here(block.first) ? 0 : bytes(block);
+  std::byte* arrival = arriving > 0 ? grown(received_, arriving) : nullptr;
   std::vector<Contribution> out;
   Messages messages(comm_.get());
   fence_.wait();
   for (const SlotBlock& block : blocks) {
     if (here(block.first)) {
       for (int r = block.first; r < block.first + block.count; ++r)
-        out.push_back({of(window, r) + offset + slice * rank_, 1});
+        out.push_back({of(*window, r) + parts.of(rank_), 1});
       continue;
     }
-    messages.receive(arrival, words(block), sender_of(nodes_, block, rank_), kExchangeTag);
+    messages.receive(arrival, bytes(block), sender_of(nodes_, block, rank_), kExchangeTag);
     out.push_back({arrival, block.count});
-    arrival += words(block);
+    arrival += bytes(block);
   }
   for (const SlotBlock& block : blocks) {
     if (block.first <= rank_ && rank_ < block.first + block.count)
-      send_block(messages, window, offset, slice, block, sum);
+      send_block(messages, *window, parts, block, sum);
   }
-  count(&ByteCounters::exchange, slice * 4, messages.complete());
+  count(&ByteCounters::exchange, parts.size, messages.complete());
   return out;
 }
 
-void NodeCollectives::send_block(Messages& messages, WindowBuffer& window, std::int64_t offset,
-                                 std::int64_t slice, const SlotBlock& block,
-                                 const SubtreeSum* sum) {
+void NodeCollectives::send_block(Messages& messages, WindowBuffer& window, const RankParts& parts,
+                                 const SlotBlock& block, const SubtreeSum* sum) {
   const int owners = sends_of(nodes_, block, rank_);
-  float* out = block.count > 1 && owners > 0 ? grown(sums_, sum->words * owners) : nullptr;
-  std::vector<const float*> slices(static_cast<std::size_t>(block.count));
+  const std::int64_t bytes =
+      block.count > 1 ? sum->floats * std::int64_t{sizeof(float)} : parts.size;
+  std::byte* out = block.count > 1 && owners > 0 ? grown(sums_, bytes * owners) : nullptr;
+  std::vector<const std::byte*> slices(static_cast<std::size_t>(block.count));
   for (int step = 1; step < size_; ++step) {
     const int owner = (rank_ + step) % size_;
     if (here(owner) || sender_of(nodes_, block, owner) != rank_) continue;
-    const std::int64_t at = offset + slice * owner;
     if (block.count == 1) {
-      messages.send(window.data() + at, slice, owner, kExchangeTag);
+      messages.send(window.data() + parts.of(owner), bytes, owner, kExchangeTag);
       continue;
     }
     for (int i = 0; i < block.count; ++i)
-      slices[static_cast<std::size_t>(i)] = of(window, block.first + i) + at;
-    sum->add(slices, out);
-    messages.send(out, sum->words, owner, kExchangeTag);
-    out += sum->words;
+      slices[static_cast<std::size_t>(i)] = of(window, block.first + i) + parts.of(owner);
+    sum->add(slices, reinterpret_cast<float*>(out));
+    messages.send(out, bytes, owner, kExchangeTag);
+    out += bytes;
   }
 }
 
 template <typename Place>
-void NodeCollectives::bring_shards(WindowBuffer& window, std::int64_t mine, std::int64_t slice,
+void NodeCollectives::bring_shards(WindowBuffer& window, std::int64_t mine, std::int64_t size,
                                    WindowBuffer& landing, const Place& at_landing) {
   const int node = nodes_.node_of(rank_);
   Messages messages(comm_.get());
   for (int r = 0; r < size_; ++r) {
     if (!here(r) && nodes_.taker(node, r) == rank_)
-      messages.receive(landing.data() + at_landing(r), slice, r, kShardTag);
+      messages.receive(landing.data() + at_landing(r), size, r, kShardTag);
   }
   for (int step = 1; step < nodes_.nodes(); ++step) {
-    messages.send(window.data() + mine, slice, nodes_.taker((node + step) % nodes_.nodes(), rank_),
+    messages.send(window.data() + mine, size, nodes_.taker((node + step) % nodes_.nodes(), rank_),
                   kShardTag);
   }
-  count(&ByteCounters::all_gather, slice * 4, messages.complete());
+  count(&ByteCounters::all_gather, size, messages.complete());
   fence_.wait();
 }
 
-WindowBuffer* NodeCollectives::landing(std::int64_t slice) {
+WindowBuffer* NodeCollectives::landing(std::int64_t size) {
   const int peers = nodes_.node_size(rank_);
-  const std::int64_t room = slice * ((nodes_.outsiders(rank_) + peers - 1) / peers);
-  if (landing_ == nullptr || landing_->elements() < room) {
+  const std::int64_t room = size * ((nodes_.outsiders(rank_) + peers - 1) / peers);
+  if (landing_ == nullptr || landing_->bytes() < room) {
     landing_.reset();
     if (!room_for(room, peers)) return nullptr;
     const MemoryScope scope(MemoryClass::kCommunication);
@@ -176,61 +161,56 @@ WindowBuffer* NodeCollectives::landing(std::int64_t slice) {
   return landing_.get();
 }
 
-void NodeCollectives::all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                                 std::int64_t slice, float* full) {
+void NodeCollectives::gather_into(TransportBuffer& buffer, const RankParts& parts,
+                                  std::byte* full) {
   auto* window = dynamic_cast<WindowBuffer*>(&buffer);
-  const bool in_place = stride == slice && full == buffer.data() + offset;
+  const bool in_place = parts.stride == parts.size && full == buffer.data() + parts.offset;
   WindowBuffer* arrivals = in_place || nodes_.nodes() == 1 ? window
                            : window == nullptr             ? nullptr
-                                                           : landing(slice);
-  if (arrivals == nullptr)
-    return MessageCollectives::all_gather(buffer, offset, stride, slice, full);
+                                                           : landing(parts.size);
+  if (arrivals == nullptr) return MessageCollectives::all_gather(buffer, parts, full, nullptr);
   const int node = nodes_.node_of(rank_), peers = nodes_.node_size(rank_);
   const auto at_landing = [&](int r) {
-    return in_place ? offset + slice * r : slice * (nodes_.outside_place(node, r) / peers);
+    return in_place ? parts.of(r) : parts.size * (nodes_.outside_place(node, r) / peers);
   };
-  bring_shards(*window, offset + stride * rank_, slice, *arrivals, at_landing);
+  bring_shards(*window, parts.of(rank_), parts.size, *arrivals, at_landing);
   if (in_place && window->one_a_node())
     return;  // what the node's ranks have is there, and nobody reads another's
   for (int r = 0; r < size_; ++r) {
-    const float* from = here(r) ? of(*window, r) + offset + stride * r
-                                : of(*arrivals, nodes_.taker(node, r)) + at_landing(r);
-    float* to = full + slice * r;
-    if (from != to) std::memcpy(to, from, static_cast<std::size_t>(slice) * 4);
+    const std::byte* from = here(r) ? of(*window, r) + parts.of(r)
+                                    : of(*arrivals, nodes_.taker(node, r)) + at_landing(r);
+    std::byte* to = full + parts.size * r;
+    if (from != to) std::memcpy(to, from, static_cast<std::size_t>(parts.size));
   }
   fence_.wait();
 }
 
-void NodeCollectives::all_gather_shared(TransportBuffer& buffer, std::int64_t offset,
-                                        std::int64_t stride, std::int64_t slice,
-                                        TransportBuffer& to, std::int64_t at) {
-  const auto* whole = dynamic_cast<WindowBuffer*>(&to);
-  if (whole == nullptr || !whole->one_a_node())
-    return all_gather(buffer, offset, stride, slice, to.data() + at);
+void NodeCollectives::all_gather(TransportBuffer& buffer, const RankParts& parts, std::byte* full,
+                                 TransportBuffer* within) {
+  const auto* whole = dynamic_cast<WindowBuffer*>(within);
+  if (whole == nullptr || !whole->one_a_node()) return gather_into(buffer, parts, full);
   fence_.wait();
-  std::memcpy(to.data() + at + slice * rank_, buffer.data() + offset + stride * rank_,
-              static_cast<std::size_t>(slice) * 4);
-  all_gather(to, at, slice, slice, to.data() + at);
+  std::memcpy(full + parts.size * rank_, buffer.data() + parts.of(rank_),
+              static_cast<std::size_t>(parts.size));
+  gather_into(*within, {full - within->data(), parts.size}, full);
 }
 
-std::vector<const float*> NodeCollectives::shards(TransportBuffer& buffer, std::int64_t offset,
-                                                  std::int64_t slice) {
+std::vector<const std::byte*> NodeCollectives::shards(TransportBuffer& buffer,
+                                                      const RankParts& parts) {
   auto* window = dynamic_cast<WindowBuffer*>(&buffer);
-  if (window == nullptr) return MessageCollectives::shards(buffer, offset, slice);
-  bring_shards(*window, offset + slice * rank_, slice, *window,
-               [&](int r) { return offset + slice * r; });
-  std::vector<const float*> out;
+  if (window == nullptr) return MessageCollectives::shards(buffer, parts);
+  bring_shards(*window, parts.of(rank_), parts.size, *window, [&](int r) { return parts.of(r); });
+  std::vector<const std::byte*> out;
   for (int r = 0; r < size_; ++r)
-    out.push_back(of(*window, here(r) ? r : nodes_.taker(nodes_.node_of(rank_), r)) + offset +
-                  slice * r);
+    out.push_back(of(*window, here(r) ? r : nodes_.taker(nodes_.node_of(rank_), r)) + parts.of(r));
   return out;
 }
 
 std::int64_t NodeCollectives::communication_bytes() const noexcept {
-  std::int64_t elements = 0;
+  std::int64_t bytes = landing_ != nullptr ? landing_->bytes() : 0;
   for (const auto* buffer : {received_.get(), sums_.get()})
-    elements += buffer != nullptr ? buffer->elements() : 0;
-  return (elements + (landing_ != nullptr ? landing_->elements() : 0)) * 4;
+    bytes += buffer != nullptr ? buffer->bytes() : 0;
+  return bytes;
 }
 
 std::string NodeCollectives::description() const {

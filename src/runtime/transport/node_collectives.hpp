@@ -21,45 +21,37 @@ class NodeCollectives final : public MessageCollectives {
   /// `node`: the ranks of this node in rank order. Collective.
   NodeCollectives(MPI_Comm world, Communicator node, NodeMap nodes, Waiting waiting);
 
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override;
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements,
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t bytes) override;
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t bytes,
                                                                  std::int64_t counted) override;
-  [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset,
-                                                   std::int64_t slice) override;
-  [[nodiscard]] std::vector<Contribution> exchange_sums(TransportBuffer& buffer,
-                                                        std::int64_t offset, std::int64_t slice,
-                                                        const SubtreeSum& sum) override;
+  [[nodiscard]] std::vector<Contribution> exchange(TransportBuffer& buffer, const RankParts& parts,
+                                                   const SubtreeSum* sum) override;
   void finish_exchange() override { fence_.wait(); }
-  void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                  std::int64_t slice, float* full) override;
-  void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                         std::int64_t slice, TransportBuffer& to, std::int64_t at) override;
-  [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset,
-                                                 std::int64_t slice) override;
+  void all_gather(TransportBuffer& buffer, const RankParts& parts, std::byte* full,
+                  TransportBuffer* within) override;
+  [[nodiscard]] std::vector<const std::byte*> shards(TransportBuffer& buffer,
+                                                     const RankParts& parts) override;
   [[nodiscard]] std::int64_t communication_bytes() const noexcept override;
   [[nodiscard]] std::string description() const override;
 
  private:
   class Messages;
-  /// Blocks of ranks, each one rank or (with `sum`) a subtree, to their owners.
-  [[nodiscard]] std::vector<Contribution> exchange_blocks(WindowBuffer& window, std::int64_t offset,
-                                                          std::int64_t slice,
-                                                          const std::vector<SlotBlock>& blocks,
-                                                          const SubtreeSum* sum);
-  void send_block(Messages& messages, WindowBuffer& window, std::int64_t offset, std::int64_t slice,
+  void send_block(Messages& messages, WindowBuffer& window, const RankParts& parts,
                   const SlotBlock& block, const SubtreeSum* sum);
-  /// Every rank's shard, at `window[offset + stride*r]` of rank r, to each node: those of other
-  /// nodes into their takers' `landing`, at at_landing(r).
+  /// Every rank's shard, at `mine` of its own window, to each node: those of other nodes into their
+  /// takers' `landing`, at at_landing(r).
   template <typename Place>
-  void bring_shards(WindowBuffer& window, std::int64_t mine, std::int64_t slice,
+  void bring_shards(WindowBuffer& window, std::int64_t mine, std::int64_t size,
                     WindowBuffer& landing, const Place& at_landing);
-  /// The node's buffer for shards of other nodes, with room for `slice` floats of each; null when
+  /// The node's buffer for shards of other nodes, with room for `size` bytes of each; null when
   /// /dev/shm has no room.
-  [[nodiscard]] WindowBuffer* landing(std::int64_t slice);
+  [[nodiscard]] WindowBuffer* landing(std::int64_t size);
+  /// Every rank's shard into this rank's `full`.
+  void gather_into(TransportBuffer& buffer, const RankParts& parts, std::byte* full);
   /// Whether a node has room for `copies` buffers. The same answer on every rank.
-  [[nodiscard]] bool room_for(std::int64_t elements, int copies);
+  [[nodiscard]] bool room_for(std::int64_t bytes, int copies);
   [[nodiscard]] bool here(int rank) const { return nodes_.share(rank, rank_); }
-  [[nodiscard]] const float* of(const WindowBuffer& window, int rank) const {
+  [[nodiscard]] const std::byte* of(const WindowBuffer& window, int rank) const {
     return window.at_place(nodes_.place_of(rank));
   }
 

@@ -20,25 +20,17 @@ enum Call : std::size_t { kExchange, kAllGather, kAllReduce, kSmall, kCalls };
 constexpr std::array<const char*, kCalls> kCallNames{"exchange", "all_gather", "all_reduce",
                                                      "control"};
 
-class Observed final : public WatchedCollectives {
-  /// Adds the time of its scope to that of the maker's calls, or to that of other threads.
-  class OwnTime {
-   public:
-    explicit OwnTime(Observed& all) : all_(all), begin_(monotonic_ns()) {}
-    ~OwnTime() {
-      const std::int64_t time = monotonic_ns() - begin_;
-      if (std::this_thread::get_id() == all_.maker_)
-        all_.own_ns_ += time;
-      else
-        all_.others_ns_.fetch_add(time, std::memory_order_relaxed);
-    }
-    OwnTime(const OwnTime&) = delete;
-    OwnTime& operator=(const OwnTime&) = delete;
+/// What watches and counts every call, of data and of control, and the table that they fill.
+class Watch {
+ public:
+  Watch(Collectives& inner, Watchdog& watchdog, OrderCheck* check)
+      : inner_(inner), watchdog_(watchdog), check_(check) {}
 
-   private:
-    Observed& all_;
-    std::int64_t begin_;
-  };
+  void follow(const Stream* stream) { order_ = stream; }
+  [[nodiscard]] std::int64_t own_ns() const noexcept { return own_ns_; }
+  [[nodiscard]] std::int64_t others_ns() const noexcept {
+    return others_ns_.load(std::memory_order_relaxed);
+  }
 
   template <typename Body>
   auto watched(const OrderCheck::Call& call, Body&& body) {
@@ -58,102 +50,176 @@ class Observed final : public WatchedCollectives {
     Call call;
     Data data;
   };
+  /// What the transport sends to other nodes while this lives goes into a row of the table.
+  class BetweenNodes {
+   public:
+    BetweenNodes(Watch& all, Row row)
+        : inner_(all.inner_), row_(all.at(row)), before_(inner_.bytes_between_nodes().total()) {}
+    ~BetweenNodes() { row_.between_nodes += inner_.bytes_between_nodes().total() - before_; }
+    BetweenNodes(const BetweenNodes&) = delete;
+    BetweenNodes& operator=(const BetweenNodes&) = delete;
+
+   private:
+    const Collectives& inner_;
+    TrafficRow& row_;
+    std::int64_t before_;
+  };
   /// A call that brings `bytes` from each rank to each other one, with its row of the table.
   template <typename Body>
   auto counted(const OrderCheck::Call& name, Row row, std::int64_t bytes, Body&& body) {
-    const BetweenNodes between(*this, row.call, row.data);
-    count(row.call, row.data, bytes * others(), bytes * others());
+    const BetweenNodes between(*this, row);
+    count(row, bytes * others(), bytes * others());
     return watched(name, std::forward<Body>(body));
   }
+  void count(Row at_row, std::int64_t sent, std::int64_t received) {
+    TrafficRow& row = at(at_row);
+    ++row.calls;
+    row.sent += sent;
+    row.received += received;
+  }
+  [[nodiscard]] std::int64_t others() const noexcept { return inner_.size() - 1; }
+  [[nodiscard]] std::vector<TrafficRow> traffic() const;
 
+ private:
+  /// Adds the time of its scope to that of the maker's calls, or to that of other threads.
+  class OwnTime {
+   public:
+    explicit OwnTime(Watch& all) : all_(all), begin_(monotonic_ns()) {}
+    ~OwnTime() {
+      const std::int64_t time = monotonic_ns() - begin_;
+      if (std::this_thread::get_id() == all_.maker_)
+        all_.own_ns_ += time;
+      else
+        all_.others_ns_.fetch_add(time, std::memory_order_relaxed);
+    }
+    OwnTime(const OwnTime&) = delete;
+    OwnTime& operator=(const OwnTime&) = delete;
+
+   private:
+    Watch& all_;
+    std::int64_t begin_;
+  };
+  TrafficRow& at(Row row) { return table_[row.call][row.data]; }
+
+  const Collectives& inner_;
+  Watchdog& watchdog_;
+  OrderCheck* check_;
+  const Stream* order_ = nullptr;
+  const std::thread::id maker_ = std::this_thread::get_id();
+  std::int64_t own_ns_ = 0;  ///< by the maker alone
+  std::atomic<std::int64_t> others_ns_{0};
+  std::array<std::array<TrafficRow, kDataKinds>, kCalls> table_;
+};
+
+std::vector<TrafficRow> Watch::traffic() const {
+  std::vector<TrafficRow> rows;
+  for (std::size_t call = 0; call < kCalls; ++call) {
+    for (std::size_t data = 0; data < kDataKinds; ++data) {
+      TrafficRow row = table_[call][data];
+      row.collective = kCallNames[call];
+      row.data = kDataNames[data];
+      if (row.calls > 0) rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+class ObservedControl final : public ControlCalls {
  public:
-  Observed(Collectives& inner, Watchdog& watchdog, OrderCheck* check)
-      : inner_(inner),
-        watchdog_(watchdog),
-        check_(check),
-        sent_before_(inner.bytes_sent()),
-        between_before_(inner.bytes_between_nodes()) {}
+  ObservedControl(ControlCalls& inner, Watch& watch) : inner_(inner), watch_(watch) {}
 
   [[nodiscard]] int rank() const noexcept override { return inner_.rank(); }
   [[nodiscard]] int size() const noexcept override { return inner_.size(); }
-  [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
-  void use_stream(Stream* stream) override { inner_.use_stream(stream); }
-  [[nodiscard]] bool shares_memory() const noexcept override { return inner_.shares_memory(); }
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t elements) override {
-    return known(watched({"allocate", elements}, [&] { return inner_.allocate(elements); }));
-  }
-  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t elements,
-                                                                 std::int64_t counted) override {
-    return known(
-        watched({"allocate", elements}, [&] { return inner_.allocate_shared(elements, counted); }));
-  }
-  [[nodiscard]] std::vector<const float*> exchange(TransportBuffer& buffer, std::int64_t offset,
-                                                   std::int64_t slice) override {
-    return counted({"exchange of gradients", offset, slice}, {kExchange, data_of(buffer)},
-                   slice * kWord, [&] { return inner_.exchange(buffer, offset, slice); });
-  }
-  [[nodiscard]] std::vector<Contribution> exchange_sums(TransportBuffer& buffer,
-                                                        std::int64_t offset, std::int64_t slice,
-                                                        const SubtreeSum& sum) override {
-    return counted({"exchange of gradients", offset, slice}, {kExchange, data_of(buffer)},
-                   slice * kWord, [&] { return inner_.exchange_sums(buffer, offset, slice, sum); });
-  }
-  void finish_exchange() override {
-    watched({"end of an exchange"}, [&] { inner_.finish_exchange(); });
-  }
-  void all_gather(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                  std::int64_t slice, float* full) override {
-    counted({"all-gather", offset, slice}, {kAllGather, data_of(buffer)}, slice * kWord,
-            [&] { inner_.all_gather(buffer, offset, stride, slice, full); });
-  }
-  void all_gather_shared(TransportBuffer& buffer, std::int64_t offset, std::int64_t stride,
-                         std::int64_t slice, TransportBuffer& to, std::int64_t at) override {
-    counted({"all-gather", offset, slice}, {kAllGather, data_of(buffer)}, slice * kWord,
-            [&] { inner_.all_gather_shared(buffer, offset, stride, slice, to, at); });
-  }
-  [[nodiscard]] std::vector<const float*> shards(TransportBuffer& buffer, std::int64_t offset,
-                                                 std::int64_t slice) override {
-    return counted({"all-gather in place", offset, slice}, {kAllGather, data_of(buffer)},
-                   slice * kWord, [&] { return inner_.shards(buffer, offset, slice); });
-  }
   void sum_in_rank_order(std::span<double> values) override {
-    counted({"sum of scalars", std::ssize(values)}, {kSmall, kControl},
-            std::ssize(values) * kDouble, [&] { inner_.sum_in_rank_order(values); });
+    watch_.counted({"sum of scalars", std::ssize(values)}, kRow, std::ssize(values) * kDouble,
+                   [&] { inner_.sum_in_rank_order(values); });
   }
   void all_gather_doubles(std::span<const double> mine, std::span<double> all) override {
-    counted({"all-gather of scalars", std::ssize(mine)}, {kSmall, kControl},
-            std::ssize(mine) * kDouble, [&] { inner_.all_gather_doubles(mine, all); });
-  }
-  void all_reduce_fast(float* data, std::int64_t elements) override {
-    counted({"all-reduce", elements}, {kAllReduce, kGradients}, 2 * elements / size() * kWord,
-            [&] { inner_.all_reduce_fast(data, elements); });
+    watch_.counted({"all-gather of scalars", std::ssize(mine)}, kRow, std::ssize(mine) * kDouble,
+                   [&] { inner_.all_gather_doubles(mine, all); });
   }
   [[nodiscard]] std::int64_t maximum(std::int64_t value) override {
-    return counted({"maximum"}, {kSmall, kControl}, static_cast<std::int64_t>(sizeof value),
-                   [&] { return inner_.maximum(value); });
+    return watch_.counted({"maximum"}, kRow, static_cast<std::int64_t>(sizeof value),
+                          [&] { return inner_.maximum(value); });
   }
   void broadcast(std::string& text, int root) override {
-    const BetweenNodes between(*this, kSmall, kControl);
-    watched({"broadcast", root}, [&] { inner_.broadcast(text, root); });
+    const Watch::BetweenNodes between(watch_, kRow);
+    watch_.watched({"broadcast", root}, [&] { inner_.broadcast(text, root); });
     const auto bytes = static_cast<std::int64_t>(text.size());
-    count(kSmall, kControl, rank() == root ? bytes * others() : 0, rank() == root ? 0 : bytes);
+    watch_.count(kRow, rank() == root ? bytes * watch_.others() : 0, rank() == root ? 0 : bytes);
   }
   [[nodiscard]] std::vector<std::string> gather_texts(const std::string& text) override {
-    const BetweenNodes between(*this, kSmall, kControl);
+    const Watch::BetweenNodes between(watch_, kRow);
     std::vector<std::string> all =
-        watched({"gather of texts"}, [&] { return inner_.gather_texts(text); });
+        watch_.watched({"gather of texts"}, [&] { return inner_.gather_texts(text); });
     std::int64_t received = 0;
     for (const std::string& one : all) received += static_cast<std::int64_t>(one.size());
     const auto mine = static_cast<std::int64_t>(text.size());
-    count(kSmall, kControl, mine * others(), received - mine);
+    watch_.count(kRow, mine * watch_.others(), received - mine);
     return all;
   }
   void barrier() override {
-    watched({"barrier"}, [&] { inner_.barrier(); });
+    watch_.watched({"barrier"}, [&] { inner_.barrier(); });
   }
-  [[nodiscard]] const ByteCounters& bytes_sent() const noexcept override {
-    sent_ = inner_.bytes_sent() - sent_before_;
-    return sent_;
+
+ private:
+  static constexpr std::int64_t kDouble = 8;
+  static constexpr Watch::Row kRow{kSmall, kControl};
+  ControlCalls& inner_;
+  Watch& watch_;
+};
+
+class Observed final : public WatchedCollectives {
+ public:
+  Observed(Collectives& inner, Watchdog& watchdog, OrderCheck* check)
+      : inner_(inner),
+        watch_(inner, watchdog, check),
+        control_(std::make_unique<ObservedControl>(inner.control(), watch_)),
+        sent_before_(inner.bytes_sent()),
+        between_before_(inner.bytes_between_nodes()) {}
+
+  [[nodiscard]] ControlCalls& control() const noexcept override { return *control_; }
+  [[nodiscard]] NodeMap nodes() const override { return inner_.nodes(); }
+  void use_stream(Stream* stream) override { inner_.use_stream(stream); }
+  [[nodiscard]] bool shares_memory() const noexcept override { return inner_.shares_memory(); }
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate(std::int64_t bytes) override {
+    return known(watch_.watched({"allocate", bytes}, [&] { return inner_.allocate(bytes); }));
+  }
+  [[nodiscard]] std::unique_ptr<TransportBuffer> allocate_shared(std::int64_t bytes,
+                                                                 std::int64_t counted) override {
+    return known(watch_.watched({"allocate", bytes},
+                                [&] { return inner_.allocate_shared(bytes, counted); }));
+  }
+  [[nodiscard]] std::vector<Contribution> exchange(TransportBuffer& buffer, const RankParts& parts,
+                                                   const SubtreeSum* sum) override {
+    return watch_.counted({"exchange of gradients", parts.offset, parts.size},
+                          {kExchange, data_of(buffer)}, parts.size,
+                          [&] { return inner_.exchange(buffer, parts, sum); });
+  }
+  void finish_exchange() override {
+    watch_.watched({"end of an exchange"}, [&] { inner_.finish_exchange(); });
+  }
+  void all_gather(TransportBuffer& buffer, const RankParts& parts, std::byte* full,
+                  TransportBuffer* within) override {
+    watch_.counted({"all-gather", parts.offset, parts.size}, {kAllGather, data_of(buffer)},
+                   parts.size, [&] { inner_.all_gather(buffer, parts, full, within); });
+  }
+  [[nodiscard]] std::vector<const std::byte*> shards(TransportBuffer& buffer,
+                                                     const RankParts& parts) override {
+    return watch_.counted({"all-gather in place", parts.offset, parts.size},
+                          {kAllGather, data_of(buffer)}, parts.size,
+                          [&] { return inner_.shards(buffer, parts); });
+  }
+  void all_reduce_fast(float* data, std::int64_t elements) override {
+    constexpr std::int64_t kFloat = 4;
+    watch_.counted({"all-reduce", elements}, {kAllReduce, kGradients},
+                   2 * elements / size() * kFloat, [&] { inner_.all_reduce_fast(data, elements); });
+  }
+  void barrier() override {
+    watch_.watched({"barrier"}, [&] { inner_.barrier(); });
+  }
+  [[nodiscard]] ByteCounters bytes_sent() const noexcept override {
+    return inner_.bytes_sent() - sent_before_;
   }
   [[nodiscard]] ByteCounters bytes_between_nodes() const noexcept override {
     return inner_.bytes_between_nodes() - between_before_;
@@ -163,73 +229,28 @@ class Observed final : public WatchedCollectives {
   }
   [[nodiscard]] std::string description() const override { return inner_.description(); }
 
-  void follow(const Stream* stream) override { order_ = stream; }
-  [[nodiscard]] std::int64_t own_ns() const noexcept override { return own_ns_; }
-  [[nodiscard]] std::int64_t others_ns() const noexcept override {
-    return others_ns_.load(std::memory_order_relaxed);
-  }
-
-  [[nodiscard]] std::vector<TrafficRow> traffic() const override {
-    std::vector<TrafficRow> rows;
-    for (std::size_t call = 0; call < kCalls; ++call) {
-      for (std::size_t data = 0; data < kDataKinds; ++data) {
-        TrafficRow row = table_[call][data];
-        row.collective = kCallNames[call];
-        row.data = kDataNames[data];
-        if (row.calls > 0) rows.push_back(std::move(row));
-      }
-    }
-    return rows;
-  }
+  void follow(const Stream* stream) override { watch_.follow(stream); }
+  [[nodiscard]] std::int64_t own_ns() const noexcept override { return watch_.own_ns(); }
+  [[nodiscard]] std::int64_t others_ns() const noexcept override { return watch_.others_ns(); }
+  [[nodiscard]] std::vector<TrafficRow> traffic() const override { return watch_.traffic(); }
 
  private:
-  /// What the transport sends to other nodes while this lives goes into a row of the table.
-  class BetweenNodes {
-   public:
-    BetweenNodes(Observed& all, Call call, Data data)
-        : all_(all),
-          row_(all.table_[call][data]),
-          before_(all.inner_.bytes_between_nodes().total()) {}
-    ~BetweenNodes() { row_.between_nodes += all_.inner_.bytes_between_nodes().total() - before_; }
-    BetweenNodes(const BetweenNodes&) = delete;
-    BetweenNodes& operator=(const BetweenNodes&) = delete;
-
-   private:
-    Observed& all_;
-    TrafficRow& row_;
-    std::int64_t before_;
-  };
-
   std::unique_ptr<TransportBuffer> known(std::unique_ptr<TransportBuffer> buffer) {
     if (buffer != nullptr)
       data_of_[buffer.get()] =
           MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
     return buffer;
   }
-  static constexpr std::int64_t kWord = 4, kDouble = 8;
-  [[nodiscard]] std::int64_t others() const noexcept { return inner_.size() - 1; }
   [[nodiscard]] Data data_of(const TransportBuffer& buffer) const {
     const auto found = data_of_.find(&buffer);
     return found == data_of_.end() ? kGradients : found->second;
   }
-  void count(Call call, Data data, std::int64_t sent, std::int64_t received) {
-    TrafficRow& row = table_[call][data];
-    ++row.calls;
-    row.sent += sent;
-    row.received += received;
-  }
 
   Collectives& inner_;
-  Watchdog& watchdog_;
-  OrderCheck* check_;
-  const Stream* order_ = nullptr;
-  const std::thread::id maker_ = std::this_thread::get_id();
-  std::int64_t own_ns_ = 0;  ///< by the maker alone
-  std::atomic<std::int64_t> others_ns_{0};
+  Watch watch_;
+  std::unique_ptr<ObservedControl> control_;
   ByteCounters sent_before_, between_before_;  ///< by others that used `inner` before
-  mutable ByteCounters sent_;
   std::map<const TransportBuffer*, Data> data_of_;
-  std::array<std::array<TrafficRow, kDataKinds>, kCalls> table_;
 };
 
 }  // namespace

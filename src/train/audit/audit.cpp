@@ -44,7 +44,7 @@ std::string Audit::enqueue_step(const data::StepBatches& batches, std::int64_t s
   }
   zero::ZeroEngine& engine = parts_.engine;
   const Step audited{batches, step, request,
-                     draw(parts_.config.run.seed, step, engine.slots(), parts_.collectives.size())};
+                     draw(parts_.config.run.seed, step, engine.slots(), parts_.control.size())};
   AuditReport mine;
   engine.begin_step();
   engine.audit().begin(audited.draw.slot);
@@ -63,7 +63,7 @@ std::string Audit::enqueue_step(const data::StepBatches& batches, std::int64_t s
 
 zero::SlotHashes Audit::compute(const Step& step, int rank) {
   std::optional<data::Batch> batch;
-  if (rank == parts_.collectives.rank()) {
+  if (rank == parts_.control.rank()) {
     const runtime::MemoryScope scope(runtime::MemoryClass::kBatches);
     batch = parts_.source.make_slot(step.batches.epoch, step.batches.step_in_epoch, step.draw.slot);
     if (parts_.memory != nullptr) parts_.memory->saw_audit(*batch);
@@ -74,16 +74,16 @@ zero::SlotHashes Audit::compute(const Step& step, int rank) {
 }
 
 std::string Audit::compare(const Step& step, const AuditReport& mine) {
-  runtime::Collectives& collectives = parts_.collectives;
+  runtime::ControlCalls& control = parts_.control;
   const auto gather = [&](const AuditReport& report) {
     std::vector<AuditReport> all;
-    for (const std::string& text : collectives.gather_texts(packed(report)))
+    for (const std::string& text : control.gather_texts(packed(report)))
       all.push_back(unpacked(text));
     return all;
   };
   std::vector<AuditReport> reports = gather(mine);
   AuditNames names;
-  for (int r = 0; r < collectives.size(); ++r) names.ranks.push_back("rank " + std::to_string(r));
+  for (int r = 0; r < control.size(); ++r) names.ranks.push_back("rank " + std::to_string(r));
   for (const model::UnitSpec& unit : parts_.model.units()) names.units.push_back(unit.name);
   const Draw& draw = step.draw;
   const bool copies_agree = verdict_on_copies(reports, names).empty();
@@ -92,11 +92,11 @@ std::string Audit::compare(const Step& step, const AuditReport& mine) {
   if (copies_agree && !agree && draw.arbiter >= 0) {
     const zero::SlotHashes third = compute(step, draw.arbiter);
     AuditReport of_arbiter = mine;
-    if (draw.arbiter == collectives.rank()) of_arbiter.again = third;
+    if (draw.arbiter == control.rank()) of_arbiter.again = third;
     reports = gather(of_arbiter);
   }
   const std::vector<std::string> places =
-      collectives.gather_texts(" (" + runtime::hostname() + ", " + parts_.place + ")");
+      control.gather_texts(" (" + runtime::hostname() + ", " + parts_.place + ")");
   for (std::size_t r = 0; r < places.size(); ++r) names.ranks[r] += places[r];
   const std::string of_copies = verdict_on_copies(reports, names);
   std::string what = of_copies;

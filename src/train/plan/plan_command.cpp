@@ -28,7 +28,7 @@ std::string precision_text(const config::PrecisionSection& precision) {
 }
 
 std::string time_text(const Planner& planner) {
-  if (planner.memory() == zero::DeviceMemory::kOwn)
+  if (planner.memory() == runtime::DeviceMemory::kOwn)
     return "\nThe time of a step on a GPU is not estimated: a plan needs no GPU and measures "
            "none.\n";
   const config::RunConfig& config = planner.config();

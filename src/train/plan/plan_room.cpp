@@ -10,7 +10,7 @@ using config::GradientCheckpointing;
 
 zero::MemoryPlan plan_for(const Planner& planner, const config::RunConfig& config,
                           const Room& room) {
-  const auto memory = room.gpu ? zero::DeviceMemory::kOwn : zero::DeviceMemory::kHost;
+  const auto memory = room.gpu ? runtime::DeviceMemory::kOwn : runtime::DeviceMemory::kHost;
   zero::MemoryPlan plan = planner.plan(config, memory);
   if (config.decode.sharded != config::Sharded::kAuto ||
       !zero::zero_policy(config).shard_parameters || room.holds(need_of(plan, room)))
@@ -38,7 +38,7 @@ Room room_of(const Planner& planner) {
   constexpr double kProcess = 200.0 * kMebi;
   const config::PlanSection& asked = planner.config().plan;
   Room room;
-  room.gpu = asked.gpu_gbytes > 0 || planner.memory() == zero::DeviceMemory::kOwn;
+  room.gpu = asked.gpu_gbytes > 0 || planner.memory() == runtime::DeviceMemory::kOwn;
   if (asked.gpu_gbytes > 0) room.device = asked.gpu_gbytes * 1e9;
   room.ranks_here = planner.request().nodes->node_size(0);
   const auto available = static_cast<double>(runtime::available_memory_bytes());

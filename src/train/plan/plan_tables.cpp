@@ -87,7 +87,7 @@ std::string by_offload(const Planner& planner) {
     config::RunConfig config =
         with(planner.config(), stage, planner.config().model.gradient_checkpointing);
     config.zero.offload_optimizer = config.zero.offload_parameters = true;
-    const zero::MemoryPlan plan = planner.plan(config, zero::DeviceMemory::kOwn);
+    const zero::MemoryPlan plan = planner.plan(config, runtime::DeviceMemory::kOwn);
     const auto state = [](const runtime::MemoryUse& use) {
       return mebibytes(use.model_state() + use[MemoryClass::kOffloadStaging]);
     };

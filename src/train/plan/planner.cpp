@@ -106,15 +106,17 @@ double Planner::sentences(const config::RunConfig& config) const {
                     lengths_.empty() ? asked + 1 : static_cast<double>(lengths_.size()));
 }
 
-zero::MemoryPlan Planner::plan(const config::RunConfig& config, zero::DeviceMemory memory) const {
+zero::MemoryPlan Planner::plan(const config::RunConfig& config,
+                               runtime::DeviceMemory memory) const {
   zero::PlanRequest request = request_;
   request.config = config;
   request.memory = memory;
   // What a GPU would take: its ranks share no memory.
-  if (memory == zero::DeviceMemory::kOwn) request.config.zero.partition = config::Partition::kWorld;
+  if (memory == runtime::DeviceMemory::kOwn)
+    request.config.zero.partition = config::Partition::kWorld;
   request.transport = transport(memory);
-  request.fused_attention = memory == zero::DeviceMemory::kOwn;
-  if (memory == zero::DeviceMemory::kOwn) request.gemm = model::GemmLibrary::kCublas;
+  request.fused_attention = memory == runtime::DeviceMemory::kOwn;
+  if (memory == runtime::DeviceMemory::kOwn) request.gemm = model::GemmLibrary::kCublas;
   const Shapes& batches = shapes(config);
   request.training = batches.training;
   request.evaluation = batches.evaluation;

@@ -34,21 +34,21 @@ class Planner {
   [[nodiscard]] double mean_longest() const noexcept { return mean_longest_; }
   /// With comm.dealing=auto resolved by this node's memory.
   [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config,
-                                      zero::DeviceMemory memory) const;
+                                      runtime::DeviceMemory memory) const;
   /// Of the deck's own device; auto is taken for the CPU, which a login node is.
   [[nodiscard]] zero::MemoryPlan plan(const config::RunConfig& config) const {
     return plan(config, memory());
   }
   /// How tensors of a GPU travel by comm.backend; empty for a run on the host.
   [[nodiscard]] std::optional<runtime::Transport> transport(
-      zero::DeviceMemory memory) const noexcept {
-    if (memory == zero::DeviceMemory::kHost) return std::nullopt;
+      runtime::DeviceMemory memory) const noexcept {
+    if (memory == runtime::DeviceMemory::kHost) return std::nullopt;
     return config_.comm.backend == config::Backend::kMpi ? runtime::Transport::kStaged
                                                          : runtime::Transport::kNccl;
   }
-  [[nodiscard]] zero::DeviceMemory memory() const noexcept {
-    return config_.run.device == config::DeviceKind::kCuda ? zero::DeviceMemory::kOwn
-                                                           : zero::DeviceMemory::kHost;
+  [[nodiscard]] runtime::DeviceMemory memory() const noexcept {
+    return config_.run.device == config::DeviceKind::kCuda ? runtime::DeviceMemory::kOwn
+                                                           : runtime::DeviceMemory::kHost;
   }
   /// Floating point operations of one slot's forward and backward pass, in the mean: the products
   /// of linear layers and attention.

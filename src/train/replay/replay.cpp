@@ -50,13 +50,13 @@ void require_ids(const BadStep& bad, const Sizes& sizes, std::int64_t longest) {
 
 /// Loss and tokens of each slot, without dropout. Collective.
 std::vector<double> losses_of(const BadStep& bad, model::Transformer& model,
-                              zero::ZeroEngine& engine, runtime::Collectives& collectives) {
+                              zero::ZeroEngine& engine, runtime::ControlCalls& control) {
   const SlotDealing& dealing = engine.dealing();
   const std::int64_t rounds = dealing.passes();
   std::vector<double> mine, all(static_cast<std::size_t>(2 * rounds * dealing.ranks));
   engine.units().begin_evaluation(rounds);
   for (std::int64_t round = 0; round < rounds; ++round) {
-    const std::int64_t slot = dealing.slot(collectives.rank(), round);
+    const std::int64_t slot = dealing.slot(control.rank(), round);
     model::LossSum sum;
     if (slot >= 0)
       sum = model.evaluate(engine.units(), bad.slots[static_cast<std::size_t>(slot)]);
@@ -65,7 +65,7 @@ std::vector<double> losses_of(const BadStep& bad, model::Transformer& model,
     mine.push_back(sum.loss_sum);
     mine.push_back(static_cast<double>(sum.tokens));
   }
-  collectives.all_gather_doubles(mine, all);
+  control.all_gather_doubles(mine, all);
   std::vector<double> out;
   for (std::int64_t slot = 0; slot < dealing.slots; ++slot) {
     const SlotDealing::Place place = dealing.place(slot);
@@ -94,7 +94,7 @@ bool replay(const BadStep& bad, const std::string& path, const config::LoadedDec
   std::unique_ptr<io::CheckpointReader> reader;
   Sizes sizes;
   const std::int64_t longest = position_rows(config);
-  run_agreed(collectives, [&] {
+  run_agreed(collectives.control(), [&] {
     const fs::path folder = fs::absolute(path).parent_path();
     reader = std::make_unique<io::CheckpointReader>((folder / bad.checkpoint).string());
     sizes = sizes_of(*reader, config);
@@ -104,11 +104,11 @@ bool replay(const BadStep& bad, const std::string& path, const config::LoadedDec
                             bad.source_per_target},
                            device.gemm(), model::Arithmetic::kCompute, device.compute());
   zero::ZeroEngine engine(config, model, collectives, slots, device.device());
-  load_checkpoint(*reader, engine, collectives, LoadWhat::kParameters);
+  load_checkpoint(*reader, engine, collectives.control(), LoadWhat::kParameters);
   log.info("Step " + std::to_string(bad.step) + " of " + path + ", with the parameters of " +
            reader->folder() + ": " + counted(slots, "micro-batch") + " on " +
            counted(ranks, "rank") + ".");
-  const std::vector<double> losses = losses_of(bad, model, engine, collectives);
+  const std::vector<double> losses = losses_of(bad, model, engine, collectives.control());
   for (std::int64_t s = 0; s < slots; ++s) {
     const data::Batch& batch = bad.slots[static_cast<std::size_t>(s)];
     log.info("Micro-batch " + std::to_string(s) + ": " + std::to_string(batch.sentences) +

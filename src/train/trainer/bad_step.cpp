@@ -35,17 +35,17 @@ void StepLoop::write_bad_step() {
   state.step = judged.step - 1;
   state.altered = "those before step " + std::to_string(judged.step) + ", which ended the run";
   {
-    CheckpointSaver saver(collectives, run_.config.run.output_dir + "/bad", {},
+    CheckpointSaver saver(collectives.control(), run_.config.run.output_dir + "/bad", {},
                           CheckpointSaver::Mode::kWait);
     saver.save(*session_.engine, session_.checkpoint_info(state), {});
   }
   std::string mine;
-  run_agreed(collectives, [&] {
+  run_agreed(collectives.control(), [&] {
     const std::int64_t place = state_.step_in_epoch - 1 - (state_.step - judged.step);
     mine = slots_json(session_.data.source->make(state_.epoch, place).rounds);
   });
-  const std::vector<std::string> texts = collectives.gather_texts(mine);
-  run_agreed(collectives, [&] {
+  const std::vector<std::string> texts = collectives.control().gather_texts(mine);
+  run_agreed(collectives.control(), [&] {
     if (!run_.is_root()) return;
     std::vector<std::vector<std::string>> slots;
     for (const std::string& text : texts) slots.push_back(slots_of(text));

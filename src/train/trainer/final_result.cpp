@@ -60,9 +60,9 @@ std::vector<std::unique_ptr<io::CheckpointReader>> FinalResult::checkpoints_to_a
       if (count++ < config_.checkpoint.average_last) names += path + "\n";
     }
   }
-  run_.collectives.broadcast(names, 0);
+  run_.collectives.control().broadcast(names, 0);
   std::vector<std::unique_ptr<io::CheckpointReader>> readers;
-  run_agreed(run_.collectives, [&] {
+  run_agreed(run_.collectives.control(), [&] {
     std::istringstream lines(names);
     for (std::string path; std::getline(lines, path);)
       readers.push_back(std::make_unique<io::CheckpointReader>(path));
@@ -80,7 +80,8 @@ void FinalResult::average(const std::vector<std::unique_ptr<io::CheckpointReader
   last.altered = "an average of " + std::to_string(readers.size()) + " checkpoints (" + names + ")";
   info.state_json = to_json(last);
   info.build = build_line();
-  write_mean(run_.collectives, session_.engine->layout(), readers, info, run_.checkpoints);
+  write_mean(run_.collectives.control(), session_.engine->layout(), readers, info,
+             run_.checkpoints);
   name_ = io::mean_name(info.step);
   why_ = last.altered;
   step_ = info.step;
@@ -95,7 +96,7 @@ void FinalResult::choose() {
   const auto readers = checkpoints_to_average();
   if (!readers.empty()) average(readers);
   std::string text;  // rank 0's: name and reason, a line each
-  run_agreed(run_.collectives, [&] {
+  run_agreed(run_.collectives.control(), [&] {
     if (!run_.is_root()) return;
     for (const std::string& name : session_.tracker.kept()) {
       if (name_.empty() && fs::exists(run_.checkpoints + "/" + name + "/model.h5")) {
@@ -111,7 +112,7 @@ void FinalResult::choose() {
     io::write_name(run_.checkpoints, io::kFinal, name_);
     text = name_ + "\n" + why_;
   });
-  run_.collectives.broadcast(text, 0);
+  run_.collectives.control().broadcast(text, 0);
   name_ = text.substr(0, text.find('\n'));
   why_ = text.substr(std::min(text.size(), name_.size() + 1));
   if (!text.empty()) report_.say("The run gives " + name_ + ", " + why_ + ".");
@@ -121,12 +122,12 @@ void FinalResult::load() {
   step_ = session_.state.step;
   if (name_.empty() || name_ == io::step_name(step_)) return;
   std::unique_ptr<io::CheckpointReader> reader;
-  run_agreed(run_.collectives, [&] {
+  run_agreed(run_.collectives.control(), [&] {
     reader = std::make_unique<io::CheckpointReader>(run_.checkpoints + "/" + name_);
   });
   session_.memory->saw_resume();
   loaded_ = true;
-  load_checkpoint(*reader, *session_.engine, run_.collectives, LoadWhat::kDecoding);
+  load_checkpoint(*reader, *session_.engine, run_.collectives.control(), LoadWhat::kDecoding);
   step_ = reader->info().step;
 }
 
@@ -171,7 +172,7 @@ bool FinalResult::translate_test_set() {
   if (!translations) return false;
   std::vector<std::string> lines = std::move(*translations);
   std::vector<std::string> references;
-  run_agreed(run_.collectives, [&] {
+  run_agreed(run_.collectives.control(), [&] {
     if (run_.is_root()) write_lines(lines, references);
   });
   if (!run_.is_root()) return true;

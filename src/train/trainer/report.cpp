@@ -52,7 +52,7 @@ RunReport::RunReport(Session& session)
   if (run_.config.profile.enabled)
     profile_ = std::make_unique<Profile>(session.facts, state_.step + 1, *session.engine,
                                          run_.collectives, run_.device.place(), run_.log);
-  run_agreed(run_.collectives, [&] {
+  run_agreed(run_.collectives.control(), [&] {
     if (run_.is_root()) open_files();
   });
 }
@@ -103,7 +103,7 @@ void RunReport::note(const std::function<void()>& write) {
 }
 
 void RunReport::settle() {
-  run_agreed(run_.collectives, [&] {
+  run_agreed(run_.collectives.control(), [&] {
     if (failure_) std::rethrow_exception(failure_);
   });
 }
@@ -194,7 +194,7 @@ monitor::SummaryRecord RunReport::summary_record() {
   runtime::WatchedCollectives& collectives = run_.collectives;
   const auto gather = [&](std::int64_t value) {
     std::vector<std::int64_t> out;
-    for (const std::string& text : collectives.gather_texts(std::to_string(value)))
+    for (const std::string& text : collectives.control().gather_texts(std::to_string(value)))
       out.push_back(std::stoll(text));
     return out;
   };

@@ -21,9 +21,9 @@ void RunSetup::open_checkpoint() {
   const bool latest = config_.checkpoint.resume == config::Resume::kLatest;
   if (latest) {
     std::vector<std::string> notes;
-    session_.resumed.reader =
-        open_latest(collectives_, run_.checkpoints, run_.is_root() ? session_.output.run_id() : "",
-                    notes, session_.resumed.damaged);
+    session_.resumed.reader = open_latest(collectives_.control(), run_.checkpoints,
+                                          run_.is_root() ? session_.output.run_id() : "", notes,
+                                          session_.resumed.damaged);
     for (const std::string& note : notes) {
       if (run_.is_root()) log_.warn(note);
     }
@@ -41,7 +41,7 @@ void RunSetup::open_checkpoint() {
 
 void RunSetup::restore_state() {
   Resumed& resumed = session_.resumed;
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     if (config_.checkpoint.resume != config::Resume::kLatest)
       resumed.reader = std::make_unique<io::CheckpointReader>(config_.checkpoint.resume_path);
     state_ = run_state_from_json(resumed.reader->info().state_json);
@@ -68,11 +68,11 @@ bool RunSetup::is_complete() {
   if (!session_.finished() || state_.exit.empty()) return false;
   if (state_.exit == RunState::kCompleted || config_.data.test_source.empty()) return true;
   std::string exit;  // of the last record
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     if (run_.is_root())
       exit = monitor::MetricsWriter::last_exit(config_.run.output_dir + "/metrics.jsonl");
   });
-  collectives_.broadcast(exit, 0);
+  collectives_.control().broadcast(exit, 0);
   return exit == RunState::kCompleted;
 }
 
@@ -96,7 +96,7 @@ void warn_of_meanings(const io::CheckpointReader& initial, const config::LoadedD
 
 void RunSetup::open_initial() {
   if (config_.checkpoint.init_from.empty() || session_.resumed.reader) return;
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     initial_ =
         std::make_unique<io::CheckpointReader>(io::named_checkpoint(config_.checkpoint.init_from));
     state_.parent = run_state_from_json(initial_->info().state_json).run;
@@ -120,7 +120,7 @@ void RunSetup::open_initial() {
 
 void RunSetup::load_initial() {
   session_.memory->saw_resume();
-  load_checkpoint(*initial_, *session_.engine, collectives_, LoadWhat::kParameters);
+  load_checkpoint(*initial_, *session_.engine, collectives_.control(), LoadWhat::kParameters);
   log_.info("Parameters from " + initial_->folder() + ", a fresh optimizer, step 0.");
   initial_.reset();
 }
@@ -130,9 +130,9 @@ void RunSetup::resume() {
   if (initial_) return load_initial();
   if (!session_.resumed.reader) return;
   const io::CheckpointReader& reader = *session_.resumed.reader;
-  run_agreed(collectives_, [&] { require_states(reader, *session_.engine); });
+  run_agreed(collectives_.control(), [&] { require_states(reader, *session_.engine); });
   session_.memory->saw_resume();
-  load_checkpoint(reader, *session_.engine, collectives_, LoadWhat::kEverything,
+  load_checkpoint(reader, *session_.engine, collectives_.control(), LoadWhat::kEverything,
                   config_.checkpoint.resume == config::Resume::kLatest ? Checksums::kCheckedBefore
                                                                        : Checksums::kCheck);
   check_probe();

@@ -39,7 +39,7 @@ bool Session::stop_asked() {
   double mine = stopping.requests.reason(0);
   // A launch that begins with this work would meet its limit here each time.
   if (mine == StopRequests::kTimeLimit && totals.steps == 0) mine = StopRequests::kNone;
-  run.collectives.all_gather_doubles(std::array{mine}, all);
+  run.collectives.control().all_gather_doubles(std::array{mine}, all);
   stopping.why = stopping.requests.first_text(all);
   return !stopping.why.empty();
 }
@@ -78,7 +78,7 @@ io::CheckpointInfo Session::checkpoint_info(const RunState& of) const {
 RunParts Session::parts() {
   return {run.config,       data,
           run.device,       *model,
-          *engine,          run.collectives,
+          *engine,          run.collectives.control(),
           run.watchdog,     *memory,
           run.log,          [this] { return stop_asked(); },
           decoding.sharded, decoding.together};

@@ -89,10 +89,10 @@ RunSetup::RunSetup(Session& session, const runtime::Communicator& node)
 bool RunSetup::open() {
   log_.hold_warnings();
   run_.identity = make_identity(config_, run_.device);
-  collectives_.broadcast(run_.identity, 0);
+  collectives_.control().broadcast(run_.identity, 0);
   if (config_.checkpoint.resume != config::Resume::kNone) {
     // A run that ends may still write a checkpoint, so the folder is taken before one is chosen.
-    run_agreed(collectives_, [&] {
+    run_agreed(collectives_.control(), [&] {
       if (run_.is_root()) session_.output.take();
     });
     open_checkpoint();
@@ -102,7 +102,8 @@ bool RunSetup::open() {
   run_.watchdog.enter("data", state_.step);
   open_data();
   run_.watchdog.enter("set-up", state_.step);
-  const OverlapChoice overlap = resolve_overlap(config_, collectives_, node_, run_.device.way());
+  const OverlapChoice overlap =
+      resolve_overlap(config_, collectives_.control(), node_, run_.device.way());
   session_.facts.overlap = overlap.overlap;
   session_.facts.ranks_here = node_.size();
   session_.facts.cores_here = runtime::cores_of(node_);
@@ -130,10 +131,10 @@ void RunSetup::open_saver() {
     retention.keep_last = std::max(retention.keep_last, config_.checkpoint.average_last);
   retention.damaged = session_.resumed.damaged;
   retention.kept = session_.tracker.kept();
-  session_.saver =
-      std::make_unique<CheckpointSaver>(collectives_, run_.checkpoints, std::move(retention),
-                                        config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
-  run_agreed(collectives_, [&] {
+  session_.saver = std::make_unique<CheckpointSaver>(
+      collectives_.control(), run_.checkpoints, std::move(retention),
+      config_.checkpoint.async ? Mode::kBackground : Mode::kWait);
+  run_agreed(collectives_.control(), [&] {
     if (config::writes_checkpoints(config_)) session_.saver->reserve(*session_.engine);
   });
 }
@@ -156,11 +157,11 @@ void RunSetup::resolve_slots() {
 
 void RunSetup::open_data() {
   session_.data = config::naming_keys(run_.deck, [&] {
-    return open_training_data(config_, state_.micro_batches, collectives_, node_,
+    return open_training_data(config_, state_.micro_batches, collectives_.control(), node_,
                               session_.resumed.reader.get());
   });
   const data::Dataset& dataset = session_.data.dataset;
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     if (session_.resumed.reader && dataset.train)
       io::require_same_tokenizers(config_, *session_.resumed.reader);
     // A forbidden word that the vocabulary does not have is told now, not after the training.
@@ -191,7 +192,7 @@ void RunSetup::open_data() {
 void RunSetup::require_same_corpus() {
   const data::Dataset& dataset = session_.data.dataset;
   const std::string corpus = dataset.train ? corpus_identity(*dataset.train, config_.data) : "";
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     if (state_.corpus.empty() || state_.corpus == corpus) return;
     throw DeckError(
         "data.train_source and data.train_target have other lines than when the checkpoint was "
@@ -210,7 +211,7 @@ void RunSetup::resolve_ratio() {
 }
 
 void RunSetup::prepare_output() {
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     if (!run_.is_root()) return;
     const fs::path folder = config_.run.output_dir;
     session_.output.prepare(state_,
@@ -232,14 +233,14 @@ void RunSetup::prepare_output() {
       log_.warn(log + ": " + std::to_string(torn) +
                 " bytes at its end were zero or a line that was not written whole; they are cut");
   });
-  run_agreed(collectives_, [&] {
+  run_agreed(collectives_.control(), [&] {
     if (!fs::exists(fs::path(config_.run.output_dir) / "resolved.in")) {
       throw DeckError("run.output_dir: " + config_.run.output_dir + " is not shared: " +
                       runtime::hostname() + " does not see what rank 0 wrote there");
     }
   });
-  collectives_.broadcast(state_.run, 0);
-  collectives_.broadcast(state_.parent, 0);
+  collectives_.control().broadcast(state_.run, 0);
+  collectives_.control().broadcast(state_.parent, 0);
   run_.watchdog.report_also_to((fs::absolute(config_.run.output_dir) / "run.log").string());
 }
 
@@ -266,8 +267,8 @@ void RunSetup::build_engine(zero::PlanRequest request) {
 void RunSetup::open_audit() {
   const std::int64_t every = config_.run.audit_steps;
   session_.audit = std::make_unique<Audit>(
-      Audit::Parts{config_, *session_.model, *session_.engine, collectives_, *session_.data.source,
-                   session_.memory.get(), run_.device.place()});
+      Audit::Parts{config_, *session_.model, *session_.engine, collectives_.control(),
+                   *session_.data.source, session_.memory.get(), run_.device.place()});
   if (every == 0) return;
   log_.info("Audits: every " + (every == 1 ? "" : std::to_string(every) + " ") +
             (every == 1 ? "step" : "steps") + " one of " + std::to_string(state_.micro_batches) +

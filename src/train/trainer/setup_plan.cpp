@@ -27,7 +27,7 @@ zero::PlanRequest RunSetup::plan_engine(config::Overlap overlap) {
   request.slots = state_.micro_batches;
   request.saves = config::writes_checkpoints(config_);
   request.nodes = collectives_.nodes();
-  request.shared_room = zero::agreed_shared_room(collectives_);
+  request.shared_room = zero::agreed_shared_room(collectives_.control());
   request.messages = !collectives_.shares_memory();
   request.rank = collectives_.rank();
   request.memory = run_.device.memory();
@@ -37,13 +37,13 @@ zero::PlanRequest RunSetup::plan_engine(config::Overlap overlap) {
   const std::int64_t available = runtime::available_memory_bytes();
   zero::PlanRequest first = request;
   deal_slots(first, request);
-  session_.decoding =
-      choose_sharded_decoding(first, session_.data.dataset, collectives_, ranks_of_node, available);
+  session_.decoding = choose_sharded_decoding(first, session_.data.dataset, collectives_.control(),
+                                              ranks_of_node, available);
   for (zero::PlanRequest* of : {&first, &request}) {
     of->config.decode.sharded = session_.decoding.sharded;
     of->decoded_together = session_.decoding.together;
   }
-  run_agreed(collectives_,
+  run_agreed(collectives_.control(),
              [&] { require_room(first, ranks_of_node, available, run_.device.free_memory()); });
   return request;
 }
@@ -56,16 +56,16 @@ void RunSetup::deal_slots(zero::PlanRequest& first, zero::PlanRequest& request) 
     first.config.comm.dealing = request.config.comm.dealing = dealing;
     session_.data.source->deal(
         zero::slot_dealing(first.config, state_.micro_batches, collectives_.size()));
-    run_agreed(collectives_,
+    run_agreed(collectives_.control(),
                [&] { first.training = session_.data.source->largest_shapes(state_.epoch, whose); });
   };
   const DealingChoice choice = choose_dealing(config_, state_.micro_batches, *request.nodes, [&] {
     deal(config::Dealing::kBlocks);
     std::int64_t lacking = 0;
-    run_agreed(collectives_, [&] {
+    run_agreed(collectives_.control(), [&] {
       lacking = bytes_without_room(first, node_.size(), runtime::available_memory_bytes());
     });
-    return collectives_.maximum(lacking) == 0;
+    return collectives_.control().maximum(lacking) == 0;
   });
   if (first.training.empty() || first.config.comm.dealing != choice.dealing) deal(choice.dealing);
   if (request.nodes->nodes() > 1 || config_.comm.dealing != config::Dealing::kAuto)

@@ -131,7 +131,7 @@ Trainer::Border Trainer::agree() {
                                    mine_times.communication,
                                    mine_times.hidden};
   std::vector<double> all(mine.size() * static_cast<std::size_t>(s.run.collectives.size()));
-  s.run.collectives.all_gather_doubles(mine, all);
+  s.run.collectives.control().all_gather_doubles(mine, all);
   Border border;
   bool busy = false, warned = false;
   std::vector<double> reasons;

@@ -23,7 +23,7 @@ constexpr double kGiB = 1 << 30;
 
 void RunReport::open_watch() {
   RunFacts& facts = session_.facts;
-  facts.hosts = run_.collectives.gather_texts(runtime::hostname());
+  facts.hosts = run_.collectives.control().gather_texts(runtime::hostname());
   facts.slots = state_.micro_batches;
   facts.nodes = run_.collectives.nodes().nodes();
   facts.on_gpu = run_.device.on_gpu();
@@ -152,7 +152,7 @@ void RunReport::gather_warnings() {
   std::string mine;
   for (const std::string& text : run_.log.take_warnings()) mine += text + '\0';
   std::vector<std::vector<std::string>> texts;
-  for (const std::string& all : run_.collectives.gather_texts(mine)) {
+  for (const std::string& all : run_.collectives.control().gather_texts(mine)) {
     texts.emplace_back();
     for (std::size_t at = 0, end = 0; (end = all.find('\0', at)) != std::string::npos; at = end + 1)
       texts.back().push_back(all.substr(at, end - at));

@@ -115,7 +115,7 @@ bool node_holds(const zero::MemoryPlan& plan, std::int64_t bytes, std::int64_t r
 std::int64_t bytes_without_room(const zero::PlanRequest& request, std::int64_t ranks_here,
                                 std::int64_t available) {
   const zero::MemoryPlan plan = zero::plan_memory(request);
-  const std::int64_t host = request.memory == zero::DeviceMemory::kOwn
+  const std::int64_t host = request.memory == runtime::DeviceMemory::kOwn
                                 ? plan.host_peak().host.total()
                                 : plan.peak().use.total();
   const std::optional<std::int64_t> mapped = runtime::address_space_left();
@@ -125,7 +125,7 @@ std::int64_t bytes_without_room(const zero::PlanRequest& request, std::int64_t r
 void require_room(const zero::PlanRequest& request, std::int64_t ranks_here, std::int64_t available,
                   std::int64_t gpu_free) {
   const zero::MemoryPlan plan = zero::plan_memory(request);
-  const bool on_gpu = request.memory == zero::DeviceMemory::kOwn;
+  const bool on_gpu = request.memory == runtime::DeviceMemory::kOwn;
   const runtime::MemoryUse host = on_gpu ? plan.host_peak().host : plan.peak().use;
   const std::vector<const char*> states = config::state_names(request.config);
   if (!node_holds(plan, host.total(), ranks_here, available)) {

@@ -117,7 +117,7 @@ std::vector<TracePart> Profile::gather_parts(const TraceFile::Source& source, Ra
                                              mine.clock.error_ns};
   const std::vector<double> sent(numbers.begin(), numbers.end());
   std::vector<double> all(sent.size() * static_cast<std::size_t>(collectives_.size()));
-  collectives_.all_gather_doubles(sent, all);
+  collectives_.control().all_gather_doubles(sent, all);
   std::vector<TracePart> out;
   for (auto at = all.begin(); at != all.end(); at += std::ssize(sent)) {
     const auto number = [&](int k) { return static_cast<std::int64_t>(at[k]); };
@@ -144,10 +144,11 @@ void Profile::write(Ranks ranks) {
   const std::vector<TracePart> parts = gather_parts(source, ranks);
   const std::string place = "rank " + std::to_string(collectives_.rank()) + " on " +
                             runtime::hostname() + " (" + place_ + ")";
-  const std::vector<std::string> places =
-      ranks == Ranks::kAll ? collectives_.gather_texts(place) : std::vector<std::string>{place};
+  const std::vector<std::string> places = ranks == Ranks::kAll
+                                              ? collectives_.control().gather_texts(place)
+                                              : std::vector<std::string>{place};
   const std::vector<const char*> states = config::state_names(facts_.config);
-  TraceFile file(path_, collectives_, source, parts);
+  TraceFile file(path_, collectives_.control(), source, parts);
   file.begin(units_of(engine_, facts_.config.zero.stage), states);
   file.write_ranks(places);
   TimeUse use = file.join_ranks();

@@ -71,12 +71,9 @@ std::string pack_samples(const TraceFile::Source& source, std::int64_t first) {
 
 }  // namespace
 
-TraceFile::TraceFile(std::string path, runtime::Collectives& collectives, Source source,
+TraceFile::TraceFile(std::string path, runtime::ControlCalls& control, Source source,
                      std::vector<TracePart> parts)
-    : path_(std::move(path)),
-      collectives_(collectives),
-      source_(source),
-      parts_(std::move(parts)) {}
+    : path_(std::move(path)), control_(control), source_(source), parts_(std::move(parts)) {}
 
 TracePart TraceFile::part_of(const Source& source) {
   const EventLog& log = source.log;
@@ -97,7 +94,7 @@ TracePart TraceFile::part_of(const Source& source) {
 }
 
 void TraceFile::attempt(const std::function<void()>& body) {
-  if (collectives_.rank() != 0 || !failure_.empty()) return;
+  if (control_.rank() != 0 || !failure_.empty()) return;
   try {
     body();
   } catch (const Error& error) {
@@ -121,10 +118,10 @@ void TraceFile::begin(const std::vector<monitor::TraceUnit>& units, runtime::Sta
 void TraceFile::send(std::size_t rank, std::int64_t count,
                      const std::function<std::string(std::int64_t)>& pack,
                      const std::function<void(const std::string&)>& take) {
-  const bool mine = std::cmp_equal(rank, collectives_.rank());
+  const bool mine = std::cmp_equal(rank, control_.rank());
   for (std::int64_t i = 0; i < count; ++i) {
     std::string piece = mine ? pack(i) : std::string();
-    if (rank > 0) collectives_.broadcast(piece, static_cast<int>(rank));
+    if (rank > 0) control_.broadcast(piece, static_cast<int>(rank));
     attempt([&] { take(piece); });
   }
 }
@@ -176,7 +173,7 @@ bool TraceFile::join(LogUse& mine, std::int64_t count, std::vector<double>& wait
     sent.push_back(here.back().key);
     sent.push_back(static_cast<double>(here.back().event->begin - source_.clock.ns));
   }
-  collectives_.all_gather_doubles(sent, all);
+  control_.all_gather_doubles(sent, all);
   std::vector<std::int64_t> begins(ranks);
   for (std::size_t i = 0; i < here.size(); ++i) {
     for (std::size_t r = 0; r < ranks; ++r) {
@@ -204,7 +201,7 @@ TimeUse TraceFile::join_ranks() {
     const std::int64_t at_once = std::max<std::int64_t>(1, kTimesAtOnce / std::ssize(parts_));
     for (bool same = true; same && left > 0; left -= at_once)
       same = join(mine, std::min(left, at_once), use.waited_for);
-    collectives_.sum_in_rank_order(use.waited_for);
+    control_.sum_in_rank_order(use.waited_for);
   }
   const RankUse r = mine.result();
   const std::array<double, 6> sent{r.seconds,       r.data,    r.compute,
@@ -212,7 +209,7 @@ TimeUse TraceFile::join_ranks() {
   std::vector<double> all(sent.begin(), sent.end());
   if (ranks > 1) {
     all.resize(sent.size() * ranks);
-    collectives_.all_gather_doubles(sent, all);
+    control_.all_gather_doubles(sent, all);
   }
   for (std::size_t k = 0; k < ranks; ++k) {
     const double* of_rank = &all[k * sent.size()];

@@ -99,7 +99,8 @@ class CopiedUnits final : public OpenedUnits {
 
 std::unique_ptr<DecodingSource> EngineUnits::decoding_source(const model::Transformer& model) {
   const EngineFrame& frame = roles_.frame;
-  if (frame.buffers.memory == DeviceMemory::kHost) return std::make_unique<OpenedUnits>(*this);
+  if (frame.buffers.memory == runtime::DeviceMemory::kHost)
+    return std::make_unique<OpenedUnits>(*this);
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   return std::make_unique<CopiedUnits>(*this, frame.device, model, frame.buffers.types.working);
 }

@@ -26,7 +26,7 @@ std::int64_t sentences_in_lock_step(const PlanRequest& request) {
   tried.config.decode.sharded = config::Sharded::kOn;
   std::int64_t most = 1;
   for (const BatchShape& shape : request.decoding) most = std::max(most, shape.sentences());
-  if (request.memory == DeviceMemory::kOwn) return most;
+  if (request.memory == runtime::DeviceMemory::kOwn) return most;
   for (; most > 1; most = (most + 1) / 2) {
     tried.decoded_together = most;
     const MemoryPlan plan = plan_memory(tried);

@@ -38,21 +38,22 @@ ShardedSource::ShardedSource(const config::RunConfig& config, const model::Trans
       open_(layout_.units().size(), 0),
       units_(layout_.units().size()) {
   const ElementType type = buffers_.types.working;
+  const std::int64_t width = element_size(type);
   {
     const MemoryScope scope(MemoryClass::kParameters);
     if (collectives_.nodes().nodes() == 1)
-      parameters_ = collectives_.allocate_shared(words(layout_.padded_total(), type),
-                                                 words(layout_.shard_total(), type));
+      parameters_ = collectives_.allocate_shared(layout_.padded_total() * width,
+                                                 layout_.shard_total() * width);
     if (parameters_) {
       gather_in_place(buffers_);
     } else {
-      parameters_ = collectives_.allocate(words(layout_.shard_total(), type));
+      parameters_ = collectives_.allocate(layout_.shard_total() * width);
     }
   }
   const MemoryScope scope(MemoryClass::kGatherSlots);
   if (buffers_.gather_slots > 0) {
-    const std::int64_t count = words(buffers_.gather_slots, type);
-    shared_ = collectives_.allocate_shared(count, count);
+    const std::int64_t bytes = buffers_.gather_slots * width;
+    shared_ = collectives_.allocate_shared(bytes, bytes);
     if (!shared_)
       own_ = model::zeros({buffers_.gather_slots},
                           at::TensorOptions().dtype(model::scalar_type(type)));
@@ -73,21 +74,19 @@ std::int64_t ShardedSource::bytes() const noexcept {
 std::byte* ShardedSource::place_of(std::int64_t unit, std::size_t place) const {
   if (buffers_.gathers_in_place)
     return at(shards(), layout_.units()[static_cast<std::size_t>(unit)].offset);
-  std::byte* const slots = shared_ ? reinterpret_cast<std::byte*>(shared_->data())
-                                   : static_cast<std::byte*>(own_.data_ptr());
+  std::byte* const slots = shared_ ? shared_->data() : static_cast<std::byte*>(own_.data_ptr());
   return at(slots, buffers_.gathered.offset(place));
 }
 
 void ShardedSource::gather(std::int64_t number, std::byte* to) {
   const FlatLayout::Unit& unit = layout_.units()[static_cast<std::size_t>(number)];
-  const ElementType type = buffers_.types.working;
+  const std::int64_t width = element_size(buffers_.types.working);
   const bool whole = buffers_.gathers_in_place;
-  const std::int64_t shard = words(unit.shard, type);
-  const std::int64_t offset = words(whole ? unit.offset : unit.shard_offset, type);
-  auto* full = reinterpret_cast<float*>(to);
-  if (!shared_)
-    return collectives_.all_gather(*parameters_, offset, whole ? shard : 0, shard, full);
-  collectives_.all_gather_shared(*parameters_, offset, 0, shard, *shared_, full - shared_->data());
+  const std::int64_t shard = unit.shard * width;
+  collectives_.all_gather(
+      *parameters_,
+      {(whole ? unit.offset : unit.shard_offset) * width, shard, whole ? shard : std::int64_t{0}},
+      to, shared_.get());
 }
 
 void ShardedSource::write_unit(std::int64_t number, std::span<const float> values) {

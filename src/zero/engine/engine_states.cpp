@@ -103,18 +103,18 @@ void EngineStates::share_shards(std::int64_t number, const float* mine, runtime:
                                 Put put) {
   const EngineFrame& frame = roles_.frame;
   const FlatLayout::Unit& u = frame.unit(number);
-  const ElementType reduced = frame.buffers.types.reduced;
-  const std::int64_t offset = words(u.offset, reduced);
-  const std::int64_t part = words(u.shard, reduced);  // 16-bit gradients: room for half a unit
+  const std::int64_t width = element_size(frame.buffers.types.reduced);
+  const runtime::RankParts parts{u.offset * width, u.shard * width};
+  const std::int64_t part = parts.size / kFloat;  // 16-bit gradients: room for half a unit
   runtime::TransportBuffer& gradients = roles_.gradients.buffer();
-  float* buffer = gradients.data() + offset;
+  auto* buffer = reinterpret_cast<float*>(gradients.data() + parts.offset);
   frame.communication.wait(frame.compute.record());
   frame.communication.enqueue(
       "share",
       [=, &frame, &node = roles_.node, &gradients, shard = u.shard] {
         for (std::int64_t at = 0; at < shard; at += part) {
           frame.communication.copy(buffer + frame.rank * part, mine + at, part * kFloat);
-          frame.collectives.all_gather(gradients, offset, part, part, buffer);
+          frame.collectives.all_gather(gradients, parts, gradients.data() + parts.offset);
           for (std::int64_t r = 0; r < frame.ranks; ++r) {
             if (node.updates[index(r)]) put(r * shard + at, buffer + r * part, part);
           }

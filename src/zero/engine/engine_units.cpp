@@ -140,7 +140,7 @@ std::unique_ptr<model::ParameterSource> EngineUnits::resident() {
 
 std::unique_ptr<model::ParameterSource> EngineUnits::gather_all(const model::Transformer& model) {
   const EngineFrame& frame = roles_.frame;
-  if (frame.buffers.memory == DeviceMemory::kHost && !frame.policy.shard_parameters)
+  if (frame.buffers.memory == runtime::DeviceMemory::kHost && !frame.policy.shard_parameters)
     return resident();
   const runtime::MemoryScope scope(runtime::MemoryClass::kGatherSlots);
   const FlatLayout whole(model.units(), 1);

@@ -7,7 +7,7 @@ namespace th::zero {
 namespace {
 
 bool in_host_memory(const EngineFrame& frame) {
-  return frame.buffers.memory == DeviceMemory::kHost;
+  return frame.buffers.memory == runtime::DeviceMemory::kHost;
 }
 
 }  // namespace

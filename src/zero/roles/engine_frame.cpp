@@ -18,8 +18,7 @@ EngineFrame::EngineFrame(const config::RunConfig& run, const model::Transformer&
       policy(zero_policy(config)),
       layout(model.units(), collectives.size()),
       use(unit_use(model)),
-      buffers(engine_buffers(config, layout, use, slots_of_a_step,
-                             device.is_host() ? DeviceMemory::kHost : DeviceMemory::kOwn)),
+      buffers(engine_buffers(config, layout, use, slots_of_a_step, device.memory())),
       dealing(slot_dealing(config, slots_of_a_step, collectives.size())),
       slots(dealing.slots),
       rounds(dealing.passes()),
@@ -68,7 +67,7 @@ std::unique_ptr<runtime::TransportBuffer> take_buffer(const EngineFrame& frame,
                                                       runtime::MemoryClass kind,
                                                       std::int64_t elements, ElementType type) {
   const runtime::MemoryScope scope(kind);
-  return frame.collectives.allocate(words(elements, type));
+  return frame.collectives.allocate(elements * element_size(type));
 }
 
 }  // namespace th::zero

@@ -69,9 +69,9 @@ void ExactReducer::sum(std::int64_t number, std::int64_t offset, std::int64_t pa
   if (pass != of.last_pass()) return;
   model::with_element(model::scalar_type(type), [&](auto element) {
     using T = decltype(element);
-    const auto add = [&](std::span<const float* const> slices, float* out) {
+    const auto add = [&](std::span<const std::byte* const> slices, float* out) {
       std::vector<const T*> pieces;
-      for (const float* slice : slices) pieces.push_back(reinterpret_cast<const T*>(slice));
+      for (const std::byte* slice : slices) pieces.push_back(reinterpret_cast<const T*>(slice));
       SlotTree::subtree_sum<T>(pieces, unit.shard, out);
     };
     const runtime::SubtreeSum subtree{SlotDealing::first_leaf(of), frame_.dealing.present(of),
@@ -90,7 +90,7 @@ void ExactReducer::sum(std::int64_t number, std::int64_t offset, std::int64_t pa
 void ExactReducer::add_own(std::int64_t number, std::int64_t offset, std::int64_t slot,
                            const SlotDealing::Exchange& of) {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  float* gradient = buffer().data() + offset;
+  float* gradient = buffer().as<float>() + offset;
   const std::vector<SlotTree::Leaf> leaf{{gradient, 1}};
   frame_.device.tree_sum(frame_.communication,
                          own_trees_.at(of.each).plan(slot, leaf, unit.offset, unit.padded,
@@ -101,14 +101,12 @@ std::vector<runtime::Contribution> ExactReducer::contributions(std::int64_t unit
                                                                std::int64_t offset,
                                                                std::int64_t pass,
                                                                const runtime::SubtreeSum& sum) {
-  const ElementType type = frame_.buffers.types.reduced;
-  const std::int64_t begin = words(offset, type), slice = words(frame_.unit(unit).shard, type);
+  const std::int64_t width = element_size(frame_.buffers.types.reduced);
+  const runtime::RankParts parts{offset * width, frame_.unit(unit).shard * width};
   if (audit_ == nullptr || !audit_->in_round(pass))
-    return frame_.collectives.exchange_sums(buffer(), begin, slice, sum);
+    return frame_.collectives.exchange(buffer(), parts, &sum);
   // Between nodes sums would hide the slot.
-  std::vector<runtime::Contribution> out;
-  for (const float* piece : frame_.collectives.exchange(buffer(), begin, slice))
-    out.push_back({piece, 1});
+  std::vector<runtime::Contribution> out = frame_.collectives.exchange(buffer(), parts);
   out.resize(index(sum.present));
   audit_->arrives(frame_.communication, unit, out[index(audit_->slot() % frame_.ranks)].data);
   return out;

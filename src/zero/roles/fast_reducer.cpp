@@ -21,7 +21,7 @@ class FastReducer final : public GradientReducer {
   }
   void sum(std::int64_t number, std::int64_t offset, std::int64_t pass) override {
     const FlatLayout::Unit& unit = frame_.unit(number);
-    float* full = buffer().data() + offset;
+    float* full = buffer().as<float>() + offset;
     frame_.collectives.all_reduce_fast(full, unit.padded);
     if (!sharded_) return;
     auto* out = reinterpret_cast<float*>(reduced(number));

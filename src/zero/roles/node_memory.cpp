@@ -15,38 +15,36 @@ namespace {
 
 using Buffer = NodeMemory::Buffer;
 
-Buffer share(const EngineFrame& frame, MemoryClass kind, std::int64_t elements,
-             std::int64_t counted) {
+Buffer share(const EngineFrame& frame, MemoryClass kind, std::int64_t bytes, std::int64_t counted) {
   const runtime::MemoryScope scope(kind);
-  return frame.collectives.allocate_shared(elements, counted);
+  return frame.collectives.allocate_shared(bytes, counted);
 }
 
 /// Master weights and the optimizer's states: all of them, or none.
 bool share_states(const EngineFrame& frame, NodeMemory& memory) {
   const EngineBuffers& b = frame.buffers;
   bool all = true;
-  const auto take = [&](Buffer& state, MemoryClass kind, std::int64_t elements) {
-    if (!all || elements == 0) return;
-    state = share(frame, kind, elements, elements);
+  const auto take = [&](Buffer& state, MemoryClass kind, std::int64_t bytes) {
+    if (!all || bytes == 0) return;
+    state = share(frame, kind, bytes, bytes);
     all = state != nullptr;
   };
-  take(memory.masters, MemoryClass::kMaster, b.masters);
+  take(memory.masters, MemoryClass::kMaster, b.masters * kFloat);
   for (std::size_t s = 0; s < b.states; ++s)
-    take(memory.states[s], runtime::optimizer_state_class(s), b.bytes_of_state(s) / 4);
+    take(memory.states[s], runtime::optimizer_state_class(s), b.bytes_of_state(s));
   return all;
 }
 
 }  // namespace
 
-std::optional<std::int64_t> agreed_shared_room(runtime::Collectives& collectives) {
+std::optional<std::int64_t> agreed_shared_room(runtime::ControlCalls& control) {
   constexpr std::int64_t kUnknown = INT64_MAX;
-  const std::int64_t least =
-      -collectives.maximum(-runtime::shared_memory_room().value_or(kUnknown));
+  const std::int64_t least = -control.maximum(-runtime::shared_memory_room().value_or(kUnknown));
   return least == kUnknown ? std::nullopt : std::optional(least);
 }
 
 StateStore::Given NodeMemory::given() const {
-  const auto data = [](const Buffer& state) { return state ? state->data() : nullptr; };
+  const auto data = [](const Buffer& state) { return state ? state->as<float>() : nullptr; };
   StateStore::Given out{data(masters), {}};
   std::transform(states.begin(), states.end(), out.states.begin(), data);
   return out;
@@ -55,17 +53,17 @@ StateStore::Given NodeMemory::given() const {
 NodeMemory allocate_once_a_node(EngineFrame& frame) {
   NodeMemory memory;
   memory.updates.assign(index(frame.ranks), true);
-  if (frame.buffers.memory == DeviceMemory::kOwn) return memory;
+  if (frame.buffers.memory == runtime::DeviceMemory::kOwn) return memory;
   const EngineBuffers& b = frame.buffers;
   const runtime::NodeMap nodes = frame.collectives.nodes();
-  const OnceANode once =
-      once_a_node(frame.config, b, frame.layout, nodes, agreed_shared_room(frame.collectives));
+  const OnceANode once = once_a_node(frame.config, b, frame.layout, nodes,
+                                     agreed_shared_room(frame.collectives.control()));
   const bool by_node = shares_by_node(frame.config) && nodes.nodes() < nodes.ranks();
   if (by_node) hold_by_node(frame.buffers, nodes.node_size(static_cast<int>(frame.rank)));
   if (once.parameters)
-    memory.parameters =
-        share(frame, MemoryClass::kParameters, words(frame.layout.padded_total(), b.types.working),
-              words(b.parameters, b.types.working));
+    memory.parameters = share(frame, MemoryClass::kParameters,
+                              frame.layout.padded_total() * element_size(b.types.working),
+                              b.parameters * element_size(b.types.working));
   ensure(!by_node || memory.parameters,
          "zero.partition=node without memory that a node's ranks share");
   if (!memory.parameters) return memory;
@@ -85,13 +83,11 @@ NodeMemory allocate_once_a_node(EngineFrame& frame) {
 }
 
 GatherBuffer make_gather_buffer(const EngineFrame& frame, std::int64_t elements) {
-  const ElementType type = frame.buffers.types.working;
-  const std::int64_t floats = words(elements, type);
+  const std::int64_t bytes = elements * element_size(frame.buffers.types.working);
   GatherBuffer buffer;
-  if (frame.buffers.memory == DeviceMemory::kHost && elements > 0)
-    buffer.shared = share(frame, MemoryClass::kGatherSlots, floats, floats);
-  if (!buffer.shared)
-    buffer.own = take_block(frame, MemoryClass::kGatherSlots, elements * element_size(type));
+  if (frame.buffers.memory == runtime::DeviceMemory::kHost && elements > 0)
+    buffer.shared = share(frame, MemoryClass::kGatherSlots, bytes, bytes);
+  if (!buffer.shared) buffer.own = take_block(frame, MemoryClass::kGatherSlots, bytes);
   return buffer;
 }
 

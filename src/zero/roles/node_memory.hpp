@@ -33,9 +33,7 @@ struct NodeMemory {
 struct GatherBuffer {
   std::unique_ptr<runtime::TransportBuffer> shared;
   runtime::DeviceBlock own;
-  [[nodiscard]] std::byte* data() const {
-    return shared ? reinterpret_cast<std::byte*>(shared->data()) : own.data();
-  }
+  [[nodiscard]] std::byte* data() const { return shared ? shared->data() : own.data(); }
 };
 /// For elements of the working type. Collective.
 [[nodiscard]] GatherBuffer make_gather_buffer(const EngineFrame& frame, std::int64_t elements);

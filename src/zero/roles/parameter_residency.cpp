@@ -56,32 +56,26 @@ std::byte* ParameterResidency::whole(std::int64_t number) const {
 void ParameterResidency::gather(std::int64_t number, std::byte* to,
                                 runtime::TransportBuffer* within) {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  const ElementType type = frame_.buffers.types.working;
   frame_.communication.wait(updated_[index(number)]);
-  gather_from({parameters_.get(), words(side_by_side_ ? unit.offset : unit.shard_offset, type),
-               side_by_side_ ? words(unit.shard, type) : 0, shard(number)},
+  gather_from({parameters_.get(), side_by_side_ ? unit.offset : unit.shard_offset,
+               side_by_side_ ? unit.shard : 0, shard(number)},
               number, to, within);
 }
 
 void ParameterResidency::gather_from(const Shards& shards, std::int64_t number, std::byte* to,
                                      runtime::TransportBuffer* within) {
   const FlatLayout::Unit& unit = frame_.unit(number);
-  const ElementType type = frame_.buffers.types.working;
+  const std::int64_t width = element_size(frame_.buffers.types.working);
+  const runtime::RankParts parts{shards.offset * width, unit.shard * width, shards.stride * width};
   frame_.communication.enqueue(
       "gather",
-      [&frame = frame_, shards, number, count = words(unit.shard, type),
-       full = reinterpret_cast<float*>(to), within] {
+      [&frame = frame_, &buffer = *shards.buffer, parts, number, to, within] {
         const FlightRecord::Scope scope(frame.flight, frame.communication,
                                         FlightRecord::What::kGather,
                                         FlightRecord::On::kCommunication, number);
-        const auto& [buffer, offset, stride, mine] = shards;
-        if (within == nullptr)
-          return frame.collectives.all_gather(*buffer, offset, stride, count, full);
-        frame.collectives.all_gather_shared(*buffer, offset, stride, count, *within,
-                                            full - within->data());
+        frame.collectives.all_gather(buffer, parts, to, within);
       },
-      {runtime::reads(shards.mine, unit.shard * element_size(type)),
-       runtime::writes(to, unit.padded * element_size(type))});
+      {runtime::reads(shards.mine, parts.size), runtime::writes(to, unit.padded * width)});
 }
 
 void ParameterResidency::gather_now(std::int64_t unit, std::byte* to,
@@ -169,8 +163,8 @@ class GatheredParameters final : public ParameterResidency {
   void forget(std::int64_t number) override {
     if (!in_place()) return;
     const FlatLayout::Unit& unit = frame_.unit(number);
-    const std::int64_t begin = words(unit.offset, frame_.buffers.types.working),
-                       shard = words(unit.shard, frame_.buffers.types.working);
+    const std::int64_t width = element_size(frame_.buffers.types.working);
+    const std::int64_t begin = unit.offset * width, shard = unit.shard * width;
     parameters().forget(begin, shard * frame_.rank);
     parameters().forget(begin + shard * (frame_.rank + 1),
                         shard * (frame_.ranks - frame_.rank - 1));
@@ -198,9 +192,7 @@ class GatheredParameters final : public ParameterResidency {
     const std::byte* on_host = store_.parameters(unit);
     if (on_host == nullptr) return ParameterResidency::gather(unit, to, within);
     Source& source = fetch(unit, on_host);
-    gather_from(
-        {source.buffer.get(), 0, 0, reinterpret_cast<const std::byte*>(source.buffer->data())},
-        unit, to, within);
+    gather_from({source.buffer.get(), 0, 0, source.buffer->data()}, unit, to, within);
     source.left = frame_.communication.record();
   }
   /// Enqueues the copy of a shard from the host into the next source, for communication.
@@ -215,7 +207,7 @@ class GatheredParameters final : public ParameterResidency {
 
 GatheredParameters::Source& GatheredParameters::fetch(std::int64_t unit, const std::byte* from) {
   Source& source = sources_[index(fetched_++ % std::ssize(sources_))];
-  float* to = source.buffer->data();
+  std::byte* to = source.buffer->data();
   const std::int64_t bytes = frame_.unit(unit).shard * element_size(frame_.buffers.types.working);
   runtime::Stream& copies = frame_.copies;
   copies.wait(updated_at(unit));

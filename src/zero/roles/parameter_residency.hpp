@@ -69,7 +69,7 @@ class ParameterResidency {
   /// A unit's shards as the transport gathers them.
   struct Shards {
     runtime::TransportBuffer* buffer = nullptr;
-    std::int64_t offset = 0, stride = 0;  ///< words
+    std::int64_t offset = 0, stride = 0;  ///< elements
     const std::byte* mine = nullptr;
   };
   ParameterResidency(const EngineFrame& frame, NodeMemory::Buffer parameters, bool side_by_side);

@@ -68,7 +68,7 @@ class ReplicatedUpdate final : public ParameterUpdate {
   void prepare(std::int64_t, const runtime::Event&) override {}
 
  private:
-  using Pointers = std::vector<const float*>;
+  using Pointers = std::vector<const std::byte*>;
   void update(std::int64_t number, const runtime::UpdateFactors& factors,
               const runtime::StepOutcome* outcome) override;
   /// Announces the shards of a unit that this rank updates, with their sums.
@@ -99,8 +99,9 @@ void ReplicatedUpdate::update(std::int64_t number, const runtime::UpdateFactors&
   const auto sums = std::make_shared<Pointers>();
   call("gather", FlightRecord::What::kGather, number, gradient,
        [&frame = frame, &buffer = gradients.buffer(), sums,
-        offset = words(unit.offset, types.reduced), shard = words(unit.shard, types.reduced)] {
-         *sums = frame.collectives.shards(buffer, offset, shard);
+        parts = runtime::RankParts{unit.offset * element_size(types.reduced),
+                                   unit.shard * element_size(types.reduced)}] {
+         *sums = frame.collectives.shards(buffer, parts);
        });
   const std::vector<StateStore::Slice> slices = announce(number, *sums);
   {

@@ -109,7 +109,7 @@ std::string StepEnd::first_not_finite(const runtime::StepOutcome& outcome) {
       if (tensor.unit == outcome.bad_unit && tensor.offset <= outcome.bad_element) found = t;
     }
   }
-  const std::int64_t first = -frame_.collectives.maximum(-found);
+  const std::int64_t first = -frame_.collectives.control().maximum(-found);
   return first == kNone ? std::string("the gradient's norm") : tensors[index(first)].spec.name;
 }
 
@@ -134,7 +134,7 @@ class HostStepEnd final : public StepEnd {
     std::vector<double> all(index(frame_.buffers.records));
     sum_squares(gradients);
     frame_.compute.touch("record", {runtime::reads(record(), record_size * kDouble)});
-    frame_.collectives.all_gather_doubles({record(), index(record_size)}, all);
+    frame_.collectives.control().all_gather_doubles({record(), index(record_size)}, all);
     enqueue_outcome(request, gradients, all.data(), &ended.outcome);
   }
 
@@ -148,7 +148,7 @@ class DeviceStepEnd final : public StepEnd {
   explicit DeviceStepEnd(const EngineFrame& frame) : StepEnd(frame, false) {
     const EngineBuffers& b = frame.buffers;
     const runtime::MemoryScope scope(MemoryClass::kCommunication);
-    record_ = frame.collectives.allocate(b.record * kWordsOfDouble);
+    record_ = frame.collectives.allocate(b.record * kDouble);
     records_ = runtime::DeviceBlock(frame.device, runtime::Place::kDevice, b.records * kDouble);
     outcome_ =
         runtime::DeviceBlock(frame.device, runtime::Place::kDevice, sizeof(runtime::StepOutcome));
@@ -163,7 +163,7 @@ class DeviceStepEnd final : public StepEnd {
   }
 
  private:
-  double* record() override { return reinterpret_cast<double*>(record_->data()); }
+  double* record() override { return record_->as<double>(); }
   void find_outcome(const StepRequest& request, const GradientReducer& gradients,
                     Ended& ended) override {
     sum_squares(gradients);
@@ -180,10 +180,8 @@ class DeviceStepEnd final : public StepEnd {
     runtime::Stream& communication = frame_.communication;
     communication.wait(frame_.compute.record());
     communication.enqueue("gather of records",
-                          [this] {
-                            frame_.collectives.all_gather(*record_, 0, 0,
-                                                          frame_.buffers.record * kWordsOfDouble,
-                                                          records_.as<float>());
+                          [this, bytes] {
+                            frame_.collectives.all_gather(*record_, {0, bytes, 0}, records_.data());
                           },
                           {runtime::reads(record_->data(), bytes),
                            runtime::writes(records_.data(), bytes * frame_.ranks)});
@@ -202,7 +200,8 @@ class DeviceStepEnd final : public StepEnd {
 }  // namespace
 
 std::unique_ptr<StepEnd> StepEnd::make(const EngineFrame& frame) {
-  if (frame.buffers.memory == DeviceMemory::kHost) return std::make_unique<HostStepEnd>(frame);
+  if (frame.buffers.memory == runtime::DeviceMemory::kHost)
+    return std::make_unique<HostStepEnd>(frame);
   return std::make_unique<DeviceStepEnd>(frame);
 }
 

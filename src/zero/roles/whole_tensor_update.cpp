@@ -11,7 +11,7 @@ namespace th::zero {
 namespace {
 
 using runtime::FlightRecord;
-using Pointers = std::vector<const float*>;
+using Pointers = std::vector<const float*>;  ///< whole tensors are updated in fp32 alone
 
 /// Elements between matrices are updated where their shards are, matrices by one rank each: what
 /// travels, and when.
@@ -21,7 +21,7 @@ class WholeTensorUpdate final : public ParameterUpdate {
       : ParameterUpdate(parts),
         whole_(WholeUpdate::make(parts.frame.config, parts.frame.layout, parts.frame.rank,
                                  parts.store)) {
-    ensure(parts.frame.buffers.memory == DeviceMemory::kHost,
+    ensure(parts.frame.buffers.memory == runtime::DeviceMemory::kHost,
            "ZeroEngine: whole tensors are updated on the host alone");
   }
 
@@ -83,7 +83,8 @@ void WholeTensorUpdate::update_matrices(std::int64_t number) {
   const UnitPlaces& places = frame.buffers.exchanged;
   const std::int64_t offset = places.offset(places.place(number, 0));
   runtime::TransportBuffer& buffer = parts_.gradients.buffer();
-  float* whole = buffer.data() + offset;
+  float* whole = buffer.as<float>() + offset;
+  const runtime::RankParts parts{offset * kFloat, unit.shard * kFloat};
   const runtime::Access memory = runtime::writes(whole, unit.padded * kFloat);
   const StateStore::Slice shard = slices_.kept(number);
   runtime::Collectives& collectives = frame.collectives;
@@ -93,8 +94,10 @@ void WholeTensorUpdate::update_matrices(std::int64_t number) {
   for (std::size_t i = 0; i < traffic.arrivals; ++i) {
     whole_->prepare(i, shard, whole + frame.rank * unit.shard);
     call("gather of whole tensors", FlightRecord::What::kGather, number, memory,
-         [&collectives, &buffer, pieces, offset, n = unit.shard] {
-           *pieces = collectives.shards(buffer, offset, n);
+         [&collectives, &buffer, pieces, parts] {
+           pieces->clear();
+           for (const std::byte* shard : collectives.shards(buffer, parts))
+             pieces->push_back(reinterpret_cast<const float*>(shard));
          });
     whole_->take(i, number, *pieces);
     call("end of a gather", FlightRecord::What::kGather, number, memory, finish);
@@ -104,8 +107,10 @@ void WholeTensorUpdate::update_matrices(std::int64_t number) {
     whole_->leave(i, number, whole);
     if (i + 1 == traffic.returns) whole_->release();
     call("slices of whole tensors", FlightRecord::What::kReduce, number, memory,
-         [&collectives, &buffer, pieces, offset, n = unit.shard] {
-           *pieces = collectives.exchange(buffer, offset, n);
+         [&collectives, &buffer, pieces, parts] {
+           pieces->clear();
+           for (const runtime::Contribution& slice : collectives.exchange(buffer, parts))
+             pieces->push_back(reinterpret_cast<const float*>(slice.data));
          });
     whole_->apply(i, shard, *pieces);
     call("end of slices", FlightRecord::What::kReduce, number, memory, finish);

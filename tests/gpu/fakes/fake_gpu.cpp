@@ -128,6 +128,15 @@ int registered() { return static_cast<int>(state().registered.size()); }
 
 using namespace th::fake;
 
+namespace {
+
+/// The bytes of `count` elements: the transport sends bytes, its self-test floats.
+int bytes_of(std::size_t count, ncclDataType_t type) {
+  return static_cast<int>(count * (type == ncclFloat ? sizeof(float) : 1));
+}
+
+}  // namespace
+
 extern "C" {
 
 cudaError_t cudaGetLastError() { return cudaSuccess; }
@@ -318,31 +327,31 @@ ncclResult_t ncclGroupEnd() {
   state().grouping = false;
   return ncclInProgress;
 }
-ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t, int peer,
+ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer,
                       ncclComm_t comm, cudaStream_t stream) {
   state().group_stream = stream;
   state().group.push_back([=, world = comm->world](std::vector<MPI_Request>& requests) {
-    MPI_Isend(from, static_cast<int>(count), MPI_FLOAT, peer, 77, world, &requests.emplace_back());
+    MPI_Isend(from, bytes_of(count, type), MPI_BYTE, peer, 77, world, &requests.emplace_back());
   });
   return state().grouping ? ncclSuccess : ncclInvalidUsage;
 }
-ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t, int peer, ncclComm_t comm,
+ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
                       cudaStream_t stream) {
   state().group_stream = stream;
   state().group.push_back([=, world = comm->world](std::vector<MPI_Request>& requests) {
-    MPI_Irecv(to, static_cast<int>(count), MPI_FLOAT, peer, 77, world, &requests.emplace_back());
+    MPI_Irecv(to, bytes_of(count, type), MPI_BYTE, peer, 77, world, &requests.emplace_back());
   });
   return state().grouping ? ncclSuccess : ncclInvalidUsage;
 }
-ncclResult_t ncclAllGather(const void* from, void* to, std::size_t count, ncclDataType_t,
+ncclResult_t ncclAllGather(const void* from, void* to, std::size_t count, ncclDataType_t type,
                            ncclComm_t comm, cudaStream_t stream) {
   enqueue(stream, [=, world = comm->world] {
     int rank = 0;
     MPI_Comm_rank(world, &rank);
-    auto* mine = static_cast<float*>(to) + count * static_cast<std::size_t>(rank);
-    std::memmove(mine, from, count * 4);
-    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, to, static_cast<int>(count), MPI_FLOAT,
-                  world);
+    const int bytes = bytes_of(count, type);
+    std::memmove(static_cast<std::byte*>(to) + std::ptrdiff_t{bytes} * rank, from,
+                 static_cast<std::size_t>(bytes));
+    MPI_Allgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, to, bytes, MPI_BYTE, world);
     if (state().fault == Fault::kWrongGather && rank == 0) static_cast<float*>(to)[5] += 1;
   });
   return ncclInProgress;

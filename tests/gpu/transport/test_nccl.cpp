@@ -1,4 +1,5 @@
 #include "cuda/transport/nccl_collectives.hpp"
+#include "fakes/float_parts.hpp"
 #include "gpu/device/gpu_test.hpp"
 
 #include "th/runtime/transport/mpi.hpp"
@@ -10,13 +11,16 @@
 namespace th::cuda {
 namespace {
 
+using th_test::floats_of;
+using th_test::parts;
+
 using namespace std::chrono_literals;
 
 class Nccl : public testing::Test {
  protected:
   void SetUp() override {
     control_ = runtime::make_mpi_collectives(MPI_COMM_WORLD);
-    (void)select_device(*control_, "here", false);
+    (void)select_device(control_->control(), "here", false);
     compute_ = std::make_unique<Stream>();
     nccl_ = std::make_unique<NcclCollectives>(*control_, 60s, compute_->get());
   }
@@ -44,16 +48,16 @@ TEST_F(Nccl, SelfTestPasses) { EXPECT_NE(self_test(*nccl_).find("passed"), std::
 TEST_F(Nccl, EveryCallBringsTheKnownAnswer) {
   constexpr std::int64_t kSlice = 100'003;
   const int rank = nccl_->rank(), size = nccl_->size();
-  const auto buffer = nccl_->allocate(kSlice * size);
-  EXPECT_EQ(get(buffer->data(), kSlice), std::vector<float>(kSlice, 0.0F));
+  const auto buffer = nccl_->allocate(4 * kSlice * size);
+  EXPECT_EQ(get(buffer->as<float>(), kSlice), std::vector<float>(kSlice, 0.0F));
   std::vector<float> mine(static_cast<std::size_t>(kSlice * size));
   for (int turn = 0; turn < 3; ++turn) {
     for (std::size_t i = 0; i < mine.size(); ++i)
       mine[i] = static_cast<float>(rank * 1000 + turn * 100) + static_cast<float>(i % 97);
-    put(buffer->data(), mine);
-    const std::vector<const float*> pieces = nccl_->exchange(*buffer, 0, kSlice);
+    put(buffer->as<float>(), mine);
+    const std::vector<runtime::Contribution> pieces = nccl_->exchange(*buffer, parts(0, kSlice));
     for (int r = 0; r < size; ++r) {
-      const std::vector<float> got = get(pieces[static_cast<std::size_t>(r)], kSlice);
+      const std::vector<float> got = get(floats_of(pieces[static_cast<std::size_t>(r)]), kSlice);
       for (std::int64_t i = 0; i < kSlice; ++i) {
         ASSERT_EQ(got[static_cast<std::size_t>(i)],
                   static_cast<float>(r * 1000 + turn * 100 + (rank * kSlice + i) % 97))
@@ -62,13 +66,13 @@ TEST_F(Nccl, EveryCallBringsTheKnownAnswer) {
     }
     nccl_->finish_exchange();
   }
-  nccl_->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
-  const std::vector<float> gathered = get(buffer->data(), kSlice * size);
+  nccl_->all_gather(*buffer, parts(0, kSlice), buffer->data());
+  const std::vector<float> gathered = get(buffer->as<float>(), kSlice * size);
   for (std::int64_t i = 0; i < kSlice * size; ++i)
     ASSERT_EQ(gathered[static_cast<std::size_t>(i)],
               static_cast<float>(i / kSlice * 1000 + 200 + i % 97));
-  nccl_->all_reduce_fast(buffer->data(), kSlice);
-  const std::vector<float> reduced = get(buffer->data(), kSlice);
+  nccl_->all_reduce_fast(buffer->as<float>(), kSlice);
+  const std::vector<float> reduced = get(buffer->as<float>(), kSlice);
   for (std::int64_t i = 0; i < kSlice; ++i)
     ASSERT_EQ(reduced[static_cast<std::size_t>(i)],
               static_cast<float>(size) * static_cast<float>(200 + i % 97));

@@ -1,4 +1,5 @@
 #include "cuda/transport/nccl_collectives.hpp"
+#include "fakes/float_parts.hpp"
 #include "gpu/fakes/fake_gpu.hpp"
 #include "mpi_test.hpp"
 
@@ -12,8 +13,14 @@
 namespace th::cuda {
 namespace {
 
+using th_test::bytes_of;
+using th_test::floats_of;
+using th_test::parts;
+
 using namespace std::chrono_literals;
 constexpr std::int64_t kSlice = 300;
+/// In a buffer of shards, from element 17 on.
+constexpr runtime::RankParts kShards{17 * 4, (kSlice - 17) * 4, 0};
 
 /// NcclCollectives over the fake GPU, beside MPI's own collectives.
 class NcclOnHost : public testing::TestWithParam<fake::Order> {
@@ -52,15 +59,15 @@ class NcclOnHost : public testing::TestWithParam<fake::Order> {
 TEST_P(NcclOnHost, ExchangesInTheOrderOfTheComputeStream) {
   const auto nccl = make();
   const std::int64_t whole = kSlice * nccl->size();
-  const auto buffer = nccl->allocate(whole);
+  const auto buffer = nccl->allocate(4 * whole);
   std::vector<std::vector<float>> sent, got;
   for (int turn = 0; turn < 3; ++turn) {
     sent.push_back(data(whole, turn));
     got.emplace_back(static_cast<std::size_t>(whole));
-    copy(buffer->data(), sent.back().data(), whole, compute_.get());
-    const std::vector<const float*> pieces = nccl->exchange(*buffer, 0, kSlice);
+    copy(buffer->as<float>(), sent.back().data(), whole, compute_.get());
+    const std::vector<runtime::Contribution> pieces = nccl->exchange(*buffer, parts(0, kSlice));
     for (int r = 0; r < nccl->size(); ++r)
-      copy(got.back().data() + kSlice * r, pieces[static_cast<std::size_t>(r)], kSlice,
+      copy(got.back().data() + kSlice * r, floats_of(pieces[static_cast<std::size_t>(r)]), kSlice,
            compute_.get());
     nccl->finish_exchange();
   }
@@ -80,7 +87,7 @@ TEST_P(NcclOnHost, GoesOnTheStreamThatItIsGivenWithEventsAroundIt) {
   CudaStream compute(context, compute_.get()), communication(context, StreamPriority::kHigh);
   nccl->use_stream(&communication);
   const std::int64_t whole = kSlice * nccl->size();
-  const auto buffers = {nccl->allocate(whole), nccl->allocate(whole)};
+  const auto buffers = {nccl->allocate(4 * whole), nccl->allocate(4 * whole)};
   communication.drain();
   std::vector<std::vector<float>> sent, got;
   std::vector<float> used(static_cast<std::size_t>(whole));
@@ -92,12 +99,13 @@ TEST_P(NcclOnHost, GoesOnTheStreamThatItIsGivenWithEventsAroundIt) {
     got.emplace_back(static_cast<std::size_t>(whole));
     communication.enqueue("reduce",
                           [&] {
-                            const std::vector<const float*> pieces =
-                                nccl->exchange(*buffer, 0, kSlice);
+                            const std::vector<runtime::Contribution> pieces =
+                                nccl->exchange(*buffer, parts(0, kSlice));
                             // The ordered sum's stand-in: each piece into its place.
                             for (int r = 0; r < nccl->size(); ++r)
                               communication.copy(got.back().data() + kSlice * r,
-                                                 pieces[static_cast<std::size_t>(r)], kSlice * 4);
+                                                 floats_of(pieces[static_cast<std::size_t>(r)]),
+                                                 kSlice * 4);
                             nccl->finish_exchange();
                           },
                           {});
@@ -131,14 +139,14 @@ TEST_P(NcclOnHost, ADeadPeerEndsAnyWaitForTheDevice) {
 TEST_P(NcclOnHost, GathersInPlaceForReadersAsForACopy) {
   const auto nccl = make();
   const std::int64_t whole = kSlice * nccl->size();
-  const auto buffer = nccl->allocate(whole);
+  const auto buffer = nccl->allocate(4 * whole);
   const std::vector<float> values = data(whole, 0);
-  copy(buffer->data(), values.data(), whole, compute_.get());
-  const std::vector<const float*> pointers = nccl->shards(*buffer, 0, kSlice);
+  copy(buffer->as<float>(), values.data(), whole, compute_.get());
+  const std::vector<const float*> pointers = floats_of(nccl->shards(*buffer, parts(0, kSlice)));
   nccl->finish_exchange();
   nccl->synchronize();
   for (int r = 0; r < nccl->size(); ++r) {
-    EXPECT_EQ(pointers[static_cast<std::size_t>(r)], buffer->data() + kSlice * r);
+    EXPECT_EQ(pointers[static_cast<std::size_t>(r)], buffer->as<float>() + kSlice * r);
     EXPECT_EQ(*pointers[static_cast<std::size_t>(r)], static_cast<float>(10000 * r + kSlice * r))
         << "from rank " << r;
   }
@@ -153,18 +161,18 @@ TEST_P(NcclOnHost, ItsBuffersAreInTheLedgersAsTheyArePlanned) {
     const std::int64_t whole = kSlice * nccl->size();
     const auto buffer = [&] {
       const runtime::MemoryScope scope(runtime::MemoryClass::kParameters);
-      return nccl->allocate(whole);
+      return nccl->allocate(4 * whole);
     }();
     EXPECT_EQ(ledger.current()[runtime::MemoryClass::kParameters], whole * 4);
     for (const std::int64_t slice : {std::int64_t{10}, kSlice, std::int64_t{20}}) {
-      (void)nccl->exchange(*buffer, 0, slice);
+      (void)nccl->exchange(*buffer, parts(0, slice));
       nccl->finish_exchange();
     }
     nccl->synchronize();
-    EXPECT_EQ(
-        ledger.current()[runtime::MemoryClass::kCommunication],
-        runtime::transport_memory(runtime::Transport::kNccl, nccl->size(), {kSlice, kSlice, 0})
-            .device);
+    EXPECT_EQ(ledger.current()[runtime::MemoryClass::kCommunication],
+              runtime::transport_memory(runtime::Transport::kNccl, nccl->size(),
+                                        {4 * kSlice, 4 * kSlice, 0})
+                  .device);
     EXPECT_EQ(nccl->communication_bytes(), ledger.current()[runtime::MemoryClass::kCommunication]);
   }
   EXPECT_EQ(ledger.current().total(), 0);
@@ -175,37 +183,38 @@ TEST_P(NcclOnHost, BringsWhatMpiBringsAndCountsTheSameBytes) {
   const auto nccl = make();
   const auto mpi = runtime::make_mpi_collectives(MPI_COMM_WORLD, runtime::TransportChoice::kMpi);
   const std::int64_t whole = kSlice * nccl->size();
-  const auto on_gpu = nccl->allocate(whole), on_host = mpi->allocate(whole);
+  const auto on_gpu = nccl->allocate(4 * whole), on_host = mpi->allocate(4 * whole);
   const std::vector<float> values = data(whole, 0);
-  std::copy(values.begin(), values.end(), on_host->data());
-  copy(on_gpu->data(), values.data(), whole, compute_.get());
+  std::copy(values.begin(), values.end(), on_host->as<float>());
+  copy(on_gpu->as<float>(), values.data(), whole, compute_.get());
   std::vector<float> gathered(static_cast<std::size_t>(whole)), gathered_by_mpi(gathered),
       shards(gathered), shards_by_mpi(gathered);
 
-  (void)nccl->exchange(*on_gpu, 0, kSlice);
+  (void)nccl->exchange(*on_gpu, parts(0, kSlice));
   nccl->finish_exchange();
-  (void)mpi->exchange(*on_host, 0, kSlice);
+  (void)mpi->exchange(*on_host, parts(0, kSlice));
   mpi->finish_exchange();
-  const std::vector<const float*> all = nccl->shards(*on_gpu, 0, kSlice);  // an all-gather in place
+  const std::vector<const float*> all =
+      floats_of(nccl->shards(*on_gpu, parts(0, kSlice)));  // an all-gather in place
   nccl->finish_exchange();
   for (int r = 0; r < nccl->size(); ++r)
-    EXPECT_EQ(all[static_cast<std::size_t>(r)], on_gpu->data() + r * kSlice);
-  mpi->all_gather(*on_host, 0, kSlice, kSlice, on_host->data());
-  nccl->all_gather(*on_gpu, 17, 0, kSlice - 17, shards.data());  // a buffer of shards
-  mpi->all_gather(*on_host, 17, 0, kSlice - 17, shards_by_mpi.data());
-  copy(gathered.data(), on_gpu->data(), whole, compute_.get());
-  nccl->all_reduce_fast(on_gpu->data(), whole);
-  mpi->all_reduce_fast(on_host->data(), whole);
-  std::copy(on_host->data(), on_host->data() + whole, gathered_by_mpi.begin());
+    EXPECT_EQ(all[static_cast<std::size_t>(r)], on_gpu->as<float>() + r * kSlice);
+  mpi->all_gather(*on_host, parts(0, kSlice), on_host->data());
+  nccl->all_gather(*on_gpu, kShards, bytes_of(shards));  // a buffer of shards
+  mpi->all_gather(*on_host, kShards, bytes_of(shards_by_mpi));
+  copy(gathered.data(), on_gpu->as<float>(), whole, compute_.get());
+  nccl->all_reduce_fast(on_gpu->as<float>(), whole);
+  mpi->all_reduce_fast(on_host->as<float>(), whole);
+  std::copy(on_host->as<float>(), on_host->as<float>() + whole, gathered_by_mpi.begin());
   nccl->synchronize();
   EXPECT_EQ(shards, shards_by_mpi);
-  EXPECT_EQ(std::vector<float>(on_gpu->data(), on_gpu->data() + whole), gathered_by_mpi);
+  EXPECT_EQ(std::vector<float>(on_gpu->as<float>(), on_gpu->as<float>() + whole), gathered_by_mpi);
   for (std::int64_t i = 0; i < whole; ++i)
     ASSERT_EQ(gathered[static_cast<std::size_t>(i)], static_cast<float>(10000 * (i / kSlice) + i));
 
   std::vector<double> twice{1.5}, by_mpi{1.5};
-  nccl->sum_in_rank_order(twice);
-  mpi->sum_in_rank_order(by_mpi);
+  nccl->control().sum_in_rank_order(twice);
+  mpi->control().sum_in_rank_order(by_mpi);
   EXPECT_EQ(twice, by_mpi);
   EXPECT_EQ(nccl->bytes_sent().exchange, mpi->bytes_sent().exchange);
   EXPECT_EQ(nccl->bytes_sent().all_gather, mpi->bytes_sent().all_gather);
@@ -265,7 +274,7 @@ TEST_P(NcclOnHost, OneRanksFailedStartIsToldToAllAndAborted) {
 
 TEST_P(NcclOnHost, ADeadPeerAbortsTheCommunicatorAtTheNextCall) {
   const auto nccl = make();
-  const auto buffer = nccl->allocate(kSlice * nccl->size());
+  const auto buffer = nccl->allocate(4 * kSlice * nccl->size());
   nccl->synchronize();
   fake::set_fault(fake::Fault::kPeerDied);
   try {
@@ -276,7 +285,7 @@ TEST_P(NcclOnHost, ADeadPeerAbortsTheCommunicatorAtTheNextCall) {
         << error.what();
   }
   EXPECT_EQ(fake::aborted(), 1);
-  EXPECT_THROW(nccl->all_gather(*buffer, 0, kSlice, kSlice, buffer->data()), NcclError);
+  EXPECT_THROW(nccl->all_gather(*buffer, parts(0, kSlice), buffer->data()), NcclError);
   EXPECT_EQ(fake::aborted(), 1);
 }
 

@@ -1,4 +1,5 @@
 #include "cuda/transport/staged_collectives.hpp"
+#include "fakes/float_parts.hpp"
 #include "gpu/device/gpu_test.hpp"
 
 #include "th/runtime/transport/mpi.hpp"
@@ -10,16 +11,19 @@
 namespace th::cuda {
 namespace {
 
+using th_test::floats_of;
+using th_test::parts;
+
 constexpr std::int64_t kSlice = 100'003;
 
 class Staged : public testing::Test {
  protected:
   void SetUp() override {
     control_ = runtime::make_mpi_collectives(MPI_COMM_WORLD);
-    (void)select_device(*control_, "here", true);
+    (void)select_device(control_->control(), "here", true);
     compute_ = std::make_unique<Stream>();
     // Several pieces, the last one short.
-    staged_ = std::make_unique<StagedCollectives>(*control_, compute_->get(), 30'000);
+    staged_ = std::make_unique<StagedCollectives>(*control_, compute_->get(), 120'000);
   }
   void put(float* device, const std::vector<float>& values) const {
     check_cuda(cudaMemcpyAsync(device, values.data(), values.size() * 4, cudaMemcpyHostToDevice,
@@ -52,11 +56,11 @@ class Staged : public testing::Test {
 
 TEST_F(Staged, EachOwnerGetsTheSlicesOfAllRanks) {
   const std::int64_t ranks = staged_->size(), whole = kSlice * ranks;
-  const auto buffer = staged_->allocate(whole);
-  put(buffer->data(), mine(whole));
-  const std::vector<const float*> pieces = staged_->exchange(*buffer, 0, kSlice);
+  const auto buffer = staged_->allocate(4 * whole);
+  put(buffer->as<float>(), mine(whole));
+  const std::vector<runtime::Contribution> pieces = staged_->exchange(*buffer, parts(0, kSlice));
   for (std::int64_t r = 0; r < ranks; ++r) {
-    const std::vector<float> got = get(pieces[static_cast<std::size_t>(r)], kSlice);
+    const std::vector<float> got = get(floats_of(pieces[static_cast<std::size_t>(r)]), kSlice);
     for (std::int64_t i = 0; i < kSlice; ++i)
       ASSERT_EQ(got[static_cast<std::size_t>(i)], value(r, staged_->rank() * kSlice + i))
           << "from rank " << r;
@@ -66,15 +70,15 @@ TEST_F(Staged, EachOwnerGetsTheSlicesOfAllRanks) {
 
 TEST_F(Staged, EveryRankGetsAllShardsAndTheSum) {
   const std::int64_t ranks = staged_->size(), whole = kSlice * ranks;
-  const auto buffer = staged_->allocate(whole);
-  put(buffer->data(), mine(whole));
-  staged_->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
-  const std::vector<float> full = get(buffer->data(), whole);
+  const auto buffer = staged_->allocate(4 * whole);
+  put(buffer->as<float>(), mine(whole));
+  staged_->all_gather(*buffer, parts(0, kSlice), buffer->data());
+  const std::vector<float> full = get(buffer->as<float>(), whole);
   for (std::int64_t i = 0; i < whole; ++i)
     ASSERT_EQ(full[static_cast<std::size_t>(i)], value(i / kSlice, i));
   // Every rank has the same values: exact in any order for up to 2^9 ranks.
-  staged_->all_reduce_fast(buffer->data(), whole);
-  const std::vector<float> sum = get(buffer->data(), whole);
+  staged_->all_reduce_fast(buffer->as<float>(), whole);
+  const std::vector<float> sum = get(buffer->as<float>(), whole);
   for (std::int64_t i = 0; i < whole; ++i)
     ASSERT_EQ(sum[static_cast<std::size_t>(i)], static_cast<float>(ranks) * value(i / kSlice, i));
 }

@@ -1,4 +1,5 @@
 #include "cuda/transport/staged_collectives.hpp"
+#include "fakes/float_parts.hpp"
 #include "gpu/fakes/fake_gpu.hpp"
 #include "mpi_test.hpp"
 
@@ -15,7 +16,13 @@
 namespace th::cuda {
 namespace {
 
+using th_test::bytes_of;
+using th_test::floats_of;
+using th_test::parts;
+
 constexpr std::int64_t kSlice = 301;  // in pieces of 100 the last one is short
+/// In a buffer of shards, from element 17 on.
+constexpr runtime::RankParts kShards{17 * 4, (kSlice - 17) * 4, 0};
 
 // The transport below, elements a piece.
 using Case = std::tuple<runtime::TransportChoice, std::int64_t>;
@@ -53,21 +60,21 @@ class StagedOnHost : public testing::TestWithParam<Case> {
 
 TEST_P(StagedOnHost, ExchangesInTheOrderOfTheComputeStreamAndKeepsEachTurnForItsReaders) {
   const std::int64_t ranks = staged_->size(), whole = kSlice * ranks;
-  const auto buffer = staged_->allocate(whole + 7);
-  const auto on_host = plain_->allocate(whole + 7);
+  const auto buffer = staged_->allocate(4 * (whole + 7));
+  const auto on_host = plain_->allocate(4 * (whole + 7));
   std::vector<std::vector<float>> sent, got, expected;
   for (int turn = 0; turn < 3; ++turn) {
     sent.push_back(data(whole, turn));
     got.emplace_back(static_cast<std::size_t>(whole));
     expected.emplace_back();
-    copy(buffer->data() + 7, sent.back().data(), whole);
-    std::copy(sent.back().begin(), sent.back().end(), on_host->data() + 7);
-    const std::vector<const float*> pieces = staged_->exchange(*buffer, 7, kSlice);
+    copy(buffer->as<float>() + 7, sent.back().data(), whole);
+    std::copy(sent.back().begin(), sent.back().end(), on_host->as<float>() + 7);
+    const std::vector<runtime::Contribution> pieces = staged_->exchange(*buffer, parts(7, kSlice));
     for (std::int64_t r = 0; r < ranks; ++r)
-      copy(got.back().data() + kSlice * r, pieces[static_cast<std::size_t>(r)], kSlice);
+      copy(got.back().data() + kSlice * r, floats_of(pieces[static_cast<std::size_t>(r)]), kSlice);
     staged_->finish_exchange();
-    for (const float* piece : plain_->exchange(*on_host, 7, kSlice))
-      expected.back().insert(expected.back().end(), piece, piece + kSlice);
+    for (const runtime::Contribution& piece : plain_->exchange(*on_host, parts(7, kSlice)))
+      expected.back().insert(expected.back().end(), floats_of(piece), floats_of(piece) + kSlice);
     plain_->finish_exchange();
   }
   staged_->barrier();
@@ -77,18 +84,18 @@ TEST_P(StagedOnHost, ExchangesInTheOrderOfTheComputeStreamAndKeepsEachTurnForIts
 
 TEST_P(StagedOnHost, GathersInPlaceFromShardsAndIntoOtherMemoryAsTheTransportBelowDoes) {
   const std::int64_t ranks = staged_->size(), whole = kSlice * ranks;
-  const auto buffer = staged_->allocate(whole), on_host = plain_->allocate(whole);
+  const auto buffer = staged_->allocate(4 * whole), on_host = plain_->allocate(4 * whole);
   const std::vector<float> mine = data(whole, 0);
-  copy(buffer->data(), mine.data(), whole);
-  std::copy(mine.begin(), mine.end(), on_host->data());
+  copy(buffer->as<float>(), mine.data(), whole);
+  std::copy(mine.begin(), mine.end(), on_host->as<float>());
   std::vector<float> full(static_cast<std::size_t>(whole)), shards(full), full_by_mpi(full),
       shards_by_mpi(full);
 
-  staged_->all_gather(*buffer, 17, 0, kSlice - 17, shards.data());
-  plain_->all_gather(*on_host, 17, 0, kSlice - 17, shards_by_mpi.data());
-  staged_->all_gather(*buffer, 0, kSlice, kSlice, full.data());
-  plain_->all_gather(*on_host, 0, kSlice, kSlice, full_by_mpi.data());
-  const std::vector<const float*> pointers = staged_->shards(*buffer, 0, kSlice);
+  staged_->all_gather(*buffer, kShards, bytes_of(shards));
+  plain_->all_gather(*on_host, kShards, bytes_of(shards_by_mpi));
+  staged_->all_gather(*buffer, parts(0, kSlice), bytes_of(full));
+  plain_->all_gather(*on_host, parts(0, kSlice), bytes_of(full_by_mpi));
+  const std::vector<const float*> pointers = floats_of(staged_->shards(*buffer, parts(0, kSlice)));
   staged_->finish_exchange();
   staged_->barrier();
   EXPECT_EQ(shards, shards_by_mpi);
@@ -101,37 +108,37 @@ TEST_P(StagedOnHost, GathersInPlaceFromShardsAndIntoOtherMemoryAsTheTransportBel
 
 TEST_P(StagedOnHost, SumsInTheOrderOfTheTransportBelowAndCountsItsBytes) {
   const std::int64_t ranks = staged_->size(), whole = kSlice * ranks;
-  const auto buffer = staged_->allocate(whole), on_host = plain_->allocate(whole);
+  const auto buffer = staged_->allocate(4 * whole), on_host = plain_->allocate(4 * whole);
   const std::vector<float> mine = data(whole, 1);
-  copy(buffer->data(), mine.data(), whole);
-  std::copy(mine.begin(), mine.end(), on_host->data());
+  copy(buffer->as<float>(), mine.data(), whole);
+  std::copy(mine.begin(), mine.end(), on_host->as<float>());
   const runtime::ByteCounters before = staged_->bytes_sent(), plain_before = plain_->bytes_sent();
-  (void)staged_->exchange(*buffer, 0, kSlice);
+  (void)staged_->exchange(*buffer, parts(0, kSlice));
   staged_->finish_exchange();
-  (void)plain_->exchange(*on_host, 0, kSlice);
+  (void)plain_->exchange(*on_host, parts(0, kSlice));
   plain_->finish_exchange();
-  staged_->all_reduce_fast(buffer->data(), whole);
-  plain_->all_reduce_fast(on_host->data(), whole);
+  staged_->all_reduce_fast(buffer->as<float>(), whole);
+  plain_->all_reduce_fast(on_host->as<float>(), whole);
   staged_->barrier();
-  EXPECT_EQ(values(buffer->data(), whole), values(on_host->data(), whole));
+  EXPECT_EQ(values(buffer->as<float>(), whole), values(on_host->as<float>(), whole));
   EXPECT_EQ(staged_->bytes_sent().exchange - before.exchange,
             plain_->bytes_sent().exchange - plain_before.exchange);
-  if (std::get<1>(GetParam()) > whole) {  // in pieces each sum rounds its own volume
+  if (std::get<1>(GetParam()) > 4 * whole) {  // in pieces each sum rounds its own volume
     EXPECT_EQ(staged_->bytes_sent().reduce - before.reduce,
               plain_->bytes_sent().reduce - plain_before.reduce);
   }
   std::vector<double> twice{1.5 * control_->rank()}, by_mpi(twice);
-  staged_->sum_in_rank_order(twice);
-  plain_->sum_in_rank_order(by_mpi);
+  staged_->control().sum_in_rank_order(twice);
+  plain_->control().sum_in_rank_order(by_mpi);
   EXPECT_EQ(twice, by_mpi);
 }
 
 TEST_P(StagedOnHost, BuffersBeginAsZerosAndPinnedMemoryIsGivenBack) {
   {
-    const auto buffer = staged_->allocate(kSlice * staged_->size());
-    staged_->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
+    const auto buffer = staged_->allocate(4 * kSlice * staged_->size());
+    staged_->all_gather(*buffer, parts(0, kSlice), buffer->data());
     staged_->barrier();
-    EXPECT_EQ(values(buffer->data(), kSlice), std::vector<float>(kSlice, 0.0F));
+    EXPECT_EQ(values(buffer->as<float>(), kSlice), std::vector<float>(kSlice, 0.0F));
     EXPECT_EQ(fake::registered(), staged_->size() > 1 ? 1 : 0);
   }
   staged_.reset();
@@ -145,21 +152,21 @@ TEST_P(StagedOnHost, ItsBuffersAreInTheLedgersAsTheyArePlanned) {
   // 16 KiB and more a rank, so that the ledger sees every block of host memory; 64-byte blocks.
   constexpr std::int64_t kLong = 9216;
   const std::int64_t ranks = control_->size(),
-                     piece = std::get<1>(GetParam()) == 100 ? 4992 : std::get<1>(GetParam());
+                     piece = std::get<1>(GetParam()) == 400 ? 4 * 4992 : std::get<1>(GetParam());
   const auto buffer = [&] {
     const runtime::MemoryScope scope(runtime::MemoryClass::kGradients);
-    return staged_->allocate(kLong * ranks);
+    return staged_->allocate(4 * kLong * ranks);
   }();
   StagedCollectives staged(*control_, compute_.get(), piece);
   device.restart();
   host.restart();
-  (void)staged.exchange(*buffer, 0, 4480);
-  staged.all_gather(*buffer, 0, kLong, kLong, buffer->data());
-  (void)staged.exchange(*buffer, 0, kLong - 16);
-  staged.all_reduce_fast(buffer->data(), kLong * ranks);
+  (void)staged.exchange(*buffer, parts(0, 4480));
+  staged.all_gather(*buffer, parts(0, kLong), buffer->data());
+  (void)staged.exchange(*buffer, parts(0, kLong - 16));
+  staged.all_reduce_fast(buffer->as<float>(), kLong * ranks);
   staged.barrier();
   const runtime::TransportMemory planned = runtime::transport_memory(
-      runtime::Transport::kStaged, ranks, {kLong - 16, kLong, kLong * ranks}, piece);
+      runtime::Transport::kStaged, ranks, {4 * (kLong - 16), 4 * kLong, 4 * kLong * ranks}, piece);
   EXPECT_EQ(device.current()[runtime::MemoryClass::kCommunication], planned.device);
   EXPECT_EQ(host.current()[runtime::MemoryClass::kCommunication] - control_->communication_bytes(),
             planned.host);
@@ -173,15 +180,15 @@ TEST_P(StagedOnHost, GoesOnTheStreamThatItIsGiven) {
   CudaStream compute(context, compute_.get()), communication(context, StreamPriority::kHigh);
   staged_->use_stream(&communication);
   const std::int64_t whole = kSlice * staged_->size();
-  const auto buffer = staged_->allocate(whole);
+  const auto buffer = staged_->allocate(4 * whole);
   communication.drain();
   const std::vector<float> mine = data(whole, 0);
   std::vector<float> full(static_cast<std::size_t>(whole));
   compute.copy(buffer->data(), mine.data(), whole * 4);
   communication.wait(compute.record());
-  staged_->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
+  staged_->all_gather(*buffer, parts(0, kSlice), buffer->data());
   compute.wait(communication.record());
-  compute.copy(full.data(), buffer->data(), whole * 4);
+  compute.copy(full.data(), buffer->as<float>(), whole * 4);
   compute.drain();
   for (std::int64_t r = 0; r < staged_->size(); ++r)
     EXPECT_EQ(full[static_cast<std::size_t>(kSlice * r)],
@@ -191,20 +198,20 @@ TEST_P(StagedOnHost, GoesOnTheStreamThatItIsGiven) {
 }
 
 TEST_P(StagedOnHost, ACallBeyondItsBufferIsRefused) {
-  const auto buffer = staged_->allocate(kSlice * staged_->size());
-  EXPECT_THROW((void)staged_->exchange(*buffer, 1, kSlice), InternalError);
-  EXPECT_THROW(staged_->all_gather(*buffer, 1, kSlice, kSlice, buffer->data()), InternalError);
+  const auto buffer = staged_->allocate(4 * kSlice * staged_->size());
+  EXPECT_THROW((void)staged_->exchange(*buffer, parts(1, kSlice)), InternalError);
+  EXPECT_THROW(staged_->all_gather(*buffer, parts(1, kSlice), buffer->data()), InternalError);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Transports, StagedOnHost,
     testing::Combine(testing::Values(runtime::TransportChoice::kBest,
                                      runtime::TransportChoice::kMpi),
-                     testing::Values(std::int64_t{100}, StagedCollectives::kPiece)),
+                     testing::Values(std::int64_t{400}, StagedCollectives::kPiece)),
     [](const auto& run) {
       return std::string(std::get<0>(run.param) == runtime::TransportChoice::kBest ? "Window"
                                                                                    : "Messages") +
-             (std::get<1>(run.param) == 100 ? "InPieces" : "AtOnce");
+             (std::get<1>(run.param) == 400 ? "InPieces" : "AtOnce");
     });
 
 }  // namespace

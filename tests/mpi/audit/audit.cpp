@@ -74,7 +74,7 @@ struct TestedRun {
         collectives(th::runtime::make_mpi_collectives(MPI_COMM_WORLD, transport, nodes)),
         model({config.model, kVocabulary, kVocabulary, kLongest}, th::model::GemmLibrary::kMkl),
         engine(config, model, *collectives, slots),
-        audit({config, model, engine, *collectives, source, nullptr, "cpu"}) {}
+        audit({config, model, engine, collectives->control(), source, nullptr, "cpu"}) {}
 
   /// The next step; what its audit found.
   std::string step() {
@@ -327,15 +327,16 @@ TEST_P(OnADevice, HashesWhatTheDeviceHas) {
       }
       const th::zero::AuditedSlot found = engine.audit().found();
       const std::vector<std::string> arrived =
-          transport.gather_texts(std::to_string(found.arrived));
+          transport.control().gather_texts(std::to_string(found.arrived));
       const auto text = [](const th::zero::SlotHashes& h) {
         std::string out;
         for (const std::uint64_t hash : h.gradients) out += std::to_string(hash) + " ";
         return out.empty() ? out : std::to_string(h.loss) + ": " + out;
       };
-      const std::string of_owner =
-          transport.gather_texts(text(found.computed)).at(static_cast<std::size_t>(draw.owner));
-      const std::string of_witness = transport.gather_texts(text(again)).front();
+      const std::string of_owner = transport.control()
+                                       .gather_texts(text(found.computed))
+                                       .at(static_cast<std::size_t>(draw.owner));
+      const std::string of_witness = transport.control().gather_texts(text(again)).front();
       ASSERT_NE(of_owner, "");
       EXPECT_EQ(of_owner == of_witness, step < 2) << "stage " << stage << ", step " << step;
       for (const std::string& hash : arrived)

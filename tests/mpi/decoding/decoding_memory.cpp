@@ -207,7 +207,7 @@ Measured measure_decoding(const Case& c, const RunConfig& config, const std::vec
   MemoryLedger::process().restart();  // counts from here on
   const auto source = engine.units().decoding_source(model);
   const bool mine = collectives->rank() > 0 || collectives->size() == 1;
-  th::train::LockStep together(model, *source, *collectives,
+  th::train::LockStep together(model, *source, collectives->control(),
                                th::model::search_options(config.decode), {});
   auto found = together.translate(mine ? &sources : nullptr, mine ? sentences : sentences.first(0));
   EXPECT_TRUE(found.has_value());

@@ -156,7 +156,7 @@ std::set<std::size_t> expect_rounds(const Trained& run, th::zero::DecodingSource
   const std::int64_t ranks = collectives.size(), count = 2 * ranks + 1;
   std::set<std::size_t> lengths;
   for (const std::int64_t beam : {1, 4}) {
-    LockStep together(run.model, source, collectives, search(beam), {});
+    LockStep together(run.model, source, collectives.control(), search(beam), {});
     for (std::int64_t round = 0; round * ranks < count; ++round) {
       const std::int64_t number = round * ranks + collectives.rank();
       const th::data::Batch batch = make_batch(number);
@@ -195,7 +195,8 @@ TEST_P(LockSteps, AStopLeavesAllAsItWas) {
   const auto source = run.engine.units().decoding_source(run.model);
   const th::data::Batch batch = make_batch(collectives->rank());
   int asked = 0;
-  LockStep stopped(run.model, *source, *collectives, search(4), [&] { return ++asked == 3; });
+  LockStep stopped(run.model, *source, collectives->control(), search(4),
+                   [&] { return ++asked == 3; });
   EXPECT_FALSE(stopped.translate(&batch).has_value());
   EXPECT_EQ(asked, 3) << "it is asked between the positions of a batch";
   (void)expect_rounds(run, *source, *collectives, alone, "after a stop");
@@ -252,7 +253,7 @@ TEST(ShardedSource, TranslatesAndScoresAsAllParametersDo) {
     th::zero::ShardedSource source(run.config, run.model, *collectives);
     write_shards(source, alone, collectives->rank(), false);
     lengths.merge(expect_rounds(run, source, *collectives, alone, c.name));
-    LockStep together(run.model, source, *collectives, search(1), {});
+    LockStep together(run.model, source, collectives->control(), search(1), {});
     const bool last = collectives->rank() + 1 == collectives->size();
     const th::data::Batch batch = make_batch(5);
     const std::vector<double> expected = th::model::score_targets(run.model, *alone.source, batch);
@@ -260,7 +261,8 @@ TEST(ShardedSource, TranslatesAndScoresAsAllParametersDo) {
               last ? expected : std::vector<double>{});
   }
   const auto collectives = th::runtime::make_mpi_collectives(MPI_COMM_WORLD);
-  EXPECT_GT(collectives->maximum(std::ssize(lengths)), 1) << "batches end at unlike steps";
+  EXPECT_GT(collectives->control().maximum(std::ssize(lengths)), 1)
+      << "batches end at unlike steps";
 }
 
 TEST(ShardedSource, WhatOneRankFindsNotFiniteIsToldToAll) {
@@ -272,7 +274,7 @@ TEST(ShardedSource, WhatOneRankFindsNotFiniteIsToldToAll) {
     const Alone alone(plain);
     th::zero::ShardedSource source(alone.run.config, alone.run.model, *collectives);
     write_shards(source, alone, collectives->rank(), true);
-    LockStep together(alone.run.model, source, *collectives, search(4), {});
+    LockStep together(alone.run.model, source, collectives->control(), search(4), {});
     const bool last = collectives->rank() + 1 == collectives->size();
     const th::data::Batch bad = make_batch(3, last);
     try {

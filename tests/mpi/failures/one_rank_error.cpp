@@ -32,8 +32,8 @@ TEST(OneRankError, LeavesAllThatRanksShareWithoutWaiting) {
         config.comm.overlap = overlap;
         SmallRun run(config, *collectives);
         (void)run.train(1);
-        const auto buffer = collectives->allocate(1000);
-        const auto shared = collectives->allocate_shared(1000, 1000);
+        const auto buffer = collectives->allocate(4000);
+        const auto shared = collectives->allocate_shared(4000, 4000);
         if (mine) {
           thrown = Clock::now();
           throw std::bad_alloc();

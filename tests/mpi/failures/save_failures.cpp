@@ -24,7 +24,7 @@ class SaveFailures : public testing::TestWithParam<CheckpointSaver::Mode> {
         run_(SmallRun::make_config(8, 2), *collectives_) {}
 
   CheckpointSaver saver(const std::string& folder) {
-    return {*collectives_, folder, th::io::Retention{.keep_last = 1}, GetParam()};
+    return {collectives_->control(), folder, th::io::Retention{.keep_last = 1}, GetParam()};
   }
 
   /// A folder with checkpoint 1 alone, as if the run had just made it. Collective.
@@ -49,7 +49,7 @@ class SaveFailures : public testing::TestWithParam<CheckpointSaver::Mode> {
       said = error.what();
     }
     FailurePoint::disarm();
-    return collectives_->gather_texts(said);
+    return collectives_->control().gather_texts(said);
   }
 
   std::unique_ptr<th::runtime::Collectives> collectives_;
@@ -78,13 +78,14 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
       for (const std::string& text : said)
         ASSERT_EQ(text, said[0]) << "not every rank has the same error";
       std::vector<std::string> notes, damaged;
-      const auto reader = th::train::open_latest(*collectives_, folder, "", notes, damaged);
+      const auto reader =
+          th::train::open_latest(collectives_->control(), folder, "", notes, damaged);
       ASSERT_NE(reader, nullptr);
       ASSERT_EQ(notes, std::vector<std::string>{}) << "a failed save left a damaged checkpoint";
       const std::int64_t step = reader->info().step;
       ASSERT_TRUE(step == 2 || (step == 1 && !said[0].empty()));
-      load_checkpoint(*reader, ahead.engine, *collectives_, th::train::LoadWhat::kEverything,
-                      th::train::Checksums::kCheckedBefore);
+      load_checkpoint(*reader, ahead.engine, collectives_->control(),
+                      th::train::LoadWhat::kEverything, th::train::Checksums::kCheckedBefore);
       ASSERT_EQ(ahead.state(), states[step]);
       if (step == 1) {
         ASSERT_EQ(ahead.train(2), loss);
@@ -97,7 +98,9 @@ TEST_P(SaveFailures, EveryPointLeavesAWholeCheckpointThatGoesOnBitForBit) {
       ++points;
       // The next save needs no help.
       ASSERT_EQ(save_and_fail(folder, 0, 1 << 20)[0], "");
-      ASSERT_EQ(th::train::open_latest(*collectives_, folder, "", notes, damaged)->info().step, 2);
+      ASSERT_EQ(
+          th::train::open_latest(collectives_->control(), folder, "", notes, damaged)->info().step,
+          2);
     }
   }
   EXPECT_GE(points, 50);

@@ -80,18 +80,20 @@ TEST_P(CheckpointMemory, OneUnitForALoadAndAWaitingSaveOneCopyInTheBackground) {
   EXPECT_EQ(static_cast<double>(planned("update", true)), copy);
   EXPECT_LT(unit, 0.25 * copy) << "a model whose largest unit is most of it proves nothing";
 
-  CheckpointSaver waiting(*collectives_, folder_.path(), {}, CheckpointSaver::Mode::kWait);
+  CheckpointSaver waiting(collectives_->control(), folder_.path(), {},
+                          CheckpointSaver::Mode::kWait);
   EXPECT_NEAR(measured([&] { waiting.save(run_.engine, run_.info(1), {}); }) / unit, 1.0,
               kTolerance);
   const th::io::CheckpointReader reader(folder_.path() + "/" + th::io::step_name(1));
   SmallRun other(run_.config, *collectives_);
   EXPECT_NEAR(measured([&] {
-                load_checkpoint(reader, other.engine, *collectives_,
+                load_checkpoint(reader, other.engine, collectives_->control(),
                                 th::train::LoadWhat::kEverything);
               }) / unit,
               1.0, kTolerance);
   EXPECT_EQ(other.state(), run_.state());
-  CheckpointSaver background(*collectives_, folder_.path(), {}, CheckpointSaver::Mode::kBackground);
+  CheckpointSaver background(collectives_->control(), folder_.path(), {},
+                             CheckpointSaver::Mode::kBackground);
   EXPECT_NEAR(measured([&] {
                 background.save(run_.engine, run_.info(2), {});
                 background.finish();
@@ -105,7 +107,7 @@ TEST_P(CheckpointMemory, LoadOfAnotherRankCountTakesOneUnitToo) {
   {
     const auto self = th::runtime::make_mpi_collectives(MPI_COMM_SELF);
     SmallRun alone(run_.config, *self);
-    CheckpointSaver(*self, mine, {}, CheckpointSaver::Mode::kWait)
+    CheckpointSaver(self->control(), mine, {}, CheckpointSaver::Mode::kWait)
         .save(alone.engine, alone.info(1), {});
   }
   collectives_->barrier();
@@ -114,7 +116,7 @@ TEST_P(CheckpointMemory, LoadOfAnotherRankCountTakesOneUnitToo) {
   for (const auto& u : run_.engine.layout().units())
     unit = std::max(unit, 4.0 * static_cast<double>(u.shard));
   EXPECT_NEAR(measured([&] {
-                load_checkpoint(reader, run_.engine, *collectives_,
+                load_checkpoint(reader, run_.engine, collectives_->control(),
                                 th::train::LoadWhat::kEverything);
               }) / unit,
               1.0, kTolerance);

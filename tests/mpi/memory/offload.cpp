@@ -136,8 +136,8 @@ TEST_P(Offload, AModelOnTheDeviceTouchesItsMemoryInKernelsAndProductsAlone) {
     SmallRun host(config, *collectives_);
     FakeDevice device(pace);
     th_test::FakeTransport transport(*collectives_, device);
-    const th::model::ComputeDevice compute{c10::kCPU, &kernels,
-                                           th::model::ComputeDevice::Memory::kOwn, false, &device};
+    const th::model::ComputeDevice compute{c10::kCPU, &kernels, th::runtime::DeviceMemory::kOwn,
+                                           false, &device};
     SmallRun run(config, transport, &device, &compute);
     const GuardedOperators operators(device);
     for (std::int64_t step = 1; step <= 2; ++step)
@@ -188,7 +188,7 @@ TEST_P(Offload, TakesTheMemoryThatWasPlannedOnBothSidesToTheByte) {
       request.longest = 16;
       request.ranks = collectives_->size();
       request.slots = SmallRun::kSlots;
-      request.memory = th::zero::DeviceMemory::kOwn;
+      request.memory = th::runtime::DeviceMemory::kOwn;
       const th::zero::MemoryPlan plan = th::zero::plan_memory(request);
       const auto& update = plan.peak();
       ASSERT_EQ(update.name, "update");
@@ -231,7 +231,7 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
         DeviceRun run(make_config(stage, from, dtype), *collectives_, FakeDevice::Pace::kLatest);
         for (std::int64_t step = 1; step <= 2; ++step) (void)run.train(step);
         using Mode = th::train::CheckpointSaver::Mode;
-        th::train::CheckpointSaver saver(run.transport, folder.path(), {},
+        th::train::CheckpointSaver saver(run.transport.control(), folder.path(), {},
                                          from.optimizer ? Mode::kBackground : Mode::kWait);
         saver.save(run.small.engine, run.small.info(number), {});
         saver.finish();
@@ -240,7 +240,8 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
       for (const Setting to : kSettings) {
         if (to.parameters && stage != 3) continue;
         DeviceRun run(make_config(stage, to, dtype), *collectives_, FakeDevice::Pace::kLatest);
-        load_checkpoint(reader, run.small.engine, run.transport, th::train::LoadWhat::kEverything);
+        load_checkpoint(reader, run.small.engine, run.transport.control(),
+                        th::train::LoadWhat::kEverything);
         EXPECT_EQ(run.train(3), expected) << "from " << from.optimizer << from.parameters << " to "
                                           << to.optimizer << to.parameters;
         EXPECT_EQ(run.small.state(), straight.state())
@@ -248,7 +249,8 @@ TEST_P(Offload, ACheckpointGoesOnInAnySetting) {
             << to.parameters;
       }
       SmallRun host(plain, *collectives_);
-      load_checkpoint(reader, host.engine, *collectives_, th::train::LoadWhat::kEverything);
+      load_checkpoint(reader, host.engine, collectives_->control(),
+                      th::train::LoadWhat::kEverything);
       EXPECT_EQ(host.train(3), expected);
       EXPECT_EQ(host.state(), straight.state());
     }

@@ -322,14 +322,14 @@ TEST(BytesBetweenNodes, TheChoiceOfTransportShowsInThem) {
   for (int r = 0; r < ranks(); ++r) placement.push_back(r < ranks() / 2 ? 0 : 1);
   const auto messages = th::runtime::make_mpi_collectives(
       MPI_COMM_WORLD, th::runtime::TransportChoice::kMpi, placement);
-  constexpr std::int64_t kSlice = 256;
+  constexpr std::int64_t kSlice = 1024;
   const auto buffer = messages->allocate(kSlice * n);
-  (void)messages->exchange(*buffer, 0, kSlice);
+  (void)messages->exchange(*buffer, {0, kSlice});
   messages->finish_exchange();
-  messages->all_gather(*buffer, 0, kSlice, kSlice, buffer->data());
-  EXPECT_EQ(messages->bytes_between_nodes().exchange, n / 2 * kSlice * 4);
-  EXPECT_EQ(messages->bytes_between_nodes().all_gather, n / 2 * kSlice * 4);
-  EXPECT_EQ(messages->bytes_sent().exchange, (n - 1) * kSlice * 4);
+  messages->all_gather(*buffer, {0, kSlice}, buffer->data());
+  EXPECT_EQ(messages->bytes_between_nodes().exchange, n / 2 * kSlice);
+  EXPECT_EQ(messages->bytes_between_nodes().all_gather, n / 2 * kSlice);
+  EXPECT_EQ(messages->bytes_sent().exchange, (n - 1) * kSlice);
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ class Traced : public testing::Test {
     const TraceFile::Source source{*log_, {ahead(), rank() == 0 ? 0 : 1}};
     const TracePart mine = TraceFile::part_of(source);
     std::vector<TracePart> parts;
-    for (const std::string& text : collectives_->gather_texts(
+    for (const std::string& text : collectives_->control().gather_texts(
              std::to_string(mine.begin) + " " + std::to_string(mine.events) + " " +
              std::to_string(mine.samples) + " " + std::to_string(mine.collectives))) {
       TracePart part;
@@ -60,8 +60,8 @@ class Traced : public testing::Test {
       parts.push_back(part);
     }
     std::string name = testing::TempDir() + "/th_trace_file." + std::to_string(getpid());
-    collectives_->broadcast(name, 0);
-    TraceFile file(name, *collectives_, source, parts);
+    collectives_->control().broadcast(name, 0);
+    TraceFile file(name, collectives_->control(), source, parts);
     file.begin({{"unit 0", 1, 1, 1}, {"unit 1", 1, 1, 1}}, {});
     std::vector<std::string> names;
     for (int r = 0; r < ranks(); ++r) names.push_back("rank " + std::to_string(r));

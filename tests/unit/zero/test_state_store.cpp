@@ -30,8 +30,8 @@ TEST_P(Stores, UpdateToTheSameBitsWhereverTheStatesLive) {
 TEST_P(Stores, TakeTheMemoryOfBothSidesThatTheBuffersSay) {
   FakeDevice device(FakeDevice::Pace::kLatest);
   const FlatLayout layout = make_layout();
-  const EngineBuffers buffers = engine_buffers(make_config(GetParam()), layout,
-                                               {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  const EngineBuffers buffers = engine_buffers(
+      make_config(GetParam()), layout, {{false, false}, {}}, kRanks, runtime::DeviceMemory::kOwn);
   runtime::MemoryLedger::process().restart();
   runtime::MemoryLedger::device().restart();
   const StateStore store(device, layout, buffers, zero_policy(3));
@@ -98,8 +98,8 @@ TEST(StateStore, AnUpdateMovesWhatTheOtherSideNeedsAndNoMore) {
   const auto traffic = [](const Case& c) {
     FakeDevice device(FakeDevice::Pace::kLatest);
     const FlatLayout layout = make_layout();
-    const EngineBuffers buffers =
-        engine_buffers(make_config(c), layout, {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+    const EngineBuffers buffers = engine_buffers(make_config(c), layout, {{false, false}, {}},
+                                                 kRanks, runtime::DeviceMemory::kOwn);
     StateStore store(device, layout, buffers, zero_policy(3));
     const DeviceBlock gradients(device, Place::kDevice, layout.shard_total() * 4),
         parameters(device, Place::kDevice, layout.shard_total() * 4);
@@ -133,7 +133,7 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
   FakeDevice device(FakeDevice::Pace::kCopiesEarly);
   const FlatLayout layout = make_layout();
   EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout,
-                                         {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+                                         {{false, false}, {}}, kRanks, runtime::DeviceMemory::kOwn);
   buffers.staging.piece = kPiece;
   StateStore store(device, layout, buffers, zero_policy(3));
   const std::int64_t shard = layout.units()[1].shard, whole = layout.shard_total();
@@ -167,8 +167,9 @@ TEST(StateStore, CopiesOfTheNextPiecesAreUnderWayBeforeAPieceIsComputed) {
 TEST(StateStore, AnUpdateOnTheHostOfGradientsThatDidNotComeIsRefused) {
   FakeDevice device(FakeDevice::Pace::kLatest);
   const FlatLayout layout = make_layout();
-  const EngineBuffers buffers = engine_buffers(make_config({.optimizer_on_host = true}), layout,
-                                               {{false, false}, {}}, kRanks, DeviceMemory::kOwn);
+  const EngineBuffers buffers =
+      engine_buffers(make_config({.optimizer_on_host = true}), layout, {{false, false}, {}}, kRanks,
+                     runtime::DeviceMemory::kOwn);
   StateStore store(device, layout, buffers, zero_policy(3));
   const DeviceBlock memory(device, Place::kDevice, layout.shard_total() * 4);
   const StateStore::Slice slice{0, 0, layout.units()[0].shard, memory.data(), memory.data()};

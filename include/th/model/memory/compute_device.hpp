@@ -12,8 +12,8 @@ namespace th::model {
 struct ComputeDevice {
   c10::Device tensors{c10::kCPU};              ///< of parameters, activations and gradients
   const KernelSet* kernels = &host_kernels();  ///< for memory of that device; outlives the model
-  /// Whether the host can reach that memory; if not, what kernels read of a batch is copied there.
-  enum class Memory { kHost, kOwn } memory = Memory::kHost;
+  /// Of the device. What kernels read of a batch is copied to one with memory of its own.
+  runtime::DeviceMemory memory = runtime::DeviceMemory::kHost;
   bool fused_attention = true;  ///< run.attention is not products, and in other memory than the
                                 ///< host's the kernels have it
   runtime::Device* copies = nullptr;  ///< the device that copies it, which outlives the model; null

@@ -8,6 +8,7 @@
 
 #include "th/base/element_type.hpp"
 #include "th/base/slot_dealing.hpp"
+#include "th/runtime/device/device_memory.hpp"
 #include "th/runtime/device/step_outcome.hpp"
 #include "th/runtime/device/stream.hpp"
 #include "th/runtime/optimizers/optimizer_rules.hpp"
@@ -96,8 +97,8 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  /// Whether device memory is host memory: compute() is then the calling thread.
-  [[nodiscard]] virtual bool is_host() const noexcept = 0;
+  /// kHost: compute() is the calling thread.
+  [[nodiscard]] virtual DeviceMemory memory() const noexcept = 0;
 
   /// Allocates `bytes` of memory, 64-byte aligned, not initialised; give() takes it back with the
   /// same place. Throws MemoryError, on the host std::bad_alloc. DeviceBlock owns such memory.

@@ -46,8 +46,8 @@ enum class CountedAs { kCallers, kCommunication };
 struct LedgerCalls {
   void (*taken)(void* memory, std::size_t bytes, Place place, CountedAs kind) = nullptr;
   void (*given)(void* memory) = nullptr;
-  /// `control.allocate(elements)` of the class kCommunication, owned by the caller. Collective.
-  TransportBuffer* (*allocate)(Collectives& control, std::int64_t elements) = nullptr;
+  /// `control.allocate(bytes)` of the class kCommunication, owned by the caller. Collective.
+  TransportBuffer* (*allocate)(Collectives& control, std::int64_t bytes) = nullptr;
 };
 
 }  // namespace th::runtime

@@ -15,10 +15,10 @@ struct SelfTestRates {
   double all_gather = 0;
 };
 
-/// A function that copies `count` floats between host memory and the transport's buffers; a
-/// transport over device memory has its own.
-using BufferCopy = std::function<void(float* to, const float* from, std::int64_t count)>;
-void copy_on_host(float* to, const float* from, std::int64_t count);
+/// A function that copies `bytes` between host memory and the transport's buffers; a transport over
+/// device memory has its own.
+using BufferCopy = std::function<void(void* to, const void* from, std::int64_t bytes)>;
+void copy_on_host(void* to, const void* from, std::int64_t bytes);
 
 /// Makes one collective of each kind with a known answer, on a megabyte a rank. Collective. If an
 /// answer is wrong, throws MpiError on every rank, which names the first rank that saw it, the

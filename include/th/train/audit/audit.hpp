@@ -30,7 +30,7 @@ class Audit {
     const config::RunConfig& config;
     model::Transformer& model;
     zero::ZeroEngine& engine;
-    runtime::Collectives& collectives;
+    runtime::ControlCalls& control;
     const data::StepSource& source;
     MemoryWatch* memory = nullptr;  ///< learns of the second computation; may be null
     std::string place;              ///< this rank's device in messages: "cuda:1 NVIDIA H200"

@@ -11,7 +11,7 @@
 #include "th/monitor/trace.hpp"
 #include "th/runtime/observe/event_log.hpp"
 #include "th/runtime/transport/clock_offset.hpp"
-#include "th/runtime/transport/collectives.hpp"
+#include "th/runtime/transport/control_calls.hpp"
 #include "th/train/watch/time_use.hpp"
 
 namespace th::train {
@@ -36,7 +36,7 @@ class TraceFile {
     const runtime::EventLog& log;
     runtime::ClockOffset clock;
   };
-  TraceFile(std::string path, runtime::Collectives& collectives, Source source,
+  TraceFile(std::string path, runtime::ControlCalls& control, Source source,
             std::vector<TracePart> parts);
   [[nodiscard]] static TracePart part_of(const Source& source);
 
@@ -68,7 +68,7 @@ class TraceFile {
                     const std::vector<std::int64_t>& begins);
 
   std::string path_;
-  runtime::Collectives& collectives_;
+  runtime::ControlCalls& control_;
   Source source_;
   std::vector<TracePart> parts_;
   std::optional<io::OutputFile> file_;
