@@ -68,7 +68,7 @@ struct Bench {
     out.world_size = collectives.size();
     out.zero_stage = config.zero.stage;
     out.units = model->units();
-    out.aliases = model->aliases();
+    out.aliases = model->shared().aliases;
     return out;
   }
 

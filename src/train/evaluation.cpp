@@ -98,7 +98,7 @@ std::optional<double> evaluate_loss(model::Transformer& model, zero::ZeroEngine&
       }
       tokens += static_cast<double>(batch.target_tokens);
     } else {
-      model.idle_forward(engine.units());
+      model.idle(engine.units(), model::IdlePass::kForward);
     }
   }
   const ExactSum::Parts parts = sum.parts();

@@ -91,7 +91,7 @@ std::vector<double> LockStep::score(model::Transformer& model, const data::Batch
       failure = std::current_exception();
     }
   } else {
-    model.idle_forward(source_);
+    model.idle(source_, model::IdlePass::kForward);
   }
   (void)look(false, failure);
   return scores;

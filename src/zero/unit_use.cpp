@@ -30,12 +30,12 @@ class OpensRecorder final : public model::ParameterSource {
 }  // namespace
 
 UnitUse unit_use(const model::Transformer& model) {
-  UnitUse use{model.long_lived(), {}};
+  UnitUse use{model.shared().long_lived, {}};
   OpensRecorder both(model.units().size(), use.opens),
       forward(model.units().size(), use.forward_opens),
       decoding(model.units().size(), use.decoding_opens);
-  model.idle_slot(both);
-  model.idle_forward(forward);
+  model.idle(both, model::IdlePass::kSlot);
+  model.idle(forward, model::IdlePass::kForward);
   const model::IdleDecoding beginning(model, decoding);
   decoding.note_in(use.step_opens);
   model::IdleDecoding::step(model, decoding);

@@ -80,9 +80,9 @@ void LoadedModel::make_model() {
 
 void LoadedModel::set_products() {
   if (int8_) {
-    model_->quantize_inference();
+    model_->keep_parameters(model::KeptProducts::kInt8);
   } else if (parameters_) {
-    model_->keep_parameters();
+    model_->keep_parameters(model::KeptProducts::kOfType);
   }
 }
 

@@ -73,10 +73,9 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
   ModelUnits units =
       model_units(model_, spec.source_vocabulary, spec.target_vocabulary, spec.max_length);
   units_ = units.specs();
-  aliases_ = units.aliases;
-  long_lived_.assign(units_.size(), false);
+  shared_ = {units.aliases, std::vector<bool>(units_.size(), false)};
   shared_unit_ = units.shared_unit();
-  if (shared_unit_ >= 0) long_lived_[static_cast<std::size_t>(shared_unit_)] = true;
+  if (shared_unit_ >= 0) shared_.long_lived[static_cast<std::size_t>(shared_unit_)] = true;
   encoder_shares_ = units.shared_embeddings();
   encoder_ = std::make_unique<Stack>(make_encoder(model_, units, *positions_, longest_));
   decoder_ = std::make_unique<Stack>(make_decoder(model_, units, *positions_, longest_));
@@ -86,9 +85,10 @@ Transformer::Transformer(const TransformerSpec& spec, GemmLibrary gemm, Arithmet
 Transformer::~Transformer() = default;
 Transformer::Transformer(Transformer&&) noexcept = default;
 
-void Transformer::keep_parameters() { inference_gemm_ = gemm_.rowwise(WeightLife::kStay); }
-
-void Transformer::quantize_inference() { inference_gemm_ = gemm_.quantized(); }
+void Transformer::keep_parameters(KeptProducts products) {
+  inference_gemm_ =
+      products == KeptProducts::kInt8 ? gemm_.quantized() : gemm_.rowwise(WeightLife::kStay);
+}
 
 void Transformer::record_on(const std::shared_ptr<runtime::FlightRecord>& record) {
   if (copies_) copies_->record_on(record);
@@ -130,8 +130,9 @@ PassContext Transformer::context(std::uint64_t key, bool training) const {
 
 PassContext Transformer::inference() const { return context(0, false); }
 
-bool Transformer::fuses_attention(at::ScalarType type, std::int64_t length) const {
-  return inference().fuses(type, length, length, model_.d_model / model_.num_heads);
+bool fuses_attention(const Transformer& model, at::ScalarType type, std::int64_t length,
+                     std::int64_t head_width) {
+  return model.inference().fuses(type, length, length, head_width);
 }
 
 at::Tensor Transformer::new_total() const {
@@ -222,8 +223,9 @@ LossSum Transformer::evaluate_rows(ParameterSource& source, const data::Batch& b
   return {read_total(total), batch.target_tokens};
 }
 
-void Transformer::idle_forward(ParameterSource& source) const {
+void Transformer::idle(ParameterSource& source, IdlePass pass) const {
   UnitWalk walk(source, nullptr);
+  if (pass == IdlePass::kSlot) return walk_slot(walk);
   walk_forward(walk, [](const ParameterSpan&, const at::Tensor&) {});
 }
 
@@ -269,11 +271,6 @@ LossSum Transformer::train_slot(ParameterSource& source, const data::Batch& batc
   const at::Tensor total = new_total();
   train_slot(source, batch, target, total.data_ptr<double>());
   return {read_total(total), batch.target_tokens};
-}
-
-void Transformer::idle_slot(ParameterSource& source) const {
-  UnitWalk walk(source, nullptr);
-  walk_slot(walk);
 }
 
 }  // namespace th::model

@@ -61,7 +61,7 @@ std::vector<double> losses_of(const BadStep& bad, model::Transformer& model,
     if (slot >= 0)
       sum = model.evaluate(engine.units(), bad.slots[static_cast<std::size_t>(slot)]);
     else
-      model.idle_forward(engine.units());
+      model.idle(engine.units(), model::IdlePass::kForward);
     mine.push_back(sum.loss_sum);
     mine.push_back(static_cast<double>(sum.tokens));
   }

@@ -204,8 +204,10 @@ monitor::SummaryRecord RunReport::summary_record() {
                                  ? static_cast<double>(totals.timed_tokens) / totals.timed_seconds
                                  : 0;
   record.padding_fraction = totals.padding();
-  const bool packed = session_.model->fuses_attention(
-      model::scalar_type(run_.config.precision.dtype), session_.data.longest);
+  const config::ModelSection& shape = run_.config.model;
+  const bool packed =
+      model::fuses_attention(*session_.model, model::scalar_type(run_.config.precision.dtype),
+                             session_.data.longest, shape.d_model / shape.num_heads);
   record.attention_padding_fraction =
       packed ? 0 : part_unused(totals.score_cells, totals.padded_score_cells);
   record.rss_before_model_bytes = gather(session_.rss_before_model);

@@ -71,7 +71,7 @@ io::CheckpointInfo Session::checkpoint_info(const RunState& of) const {
     info.target_model = dataset.target_tokenizer->model();
   }
   info.units = model->units();
-  info.aliases = model->aliases();
+  info.aliases = model->shared().aliases;
   return info;
 }
 

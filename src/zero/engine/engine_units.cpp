@@ -40,7 +40,7 @@ void EngineUnits::run_slot(model::Transformer& model, const data::Batch* batch,
   pass_ = pass;
   if (batch == nullptr || batch->sentences == 0) {
     pass_.slot = FlightRecord::kNone;
-    return model.idle_slot(*this);
+    return model.idle(*this, model::IdlePass::kSlot);
   }
   const FlightRecord::HostScope event(*roles_.frame.flight, FlightRecord::What::kSlot, pass_.slot);
   model.train_slot(*this, *batch, target, loss);

@@ -74,7 +74,7 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAComputingOne) {
       Transformer model = make_model(m);
       RecordingSource computing(model), idle(model);
       (void)model.train_slot(computing, usual_batch(), {1, 1.0, 0.0});
-      model.idle_slot(idle);
+      model.idle(idle, IdlePass::kSlot);
       EXPECT_EQ(idle.collective_calls, computing.collective_calls)
           << "kind " << static_cast<int>(kind) << ", " << layers << " layers";
       EXPECT_EQ(idle.backward_opens, computing.backward_opens);
@@ -119,7 +119,7 @@ TEST_P(Variants, AnIdleRankMakesTheCollectiveCallsOfAnEvaluatingOne) {
   RecordingSource computing(model), idle(model), logits(model);
   (void)model.evaluate(computing, usual_batch());
   (void)model.logits(logits, usual_batch());
-  model.idle_forward(idle);
+  model.idle(idle, IdlePass::kForward);
   EXPECT_EQ(idle.collective_calls, computing.collective_calls);
   EXPECT_EQ(logits.collective_calls, computing.collective_calls);
   EXPECT_TRUE(computing.all_closed());
@@ -149,8 +149,9 @@ TEST_P(Variants, GradientsAreCompleteFromTheOutputToTheFirstEmbeddingEachUnitOnc
             "encoder.layers.1", "encoder.layers.0", "embeddings"};
   EXPECT_EQ(names, want);
   EXPECT_EQ(names.size(), model.units().size());
-  EXPECT_EQ(model.long_lived()[0], tied());
-  EXPECT_EQ(std::count(model.long_lived().begin(), model.long_lived().end(), true), tied() ? 1 : 0);
+  EXPECT_EQ(model.shared().long_lived[0], tied());
+  EXPECT_EQ(std::count(model.shared().long_lived.begin(), model.shared().long_lived.end(), true),
+            tied() ? 1 : 0);
 }
 
 TEST_P(Variants, OnlyTheLongLivedUnitIsOpenBesideAnother) {
@@ -319,7 +320,7 @@ TEST(Transformer, HasTheTensorsOfTorchNnTransformer) {
         "output_projection.bias", "decoder.layers.0.norm3.weight"}) {
     EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
   }
-  EXPECT_TRUE(model.aliases().empty());
+  EXPECT_TRUE(model.shared().aliases.empty());
 }
 
 TEST(Transformer, ATiedMatrixIsStoredOnceAndKnownByThreeNames) {
@@ -329,8 +330,9 @@ TEST(Transformer, ATiedMatrixIsStoredOnceAndKnownByThreeNames) {
   for (const auto& t : layout.tensors())
     matrices += t.spec.shape == std::vector<std::int64_t>{test::kVocabulary, 16} ? 1 : 0;
   EXPECT_EQ(matrices, 1);
-  ASSERT_EQ(model.aliases().size(), 2U);
-  for (const auto& alias : model.aliases()) EXPECT_EQ(alias.tensor, "source_embedding.weight");
+  ASSERT_EQ(model.shared().aliases.size(), 2U);
+  for (const auto& alias : model.shared().aliases)
+    EXPECT_EQ(alias.tensor, "source_embedding.weight");
 }
 
 TEST(Transformer, RefusesWhatCannotBeBuilt) {

@@ -64,6 +64,20 @@ struct SlotTarget {
   double label_smoothing = 0;
 };
 
+/// Tensors that have two uses.
+struct SharedTensors {
+  std::vector<TensorAlias> aliases;
+  /// By unit: it stays open while others are opened and closed (shared embeddings and output).
+  std::vector<bool> long_lived;
+};
+
+/// Which pass a rank without a slot joins.
+enum class IdlePass { kSlot, kForward };
+
+/// How inference multiplies by parameters that stay: as they are (Gemm::rowwise), or, where they
+/// are fp32, in int8 (Gemm::quantized).
+enum class KeptProducts { kOfType, kInt8 };
+
 /// Encoder-decoder Transformer (Vaswani et al. 2017) with the tensor names of torch.nn.Transformer:
 /// an encoder stack, a decoder stack and an output. It holds no parameters: they come from a
 /// ParameterSource, unit by unit, and their element type (fp32, bf16, fp16) is that of the
@@ -79,13 +93,8 @@ class Transformer {
   Transformer& operator=(Transformer&&) = delete;
 
   [[nodiscard]] const std::vector<UnitSpec>& units() const noexcept { return units_; }
-  [[nodiscard]] const std::vector<TensorAlias>& aliases() const noexcept { return aliases_; }
-  /// Units that stay open while others are opened and closed (shared embeddings and output).
-  [[nodiscard]] const std::vector<bool>& long_lived() const noexcept { return long_lived_; }
+  [[nodiscard]] const SharedTensors& shared() const noexcept { return shared_; }
   [[nodiscard]] const ComputeDevice& device() const noexcept { return device_; }
-  /// Whether all attention of sentences up to `length` is one kernel over packed rows, without
-  /// padding.
-  [[nodiscard]] bool fuses_attention(at::ScalarType type, std::int64_t length) const;
   /// From here on copies of batches to a device are events of `record`.
   void record_on(const std::shared_ptr<runtime::FlightRecord>& record);
   /// Bytes that the model holds beside its parameters: tables, and on a device with memory of its
@@ -104,17 +113,12 @@ class Transformer {
                   double* loss);
   /// The same, and waits for the loss.
   LossSum train_slot(ParameterSource& source, const data::Batch& batch, const SlotTarget& target);
-  /// Opens and closes the units as train_slot does, without computing: a rank that has no slot in a
-  /// round joins the others' collectives.
-  void idle_slot(ParameterSource& source) const;
-  /// The forward half of idle_slot: joins the others' evaluate().
-  void idle_forward(ParameterSource& source) const;
+  /// Opens and closes the units as train_slot() or evaluate() does, without computing: a rank that
+  /// has no slot in a round joins the others' collectives.
+  void idle(ParameterSource& source, IdlePass pass) const;
   /// Says that parameters neither change nor move from here on, so that inference may store what it
-  /// makes of them (Gemm::rowwise).
-  void keep_parameters();
-  /// The same; passes without gradients also multiply in int8 (Gemm::quantized). Parameters must be
-  /// fp32.
-  void quantize_inference();
+  /// makes of them.
+  void keep_parameters(KeptProducts products);
 
   /// Plain cross entropy without dropout.
   LossSum evaluate(ParameterSource& source, const data::Batch& batch);
@@ -164,13 +168,17 @@ class Transformer {
   std::unique_ptr<PositionTables> positions_;
   AttentionCuts cuts_;
   std::vector<UnitSpec> units_;
-  std::vector<TensorAlias> aliases_;
-  std::vector<bool> long_lived_;
+  SharedTensors shared_;
   std::int64_t shared_unit_ = -1;  ///< of embeddings or the output; -1: none
   bool encoder_shares_ = false;    ///< whether the encoder's embedding is of the shared unit
   std::unique_ptr<Stack> encoder_, decoder_;
   std::unique_ptr<Output> output_;
   std::unique_ptr<BatchCopies> copies_;  ///< on a device with memory of its own
 };
+
+/// Whether all attention of sentences up to `length` is one kernel over packed rows, without
+/// padding.
+[[nodiscard]] bool fuses_attention(const Transformer& model, at::ScalarType type,
+                                   std::int64_t length, std::int64_t head_width);
 
 }  // namespace th::model

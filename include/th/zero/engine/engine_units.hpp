@@ -36,7 +36,7 @@ class EngineUnits final : public model::ParameterSource {
 
   /// Says that so many passes over a slot follow. Not collective, as the next three.
   void begin_slots(std::int64_t passes);
-  /// Says that every rank makes so many forward passes (Transformer::evaluate or idle_forward)
+  /// Says that every rank makes so many forward passes (Transformer::evaluate or idle)
   /// before the next step, so that stage 3 gathers ahead in them too.
   void begin_evaluation(std::int64_t rounds);
   /// The same for decoding in lock step: every rank begins a batch next (model::BatchSearch, or

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "model/ops/attention/attention_held_keys.hpp"
 #include "model/ops/attention/attention_rows.hpp"
 #include "model/ops/attention/attention_scores.hpp"
 #include "model/ops/attention/attention_tiles.hpp"
@@ -23,30 +24,23 @@ class LongHead {
  public:
   LongHead(const op::AttentionInputs<T>& in, std::int64_t number, float* scratch)
       : in_(in),
-        head_(number % in.heads),
-        column_(head_ * in.width),
+        column_(number % in.heads * in.width),
         width_(runtime::whole_lanes(in.width)),
-        place_(number * in.queries * in.keys),
+        query_row_(in.query_offsets[number / in.heads]),
+        queries_(in.query_offsets[number / in.heads + 1] - query_row_),
         scratch_(scratch),
-        rows_(in.width, scratch_.take(kPanel * width_)) {
-    const std::int64_t sentence = number / in.heads;
-    query_row_ = in.query_offsets[sentence];
-    key_row_ = in.key_offsets[sentence];
-    queries_ = in.query_offsets[sentence + 1] - query_row_;
-    keys_ = in.key_offsets[sentence + 1] - key_row_;
-    padded_ = runtime::whole_lanes(keys_);
-    held_ = runtime::keys_held(in.rule, queries_, keys_);
-    most_ = runtime::queries_of_block(keys_);
-    pitch_ = runtime::score_pitch(in.rule, queries_, keys_);
-    p_ = scratch_.take(most_ * pitch_);
-    q_ = scratch_.take(most_ * width_);
-    room_of_results_ = scratch_.take(most_ * width_);
-    keys_across_ = scratch_.take(held_ * width_);
-    k_ = scratch_.take(held_ * width_);
-  }
+        rows_(in.width, scratch_.take(kPanel * width_)),
+        keys_(in, keys_of(in, number),
+              runtime::keys_held(in.rule, queries_, keys_of(in, number).count), rows_, scratch_),
+        most_(runtime::queries_of_block(keys_.count())),
+        pitch_(runtime::score_pitch(in.rule, queries_, keys_.count())),
+        first_place_(number * in.queries * in.keys),
+        p_(scratch_.take(most_ * pitch_)),
+        q_(scratch_.take(most_ * width_)),
+        room_of_results_(scratch_.take(most_ * width_)) {}
 
   [[gnu::flatten]] void forward(T* out) {
-    lay_keys(0, std::min(held_, padded_));
+    keys_.begin();
     const std::int64_t stride = in_.heads * in_.width;
     for (std::int64_t first = 0; first < queries_; first += most_) {
       if (in_.stop != nullptr && (*in_.stop)()) return;
@@ -59,15 +53,14 @@ class LongHead {
   }
 
   [[gnu::flatten]] void backward(const op::AttentionBackward<T>& o) {
+    keys_.begin(o, scratch_);
     take_memory_of_gradients();
-    gradients_ = &o;
-    lay_keys(0, std::min(held_, padded_));
-    if (queries_ == 0) clear_sums(0);
+    if (queries_ == 0) keys_.clear_sums();
     for (std::int64_t first = 0; first < queries_; first += most_) {
       const ScoreRows s = probabilities_of(first, Dropout{});
-      sets_sums_ = first == 0 && s.first_key == 0 && s.columns == padded_;
-      if (first == 0 && !sets_sums_) clear_sums(base_);
-      if (rows_.direct() && sets_sums_ && s.rows == queries_) sum_where_rows_lie(o);
+      sets_sums_ = first == 0 && s.first_key == 0 && s.columns == keys_.padded();
+      if (first == 0 && !sets_sums_) keys_.clear_sums();
+      if (rows_.direct() && sets_sums_ && s.rows == queries_) keys_.sum_where_rows_lie();
       take_gradients(s, o.g);
       for (std::int64_t at = 0; at < s.columns; at += kAttentionKeys)
         gradients_of_probabilities(s, block(s, at));
@@ -78,9 +71,7 @@ class LongHead {
         gradients_of_scores(s, block(s, at));
       end_results(s, to, in_.q_stride);
     }
-    if (sum_k_.row != kPanel) return;
-    hold(padded_, padded_);
-    store_sums(keys_);
+    keys_.end();
   }
 
  private:
@@ -88,11 +79,11 @@ class LongHead {
   struct Block {
     std::int64_t at, columns, key;
   };
-  /// Element (r, c) lies at data + r * row + c / 16 * panel + c % 16.
-  struct Sums {
-    float* data;
-    std::int64_t row, panel;
-  };
+  [[nodiscard]] static typename HeldKeys<T>::Place keys_of(const op::AttentionInputs<T>& in,
+                                                           std::int64_t number) {
+    const std::int64_t* offset = in.key_offsets + number / in.heads;
+    return {offset[0], number % in.heads * in.width, offset[1] - offset[0]};
+  }
   [[nodiscard]] static Block block(const ScoreRows& s, std::int64_t at) {
     return {at, std::min(kAttentionKeys, s.columns - at), s.first_key + at};
   }
@@ -105,71 +96,11 @@ class LongHead {
   }
 
   void take_memory_of_gradients() {
-    values_across_ = scratch_.take(held_ * width_);
-    sum_k_ = {scratch_.take(held_ * width_), kPanel, kPanel * held_};
-    sum_v_ = {scratch_.take(held_ * width_), kPanel, kPanel * held_};
     g_scores_ = scratch_.take(most_ * pitch_);
     dropped_ = scratch_.take(most_ * kDroppedPitch);
     g_ = scratch_.take(most_ * width_);
   }
 
-  /// Lays the keys [begin, end) out: across, and in k_ the rows that are added (forward: values).
-  void lay_keys(std::int64_t begin, std::int64_t end) const {
-    const T* rows = gradients_ != nullptr ? in_.k : in_.v;
-    const auto across = [&](const T* x, float* to) {
-      rows_.lay_across(of_keys(x) + begin * in_.kv_stride, in_.kv_stride, keys_ - begin,
-                       end - begin, to + (begin - base_) * width_);
-    };
-    across(in_.k, keys_across_);
-    if (gradients_ != nullptr) across(in_.v, values_across_);
-    rows_.lay_in_panels(of_keys(rows) + begin * in_.kv_stride, in_.kv_stride,
-                        std::min(end, keys_) - begin, k_ + (begin - base_) * kPanel,
-                        kPanel * held_);
-  }
-  /// Slides on to the keys [begin, end): sums of keys before them are stored, and as many keys are
-  /// laid out behind those that stay as there is room for.
-  [[gnu::noinline]] void hold(std::int64_t begin, std::int64_t end) {
-    while (end > base_ + held_) {
-      const std::int64_t laid = base_ + held_, first = std::min(begin, laid);
-      if (gradients_ != nullptr) store_sums(first);
-      for (float* across : {keys_across_, values_across_}) {
-        if (across != nullptr)
-          std::copy(across + (first - base_) * width_, across + held_ * width_, across);
-      }
-      for (float* panels : {k_, sum_k_.data, sum_v_.data}) {
-        if (panels != nullptr) slide_panels(panels, first - base_);
-      }
-      base_ = first;
-      lay_keys(laid, std::min(base_ + held_, padded_));
-      if (gradients_ != nullptr) clear_sums(laid);
-    }
-  }
-  void slide_panels(float* x, std::int64_t keys) const {
-    for (float* panel = x; panel < x + held_ * width_; panel += held_ * kPanel)
-      std::copy(panel + keys * kPanel, panel + held_ * kPanel, panel);
-  }
-  /// Zeros in the sums of the keys held from `first` on.
-  void clear_sums(std::int64_t first) const {
-    for (float* sums : {sum_k_.data, sum_v_.data}) {
-      for (float* panel = sums; panel < sums + held_ * width_; panel += held_ * kPanel)
-        std::fill(panel + (first - base_) * kPanel, panel + held_ * kPanel, 0.0F);
-    }
-  }
-  /// Stores the sums of the keys held before `end`.
-  void store_sums(std::int64_t end) const {
-    const auto store = [&](const Sums& sums, T* to) {
-      rows_.store_panels(sums.data, sums.panel, std::min(end, keys_) - base_,
-                         to + (key_row_ + base_) * in_.kv_stride + column_, in_.kv_stride);
-    };
-    store(sum_k_, gradients_->g_k);
-    store(sum_v_, gradients_->g_v);
-  }
-  /// The only block of queries sets the gradients of keys and values in their own rows.
-  void sum_where_rows_lie(const op::AttentionBackward<T>& o) {
-    const std::int64_t at = key_row_ * in_.kv_stride + column_;
-    sum_k_ = {reinterpret_cast<float*>(o.g_k + at), in_.kv_stride, kPanel};
-    sum_v_ = {reinterpret_cast<float*>(o.g_v + at), in_.kv_stride, kPanel};
-  }
   /// Where a block's results are summed: in their own rows, if that takes one block of keys.
   void begin_results(const ScoreRows& s, T* to, std::int64_t stride) {
     const bool at_once = rows_.direct() && s.columns > 0 && s.columns <= kAttentionKeys;
@@ -180,28 +111,25 @@ class LongHead {
   void end_results(const ScoreRows& s, T* to, std::int64_t stride) const {
     if (result_.data == room_of_results_) rows_.store(room_of_results_, s.rows, to, stride);
   }
-  [[nodiscard]] const T* of_keys(const T* x) const {
-    return x + key_row_ * in_.kv_stride + column_;
-  }
   /// Probabilities with their draws of a block of queries from `first` on, for the keys that one of
   /// them sees.
   [[nodiscard]] ScoreRows probabilities_of(std::int64_t first, Dropout dropout) {
     const std::int64_t rows = std::min(most_, queries_ - first);
-    const std::int64_t begin = in_.rule.keys(first, keys_).begin / kPanel * kPanel;
-    const std::int64_t end = in_.rule.keys(first + rows - 1, keys_).end;
+    const std::int64_t begin = in_.rule.keys(first, keys_.count()).begin / kPanel * kPanel;
+    const std::int64_t end = in_.rule.keys(first + rows - 1, keys_.count()).end;
     const ScoreRows s{.rows = rows,
                       .stride = pitch_,
                       .columns = runtime::whole_lanes(std::max(end - begin, std::int64_t{0})),
-                      .keys = keys_,
+                      .keys = keys_.count(),
                       .first = first,
                       .first_key = begin,
-                      .head = head_,
+                      .head = column_ / in_.width,
                       .rule = in_.rule,
-                      .place = place_ + first * in_.keys,
+                      .place = first_place_ + first * in_.keys,
                       .pitch = in_.keys};
-    hold(begin, begin + s.columns);
+    keys_.hold(begin, begin + s.columns);
     rows_.lay_out(in_.q + (query_row_ + first) * in_.q_stride + column_, in_.q_stride, rows, q_);
-    scores_of(s, {0, s.columns, begin}, q_, keys_across_, p_);
+    scores_of(s, {0, s.columns, begin}, q_, keys_.keys_across(begin), p_);
     probabilities(s, p_, p_, dropout, in_.scale);
     return s;
   }
@@ -214,10 +142,11 @@ class LongHead {
 
   /// Gradients of a block's probabilities before their draws, and those of its values.
   void gradients_of_probabilities(const ScoreRows& s, const Block& b) const {
-    scores_of(s, b, g_, values_across_, g_scores_ + b.at);
-    if (in_.dropout.rate == 0.0F) return add_over_queries(s, b, {p_ + b.at, pitch_}, g_, sum_v_);
+    scores_of(s, b, g_, keys_.values_across(b.key), g_scores_ + b.at);
+    if (in_.dropout.rate == 0.0F)
+      return add_over_queries(s, b, {p_ + b.at, pitch_}, g_, keys_.sum_of_values(b.key));
     draw(s, b);
-    add_over_queries(s, b, {dropped_, kDroppedPitch}, g_, sum_v_);
+    add_over_queries(s, b, {dropped_, kDroppedPitch}, g_, keys_.sum_of_values(b.key));
   }
   /// dropped_ = the block's probabilities with their draws, which its gradients take too.
   [[gnu::noinline, gnu::flatten]] void draw(const ScoreRows& s, const Block& b) const {
@@ -247,7 +176,7 @@ class LongHead {
   void gradients_of_scores(const ScoreRows& s, const Block& b) const {
     softmax_backward(s, b);
     times_keys(s, b, g_scores_ + b.at);
-    add_over_queries(s, b, {g_scores_ + b.at, pitch_}, q_, sum_k_);
+    add_over_queries(s, b, {g_scores_ + b.at, pitch_}, q_, keys_.sum_of_keys(b.key));
   }
   /// In place: from gradients of probabilities to those of scores before their scale, times it.
   [[gnu::noinline, gnu::flatten]] void softmax_backward(const ScoreRows& s, const Block& b) const {
@@ -268,7 +197,7 @@ class LongHead {
     multiply({.a = x,
               .a_row = width_,
               .a_step = 1,
-              .b = across + (b.key - base_) * width_,
+              .b = across,
               .b_stride = kPanel,
               .b_panel = kPanel * width_,
               .c = c,
@@ -280,7 +209,7 @@ class LongHead {
               .rule = s.rule,
               .first = s.first,
               .first_key = b.key,
-              .count = keys_});
+              .count = keys_.count()});
   }
   /// result_ += p [queries, columns of b] times the panels of keys or values; the first block sets
   /// it.
@@ -288,19 +217,19 @@ class LongHead {
     multiply({.a = p,
               .a_row = pitch_,
               .a_step = 1,
-              .b = k_ + (b.key - base_) * kPanel,
+              .b = keys_.row(b.key),
               .b_stride = kPanel,
-              .b_panel = kPanel * held_,
+              .b_panel = keys_.panel(),
               .c = result_.data,
               .c_stride = result_.row,
               .rows = s.rows,
               .columns = width_,
-              .steps = std::min(b.columns, keys_ - b.key),
+              .steps = std::min(b.columns, keys_.count() - b.key),
               .reach = Reach::kSeenSteps,
               .rule = s.rule,
               .first = s.first,
               .first_key = b.key,
-              .count = keys_,
+              .count = keys_.count(),
               .write = b.at == 0 ? Write::kSet : Write::kAdd});
   }
   /// c += the transpose of p [queries, columns of b] times the queries' rows x.
@@ -312,10 +241,10 @@ class LongHead {
               .b = x,
               .b_stride = width_,
               .b_panel = kPanel,
-              .c = c.data + (b.key - base_) * c.row,
+              .c = c.data,
               .c_stride = c.row,
               .c_panel = c.panel,
-              .rows = std::min(b.columns, keys_ - b.key),
+              .rows = std::min(b.columns, keys_.count() - b.key),
               .columns = width_,
               .steps = s.rows,
               .reach = Reach::kSeeingSteps,
@@ -330,20 +259,16 @@ class LongHead {
   static constexpr std::int64_t kDroppedPitch = kAttentionKeys + kPanel;
 
   const op::AttentionInputs<T>& in_;
-  std::int64_t head_, column_, width_;
-  std::int64_t place_;
+  std::int64_t column_, width_;
+  std::int64_t query_row_, queries_;
   Scratch scratch_;
   HeadRows<T> rows_;
-  std::int64_t query_row_ = 0, key_row_ = 0, queries_ = 0, keys_ = 0;
-  std::int64_t most_ = 0;                ///< queries of a block
-  std::int64_t padded_ = 0, pitch_ = 0;  ///< keys in whole panels; floats of a row of scores
-  std::int64_t held_ = 0, base_ = 0;     ///< keys laid out at a time, and the first of them
-  float *p_ = nullptr, *g_scores_ = nullptr, *dropped_ = nullptr;
-  float *q_ = nullptr, *g_ = nullptr;
-  float* room_of_results_ = nullptr;
-  float *keys_across_ = nullptr, *values_across_ = nullptr, *k_ = nullptr;
-  Sums result_{}, sum_k_{}, sum_v_{};
-  const op::AttentionBackward<T>* gradients_ = nullptr;  ///< of the backward pass
+  HeldKeys<T> keys_;
+  std::int64_t most_, pitch_;  ///< queries of a block; floats of a row of scores
+  std::int64_t first_place_;   ///< of the head's draws
+  float *p_, *q_, *room_of_results_;
+  float *g_scores_ = nullptr, *dropped_ = nullptr, *g_ = nullptr;
+  Sums result_{};
   bool sets_sums_ = false;  ///< the block of queries is the first of all for every key
   float dots_[runtime::kMostQueriesOfBlock] = {};
 };

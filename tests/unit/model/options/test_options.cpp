@@ -110,14 +110,14 @@ TEST_P(OptionModels, AnIdleRankMakesTheCollectiveCallsOfAComputingOne) {
     Transformer model = make_model(m);
     RecordingSource computing(model), idle(model), evaluating(model), idle_forward(model);
     (void)model.train_slot(computing, usual_batch(), {1, 1.0, 0.0});
-    model.idle_slot(idle);
+    model.idle(idle, IdlePass::kSlot);
     EXPECT_EQ(idle.collective_calls, computing.collective_calls) << static_cast<int>(kind);
     EXPECT_EQ(idle.backward_closes, computing.backward_closes);
     EXPECT_EQ(std::ssize(computing.backward_closes), std::ssize(model.units()));
     EXPECT_TRUE(computing.all_closed());
     EXPECT_LE(computing.most_open, 2);
     (void)model.evaluate(evaluating, usual_batch());
-    model.idle_forward(idle_forward);
+    model.idle(idle_forward, IdlePass::kForward);
     EXPECT_EQ(idle_forward.collective_calls, evaluating.collective_calls);
     EXPECT_TRUE(evaluating.all_closed());
   }
