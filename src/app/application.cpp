@@ -31,7 +31,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <map>
@@ -290,11 +289,7 @@ int answer(const config::CommandLine& line) {
 
 namespace {
 
-/// Writes a line to stderr past the log, for what the other ranks do not know of.
-void tell(int rank, const std::string& text) {
-  std::fprintf(stderr, "[rank %d %s] %s\n", rank, runtime::hostname().c_str(), text.c_str());
-  std::fflush(stderr);
-}
+void tell(int rank, const std::string& text) { tell_of_rank(rank, runtime::hostname(), text); }
 
 /// How training ended on this rank.
 struct End {

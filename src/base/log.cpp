@@ -27,9 +27,18 @@ struct Log::Impl {
   }
 };
 
+std::string rank_prefix(int rank, const std::string& host) {
+  return "[rank " + std::to_string(rank) + " " + host + "] ";
+}
+
+void tell_of_rank(int rank, const std::string& host, const std::string& text) {
+  std::fprintf(stderr, "%s%s\n", rank_prefix(rank, host).c_str(), text.c_str());
+  std::fflush(stderr);
+}
+
 Log::Log(int rank, const std::string& host) : impl_(std::make_unique<Impl>()) {
   impl_->rank = rank;
-  if (rank != 0) impl_->prefix = "[rank " + std::to_string(rank) + " " + host + "] ";
+  if (rank != 0) impl_->prefix = rank_prefix(rank, host);
   std::shared_ptr<spdlog::sinks::sink> sink;
   if (rank == 0) {
     sink = std::make_shared<spdlog::sinks::stdout_sink_mt>();

@@ -219,6 +219,10 @@ bool shares_by_node(const config::RunConfig& config) noexcept {
   return config.zero.stage == 3 && config.zero.partition == config::Partition::kNode;
 }
 
+bool shares_by_node(const config::RunConfig& config, const runtime::NodeMap& nodes) noexcept {
+  return shares_by_node(config) && nodes.nodes() < nodes.ranks();
+}
+
 void hold_by_node(EngineBuffers& buffers, std::int64_t node_ranks) {
   buffers.parameters = (buffers.parameters + node_ranks - 1) / node_ranks;
 }

@@ -212,7 +212,7 @@ class PlanBuilder {
         shares ? once_a_node(config_, buffers_, layout_, nodes_, request_.shared_room)
                : OnceANode{};
     if (once.parameters && sharded_) gather_in_place(buffers_);
-    const bool by_node = shares_by_node(config_) && nodes_.nodes() < nodes_.ranks();
+    const bool by_node = shares_by_node(config_, nodes_);
     if (by_node && !once.parameters) refuse_by_node(shares);
     if (by_node) hold_by_node(buffers_, nodes_.node_size(request_.rank));
     base_ = buffers_.use();

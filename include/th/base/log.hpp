@@ -6,6 +6,11 @@
 
 namespace th {
 
+/// "[rank 3 node7] ", with which a line of a rank other than 0 begins.
+[[nodiscard]] std::string rank_prefix(int rank, const std::string& host);
+/// Writes a line with that prefix to stderr, past the log: what the other ranks do not know of.
+void tell_of_rank(int rank, const std::string& host, const std::string& text);
+
 /// Messages of one rank. Rank 0 prints to stdout. Other ranks print only warnings and errors, on
 /// stderr as `[rank r host]`. Threads may warn at the same time.
 class Log {

@@ -219,6 +219,9 @@ struct OnceANode {
 /// Whether the ranks of a node share the parameters, so that each holds its part of them: stage 3
 /// with zero.partition=node.
 [[nodiscard]] bool shares_by_node(const config::RunConfig& config) noexcept;
+/// The same on these nodes, of which some must have several ranks.
+[[nodiscard]] bool shares_by_node(const config::RunConfig& config,
+                                  const runtime::NodeMap& nodes) noexcept;
 /// Then: a rank's part of the parameters on a node of so many ranks.
 void hold_by_node(EngineBuffers& buffers, std::int64_t node_ranks);
 /// With OnceANode::parameters at stage 3: units are read where their shards lie.

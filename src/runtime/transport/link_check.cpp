@@ -4,7 +4,6 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -21,6 +20,7 @@
 #include <netinet/in.h>
 
 #include "th/base/error.hpp"
+#include "th/base/log.hpp"
 #include "th/runtime/memory/resource_usage.hpp"
 #include "th/runtime/transport/mpi.hpp"
 
@@ -190,8 +190,7 @@ void require_links(MPI_Comm world, const Environment& env) {
   check_mpi(MPI_Comm_rank(world, &rank), "MPI_Comm_rank");
   const std::string problem = check_links(world, link_limit(env), env);
   if (problem.empty()) return;
-  std::fprintf(stderr, "[rank %d %s] error: %s\n", rank, hostname().c_str(), problem.c_str());
-  std::fflush(stderr);
+  tell_of_rank(rank, hostname(), "error: " + problem);
   // The other side of the pair has a line too: the launch ends when both have come through.
   std::this_thread::sleep_for(std::chrono::seconds(1));
   MPI_Abort(world, static_cast<int>(ExitCode::kCommunication));

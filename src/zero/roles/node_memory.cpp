@@ -58,7 +58,7 @@ NodeMemory allocate_once_a_node(EngineFrame& frame) {
   const runtime::NodeMap nodes = frame.collectives.nodes();
   const OnceANode once = once_a_node(frame.config, b, frame.layout, nodes,
                                      agreed_shared_room(frame.collectives.control()));
-  const bool by_node = shares_by_node(frame.config) && nodes.nodes() < nodes.ranks();
+  const bool by_node = shares_by_node(frame.config, nodes);
   if (by_node) hold_by_node(frame.buffers, nodes.node_size(static_cast<int>(frame.rank)));
   if (once.parameters)
     memory.parameters = share(frame, MemoryClass::kParameters,
