@@ -150,6 +150,7 @@ std::vector<std::string> ParallelCorpus::lines_of(const char* section) const {
   const auto bytes = index_->section(part_, section);
   std::string_view rest(values<char>(bytes), bytes.size());
   std::vector<std::string> out;
+  out.reserve(static_cast<std::size_t>(lines()));
   while (!rest.empty()) {
     const std::size_t end = std::min(rest.find('\n'), rest.size());
     out.emplace_back(rest.substr(0, end));

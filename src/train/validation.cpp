@@ -76,13 +76,6 @@ void write_lines(const std::string& path, const Lines& lines) {
     throw DeckError("run.output_dir: " + path + " can't be written: is the disk full?");
 }
 
-/// Some of the lines.
-Lines at_places(const Lines& lines, const std::vector<std::int64_t>& places) {
-  Lines out;
-  for (const std::int64_t place : places) out.push_back(lines[static_cast<std::size_t>(place)]);
-  return out;
-}
-
 /// How many sentences, the first ones, validation's scores are of.
 std::int64_t scored(const config::RunConfig& config, std::int64_t sentences) {
   return config.valid.max_lines > 0 ? std::min(config.valid.max_lines, sentences) : sentences;
@@ -242,12 +235,8 @@ Validator::Validator(const RunParts& run)
   run_agreed(run_.control, [&] {
     if (run_.control.rank() != 0 || translated_.empty()) return;
     require_script(run_.config);
-    const Lines sources = corpus_.source_lines(), references = corpus_.target_lines();
-    for (std::int64_t pair = 0; pair < corpus_.size(); ++pair) {
-      const auto line = static_cast<std::size_t>(corpus_.line_of(pair));
-      sources_.push_back(sources[line]);
-      references_.push_back(references[line]);
-    }
+    (void)corpus_.source_lines();  // an index without them is refused now, not at the first score
+    (void)corpus_.target_lines();
   });
 }
 
@@ -293,18 +282,28 @@ std::optional<Validation> Validator::run(std::int64_t step) {
 }
 
 void Validator::score(const Lines& hypotheses, Validation& result) {
+  // Read again for each score: between validations their memory is the training's.
+  const Lines sources = corpus_.source_lines(), references = corpus_.target_lines();
+  const auto line_of = [&](std::int64_t pair) {
+    return static_cast<std::size_t>(corpus_.line_of(pair));
+  };
   for (const std::int64_t place : samples_) {
-    const auto at = static_cast<std::size_t>(place);
-    result.samples.push_back({sources_[at], references_[at], hypotheses[at]});
+    const std::size_t line = line_of(place);
+    result.samples.push_back(
+        {sources[line], references[line], hypotheses[static_cast<std::size_t>(place)]});
   }
   if (!scores_text_) return;
   const config::ValidSection& valid = run_.config.valid;
-  const Lines mine = at_places(hypotheses, translated_),
-              theirs = at_places(references_, translated_);
+  Lines mine, theirs, given;
+  for (const std::int64_t place : translated_) {
+    mine.push_back(hypotheses[static_cast<std::size_t>(place)]);
+    theirs.push_back(references[line_of(place)]);
+    if (!valid.script.empty()) given.push_back(sources[line_of(place)]);
+  }
   for (Score& score : text_scores(mine, theirs, valid, valid.metrics))
     result.scores.push_back(std::move(score));
   if (!valid.script.empty()) {
-    const std::optional<double> number = run_script(mine, theirs);
+    const std::optional<double> number = run_script(mine, theirs, given);
     if (number) result.scores.push_back({"script", "script", *number, "", ""});
   }
   const Metric best = config::best_metric(valid);
@@ -318,12 +317,12 @@ std::string Validator::file(const char* end) const {
   return (fs::absolute(run_.config.run.output_dir) / (std::string("valid.") + end)).string();
 }
 
-std::optional<double> Validator::run_script(const Lines& hypotheses,
-                                            const Lines& references) const {
+std::optional<double> Validator::run_script(const Lines& hypotheses, const Lines& references,
+                                            const Lines& sources) const {
   const config::ValidSection& valid = run_.config.valid;
   write_lines(file("hyp"), hypotheses);
   write_lines(file("ref"), references);
-  write_lines(file("source"), at_places(sources_, translated_));
+  write_lines(file("source"), sources);
   std::string trouble;
   try {
     const runtime::ChildResult result = runtime::run_program(

@@ -93,14 +93,14 @@ class Validator {
   /// Rank 0's work after the translation.
   void score(const std::vector<std::string>& hypotheses, Validation& result);
   [[nodiscard]] std::optional<double> run_script(const std::vector<std::string>& hypotheses,
-                                                 const std::vector<std::string>& references) const;
+                                                 const std::vector<std::string>& references,
+                                                 const std::vector<std::string>& sources) const;
   [[nodiscard]] std::string file(const char* end) const;
 
   RunParts run_;
   const data::ParallelCorpus& corpus_;
   std::vector<std::int64_t> translated_, samples_;
-  bool scores_text_ = false;                       ///< false: only samples are translated
-  std::vector<std::string> sources_, references_;  ///< rank 0's, by sentence
+  bool scores_text_ = false;  ///< false: only samples are translated
 };
 
 }  // namespace th::train

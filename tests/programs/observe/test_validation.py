@@ -73,6 +73,22 @@ class Metrics(th_run.SharedRunTest):
         for planned, measured in zip(summary["planned_bytes"], summary["measured_bytes"]):
             self.assertAlmostEqual(int(measured) / int(planned), 1, delta=0.02)
 
+    def test_a_long_validation_text_is_not_kept_between_validations(self):
+        for end in ("en", "fr"):
+            text = (self.folder / f"valid.{end}").read_text()
+            (self.folder / f"long.{end}").write_text(text * (1500 // LINES))
+        keys = {
+            "data__valid_source": "long.en",
+            "data__valid_target": "long.fr",
+            "valid__metrics": "bleu",
+            "valid__max_lines": 2,
+            "decode__max_length": 3,
+            "train__max_steps": 2,
+        }
+        self.train(ranks=2, run__output_dir="long", **keys)
+        summary = self.metrics("long", "summary")[0]
+        self.assertEqual(summary["planned_bytes"], summary["measured_bytes"])
+
     def test_decoded_lines_are_those_that_th_translate_writes(self):
         self.train(ranks=2, valid__script=self.script("wc -l < $1"), run__output_dir="two", **KEYS)
         final = self.program("th_translate", "two", "--input", "valid.en", "--max-length", "12").out
