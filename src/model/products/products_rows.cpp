@@ -43,7 +43,7 @@ struct RowWay<Bf16> {
 template <typename T>
 struct Dealt {
   RowProduct<T> product;     ///< its panels: those of all columns, or null
-  PanelsOfRows rows;         ///< where they are made
+  PanelsOfRows rows{};       ///< where they are made
   float* scratch = nullptr;  ///< kColumns K floats a thread
 
   void multiply(std::int64_t group, std::int64_t thread) const {

@@ -211,9 +211,9 @@ class Observed final : public WatchedCollectives {
                           [&] { return inner_.shards(buffer, parts); });
   }
   void all_reduce_fast(float* data, std::int64_t elements) override {
-    constexpr std::int64_t kFloat = 4;
     watch_.counted({"all-reduce", elements}, {kAllReduce, kGradients},
-                   2 * elements / size() * kFloat, [&] { inner_.all_reduce_fast(data, elements); });
+                   2 * elements / size() * std::int64_t{sizeof(float)},
+                   [&] { inner_.all_reduce_fast(data, elements); });
   }
   void barrier() override {
     watch_.watched({"barrier"}, [&] { inner_.barrier(); });
@@ -236,9 +236,10 @@ class Observed final : public WatchedCollectives {
 
  private:
   std::unique_ptr<TransportBuffer> known(std::unique_ptr<TransportBuffer> buffer) {
-    if (buffer != nullptr)
-      data_of_[buffer.get()] =
-          MemoryScope::current() == MemoryClass::kParameters ? kParameters : kGradients;
+    const MemoryClass kind = MemoryScope::current();
+    const bool parameters =  // in gather slots: shards on their way from the host's memory
+        kind == MemoryClass::kParameters || kind == MemoryClass::kGatherSlots;
+    if (buffer != nullptr) data_of_[buffer.get()] = parameters ? kParameters : kGradients;
     return buffer;
   }
   [[nodiscard]] Data data_of(const TransportBuffer& buffer) const {

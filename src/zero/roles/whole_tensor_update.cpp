@@ -96,8 +96,8 @@ void WholeTensorUpdate::update_matrices(std::int64_t number) {
     call("gather of whole tensors", FlightRecord::What::kGather, number, memory,
          [&collectives, &buffer, pieces, parts] {
            pieces->clear();
-           for (const std::byte* shard : collectives.shards(buffer, parts))
-             pieces->push_back(reinterpret_cast<const float*>(shard));
+           for (const std::byte* piece : collectives.shards(buffer, parts))
+             pieces->push_back(reinterpret_cast<const float*>(piece));
          });
     whole_->take(i, number, *pieces);
     call("end of a gather", FlightRecord::What::kGather, number, memory, finish);

@@ -15,7 +15,7 @@ enum class Write { kSet, kAdd };
 struct UnitTensors {
   std::vector<at::Tensor> values;  ///< of the working type: fp32, bf16 or fp16
   std::vector<at::Tensor>
-      gradients;  ///< fp32; empty in the forward pass; added to by the model in the backward pass
+      gradients;  ///< fp32; empty in the forward pass; in the backward pass the model adds to them
   /// How the gradients are written that one product makes (TensorSpec::one_product): with kSet they
   /// need not be zeroed when the unit is opened for backward, with kAdd they hold a sum, or zeros,
   /// as all others do.
