@@ -14,7 +14,7 @@ namespace {
 
 std::string section_of(const Key& key) { return key.name.substr(0, key.name.find('.')); }
 
-/// What is said of a key: its own text, and whether a resume may change it.
+/// The key's help, and whether a resume may change its value.
 std::string meaning(const Key& key) {
   return key.help + (key.on_resume == OnResume::kFixed ? " A resume needs the same value." : "");
 }

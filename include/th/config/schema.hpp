@@ -11,8 +11,9 @@ namespace th::config {
 
 /// A resume that finds another value of a key than the checkpoint's deck has.
 enum class OnResume {
-  kTold,      ///< says so
-  kFixed,     ///< is refused
+  kTold,   ///< says so. A corpus may lie elsewhere, for a hash of its lines says whether it is the
+           ///< same; so may a tokenizer's file, which is compared with the checkpoint's
+  kFixed,  ///< is refused
   kUnchecked  ///< says nothing, because the key names a place or is checked elsewhere
 };
 

@@ -63,7 +63,7 @@ std::vector<runtime::Contribution> NcclCollectives::exchange(runtime::TransportB
   communicator_.wait_enqueued("the exchange of gradients (ncclSend, ncclRecv)");
   moved_.exchange += size * (size_ - 1);
   std::vector<runtime::Contribution> pieces;
-  for (int r = 0; r < (sum != nullptr ? sum->present : size_); ++r)
+  for (int r = 0; r < contributors(sum); ++r)
     pieces.push_back({r == rank_ ? buffer.data() + parts.of(r) : arrival(r), 1});
   return pieces;
 }

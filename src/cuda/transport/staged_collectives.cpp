@@ -9,8 +9,7 @@
 namespace th::cuda {
 
 PinnedRange::PinnedRange(void* memory, std::int64_t bytes) : memory_(memory) {
-  check_cuda(cudaHostRegister(memory, static_cast<std::size_t>(bytes), cudaHostRegisterDefault),
-             "cudaHostRegister");
+  check_cuda(cudaHostRegister(memory, as_size(bytes), cudaHostRegisterDefault), "cudaHostRegister");
 }
 
 StagedCollectives::StagedCollectives(runtime::Collectives& control, cudaStream_t stream,
@@ -86,7 +85,7 @@ std::vector<runtime::Contribution> StagedCollectives::exchange(runtime::Transpor
     }
   }
   std::vector<runtime::Contribution> out;
-  for (std::int64_t r = 0; r < (sum != nullptr ? sum->present : ranks); ++r)
+  for (std::int64_t r = 0; r < contributors(sum); ++r)
     out.push_back({r == mine ? buffer.data() + parts.of(mine) : place(r), 1});
   return out;
 }

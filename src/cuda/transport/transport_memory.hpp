@@ -13,8 +13,7 @@ class DeviceTransportBuffer final : public runtime::TransportBuffer {
   DeviceTransportBuffer(std::int64_t bytes, cudaStream_t stream)
       : memory_(bytes, runtime::CountedAs::kCallers), bytes_(bytes) {
     if (bytes > 0)
-      check_cuda(cudaMemsetAsync(memory_.get(), 0, static_cast<std::size_t>(bytes), stream),
-                 "cudaMemsetAsync");
+      check_cuda(cudaMemsetAsync(memory_.get(), 0, as_size(bytes), stream), "cudaMemsetAsync");
   }
   [[nodiscard]] std::byte* data() noexcept override {
     return static_cast<std::byte*>(memory_.get());

@@ -55,8 +55,7 @@ std::vector<Contribution> MessageCollectives::exchange(TransportBuffer& buffer,
             "MPI_Alltoall");
   count(&ByteCounters::exchange, parts.size);
   std::vector<Contribution> pieces;
-  for (int r = 0; r < (sum != nullptr ? sum->present : size_); ++r)
-    pieces.push_back({received + parts.size * r, 1});
+  for (int r = 0; r < contributors(sum); ++r) pieces.push_back({received + parts.size * r, 1});
   return pieces;
 }
 

@@ -14,6 +14,11 @@ namespace {
 
 constexpr int kExchangeTag = 1, kShardTag = 2;
 
+/// What crosses nodes of a block of ranks, for one owner: their sum, or the only rank's slice.
+std::int64_t bytes_of(const SlotBlock& block, const RankParts& parts, const SubtreeSum* sum) {
+  return block.count > 1 ? sum->floats * std::int64_t{sizeof(float)} : parts.size;
+}
+
 }  // namespace
 
 /// Messages in flight. A receive is posted before the sends of its call.
@@ -83,11 +88,9 @@ std::vector<Contribution> NodeCollectives::exchange(TransportBuffer& buffer, con
   } else {
     for (int r = 0; r < size_; ++r) blocks.push_back({r, 1});
   }
-  const auto bytes = [&](const SlotBlock& block) {
-    return block.count > 1 ? sum->floats * std::int64_t{sizeof(float)} : parts.size;
-  };
   std::int64_t arriving = 0;
-  for (const SlotBlock& block : blocks) arriving += here(block.first) ? 0 : bytes(block);
+  for (const SlotBlock& block : blocks)
+    arriving += here(block.first) ? 0 : bytes_of(block, parts, sum);
   std::byte* arrival = arriving > 0 ? grown(received_, arriving) : nullptr;
   std::vector<Contribution> out;
   Messages messages(comm_.get());
@@ -98,9 +101,10 @@ std::vector<Contribution> NodeCollectives::exchange(TransportBuffer& buffer, con
         out.push_back({of(*window, r) + parts.of(rank_), 1});
       continue;
     }
-    messages.receive(arrival, bytes(block), sender_of(nodes_, block, rank_), kExchangeTag);
+    const std::int64_t bytes = bytes_of(block, parts, sum);
+    messages.receive(arrival, bytes, sender_of(nodes_, block, rank_), kExchangeTag);
     out.push_back({arrival, block.count});
-    arrival += bytes(block);
+    arrival += bytes;
   }
   for (const SlotBlock& block : blocks) {
     if (block.first <= rank_ && rank_ < block.first + block.count)
@@ -113,8 +117,7 @@ std::vector<Contribution> NodeCollectives::exchange(TransportBuffer& buffer, con
 void NodeCollectives::send_block(Messages& messages, WindowBuffer& window, const RankParts& parts,
                                  const SlotBlock& block, const SubtreeSum* sum) {
   const int owners = sends_of(nodes_, block, rank_);
-  const std::int64_t bytes =
-      block.count > 1 ? sum->floats * std::int64_t{sizeof(float)} : parts.size;
+  const std::int64_t bytes = bytes_of(block, parts, sum);
   std::byte* out = block.count > 1 && owners > 0 ? grown(sums_, bytes * owners) : nullptr;
   std::vector<const std::byte*> slices(static_cast<std::size_t>(block.count));
   for (int step = 1; step < size_; ++step) {

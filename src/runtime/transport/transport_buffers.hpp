@@ -13,7 +13,7 @@ namespace th::runtime {
 
 inline constexpr std::int64_t kBufferAlignment = 64;  ///< bytes
 
-/// A buffer of each rank of a node, which all of them can read, or one of all of them.
+/// Memory that all ranks of a node can read: a buffer for each rank, or one for all.
 class WindowBuffer final : public TransportBuffer {
  public:
   enum class Copies { kOneARank, kOneANode };

@@ -20,7 +20,7 @@ enum Call : std::size_t { kExchange, kAllGather, kAllReduce, kSmall, kCalls };
 constexpr std::array<const char*, kCalls> kCallNames{"exchange", "all_gather", "all_reduce",
                                                      "control"};
 
-/// What watches and counts every call, of data and of control, and the table that they fill.
+/// Watches and counts every call, of data and of control, and keeps the table of traffic.
 class Watch {
  public:
   Watch(Collectives& inner, Watchdog& watchdog, OrderCheck* check)

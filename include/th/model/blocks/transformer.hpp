@@ -67,7 +67,8 @@ struct SlotTarget {
 /// Tensors that have two uses.
 struct SharedTensors {
   std::vector<TensorAlias> aliases;
-  /// By unit: it stays open while others are opened and closed (shared embeddings and output).
+  /// By unit: whether it stays open while others are opened and closed (shared embeddings and
+  /// output).
   std::vector<bool> long_lived;
 };
 
@@ -116,8 +117,8 @@ class Transformer {
   /// Opens and closes the units as train_slot() or evaluate() does, without computing: a rank that
   /// has no slot in a round joins the others' collectives.
   void idle(ParameterSource& source, IdlePass pass) const;
-  /// Says that parameters neither change nor move from here on, so that inference may store what it
-  /// makes of them.
+  /// Promises that parameters neither change nor move from here on. Inference may then keep packed
+  /// copies of them.
   void keep_parameters(KeptProducts products);
 
   /// Plain cross entropy without dropout.

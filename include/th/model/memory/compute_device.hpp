@@ -12,7 +12,7 @@ namespace th::model {
 struct ComputeDevice {
   c10::Device tensors{c10::kCPU};              ///< of parameters, activations and gradients
   const KernelSet* kernels = &host_kernels();  ///< for memory of that device; outlives the model
-  /// Of the device. What kernels read of a batch is copied to one with memory of its own.
+  /// The device's memory. If it is the device's own, what kernels read of a batch is copied there.
   runtime::DeviceMemory memory = runtime::DeviceMemory::kHost;
   bool fused_attention = true;  ///< run.attention is not products, and in other memory than the
                                 ///< host's the kernels have it

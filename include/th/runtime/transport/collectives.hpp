@@ -140,7 +140,7 @@ class Collectives {
   /// Sums fp32 elements in place in the backend's own order (comm.reduction=fast).
   virtual void all_reduce_fast(float* data, std::int64_t count) = 0;
 
-  /// Behind everything that this rank's device was given.
+  /// Returns when all ranks have called it, and this rank's device has done its work.
   virtual void barrier() { control().barrier(); }
 
   /// Whether ranks of a node can share memory. If not, everything is sent by messages, and
@@ -157,6 +157,12 @@ class Collectives {
   [[nodiscard]] virtual std::int64_t communication_bytes() const noexcept = 0;
   /// "shared-memory window", "shared-memory windows on 2 nodes, messages between them", or "MPI".
   [[nodiscard]] virtual std::string description() const = 0;
+
+ protected:
+  /// How many ranks an exchange() has contributions of.
+  [[nodiscard]] int contributors(const SubtreeSum* sum) const noexcept {
+    return sum != nullptr ? sum->present : size();
+  }
 };
 
 }  // namespace th::runtime

@@ -21,21 +21,22 @@ struct Sums {
 template <typename T>
 class HeldKeys {
  public:
-  /// Keys [first, first + count) of the sentence are rows of the operands from `row` on, at
-  /// `column`. `rows` outlives it.
+  /// The sentence's keys are `count` rows of the operands from `row` on, and the head's columns
+  /// begin at `column`.
   struct Place {
     std::int64_t row, column, count;
   };
-  HeldKeys(const op::AttentionInputs<T>& in, const Place& place, std::int64_t held,
+  /// For so many queries. `in` and `rows` outlive it.
+  HeldKeys(const op::AttentionInputs<T>& in, const Place& place, std::int64_t queries,
            const HeadRows<T>& rows, Scratch& scratch)
       : in_(in),
         place_(place),
         rows_(rows),
         width_(runtime::whole_lanes(in.width)),
         padded_(runtime::whole_lanes(place.count)),
-        held_(held),
-        keys_across_(scratch.take(held * width_)),
-        panels_(scratch.take(held * width_)) {}
+        held_(runtime::keys_held(in.rule, queries, place.count)),
+        keys_across_(scratch.take(held_ * width_)),
+        panels_(scratch.take(held_ * width_)) {}
 
   /// Lays out the first keys, with their values to be added: of a forward pass.
   void begin() { lay(0, std::min(held_, padded_)); }
@@ -146,7 +147,7 @@ class HeldKeys {
   Place place_;
   const HeadRows<T>& rows_;
   std::int64_t width_, padded_;
-  std::int64_t held_, first_ = 0;  ///< keys laid out at a time, and the first of them
+  std::int64_t held_, first_ = 0;  ///< how many keys are laid out, and which is the first
   float *keys_across_, *panels_, *values_across_ = nullptr;
   Sums of_keys_{}, of_values_{};
   const op::AttentionBackward<T>* gradients_ = nullptr;  ///< of the backward pass
